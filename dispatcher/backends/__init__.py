@@ -1,0 +1,1 @@
+"""Where files run: a pool in this process, or a queue."""

@@ -1,0 +1,125 @@
+"""The seam between a run and where its files are executed.
+
+A backend takes tasks in the order in which they should start and says what became of them. It decides
+placement; it never decides whether a result counts, or whether a file runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from dispatcher.config.model import TestConfig
+from passmuster.executor import Limit, Usage
+from passmuster.result import TestResult
+from passmuster.status import StopReason
+from passmuster.task import TestTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted:
+    """A worker began with this task."""
+
+    task: TestTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFinished:
+    """This task ended with this result: exactly one for every task that was submitted and not withdrawn."""
+
+    task: TestTask
+    result: TestResult
+
+
+BackendEvent = AttemptStarted | AttemptFinished
+
+
+class Backend(Protocol):
+    """Executes tasks somewhere. All methods are called from the run's one thread."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know of the place, a line each; known from the start."""
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return the limits in force where the tasks run, each with its source."""
+
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False) -> None:
+        """Take tasks, in the order in which they should start; `first`: before those that wait."""
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return what happened since the last call, waiting up to `timeout_s` seconds for something.
+
+        May return early with nothing; a signal handler may call `wake` to make it so.
+
+        Raises:
+            InfrastructureError: nothing further can start; what runs still ends, and is told by later
+                calls. Raised once for each such failure.
+        """
+
+    def wake(self) -> None:
+        """Make a waiting `poll` return. Safe in a signal handler."""
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Take back and return every task that has not started. They will produce no event."""
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End what runs, with `grace_s` seconds between SIGTERM and SIGKILL. Results still come by `poll`."""
+
+    def usage(self) -> Usage:
+        """Return what the running files use, as last measured."""
+
+    def close(self) -> None:
+        """End whatever still runs and release everything. Called once, whatever happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a place offers a run.
+
+    Args:
+        slots: files at once.
+        budget_bytes: memory for all of them together.
+        total_bytes: memory of the machine, as far as this process may use it.
+        limits: the same for people, each with its source.
+    """
+
+    slots: int
+    budget_bytes: int
+    total_bytes: int
+    limits: tuple[Limit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendRequest:
+    """What a backend must know about a run before its first file.
+
+    Args:
+        config: what the user wants.
+        workdir: the directory the tests run in, absolute.
+        interpreter: the project's Python, absolute.
+        cache_tag: its `sys.implementation.cache_tag`; empty: unknown.
+        environ: the environment the tests start from.
+        coverage_dir: where coverage data is to be put; None: none is measured.
+        files: how many files will run.
+    """
+
+    config: TestConfig
+    workdir: Path
+    interpreter: str
+    environ: Mapping[str, str] = field(repr=False)
+    cache_tag: str = ""
+    coverage_dir: Path | None = None
+    files: int = 0
+
+
+class Site(Protocol):
+    """A place where runs can be held: this machine, or a queue. Chosen by the composition root."""
+
+    def capacity(self, config: TestConfig) -> Capacity:
+        """Return what a run with this configuration would get."""
+
+    def backend(self, request: BackendRequest) -> Backend:
+        """Make the backend of one run."""

@@ -1,0 +1,169 @@
+"""Runs files in this process's own pool: a thread for each running file, no infrastructure.
+
+The threads only wait: the test processes belong to the executor, which the composition root provides. The
+line of waiting tasks decides who is next, the executor whether it fits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
+from dispatcher.schedule.line import Line
+from passmuster.errors import InfrastructureError
+from passmuster.executor import Executor, Limit, Usage
+from passmuster.result import TestResult
+from passmuster.status import Status, StopReason
+from passmuster.task import TestTask
+
+RETRY_PLACE_S = 0.1
+"""How often a waiting file is offered again when nothing ended: memory may have become free elsewhere."""
+
+WAITED_S = 0.05
+"""A file that found a free slot but no memory for longer than this is said to have waited for memory."""
+
+
+class LocalBackend:
+    """A `Backend` over one executor in this process.
+
+    Args:
+        executor: runs the files; closed with the backend.
+        notices: what the user should know of this place, a line each.
+    """
+
+    def __init__(self, executor: Executor, notices: Sequence[str] = ()) -> None:
+        self._executor = executor
+        self.notices = tuple(notices)
+        self._line = Line()
+        self._lock = threading.Lock()
+        self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
+        self._is_broken = False
+        self._threads: set[threading.Thread] = set()
+        self._short_since: float | None = None
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return the executor's limits."""
+        return self._executor.limits()
+
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False) -> None:
+        """Take tasks in order and start what fits."""
+        with self._lock:
+            if first:
+                self._line.prepend(tasks)
+            else:
+                self._line.append(tasks)
+        self._place()
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return what happened; see `Backend.poll`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with self._lock:
+                waiting = len(self._line) > 0
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                found = self._events.get(timeout=min(left, RETRY_PLACE_S) if waiting else left)
+            except queue.Empty:
+                self._place()
+                if time.monotonic() < deadline:
+                    continue
+                return ()
+            events: list[BackendEvent] = []
+            while found is not None:
+                if isinstance(found, InfrastructureError):
+                    if not events:
+                        raise found
+                    self._events.put(found)  # For the next call, after the events before it.
+                    break
+                events.append(found)
+                found = None if self._events.empty() else self._events.get()
+            return tuple(events)
+
+    def wake(self) -> None:
+        """Make `poll` return; a `SimpleQueue` may be filled from a signal handler."""
+        self._events.put(None)
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Take back what has not started."""
+        with self._lock:
+            return tuple(self._line.withdraw())
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End what runs."""
+        self._executor.stop(reason, grace_s=grace_s)
+
+    def usage(self) -> Usage:
+        """Return what the running files use."""
+        return self._executor.usage()
+
+    def close(self) -> None:
+        """End everything and wait for the threads."""
+        self.withdraw()
+        self._executor.stop(StopReason.CANCELLED, grace_s=0)
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join()
+        self._executor.close()
+
+    def _place(self) -> None:
+        """Start every task that fits now."""
+        with self._lock:
+            try:
+                self._start_what_fits()
+            except InfrastructureError as error:
+                if not self._is_broken:
+                    self._is_broken = True
+                    self._events.put(error)
+
+    def _start_what_fits(self) -> None:
+        while len(self._line):
+            room = self._executor.room()
+            task = self._line.next_fit(room) if room.slots > 0 else None
+            if task is None:
+                self._note_shortage(is_short=room.slots > 0)
+                return
+            if not self._executor.admit(task):
+                self._line.prepend([task])
+                self._note_shortage(is_short=True)
+                return
+            self._start(task)
+            self._note_shortage(is_short=False)
+
+    def _note_shortage(self, *, is_short: bool) -> None:
+        """Remember since when a free slot has found no file that fits."""
+        if not is_short:
+            self._short_since = None
+        elif self._short_since is None:
+            self._short_since = time.monotonic()
+
+    def _start(self, task: TestTask) -> None:
+        short_s = 0.0 if self._short_since is None else time.monotonic() - self._short_since
+        waited_for = "memory" if short_s > WAITED_S else ""
+        thread = threading.Thread(target=self._run, args=(task, waited_for), daemon=True)
+        self._threads.add(thread)
+        self._events.put(AttemptStarted(task=task))
+        thread.start()
+
+    def _run(self, task: TestTask, waited_for: str) -> None:
+        try:
+            result = self._executor.run_single_test(task)
+        except Exception:  # The border of a thread: a bug of ours must not lose a file's result.
+            result = TestResult(
+                file_path=task.file_path,
+                status=Status.LOST,
+                attempt=task.attempt,
+                error="a fault in the runner lost its result; the trace is in its output",
+                output=traceback.format_exc(),
+            )
+        if waited_for:
+            result = dataclasses.replace(result, waited_for=waited_for)
+        self._events.put(AttemptFinished(task=task, result=result))
+        with self._lock:
+            self._threads.discard(threading.current_thread())
+        self._place()

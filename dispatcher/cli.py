@@ -1,0 +1,255 @@
+"""The command: arguments in, contract's output out, exit status back. Everything else is called from here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from dispatcher.backends.base import Site
+from dispatcher.config.help_text import early_answer
+from dispatcher.config.merge import load_config
+from dispatcher.config.model import Mode, TestConfig
+from dispatcher.config.origins import Loaded
+from dispatcher.config.show import format_config
+from dispatcher.events import Reporter
+from dispatcher.exit_codes import ExitCode
+from dispatcher.report.console import ConsoleReporter
+from dispatcher.report.console_format import Tag, nothing_found_line, tagged
+from dispatcher.report.dry_run import dry_run_lines
+from dispatcher.report.plain_text import one_line
+from dispatcher.report.stream import SafeStream, TextStream
+from dispatcher.report.terminal import use_color, use_live_footer
+from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.runner import TestRunner
+from passmuster.errors import InfrastructureError, PassmusterError
+
+VERSION = "0.1.0"
+
+_WHOLE_RUN_SWITCHES = frozenset(
+    {"--failed", "--integration", "-x", "--fail-fast", "--full", "--unit", "--parallel", "--coverage"}
+)
+"""Options that say which files run, or what is made of all of them: not for running one file again."""
+
+_WHOLE_RUN_VALUES = frozenset({"--junit-xml", "--events", "--limit", "--max-fail", "--coverage-xml"})
+"""The same with a value."""
+
+
+class Command:
+    """One call of `run_tests.py`.
+
+    Args:
+        argv: the words after the program's name.
+        environ: the environment.
+        cwd: the current directory, absolute.
+        site: where files run.
+        program: the program as the user called it, for `--help` and the command that runs a file again.
+        runner_python: the interpreter for projects that have none.
+        stdout: where the report goes.
+        stderr: where warnings and errors go.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        cwd: Path,
+        site: Site,
+        program: str,
+        runner_python: str,
+        stdout: TextStream,
+        stderr: TextStream,
+    ) -> None:
+        self._argv = tuple(argv)
+        self._environ = environ
+        self._cwd = cwd
+        self._site = site
+        self._program = program
+        self._runner_python = runner_python
+        self._stdout = stdout
+        self._stderr = stderr
+        self._out = SafeStream(stdout)
+        self._err = SafeStream(stderr)
+
+    def run(self) -> int:
+        """Do what was asked for and return the exit status."""
+        try:
+            answer = early_answer(self._argv, program=self._program, version=VERSION)
+            if answer is not None:
+                self._out.write(f"{answer}\n")
+                return ExitCode.OK
+            loaded = load_config(self._argv, self._environ, self._cwd)
+            return self._obey(loaded)
+        except PassmusterError as error:
+            self._err.write(f"{tagged(Tag.FAIL, one_line(str(error)), color=False)}\n")
+            return error.exit_code
+        except KeyboardInterrupt:
+            self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
+            return ExitCode.INTERRUPTED
+
+    def _obey(self, loaded: Loaded) -> int:
+        config = loaded.config
+        for warning in loaded.warnings:
+            self._err.write(
+                f"{tagged(Tag.WARN, one_line(warning), color=self._color(config, self._stderr))}\n"
+            )
+        if config.mode is Mode.SHOW_CONFIG:
+            self._out.write(f"{format_config(loaded)}\n")
+            return ExitCode.OK
+        runner = TestRunner(
+            config,
+            site=self._site,
+            environ=self._environ,
+            cwd=self._cwd,
+            runner_python=self._runner_python,
+            origins=loaded.origins,
+        )
+        files = runner.discover_tests()
+        color = self._color(config, self._stdout)
+        if not files:
+            line = nothing_found_line(include_integration=config.include_integration, color=color)
+            self._out.write(f"{line}\n")
+            return ExitCode.OK
+        if config.mode is Mode.LIST:
+            self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
+            return ExitCode.OK
+        if config.mode is Mode.DRY_RUN:
+            lines = dry_run_lines(runner.plan(), runner.capacity(), runner.interpreter(), color=color)
+            self._out.write("".join(f"{line}\n" for line in lines))
+            return ExitCode.OK
+        return self._run_tests(runner, config, color=color)
+
+    def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
+        live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))
+        reporters = [self._console(config, color=color, live=live), *_file_reporters(config)]
+        results = runner.run_tests(reporters, watched=live or config.events is not None)
+        code = _exit_code(results)
+        if config.enable_coverage:
+            code = max(code, self._report_coverage(runner, config, color=color))
+        for trouble in runner.troubles:
+            self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
+        if runner.troubles and code in (ExitCode.OK, ExitCode.FAILED):
+            return ExitCode.INFRASTRUCTURE
+        return code
+
+    def _console(self, config: TestConfig, *, color: bool, live: bool) -> Reporter:
+        if live:
+            # rich takes longer to import than many a test runs; a pipe does without it.
+            from dispatcher.report.live import LiveReporter
+
+            return LiveReporter(
+                self._stdout,
+                color=color,
+                verbosity=config.verbosity,
+                rerun=self._rerun(config),
+                warn_stream=self._stderr,
+                warn_is_terminal=_is_terminal(self._stderr),
+            )
+        return ConsoleReporter(
+            self._stdout,
+            color=color,
+            verbosity=config.verbosity,
+            rerun=self._rerun(config),
+            warn_stream=self._stderr,
+            warn_color=self._color(config, self._stderr),
+        )
+
+    def _report_coverage(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
+        """Write the coverage reports and print their summary."""
+        from dispatcher.coverage_report.summary import format_coverage_summary
+
+        try:
+            report = runner.generate_coverage()
+        except InfrastructureError:
+            raise
+        except PassmusterError as error:
+            self._out.write(f"{tagged(Tag.WARN, one_line(str(error)), color=color)}\n")
+            return ExitCode.FAILED
+        lines = format_coverage_summary(
+            report,
+            info_tag=tagged(Tag.INFO, "", color=color).rstrip(),
+            warn_tag=tagged(Tag.WARN, "", color=color).rstrip(),
+            fail_tag=tagged(Tag.FAIL, "", color=color).rstrip(),
+            fail_under=config.coverage_fail_under,
+            clean=one_line,
+        )
+        self._out.write("".join(f"{line}\n" for line in lines))
+        limit = config.coverage_fail_under
+        return ExitCode.FAILED if limit is not None and report.is_below(limit) else ExitCode.OK
+
+    def _rerun(self, config: TestConfig) -> Callable[[FileRecord], str]:
+        """Return what gives the command that runs one file again, as this run ran it."""
+        options = _options_of(self._argv, config)
+
+        def command(record: FileRecord) -> str:
+            return shlex.join([self._program, *options, record.file.label])
+
+        return command
+
+    def _color(self, config: TestConfig, stream: TextStream) -> bool:
+        return use_color(config.color, self._environ, is_terminal=_is_terminal(stream))
+
+
+def _file_reporters(config: TestConfig) -> list[Reporter]:
+    """Return the reporters that write files; they check at once that they can."""
+    reporters: list[Reporter] = []
+    if config.junit_xml is not None:
+        from dispatcher.report.junit import JunitReporter  # Only runs that want a report pay for it.
+
+        reporters.append(JunitReporter(config.junit_xml))
+    if config.events is not None:
+        from dispatcher.report.jsonl import EventsReporter
+
+        reporters.append(EventsReporter(config.events))
+    return reporters
+
+
+def _options_of(argv: Sequence[str], config: TestConfig) -> list[str]:
+    """Return the words of a call that are no paths and that a run of one file needs again."""
+    named = set(config.paths)
+    kept: list[str] = []
+    words = iter(argv)
+    for word in words:
+        option, has_value, _ = word.partition("=")
+        if option in _WHOLE_RUN_VALUES:
+            if not has_value:
+                next(words, None)
+        elif word not in named and word not in _WHOLE_RUN_SWITCHES:
+            kept.append(word)
+    return kept
+
+
+def _exit_code(results: TestResults) -> int:
+    if results.interrupted:
+        return ExitCode.INTERRUPTED
+    return ExitCode.FAILED if results.failed or results.cancelled else ExitCode.OK
+
+
+def _is_terminal(stream: TextStream) -> bool:
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty is not None and isatty())
+
+
+def main(
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path,
+    site: Site,
+    program: str,
+    runner_python: str,
+) -> int:
+    """Run the command on this process's own streams; see `Command`."""
+    command = Command(
+        argv,
+        environ=environ,
+        cwd=cwd,
+        site=site,
+        program=program,
+        runner_python=runner_python,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+    )
+    return command.run()

@@ -1,0 +1,1 @@
+"""What the user wants, gathered from arguments, environment and configuration file."""

@@ -1,0 +1,55 @@
+"""The one rule for relative paths in a configuration.
+
+A path from an argument or a variable is relative to the directory the user stands in; a path from the
+configuration file is relative to the project's root, where that file lies.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def is_directory(path: Path | str) -> bool:
+    """Return whether `path` is a directory; False also where it is too long or may not be looked at."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bases:
+    """What relative paths are relative to.
+
+    Args:
+        cwd: the caller's current directory, absolute.
+        root: the project's root, absolute.
+        home: the user's home for a leading `~/`; empty: unknown, and `~` is a plain name.
+    """
+
+    cwd: Path
+    root: Path
+    home: str = ""
+
+    def locate(self, text: str, *, from_file: bool) -> Path:
+        """Return `text` as an absolute path. It need not exist."""
+        if self.home and (text == "~" or text.startswith("~/")):
+            text = self.home + text[1:]
+        path = (self.root if from_file else self.cwd) / text
+        # `..` after a symlink means the target's parent, so only the file system can take it out.
+        return Path(os.path.realpath(path)) if ".." in path.parts else path
+
+    def locate_interpreter(self, text: str, *, from_file: bool) -> str:
+        """Return an interpreter as an absolute path, or as it is when it is a name to look up on PATH.
+
+        A symlink at its end is never followed: a virtual environment's `python` is one, and its target
+        knows nothing of the environment.
+        """
+        path = (self.root if from_file else self.cwd) / text
+        if "/" not in text:
+            return str(path) if os.path.lexists(path / "bin" / "python") else text
+        if text.startswith("~/") and self.home:
+            path = Path(self.home) / text[2:]
+        return str(Path(os.path.realpath(path.parent)) / path.name) if ".." in path.parts else str(path)

@@ -1,0 +1,139 @@
+"""Makes one configuration of all sources: arguments over environment over file over defaults.
+
+Every value that was given is read and checked, also one that a stronger source overrides: a slip in a
+file should not wait for the day on which it counts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dispatcher.config.arguments import Arguments, parse_arguments, unknown_problem, unknown_warning
+from dispatcher.config.locations import Bases, is_directory
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import DEFAULT, Given, Loaded, Origin, printable_list
+from dispatcher.config.settings import PATHS, ROOT, SETTINGS
+from dispatcher.config.sources import read_environment, read_file
+from dispatcher.config.validate import useless_arguments, validate
+from dispatcher.config.values import Value, on_one_line
+from passmuster.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    _Record = TypeVar("_Record", bound=DataclassInstance)
+
+
+def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Loaded:
+    """Return the configuration of a run, where each value came from, and what to warn of.
+
+    Args:
+        argv: the words after the program's name.
+        environ: the environment.
+        cwd: the caller's current directory, absolute.
+
+    Raises:
+        ConfigurationError: some value is wrong; the message names it, its origin, and what is allowed.
+    """
+    arguments = parse_arguments(argv)
+    if arguments.problems:
+        raise ConfigurationError(arguments.problems[0])
+    stronger = (*read_environment(environ), *_from_arguments(arguments))
+    root, root_given = _find_root(stronger, cwd, environ)
+    bases = Bases(cwd=cwd, root=root, home=environ.get("HOME", ""))
+    winners: dict[str, tuple[Given, Value]] = {}
+    for given in (*read_file(root), *stronger):
+        winners[given.setting.name] = (given, _read(given, bases))
+    if root_given is not None:
+        winners[ROOT.name] = (root_given, root)
+    config = _config_of(root, ((given, value) for given, value in winners.values()))
+    origins = tuple(_origins(root, winners))
+    if arguments.unknown and winners.get("strict-args", (None, False))[1]:
+        raise ConfigurationError(unknown_problem(arguments.unknown[0]))
+    validate(config, origins)
+    warnings = (*map(unknown_warning, arguments.unknown), *useless_arguments(config, origins))
+    return Loaded(config=config, origins=origins, warnings=warnings)
+
+
+def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
+    """Return the arguments' values, those of a repeated list joined into one."""
+    joined: dict[str, Given] = {}
+    for given in arguments.given:
+        earlier = joined.get(given.setting.name)
+        if earlier is not None and given.setting.repeats:
+            given = replace(given, texts=(*earlier.texts, *given.texts))
+        joined[given.setting.name] = given
+    if arguments.paths:
+        joined[PATHS.name] = Given(setting=PATHS, texts=arguments.paths, origin="the arguments")
+    return tuple(joined.values())
+
+
+def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str]) -> tuple[Path, Given | None]:
+    """Return the root, with symlinks resolved, and who named it; None: nobody."""
+    given = next((given for given in reversed(tuple(stronger)) if given.setting is ROOT), None)
+    if given is None:
+        return Path(os.path.realpath(cwd)), None
+    bases = Bases(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
+    path = bases.locate(str(_read_plain(given)), from_file=False)
+    if not is_directory(path):
+        what = "is not a directory" if os.path.lexists(path) else "does not exist"
+        raise ConfigurationError(
+            f"root {on_one_line(str(path))} {what} (from {given.origin}): name the project's folder"
+        )
+    return Path(os.path.realpath(path)), given
+
+
+def _read_plain(given: Given) -> Value:
+    """Return the value of a setting, a path still as text."""
+    kind = given.setting.kind
+    try:
+        if kind.is_list:
+            return tuple(str(kind.read(text)) for text in given.texts)
+        return kind.read(given.texts[0])
+    except ValueError as error:
+        raise ConfigurationError(
+            f"wrong value for {given.setting.name}: {error} (from {given.origin})"
+        ) from error
+
+
+def _read(given: Given, bases: Bases) -> Value:
+    value = _read_plain(given)
+    if given.setting.kind.is_path:
+        return bases.locate(str(value), from_file=given.from_file)
+    if given.setting.name == "python":
+        return bases.locate_interpreter(str(value), from_file=given.from_file)
+    return value
+
+
+def _config_of(root: Path, winners: Iterable[tuple[Given, Value]]) -> TestConfig:
+    fields: dict[str, Value] = {}
+    layout: dict[str, Value] = {}
+    for given, value in winners:
+        prefix, _, name = given.setting.target.rpartition(".")
+        if name:
+            (layout if prefix else fields)[name] = value
+    fields["root"] = root
+    config = TestConfig()
+    return _changed(_changed(config, {"layout": _changed(config.layout, layout)}), fields)
+
+
+def _changed(record: _Record, changes: Mapping[str, object]) -> _Record:
+    """Return a copy with fields replaced. A test compares the table's values with the fields' types."""
+    return replace(record, **changes)
+
+
+def _origins(root: Path, winners: Mapping[str, tuple[Given, Value]]) -> Iterable[Origin]:
+    for setting in SETTINGS:
+        if setting is ROOT and setting.name not in winners:
+            yield Origin(setting.name, on_one_line(str(root)), "the current directory")
+        elif setting.name not in winners:
+            yield Origin(setting.name, setting.default, DEFAULT)
+        else:
+            given, value = winners[setting.name]
+            is_place = isinstance(value, Path) or setting.name == "python"
+            text = on_one_line(str(value)) if is_place else printable_list(given.texts)
+            yield Origin(setting.name, text, given.origin)

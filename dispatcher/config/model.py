@@ -1,0 +1,148 @@
+"""The configuration of a run, with every value in the type and unit that the program uses.
+
+`TestConfig()` is what a run without any argument, variable or configuration file gets. Where a value
+of None means "decide at run time", its documentation says how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar
+
+from passmuster.status import RunnerKind
+from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
+from passmuster.units import Amount
+
+DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
+"""Where the shell scripts put their coverage reports: their users' other tools read it there."""
+
+DEFAULT_SLOW_S = 60.0
+"""Seconds after which a running file is mentioned: a fifth of the default time limit."""
+
+
+class Mode(StrEnum):
+    """What the command does with the plan."""
+
+    RUN = "run"
+    LIST = "list"
+    DRY_RUN = "dry-run"
+    SHOW_CONFIG = "show-config"
+
+
+class ColorChoice(StrEnum):
+    """Whether output is coloured."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Verbosity(StrEnum):
+    """How much is printed."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    VERBOSE = "verbose"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where test files lie.
+
+    Args:
+        workdir: directory the tests run in, relative to the root; None: `mvp_site` where it exists,
+            else the root.
+        unit_roots: directories searched for unit tests, relative to `workdir`; None: the layout of
+            the shell scripts, and where that holds nothing every test file below the root.
+        integration_roots: directories searched when integration tests are included; None: the shell
+            scripts' own.
+        extra_roots: further directories of unit tests; None: the shell scripts' own.
+        patterns: names of test files, as shell patterns.
+        exclude: directories never entered: names, or paths relative to `workdir`.
+    """
+
+    workdir: str | None = None
+    unit_roots: tuple[str, ...] | None = None
+    integration_roots: tuple[str, ...] | None = None
+    extra_roots: tuple[str, ...] | None = None
+    patterns: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestConfig:
+    """What a run is asked to do.
+
+    Args:
+        root: the project root, absolute once loaded.
+        paths: files or directories to which the run is narrowed; empty: everything.
+        include_integration: whether integration tests run too.
+        enable_coverage: whether coverage is measured and reported.
+        mode: run, or only show something.
+        layout: where test files lie.
+        runner: how each file is executed.
+        python: the project's interpreter; None: `venv/` or `.venv/` of the root, `$VIRTUAL_ENV`, else
+            the interpreter that the runner's own environment was made from.
+        max_workers: files at once at most; None: `min(cpus, max(2, GiB / 2), 8)`.
+        memory_budget: what all test processes together may use; None: the smaller of 4 GiB and 80 %
+            of what is available.
+        memory_limit: what one file may use; None: the budget.
+        timeout_s: wall-clock seconds for each file.
+        run_timeout_s: wall-clock seconds for the whole run; None: no limit.
+        slow_s: seconds after which a running file is mentioned.
+        grace_s: seconds between SIGTERM and SIGKILL.
+        retries: how often a file that failed runs again.
+        max_fail: failed files after which nothing further starts; None: no limit.
+        limit: at most this many files; None: all.
+        failed_only: only the files that did not pass when they last ran.
+        allow_no_tests: whether a file that runs no test passes.
+        keep_tmp: whether the private TMPDIR of a file that fails is kept.
+        output_limit_bytes: bytes of a file's output that are kept.
+        coverage_dir: where the coverage reports go.
+        coverage_source: what is measured; empty: the project's own coverage settings, else `.`.
+        coverage_xml: where a Cobertura XML report goes; None: nowhere.
+        coverage_fail_under: percent below which the run fails; None: never.
+        coverage_key_files: files whose rows are printed with the coverage summary.
+        junit_xml: where the JUnit report goes; None: nowhere.
+        events: where the events go, as JSON Lines; None: nowhere.
+        color: whether output is coloured.
+        verbosity: how much is printed.
+        history: whether `.passmuster/` in the root is read and written.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    root: Path = Path()
+    paths: tuple[str, ...] = ()
+    include_integration: bool = False
+    enable_coverage: bool = False
+    mode: Mode = Mode.RUN
+    layout: Layout = Layout()
+    runner: RunnerKind = RunnerKind.AUTO
+    python: str | None = None
+    max_workers: int | None = None
+    memory_budget: Amount | None = None
+    memory_limit: Amount | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    run_timeout_s: float | None = None
+    slow_s: float = DEFAULT_SLOW_S
+    grace_s: float = DEFAULT_GRACE_S
+    retries: int = 0
+    max_fail: int | None = None
+    limit: int | None = None
+    failed_only: bool = False
+    allow_no_tests: bool = False
+    keep_tmp: bool = False
+    output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
+    coverage_dir: Path = DEFAULT_COVERAGE_DIR
+    coverage_source: tuple[str, ...] = ()
+    coverage_xml: Path | None = None
+    coverage_fail_under: float | None = None
+    coverage_key_files: tuple[str, ...] = ()
+    junit_xml: Path | None = None
+    events: Path | None = None
+    color: ColorChoice = ColorChoice.AUTO
+    verbosity: Verbosity = Verbosity.NORMAL
+    history: bool = True

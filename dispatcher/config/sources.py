@@ -1,0 +1,149 @@
+"""Reads the environment and `[tool.passmuster]` of the root's `pyproject.toml` by the table of settings.
+
+The third source, the command line, has its own module (`arguments.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dispatcher.config.origins import Given
+from dispatcher.config.settings import BY_NAME, SETTINGS, Setting
+from dispatcher.config.values import on_one_line
+from passmuster.errors import ConfigurationError
+
+FILE_NAME = "pyproject.toml"
+_MARK = b"passmuster"
+
+_TOML_NAMES: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
+    """Return what the environment gives. For each setting the strongest variable that is not empty counts."""
+    given: list[Given] = []
+    for setting in SETTINGS:
+        name = next((name for name in setting.variables if environ.get(name)), None)
+        if name is not None:
+            text = environ[name]
+            texts = tuple(text.split(",")) if setting.kind.is_list else (text,)
+            given.append(Given(setting=setting, texts=texts, origin=name))
+    return tuple(given)
+
+
+def read_file(root: Path) -> tuple[Given, ...]:
+    """Return what `[tool.passmuster]` in the root's `pyproject.toml` gives; nothing when there is none.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is broken, or the table holds an unknown key or a
+            value of a wrong type.
+    """
+    path = root / FILE_NAME
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    # Most projects do not mention us; then neither the parser nor its import is paid for.
+    if _MARK not in content:
+        return ()
+    table = _our_table(_parse(content, path), path)
+    given: dict[str, Given] = {}
+    for key, value in table.items():
+        origin = f"[tool.passmuster] {on_one_line(key)} in {on_one_line(str(path))}"
+        setting = _setting_of(key, origin)
+        if setting.name in given:
+            raise ConfigurationError(
+                f"{setting.name} is given twice, by {given[setting.name].origin} and {origin}"
+            )
+        given[setting.name] = Given(
+            setting=setting, texts=_texts(setting, value, origin), origin=origin, from_file=True
+        )
+    return tuple(given.values())
+
+
+def _parse(content: bytes, path: Path) -> Mapping[str, object]:
+    # Not needed by projects that do not configure us, and not light.
+    import tomllib
+
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path} is not UTF-8 (line {line}): save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {on_one_line(str(error))}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: it is nested too deeply") from error
+
+
+def _our_table(document: Mapping[str, object], path: Path) -> Mapping[str, object]:
+    table: object = document
+    for key in ("tool", "passmuster"):
+        if not isinstance(table, dict):
+            break
+        table = table.get(key, {})
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"[tool.passmuster] in {path} must be a table, got {_described(table)}")
+    return table
+
+
+def _setting_of(key: str, origin: str) -> Setting:
+    setting = BY_NAME.get(key.replace("_", "-"))
+    if setting is not None and setting.in_file:
+        return setting
+    if setting is not None:
+        raise ConfigurationError(
+            f"{setting.name} cannot be set by the configuration file ({origin}): {_elsewhere(setting)}"
+        )
+    raise ConfigurationError(f"unknown key {on_one_line(key)!r} ({origin}): {_advice(key)}")
+
+
+def _elsewhere(setting: Setting) -> str:
+    words = (*setting.options, *(word for word, _ in setting.constants), *setting.variables)
+    return f"use {' or '.join(words)}" if words else "name the files as arguments"
+
+
+def _advice(key: str) -> str:
+    # Only ever needed on the way out.
+    from difflib import get_close_matches
+
+    # People also try the names of the Python API's fields, such as `max_workers` for `jobs`.
+    names = {setting.name: setting.name for setting in SETTINGS if setting.in_file}
+    names |= {s.target.replace("_", "-"): s.name for s in SETTINGS if s.in_file and s.target}
+    matches = get_close_matches(key.replace("_", "-").lower(), names, n=1)
+    return f"did you mean {names[matches[0]]}?" if matches else "see --help for the settings"
+
+
+def _texts(setting: Setting, value: object, origin: str) -> tuple[str, ...]:
+    """Return a value of the file as the text that the setting's kind reads.
+
+    The type is compared exactly: in Python `true` is a number too, in a configuration it is a slip.
+    """
+    kind = setting.kind
+    if type(value) in kind.toml_types:
+        if not isinstance(value, list):
+            return (str(value).lower() if isinstance(value, bool) else str(value),)
+        wrong = next((item for item in value if not isinstance(item, str)), None)
+        if wrong is None:
+            return tuple(value)
+        value = wrong
+    raise ConfigurationError(
+        f"wrong type for {setting.name}: expected {kind.allowed}, got {_described(value)} (from {origin})"
+    )
+
+
+def _described(value: object) -> str:
+    kind = _TOML_NAMES.get(type(value), "a date or time")
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, dict | list) or not shown.isprintable():
+        return kind
+    return f"{kind}: {shown}"

@@ -1,0 +1,134 @@
+"""Checks that a configuration makes sense as a whole; each single value was checked when it was read.
+
+`validate` needs nothing but the configuration and the file system; `validate_against_machine` also
+needs to know how much memory there is, which its caller finds out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dispatcher.config.locations import is_directory
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import DEFAULT, Origin, origin_of
+from dispatcher.config.values import on_one_line
+from passmuster.errors import ConfigurationError
+from passmuster.units import format_bytes
+
+_ONLY_WITH_COVERAGE = ("coverage-source", "coverage-xml", "coverage-fail-under", "coverage-key-files")
+
+
+def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
+    """Check values against each other and against the file system.
+
+    Raises:
+        ConfigurationError: some cannot be; the message names it and its origin.
+    """
+    _check_memory(config, origins)
+    _check_reports(config, origins)
+    _check_layout(config, origins)
+    if config.failed_only and not config.history:
+        raise ConfigurationError(
+            f"--failed (from {origin_of('failed', origins)}) needs the history, which is off "
+            f"(from {origin_of('history', origins)}): leave out one of them"
+        )
+
+
+def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Sequence[Origin]) -> None:
+    """Check sizes against the memory this machine, or its container, has.
+
+    Args:
+        config: what to check.
+        total_bytes: the memory there is, in bytes.
+        origins: where the values came from.
+
+    Raises:
+        ConfigurationError: a size is larger than that.
+    """
+    for name, amount in (("memory-budget", config.memory_budget), ("memory-limit", config.memory_limit)):
+        if amount is not None and amount.size_bytes is not None and amount.size_bytes > total_bytes:
+            raise ConfigurationError(
+                f"{name} must be at most the {format_bytes(total_bytes)} this machine has, "
+                f"got {amount} (from {origin_of(name, origins)})"
+            )
+
+
+def useless_arguments(config: TestConfig, origins: Iterable[Origin]) -> tuple[str, ...]:
+    """Return a warning for each argument or variable that has no effect because coverage is off.
+
+    What stands in the configuration file is meant for the runs with coverage, so it is no reason to warn.
+    """
+    if config.enable_coverage:
+        return ()
+    return tuple(
+        f"{item.origin} has no effect without --coverage"
+        for item in origins
+        if item.name in _ONLY_WITH_COVERAGE and item.origin != DEFAULT and not item.origin.startswith("[")
+    )
+
+
+def _check_memory(config: TestConfig, origins: Sequence[Origin]) -> None:
+    if config.memory_budget is None or config.memory_limit is None:
+        return
+    budget_bytes, limit_bytes = config.memory_budget.size_bytes, config.memory_limit.size_bytes
+    if budget_bytes is not None and limit_bytes is not None and limit_bytes > budget_bytes:
+        raise ConfigurationError(
+            f"memory-limit {config.memory_limit} (from {origin_of('memory-limit', origins)}) is above "
+            f"memory-budget {config.memory_budget} (from {origin_of('memory-budget', origins)}): "
+            "lower the limit or raise the budget"
+        )
+
+
+def _check_reports(config: TestConfig, origins: Sequence[Origin]) -> None:
+    taken: dict[Path, str] = {}
+    for name, path in (
+        ("junit-xml", config.junit_xml),
+        ("events", config.events),
+        ("coverage-xml", config.coverage_xml),
+    ):
+        if path is None:
+            continue
+        origin = origin_of(name, origins)
+        shown = on_one_line(str(path))
+        if is_directory(path):
+            raise ConfigurationError(f"{name} must be a file, got the directory {shown} (from {origin})")
+        if path in taken:
+            raise ConfigurationError(
+                f"{name} (from {origin}) and {taken[path]} would both write {shown}: name two files"
+            )
+        taken[path] = name
+    directory = config.coverage_dir
+    if config.enable_coverage and os.path.lexists(directory) and not is_directory(directory):
+        origin = origin_of("coverage-dir", origins)
+        raise ConfigurationError(
+            f"coverage-dir must be a directory, got {on_one_line(str(directory))} (from {origin})"
+        )
+
+
+def _check_layout(config: TestConfig, origins: Sequence[Origin]) -> None:
+    layout = config.layout
+    for name, paths in (
+        ("workdir", None if layout.workdir is None else (layout.workdir,)),
+        ("unit-roots", layout.unit_roots),
+        ("integration-roots", layout.integration_roots),
+        ("extra-roots", layout.extra_roots),
+        ("exclude", layout.exclude),
+    ):
+        for path in paths or ():
+            if path.startswith("/") or ".." in path.split("/"):
+                _reject(name, "a path inside the root, relative and without '..'", path, origins)
+    for pattern in layout.patterns or ():
+        if "/" in pattern:
+            _reject("patterns", "a pattern for the file's name alone, such as test_*.py", pattern, origins)
+    if layout.patterns == ():
+        _reject("patterns", "at least one pattern, such as test_*.py", "", origins)
+    if layout.workdir is not None and not is_directory(config.root / layout.workdir):
+        _reject("workdir", f"a directory in {config.root}", layout.workdir, origins)
+
+
+def _reject(name: str, allowed: str, value: str, origins: Sequence[Origin]) -> None:
+    raise ConfigurationError(
+        f"wrong value for {name}: expected {allowed}, got {value!r} (from {origin_of(name, origins)})"
+    )

@@ -1,0 +1,160 @@
+"""Kinds of values: how the text of a setting is read, and what is said when it is wrong.
+
+`settings.py` gives every setting one of these kinds. Whatever a value came from, it is read from text
+here, so a variable and a key of the configuration file cannot mean different things.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, parse_amount, parse_seconds
+
+Value = bool | int | float | str | Path | Amount | StrEnum | tuple[str, ...] | None
+"""Whatever a field of the configuration may hold."""
+
+LONGEST_S = 365 * 86400.0
+"""Seconds in a year. The system's waiting calls overflow somewhat above; no test runs longer."""
+
+NONE = "none"
+"""The word that takes back a value of a weaker source, for settings that may be without one."""
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of value.
+
+    Args:
+        read: turns text into the value; raises ValueError with `expected X, got Y`.
+        allowed: what is allowed, as it follows "expected".
+        metavar: what stands for the value in the help text; empty: the option takes none.
+        toml_types: types that a key of the configuration file may have.
+        is_list: several values, separated by commas; a list in the configuration file.
+        is_path: the text is a path that still has to be made absolute.
+    """
+
+    read: Callable[[str], Value]
+    allowed: str
+    metavar: str
+    toml_types: tuple[type, ...] = (str,)
+    is_list: bool = False
+    is_path: bool = False
+
+
+def quoted(text: str) -> str:
+    """Return text in quotes, on one line whatever it holds."""
+    return repr(text)
+
+
+def on_one_line(text: str) -> str:
+    """Return text as it is when it can be printed on one line, else escaped."""
+    return text if text.isprintable() else ascii(text)
+
+
+def _read_flag(text: str) -> bool:
+    word = text.strip().lower()
+    if word in _TRUE or word in _FALSE:
+        return word in _TRUE
+    raise ValueError(f"expected {FLAG.allowed}, got {quoted(text)}")
+
+
+def _read_text(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"expected a text that is not empty, got {quoted(text)}")
+    return text
+
+
+def _read_path(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError(f"expected {PATH.allowed}, got {quoted(text)}")
+    return text
+
+
+def _read_time(text: str) -> float:
+    seconds = parse_seconds(text)
+    if seconds > LONGEST_S:
+        raise ValueError(f"expected at most {LONGEST_S / 86400:.0f} days, got {quoted(text)}")
+    return seconds
+
+
+def _read_bytes(text: str) -> int:
+    amount = parse_amount(text)
+    if amount.size_bytes is None:
+        raise ValueError(f"expected {BYTES.allowed}, got {quoted(text)}")
+    return amount.size_bytes
+
+
+def _read_percent(text: str) -> float:
+    word = text.strip().removesuffix("%")
+    if _NUMBER.fullmatch(word) is None or not 0 <= float(word) <= 100:
+        raise ValueError(f"expected {PERCENT.allowed}, got {quoted(text)}")
+    return float(word)
+
+
+def count(*, least: int, most: int) -> Kind:
+    """Return the kind of whole numbers from `least` to `most`."""
+    allowed = f"a whole number from {least} to {most}"
+
+    def read(text: str) -> int:
+        word = text.strip()
+        if _WHOLE_NUMBER.fullmatch(word) is None or not least <= int(word) <= most:
+            raise ValueError(f"expected {allowed}, got {quoted(text)}")
+        return int(word)
+
+    return Kind(read=read, allowed=allowed, metavar="N", toml_types=(int,))
+
+
+def choice(members: type[StrEnum]) -> Kind:
+    """Return the kind of words of which one is chosen."""
+    words = [member.value for member in members]
+    allowed = f"one of {', '.join(words)}"
+
+    def read(text: str) -> StrEnum:
+        word = text.strip().lower()
+        if word not in words:
+            raise ValueError(f"expected {allowed}, got {quoted(text)}")
+        return members(word)
+
+    return Kind(read=read, allowed=allowed, metavar="|".join(words))
+
+
+def optional(kind: Kind) -> Kind:
+    """Return `kind` with the word `none` added, which stands for the default."""
+
+    def read(text: str) -> Value:
+        if text.strip().lower() == NONE:
+            return None
+        try:
+            return kind.read(text)
+        except ValueError as error:
+            expected, separator, got = str(error).rpartition(", got ")
+            raise ValueError(f"{expected}, or {NONE}{separator}{got}") from None
+
+    # Without `str` the file could not say none at all, and the reader rejects other words by itself.
+    types = kind.toml_types if str in kind.toml_types else (*kind.toml_types, str)
+    return replace(kind, read=read, allowed=f"{kind.allowed}, or {NONE}", toml_types=types)
+
+
+FLAG = Kind(
+    read=_read_flag, allowed="true or false (also 1, 0, yes, no, on, off)", metavar="", toml_types=(bool,)
+)
+TEXT = Kind(read=_read_text, allowed="a text", metavar="TEXT")
+TEXTS = Kind(
+    read=_read_text, allowed="a list of texts", metavar="TEXT[,...]", toml_types=(list, str), is_list=True
+)
+PATH = Kind(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
+TIME = Kind(read=_read_time, allowed=TIMES_ALLOWED, metavar="TIME", toml_types=(str, int, float))
+SIZE = Kind(read=parse_amount, allowed=SIZES_ALLOWED, metavar="SIZE", toml_types=(str, int))
+BYTES = Kind(read=_read_bytes, allowed="a size such as 512KiB or 2MB", metavar="SIZE", toml_types=(str, int))
+PERCENT = Kind(
+    read=_read_percent, allowed="a percentage from 0 to 100", metavar="PERCENT", toml_types=(int, float, str)
+)

@@ -1,0 +1,1 @@
+"""Coverage data of many files made into one report."""

@@ -1,0 +1,187 @@
+"""Where a project's tests lie: the configured layout, or the shell scripts', as paths below the root."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dispatcher.config.locations import is_directory
+from dispatcher.config.model import TestConfig
+from dispatcher.discovery.patterns import (
+    ORDINARY_EXCLUDED_NAMES,
+    ORDINARY_PATTERNS,
+    SCRIPT_EXCLUDED_NAMES,
+    SCRIPT_PATTERNS,
+    Rules,
+    compile_names,
+)
+from passmuster.errors import ConfigurationError
+
+SCRIPT_WORKDIR = "mvp_site"
+SCRIPT_UNIT_ROOTS = ("tests",)
+SCRIPT_INTEGRATION_ROOTS = ("test_integration", "tests/test_integration")
+SCRIPT_EXTRA_ROOTS = (
+    ".claude/commands/tests",
+    "orchestration/tests",
+    "claude_command_scripts/commands",
+    "claude-bot-commands/tests",
+)
+SCRIPT_EXCLUDED_PATHS = ("tests/manual_tests",)
+ALWAYS_FILE = "test_integration/test_integration_mock.py"
+"""Lies among the integration tests, but is fast and mocked: the shell scripts ran it every time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """A layout in which every path is relative to the root and every default is filled in.
+
+    Args:
+        root: the project root, absolute, its symlinks resolved.
+        workdir: where the tests run; empty: the root.
+        unit_roots: directories of unit tests, the extra ones included.
+        integration_roots: directories of integration tests.
+        configured_roots: those of both that the user named.
+        always_file: runs with the unit tests wherever it lies; empty: there is none.
+        ordinary_start: where the walk starts when this layout holds nothing; None: the user configured
+            roots, and nothing else is tried.
+        patterns: names of test files; None: not configured.
+        excluded_names: names and shell patterns of names that the user left out.
+        excluded_paths: paths that are left out.
+    """
+
+    root: str
+    workdir: str
+    unit_roots: tuple[str, ...]
+    integration_roots: tuple[str, ...]
+    configured_roots: tuple[str, ...]
+    always_file: str
+    ordinary_start: str | None
+    patterns: tuple[str, ...] | None
+    excluded_names: tuple[str, ...]
+    excluded_paths: frozenset[str]
+
+    def is_integration(self, path: str) -> bool:
+        """Return whether a file belongs to the integration tests: the root nearest to it decides."""
+        if path == self.always_file:
+            return False
+        nearest_unit = max((len(root) for root in self.unit_roots if is_below(path, root)), default=-1)
+        return any(is_below(path, root) and len(root) > nearest_unit for root in self.integration_roots)
+
+    @property
+    def directory_patterns(self) -> tuple[str, ...]:
+        """The names of test files in a directory that the user named."""
+        return self.patterns or ORDINARY_PATTERNS
+
+    def script_rules(self, *, skips_integration: bool) -> Rules:
+        """Return what the walks of the layout's roots take."""
+        return self._rules(SCRIPT_PATTERNS, SCRIPT_EXCLUDED_NAMES, skips_integration=skips_integration)
+
+    def ordinary_rules(self, *, skips_integration: bool) -> Rules:
+        """Return what a walk through an ordinary repository, or a directory named by the user, takes."""
+        return self._rules(
+            ORDINARY_PATTERNS,
+            ORDINARY_EXCLUDED_NAMES,
+            skips_integration=skips_integration,
+            skips_hidden=True,
+        )
+
+    def _rules(
+        self,
+        patterns: tuple[str, ...],
+        names: frozenset[str],
+        *,
+        skips_integration: bool,
+        skips_hidden: bool = False,
+    ) -> Rules:
+        files = compile_names(self.patterns or patterns)
+        assert files is not None  # neither the configured nor the default patterns are empty
+        skipped = frozenset(self.integration_roots) if skips_integration else frozenset[str]()
+        return Rules(
+            files=files,
+            excluded_names=names,
+            excluded_patterns=compile_names(self.excluded_names),
+            excluded_paths=self.excluded_paths | skipped,
+            skips_hidden=skips_hidden,
+        )
+
+
+def find_places(config: TestConfig) -> Places:
+    """Return where the tests of `config.root` lie.
+
+    Raises:
+        ConfigurationError: the root or a configured working directory does not exist or lies outside.
+    """
+    layout = config.layout
+    root = os.path.realpath(config.root)
+    if not is_directory(root):
+        raise ConfigurationError(f"root {root!r} is not a directory: name the project's folder")
+    workdir = _workdir(root, layout.workdir)
+
+    def below(paths: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_joined(workdir, path) for path in paths)
+
+    def roots(configured: tuple[str, ...] | None, default: tuple[str, ...]) -> tuple[str, ...]:
+        return below(default if configured is None else configured)
+
+    excluded = tuple(_normal(path) for path in layout.exclude)
+    start = "" if layout.workdir is None else workdir
+    configured = (layout.unit_roots, layout.integration_roots, layout.extra_roots)
+    return Places(
+        root=root,
+        workdir=workdir,
+        unit_roots=roots(layout.unit_roots, SCRIPT_UNIT_ROOTS)
+        + roots(layout.extra_roots, SCRIPT_EXTRA_ROOTS),
+        integration_roots=roots(layout.integration_roots, SCRIPT_INTEGRATION_ROOTS),
+        configured_roots=tuple(path for paths in configured for path in below(paths or ())),
+        always_file=_joined(workdir, ALWAYS_FILE) if layout.unit_roots is None else "",
+        ordinary_start=start if all(paths is None for paths in configured) else None,
+        patterns=layout.patterns,
+        excluded_names=tuple(path for path in excluded if "/" not in path),
+        excluded_paths=frozenset(
+            below(SCRIPT_EXCLUDED_PATHS) + below(tuple(path for path in excluded if "/" in path))
+        ),
+    )
+
+
+def find_workdir(config: TestConfig) -> Path:
+    """Return the directory the tests run in, absolute.
+
+    Raises:
+        ConfigurationError: the root or a configured working directory does not exist or lies outside.
+    """
+    places = find_places(config)
+    return Path(places.root, places.workdir)
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Return whether `path` is `directory` or lies in it; the empty directory is the root."""
+    return directory == "" or path == directory or path.startswith(f"{directory}/")
+
+
+def label_of(path: str, workdir: str) -> str:
+    """Return `path` as it is printed: relative to the working directory. Both are relative to the root."""
+    if workdir == "":
+        return path
+    if path.startswith(f"{workdir}/"):
+        return path[len(workdir) + 1 :]
+    return os.path.relpath(f"/{path}", f"/{workdir}")
+
+
+def _workdir(root: str, configured: str | None) -> str:
+    workdir = _normal(SCRIPT_WORKDIR if configured is None else configured)
+    path = Path(root, workdir)
+    if is_directory(path) and Path(os.path.realpath(path)).is_relative_to(root):
+        return workdir
+    if configured is None:
+        return ""
+    raise ConfigurationError(f"workdir {configured!r} is not a directory in {root}: name one")
+
+
+def _normal(path: str) -> str:
+    """Return a relative path without `./` and doubled or final slashes; empty for the directory itself."""
+    return "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def _joined(workdir: str, path: str) -> str:
+    return "/".join(part for part in (workdir, _normal(path)) if part)

@@ -1,0 +1,72 @@
+"""Which names are test files, and which are never looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import translate
+
+SCRIPT_PATTERNS = ("test_*.py",)
+"""What the shell scripts ran."""
+
+ORDINARY_PATTERNS = ("test_*.py", "*_test.py")
+"""What an ordinary repository calls its test files."""
+
+SCRIPT_EXCLUDED_NAMES = frozenset(("venv", "node_modules", "prototype"))
+ORDINARY_EXCLUDED_NAMES = SCRIPT_EXCLUDED_NAMES | {"build", "dist", "__pycache__", "site-packages"}
+
+ENVIRONMENT_MARK = "pyvenv.cfg"
+"""The file that every virtual environment holds, whatever its folder is called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a walk takes and what it leaves out.
+
+    Args:
+        files: matches the names of test files.
+        excluded_names: directories of these names are not entered.
+        excluded_patterns: matches names, of directories and files, that the user left out; None: none.
+        excluded_paths: paths, relative to the root, that are left out.
+        skips_hidden: whether directories that start with a dot are not entered.
+    """
+
+    files: re.Pattern[str]
+    excluded_names: frozenset[str]
+    excluded_patterns: re.Pattern[str] | None = None
+    excluded_paths: frozenset[str] = frozenset()
+    skips_hidden: bool = False
+
+    def takes(self, name: str, path: str) -> bool:
+        """Return whether the file `path` (relative to the root), called `name`, is a test file."""
+        return self.files.match(name) is not None and not self._is_left_out(name, path)
+
+    def enters(self, name: str, path: str) -> bool:
+        """Return whether the directory `path` (relative to the root), called `name`, is looked into."""
+        if name in self.excluded_names or (self.skips_hidden and name.startswith(".")):
+            return False
+        return not self._is_left_out(name, path)
+
+    def leads_to(self, path: str) -> bool:
+        """Return whether a walk from the root could come to the directory `path`."""
+        parts = path.split("/")
+        return path == "" or all(
+            self.enters(name, "/".join(parts[: count + 1])) for count, name in enumerate(parts)
+        )
+
+    def leaves_out(self, path: str) -> bool:
+        """Return whether `path`, or a directory it lies in, was left out by the user or by its path."""
+        parts = path.split("/")
+        return any(self._is_left_out(name, "/".join(parts[: count + 1])) for count, name in enumerate(parts))
+
+    def _is_left_out(self, name: str, path: str) -> bool:
+        if path in self.excluded_paths:
+            return True
+        return self.excluded_patterns is not None and self.excluded_patterns.match(name) is not None
+
+
+def compile_names(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    """Return one expression that matches a name of any of the shell patterns; None for no pattern."""
+    expressions = [translate(pattern) for pattern in patterns]
+    return re.compile("|".join(expressions)) if expressions else None

@@ -1,0 +1,117 @@
+"""Takes the files and directories that the user named, instead of the layout's."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dispatcher.config.values import on_one_line
+from dispatcher.discovery.layout import Places
+from dispatcher.discovery.walk import Walker
+from passmuster.errors import ConfigurationError
+
+
+def select(paths: Iterable[str], *, places: Places, walker: Walker, cwd: str) -> None:
+    """Give `walker` the files that `paths` name.
+
+    A named file is taken whatever it is called and wherever in the root it lies. Of a named directory
+    all files with a test file's name are taken, integration tests among them.
+
+    Args:
+        paths: as the user wrote them: relative to `cwd`, else to the working directory, else to the root.
+        places: the project's layout.
+        walker: receives the files and the warnings.
+        cwd: the caller's current directory, absolute.
+
+    Raises:
+        ConfigurationError: a path does not exist, lies outside of the root, or holds no tests.
+    """
+    bases = (cwd, walker.absolute(places.workdir), places.root)
+    for text in paths:
+        absolute, status = _find(text, bases, walker)
+        path = _relative(absolute, walker)
+        if stat.S_ISDIR(status.st_mode):
+            _take_directory(text, path, places, walker)
+        elif not stat.S_ISREG(status.st_mode):
+            raise _error(text, "is not a regular file: name a test file or a directory")
+        elif not path.endswith(".py"):
+            raise _error(text, "is not a Python file: expected a name that ends in .py")
+        else:
+            walker.take(path)
+
+
+def _take_directory(text: str, path: str, places: Places, walker: Walker) -> None:
+    # A walker of its own tells whether this very directory holds tests.
+    inner = Walker(root=places.root)
+    inner.walk(path, places.ordinary_rules(skips_integration=False))
+    walker.warnings.extend(inner.warnings)
+    if not inner.files and inner.warnings:
+        raise _error(text, f"holds no test files that can be read: {inner.warnings[0]}")
+    if not inner.files:
+        names = " or ".join(places.directory_patterns)
+        raise _error(text, f"holds no test files: expected some called {names}")
+    walker.files.update(inner.files)
+
+
+def _find(text: str, bases: tuple[str, ...], walker: Walker) -> tuple[str, os.stat_result]:
+    """Return the first file or directory inside the root that `text` may mean, absolute."""
+    outside = ""
+    for candidate in _candidates(text, bases):
+        try:
+            status = Path(candidate).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            raise _error(text, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        if walker.inside(os.path.realpath(candidate)) is not None:
+            return candidate, status
+        outside = outside or candidate
+    if outside:
+        raise _error(
+            text,
+            f"lies outside of the root {on_one_line(walker.root)}: name a path inside, or another --root",
+        )
+    raise _error(text, _missing(text, bases))
+
+
+def _candidates(text: str, bases: Iterable[str]) -> Iterator[str]:
+    for base in dict.fromkeys(bases):
+        path = f"{base}/{text}" if not text.startswith("/") else text
+        # After a link `..` means its target's parent: only the file system knows that.
+        yield os.path.realpath(path) if ".." in text.split("/") else os.path.normpath(path)
+
+
+def _relative(absolute: str, walker: Walker) -> str:
+    """Return a path inside the root relative to it, as it was named where that is possible."""
+    path = walker.inside(absolute)
+    if path is None:
+        path = walker.inside(os.path.realpath(absolute))
+    assert path is not None  # `_find` returns nothing from outside
+    return path
+
+
+def _missing(text: str, bases: tuple[str, ...]) -> str:
+    # Only ever needed on the way out.
+    from difflib import get_close_matches
+
+    file, separator, _ = text.partition("::")
+    if separator and any(Path(candidate).exists() for candidate in _candidates(file, bases)):
+        return f"names a test inside a file, and files run whole: name {on_one_line(file)}"
+    if any(Path(candidate).is_symlink() for candidate in _candidates(text, bases)):
+        return "is a broken link"
+    directory, name = os.path.split(text.rstrip("/"))
+    for base in dict.fromkeys(bases):
+        try:
+            names = [path.name for path in Path(base, directory).iterdir()]
+        except OSError:
+            continue
+        matches = get_close_matches(name, names, n=1)
+        if matches:
+            return f"does not exist: did you mean {on_one_line(str(Path(directory, matches[0])))}?"
+    return f"does not exist in {on_one_line(bases[0])} or the root {on_one_line(bases[-1])}"
+
+
+def _error(text: str, what: str) -> ConfigurationError:
+    return ConfigurationError(f"{text!r} (from the arguments) {what}")

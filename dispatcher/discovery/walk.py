@@ -1,0 +1,162 @@
+"""Walks directories and collects test files. Reads no contents.
+
+Paths are strings relative to the project root, with forward slashes: joining strings is several times
+faster than making path objects, and undecodable bytes in names survive as surrogates.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dispatcher.config.values import on_one_line
+from dispatcher.discovery.patterns import ENVIRONMENT_MARK, Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """A test file as the walk met it; the path is relative to the root."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Walker:
+    """Walks below one root and remembers where it was, so that no link leads it in circles.
+
+    Args:
+        root: the project root, absolute, its symlinks resolved.
+        files: what was found, by path.
+        warnings: what could not be read or was left out, for the user.
+    """
+
+    root: str
+    files: dict[str, FoundFile] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    _visited: set[tuple[int, int]] = field(default_factory=set)
+
+    def walk(self, start: str, rules: Rules) -> None:
+        """Collect the test files below the directory `start`; the root itself is the empty text.
+
+        Directories come before links to directories, so a file that can be reached both ways is found
+        by its own path, and once.
+        """
+        pending = [start]
+        links: list[str] = []
+        while pending or links:
+            if pending:
+                path = pending.pop()
+                pending.extend(self._scan(path, rules, links, is_start=path == start))
+                continue
+            links.sort(reverse=True)
+            link = links.pop()
+            if self._may_follow(link, rules):
+                pending.append(link)
+
+    def take(self, path: str) -> bool:
+        """Take one file, whatever it is called; return whether it is a regular file inside the root."""
+        absolute = self.absolute(path)
+        try:
+            status = Path(absolute).stat()
+        except OSError:
+            return False
+        if not stat.S_ISREG(status.st_mode) or self.inside(os.path.realpath(absolute)) is None:
+            return False
+        self._add(path, status)
+        return True
+
+    def can_start(self, path: str) -> bool:
+        """Return whether `path` is a directory inside the root, and not a link to one walked already."""
+        absolute = self.absolute(path)
+        try:
+            status = Path(absolute).stat()
+        except OSError:
+            return False
+        if not stat.S_ISDIR(status.st_mode):
+            return False
+        target = self.inside(os.path.realpath(absolute))
+        if target is None:
+            return False
+        return target == path or (status.st_dev, status.st_ino) not in self._visited
+
+    def absolute(self, path: str) -> str:
+        """Return a path below the root as an absolute one."""
+        return f"{self.root.rstrip('/')}/{path}" if path else self.root
+
+    def inside(self, absolute: str) -> str | None:
+        """Return an absolute path relative to the root; None when it lies outside of it."""
+        if absolute == self.root:
+            return ""
+        prefix = self.root.rstrip("/") + "/"
+        return absolute[len(prefix) :] if absolute.startswith(prefix) else None
+
+    def _scan(self, path: str, rules: Rules, links: list[str], *, is_start: bool) -> list[str]:
+        """Take the test files of one directory, note its links to directories, return its directories."""
+        absolute = self.absolute(path)
+        try:
+            status = Path(absolute).stat()
+            with os.scandir(absolute) as iterator:
+                entries = list(iterator)
+        except OSError as error:
+            self.warnings.append(f"cannot read directory {on_one_line(path or '.')}: {error.strerror}")
+            return []
+        self._visited.add((status.st_dev, status.st_ino))
+        if not is_start and any(entry.name == ENVIRONMENT_MARK for entry in entries):
+            return []
+        prefix = f"{path}/" if path else ""
+        directories: list[str] = []
+        for entry in entries:
+            name = entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if rules.enters(name, prefix + name):
+                    directories.append(prefix + name)
+            elif entry.is_symlink():
+                self._meet_link(name, prefix + name, rules, links)
+            elif rules.takes(name, prefix + name) and entry.is_file(follow_symlinks=False):
+                self._meet_file(prefix + name, entry)
+        return directories
+
+    def _meet_file(self, path: str, entry: os.DirEntry[str]) -> None:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            # It was removed since the directory was read; then it is no test file any more.
+            return
+        self._add(path, status)
+
+    def _add(self, path: str, status: os.stat_result) -> None:
+        self.files[path] = FoundFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+
+    def _meet_link(self, name: str, path: str, rules: Rules, links: list[str]) -> None:
+        absolute = self.absolute(path)
+        is_wanted = rules.takes(name, path)
+        try:
+            status = Path(absolute).stat()
+        except OSError as error:
+            if is_wanted:
+                self.warnings.append(f"skipped {on_one_line(path)}: broken link ({error.strerror})")
+            return
+        if stat.S_ISDIR(status.st_mode):
+            if rules.enters(name, path):
+                links.append(path)
+        elif is_wanted and stat.S_ISREG(status.st_mode):
+            if self.inside(os.path.realpath(absolute)) is None:
+                self.warnings.append(f"skipped {on_one_line(path)}: the link leads outside of the root")
+            else:
+                self._add(path, status)
+
+    def _may_follow(self, path: str, rules: Rules) -> bool:
+        """Return whether a link to a directory leads to something new that the rules let in."""
+        absolute = self.absolute(path)
+        try:
+            status = Path(absolute).stat()
+        except OSError:
+            return False
+        if (status.st_dev, status.st_ino) in self._visited:
+            return False
+        target = self.inside(os.path.realpath(absolute))
+        return target is not None and rules.leads_to(target)

@@ -1,0 +1,20 @@
+"""The exit statuses of the commands: part of the interface that scripts depend on."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What `run_tests.py` returns to its caller."""
+
+    OK = 0
+    """All files passed, or there was nothing to run."""
+    FAILED = 1
+    """Some file did not pass, or a demanded coverage was not reached."""
+    USAGE = 2
+    """Wrong arguments or configuration; nothing was run."""
+    INFRASTRUCTURE = 3
+    """What the run needs failed, so that it could not be complete."""
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C or SIGTERM (128 + SIGINT, as shells report it)."""

@@ -1,0 +1,60 @@
+"""What is going to run: test files as discovered, and the plan made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from passmuster.task import TestTask
+
+
+class FileKind(StrEnum):
+    """Which of the project's layers a file belongs to."""
+
+    UNIT = "unit"
+    INTEGRATION = "integration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestFile:
+    """A test file that was discovered.
+
+    Args:
+        path: relative to the project root, with forward slashes: its identity everywhere.
+        label: the path as it is printed, relative to the working directory of the tests.
+        kind: unit or integration.
+        size_bytes: the file's size when it was discovered.
+        mtime_ns: its modification time then; with the size it tells whether a file changed.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    path: str
+    label: str
+    kind: FileKind = FileKind.UNIT
+    size_bytes: int = 0
+    mtime_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFile:
+    """A file with its first task and the reason for its place in the order.
+
+    Args:
+        file: what was discovered.
+        task: the first attempt.
+        because: why it stands where it stands (`failed last time`, `longest first`, `never ran`).
+    """
+
+    file: TestFile
+    task: TestTask
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that will run, in the order in which it should start."""
+
+    run_id: str
+    files: tuple[PlannedFile, ...]

@@ -1,0 +1,149 @@
+"""Prints a run as lines of text, in the order of its events: on a pipe this is the whole report.
+
+`console_format` and `console_summary` say what the lines are, `stream` how they are written. On a terminal
+`live` keeps a footer below what this reporter prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from dispatcher.config.model import Verbosity
+from dispatcher.events import (
+    FileFinished,
+    FileSlow,
+    FileStarted,
+    Notice,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    UsageSampled,
+)
+from dispatcher.report.console_format import (
+    RULE,
+    Tag,
+    again_line,
+    found_lines,
+    indented,
+    limits_line,
+    running_line,
+    slow_line,
+    tagged,
+    verdict_lines,
+)
+from dispatcher.report.console_summary import SummaryRequest, summary_lines
+from dispatcher.report.plain_text import one_line, shown_lines
+from dispatcher.report.stream import SafeStream, TextStream
+from dispatcher.run.results import FileRecord
+from passmuster.executor import Limit
+from passmuster.result import CaseResult
+from passmuster.units import format_seconds
+
+
+class ConsoleReporter:
+    """Prints the contract's lines to `stream`, and notices to `warn_stream`.
+
+    Args:
+        stream: where the report goes.
+        color: whether tags in `stream` are coloured.
+        verbosity: quiet prints failures and the summary only; verbose adds what each file printed.
+        rerun: gives the command that runs one file again.
+        warn_stream: where notices go, usually standard error.
+        warn_color: whether tags in `warn_stream` are coloured; None: as in `stream`.
+    """
+
+    def __init__(
+        self,
+        stream: TextStream,
+        *,
+        color: bool,
+        verbosity: Verbosity,
+        rerun: Callable[[FileRecord], str],
+        warn_stream: TextStream,
+        warn_color: bool | None = None,
+    ) -> None:
+        self._out = SafeStream(stream)
+        self._warnings = SafeStream(warn_stream)
+        self._color = color
+        self._warn_color = color if warn_color is None else warn_color
+        self._verbosity = verbosity
+        self._rerun = rerun
+        self._limits: Sequence[Limit] = ()
+
+    def handle(self, event: RunEvent) -> None:
+        """Print what `event` is worth, at once."""
+        if isinstance(event, Notice):
+            line = tagged(Tag.WARN, one_line(event.text), color=self._warn_color)
+            self._warnings.write(f"{line}\n")
+            return
+        lines = self._lines(event)
+        if lines:
+            self._out.write("\n".join(lines) + "\n")
+
+    def close(self) -> None:
+        """Nothing is held back, so nothing is left to print."""
+
+    def _lines(self, event: RunEvent) -> list[str]:
+        match event:
+            case RunStarted():
+                return self._started_lines(event)
+            case FileStarted():
+                return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
+            case FileSlow():
+                return self._unless_quiet(slow_line(event.file, event.seconds, color=self._color))
+            case FileFinished():
+                return self._finished_lines(event)
+            case RunStopping():
+                text = f"Stopping: {event.cause}; no further file starts"
+                return [tagged(Tag.WARN, text, color=self._color)]
+            case RunFinished():
+                return summary_lines(
+                    SummaryRequest(
+                        results=event.results,
+                        limits=self._limits,
+                        rerun=self._rerun,
+                        verbosity=self._verbosity,
+                        color=self._color,
+                    )
+                )
+            case UsageSampled() | Notice():
+                return []
+            case _:
+                assert_never(event)
+
+    def _unless_quiet(self, line: str) -> list[str]:
+        return [] if self._verbosity is Verbosity.QUIET else [line]
+
+    def _started_lines(self, event: RunStarted) -> list[str]:
+        self._limits = event.limits
+        if self._verbosity is Verbosity.QUIET:
+            return []
+        lines = found_lines((planned.file for planned in event.plan.files), color=self._color)
+        limits = limits_line(event.limits, color=self._color)
+        return lines + ([limits] if limits else [])
+
+    def _finished_lines(self, event: FileFinished) -> list[str]:
+        quiet = self._verbosity is Verbosity.QUIET
+        if quiet and (event.again or not event.result.status.is_failure):
+            return []
+        lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
+        if event.again is not None:
+            return [*lines, again_line(event.file, event.result, event.again, color=self._color)]
+        lines += verdict_lines(event.file, event.result, color=self._color)
+        return lines if quiet or event.result.status.is_cancelled else [*lines, RULE]
+
+    def _verbose_lines(self, event: FileFinished) -> list[str]:
+        label, result, lines = one_line(event.file.label), event.result, list[str]()
+        if result.output:
+            lines.append(tagged(Tag.INFO, f"Output of {label}:", color=self._color))
+            lines += indented(shown_lines(result.output))
+        if result.cases:
+            lines.append(tagged(Tag.INFO, f"Tests in {label}:", color=self._color))
+            lines += indented(map(_case_text, result.cases))
+        return lines
+
+
+def _case_text(case: CaseResult) -> str:
+    return f"{case.outcome} {format_seconds(case.seconds)} {one_line(case.case_id)}"

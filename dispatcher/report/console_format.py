@@ -1,0 +1,131 @@
+"""The console's lines, letter by letter as the shell scripts printed them. Pure.
+
+Users parse these lines. What is new stands in lines of its own, or at the end of a block, so that whoever
+read the old output reads the new one. `console` prints single lines, `console_summary` builds the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from dispatcher.events import Again
+from dispatcher.plan import TestFile
+from dispatcher.report.plain_text import one_line
+from passmuster.executor import Limit
+from passmuster.result import TestResult
+from passmuster.status import Status
+from passmuster.units import format_bytes, format_seconds
+
+RULE = "-" * 40
+"""The line between files."""
+
+LAST_LINES = 10
+"""Lines of a failed file's output that are shown."""
+
+INDENT = " " * 6
+"""What stands before each line that a test printed."""
+
+SLOTS_LIMIT = "slots"
+BUDGET_LIMIT = "memory budget"
+
+
+class Tag(Enum):
+    """What a line starts with, and the parameters of its colour sequence."""
+
+    INFO = ("[INFO]", "34")
+    PASS = ("[PASS]", "32")
+    FAIL = ("[FAIL]", "31")
+    WARN = ("[WARN]", "1;33")
+
+
+def tagged(tag: Tag, text: str, *, color: bool) -> str:
+    """Return a line with its tag; the colour covers the tag alone."""
+    word, code = tag.value
+    return f"\x1b[{code}m{word}\x1b[0m {text}" if color else f"{word} {text}"
+
+
+def nothing_found_line(*, include_integration: bool, color: bool) -> str:
+    """Return what is said when there is no test file; the exit status is 0 all the same."""
+    what = "No test files found" if include_integration else "No unit test files found"
+    return tagged(Tag.WARN, what, color=color)
+
+
+def found_lines(files: Iterable[TestFile], *, color: bool) -> list[str]:
+    """Return the list of what runs, sorted by path: the order of discovery, not that of the start."""
+    labels = [one_line(file.label) for file in sorted(files, key=lambda file: file.path)]
+    return [tagged(Tag.INFO, f"Found {len(labels)} test file(s):", color=color), *map(bulleted, labels)]
+
+
+def limits_line(limits: Sequence[Limit], *, color: bool) -> str | None:
+    """Return how many workers and how much memory the run starts with; None when nothing is known."""
+    if not limits:
+        return None
+    slots = [limit for limit in limits if limit.name == SLOTS_LIMIT]
+    others = [limit for limit in limits if limit.name != SLOTS_LIMIT]
+    parts = [f"Workers: {_sourced(f'{limit.value} at once', limit)}" for limit in slots]
+    parts += [_sourced(f"{limit.name} {limit.value}", limit) for limit in others]
+    return tagged(Tag.INFO, one_line(", ".join(parts)), color=color)
+
+
+def running_line(file: TestFile, *, attempt: int, color: bool) -> str:
+    """Return the line at a file's start; it says `Running:` once for a file, however often it runs."""
+    label = one_line(file.label)
+    if attempt == 1:
+        return tagged(Tag.INFO, f"Running: {label}", color=color)
+    return tagged(Tag.INFO, f"Running again: {label} (attempt {attempt})", color=color)
+
+
+def verdict_lines(file: TestFile, result: TestResult, *, color: bool) -> list[str]:
+    """Return what is said when a file is decided, without the rule that follows it."""
+    label = one_line(file.label)
+    match result.status:
+        case Status.PASS:
+            return [tagged(Tag.PASS, f"{label} completed successfully", color=color)]
+        case Status.CANCELLED:
+            return [tagged(Tag.WARN, f"{label}: {status_text(result)}", color=color)]
+        case Status.FAIL:
+            return [tagged(Tag.FAIL, f"{label} failed", color=color)]
+        case _:
+            return [
+                tagged(Tag.WARN, f"{label}: {status_text(result)}", color=color),
+                tagged(Tag.FAIL, f"{label} failed", color=color),
+            ]
+
+
+def again_line(file: TestFile, result: TestResult, again: Again, *, color: bool) -> str:
+    """Return what is said of an attempt after which the file runs once more, so that nothing is decided."""
+    label = one_line(file.label)
+    if again is Again.MADE_ROOM:
+        used = f" at {format_bytes(result.peak_bytes)}" if result.peak_bytes else ""
+        text = f"{label}: stopped{used} to make room in memory; it runs again"
+    else:
+        text = f"{label}: {status_text(result)}; it runs again"
+    return tagged(Tag.WARN, text, color=color)
+
+
+def slow_line(file: TestFile, seconds: float, *, color: bool) -> str:
+    """Return the warning that a file has been running for `seconds`."""
+    return tagged(
+        Tag.WARN, f"{one_line(file.label)}: still running after {format_seconds(seconds)}", color=color
+    )
+
+
+def status_text(result: TestResult) -> str:
+    """Return the status with the reason, where one is known: `TIMEOUT: no end after 300 s`."""
+    reason = one_line(result.error)
+    return f"{result.status}: {reason}" if reason else str(result.status)
+
+
+def bulleted(text: str) -> str:
+    """Return an item of a list."""
+    return f"  - {text}"
+
+
+def indented(lines: Iterable[str]) -> list[str]:
+    """Return lines that a test printed, so indented that none can be taken for one of ours."""
+    return [f"{INDENT}{line}" for line in lines]
+
+
+def _sourced(text: str, limit: Limit) -> str:
+    return f"{text} ({limit.source})" if limit.source else text

@@ -1,0 +1,214 @@
+"""What the console prints after the last result: the scripts' summary, and what they did not know. Pure.
+
+The scripts' lines keep their order. Everything new stands between `  Failed: N` and `Failed test
+details:`, or at the end of a failed file's details, so that the last block is still the list of paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dispatcher.config.model import Verbosity
+from dispatcher.report.console_format import (
+    BUDGET_LIMIT,
+    LAST_LINES,
+    Tag,
+    bulleted,
+    indented,
+    status_text,
+    tagged,
+)
+from dispatcher.report.plain_text import last_lines, one_line
+from dispatcher.report.summary import Summary, biggest, slowest, summarize
+from dispatcher.run.results import FileRecord, TestResults
+from passmuster.executor import Limit
+from passmuster.status import Status
+from passmuster.units import format_bytes, format_seconds
+
+MAX_FAILING_CASES = 5
+"""Failing tests named for each failed file; the rest is counted."""
+
+STACK_LINES = 30
+"""Lines shown of the stacks of a file that timed out: about two Python stacks."""
+
+RANKED_FILES = 5
+"""Files in the lists of the slowest and the biggest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryRequest:
+    """What the end of the report is made of.
+
+    Args:
+        results: all files of the run.
+        limits: the limits it started with; the memory budget is quoted from them.
+        rerun: gives the command that runs one file again.
+        verbosity: verbose adds the slowest and the biggest files.
+        color: whether tags are coloured.
+    """
+
+    results: TestResults
+    limits: Sequence[Limit]
+    rerun: Callable[[FileRecord], str]
+    verbosity: Verbosity
+    color: bool
+
+
+def summary_lines(request: SummaryRequest) -> list[str]:
+    """Return the whole end of the report."""
+    summary = summarize(request.results)
+    failed = sorted(request.results.failed, key=lambda record: record.file.path)
+    lines = _count_lines(request, summary)
+    if request.verbosity is Verbosity.VERBOSE:
+        lines += _ranking_lines(request)
+    lines += _flaky_lines(request) + _leaked_lines(request) + _not_run_lines(request)
+    if failed:
+        lines += _failed_lines(request, summary, failed)
+    elif summary.not_run:
+        # Not a word of "all tests passed" here: what did not run did not pass.
+        text = f"The run is not complete: {summary.not_run} file(s) did not run to their end"
+        lines.append(tagged(Tag.WARN, text, color=request.color))
+    else:
+        lines.append(tagged(Tag.PASS, "All tests passed! 🎉", color=request.color))
+    return lines
+
+
+def _count_lines(request: SummaryRequest, summary: Summary) -> list[str]:
+    lines = [
+        tagged(Tag.INFO, "🧪 Test Summary:", color=request.color),
+        f"  Total tests: {summary.total}",
+        f"  Passed: {summary.passed}",
+        f"  Failed: {summary.failed}",
+    ]
+    if summary.not_run:
+        lines.append(f"  Not run: {summary.not_run}")
+    if summary.flaky:
+        lines.append(f"  Flaky: {summary.flaky}")
+    special = [pair for pair in summary.statuses if pair[0].is_failure and pair[0] is not Status.FAIL]
+    if special:
+        lines.append("  Of the failed: " + ", ".join(f"{status} {count}" for status, count in special))
+    if summary.cases:
+        # The name stands before the number: a parser that looks for `N passed` must find files only.
+        counts = ", ".join(f"{outcome} {count}" for outcome, count in summary.cases)
+        lines.append(f"  Tests inside the files: {counts}")
+    lines.append(tagged(Tag.INFO, _closing_text(request, summary), color=request.color))
+    return lines
+
+
+def _closing_text(request: SummaryRequest, summary: Summary) -> str:
+    text = (
+        f"{summary.passed}/{summary.total} files passed, success rate {summary.success_percent:.1f}%, "
+        f"in {format_seconds(summary.duration_s)}"
+    )
+    if summary.peak_bytes:
+        text += f", peak memory {format_bytes(summary.peak_bytes)}"
+        budgets = [limit.value for limit in request.limits if limit.name == BUDGET_LIMIT]
+        text += f" of {one_line(budgets[0])}" if budgets else ""
+    return text
+
+
+def _ranking_lines(request: SummaryRequest) -> list[str]:
+    lines: list[str] = []
+    by_time = slowest(request.results, RANKED_FILES)
+    if by_time:
+        lines.append(tagged(Tag.INFO, "Slowest files:", color=request.color))
+        lines += [
+            bulleted(f"{_label(record)} ({format_seconds(record.final.duration)})") for record in by_time
+        ]
+    by_memory = biggest(request.results, RANKED_FILES)
+    if by_memory:
+        lines.append(tagged(Tag.INFO, "Files with the highest peak memory:", color=request.color))
+        lines += [
+            bulleted(f"{_label(record)} ({format_bytes(record.final.peak_bytes or 0)})")
+            for record in by_memory
+        ]
+    return lines
+
+
+def _flaky_lines(request: SummaryRequest) -> list[str]:
+    items: list[str] = []
+    for record in _by_path(request.results.flaky):
+        before = ", ".join(attempt.status for attempt in record.judged[:-1])
+        items.append(f"{_label(record)} (passed in attempt {len(record.judged)}, before: {before})")
+    return _listed(f"{len(items)} flaky file(s) passed only when they ran again:", items, color=request.color)
+
+
+def _leaked_lines(request: SummaryRequest) -> list[str]:
+    items: list[str] = []
+    for record in _by_path(request.results.records):
+        leaked = [one_line(process) for attempt in record.attempts for process in attempt.leaked]
+        if leaked:
+            items.append(f"{_label(record)}: {', '.join(leaked)}")
+    heading = f"{len(items)} file(s) left processes behind, which were ended:"
+    return _listed(heading, items, color=request.color)
+
+
+def _not_run_lines(request: SummaryRequest) -> list[str]:
+    items: list[str] = []
+    for record in _by_path(request.results.cancelled):
+        how = f"stopped after {format_seconds(record.final.duration)}" if record.started else "never started"
+        items.append(f"{_label(record)} ({how})")
+    return _listed(f"{len(items)} file(s) did not run to their end:", items, color=request.color)
+
+
+def _listed(heading: str, items: Sequence[str], *, color: bool) -> list[str]:
+    return [tagged(Tag.WARN, heading, color=color), *map(bulleted, items)] if items else []
+
+
+def _failed_lines(request: SummaryRequest, summary: Summary, failed: Sequence[FileRecord]) -> list[str]:
+    lines = [tagged(Tag.WARN, "Failed test details:", color=request.color)]
+    for record in failed:
+        lines += _detail_lines(record, request.rerun)
+    lines.append(tagged(Tag.FAIL, f"{summary.failed} test(s) failed", color=request.color))
+    lines += ["", f"SUMMARY: {summary.passed} passed, {summary.failed} failed", "FAILED TESTS:"]
+    return lines + [_label(record) for record in failed]
+
+
+def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> list[str]:
+    result = record.final
+    lines = [bulleted(_label(record)), "    Last few lines of output:"]
+    lines += indented(last_lines(result.output, LAST_LINES))
+    if result.status is not Status.FAIL:
+        lines.append(f"    Status: {status_text(result)}")
+    lines += _failing_case_lines(record)
+    if result.stacks:
+        lines.append("    Where it was when its time was over:")
+        lines += indented(last_lines(result.stacks, STACK_LINES))
+    if result.kept_tmp:
+        lines.append(f"    Its temporary directory: {one_line(result.kept_tmp)}")
+    lines.append(f"    Run it again: {one_line(rerun(record))}")
+    return lines
+
+
+def _failing_case_lines(record: FileRecord) -> list[str]:
+    bad = [case for case in record.final.cases if case.outcome.is_bad]
+    if not bad:
+        return []
+    shown = [(case.case_id, headline(case.message)) for case in bad[:MAX_FAILING_CASES]]
+    lines = indented(one_line(f"{case_id}: {what}" if what else case_id)[:400] for case_id, what in shown)
+    if len(bad) > len(shown):
+        lines += indented([f"and {len(bad) - len(shown)} more"])
+    return ["    Failing tests:", *lines]
+
+
+def headline(message: str) -> str:
+    """Return the line of a failure's message that says what went wrong.
+
+    pytest marks it with an E, a traceback ends with it; otherwise it is the first.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    marked = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
+    if marked:
+        return marked[0]
+    if lines and lines[0].startswith("Traceback"):
+        return next((line for line in lines if _EXCEPTION.match(line)), lines[-1])
+    return lines[0] if lines else ""
+
+
+def _label(record: FileRecord) -> str:
+    return one_line(record.file.label)
+
+
+def _by_path(records: Sequence[FileRecord]) -> list[FileRecord]:
+    return sorted(records, key=lambda record: record.file.path)

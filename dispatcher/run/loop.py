@@ -1,0 +1,233 @@
+"""One run: hands the plan to a backend, listens, decides what runs again and when to stop, tells everybody.
+
+The only thread of a run that decides anything. It waits in `Backend.poll` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend
+from dispatcher.events import (
+    FileFinished,
+    FileSlow,
+    FileStarted,
+    Notice,
+    Reporter,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    StopCause,
+    UsageSampled,
+)
+from dispatcher.plan import Plan
+from dispatcher.run.announce import Announcer
+from dispatcher.run.results import TestResults
+from dispatcher.run.signals import Interrupts, watch_interrupts
+from dispatcher.run.state import RunState
+from dispatcher.schedule.retry import next_attempt
+from passmuster.errors import InfrastructureError
+from passmuster.result import TestResult
+from passmuster.status import Status, StopReason
+from passmuster.task import TestTask
+
+SAMPLE_S = 0.25
+"""Seconds between two samples of what the files use, where somebody watches: as often as a footer moves."""
+
+IDLE_POLL_S = 1.0
+"""The longest wait for an event: bounds how late a slow file is mentioned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPolicy:
+    """What a run does about failures and time.
+
+    Args:
+        retries: how often a file that failed runs again.
+        max_fail: failed files after which nothing further starts; None: no limit.
+        run_timeout_s: seconds for the whole run; None: no limit.
+        slow_s: seconds after which a running file is mentioned.
+        grace_s: seconds between SIGTERM and SIGKILL when the run is stopped.
+        allow_no_tests: whether a file that runs no test passes.
+        watched: whether samples of the usage are wanted.
+    """
+
+    retries: int = 0
+    max_fail: int | None = None
+    run_timeout_s: float | None = None
+    slow_s: float = 60.0
+    grace_s: float = 5.0
+    allow_no_tests: bool = False
+    watched: bool = False
+
+
+class Run:
+    """Everything about one run while it lasts.
+
+    Args:
+        plan: what runs.
+        backend: where; the caller closes it.
+        reporters: who is told.
+        policy: what is done about failures and time.
+        notices: what everybody should be told at the start, a line each.
+        clock: seconds that only go forward.
+        wall_clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        backend: Backend,
+        reporters: Sequence[Reporter],
+        policy: RunPolicy,
+        *,
+        notices: Sequence[str] = (),
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._plan = plan
+        self._backend = backend
+        self._policy = policy
+        self._notices = tuple(notices)
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._state = RunState(plan.files)
+        self._announce = Announcer(reporters)
+        self._start_s = clock()
+        self._sampled_s = 0.0
+        self._cause: StopCause | None = None
+        self._is_hurried = False
+        self._waiting = 0
+        self._troubles: list[str] = []
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What failed around the files, a line each: reporters that were dropped, the backend itself."""
+        return (*self._announce.failures, *self._troubles)
+
+    def execute(self) -> TestResults:
+        """Run every file of the plan, or as many as the policy and the user allow."""
+        with watch_interrupts(self._backend.wake) as interrupts:
+            self._announce(
+                RunStarted(
+                    at_s=0.0,
+                    started_at=self._wall_clock(),
+                    plan=self._plan,
+                    limits=self._backend.limits(),
+                )
+            )
+            for text in (*self._notices, *self._backend.notices):
+                self._announce(Notice(at_s=0.0, text=text))
+            self._submit([planned.task for planned in self._plan.files], first=False)
+            while self._state.open_files:
+                self._listen()
+                self._look_around(interrupts)
+            results = self._state.results(
+                duration_s=self._now(),
+                peak_bytes=self._backend.usage().peak_bytes,
+                interrupted=self._cause is StopCause.INTERRUPT,
+            )
+            self._announce(RunFinished(at_s=self._now(), results=results))
+        return results
+
+    def _listen(self) -> None:
+        """Wait for what the backend has to say."""
+        try:
+            events = self._backend.poll(self._poll_s())
+        except InfrastructureError as error:
+            self._troubles.append(str(error))
+            self._announce(Notice(at_s=self._now(), text=str(error)))
+            self._stop(StopCause.BROKEN, StopReason.CANCELLED, self._policy.grace_s)
+            return
+        for event in events:
+            match event:
+                case AttemptStarted():
+                    self._on_started(event.task)
+                case AttemptFinished():
+                    self._on_finished(event.task, event.result)
+
+    def _now(self) -> float:
+        return self._clock() - self._start_s
+
+    def _poll_s(self) -> float:
+        wait_s = SAMPLE_S if self._policy.watched else IDLE_POLL_S
+        limit_s = self._policy.run_timeout_s
+        if limit_s is not None and self._cause is None:
+            wait_s = min(wait_s, max(0.0, limit_s - self._now()))
+        return wait_s
+
+    def _submit(self, tasks: Sequence[TestTask], *, first: bool) -> None:
+        self._waiting += len(tasks)
+        self._backend.submit(tasks, first=first)
+
+    def _on_started(self, task: TestTask) -> None:
+        self._waiting -= 1
+        now = self._now()
+        self._state.start(task.file_path, now)
+        self._announce(FileStarted(at_s=now, file=self._state.file(task.file_path), attempt=task.attempt))
+
+    def _on_finished(self, task: TestTask, result: TestResult) -> None:
+        result = self._as_policy_has_it(result)
+        again = None
+        if self._cause is None:
+            again = next_attempt(
+                task,
+                result,
+                failures_so_far=self._state.failures(task.file_path),
+                retries=self._policy.retries,
+                evictions_so_far=self._state.evictions(task.file_path),
+            )
+        if not self._state.end_attempt(task.file_path, result, is_final=again is None):
+            return
+        self._announce(
+            FileFinished(
+                at_s=self._now(),
+                file=self._state.file(task.file_path),
+                result=result,
+                again=again.again if again is not None else None,
+            )
+        )
+        if again is not None:
+            self._submit([again.task], first=not again.task.alone)
+
+    def _as_policy_has_it(self, result: TestResult) -> TestResult:
+        """Return a result with the status that this run gives it."""
+        if result.status is Status.NO_TESTS and self._policy.allow_no_tests:
+            return dataclasses.replace(result, status=Status.PASS, error="")
+        if result.is_evicted and self._cause is not None:
+            # It was stopped only to make room and would run again, if the run went on.
+            return dataclasses.replace(result, status=Status.CANCELLED)
+        return result
+
+    def _look_around(self, interrupts: Interrupts) -> None:
+        """Do what time, signals and failures ask for."""
+        now = self._now()
+        for file in self._state.newly_slow(now, self._policy.slow_s):
+            seconds = self._state.seconds_running(file.path, now)
+            self._announce(FileSlow(at_s=now, file=file, seconds=seconds))
+        if self._policy.watched and now - self._sampled_s >= SAMPLE_S:
+            self._sampled_s = now
+            usage = self._backend.usage()
+            self._announce(UsageSampled(at_s=now, usage=usage, waiting=self._waiting))
+        if interrupts.count and self._cause is not StopCause.INTERRUPT:
+            self._stop(StopCause.INTERRUPT, StopReason.CANCELLED, self._policy.grace_s)
+        elif interrupts.count > 1 and not self._is_hurried:
+            self._is_hurried = True
+            self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
+        limit_s, max_fail = self._policy.run_timeout_s, self._policy.max_fail
+        if self._cause is None and limit_s is not None and now >= limit_s:
+            self._stop(StopCause.RUN_TIMEOUT, StopReason.RUN_TIMEOUT, self._policy.grace_s)
+        if self._cause is None and max_fail is not None and self._state.failed_files >= max_fail:
+            self._stop(StopCause.MAX_FAIL, None, 0.0)
+
+    def _stop(self, cause: StopCause, reason: StopReason | None, grace_s: float) -> None:
+        """Let nothing further start; end what runs where a reason is given, else let it finish."""
+        self._cause = cause
+        for task in self._backend.withdraw():
+            self._waiting -= 1
+            self._state.cancel(task.file_path, f"not run: {cause.value}")
+        self._announce(RunStopping(at_s=self._now(), cause=cause))
+        if reason is not None:
+            self._backend.stop(reason, grace_s=grace_s)

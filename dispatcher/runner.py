@@ -1,0 +1,266 @@
+"""The Python API: a run from configuration to results, without a word printed.
+
+`TestRunner` is how the command itself runs tests; the command adds reporters that print. A `Site`, chosen
+by the composition root, says where the files run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from dispatcher.backends.base import BackendRequest, Capacity, Site
+from dispatcher.config.interpreter import Interpreter, find_interpreter
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import Origin
+from dispatcher.config.validate import validate_against_machine
+from dispatcher.discovery.discover import Discovered, discover
+from dispatcher.events import Reporter
+from dispatcher.plan import Plan, TestFile
+from dispatcher.planner import make_plan
+from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
+from dispatcher.run.loop import Run, RunPolicy
+from dispatcher.run.remember import HistoryReporter
+from dispatcher.run.results import TestResults
+from dispatcher.run.storage import KEPT_RUNS, open_storage
+from dispatcher.schedule.history import History, open_history
+from dispatcher.schedule.record import FileHistory
+from passmuster.errors import ConfigurationError, PassmusterError
+
+if TYPE_CHECKING:
+    from dispatcher.coverage_report.merge import CoverageReport
+    from dispatcher.coverage_report.request import CoveragePlan
+
+
+class TestRunner:
+    """Discovers and runs a project's test files.
+
+    Args:
+        config: what to do.
+        site: where the files run.
+        environ: the environment that tests start from; None: this process's.
+        cwd: what named paths are relative to; None: the current directory.
+        runner_python: the interpreter for a project that has none; None: the one that runs this.
+        origins: where the configuration's values came from, for messages.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        config: TestConfig,
+        *,
+        site: Site,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        runner_python: str | None = None,
+        origins: Sequence[Origin] = (),
+    ) -> None:
+        self.config = config
+        self.site = site
+        self._environ = dict(os.environ if environ is None else environ)
+        self._cwd = cwd
+        self._runner_python = runner_python or sys.executable
+        self._origins = tuple(origins)
+        self._discovered: Discovered | None = None
+        self._coverage_plan: CoveragePlan | None = None
+        self._capacity: Capacity | None = None
+        self._results: TestResults | None = None
+        self._notices: list[str] = []
+        self.troubles: tuple[str, ...] = ()
+        """What went wrong around the last run, a line each: its results or reports are not complete."""
+
+    def discover_tests(self) -> tuple[TestFile, ...]:
+        """Return the test files that `run_tests` will run, sorted by path.
+
+        Raises:
+            ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
+        """
+        return self._discover().files
+
+    def interpreter(self) -> Interpreter:
+        """Return the project's interpreter.
+
+        Raises:
+            ConfigurationError: it is missing, broken, too old, or no Python.
+        """
+        state_dir = self.config.root / ".passmuster"
+        return find_interpreter(
+            self.config,
+            self._environ,
+            runner_python=self._runner_python,
+            runner_version=sys.version_info[:3],
+            cache_dir=state_dir if self.config.history and state_dir.is_dir() else None,
+            origins=self._origins,
+        )
+
+    def capacity(self) -> Capacity:
+        """Return what the site offers this run; asked for once.
+
+        Raises:
+            ConfigurationError: the configuration asks for more than the machine has.
+        """
+        if self._capacity is None:
+            self._capacity = self.site.capacity(self.config)
+            validate_against_machine(
+                self.config, total_bytes=self._capacity.total_bytes, origins=self._origins
+            )
+        return self._capacity
+
+    def plan(self) -> Plan:
+        """Return what would run, in which order, without running it."""
+        history = self._open_history()
+        if history is None:
+            return self._plan({})
+        with closing(history):
+            return self._plan(history.load())
+
+    def run_tests(self, reporters: Sequence[Reporter] = (), *, watched: bool = False) -> TestResults:
+        """Run every test file that `discover_tests` returns.
+
+        Args:
+            reporters: who is told what happens; closed at the end.
+            watched: whether they want samples of what the files use.
+
+        Raises:
+            ConfigurationError: something asked for cannot be; nothing was run.
+            InfrastructureError: the run could not be started.
+        """
+        with ExitStack() as stack:
+            for reporter in reporters:
+                stack.callback(reporter.close)
+            discovered, interpreter = self._discover(), self.interpreter()
+            history = self._open_history()
+            plan = self._plan(history.load() if history is not None else {})
+            self._storage = open_storage(self.config.root, plan.run_id, wanted=self.config.history)
+            if self.config.enable_coverage:
+                self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
+            listeners = [*reporters, *self._keepers(history, stack)]
+            backend = self.site.backend(self._request(plan, discovered, interpreter))
+            stack.callback(backend.close)
+            run = Run(
+                plan,
+                backend,
+                listeners,
+                self._policy(watched=watched),
+                notices=self._take_notices(),
+                clock=time.monotonic,
+                wall_clock=time.time,
+            )
+            self._results = run.execute()
+            self.troubles = run.troubles
+        return self._results
+
+    def generate_coverage(self) -> CoverageReport:
+        """Combine the coverage data of the last run and write the reports.
+
+        Raises:
+            PassmusterError: there was no run with coverage, or it delivered no data.
+            InfrastructureError: the data could not be combined or a report not be written.
+        """
+        # Only runs with coverage pay for these imports.
+        from dispatcher.coverage_report.collect import collect_data
+        from dispatcher.coverage_report.merge import merge_coverage
+
+        if self._results is None or self._coverage_plan is None:
+            raise PassmusterError("no coverage report: no run with coverage came before")
+        try:
+            return merge_coverage(self._coverage_plan, collect_data(self._results))
+        finally:
+            shutil.rmtree(self._coverage_plan.data_directory, ignore_errors=True)
+
+    def _discover(self) -> Discovered:
+        """Return what was found, looked for once."""
+        if self._discovered is None:
+            found = discover(self.config, cwd=self._cwd)
+            self._notices += found.warnings
+            if self.config.failed_only:
+                found = self._only_failed(found)
+            self._discovered = found
+        return self._discovered
+
+    def _only_failed(self, found: Discovered) -> Discovered:
+        history = self._open_history()
+        if history is None:
+            raise ConfigurationError("--failed needs the history, which is switched off")
+        with closing(history):
+            remembered = history.load()
+        files = [
+            file
+            for file in found.files
+            if file.path in remembered and not remembered[file.path].last_status.is_pass
+        ]
+        return dataclasses.replace(found, files=tuple(files[: self.config.limit]))
+
+    def _open_history(self) -> History | None:
+        """Open the history unless it is switched off or cannot be written."""
+        if not self.config.history:
+            return None
+        history = open_history(self.config.root)
+        self._notices += history.notices
+        return history
+
+    def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
+        run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+        slots = self.capacity().slots
+        return make_plan(self._discover().files, remembered, self.config, run_id=run_id, slots=slots)
+
+    def _plan_coverage(self, interpreter: Interpreter, workdir: Path) -> CoveragePlan:
+        from dispatcher.coverage_report.request import plan_coverage
+
+        return plan_coverage(
+            self.config,
+            interpreter=interpreter.path,
+            workdir=workdir,
+            run_directory=self._storage.run_dir,
+        )
+
+    def _keepers(self, history: History | None, stack: ExitStack) -> list[Reporter]:
+        """Return the listeners that keep what outlives the run."""
+        keepers: list[Reporter] = []
+        if history is not None:
+            keepers.append(HistoryReporter(history))
+            stack.callback(keepers[-1].close)
+        if self._storage.temporary is None:
+            keepers.append(ArtifactsReporter(self._storage.run_dir / "output"))
+            prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
+        return keepers
+
+    def _request(self, plan: Plan, discovered: Discovered, interpreter: Interpreter) -> BackendRequest:
+        major, minor, _ = interpreter.version
+        tag = f"{interpreter.implementation}-{major}{minor}"
+        return BackendRequest(
+            config=self.config,
+            workdir=discovered.workdir,
+            interpreter=interpreter.path,
+            cache_tag=tag,
+            environ=self._environ,
+            coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
+            files=len(plan.files),
+        )
+
+    def _policy(self, *, watched: bool) -> RunPolicy:
+        config = self.config
+        return RunPolicy(
+            retries=config.retries,
+            max_fail=config.max_fail,
+            run_timeout_s=config.run_timeout_s,
+            slow_s=config.slow_s,
+            grace_s=config.grace_s,
+            allow_no_tests=config.allow_no_tests,
+            watched=watched,
+        )
+
+    def _take_notices(self) -> tuple[str, ...]:
+        """Return what was noticed before the run, and forget it."""
+        notices = [*self._notices, self._storage.notice]
+        self._notices = []
+        return tuple(dict.fromkeys(notice for notice in notices if notice))

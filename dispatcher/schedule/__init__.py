@@ -1,0 +1,1 @@
+"""In which order files start, and which run again. Pure decisions only."""

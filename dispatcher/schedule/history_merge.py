@@ -1,0 +1,178 @@
+"""What one more attempt changes in what is remembered of a file: arithmetic only.
+
+`dispatcher.schedule.history` stores the rows; `dispatcher.schedule.order` reads them as `FileHistory`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dispatcher.plan import TestFile
+from dispatcher.schedule.record import FileHistory
+from passmuster.result import TestResult
+from passmuster.status import Status
+
+NEWEST_SHARE = 0.5
+"""How much of a blended duration the newest attempt is: two runs suffice to follow a changed test."""
+
+PEAK_DECAY = 0.25
+"""The share of the way from an old peak down to a lower new one that is gone after one run: an outlier
+of ten times the usual peak is down to twice of it after eight runs, yet survives the next few."""
+
+OUTCOME_RUNS = 20
+"""How many runs' outcomes are kept for each file."""
+
+_ATTEMPTS_KEPT = 4
+_RUN_SEPARATOR = "|"
+_LETTERS = {
+    Status.PASS: "P",
+    Status.FAIL: "F",
+    Status.TIMEOUT: "T",
+    Status.MEMORY: "M",
+    Status.CRASH: "C",
+    Status.NO_TESTS: "N",
+    Status.COLLECT_ERROR: "E",
+    Status.START_ERROR: "S",
+    Status.LOST: "L",
+}
+_STATUSES = {letter: status for status, letter in _LETTERS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One finished attempt, reduced to what history learns from it."""
+
+    file: TestFile
+    run_id: str
+    status: Status
+    is_evicted: bool
+    duration_s: float
+    cpu_s: float | None
+    peak_bytes: int | None
+
+    @classmethod
+    def of(cls, file: TestFile, result: TestResult, *, run_id: str) -> Attempt:
+        """Reduce a result; its output and cases are not held on to."""
+        return cls(
+            file=file,
+            run_id=run_id,
+            status=result.status,
+            is_evicted=result.is_evicted,
+            duration_s=max(result.duration, 0.0),
+            cpu_s=result.cpu_s,
+            peak_bytes=result.peak_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """One row of the history.
+
+    Args:
+        file: what is predicted from, as the rest of the program sees it.
+        outcomes: a letter for each attempt, runs apart by a bar, oldest first (`P|FP|P`).
+        last_run_id: the run that the last group of `outcomes` belongs to.
+    """
+
+    file: FileHistory
+    outcomes: str = ""
+    last_run_id: str = ""
+
+
+def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
+    """Return what is remembered after `attempt`; None: still nothing.
+
+    An attempt that was stopped for others' sake says nothing about time and no verdict; its peak is a
+    lower bound. One that never got a fair chance only leaves its verdict. One that broke a limit gives
+    lower bounds of time and memory. Any other is averaged in.
+    """
+    if attempt.is_evicted or attempt.status.is_cancelled:
+        return _raise_peak(old, attempt)
+    base = old.file if old is not None else _unknown(attempt)
+    file = replace(
+        base,
+        last_status=attempt.status,
+        size_bytes=attempt.file.size_bytes,
+        mtime_ns=attempt.file.mtime_ns,
+    )
+    if not attempt.status.is_infrastructure:
+        file = _measure(file, attempt)
+    same_run = old is not None and old.last_run_id == attempt.run_id
+    outcomes = old.outcomes if old is not None else ""
+    return Remembered(
+        file=file,
+        outcomes=_append_outcome(outcomes, attempt.status, same_run=same_run),
+        last_run_id=attempt.run_id,
+    )
+
+
+def read_outcomes(outcomes: str) -> tuple[tuple[Status, ...], ...]:
+    """Return the outcomes of the remembered runs, oldest first, each with all its attempts."""
+    runs = (tuple(_STATUSES[letter] for letter in run if letter in _STATUSES) for run in outcomes.split("|"))
+    return tuple(run for run in runs if run)
+
+
+def _unknown(attempt: Attempt) -> FileHistory:
+    return FileHistory(
+        path=attempt.file.path,
+        duration_s=0.0,
+        last_status=Status.CANCELLED,
+        size_bytes=attempt.file.size_bytes,
+        mtime_ns=attempt.file.mtime_ns,
+        runs=0,
+    )
+
+
+def _raise_peak(old: Remembered | None, attempt: Attempt) -> Remembered | None:
+    if attempt.peak_bytes is None or (old is None and not attempt.is_evicted):
+        return old
+    known = old if old is not None else Remembered(file=_unknown(attempt))
+    peak_bytes = max(known.file.peak_bytes or 0, attempt.peak_bytes)
+    return replace(known, file=replace(known.file, peak_bytes=peak_bytes))
+
+
+def _measure(file: FileHistory, attempt: Attempt) -> FileHistory:
+    """Return `file` with the attempt's time and memory worked in."""
+    broke_limit = attempt.status in (Status.TIMEOUT, Status.MEMORY)
+    if broke_limit:
+        duration_s = max(file.duration_s, attempt.duration_s)
+        cpu_s = max(file.cpu_s or 0.0, attempt.cpu_s or 0.0) or None
+    elif file.runs == 0:
+        duration_s, cpu_s = attempt.duration_s, attempt.cpu_s
+    else:
+        duration_s = _blend(file.duration_s, attempt.duration_s)
+        cpu_s = _blend_known(file.cpu_s, attempt.cpu_s)
+    return replace(
+        file,
+        duration_s=duration_s,
+        cpu_s=cpu_s,
+        peak_bytes=_peak(file.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),
+        runs=file.runs + 1,
+    )
+
+
+def _peak(old_bytes: int | None, new_bytes: int | None, *, is_lower_bound: bool) -> int | None:
+    if old_bytes is None or new_bytes is None:
+        return old_bytes if new_bytes is None else new_bytes
+    if is_lower_bound or new_bytes >= old_bytes:
+        return max(old_bytes, new_bytes)
+    return new_bytes + int((old_bytes - new_bytes) * (1 - PEAK_DECAY))
+
+
+def _blend(old_s: float, new_s: float) -> float:
+    return old_s + (new_s - old_s) * NEWEST_SHARE
+
+
+def _blend_known(old_s: float | None, new_s: float | None) -> float | None:
+    if old_s is None or new_s is None:
+        return old_s if new_s is None else new_s
+    return _blend(old_s, new_s)
+
+
+def _append_outcome(outcomes: str, status: Status, *, same_run: bool) -> str:
+    runs = outcomes.split(_RUN_SEPARATOR) if outcomes else []
+    if same_run and runs:
+        runs[-1] = (runs[-1] + _LETTERS[status])[-_ATTEMPTS_KEPT:]
+    else:
+        runs.append(_LETTERS[status])
+    return _RUN_SEPARATOR.join(runs[-OUTCOME_RUNS:])

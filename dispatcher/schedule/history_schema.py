@@ -1,0 +1,219 @@
+"""The SQLite file behind the history: its table, its rows, and how a file that is not ours is put aside.
+
+Only `dispatcher.schedule.history` uses this. Everything here may raise `sqlite3.Error` or `OSError`;
+what a run does about it is decided there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dispatcher.schedule.history_merge import Remembered
+from dispatcher.schedule.record import FileHistory
+from passmuster.status import Status
+
+FILE_NAME = "history.sqlite3"
+BROKEN_NAME = "history.sqlite3.broken"
+
+APPLICATION_ID = 0x504D5431
+"""`PMT1` in SQLite's header: tells our file from anybody else's."""
+
+SCHEMA_VERSION = 1
+"""Counts up when the table changes; a file of a newer program is put aside, never guessed at."""
+
+BUSY_TIMEOUT_S = 5.0
+"""How long a write waits for another run's: a flush takes milliseconds, so this is never reached unless
+a run was stopped (SIGSTOP) in the middle of one."""
+
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+_COLUMNS = (
+    "path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id"
+)
+_CREATE = """
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY,
+    duration_s REAL NOT NULL,
+    cpu_s REAL,
+    peak_bytes INTEGER,
+    last_status TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    runs INTEGER NOT NULL,
+    outcomes TEXT NOT NULL,
+    last_run_id TEXT NOT NULL,
+    seen_at REAL NOT NULL
+) WITHOUT ROWID
+"""
+_CHUNK = 500
+"""Paths in one query: SQLite before 3.32 allows 999 parameters."""
+
+_Row = tuple[bytes, float, float | None, int | None, str, int, int, int, str, str]
+"""The columns in their order, as far as the file keeps what was written into it."""
+
+
+class ForeignFileError(Exception):
+    """The file is a database, but not one this program understands."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open or create the history file and check that it is ours.
+
+    Raises:
+        ForeignFileError: it belongs to another or to a newer program.
+        sqlite3.Error: it is no database, damaged, or cannot be opened.
+    """
+    # `isolation_level=None`: transactions are begun by hand, so that a merge can take the write lock
+    # before it reads.
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        if not _is_ours(connection):
+            _create(connection)
+        # This file is a cache. A power cut may cost it, and then it is rebuilt; waiting for the disk
+        # in every run would cost more.
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"SELECT {_COLUMNS}, seen_at FROM files LIMIT 1").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Return whether the file carries our mark; False: it is empty.
+
+    Raises:
+        ForeignFileError: it carries somebody else's, or a newer version of ours.
+    """
+    application_id = _number(connection, "PRAGMA application_id")
+    version = _number(connection, "PRAGMA user_version")
+    tables = _number(connection, "SELECT count(*) FROM sqlite_master")
+    if application_id == APPLICATION_ID and version == SCHEMA_VERSION:
+        return True
+    if application_id == 0 and version == 0 and tables == 0:
+        return False
+    if application_id == APPLICATION_ID:
+        raise ForeignFileError(f"it has format {version}, this program writes format {SCHEMA_VERSION}")
+    raise ForeignFileError("it was made by another program")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    with transaction_end(connection):
+        connection.execute(_CREATE)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    (value,) = connection.execute(query).fetchone()
+    return int(value)
+
+
+@contextmanager
+def transaction_end(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit the open transaction at the end, or roll it back when an exception passes."""
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold the lock under which a broken file is put aside, so that two runs do not do it twice."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def put_aside(path: Path) -> None:
+    """Rename the file to its one `.broken` generation, and remove what SQLite keeps beside it.
+
+    A journal left behind would be played back into the new file.
+    """
+    path.replace(path.with_name(BROKEN_NAME))
+    for suffix in _SIDE_FILES:
+        with suppress(OSError):
+            path.with_name(path.name + suffix).unlink()
+
+
+def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None) -> dict[str, Remembered]:
+    """Return the rows of `paths` by path; None: all of them, in one query."""
+    if paths is None:
+        rows = map(_from_row, connection.execute(f"SELECT {_COLUMNS} FROM files"))
+        return {row.file.path: row for row in rows}
+    found: dict[str, Remembered] = {}
+    for start in range(0, len(paths), _CHUNK):
+        chunk = [os.fsencode(path) for path in paths[start : start + _CHUNK]]
+        marks = ", ".join("?" * len(chunk))
+        for cells in connection.execute(f"SELECT {_COLUMNS} FROM files WHERE path IN ({marks})", chunk):
+            row = _from_row(cells)
+            found[row.file.path] = row
+    return found
+
+
+def write_rows(
+    connection: sqlite3.Connection, rows: Iterable[Remembered], *, seen_at: float, max_files: int
+) -> None:
+    """Insert or replace rows, and drop the longest unseen beyond `max_files`; within a transaction."""
+    connection.executemany(
+        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((*_to_row(row), seen_at) for row in rows),
+    )
+    surplus = _number(connection, "SELECT count(*) FROM files") - max_files
+    if surplus > 0:
+        connection.execute(
+            "DELETE FROM files WHERE path IN (SELECT path FROM files ORDER BY seen_at, path LIMIT ?)",
+            (surplus,),
+        )
+
+
+def _to_row(row: Remembered) -> _Row:
+    file = row.file
+    # Paths are bytes to the system and need not be UTF-8, which SQLite's text has to be.
+    return (
+        os.fsencode(file.path),
+        file.duration_s,
+        file.cpu_s,
+        file.peak_bytes,
+        file.last_status.value,
+        file.size_bytes,
+        file.mtime_ns,
+        file.runs,
+        row.outcomes,
+        row.last_run_id,
+    )
+
+
+def _from_row(cells: _Row) -> Remembered:
+    path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id = (
+        cells
+    )
+    try:
+        return Remembered(
+            file=FileHistory(
+                path=os.fsdecode(path),
+                duration_s=float(duration_s),
+                cpu_s=None if cpu_s is None else float(cpu_s),
+                peak_bytes=None if peak_bytes is None else int(peak_bytes),
+                last_status=Status(last_status),
+                size_bytes=int(size_bytes),
+                mtime_ns=int(mtime_ns),
+                runs=int(runs),
+            ),
+            outcomes=str(outcomes),
+            last_run_id=str(last_run_id),
+        )
+    except (TypeError, ValueError) as exc:
+        raise sqlite3.DatabaseError(f"a row that this program cannot have written: {exc}") from exc

@@ -1,0 +1,105 @@
+"""In which order the files of a run should start, and what each is expected to take.
+
+Pure: a function of the files and their history. The machine departs from the order only where memory
+demands it (`dispatcher.schedule.line`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dispatcher.plan import TestFile
+from dispatcher.schedule.record import FileHistory
+
+MEMORY_MARGIN = 1.15
+"""What a recorded peak is multiplied with: peaks of one file move by about a tenth from run to run."""
+
+NEVER_RAN = "never ran"
+FAILED_LAST_TIME = "failed last time"
+CHANGED = "changed"
+LONGEST_FIRST = "longest first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """A file in its place.
+
+    Args:
+        file: the file.
+        predicted_s: seconds it should take; None: it never ran.
+        predicted_bytes: memory to reserve for it, with a margin; None: it was never measured.
+        because: why it stands here, for people.
+    """
+
+    file: TestFile
+    predicted_s: float | None
+    predicted_bytes: int | None
+    because: str
+
+
+def order(
+    files: Sequence[TestFile], history: Mapping[str, FileHistory], *, slots: int
+) -> tuple[Ordered, ...]:
+    """Return every file once, in the order in which they should start.
+
+    Two lanes are merged. The main lane holds all files: those that never ran first, since any of them may
+    be the longest, then the known ones from the longest to the shortest, which keeps the end of a run
+    from waiting for one late long file. The early lane holds what failed last time and what changed
+    since, the quickest first, so that something shows at once. One of every `slots` starts comes from the
+    early lane until it is empty: one slot answers the question the user most likely has, and
+    the others begin with the longest files. A file is taken from whichever lane reaches it first.
+
+    Args:
+        files: what is to run.
+        history: what is remembered, by path; may hold other files too.
+        slots: how many files run at once.
+    """
+    main = sorted((_predict(file, history.get(file.path)) for file in files), key=_main_rank)
+    early = sorted((item for item in main if _is_early(item)), key=_early_rank)
+    return tuple(_merge(main, early, every=max(1, slots)))
+
+
+def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
+    """Return a file with what its history says about it."""
+    if known is None:
+        return Ordered(file=file, predicted_s=None, predicted_bytes=None, because=NEVER_RAN)
+    because = LONGEST_FIRST
+    if known.last_status.is_failure:
+        because = FAILED_LAST_TIME
+    elif (known.size_bytes, known.mtime_ns) != (file.size_bytes, file.mtime_ns):
+        because = CHANGED
+    predicted_bytes = None if known.peak_bytes is None else math.ceil(known.peak_bytes * MEMORY_MARGIN)
+    return Ordered(file=file, predicted_s=known.duration_s, predicted_bytes=predicted_bytes, because=because)
+
+
+def _is_early(item: Ordered) -> bool:
+    """Return whether the user most likely waits for this file."""
+    return item.because in (FAILED_LAST_TIME, CHANGED)
+
+
+def _main_rank(item: Ordered) -> tuple[bool, float, int, str]:
+    """Return the sorting key of the main lane; among unknown files a long text promises a long run."""
+    if item.predicted_s is None:
+        return (False, 0.0, -item.file.size_bytes, item.file.path)
+    return (True, -item.predicted_s, 0, item.file.path)
+
+
+def _early_rank(item: Ordered) -> tuple[bool, float, str]:
+    """Return the sorting key of the early lane: failures, then changes; the quickest first."""
+    return (item.because != FAILED_LAST_TIME, item.predicted_s or 0.0, item.file.path)
+
+
+def _merge(main: Sequence[Ordered], early: Sequence[Ordered], *, every: int) -> Iterator[Ordered]:
+    """Yield each file of `main` once, every `every`th of them from `early` while that lasts."""
+    taken: set[str] = set()
+    lanes = (iter(early), iter(main))
+    for position in range(len(main)):
+        preferred = lanes if position % every == 0 else (lanes[1],)
+        for lane in preferred:
+            item = next((item for item in lane if item.file.path not in taken), None)
+            if item is not None:
+                taken.add(item.file.path)
+                yield item
+                break

@@ -1,0 +1,108 @@
+"""The seam between who decides and who executes: what a dispatcher may ask of one machine's executor.
+
+The worker package implements `Executor`; the local backend and the queue's worker drive it. Scripted
+versions of it serve the tests. Every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from passmuster.result import TestResult
+from passmuster.status import StopReason
+from passmuster.task import TestTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What could start now.
+
+    Args:
+        slots: how many more files may start.
+        free_bytes: memory that is not reserved for anything yet.
+        unknown_bytes: what a file without a prediction is taken to need.
+        is_idle: nothing runs, so any file may start, however much it is predicted to need.
+    """
+
+    slots: int
+    free_bytes: int
+    unknown_bytes: int
+    is_idle: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileUsage:
+    """What one running file uses at this moment."""
+
+    attempt_id: str
+    file_path: str
+    slot: int
+    seconds: float
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What all running files use at this moment.
+
+    Args:
+        slots: how many files may run at once.
+        budget_bytes: what all files together may use.
+        used_bytes: what they use.
+        peak_bytes: the most they used together since the executor was made.
+        files: each running file, in the order of their start.
+    """
+
+    slots: int
+    budget_bytes: int
+    used_bytes: int
+    peak_bytes: int
+    files: tuple[FileUsage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One limit of the machine and where it came from, for people to read.
+
+    Args:
+        name: what is limited (`slots`, `memory budget`).
+        value: the limit as a person writes it.
+        source: where it came from (`cgroup v2 memory.max`, `the default of 4 GiB`).
+    """
+
+    name: str
+    value: str
+    source: str
+
+
+class Executor(Protocol):
+    """Runs files on this machine within its slots and its memory budget."""
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return the limits in force, each with its source."""
+
+    def room(self) -> Room:
+        """Return what could start now."""
+
+    def admit(self, task: TestTask) -> bool:
+        """Reserve a slot and memory for `task`; False when it does not fit now.
+
+        After True, `run_single_test` must be called for it, once.
+        """
+
+    def run_single_test(self, task: TestTask) -> TestResult:
+        """Run an admitted task to its end, and give its slot and memory back. Never raises."""
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End whatever runs: SIGTERM, and SIGKILL after `grace_s` seconds. Does not wait.
+
+        A second call with a shorter grace shortens the first one's. Tasks admitted later end at once,
+        as cancelled.
+        """
+
+    def usage(self) -> Usage:
+        """Return what the running files use, as last measured."""
+
+    def close(self) -> None:
+        """End whatever still runs, and give back what the executor holds."""

@@ -1,0 +1,90 @@
+"""What came of running one file once: what a worker hands back to a dispatcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from passmuster.status import Outcome, RunnerKind, Status, StopReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """One test inside a file: a unittest method or a pytest node.
+
+    Args:
+        case_id: the framework's own name for it (`module.Class.method`, `path::Class::method`).
+        outcome: how it ended.
+        seconds: wall-clock seconds it took.
+        message: why it was skipped or how it failed; empty for a pass; bounded.
+    """
+
+    case_id: str
+    outcome: Outcome
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """The outcome of one attempt.
+
+    Args:
+        file_path: as in the task.
+        status: the verdict.
+        output: what the file printed, stdout and stderr in order, bounded; undecodable bytes are
+            backslash-escaped. It is data: it may hold control characters.
+        duration: wall-clock seconds from start to the end of its last process.
+        error: one line that says why it did not pass; empty for a pass.
+        attempt: as in the task.
+        runner: how it was really executed; `AUTO` when it ended before that was known.
+        exit_code: what the process returned; None when a signal ended it or it never started.
+        signal: the signal's number that ended it; None otherwise.
+        stop_reason: why we (or the kernel for want of memory) ended it; None when it ended by itself.
+        cases: the tests inside it, in the order they ended.
+        peak_bytes: the most memory its process tree used; None when it was never measured.
+        cpu_s: processor seconds of the tree; None when unknown.
+        started_at: Unix time in seconds; 0 when it never started.
+        worker: which worker ran it.
+        slot: the number of its slot on that worker, from 0.
+        waited_for: why it did not start at once (for example `memory`); empty: it did.
+        leaked: processes that outlived the file and had to be ended, one description each.
+        stacks: the stacks of its Python processes at a timeout.
+        output_dropped_bytes: bytes of output between its kept head and tail.
+        coverage_files: absolute paths of the coverage data it delivered.
+        kept_tmp: the private TMPDIR where it was kept; empty: it was removed.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    file_path: str
+    status: Status
+    output: str = ""
+    duration: float = 0.0
+    error: str = ""
+    attempt: int = 1
+    runner: RunnerKind = RunnerKind.AUTO
+    exit_code: int | None = None
+    signal: int | None = None
+    stop_reason: StopReason | None = None
+    cases: tuple[CaseResult, ...] = ()
+    peak_bytes: int | None = None
+    cpu_s: float | None = None
+    started_at: float = 0.0
+    worker: str = ""
+    slot: int = 0
+    waited_for: str = ""
+    leaked: tuple[str, ...] = ()
+    stacks: str = ""
+    output_dropped_bytes: int = 0
+    coverage_files: tuple[str, ...] = ()
+    kept_tmp: str = ""
+
+    @property
+    def is_evicted(self) -> bool:
+        """Whether it was stopped only to make room for others, and so must run again."""
+        return self.stop_reason is StopReason.MEMORY_BUDGET
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many of its cases ended in `outcome`."""
+        return sum(1 for case in self.cases if case.outcome is outcome)

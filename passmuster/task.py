@@ -1,0 +1,88 @@
+"""The order to run one file once: what a dispatcher hands to a worker.
+
+A task carries no command, no interpreter and no working directory. Those belong to the worker that
+executes it, so that nothing on the wire can choose what is executed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from passmuster.status import RunnerKind
+
+DEFAULT_TIMEOUT_S = 300.0
+"""Wall-clock seconds a file may run: the limit the shell scripts' users were promised."""
+
+DEFAULT_GRACE_S = 5.0
+"""Seconds between SIGTERM and SIGKILL: enough for coverage data and `finally` blocks to be written."""
+
+DEFAULT_OUTPUT_LIMIT_BYTES = 2 * 1024 * 1024
+"""Bytes of a file's output that are kept, half from its start and half from its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one attempt may use.
+
+    Args:
+        timeout_s: wall-clock seconds from start to SIGTERM.
+        grace_s: seconds from SIGTERM to SIGKILL.
+        memory_bytes: bytes the whole process tree may use; None: only the run's budget bounds it.
+        output_bytes: bytes of output kept.
+    """
+
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    grace_s: float = DEFAULT_GRACE_S
+    memory_bytes: int | None = None
+    output_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageRequest:
+    """Ask for coverage data beside the result.
+
+    Args:
+        source: what to measure, as `coverage run --source` takes it; empty: what the project's own
+            coverage configuration says, and where that says nothing the working directory.
+    """
+
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestTask:
+    """One attempt at one file.
+
+    Args:
+        run_id: the run this belongs to.
+        file_path: the file, relative to the project root, with forward slashes.
+        attempt: 1 for the first; every further start of the same file counts one up.
+        runner: how to execute it; `AUTO` lets the file decide.
+        limits: what the attempt may use.
+        environment: changes to the worker's environment; None unsets a variable.
+        predicted_s: seconds it took before; None when it never ran.
+        predicted_bytes: peak bytes to reserve for it; None when it never ran.
+        alone: run it while nothing else runs on the same worker.
+        coverage: None when no coverage data is wanted.
+        source_identity: which tree the plan was made from; empty: not checked.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    run_id: str
+    file_path: str
+    attempt: int = 1
+    runner: RunnerKind = RunnerKind.AUTO
+    limits: Limits = Limits()
+    environment: tuple[tuple[str, str | None], ...] = ()
+    predicted_s: float | None = None
+    predicted_bytes: int | None = None
+    alone: bool = False
+    coverage: CoverageRequest | None = None
+    source_identity: str = ""
+
+    @property
+    def attempt_id(self) -> str:
+        """`run:path#attempt`, unique over all runs; the queue's task id too."""
+        return f"{self.run_id}:{self.file_path}#{self.attempt}"

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Run a project's test files, one isolated process each, in parallel, never over a memory budget.
+
+As a command: `./run_tests.py --help`. As a module: the Python API, see `docs/api.md`. This is the
+composition root, the one place that knows both who decides (`dispatcher`) and who executes (`worker`).
+"""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    # A checkout runs in its own private environment; an installed package is in one already. Nothing but
+    # this may come first: the imports below need that environment, and a Python that they understand.
+    sys.path[0] = os.path.dirname(os.path.realpath(__file__))
+    from passmuster.bootstrap import ensure_environment
+
+    ensure_environment(home=sys.path[0])
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from dispatcher import cli, process_manager, runner
+from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from dispatcher.backends.local import LocalBackend
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import Origin
+from dispatcher.exit_codes import ExitCode
+from dispatcher.run.results import TestResults
+from passmuster.bootstrap import base_python
+from passmuster.executor import Limit
+from passmuster.result import CaseResult, TestResult
+from passmuster.status import Outcome, RunnerKind, Status
+from passmuster.units import format_bytes, parse_amount, parse_seconds
+from worker.capacity import calculate_max_workers as workers_for
+from worker.capacity import resolve_budget, resolve_limit
+from worker.command import prepare_child
+from worker.environment import get_test_environment
+from worker.execute import LocalExecutor
+from worker.machine import read_available_bytes, read_machine
+from worker.machine_pool import open_pool
+from worker.settings import WorkerSettings
+
+__all__ = [
+    "CaseResult",
+    "ExitCode",
+    "LocalSite",
+    "Outcome",
+    "ProcessManager",
+    "RunnerKind",
+    "Status",
+    "TestConfig",
+    "TestResult",
+    "TestResults",
+    "TestRunner",
+    "calculate_max_workers",
+    "get_test_environment",
+    "main",
+    "parse_amount",
+    "parse_seconds",
+    "run_single_test",
+]
+
+
+class LocalSite:
+    """This machine, with a pool in this process."""
+
+    def capacity(self, config: TestConfig) -> Capacity:
+        """Return the slots and the memory of this machine, or of the container it is."""
+        machine = read_machine()
+        slots = config.max_workers
+        slots_source = "asked for"
+        if slots is None:
+            slots = workers_for(cpus=machine.cpus, total_bytes=machine.total_bytes)
+            total = format_bytes(machine.total_bytes)
+            slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
+        budget_bytes, budget_source = resolve_budget(
+            config.memory_budget,
+            total_bytes=machine.total_bytes,
+            available_bytes=machine.available_bytes,
+        )
+        return Capacity(
+            slots=slots,
+            budget_bytes=budget_bytes,
+            total_bytes=machine.total_bytes,
+            limits=(
+                Limit(name="slots", value=str(slots), source=slots_source),
+                Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
+            ),
+        )
+
+    def backend(self, request: BackendRequest) -> Backend:
+        """Return a pool for one run, its processes already on their way up."""
+        config, capacity = request.config, self.capacity(request.config)
+        pool, notice = open_pool(
+            is_default=config.memory_budget is None,
+            available_bytes=read_available_bytes,
+            environment=request.environ,
+        )
+        settings = WorkerSettings(
+            root=config.root,
+            workdir=request.workdir,
+            interpreter=request.interpreter,
+            environ=request.environ,
+            slots=capacity.slots,
+            budget_bytes=capacity.budget_bytes,
+            limit_bytes=resolve_limit(config.memory_limit, budget_bytes=capacity.budget_bytes),
+            limits=capacity.limits,
+            keep_tmp=config.keep_tmp,
+            coverage_dir=request.coverage_dir,
+        )
+        executor = LocalExecutor(settings, pool)
+        executor.warm_up(request.files)
+        prepare_child(request.interpreter, request.cache_tag)
+        return LocalBackend(executor, notices=(notice,) if notice else ())
+
+
+class TestRunner(runner.TestRunner):
+    """A `dispatcher.runner.TestRunner` that runs files on this machine."""
+
+    __test__: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        config: TestConfig | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        origins: Sequence[Origin] = (),
+    ) -> None:
+        super().__init__(
+            config or TestConfig(root=Path.cwd()),
+            site=LocalSite(),
+            environ=environ,
+            cwd=cwd,
+            runner_python=base_python(),
+            origins=origins,
+        )
+
+
+class ProcessManager(process_manager.ProcessManager):
+    """A `dispatcher.process_manager.ProcessManager` on this machine.
+
+    Args:
+        max_workers: files at once; None: what the machine allows.
+        config: everything else.
+    """
+
+    def __init__(self, max_workers: int | None = None, *, config: TestConfig | None = None) -> None:
+        super().__init__(
+            lambda changed: TestRunner(changed), config or TestConfig(root=Path.cwd()), max_workers
+        )
+
+
+def calculate_max_workers() -> int:
+    """Return how many files run at once on this machine by default."""
+    machine = read_machine()
+    return workers_for(cpus=machine.cpus, total_bytes=machine.total_bytes)
+
+
+def run_single_test(test_file: str, *, config: TestConfig | None = None) -> TestResult:
+    """Run one file as a run would, and return its result.
+
+    Args:
+        test_file: the file, relative to the current directory or the root.
+        config: how; None: the defaults, with the current directory as root.
+    """
+    return ProcessManager(1, config=config).run_sequential_tests([test_file])[0]
+
+
+def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
+    """Run the command `run_tests.py` and return its exit status.
+
+    Args:
+        argv: the words after the program's name; None: this process's.
+        environ: the environment; None: this process's.
+    """
+    return cli.main(
+        sys.argv[1:] if argv is None else argv,
+        environ=os.environ if environ is None else environ,
+        cwd=Path.cwd(),
+        site=LocalSite(),
+        program=sys.argv[0],
+        runner_python=base_python(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

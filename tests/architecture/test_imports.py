@@ -1,0 +1,154 @@
+"""Who may import whom. Every import counts, wherever in a file it stands."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+ALLOWED = {
+    "passmuster": {"passmuster"},
+    "worker": {"worker", "passmuster"},
+    "dispatcher": {"dispatcher", "passmuster"},
+}
+"""What of ours each package may import."""
+
+OURS = {*ALLOWED, "run_tests", "run_ci_replica"}
+
+THIRD_PARTY = {"msgspec", "psutil", "rich", "_typeshed"}
+"""What else of the outside may be imported: the package's dependencies, and what exists for mypy alone."""
+
+QUEUE = {"celery", "kombu", "redis"}
+QUEUE_PLACES = ("worker/celery_app.py", "worker/tasks.py", "dispatcher/backends/celery_*.py")
+"""The only places that may load the queue, so that a local run never does."""
+
+CHILD_PLACES = ("worker/child/*", "dispatcher/coverage_report/child/*")
+"""What runs under the project's interpreter; `test_child_scripts` has its rules."""
+
+IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multiprocessing", "asyncio"}
+
+PURE = (
+    "dispatcher/discovery/patterns.py",
+    "dispatcher/events.py",
+    "dispatcher/plan.py",
+    "dispatcher/report/console_format.py",
+    "dispatcher/report/console_summary.py",
+    "dispatcher/report/junit_model.py",
+    "dispatcher/report/summary.py",
+    "dispatcher/run/results.py",
+    "dispatcher/run/state.py",
+    "dispatcher/schedule/forecast.py",
+    "dispatcher/schedule/order.py",
+    "dispatcher/schedule/retry.py",
+    "passmuster/result.py",
+    "passmuster/status.py",
+    "passmuster/task.py",
+    "passmuster/units.py",
+    "worker/capacity.py",
+    "worker/classify.py",
+    "worker/memory_policy.py",
+)
+"""Modules that decide and do nothing: the clock and randomness come to them as arguments."""
+
+
+def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the line and the full name of each module that a file imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, "." * node.level + (node.module or "")
+
+
+def violations(root: Path) -> list[str]:
+    """Return each forbidden import of the packages below `root`, as `file:line: what is wrong`."""
+    found: list[str] = []
+    for package in ALLOWED:
+        for path in sorted((root / package).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            tree = ast.parse(path.read_bytes(), filename=name)
+            found.extend(f"{name}:{line}: {text}" for line, text in _wrong_imports(name, tree))
+    return found
+
+
+def _wrong_imports(name: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    package = name.partition("/")[0]
+    for line, module in imported(tree):
+        top = module.partition(".")[0]
+        if module.startswith("."):
+            yield line, "a relative import"
+        elif top in OURS and top not in ALLOWED[package]:
+            yield line, f"{package} must not import {module}"
+        elif top in QUEUE and not _is_at(name, QUEUE_PLACES):
+            yield line, f"{top} belongs into {', '.join(QUEUE_PLACES)} alone"
+        elif name in PURE and top in IMPURE:
+            yield line, f"a pure module must not import {module}"
+        elif not _is_at(name, CHILD_PLACES) and not _is_known(top):
+            yield line, f"{top} is no dependency of the package"
+
+
+def _is_at(name: str, places: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatch(name, place) for place in places)
+
+
+def _is_known(top: str) -> bool:
+    return top in sys.stdlib_module_names | OURS | THIRD_PARTY | QUEUE
+
+
+def test_every_import_of_ours_is_allowed() -> None:
+    assert violations(REPOSITORY) == []
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_every_module_that_must_be_pure_exists(name: str) -> None:
+    assert (REPOSITORY / name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "complaint"),
+    [
+        ("worker/execute.py", "import dispatcher.plan", "worker must not import dispatcher.plan"),
+        ("dispatcher/cli.py", "from worker import execute", "dispatcher must not import worker"),
+        ("dispatcher/cli.py", "def f():\n    import worker", "dispatcher must not import worker"),
+        ("passmuster/task.py", "import worker", "passmuster must not import worker"),
+        ("worker/cli.py", "import run_tests", "worker must not import run_tests"),
+        ("worker/execute.py", "from . import errors", "a relative import"),
+        ("worker/execute.py", "import celery", "celery belongs into"),
+        ("dispatcher/backends/local.py", "from redis.client import Redis", "redis belongs into"),
+        ("dispatcher/run/state.py", "import time", "a pure module must not import time"),
+        ("worker/classify.py", "from os import path", "a pure module must not import os"),
+        ("worker/execute.py", "import requests", "requests is no dependency of the package"),
+    ],
+)
+def test_a_forbidden_import_is_found(tmp_path: Path, name: str, code: str, complaint: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(code)
+
+    [found] = violations(tmp_path)
+
+    assert found.startswith(f"{name}:")
+    assert complaint in found
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("worker/tasks.py", "import celery, kombu\nfrom worker.execute import run_single_test"),
+        ("dispatcher/backends/celery_queue.py", "import redis"),
+        ("dispatcher/run/loop.py", "import time, psutil\nfrom passmuster.task import TestTask"),
+        ("worker/child/passmuster_child_x.py", "import coverage"),
+    ],
+)
+def test_an_allowed_import_is_not_found(tmp_path: Path, name: str, code: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(code)
+
+    assert violations(tmp_path) == []

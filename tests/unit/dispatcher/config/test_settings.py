@@ -1,0 +1,108 @@
+"""The table is complete and consistent: everything else is driven by it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+
+import pytest
+
+from dispatcher.config.arguments import KNOWN_WORDS
+from dispatcher.config.model import Layout, TestConfig
+from dispatcher.config.settings import SETTINGS, Setting, variable_name
+
+EXAMPLES = {
+    "a path": "/x",
+    "a text": "x",
+    "a list of texts": "x",
+    "a percentage from 0 to 100, or none": "80",
+}
+
+
+def example(setting: Setting) -> object:
+    for text in (
+        EXAMPLES.get(setting.kind.allowed, ""),
+        "1",
+        "1GiB",
+        "true",
+        *setting.kind.metavar.split("|"),
+    ):
+        try:
+            value = setting.kind.read(text)
+        except ValueError:
+            continue
+        return (value,) if setting.kind.is_list else value
+    pytest.fail(f"no example for {setting.name}")
+
+
+def members(hint: object) -> tuple[object, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_settings_value_has_the_type_of_the_field_it_fills(setting: Setting) -> None:
+    if not setting.target:
+        return
+    owner, _, name = setting.target.rpartition(".")
+    hints = typing.get_type_hints(Layout if owner else TestConfig)
+    expected = [typing.get_origin(hint) or hint for hint in members(hints[name])]
+    value = example(setting)
+    if setting.kind.is_path:
+        assert any(str(kind).endswith("Path'>") for kind in expected)
+    else:
+        assert type(value) in expected
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_none_is_allowed_only_where_the_field_takes_it(setting: Setting) -> None:
+    if not setting.kind.allowed.endswith("or none"):
+        return
+    assert type(None) in members(typing.get_type_hints(TestConfig)[setting.target])
+
+
+def test_every_field_of_the_configuration_can_be_set_by_exactly_one_setting() -> None:
+    fields = {field.name for field in dataclasses.fields(TestConfig)} - {"layout"}
+    fields |= {f"layout.{field.name}" for field in dataclasses.fields(Layout)}
+    targets = [setting.target for setting in SETTINGS if setting.target]
+    assert sorted(targets) == sorted(fields)
+
+
+def test_no_name_argument_or_variable_is_used_twice() -> None:
+    names = [setting.name for setting in SETTINGS]
+    variables = [name for setting in SETTINGS for name in setting.variables]
+    for words in (names, variables, list(KNOWN_WORDS)):
+        assert sorted(words) == sorted(set(words))
+
+
+def test_the_arguments_that_users_were_promised_exist() -> None:
+    promised = """--root --integration --coverage --runner --python --jobs -j --memory-budget --memory-limit
+    --timeout --run-timeout --slow --grace --retries --max-fail -x --fail-fast --limit --failed
+    --allow-no-tests --keep-tmp --output-limit --coverage-dir --coverage-source --coverage-xml
+    --coverage-fail-under --coverage-key-file --junit-xml --events --color -q --quiet -v
+    --verbose --no-history --list --dry-run --show-config --strict-args --version -h --help
+    --unit --parallel --full"""
+    assert set(promised.split()) <= set(KNOWN_WORDS)
+
+
+def test_a_variable_is_named_after_its_setting() -> None:
+    assert variable_name("memory-limit") == "PASSMUSTER_MEMORY_LIMIT"
+
+
+def test_the_scripts_own_variables_still_work() -> None:
+    legacy = {setting.variables[1]: setting.target for setting in SETTINGS if len(setting.variables) > 1}
+    assert legacy == {
+        "TEST_TIMEOUT": "timeout_s",
+        "TEST_SUITE_TIMEOUT": "run_timeout_s",
+        "CI_TEST_LIMIT": "limit",
+    }
+
+
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.target], ids=lambda setting: setting.name)
+def test_the_default_in_words_agrees_with_the_default_in_the_model(setting: Setting) -> None:
+    owner, _, name = setting.target.rpartition(".")
+    default: object = getattr(Layout() if owner else TestConfig(), name)
+    if default is None or default == () or setting.name == "root":
+        return
+    value = setting.kind.read(setting.default)
+    assert str(value) == str(default)

@@ -1,0 +1,95 @@
+"""Values that are fine alone but not together, or not on this machine, are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dispatcher.config.merge import load_config
+from dispatcher.config.validate import validate_against_machine
+from passmuster.errors import ConfigurationError
+
+GIB = 1024**3
+
+
+def problem(root: Path, *argv: str, body: str = "") -> str:
+    if body:
+        (root / "pyproject.toml").write_text(f"[tool.passmuster]\n{body}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(argv, {}, root)
+    return str(caught.value)
+
+
+def test_a_file_may_not_have_more_memory_than_all_together(tmp_path: Path) -> None:
+    message = problem(tmp_path, "--memory-limit", "2GiB", body="memory-budget = '1GiB'")
+    assert (
+        "memory-limit 2 GiB (from --memory-limit) is above memory-budget 1 GiB (from [tool.passmuster]"
+        in message
+    )
+
+
+@pytest.mark.parametrize("argv", [["--memory-limit", "1GiB"], ["--memory-limit", "50%"], []])
+def test_limits_that_fit_or_are_not_known_yet_pass(tmp_path: Path, argv: list[str]) -> None:
+    load_config([*argv, "--memory-budget", "1GiB"], {}, tmp_path)
+    load_config(["--memory-limit", "90%", "--memory-budget", "10%"], {}, tmp_path)
+
+
+def test_a_report_cannot_be_written_over_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert f"junit-xml must be a file, got the directory {tmp_path}/out (from --junit-xml)" in problem(
+        tmp_path, "--junit-xml", "out"
+    )
+
+
+def test_two_reports_cannot_share_a_file(tmp_path: Path) -> None:
+    assert "would both write" in problem(tmp_path, "--junit-xml", "r", "--events", "r")
+
+
+def test_the_coverage_directory_cannot_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "cov").touch()
+    assert "coverage-dir must be a directory" in problem(tmp_path, "--coverage", "--coverage-dir", "cov")
+    load_config(["--coverage-dir", "cov"], {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ("unit-roots = ['../x']", "unit-roots"),
+        ("integration-roots = ['/x']", "integration-roots"),
+        ("extra-roots = ['a/../../x']", "extra-roots"),
+        ("exclude = ['/x']", "exclude"),
+        ("workdir = '..'", "workdir"),
+        ("workdir = 'gone'", "workdir"),
+        ("patterns = ['a/*.py']", "patterns"),
+        ("patterns = []", "patterns"),
+        ("unit-roots = ['']", "unit-roots"),
+    ],
+)
+def test_a_layout_that_leads_out_of_the_root_or_nowhere_is_refused(
+    tmp_path: Path, body: str, part: str
+) -> None:
+    message = problem(tmp_path, body=body)
+    assert message.startswith(f"wrong value for {part}: expected ")
+    assert f"[tool.passmuster] {part} in {tmp_path}" in message
+
+
+def test_failed_files_cannot_be_known_without_the_history(tmp_path: Path) -> None:
+    message = problem(tmp_path, "--failed", "--no-history")
+    assert "--failed" in message
+    assert "--no-history" in message
+
+
+@pytest.mark.parametrize("name", ["memory-budget", "memory-limit"])
+def test_a_size_over_the_machine_is_refused(tmp_path: Path, name: str) -> None:
+    loaded = load_config([f"--{name}", "1TiB"], {}, tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        validate_against_machine(loaded.config, total_bytes=24 * GIB, origins=loaded.origins)
+    assert str(caught.value) == (
+        f"{name} must be at most the 24 GiB this machine has, got 1024 GiB (from --{name})"
+    )
+
+
+def test_sizes_within_the_machine_and_shares_of_it_pass(tmp_path: Path) -> None:
+    loaded = load_config(["--memory-budget", "24GiB", "--memory-limit", "100%"], {}, tmp_path)
+    validate_against_machine(loaded.config, total_bytes=24 * GIB, origins=loaded.origins)

@@ -1,0 +1,61 @@
+"""Which coverage data of a run counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dispatcher.coverage_report.collect import collect_data
+from dispatcher.plan import TestFile
+from dispatcher.run.results import FileRecord, TestResults
+from passmuster.result import TestResult
+from passmuster.status import Status
+
+
+def record(name: str, *attempts: tuple[Status, tuple[str, ...]]) -> FileRecord:
+    return FileRecord(
+        file=TestFile(path=f"root/{name}", label=name),
+        attempts=tuple(
+            TestResult(file_path=f"root/{name}", status=status, coverage_files=files)
+            for status, files in attempts
+        ),
+    )
+
+
+def make(directory: Path, *names: str) -> tuple[str, ...]:
+    for name in names:
+        (directory / name).write_text("data")
+    return tuple(str(directory / name) for name in names)
+
+
+def results(*records: FileRecord) -> TestResults:
+    return TestResults(records=records, duration_s=1.0)
+
+
+def test_data_of_passed_and_failed_files_is_collected(tmp_path: Path) -> None:
+    first, second, third = make(tmp_path, "1", "2", "3")
+    collected = collect_data(
+        results(record("a", (Status.PASS, (second, first))), record("b", (Status.TIMEOUT, (third,))))
+    )
+    assert collected.data_files == (first, second, third)
+    assert collected.files_without_data == ()
+
+
+def test_only_the_attempt_that_counts_gives_data(tmp_path: Path) -> None:
+    first, second = make(tmp_path, "1", "2")
+    collected = collect_data(results(record("a", (Status.FAIL, (first,)), (Status.PASS, (second,)))))
+    assert collected.data_files == (second,)
+
+
+def test_passed_files_without_data_are_named_and_failed_ones_are_not(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    (journal,) = make(tmp_path, ".coverage.host.pid1.X-journal")
+    collected = collect_data(
+        results(
+            record("nothing", (Status.PASS, ())),
+            record("vanished", (Status.PASS, (gone,))),
+            record("killed", (Status.PASS, (journal,))),
+            record("crashed", (Status.CRASH, ())),
+        )
+    )
+    assert collected.data_files == ()
+    assert collected.files_without_data == ("nothing", "vanished", "killed")

@@ -1,0 +1,141 @@
+"""The books of the memory governor."""
+
+from __future__ import annotations
+
+from passmuster.executor import Room
+from passmuster.task import Limits, TestTask
+from worker.memory_ledger import Entry, MemoryLedger
+from worker.memory_probe import TreeMemory, TreeProbe
+
+
+def _task(name: str, need: int | None = None, *, limit: int | None = None, alone: bool = False) -> TestTask:
+    return TestTask(
+        run_id="r",
+        file_path=name,
+        predicted_bytes=need,
+        alone=alone,
+        limits=Limits(memory_bytes=limit),
+    )
+
+
+def _add(ledger: MemoryLedger, task: TestTask) -> Entry:
+    assert ledger.fits(task)
+    return ledger.add(task, probe=TreeProbe(), now_s=0.0)
+
+
+def _memory(used: int, *, is_settled: bool = True) -> TreeMemory:
+    return TreeMemory(
+        used_bytes=used,
+        upper_bytes=used,
+        file_bytes=0,
+        processes=1,
+        is_exact=True,
+        is_settled=is_settled,
+    )
+
+
+def _ledger(*, slots: int = 4, limit: int | None = None) -> MemoryLedger:
+    return MemoryLedger(slots=slots, budget_bytes=1000, limit_bytes=limit)
+
+
+def test_an_unknown_file_gets_a_fair_share_and_a_known_one_its_prediction() -> None:
+    ledger = _ledger()
+    assert ledger.room() == Room(slots=4, free_bytes=1000, unknown_bytes=250, is_idle=True)
+    _add(ledger, _task("a"))
+    _add(ledger, _task("b", 600))
+    assert ledger.room() == Room(slots=2, free_bytes=150, unknown_bytes=250, is_idle=False)
+    assert not ledger.fits(_task("c"))
+    assert ledger.fits(_task("d", 150))
+
+
+def test_the_lowest_free_slot_is_given() -> None:
+    ledger = _ledger(slots=3)
+    names = [_task(name, 1) for name in "abc"]
+    assert [_add(ledger, task).slot for task in names] == [0, 1, 2]
+    assert not ledger.fits(_task("d", 1))
+    ledger.remove(names[1].attempt_id)
+    assert _add(ledger, _task("d", 1)).slot == 1
+
+
+def test_what_a_file_really_takes_counts_when_it_is_more_than_was_predicted() -> None:
+    ledger = _ledger()
+    entry = _add(ledger, _task("a", 100))
+    entry.record(_memory(700), now_s=1)
+    assert (ledger.reserved_bytes, ledger.predicted_bytes, ledger.used_bytes) == (700, 100, 700)
+    entry.record(_memory(50), now_s=2)
+    assert ledger.reserved_bytes == 100
+    assert entry.peak_bytes == 700
+
+
+def test_when_nothing_runs_a_file_of_any_size_may_start() -> None:
+    ledger = _ledger()
+    assert _add(ledger, _task("huge", 5000)).predicted_bytes == 1000
+
+
+def test_a_file_reserves_no_more_than_it_may_use() -> None:
+    assert _ledger(limit=300).need_bytes(_task("a", 900)) == 300
+    assert _ledger(limit=300).need_bytes(_task("a", 900, limit=400)) == 400
+
+
+def test_a_file_to_run_alone_has_nothing_beside_it() -> None:
+    ledger = _ledger()
+    alone = _task("alone", 1, alone=True)
+    entry = _add(ledger, alone)
+    assert ledger.room().slots == 0
+    assert not ledger.fits(_task("a", 1))
+    assert entry.was_alone
+    ledger.remove(alone.attempt_id)
+    other = _add(ledger, _task("a", 1))
+    assert not ledger.fits(alone)
+    _add(ledger, _task("b", 1))
+    assert not other.was_alone
+
+
+def test_unknown_files_are_predicted_by_what_was_seen_and_not_by_who_was_stopped() -> None:
+    ledger = _ledger()
+    ledger.learn(400)
+    assert ledger.unknown_bytes() == 400
+    entry = _add(ledger, _task("a", 10))
+    entry.record(_memory(600), now_s=1)
+    assert ledger.unknown_bytes() == 600
+    entry.doomed_at_s = 2.0
+    assert ledger.unknown_bytes() == 400
+
+
+def test_growth_is_measured_from_the_look_before_and_a_correction_is_no_growth() -> None:
+    entry = _add(_ledger(), _task("a", 10))
+    entry.attached_at_s = 1.0
+    entry.record(_memory(100), now_s=2.0)
+    assert entry.growth_bytes_per_s == 100
+    entry.record(_memory(400), now_s=3.0)
+    assert entry.growth_bytes_per_s == 300
+    entry.record(_memory(200), now_s=3.0, replaces_last=True)
+    assert entry.growth_bytes_per_s == 100
+    entry.record(_memory(150), now_s=4.0)
+    assert entry.growth_bytes_per_s == 0
+
+
+def test_an_unsettled_estimate_is_no_peak() -> None:
+    entry = _add(_ledger(), _task("a", 10))
+    entry.record(_memory(900, is_settled=False), now_s=1)
+    assert (entry.peak_bytes, entry.used_bytes) == (None, 900)
+
+
+def test_usage_lists_the_files_and_remembers_the_peak_of_all() -> None:
+    ledger = _ledger()
+    first, second = _add(ledger, _task("a", 1)), _add(ledger, _task("b", 1))
+    first.record(_memory(300), now_s=1)
+    second.record(_memory(400), now_s=1)
+    ledger.note_peak()
+    ledger.remove("r:a#1")
+    usage = ledger.usage(now_s=5)
+    assert (usage.slots, usage.budget_bytes, usage.used_bytes, usage.peak_bytes) == (4, 1000, 400, 700)
+    (file,) = usage.files
+    assert (file.attempt_id, file.file_path, file.slot, file.seconds) == ("r:b#1", "b", 1, 5)
+
+
+def test_what_does_not_run_cannot_be_removed_or_found() -> None:
+    ledger = _ledger()
+    assert ledger.remove("r:a#1") is None
+    assert ledger.find("r:a#1") is None
+    assert ledger.entries == ()

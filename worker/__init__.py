@@ -1,0 +1,1 @@
+"""Executes one test file at a time inside limits, in any number of slots on this machine."""

@@ -1,0 +1,130 @@
+"""One attempt at one file while it runs, and the result made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from passmuster.result import TestResult
+from passmuster.status import RunnerKind, StopReason
+from passmuster.task import TestTask
+from worker.child_report import ChildReport
+from worker.classify import Evidence, classify
+from worker.command import build_command
+from worker.environment import ATTEMPT_VARIABLE, get_test_environment, printable_attempt
+from worker.keeper import Keeper
+from worker.output_capture import OutputCapture
+from worker.settings import WorkerSettings
+from worker.supervisor import Supervised, Supervisor
+
+
+class Attempt:
+    """A task with the keeper that owns its processes, and what it has said so far."""
+
+    def __init__(self, task: TestTask, slot: int, keeper: Keeper, settings: WorkerSettings) -> None:
+        self.task = task
+        self.slot = slot
+        self.capture = OutputCapture(task.limits.output_bytes)
+        self.report = ChildReport()
+        self._keeper = keeper
+        self._settings = settings
+        self._supervisor = Supervisor(keeper, task.limits, self.capture, self.report)
+
+    @property
+    def keeper_pid(self) -> int:
+        """The process above all of this attempt's."""
+        return self._keeper.pid
+
+    @property
+    def marker(self) -> str:
+        """What stands in the environment of each of its processes, and of no other."""
+        return f"{ATTEMPT_VARIABLE}={printable_attempt(self.task)}"
+
+    def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
+        """End it; see `Supervisor.stop`."""
+        self._supervisor.stop(reason, detail, grace_s=grace_s)
+
+    def run(self, tmp_dir: Path, coverage_file: Path | None, on_started: Callable[[], None]) -> Supervised:
+        """Run it to the end of its last process."""
+        environment = get_test_environment(
+            self._settings.environ,
+            task=self.task,
+            slot=self.slot,
+            tmp_dir=tmp_dir,
+            coverage_file=coverage_file,
+        )
+        command = build_command(self.task, self._settings, coverage_file)
+        return self._supervisor.run(command, environment, str(self._settings.workdir), on_started)
+
+
+def judge(
+    attempt: Attempt,
+    supervised: Supervised,
+    *,
+    settings: WorkerSettings,
+    peak_bytes: int | None,
+    kernel_killed: bool,
+) -> TestResult:
+    """Return the result of an attempt that has ended.
+
+    Args:
+        attempt: the attempt with what it printed and reported.
+        supervised: how its processes ended.
+        settings: of the worker.
+        peak_bytes: the most memory its processes used together.
+        kernel_killed: whether the kernel's out-of-memory killer struck while it ran.
+    """
+    report, ended = attempt.report, supervised.ended
+    code, number = _split_status(ended.wait_status) if ended is not None else (None, None)
+    verdict = classify(
+        Evidence(
+            exit_code=code,
+            signal=number,
+            stop_reason=supervised.stop_reason,
+            stop_detail=supervised.stop_detail,
+            start_error=_why_not_started(supervised, report, settings),
+            keeper_died=supervised.keeper_died,
+            kernel_killed=kernel_killed,
+            runner=report.runner,
+            cases=tuple(report.cases),
+            defines=report.defines,
+            was_running=report.is_running,
+            collect_error=report.collect_error,
+        )
+    )
+    # The interpreter writes the stacks we asked for to the report's descriptor, where no record is.
+    stacks = "\n".join(text for text in (report.stray_text.strip("\n"), supervised.stacks) if text)
+    return TestResult(
+        file_path=attempt.task.file_path,
+        status=verdict.status,
+        output=attempt.capture.text(),
+        duration=supervised.duration_s,
+        error=verdict.error,
+        attempt=attempt.task.attempt,
+        runner=report.runner if report.runner is not RunnerKind.AUTO else attempt.task.runner,
+        exit_code=code,
+        signal=number,
+        stop_reason=verdict.stop_reason,
+        cases=tuple(report.cases),
+        peak_bytes=peak_bytes,
+        cpu_s=ended.cpu_s if ended is not None else None,
+        started_at=supervised.started_at,
+        worker=settings.name,
+        slot=attempt.slot,
+        leaked=ended.leaked if ended is not None and supervised.stop_reason is None else (),
+        stacks=stacks if verdict.stop_reason is StopReason.TIMEOUT else "",
+        output_dropped_bytes=attempt.capture.total_dropped_bytes(),
+    )
+
+
+def _split_status(wait_status: int) -> tuple[int | None, int | None]:
+    """Return exit code and signal number, one of which is None."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    return (code, None) if code >= 0 else (None, -code)
+
+
+def _why_not_started(supervised: Supervised, report: ChildReport, settings: WorkerSettings) -> str:
+    if supervised.failed is not None:
+        return f"cannot execute {settings.interpreter}: {supervised.failed.text}"
+    return report.start_error

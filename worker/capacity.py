@@ -1,0 +1,78 @@
+"""How many files may run at once, and how much memory they may use: arithmetic on what the machine has.
+
+Pure: `worker.machine` reads the machine, `worker.execute` puts both together.
+"""
+
+from __future__ import annotations
+
+from passmuster.units import Amount, format_bytes
+
+GIB = 1024**3
+
+MAX_WORKERS = 8
+"""Files at once at most: what the design promised its users, however large the machine is."""
+
+BYTES_PER_WORKER = 2 * GIB
+"""Memory that one worker is counted with; the heaviest known suites stay below it for each file."""
+
+DEFAULT_BUDGET_BYTES = 4 * GIB
+"""What all files together may use unless told otherwise: the promise that replaced 18 GB and more."""
+
+AVAILABLE_SHARE = 0.8
+"""Share of the available memory that test files may use; the rest is for us, page cache and the user."""
+
+
+def calculate_max_workers(*, cpus: int, total_bytes: int) -> int:
+    """Return how many files may run at once; never less than one.
+
+    Two files overlap their waiting even on a small machine, hence the floor of two for memory; more
+    processes than CPUs only take memory from each other; above eight the budget is the limit anyway.
+
+    Args:
+        cpus: CPUs that this container may use; an upper bound.
+        total_bytes: memory that this container may use, in all.
+    """
+    by_memory = max(2, total_bytes // BYTES_PER_WORKER)
+    return max(1, min(cpus, by_memory, MAX_WORKERS))
+
+
+def default_budget_bytes(*, available_bytes: int) -> int:
+    """Return what all files together may use when nobody said: 4 GiB, or 80 % of what is available.
+
+    Args:
+        available_bytes: memory that could be used now without pushing anything out.
+    """
+    return max(1, min(DEFAULT_BUDGET_BYTES, ceiling_bytes(available_bytes=available_bytes)))
+
+
+def ceiling_bytes(*, available_bytes: int) -> int:
+    """Return the most that all runs on this machine may reserve together, in bytes."""
+    return int(available_bytes * AVAILABLE_SHARE)
+
+
+def resolve_budget(amount: Amount | None, *, total_bytes: int, available_bytes: int) -> tuple[int, str]:
+    """Return the budget in bytes and where it came from, for people to read.
+
+    Args:
+        amount: what was asked for; a share is one of `total_bytes`; None: the default.
+        total_bytes: memory that this container may use, in all.
+        available_bytes: memory that could be used now.
+    """
+    if amount is not None:
+        return max(1, amount.resolve(total_bytes)), f"asked for as {amount}"
+    budget_bytes = default_budget_bytes(available_bytes=available_bytes)
+    if budget_bytes == DEFAULT_BUDGET_BYTES:
+        return budget_bytes, f"the default of {format_bytes(DEFAULT_BUDGET_BYTES)}"
+    return budget_bytes, f"{AVAILABLE_SHARE:.0%} of the available {format_bytes(available_bytes)}"
+
+
+def resolve_limit(amount: Amount | None, *, budget_bytes: int) -> int | None:
+    """Return what one file may use, in bytes; None: only the budget bounds it.
+
+    Args:
+        amount: what was asked for; a share is one of the budget.
+        budget_bytes: what all files together may use; no file may use more.
+    """
+    if amount is None:
+        return None
+    return max(1, min(amount.resolve(budget_bytes), budget_bytes))

@@ -1,0 +1,113 @@
+"""A pytest plugin that reports each test, and keeps one file's session from doing a whole run's work.
+
+Registered as an object, never by name, so that pytest does not try to rewrite it.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Callable
+
+    import pytest
+    from passmuster_child_report import Reporter
+
+
+def _first(hook: "Callable[..., None]") -> "Callable[..., None]":
+    """Mark a hook as `pytest.hookimpl(tryfirst=True)` does, without importing pytest here."""
+    hook.pytest_impl = {"tryfirst": True}  # type: ignore[attr-defined]
+    return hook
+
+
+class Plugin:
+    """Reports to the runner; changes no outcome."""
+
+    def __init__(self, reporter: "Reporter") -> None:
+        self._reporter = reporter
+        self._open: "dict[str, tuple[str, float, str]]" = {}
+
+    @_first
+    def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> None:
+        """Switch off pytest-cov: a total over one file would fail `--cov-fail-under` of every file."""
+        early_config.known_args_namespace.no_cov = True
+
+    @_first
+    def pytest_configure(self, config: "pytest.Config") -> None:
+        """Switch off pytest-xdist: the files themselves are what runs in parallel."""
+        if hasattr(config.option, "dist"):
+            config.option.dist = "no"
+            config.option.tx = []
+        if hasattr(config.option, "no_cov"):
+            config.option.no_cov = True
+
+    def pytest_sessionstart(self) -> None:
+        """The session begins."""
+        self._reporter.mark("begin")
+
+    def pytest_sessionfinish(self) -> None:
+        """The session is over; what follows is the interpreter's exit."""
+        self._reporter.mark("done")
+
+    def pytest_collectreport(self, report: "pytest.CollectReport") -> None:
+        """Report what could not be collected, and modules that skipped themselves."""
+        if report.failed:
+            self._reporter.text("collect", report.longreprtext or report.nodeid)
+            self._reporter.case(report.nodeid, "error", 0.0, report.longreprtext)
+        elif report.skipped and report.nodeid:
+            self._reporter.case(report.nodeid, "skipped", 0.0, _reason(report))
+
+    def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
+        """Add up set-up, call and tear-down; the test is reported when its tear-down is."""
+        outcome, seconds, message = self._open.get(report.nodeid, ("", 0.0, ""))
+        found = _outcome(report)
+        if _rank(found) > _rank(outcome):
+            outcome, message = found, _reason(report) if found != "passed" else ""
+        self._open[report.nodeid] = (outcome, seconds + report.duration, message)
+        if report.when == "teardown":
+            outcome, seconds, message = self._open.pop(report.nodeid)
+            self._reporter.case(report.nodeid, outcome or "passed", seconds, message)
+
+
+_RANKS = {"": 0, "passed": 1, "skipped": 2, "xfailed": 3, "xpassed": 3, "error": 4, "failed": 5}
+
+
+def _rank(outcome: str) -> int:
+    return _RANKS[outcome]
+
+
+def _outcome(report: "pytest.TestReport") -> str:
+    if report.failed:
+        return "failed" if report.when == "call" else "error"
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "xpassed"
+    if report.skipped:
+        return "skipped"
+    return "passed" if report.when == "call" else ""
+
+
+def _reason(report: "pytest.TestReport | pytest.CollectReport") -> str:
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail)
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return report.longrepr[2]
+    return report.longreprtext
+
+
+def wrap_main(config_module: "ModuleType", reporter: "Reporter") -> None:
+    """Make `pytest.main`, called by a script, report its tests; only its outermost call does."""
+    original = config_module.main
+    active: "list[int]" = []
+
+    def main(
+        args: "list[str] | None" = None, plugins: "list[object] | None" = None
+    ) -> "int | pytest.ExitCode":
+        if active:
+            return original(args, plugins)  # type: ignore[no-any-return]
+        active.append(1)
+        try:
+            return original(args, [*(plugins or ()), Plugin(reporter)])  # type: ignore[no-any-return]
+        finally:
+            active.pop()
+
+    main.__wrapped__ = original  # type: ignore[attr-defined]
+    main.__doc__ = original.__doc__
+    config_module.main = main  # type: ignore[attr-defined]

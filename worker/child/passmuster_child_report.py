@@ -1,0 +1,84 @@
+"""Writes records about the tests to the runner: the other end of `worker/child_report.py`.
+
+Each record is one JSON object on one line, written by one `write` so that records never mix. Only the
+process that the runner started reports; what a test forks does not. A test may close the descriptor, and
+another file may then take its number, so its identity is checked before every record.
+"""
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+MESSAGE_LIMIT = 8000
+"""Characters kept of one message: a long traceback, and far below what a pipe takes at once (64 KiB)."""
+
+
+def _make_encoder() -> "Callable[[str], str]":
+    try:
+        # The C function behind `json.dumps`: importing all of `json` costs each test process milliseconds.
+        from _json import encode_basestring_ascii
+    except ImportError:
+        from json.encoder import encode_basestring_ascii
+    return encode_basestring_ascii
+
+
+class Reporter:
+    """Sends records on one descriptor; never raises and never blocks a test for long."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._pid = os.getpid()
+        self._quote = _make_encoder()
+        self.cases = 0
+        try:
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only.
+            self._identity: "tuple[int, int] | None" = self._identify()
+        except OSError:
+            self._identity = None
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that reports go to."""
+        return self._descriptor
+
+    def case(self, case_id: str, outcome: str, seconds: float, message: str = "") -> None:
+        """Report one test: `outcome` is a value of the runner's `Outcome`."""
+        self.cases += 1
+        extra = ', "message": ' + self._quote(bound(message)) if message else ""
+        self._send(
+            '{"case": %s, "outcome": "%s", "s": %.6f%s}'
+            % (self._quote(str(case_id)[:2000]), outcome, max(0.0, seconds), extra)
+        )
+
+    def mark(self, key: str) -> None:
+        """Report that a test framework's outermost run `begin`s or is `done`."""
+        self._send('{"%s": 1}' % key)
+
+    def defines(self, count: int) -> None:
+        """Report how many tests the source defines."""
+        self._send('{"defines": %d}' % count)
+
+    def text(self, key: str, value: str) -> None:
+        """Report a text: the `runner`, or a `collect` or `start` error."""
+        self._send('{"%s": %s}' % (key, self._quote(bound(value))))
+
+    def _identify(self) -> "tuple[int, int]":
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
+
+    def _send(self, line: str) -> None:
+        try:
+            if os.getpid() == self._pid and self._identity and self._identify() == self._identity:
+                os.write(self._descriptor, line.encode("ascii", "backslashreplace") + b"\n")
+        except OSError:
+            pass
+
+
+def bound(message: str) -> str:
+    """Cut a message to its head and tail, which is where a traceback says what and where."""
+    if len(message) <= MESSAGE_LIMIT:
+        return message
+    half = MESSAGE_LIMIT // 2
+    return message[:half] + "\n[... cut ...]\n" + message[-half:]

@@ -1,0 +1,251 @@
+"""Makes a test process look like `python FILE` (or pytest, or unittest) and has its tests reported.
+
+Imported by `passmuster_child_main`, under the project's interpreter, before anything of the project. What
+a test can notice: one frame of ours below its own, a handler for one real-time signal, the descriptor that
+reports go to, and the modules `passmuster_child_*`.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import CodeType, ModuleType
+    from typing import Any, Callable, Optional
+
+REPORT_FD = 198
+"""Agreed with the keeper, which puts the descriptor there."""
+
+STACK_SIGNAL = 60
+"""The real-time signal on which the interpreter writes its stacks: one that programs do not use."""
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def load(name: str) -> "Any":
+    """Import a module that lies beside this one."""
+    sys.path.insert(0, _HERE)
+    try:
+        return __import__(name)
+    finally:
+        sys.path.remove(_HERE)
+
+
+class Run:
+    """One file, from the arguments to its end.
+
+    Args:
+        argv: this process's arguments, as `passmuster_child_main` documents them.
+    """
+
+    def __init__(self, argv: "list[str]") -> None:
+        self.file, wanted, data_file, self.sources = argv[1], argv[2], argv[3], argv[4:]
+        self.code: "CodeType | None" = None
+        self.namespace: "dict[str, object]" = {}
+        self._coverage: "Any" = None
+        self._count_tests: "Callable[[], int] | None" = None
+        sys.path.remove(_HERE)
+        self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
+        self._watch_stacks()
+        sys.argv[:] = [self.file]
+        if hasattr(sys, "orig_argv"):
+            sys.orig_argv[:] = [sys.executable, self.file]
+        source = self._read()
+        self.kind = self._choose(source) if wanted == "auto" else wanted
+        self.reporter.text("runner", self.kind)
+        if data_file:
+            self._coverage = load("passmuster_child_coverage")
+            self._measured = self._coverage.start({"data_file": data_file, "source": self.sources})
+        if self.kind == "script":
+            self._become_script(source)
+        else:
+            sys.path.insert(0, os.getcwd())
+
+    def leave(self) -> None:
+        """Finish what was begun; called once, however the file ended."""
+        if self._coverage is not None:
+            self._coverage.stop(self._measured)
+        if self._count_tests is not None and not self.reporter.cases:
+            self.reporter.defines(self._count_tests())
+
+    def framework(self) -> None:
+        """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
+        if self.kind == "pytest":
+            import pytest
+
+            sys.argv[0] = os.path.join(os.path.dirname(pytest.__file__), "__main__.py")
+            sys.argv.append(self.file)
+            cache = ["-o", "cache_dir=" + os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")]
+            plugin = load("passmuster_child_pytest").Plugin(self.reporter)
+            raise SystemExit(pytest.main([*cache, self.file], plugins=[plugin]))
+        self._watch_unittest()
+        import unittest
+
+        folder, name = module_name(self.file)
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        unittest.main(module=None, argv=["python -m unittest", name])
+
+    def show(self, error: BaseException) -> None:
+        """Report an exception that ends the file as the interpreter does, without our frame."""
+        below = error.__traceback__ and error.__traceback__.tb_next
+        sys.excepthook(type(error), error, below)
+        # The interpreter still decides the exit status; it has nothing left to say.
+        sys.excepthook = lambda kind, value, traceback: None
+
+    def _read(self) -> bytes:
+        try:
+            with open(self.file, "rb") as file:
+                return file.read()
+        except OSError as error:
+            self.reporter.text("start", "cannot read the file: %s" % error.strerror)
+            sys.stderr.write(
+                "%s: can't open file %r: [Errno %d] %s\n"
+                % (sys.executable, os.path.abspath(self.file), error.errno or 0, error.strerror)
+            )
+            raise SystemExit(2) from None
+
+    def _choose(self, source: bytes) -> str:
+        if has_guard(source):
+            return "script"
+        path_finder = sys.meta_path[-1]  # `importlib.machinery.PathFinder`, without importing that.
+        return "pytest" if path_finder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
+
+    def _become_script(self, source: bytes) -> None:
+        path = os.path.abspath(self.file)
+        if not getattr(sys.flags, "safe_path", False):
+            sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+        module = type(sys)("__main__")
+        self.namespace = module.__dict__
+        self.namespace.update(
+            __file__=path,
+            __builtins__=__builtins__,
+            __annotations__={},
+            # `importlib.machinery.SourceFileLoader`, without importing that.
+            __loader__=type(__spec__.loader)("__main__", path),  # type: ignore[call-arg,misc]
+        )
+        if sys.version_info < (3, 15):
+            self.namespace["__cached__"] = None
+        sys.modules["__main__"] = module
+        try:
+            self.code = compile(source, path, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            self.reporter.text("collect", "%s: %s" % (type(error).__name__, error))
+            self.show_syntax_error(error)
+            raise SystemExit(1) from None
+        self._count_tests = lambda: count_tests(source)
+        self._watch_unittest()
+
+    def show_syntax_error(self, error: Exception) -> None:
+        """Print what `python FILE` prints for source that does not compile."""
+        sys.excepthook(type(error), error.with_traceback(None), None)
+
+    def _watch_unittest(self) -> None:
+        cases = load("passmuster_child_unittest")
+        reporter = self.reporter
+        watch_imports(
+            {
+                "unittest.case": lambda module: cases.watch_cases(module, reporter),
+                "unittest.suite": lambda module: cases.watch_suites(module, reporter),
+                "_pytest.config": lambda module: load("passmuster_child_pytest").wrap_main(module, reporter),
+            }
+        )
+
+    def _watch_stacks(self) -> None:
+        if sys.platform == "linux":
+            import faulthandler
+
+            try:
+                faulthandler.register(STACK_SIGNAL, file=REPORT_FD, all_threads=True)
+            except (OSError, RuntimeError, ValueError):
+                pass
+
+
+def watch_imports(patches: "dict[str, Callable[[ModuleType], None]]") -> None:
+    """Call `patches[name](module)` as soon as the module of that name has been imported.
+
+    Nothing is imported that the test does not import itself.
+    """
+
+    class Watcher:
+        """A finder that only waits for the modules it was told of."""
+
+        @staticmethod
+        def find_spec(name: str, path: "Any" = None, target: "Any" = None) -> "Optional[ModuleSpec]":
+            patch = patches.pop(name, None)
+            if patch is None:
+                return None
+            for finder in sys.meta_path:
+                if finder is not Watcher:
+                    spec = finder.find_spec(name, path, target)
+                    if spec is not None:
+                        _patch_after(spec, patch)
+                        return spec
+            return None
+
+    for name in [name for name in patches if name in sys.modules]:
+        patches.pop(name)(sys.modules[name])
+    sys.meta_path.insert(0, Watcher)
+
+
+def _patch_after(spec: "ModuleSpec", patch: "Callable[[ModuleType], None]") -> None:
+    loader: "Any" = spec.loader
+    original = loader.exec_module
+
+    def exec_module(module: "ModuleType") -> None:
+        del loader.exec_module
+        original(module)
+        patch(module)
+
+    loader.exec_module = exec_module
+
+
+def has_guard(source: bytes) -> bool:
+    """Whether the source has an `if __name__ == "__main__":` at its top level."""
+    lines = source.replace(b"\r", b"\n").split(b"\n")
+    for number, line in enumerate(lines):
+        if line.startswith((b"if ", b"if(")) and b"__name__" in line and b"__main__" in line:
+            above = b"\n".join(lines[:number])
+            if above.count(b'"""') % 2 == 0 and above.count(b"'''") % 2 == 0:
+                return True
+    return False
+
+
+def count_tests(source: bytes) -> int:
+    """Return how many tests a script defines that nothing but a framework would run.
+
+    These are the test methods of its TestCase classes; functions named `test_*` only where no guard
+    is there that may call them.
+    """
+    only_ast = 0x400  # ast.PyCF_ONLY_AST, without the cost of importing ast.
+    tree = compile(source, "<tests>", "exec", flags=only_ast, dont_inherit=True)
+    count = 0
+    for node in tree.body:
+        kind = type(node).__name__
+        if kind == "ClassDef" and any("TestCase" in _name(base) for base in node.bases):
+            count += sum(_is_test(member) for member in node.body)
+        elif _is_test(node) and not has_guard(source):
+            count += 1
+    return count
+
+
+def _name(node: object) -> str:
+    return str(getattr(node, "attr", None) or getattr(node, "id", None) or "")
+
+
+def _is_test(node: "Any") -> bool:
+    return "FunctionDef" in type(node).__name__ and str(node.name).startswith("test")
+
+
+def module_name(file: str) -> "tuple[str, str]":
+    """Return the folder to import a test file from, and its dotted name there.
+
+    The folder is the first one upward that is no package, as pytest's default import mode has it.
+    """
+    folder, base = os.path.split(os.path.abspath(file))
+    parts = [base[:-3]]
+    while os.path.exists(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        parts.insert(0, package)
+    return folder, ".".join(parts)

@@ -1,0 +1,115 @@
+"""Reports each unittest case, whoever runs it, without changing what a test sees of its result object.
+
+`TestCase.run` is wrapped. How a case ended is read off the result's lists, which every result class keeps,
+before and after it. Only the outermost run of a thread counts: tests of test frameworks run tests inside.
+"""
+
+import time
+from _thread import get_ident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import unittest
+    from types import ModuleType
+
+    from passmuster_child_report import Reporter
+
+_LISTS = (
+    ("errors", "error"),
+    ("failures", "failed"),
+    ("unexpectedSuccesses", "xpassed"),
+    ("expectedFailures", "xfailed"),
+    ("skipped", "skipped"),
+)
+
+
+def watch_cases(case_module: "ModuleType", reporter: "Reporter") -> None:
+    """Wrap `unittest.case.TestCase.run`; called right after that module was imported."""
+    original = case_module.TestCase.run
+    depths: "dict[int, int]" = {}
+
+    def run(
+        self: "unittest.TestCase", result: "unittest.TestResult | None" = None
+    ) -> "unittest.TestResult | None":
+        """Run the test, collecting any result into the test result passed."""
+        thread = get_ident()
+        if thread in depths or not _keeps_lists(result):
+            return original(self, result)  # type: ignore[no-any-return]
+        depths[thread] = 1
+        before = _lengths(result)
+        started = time.perf_counter()
+        try:
+            returned = original(self, result)
+        finally:
+            del depths[thread]
+        seconds = time.perf_counter() - started
+        kept = result if result is not None else returned
+        outcome, message = _what_is_new(kept, before)
+        if type(self).__name__ == "_FailedTest":
+            reporter.text("collect", message)
+        reporter.case(self.id(), outcome, seconds, message)
+        return returned  # type: ignore[no-any-return]
+
+    run.__wrapped__ = original  # type: ignore[attr-defined]
+    case_module.TestCase.run = run
+
+
+def watch_suites(suite_module: "ModuleType", reporter: "Reporter") -> None:
+    """Wrap the suite: report its begin and end, and errors of class and module set-up."""
+    suite = suite_module.TestSuite
+    original_run = suite.run
+    original_add = suite._addClassOrModuleLevelException
+    depths: "dict[int, int]" = {}
+
+    def run(
+        self: "unittest.TestSuite",
+        result: "unittest.TestResult",
+        debug: bool = False,  # noqa: FBT001, FBT002 - as the original has it.
+    ) -> "unittest.TestResult":
+        thread = get_ident()
+        depth = depths.get(thread, 0)
+        depths[thread] = depth + 1
+        if depth == 0:
+            reporter.mark("begin")
+        try:
+            return original_run(self, result, debug)  # type: ignore[no-any-return]
+        finally:
+            depths[thread] = depth
+            if depth == 0:
+                reporter.mark("done")
+
+    def add(
+        self: "unittest.TestSuite",
+        result: "unittest.TestResult",
+        exception: BaseException,
+        errorName: str,  # noqa: N803 - as the original has it.
+        *rest: object,
+        **named: object,
+    ) -> None:
+        before = _lengths(result)
+        original_add(self, result, exception, errorName, *rest, **named)
+        outcome, message = _what_is_new(result, before)
+        if depths.get(get_ident(), 0) and outcome != "passed":
+            reporter.case(errorName, outcome, 0.0, message)
+
+    suite.run = run
+    suite._addClassOrModuleLevelException = add
+
+
+def _keeps_lists(result: "unittest.TestResult | None") -> bool:
+    """Whether a result's lists tell how a test ended; pytest's own object, for one, has none."""
+    return result is None or hasattr(result, "failures")
+
+
+def _lengths(result: "unittest.TestResult | None") -> "list[int]":
+    return [len(getattr(result, name, ())) for name, _ in _LISTS]
+
+
+def _what_is_new(result: "unittest.TestResult | None", before: "list[int]") -> "tuple[str, str]":
+    for (name, outcome), length in zip(_LISTS, before):  # noqa: B905 - not in Python 3.9.
+        entries = getattr(result, name, ())
+        if len(entries) > length:
+            entry = entries[length]
+            message = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else ""
+            return outcome, message if isinstance(message, str) else str(message)
+    return "passed", ""

@@ -1,0 +1,110 @@
+"""Reads what the child reports about itself: one JSON object a line, on a descriptor of its own.
+
+The other end is `worker/child/passmuster_child_report.py`. A test may write to that descriptor too, so
+every line is checked: a line that is no record of ours counts as stray text and changes nothing.
+The stacks that a timeout asks for are written by the interpreter itself to the same descriptor.
+
+Records, by their first key:
+    {"runner": "script"}                        how the file is executed, once
+    {"defines": 3}                              tests the source defines, as far as a look at it tells
+    {"case": id, "outcome": ..., "s": 0.1, "message": ...}
+    {"begin": 1} / {"done": 1}                  a test framework's outermost run begins, ends
+    {"collect": message}                        the file could not be loaded, so its tests are unknown
+    {"start": message}                          the file could not be read at all
+"""
+
+from __future__ import annotations
+
+import json
+
+from passmuster.result import CaseResult
+from passmuster.status import Outcome, RunnerKind
+
+LINE_LIMIT_BYTES = 256 * 1024
+"""A longer line is cut: the child bounds its messages to far less."""
+
+CASES_LIMIT = 200_000
+"""More tests than any one file has; beyond it cases are counted, not kept."""
+
+STRAY_LIMIT_BYTES = 256 * 1024
+"""Bytes of text kept that is no record: enough for the stacks of hundreds of threads."""
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_RUNNERS = {runner.value: runner for runner in RunnerKind}
+
+
+class ChildReport:
+    """What has been reported so far."""
+
+    def __init__(self) -> None:
+        self.runner = RunnerKind.AUTO
+        self.defines = 0
+        self.cases: list[CaseResult] = []
+        self.dropped_cases = 0
+        self.begun = 0
+        self.done = 0
+        self.collect_error = ""
+        self.start_error = ""
+        self._stray = bytearray()
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes from the descriptor."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        if len(self._rest) > LINE_LIMIT_BYTES:
+            self._take(self._rest)
+            self._rest = b""
+
+    @property
+    def stray_text(self) -> str:
+        """What was written to the descriptor that is no record of ours."""
+        return (bytes(self._stray) + self._rest).decode("utf-8", "backslashreplace")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a test framework began a run and has not ended it."""
+        return self.begun > self.done
+
+    def _take(self, line: bytes) -> None:
+        if not self._is_record(line) and len(self._stray) < STRAY_LIMIT_BYTES:
+            self._stray += line[:LINE_LIMIT_BYTES] + b"\n"
+
+    def _is_record(self, line: bytes) -> bool:
+        """Take a line as a record; False when it is none."""
+        if not line.startswith(b"{"):
+            return False
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return False
+        match record:
+            case {"case": str(case_id), "outcome": str(outcome), "s": int() | float() as seconds, **rest}:
+                return self._add_case(case_id, outcome, float(seconds), str(rest.get("message", "")))
+            case {"runner": str(runner)} if runner in _RUNNERS:
+                self.runner = _RUNNERS[runner]
+            case {"defines": int(defines)}:
+                self.defines = defines
+            case {"begin": 1}:
+                self.begun += 1
+            case {"done": 1}:
+                self.done += 1
+            case {"collect": str(message)}:
+                self.collect_error = self.collect_error or message
+            case {"start": str(message)}:
+                self.start_error = message
+            case _:
+                return False
+        return True
+
+    def _add_case(self, case_id: str, outcome: str, seconds: float, message: str) -> bool:
+        if outcome not in _OUTCOMES:
+            return False
+        if len(self.cases) >= CASES_LIMIT:
+            self.dropped_cases += 1
+        else:
+            self.cases.append(
+                CaseResult(case_id=case_id, outcome=_OUTCOMES[outcome], seconds=seconds, message=message)
+            )
+        return True

@@ -1,0 +1,146 @@
+"""Decides what an ended attempt means. Pure: everything it weighs is handed in.
+
+The order of the questions is the order of certainty: what we did to the process comes before what the
+process says of itself, and that before its exit status.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from passmuster.result import CaseResult
+from passmuster.status import Outcome, RunnerKind, Status, StopReason
+
+PYTEST_COLLECT_STATUSES = (2, 4)
+"""pytest's exit statuses `INTERRUPTED` and `USAGE_ERROR`: what it returns when files cannot be collected."""
+
+PYTEST_NO_TESTS = 5
+"""pytest's exit status `NO_TESTS_COLLECTED`; unittest's too since Python 3.12."""
+
+OUTSIDE_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known about an attempt that has ended.
+
+    Args:
+        exit_code: as the process returned it; None when a signal ended it or nothing started.
+        signal: the signal's number; None otherwise.
+        stop_reason: why we ended it.
+        stop_detail: the same in words.
+        start_error: why nothing could be executed.
+        keeper_died: whether the test killed the process that kept it.
+        kernel_killed: whether the kernel's out-of-memory killer struck meanwhile.
+        runner: how the file was executed.
+        cases: the tests that were reported.
+        defines: tests that the source defines, where no case was reported.
+        was_running: whether a framework's run had begun and not ended.
+        collect_error: why the file could not be loaded.
+    """
+
+    exit_code: int | None = None
+    signal: int | None = None
+    stop_reason: StopReason | None = None
+    stop_detail: str = ""
+    start_error: str = ""
+    keeper_died: bool = False
+    kernel_killed: bool = False
+    runner: RunnerKind = RunnerKind.AUTO
+    cases: tuple[CaseResult, ...] = ()
+    defines: int = 0
+    was_running: bool = False
+    collect_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The status, and one line that says why it is no pass."""
+
+    status: Status
+    error: str = ""
+    stop_reason: StopReason | None = None
+
+
+def classify(evidence: Evidence) -> Verdict:
+    """Return the verdict on an attempt."""
+    if evidence.stop_reason is not None:
+        return _stopped(evidence, evidence.stop_reason)
+    if evidence.start_error:
+        return Verdict(status=Status.START_ERROR, error=evidence.start_error)
+    if evidence.keeper_died:
+        return Verdict(status=Status.CRASH, error="it killed the process that started it")
+    if evidence.signal is not None:
+        return _signalled(evidence, evidence.signal)
+    return _exited(evidence, evidence.exit_code or 0)
+
+
+def _stopped(evidence: Evidence, reason: StopReason) -> Verdict:
+    status = {
+        StopReason.TIMEOUT: Status.TIMEOUT,
+        StopReason.RUN_TIMEOUT: Status.CANCELLED,
+        StopReason.CANCELLED: Status.CANCELLED,
+        StopReason.MEMORY_LIMIT: Status.MEMORY,
+        StopReason.MEMORY_BUDGET: Status.MEMORY,
+        StopReason.OUT_OF_MEMORY: Status.MEMORY,
+    }[reason]
+    return Verdict(status=status, error=evidence.stop_detail, stop_reason=reason)
+
+
+def _signalled(evidence: Evidence, number: int) -> Verdict:
+    name = _signal_name(number)
+    if number == signal.SIGKILL and evidence.kernel_killed:
+        text = "the kernel's out-of-memory killer ended it"
+        return Verdict(status=Status.MEMORY, error=text, stop_reason=StopReason.OUT_OF_MEMORY)
+    if number == signal.SIGKILL:
+        text = "ended by SIGKILL, which did not come from this run: from itself or from outside"
+    elif number in OUTSIDE_SIGNALS:
+        text = f"ended by {name}, which did not come from this run: from itself or from outside"
+    else:
+        text = f"ended by {name}"
+    return Verdict(status=Status.CRASH, error=text)
+
+
+def _exited(evidence: Evidence, code: int) -> Verdict:
+    bad = [case for case in evidence.cases if case.outcome.is_bad]
+    if evidence.collect_error and code != 0:
+        return Verdict(status=Status.COLLECT_ERROR, error=_last_line(evidence.collect_error))
+    if evidence.runner is RunnerKind.PYTEST and code in PYTEST_COLLECT_STATUSES and not evidence.cases:
+        return Verdict(status=Status.COLLECT_ERROR, error=f"pytest could not collect it (exit status {code})")
+    if code == PYTEST_NO_TESTS and evidence.runner is not RunnerKind.SCRIPT and not bad:
+        return _empty(evidence)
+    if code != 0:
+        what = f"{len(bad)} of {len(evidence.cases)} tests failed" if bad else "no test reported a failure"
+        return Verdict(status=Status.FAIL, error=f"exit status {code}; {what}")
+    if evidence.was_running:
+        text = f"left with exit status 0 in the middle of its tests, {len(evidence.cases)} of which had ended"
+        return Verdict(status=Status.CRASH, error=text)
+    if bad:
+        return Verdict(status=Status.FAIL, error=f"exit status 0, but {len(bad)} of its tests failed")
+    if not evidence.cases and (evidence.defines or evidence.runner is not RunnerKind.SCRIPT):
+        return _empty(evidence)
+    return Verdict(status=Status.PASS)
+
+
+def _empty(evidence: Evidence) -> Verdict:
+    if any(case.outcome is Outcome.SKIPPED for case in evidence.cases):
+        return Verdict(status=Status.PASS)
+    if evidence.defines:
+        text = f"it defines {evidence.defines} tests and ran none"
+    else:
+        text = f"{evidence.runner.value} found no test in it"
+    return Verdict(status=Status.NO_TESTS, error=text)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_line(text: str) -> str:
+    # pytest begins the lines of an error with an E.
+    lines = [line.removeprefix("E ").strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it could not be loaded"

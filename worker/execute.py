@@ -1,0 +1,226 @@
+"""Runs files on this machine: the one way in which a test is executed, here and on every other worker.
+
+`LocalExecutor` implements `passmuster.executor.Executor`. It joins what the other modules do: the governor
+says whether a file may start, a keeper owns its processes, a supervisor watches them, `classify` judges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+from passmuster.errors import InfrastructureError
+from passmuster.executor import Limit, Room, Usage
+from passmuster.result import TestResult
+from passmuster.status import Status, StopReason
+from passmuster.task import TestTask
+from worker.attempt import Attempt, judge
+from worker.command import why_not_executable
+from worker.keeper import Keeper
+from worker.machine import oom_kill_count
+from worker.machine_pool import MachinePool
+from worker.memory_governor import MemoryGovernor
+from worker.memory_policy import Breach
+from worker.process_tree import descendants, kill_all, marked
+from worker.settings import WorkerSettings
+
+
+class LocalExecutor:
+    """Runs files within the slots and the memory of one worker.
+
+    Args:
+        settings: where and within what.
+        pool: what all runs of this machine share; None: this run has its budget to itself.
+
+    Raises:
+        InfrastructureError: the temporary directory cannot be made.
+    """
+
+    def __init__(self, settings: WorkerSettings, pool: MachinePool | None = None) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._keepers: dict[int, Keeper] = {}
+        self._slots: dict[str, int] = {}
+        self._running: dict[str, Attempt] = {}
+        self._stopping: tuple[StopReason, float] | None = None
+        self._count = 0
+        self._governor = MemoryGovernor(
+            slots=settings.slots,
+            budget_bytes=settings.budget_bytes,
+            limit_bytes=settings.limit_bytes,
+            members=self._members,
+            on_breach=self._on_breach,
+            pool=pool,
+        )
+        try:
+            self._tmp = Path(tempfile.mkdtemp(prefix="pm-", dir=settings.tmp_parent))
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot make a temporary directory in {settings.tmp_parent}: {error.strerror};"
+                " free some space there or set TMPDIR to another directory"
+            ) from error
+
+    def warm_up(self, files: int) -> None:
+        """Start the keepers that so many files will need, so that the first file need not wait for one."""
+        for slot in range(min(files, self._settings.slots)):
+            with contextlib.suppress(OSError):  # The file that needs it will say what is wrong.
+                self._keeper(slot)
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return the slots and the budget, each with its source."""
+        return self._settings.limits
+
+    def room(self) -> Room:
+        """Return what could start now."""
+        return self._governor.room()
+
+    def admit(self, task: TestTask) -> bool:
+        """Reserve a slot and memory for a task; False when it does not fit now."""
+        slot = self._governor.admit(task)
+        if slot is None:
+            return False
+        with self._lock:
+            self._slots[task.attempt_id] = slot
+        return True
+
+    def run_single_test(self, task: TestTask) -> TestResult:
+        """Run an admitted task to its end and give back what it held. Never raises."""
+        with self._lock:
+            slot = self._slots.pop(task.attempt_id)
+            self._count += 1
+            number = self._count
+        refusal = why_not_executable(task, self._settings)
+        try:
+            if refusal:
+                return self._not_started(task, slot, refusal)
+            return self._run(task, slot, number)
+        except (OSError, InfrastructureError) as error:
+            return self._not_started(task, slot, f"could not be started: {error}")
+        finally:
+            with self._lock:
+                self._running.pop(task.attempt_id, None)
+            self._governor.detach(task.attempt_id)
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End whatever runs; tasks admitted later end at once."""
+        with self._lock:
+            self._stopping = (reason, grace_s)
+            running = list(self._running.values())
+        for attempt in running:
+            attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
+
+    def usage(self) -> Usage:
+        """Return what the running files use, as last measured."""
+        return self._governor.usage()
+
+    def close(self) -> None:
+        """End whatever still runs, the keepers, the measuring, and remove the temporary directory."""
+        self.stop(StopReason.CANCELLED, grace_s=0)
+        with self._lock:
+            keepers, self._keepers = list(self._keepers.values()), {}
+        for keeper in keepers:
+            keeper.close()
+        self._governor.close()
+        if self._pool is not None:
+            self._pool.close()
+        with contextlib.suppress(OSError):
+            self._tmp.rmdir() if self._settings.keep_tmp else shutil.rmtree(self._tmp, ignore_errors=True)
+
+    def _run(self, task: TestTask, slot: int, number: int) -> TestResult:
+        tmp_dir = self._tmp / str(number)
+        tmp_dir.mkdir(mode=0o700)
+        coverage_file = self._coverage_file(task, number)
+        attempt = Attempt(task, slot, self._keeper(slot), self._settings)
+        with self._lock:
+            self._running[task.attempt_id] = attempt
+            stopping = self._stopping
+        if stopping is not None:
+            attempt.stop(stopping[0], _WORDS[stopping[0]], grace_s=stopping[1])
+        oom_kills = oom_kill_count()
+        supervised = attempt.run(tmp_dir, coverage_file, lambda: self._governor.attach(task.attempt_id))
+        max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None
+        measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
+        if supervised.keeper_died:
+            self._replace_keeper(slot, attempt)
+        result = judge(
+            attempt,
+            supervised,
+            settings=self._settings,
+            peak_bytes=measured.peak_bytes,
+            kernel_killed=(oom_kill_count() or 0) > (oom_kills or 0),
+        )
+        files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
+        kept = self._clear_tmp(tmp_dir, result.status)
+        return dataclasses.replace(result, coverage_files=files, kept_tmp=kept)
+
+    def _coverage_file(self, task: TestTask, number: int) -> Path | None:
+        """Return where the file's coverage data goes: a name alone in its own directory."""
+        if task.coverage is None or self._settings.coverage_dir is None:
+            return None
+        directory = self._settings.coverage_dir / f"{number:05d}"
+        directory.mkdir(parents=True, mode=0o700)
+        return directory / "data"
+
+    def _clear_tmp(self, tmp_dir: Path, status: Status) -> str:
+        """Remove a file's TMPDIR, or return where it was kept."""
+        if self._settings.keep_tmp and status.is_failure:
+            return str(tmp_dir)
+        try:
+            os.rmdir(tmp_dir)  # noqa: PTH106 - most files leave nothing; this is one system call.
+        except OSError:
+            shutil.rmtree(tmp_dir, ignore_errors=True)
+        return ""
+
+    def _keeper(self, slot: int) -> Keeper:
+        with self._lock:
+            keeper = self._keepers.get(slot)
+            if keeper is None:
+                keeper = self._keepers[slot] = Keeper()
+            return keeper
+
+    def _replace_keeper(self, slot: int, attempt: Attempt) -> None:
+        """End what a file left that killed its keeper, and make room for a new keeper."""
+        with self._lock:
+            keeper = self._keepers.pop(slot)
+        # A process may fork while we look: look until there is none, but not for ever.
+        for _ in range(100):
+            left = marked(attempt.marker)
+            if not left:
+                break
+            kill_all(left)
+        keeper.close()
+
+    def _members(self, attempt_id: str) -> list[int]:
+        """Return the processes of a running file."""
+        with self._lock:
+            attempt = self._running.get(attempt_id)
+        return descendants(attempt.keeper_pid) if attempt is not None else []
+
+    def _on_breach(self, breach: Breach) -> None:
+        """Kill, without grace, what the governor found to use too much."""
+        with self._lock:
+            attempt = self._running.get(breach.attempt_id)
+        if attempt is not None:
+            attempt.stop(breach.reason, breach.detail, grace_s=0)
+
+    def _not_started(self, task: TestTask, slot: int, error: str) -> TestResult:
+        return TestResult(
+            file_path=task.file_path,
+            status=Status.START_ERROR,
+            error=error,
+            attempt=task.attempt,
+            worker=self._settings.name,
+            slot=slot,
+        )
+
+
+_WORDS = {
+    StopReason.CANCELLED: "stopped because the run was stopped",
+    StopReason.RUN_TIMEOUT: "stopped because the time of the whole run was over",
+}

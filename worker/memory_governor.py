@@ -1,0 +1,350 @@
+"""Keeps all running files within the memory budget: admits them, measures them, and names who must go.
+
+`worker.execute` admits a task, attaches it when its process exists, detaches it when its last process is
+gone, and ends its tree when `on_breach` says so. One thread measures; it starts with the first file and
+sleeps while nothing runs. What is decided lies in `worker.memory_policy`, what is booked in
+`worker.memory_ledger`, how a tree is measured in `worker.memory_probe`, and what other runs on this machine
+leave in `worker.machine_pool`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from passmuster.errors import InfrastructureError
+from passmuster.executor import Room, Usage
+from passmuster.task import TestTask
+from worker.machine import PROC
+from worker.machine_pool import MachinePool
+from worker.memory_ledger import Entry, MemoryLedger
+from worker.memory_policy import (
+    COST_RATIO,
+    DOOM_PATIENCE_S,
+    FIRST_LOOK_S,
+    MAX_TICK_S,
+    MIN_TICK_S,
+    REACTION_S,
+    Breach,
+    judge,
+    next_look_s,
+)
+from worker.memory_probe import TreeProbe
+
+MAX_FAILED_LOOKS = 5
+"""Looks in a row that may fail before governance is given up. One may be bad luck, five are not."""
+
+POOL_REPORT_S = 0.25
+"""Seconds between two reports to other runs while files grow; starts and ends are reported at once."""
+
+CLOSE_WAIT_S = 5.0
+"""Seconds to wait for the sampling thread at the end; one look takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was learned about a file's memory.
+
+    Args:
+        peak_bytes: the most its process tree used; None when it was never measured.
+        was_alone: whether no other file of this run ran at any time beside it.
+    """
+
+    peak_bytes: int | None
+    was_alone: bool
+
+
+class MemoryGovernor:
+    """Admission and supervision of all files that run on this machine. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        budget_bytes: int,
+        limit_bytes: int | None,
+        members: Callable[[str], Sequence[int]],
+        on_breach: Callable[[Breach], None],
+        pool: MachinePool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        proc: Path = PROC,
+    ) -> None:
+        """Govern.
+
+        Args:
+            slots: how many files may run at once.
+            budget_bytes: what all files together may use.
+            limit_bytes: what one file may use where its task says nothing; None: the budget.
+            members: returns the process ids of an attempt's tree, dead ones allowed; must be cheap.
+            on_breach: ends an attempt's tree, at once; called from the sampling thread, again every two
+                seconds while the tree lives on.
+            pool: what is shared with other runs; None: nothing. Whoever made it closes it.
+            clock: seconds, only going forward.
+            proc: where procfs is mounted.
+        """
+        self._members = members
+        self._on_breach = on_breach
+        self._pool = pool
+        self._clock = clock
+        self._proc = proc
+        self._ledger = MemoryLedger(slots=slots, budget_bytes=budget_bytes, limit_bytes=limit_bytes)
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._look_at_s = 0.0
+        self._late_s = self._cost_s = 0.0
+        self._reported_at_s = 0.0
+        self._failed_looks = 0
+        self._failure: str | None = None
+        self._is_closed = False
+        self._waits_for_others = False
+
+    @property
+    def failure(self) -> str | None:
+        """Why governance has ended; None while it works. Once set, nothing is admitted any more."""
+        return self._failure
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether memory that other runs hold keeps a file waiting: ask again within half a second."""
+        return self._waits_for_others
+
+    def room(self) -> Room:
+        """Return what could start now. Asking means that something waits.
+
+        Raises:
+            InfrastructureError: memory can no longer be measured.
+        """
+        with self._changed:
+            self._check()
+            room = self._ledger.room()
+            if self._pool is None or room.is_idle or room.slots == 0:
+                return room
+            left_bytes = self._pool.allowance_bytes() - self._ledger.reserved_bytes
+            if left_bytes >= room.free_bytes:
+                self._waits_for_others = False
+                return room
+            if left_bytes < room.unknown_bytes:
+                self._waits_for_others = True
+                self._pool.want(room.unknown_bytes)
+            return replace(room, free_bytes=max(0, left_bytes))
+
+    def admit(self, task: TestTask) -> int | None:
+        """Reserve a slot and memory for `task`; return the slot's number, None when it does not fit now.
+
+        Raises:
+            InfrastructureError: memory can no longer be measured.
+        """
+        with self._changed:
+            self._check()
+            if self._is_closed or not self._ledger.fits(task):
+                return None
+            if self._pool is not None:
+                is_granted = self._pool.try_reserve(
+                    self._ledger.need_bytes(task),
+                    reserved_bytes=self._ledger.reserved_bytes,
+                    used_bytes=self._ledger.used_bytes,
+                )
+                self._waits_for_others = not is_granted
+                if not is_granted:
+                    return None
+            entry = self._ledger.add(task, probe=TreeProbe(proc=self._proc), now_s=self._clock())
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="memory-governor", daemon=True)
+                self._thread.start()
+            return entry.slot
+
+    def attach(self, attempt_id: str) -> None:
+        """Start to measure an admitted attempt: its process exists."""
+        with self._changed:
+            entry = self._ledger.find(attempt_id)
+            if entry is None or entry.attached_at_s is not None:
+                return
+            now_s = self._clock()
+            is_first = all(other.attached_at_s is None for other in self._ledger.entries)
+            entry.attached_at_s = now_s
+            first_look_at_s = now_s + FIRST_LOOK_S
+            self._look_at_s = first_look_at_s if is_first else min(self._look_at_s, first_look_at_s)
+            self._changed.notify()
+
+    def detach(self, attempt_id: str, *, max_rss_bytes: int | None = None, floor_bytes: int = 0) -> Measured:
+        """Give slot and memory of an attempt back; its last process is gone. Harmless when called again.
+
+        Args:
+            attempt_id: whose.
+            max_rss_bytes: what `wait4` said (`ru_maxrss`, in bytes): catches a peak between two looks.
+            floor_bytes: what the process that started it held itself. `ru_maxrss` counts what there was
+                before `exec`, too: at or below this it says nothing.
+        """
+        with self._changed:
+            entry = self._ledger.remove(attempt_id)
+            if entry is None:
+                return Measured(peak_bytes=None, was_alone=False)
+            peak_bytes = _peak(entry, max_rss_bytes=max_rss_bytes, floor_bytes=floor_bytes)
+            if peak_bytes is not None and entry.breach is None:
+                self._ledger.learn(peak_bytes)
+            self._report_to_pool(now_s=self._clock())
+            return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone)
+
+    def usage(self) -> Usage:
+        """Return what the running files use, as last measured."""
+        with self._changed:
+            return self._ledger.usage(now_s=self._clock())
+
+    def close(self) -> None:
+        """Stop measuring; nothing is admitted any more. Harmless when called again."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(CLOSE_WAIT_S)
+
+    def _check(self) -> None:
+        """Refuse to go on blindly: a run without governance would break the one promise made for it."""
+        if self._failure is not None:
+            raise InfrastructureError(f"cannot measure the memory of running tests: {self._failure}")
+
+    def _run(self) -> None:
+        """Look again and again until closed: the sampling thread."""
+        try:
+            while self._wait_for_look():
+                self._look_once()
+        except Exception as error:  # The thread's top: governance must never end unnoticed.
+            self._failure = _describe(error)
+
+    def _wait_for_look(self) -> bool:
+        """Sleep until it is time to look; return False when closed."""
+        with self._changed:
+            while not self._is_closed:
+                now_s = self._clock()
+                if not any(entry.attached_at_s is not None for entry in self._ledger.entries):
+                    self._changed.wait()
+                elif now_s < self._look_at_s:
+                    self._changed.wait(self._look_at_s - now_s)
+                else:
+                    # A loaded machine wakes us late; what is decided must look as far ahead as that.
+                    self._late_s = min(MAX_TICK_S, max(now_s - self._look_at_s, self._late_s * 0.9))
+                    return True
+            return False
+
+    def _look_once(self) -> None:
+        """Measure all files, stop who must be stopped, and say when to look next."""
+        started_s = self._clock()
+        try:
+            self._measure(exact=False)
+            if self._judge():
+                # Somebody is to be stopped: only on the most exact figures that can be had.
+                self._measure(exact=True)
+            breaches = self._doom(self._judge())
+            for breach in breaches:
+                self._on_breach(breach)
+            self._failed_looks = 0
+        except Exception as error:  # One bad look must not end all that follow.
+            self._failed_looks += 1
+            if self._failed_looks >= MAX_FAILED_LOOKS:
+                self._failure = _describe(error)
+        self._plan_next_look(started_s)
+
+    def _measure(self, *, exact: bool) -> None:
+        """Measure all attached files; with `exact`, only those that could be measured better."""
+        with self._changed:
+            entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
+            left_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
+        for entry in entries:
+            if exact and entry.memory is not None and entry.memory.is_exact:
+                continue
+            # Outside the lock: reading /proc may take milliseconds, and starts must not wait for it.
+            try:
+                pids = self._members(entry.task.attempt_id)
+            except LookupError:
+                # It ended a moment ago, and its owner has forgotten it.
+                continue
+            now_s = self._clock()
+            spare_bytes = min(left_bytes, (entry.limit_bytes or left_bytes) - entry.used_bytes)
+            memory = entry.probe.measure(pids, now_s=now_s, spare_bytes=spare_bytes, exact=exact)
+            with self._changed:
+                entry.record(memory, now_s=now_s, replaces_last=exact)
+        with self._changed:
+            self._ledger.note_peak()
+
+    def _judge(self) -> tuple[Breach, ...]:
+        """Return who must be stopped by what is known now."""
+        with self._changed:
+            now_s = self._clock()
+            budget_bytes = allowance_bytes = self._ledger.budget_bytes
+            if self._pool is not None and self._pool.others:
+                # What was granted stays granted: only who outgrows it has to give way.
+                allowance_bytes = max(self._ledger.predicted_bytes, self._pool.allowance_bytes())
+            return judge(
+                [entry.as_running(now_s=now_s) for entry in self._ledger.entries],
+                budget_bytes=budget_bytes,
+                allowance_bytes=allowance_bytes,
+                horizon_s=max(MIN_TICK_S, COST_RATIO * self._cost_s) + REACTION_S + self._late_s,
+            )
+
+    def _doom(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
+        """Mark who is to be stopped; return them with those that were told before and still live."""
+        with self._changed:
+            now_s = self._clock()
+            told: list[Breach] = []
+            for breach in breaches:
+                entry = self._ledger.find(breach.attempt_id)
+                if entry is not None:
+                    entry.breach, entry.doomed_at_s, entry.told_at_s = breach, now_s, now_s
+                    told.append(breach)
+            for entry in self._ledger.entries:
+                if (
+                    entry.breach is not None
+                    and now_s - entry.told_at_s > DOOM_PATIENCE_S
+                    and entry.used_bytes
+                ):
+                    entry.told_at_s = now_s
+                    told.append(entry.breach)
+            return tuple(told)
+
+    def _plan_next_look(self, started_s: float) -> None:
+        """Set when to look next, by what is left and how fast it goes."""
+        with self._changed:
+            now_s = self._clock()
+            self._cost_s = min(MAX_TICK_S, now_s - started_s)
+            entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
+            spare_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
+            for entry in entries:
+                if entry.limit_bytes is not None and entry.doomed_at_s is None:
+                    spare_bytes = min(spare_bytes, entry.limit_bytes - entry.used_bytes)
+            self._look_at_s = now_s + next_look_s(
+                spare_bytes=spare_bytes,
+                growth_bytes_per_s=sum(entry.growth_bytes_per_s for entry in entries),
+                youngest_s=min(
+                    (now_s - (entry.attached_at_s or now_s) for entry in entries), default=MAX_TICK_S
+                ),
+                cost_s=self._cost_s,
+            )
+            if now_s - self._reported_at_s > POOL_REPORT_S:
+                self._report_to_pool(now_s=now_s)
+
+    def _report_to_pool(self, *, now_s: float) -> None:
+        """Tell other runs what we hold."""
+        if self._pool is not None:
+            self._reported_at_s = now_s
+            self._pool.report(reserved_bytes=self._ledger.reserved_bytes, used_bytes=self._ledger.used_bytes)
+
+
+def _peak(entry: Entry, *, max_rss_bytes: int | None, floor_bytes: int) -> int | None:
+    """Return a file's peak from what was measured and what the kernel said at its end."""
+    if entry.memory is None:
+        # It ended before the first look: the kernel's figure is too high rather than too low.
+        return max_rss_bytes
+    peak_bytes = entry.peak_bytes
+    if max_rss_bytes is None or max_rss_bytes <= floor_bytes:
+        return peak_bytes
+    # Files on disk count in the kernel's figure and not in ours.
+    return max(peak_bytes or 0, max_rss_bytes - entry.memory.file_bytes)
+
+
+def _describe(error: Exception) -> str:
+    """Return an error as one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

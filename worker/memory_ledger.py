@@ -1,0 +1,227 @@
+"""The books of `worker.memory_governor`: which files run, in which slot, and what is reserved for each.
+
+Not thread-safe: the governor locks. Knows no processes and no clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from passmuster.executor import FileUsage, Room, Usage
+from passmuster.task import TestTask
+from worker.memory_policy import Breach, RunningFile, unknown_file_bytes
+from worker.memory_probe import TreeMemory, TreeProbe
+
+REMEMBERED_PEAKS = 200
+"""Peaks of finished files that the prediction for unknown ones is drawn from: the recent past of the run."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One admitted file; the only mutable record here, changed under the governor's lock.
+
+    Args:
+        task: what was admitted.
+        slot: its slot, from 0.
+        started: how many files had been admitted before it.
+        admitted_at_s: when, on the governor's clock.
+        predicted_bytes: what was reserved for it then.
+        limit_bytes: its own limit; None: only the budget bounds it.
+        probe: measures its tree.
+        was_alone: whether no other file has run beside it so far.
+        attached_at_s: when its process existed; None: not yet.
+        memory: the last measurement; None: none yet.
+        measured_at_s: when that was.
+        base_bytes: what growth is measured from: the measurement before.
+        base_at_s: when that was.
+        growth_bytes_per_s: how fast it grew between the last two.
+        peak_bytes: the most that was measured; None: it never was.
+        breach: why it was told to end; None: it was not.
+        doomed_at_s: when it was told so first; None: it was not.
+        told_at_s: when it was told so last.
+    """
+
+    task: TestTask
+    slot: int
+    started: int
+    admitted_at_s: float
+    predicted_bytes: int
+    limit_bytes: int | None
+    probe: TreeProbe
+    was_alone: bool
+    attached_at_s: float | None = None
+    memory: TreeMemory | None = None
+    measured_at_s: float = 0.0
+    base_bytes: int = 0
+    base_at_s: float = 0.0
+    growth_bytes_per_s: float = 0.0
+    peak_bytes: int | None = None
+    breach: Breach | None = None
+    doomed_at_s: float | None = None
+    told_at_s: float = 0.0
+
+    @property
+    def used_bytes(self) -> int:
+        """What it was last measured to use."""
+        return self.memory.used_bytes if self.memory is not None else 0
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What is reserved for it: what it really takes, if that is more than was predicted."""
+        return max(self.predicted_bytes, self.used_bytes)
+
+    def record(self, memory: TreeMemory, *, now_s: float, replaces_last: bool = False) -> None:
+        """Take note of a measurement.
+
+        Args:
+            memory: what was measured.
+            now_s: when.
+            replaces_last: it only corrects the one before, made a moment ago; growth since that moment
+                would be noise.
+        """
+        if not replaces_last:
+            self.base_bytes = self.used_bytes
+            self.base_at_s = self.measured_at_s if self.memory is not None else (self.attached_at_s or now_s)
+        elapsed_s = now_s - self.base_at_s
+        grown_bytes = memory.used_bytes - self.base_bytes
+        self.growth_bytes_per_s = max(0.0, grown_bytes / elapsed_s) if elapsed_s > 0 else 0.0
+        self.memory, self.measured_at_s = memory, now_s
+        if memory.is_settled:
+            self.peak_bytes = max(self.peak_bytes or 0, memory.used_bytes)
+
+    def as_running(self, *, now_s: float) -> RunningFile:
+        """Return it as the rules see it."""
+        return RunningFile(
+            attempt_id=self.task.attempt_id,
+            started=self.started,
+            predicted_bytes=self.predicted_bytes,
+            used_bytes=self.used_bytes,
+            growth_bytes_per_s=self.growth_bytes_per_s,
+            limit_bytes=self.limit_bytes,
+            doomed_s=None if self.doomed_at_s is None else now_s - self.doomed_at_s,
+        )
+
+
+class MemoryLedger:
+    """What runs and what is reserved for it."""
+
+    def __init__(self, *, slots: int, budget_bytes: int, limit_bytes: int | None) -> None:
+        self.slots = slots
+        self.budget_bytes = budget_bytes
+        self.peak_bytes = 0
+        self._limit_bytes = limit_bytes
+        self._entries: dict[str, Entry] = {}
+        self._free_slots = set(range(slots))
+        self._admitted = 0
+        self._peaks_bytes: deque[int] = deque(maxlen=REMEMBERED_PEAKS)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The running files in the order of their start."""
+        return tuple(self._entries.values())
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What is reserved for all of them."""
+        return sum(entry.reserved_bytes for entry in self._entries.values())
+
+    @property
+    def predicted_bytes(self) -> int:
+        """What was reserved for all of them when they started."""
+        return sum(entry.predicted_bytes for entry in self._entries.values())
+
+    @property
+    def used_bytes(self) -> int:
+        """What all of them were last measured to use."""
+        return sum(entry.used_bytes for entry in self._entries.values())
+
+    def unknown_bytes(self) -> int:
+        """Return what a file without a prediction is taken to need."""
+        # A file that was stopped for memory says nothing about what its like would need.
+        running = (entry.peak_bytes for entry in self._entries.values() if entry.doomed_at_s is None)
+        peaks = [*self._peaks_bytes, *(peak for peak in running if peak is not None)]
+        return unknown_file_bytes(budget_bytes=self.budget_bytes, slots=self.slots, peaks_bytes=peaks)
+
+    def need_bytes(self, task: TestTask) -> int:
+        """Return what would be reserved for `task`: never more than the budget, or than it may use."""
+        need_bytes = self.unknown_bytes() if task.predicted_bytes is None else task.predicted_bytes
+        return min(need_bytes, self.limit_of(task) or self.budget_bytes, self.budget_bytes)
+
+    def limit_of(self, task: TestTask) -> int | None:
+        """Return what `task` may use by itself; None: only the budget bounds it."""
+        return self._limit_bytes if task.limits.memory_bytes is None else task.limits.memory_bytes
+
+    def room(self) -> Room:
+        """Return what could start now, as far as this run alone decides."""
+        is_reserved_for_one = any(entry.task.alone for entry in self._entries.values())
+        return Room(
+            slots=0 if is_reserved_for_one else len(self._free_slots),
+            free_bytes=max(0, self.budget_bytes - self.reserved_bytes),
+            unknown_bytes=self.unknown_bytes(),
+            is_idle=not self._entries,
+        )
+
+    def fits(self, task: TestTask) -> bool:
+        """Return whether `task` may start now, as far as this run alone decides."""
+        room = self.room()
+        if room.is_idle:
+            return True
+        return room.slots > 0 and not task.alone and self.need_bytes(task) <= room.free_bytes
+
+    def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Entry:
+        """Give `task` the lowest free slot and reserve its memory; it must fit."""
+        for other in self._entries.values():
+            other.was_alone = False
+        entry = Entry(
+            task=task,
+            slot=min(self._free_slots),
+            started=self._admitted,
+            admitted_at_s=now_s,
+            predicted_bytes=self.need_bytes(task),
+            limit_bytes=self.limit_of(task),
+            probe=probe,
+            was_alone=not self._entries,
+        )
+        self._admitted += 1
+        self._free_slots.remove(entry.slot)
+        self._entries[task.attempt_id] = entry
+        return entry
+
+    def find(self, attempt_id: str) -> Entry | None:
+        """Return a running file; None when it does not run (any more)."""
+        return self._entries.get(attempt_id)
+
+    def remove(self, attempt_id: str) -> Entry | None:
+        """Give slot and memory of a file back; None when it did not run."""
+        entry = self._entries.pop(attempt_id, None)
+        if entry is not None:
+            self._free_slots.add(entry.slot)
+        return entry
+
+    def learn(self, peak_bytes: int) -> None:
+        """Take note of the peak of a file that ended and was not stopped for memory."""
+        self._peaks_bytes.append(peak_bytes)
+
+    def note_peak(self) -> None:
+        """Take note of what all files use together, after a round of measurements."""
+        self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+
+    def usage(self, *, now_s: float) -> Usage:
+        """Return what the running files use."""
+        return Usage(
+            slots=self.slots,
+            budget_bytes=self.budget_bytes,
+            used_bytes=self.used_bytes,
+            peak_bytes=self.peak_bytes,
+            files=tuple(
+                FileUsage(
+                    attempt_id=entry.task.attempt_id,
+                    file_path=entry.task.file_path,
+                    slot=entry.slot,
+                    seconds=now_s - entry.admitted_at_s,
+                    used_bytes=entry.used_bytes,
+                )
+                for entry in self._entries.values()
+            ),
+        )

@@ -1,0 +1,216 @@
+"""What to do about memory: who may start, how soon to look again, and who must go. Arithmetic only.
+
+Pure: `worker.memory_governor` measures, asks here, and acts. The rules:
+
+- A file over its own limit, or by itself over the whole budget, is stopped for that (`MEMORY_LIMIT`).
+- The files together over the budget, or about to be: as many as it takes, each time
+  the one that overshot its own prediction most is stopped to make room (`MEMORY_BUDGET`), never the oldest,
+  so that at every moment at least one file is sure to get to its end.
+- Who has been told to end is *doomed*. Its memory is on its way out and does not count against the others,
+  unless it takes longer than `DOOM_PATIENCE_S`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from passmuster.status import StopReason
+from passmuster.units import format_bytes
+
+MIN_TICK_S = 0.01
+"""Seconds between two looks near the budget; looking more often would cost a visible share of a CPU."""
+
+MAX_TICK_S = 0.2
+"""Seconds between two looks when nothing can happen: short enough to give every file a peak."""
+
+COST_RATIO = 4
+"""How many times as long as a look took the wait after it must be: looking takes a fifth of a CPU at most."""
+
+FIRST_LOOK_S = 0.03
+"""Seconds after its start at which a process is first measured; the next looks come at twice its age."""
+
+WORST_GROWTH_BYTES_PER_S = 4 * 1024**3
+"""How fast memory may be taken at worst: what one core needs for touching fresh pages, times two."""
+
+REACTION_S = 0.015
+"""Seconds from the decision to stop a tree until it takes no more memory: signal, wake-up, exit."""
+
+DOOM_PATIENCE_S = 2.0
+"""Seconds for which a stopped file's memory is taken for as good as free; far longer than any kill takes."""
+
+UNKNOWN_SAMPLE = 10
+"""Peaks that must be known before the largest may be taken for an exception."""
+
+UNKNOWN_SHARE = 0.9
+"""Share of the known peaks that the prediction for an unknown file covers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningFile:
+    """One running file as the rules see it.
+
+    Args:
+        attempt_id: whose it is.
+        started: how many files had been admitted before it; the lowest is the oldest.
+        predicted_bytes: what was reserved for it when it started.
+        used_bytes: what it was last measured to use.
+        growth_bytes_per_s: how fast that grew between the last two measurements; never negative.
+        limit_bytes: its own limit; None: only the budget bounds it.
+        doomed_s: seconds since it was told to end; None: it was not.
+    """
+
+    attempt_id: str
+    started: int
+    predicted_bytes: int
+    used_bytes: int
+    growth_bytes_per_s: float = 0.0
+    limit_bytes: int | None = None
+    doomed_s: float | None = None
+
+    @property
+    def overshoot_bytes(self) -> int:
+        """How far it is above its prediction; negative below."""
+        return self.used_bytes - self.predicted_bytes
+
+    def used_in(self, seconds: float) -> int:
+        """Return the bytes it will use `seconds` from now if it goes on growing."""
+        return self.used_bytes + int(self.growth_bytes_per_s * seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """A file that must be stopped for memory, and why.
+
+    Args:
+        attempt_id: whose it is.
+        reason: `MEMORY_LIMIT`: its own doing; `MEMORY_BUDGET`: only to make room, so it runs again.
+        used_bytes: what it used.
+        limit_bytes: what was broken: its own limit, or the budget.
+        total_bytes: what all files used together.
+        detail: one line for people: its peak, the limit, and who stopped it.
+    """
+
+    attempt_id: str
+    reason: StopReason
+    used_bytes: int
+    limit_bytes: int
+    total_bytes: int
+    detail: str
+
+
+def judge(
+    files: Sequence[RunningFile], *, budget_bytes: int, allowance_bytes: int, horizon_s: float
+) -> tuple[Breach, ...]:
+    """Return which files must be stopped now: the guilty, or else who makes room for the rest.
+
+    Args:
+        files: all that run, the doomed included.
+        budget_bytes: what all files together may use, and so what any file alone may.
+        allowance_bytes: what other runs on this machine leave of it. A file that runs alone may exceed
+            this (but never the budget): stopping it would help nobody to get further.
+        horizon_s: seconds to look ahead, because acting takes time.
+    """
+    total_bytes = sum(file.used_bytes for file in files)
+    # Who has taken nothing yet, because its process is about to start, can neither be guilty nor make room.
+    alive = [file for file in files if file.doomed_s is None and file.used_bytes > 0]
+    guilty = [file for file in alive if file.used_bytes > min(file.limit_bytes or budget_bytes, budget_bytes)]
+    if guilty:
+        return tuple(_own_doing(file, budget_bytes=budget_bytes, total_bytes=total_bytes) for file in guilty)
+    lingering_bytes = sum(
+        file.used_bytes for file in files if file.doomed_s is not None and file.doomed_s > DOOM_PATIENCE_S
+    )
+    limit_bytes = min(budget_bytes, allowance_bytes)
+    breaches: list[Breach] = []
+    while lingering_bytes + sum(file.used_in(horizon_s) for file in alive) > limit_bytes:
+        victim = choose_victim(alive)
+        if victim is None:
+            break
+        alive.remove(victim)
+        breaches.append(_make_room(victim, limit_bytes=limit_bytes, total_bytes=total_bytes))
+    if len(alive) == 1 and alive[0].used_in(horizon_s) > budget_bytes:
+        breaches.append(_own_doing(alive[0], budget_bytes=budget_bytes, total_bytes=total_bytes))
+    return tuple(breaches)
+
+
+def choose_victim(alive: Sequence[RunningFile]) -> RunningFile | None:
+    """Return the file that makes room: the furthest above its prediction, the youngest of equals.
+
+    Never the oldest; None when there is no other.
+    """
+    if len(alive) < 2:
+        return None
+    oldest = min(file.started for file in alive)
+    candidates = [file for file in alive if file.started != oldest]
+    return max(candidates, key=lambda file: (file.overshoot_bytes, file.started))
+
+
+def next_look_s(*, spare_bytes: int, growth_bytes_per_s: float, youngest_s: float, cost_s: float) -> float:
+    """Return the seconds until memory must be measured again.
+
+    Soon enough that even the worst growth cannot eat what is left; soon after a start, so that short files
+    get a peak; never so often that measuring takes more than a fifth of a CPU.
+
+    Args:
+        spare_bytes: what is left, of the budget or of the limit that is nearest to be broken.
+        growth_bytes_per_s: how fast all files together grew lately.
+        youngest_s: age of the file that started last.
+        cost_s: seconds the last look took.
+    """
+    speed = max(WORST_GROWTH_BYTES_PER_S, 2 * growth_bytes_per_s)
+    wanted_s = min(MAX_TICK_S, max(0, spare_bytes) / speed, max(FIRST_LOOK_S, youngest_s))
+    return max(MIN_TICK_S, COST_RATIO * cost_s, wanted_s)
+
+
+def unknown_file_bytes(*, budget_bytes: int, slots: int, peaks_bytes: Sequence[int]) -> int:
+    """Return what a file without history is taken to need.
+
+    At least its fair share of the budget. What this run has seen so far teaches more: files of one suite
+    are alike, so the largest peak counts. Once ten are known, a tenth of them may be above: one giant
+    must not make all others run one after another; whoever overshoots for it is caught and runs again.
+
+    Args:
+        budget_bytes: what all files together may use; the answer is never above it.
+        slots: how many files may run at once.
+        peaks_bytes: peaks seen in this run, of files that were not stopped for memory.
+    """
+    estimate_bytes = budget_bytes // slots
+    if peaks_bytes:
+        ordered = sorted(peaks_bytes)
+        rank = len(ordered) - 1
+        if len(ordered) >= UNKNOWN_SAMPLE:
+            rank = int(len(ordered) * UNKNOWN_SHARE) - 1
+        estimate_bytes = max(estimate_bytes, ordered[rank])
+    return min(estimate_bytes, budget_bytes)
+
+
+def _own_doing(file: RunningFile, *, budget_bytes: int, total_bytes: int) -> Breach:
+    """Return the breach of a file over its own limit, or over the whole budget by itself."""
+    limit_bytes = min(file.limit_bytes or budget_bytes, budget_bytes)
+    name = "its limit" if file.limit_bytes else "the whole memory budget"
+    growth = ""
+    if file.used_bytes <= limit_bytes:
+        growth = f" and growing by {format_bytes(int(file.growth_bytes_per_s))}/s"
+    return Breach(
+        attempt_id=file.attempt_id,
+        reason=StopReason.MEMORY_LIMIT,
+        used_bytes=file.used_bytes,
+        limit_bytes=limit_bytes,
+        total_bytes=total_bytes,
+        detail=f"used {format_bytes(file.used_bytes)}{growth}, allowed are {format_bytes(limit_bytes)} "
+        f"({name}); stopped by the runner",
+    )
+
+
+def _make_room(file: RunningFile, *, limit_bytes: int, total_bytes: int) -> Breach:
+    """Return the breach of a file that is stopped only to make room."""
+    return Breach(
+        attempt_id=file.attempt_id,
+        reason=StopReason.MEMORY_BUDGET,
+        used_bytes=file.used_bytes,
+        limit_bytes=limit_bytes,
+        total_bytes=total_bytes,
+        detail=f"used {format_bytes(file.used_bytes)}, expected were {format_bytes(file.predicted_bytes)}; "
+        f"all files together {format_bytes(total_bytes)} of {format_bytes(limit_bytes)}; "
+        "stopped by the runner to make room, runs again",
+    )

@@ -1,0 +1,44 @@
+"""What one worker is told once, and no task can change: where, with which interpreter, within what."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from passmuster.executor import Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """The place where files are executed.
+
+    Args:
+        root: the project root, absolute; nothing outside it is executed.
+        workdir: the directory the tests run in, absolute, inside the root.
+        interpreter: the project's Python, absolute.
+        environ: the environment that the tests start from: the caller's own.
+        slots: files at once.
+        budget_bytes: memory that all files together may use.
+        limit_bytes: memory that one file may use; None: the budget.
+        limits: slots and budget for people, each with its source.
+        tmp_parent: directory in which the private TMPDIRs are made; short, because sockets in it may
+            have no path of more than 107 bytes (unix(7)).
+        keep_tmp: whether the TMPDIR of a file that does not pass is kept.
+        coverage_dir: directory for coverage data; None: no coverage is measured.
+        name: how this worker is called in results.
+    """
+
+    root: Path
+    workdir: Path
+    interpreter: str
+    environ: Mapping[str, str] = field(repr=False)
+    slots: int
+    budget_bytes: int
+    limit_bytes: int | None = None
+    limits: tuple[Limit, ...] = ()
+    tmp_parent: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    keep_tmp: bool = False
+    coverage_dir: Path | None = None
+    name: str = "local"

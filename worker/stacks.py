@@ -1,0 +1,124 @@
+"""Asks hanging Python processes where they are, before a timeout ends them.
+
+The file's own process, and what it forked, have a handler for `STACK_SIGNAL` that writes their stacks to
+the report's descriptor and goes on. A Python process that the test started by exec has none; if
+PYTHONFAULTHANDLER reached it, SIGABRT makes it write its stacks to its stderr and end, which it is about
+to do anyway. That stderr is often a pipe of the test that nobody will read again, so it is read here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Sequence
+
+STACK_SIGNAL = 60
+"""The same number as in `worker/child/passmuster_child_start.py`."""
+
+WAIT_S = 0.25
+"""How long the stacks are waited for: a busy interpreter writes them within milliseconds."""
+
+TEXT_LIMIT_BYTES = 64 * 1024
+"""Bytes of stacks kept of one process."""
+
+
+def ask_for_stacks(pids: Sequence[int], output_inode: int, drain: Callable[[float], None]) -> str:
+    """Make every Python process among `pids` write its stacks.
+
+    Args:
+        pids: the processes of the file, its first one first.
+        output_inode: inode of the pipe that is the file's output: what goes there needs no reading here.
+        drain: called to go on reading the file's output and report for so many seconds.
+
+    Returns:
+        The stacks that went to another stderr; those of the first kind arrive with the report.
+    """
+    others: list[tuple[int, int | None]] = []
+    for pid in pids:
+        caught = _caught_signals(pid)
+        if caught >> (STACK_SIGNAL - 1) & 1:
+            _send(pid, STACK_SIGNAL)
+        elif caught >> (signal.SIGABRT - 1) & 1:
+            others.append((pid, _open_stderr(pid, output_inode)))
+    drain(WAIT_S / 2)
+    texts = [_abort_and_read(pid, descriptor, drain, pids) for pid, descriptor in others]
+    drain(WAIT_S / 2)
+    return "\n".join(text for text in texts if text)
+
+
+def _caught_signals(pid: int) -> int:
+    """Return the mask of signals a process has handlers for (proc(5), SigCgt); 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"SigCgt:"):
+                    return int(line.split()[1], 16)
+    except (OSError, ValueError, IndexError):
+        pass
+    return 0
+
+
+def _open_stderr(pid: int, output_inode: int) -> int | None:
+    """Open what a process has as stderr for reading; None where that cannot or need not be read."""
+    path = f"/proc/{pid}/fd/2"
+    try:
+        status = os.stat(path)  # noqa: PTH116 - follows the magic link of procfs.
+        if status.st_ino == output_inode or not (
+            stat.S_ISFIFO(status.st_mode) or stat.S_ISREG(status.st_mode)
+        ):
+            return None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(status.st_mode):
+            os.lseek(descriptor, 0, os.SEEK_END)
+    except OSError:
+        return None
+    return descriptor
+
+
+def _abort_and_read(
+    pid: int, descriptor: int | None, drain: Callable[[float], None], family: Sequence[int]
+) -> str:
+    """Make one process write its stacks to its stderr, and return them where they can be read."""
+    parents = [] if descriptor is None else [parent for parent in [_parent(pid)] if parent in family]
+    # Its parent may sit in read() on the same pipe, and would take the text from us.
+    for parent in parents:
+        _send(parent, signal.SIGSTOP)
+    _send(pid, signal.SIGABRT)
+    text = b""
+    if descriptor is None:
+        drain(WAIT_S / 4)
+    else:
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline and len(text) < TEXT_LIMIT_BYTES:
+            try:
+                part = os.read(descriptor, 1 << 16)
+            except OSError:
+                part = b""
+            text += part
+            if not part:
+                if text and _caught_signals(pid) == 0:
+                    break
+                drain(0.01)
+        os.close(descriptor)
+    for parent in parents:
+        _send(parent, signal.SIGCONT)
+    header = f"Process {pid}:\n" if text else ""
+    return header + text[:TEXT_LIMIT_BYTES].decode("utf-8", "backslashreplace")
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as status:
+            return int(status.read().rpartition(b")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _send(pid: int, number: int) -> None:
+    if pid <= 1:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
