@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dispatcher.backends.base import Site
-from dispatcher.config.help_text import early_answer
 from dispatcher.config.merge import load_config
 from dispatcher.config.model import Mode, TestConfig
 from dispatcher.config.origins import Loaded
-from dispatcher.config.show import format_config
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
-from dispatcher.report.dry_run import dry_run_lines
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
 from dispatcher.report.terminal import use_color, use_live_footer
 from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
 from passmuster.errors import InfrastructureError, PassmusterError
 
@@ -76,10 +75,14 @@ class Command:
     def run(self) -> int:
         """Do what was asked for and return the exit status."""
         try:
-            answer = early_answer(self._argv, program=self._program, version=VERSION)
-            if answer is not None:
-                self._out.write(f"{answer}\n")
-                return ExitCode.OK
+            if any(map(_may_ask_early, self._argv)):
+                # The texts of the help take as long to load as a small test takes to run.
+                from dispatcher.config.help_text import early_answer
+
+                answer = early_answer(self._argv, program=self._program, version=VERSION)
+                if answer is not None:
+                    self._out.write(f"{answer}\n")
+                    return ExitCode.OK
             loaded = load_config(self._argv, self._environ, self._cwd)
             return self._obey(loaded)
         except PassmusterError as error:
@@ -96,6 +99,8 @@ class Command:
                 f"{tagged(Tag.WARN, one_line(warning), color=self._color(config, self._stderr))}\n"
             )
         if config.mode is Mode.SHOW_CONFIG:
+            from dispatcher.config.show import format_config  # As above: only who asks waits.
+
             self._out.write(f"{format_config(loaded)}\n")
             return ExitCode.OK
         runner = TestRunner(
@@ -110,12 +115,16 @@ class Command:
         color = self._color(config, self._stdout)
         if not files:
             line = nothing_found_line(include_integration=config.include_integration, color=color)
+            if config.failed_only:
+                line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
             self._out.write(f"{line}\n")
             return ExitCode.OK
         if config.mode is Mode.LIST:
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
+            from dispatcher.report.dry_run import dry_run_lines  # As above.
+
             lines = dry_run_lines(runner.plan(), runner.capacity(), runner.interpreter(), color=color)
             self._out.write("".join(f"{line}\n" for line in lines))
             return ExitCode.OK
@@ -124,13 +133,15 @@ class Command:
     def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))
         reporters = [self._console(config, color=color, live=live), *_file_reporters(config)]
-        results = runner.run_tests(reporters, watched=live or config.events is not None)
+        with watch_interrupts(ignored_afterwards=True):
+            results = runner.run_tests(reporters, watched=live or config.events is not None)
         code = _exit_code(results)
         if config.enable_coverage:
             code = max(code, self._report_coverage(runner, config, color=color))
-        for trouble in runner.troubles:
-            self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
-        if runner.troubles and code in (ExitCode.OK, ExitCode.FAILED):
+        for trouble in (*runner.lost_reports, runner.breakdown):
+            if trouble:
+                self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
+        if runner.breakdown or (runner.lost_reports and code == ExitCode.OK):
             return ExitCode.INFRASTRUCTURE
         return code
 
@@ -184,7 +195,9 @@ class Command:
         options = _options_of(self._argv, config)
 
         def command(record: FileRecord) -> str:
-            return shlex.join([self._program, *options, record.file.label])
+            label = record.file.label
+            words = [self._program, *options, *(("--",) if label.startswith("-") else ()), label]
+            return " ".join(map(_quoted, words))
 
         return command
 
@@ -206,6 +219,11 @@ def _file_reporters(config: TestConfig) -> list[Reporter]:
     return reporters
 
 
+def _may_ask_early(word: str) -> bool:
+    """Whether a word may be `--help`, `--version`, or hold `-h` among short options."""
+    return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and "h" in word)
+
+
 def _options_of(argv: Sequence[str], config: TestConfig) -> list[str]:
     """Return the words of a call that are no paths and that a run of one file needs again."""
     named = set(config.paths)
@@ -219,6 +237,20 @@ def _options_of(argv: Sequence[str], config: TestConfig) -> list[str]:
         elif word not in named and word not in _WHOLE_RUN_SWITCHES:
             kept.append(word)
     return kept
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell must be given it, on one line of harmless characters."""
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(map(_shell_escape, escaped)) + "'"
+
+
+def _shell_escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _exit_code(results: TestResults) -> int:

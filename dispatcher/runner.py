@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import secrets
 import shutil
 import sys
 import time
@@ -30,6 +29,7 @@ from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
 from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
+from dispatcher.run.signals import watch_interrupts
 from dispatcher.run.storage import KEPT_RUNS, open_storage
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
@@ -75,8 +75,10 @@ class TestRunner:
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None
         self._notices: list[str] = []
-        self.troubles: tuple[str, ...] = ()
-        """What went wrong around the last run, a line each: its results or reports are not complete."""
+        self.lost_reports: tuple[str, ...] = ()
+        """Why reports of the last run are not complete, a line each."""
+        self.breakdown = ""
+        """Why the last run could not run all its files; empty: it could."""
 
     def discover_tests(self) -> tuple[TestFile, ...]:
         """Return the test files that `run_tests` will run, sorted by path.
@@ -135,6 +137,8 @@ class TestRunner:
             InfrastructureError: the run could not be started.
         """
         with ExitStack() as stack:
+            # From before the first process to after the last file is removed.
+            stack.enter_context(watch_interrupts())
             for reporter in reporters:
                 stack.callback(reporter.close)
             discovered, interpreter = self._discover(), self.interpreter()
@@ -143,20 +147,21 @@ class TestRunner:
             self._storage = open_storage(self.config.root, plan.run_id, wanted=self.config.history)
             if self.config.enable_coverage:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
-            listeners = [*reporters, *self._keepers(history, stack)]
+            keepers = self._keepers(history, stack)
             backend = self.site.backend(self._request(plan, discovered, interpreter))
             stack.callback(backend.close)
             run = Run(
                 plan,
                 backend,
-                listeners,
+                reporters,
                 self._policy(watched=watched),
+                keepers=keepers,
                 notices=self._take_notices(),
                 clock=time.monotonic,
                 wall_clock=time.time,
             )
             self._results = run.execute()
-            self.troubles = run.troubles
+            self.lost_reports, self.breakdown = run.lost_reports, run.breakdown
         return self._results
 
     def generate_coverage(self) -> CoverageReport:
@@ -184,6 +189,9 @@ class TestRunner:
             self._notices += found.warnings
             if self.config.failed_only:
                 found = self._only_failed(found)
+            if len(found.files) < found.total and self.config.limit is not None:
+                count = f"{len(found.files)} of {found.total}"
+                self._notices.append(f"only {count} files run: the limit is {self.config.limit}")
             self._discovered = found
         return self._discovered
 
@@ -198,7 +206,7 @@ class TestRunner:
             for file in found.files
             if file.path in remembered and not remembered[file.path].last_status.is_pass
         ]
-        return dataclasses.replace(found, files=tuple(files[: self.config.limit]))
+        return dataclasses.replace(found, files=tuple(files[: self.config.limit]), total=len(files))
 
     def _open_history(self) -> History | None:
         """Open the history unless it is switched off or cannot be written."""
@@ -209,7 +217,7 @@ class TestRunner:
         return history
 
     def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
-        run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+        run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
         slots = self.capacity().slots
         return make_plan(self._discover().files, remembered, self.config, run_id=run_id, slots=slots)
 

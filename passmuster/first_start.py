@@ -129,6 +129,8 @@ def run_command(command: Sequence[str], environ: Mapping[str, str], inherited_fd
             lines.append(line)
             if line.startswith("Collecting "):
                 say(f"  {line.split()[1]}")
+            elif line.startswith("WARNING: Retrying "):
+                say("  no answer from where packages come from; trying again")
     return Finished(status=process.returncode, output="".join(lines))
 
 

@@ -33,8 +33,9 @@ def read_counts(path: Path) -> Counts:
     for case in ElementTree.parse(path).iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:
             failed += 1
-        elif case.find("skipped") is not None:
-            skipped.append(f"{case.get('classname', '')}::{case.get('name', '')}")
+        elif (skip := case.find("skipped")) is not None:
+            name = f"{case.get('classname', '')}::{case.get('name', '')}"
+            skipped.append(f"{name} ({skip.get('message', '')})")
         else:
             passed += 1
     return Counts(passed=passed, failed=failed, skipped=tuple(skipped))
@@ -49,7 +50,7 @@ def problems(
         expected: the counts of the reference, which decides about skips.
         found: the counts that must be equal.
         no_skips: whether a skipped case is wrong.
-        allowed: parts of the names of cases that may be skipped.
+        allowed: parts of the names, or of the reasons, of cases that may be skipped.
     """
     wrong = []
     if str(expected) != str(found):
@@ -73,7 +74,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("expected", type=Path, metavar="PYTEST_XML")
     parser.add_argument("found", type=Path, metavar="OURS_XML")
     parser.add_argument("--no-skips", action="store_true", help="a skipped test is wrong")
-    parser.add_argument("--allow-skip", action="append", default=[], metavar="PART", help="of a test's name")
+    parser.add_argument(
+        "--allow-skip", action="append", default=[], metavar="PART", help="of a name or reason"
+    )
     options = parser.parse_args(argv)
     expected, found = read_counts(options.expected), read_counts(options.found)
     print(f"[INFO] By pytest:        {expected}")

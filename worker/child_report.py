@@ -29,6 +29,9 @@ CASES_LIMIT = 200_000
 STRAY_LIMIT_BYTES = 256 * 1024
 """Bytes of text kept that is no record: enough for the stacks of hundreds of threads."""
 
+_MOST_SECONDS = 1e9
+"""Thirty years: whoever reports a longer test makes it up."""
+
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _RUNNERS = {runner.value: runner for runner in RunnerKind}
 
@@ -77,11 +80,11 @@ class ChildReport:
             return False
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # The latter by an object nested thousands deep.
             return False
         match record:
             case {"case": str(case_id), "outcome": str(outcome), "s": int() | float() as seconds, **rest}:
-                return self._add_case(case_id, outcome, float(seconds), str(rest.get("message", "")))
+                return self._add_case(case_id, outcome, seconds, str(rest.get("message", "")))
             case {"runner": str(runner)} if runner in _RUNNERS:
                 self.runner = _RUNNERS[runner]
             case {"defines": int(defines)}:
@@ -91,20 +94,31 @@ class ChildReport:
             case {"done": 1}:
                 self.done += 1
             case {"collect": str(message)}:
-                self.collect_error = self.collect_error or message
+                self.collect_error = self.collect_error or _encodable(message)
             case {"start": str(message)}:
-                self.start_error = message
+                self.start_error = _encodable(message)
             case _:
                 return False
         return True
 
     def _add_case(self, case_id: str, outcome: str, seconds: float, message: str) -> bool:
-        if outcome not in _OUTCOMES:
+        # JSON of Python knows NaN and integers beyond every float; the child never writes them.
+        if outcome not in _OUTCOMES or not 0 <= seconds <= _MOST_SECONDS:
             return False
         if len(self.cases) >= CASES_LIMIT:
             self.dropped_cases += 1
         else:
             self.cases.append(
-                CaseResult(case_id=case_id, outcome=_OUTCOMES[outcome], seconds=seconds, message=message)
+                CaseResult(
+                    case_id=_encodable(case_id),
+                    outcome=_OUTCOMES[outcome],
+                    seconds=float(seconds),
+                    message=_encodable(message),
+                )
             )
         return True
+
+
+def _encodable(text: str) -> str:
+    """Escape what JSON can express and UTF-8 cannot: half a surrogate pair, which no report could hold."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

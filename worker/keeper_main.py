@@ -151,6 +151,8 @@ class Keeper:
                 self.become_test(argv, environment, cwd, output, report)
             except OSError as error:
                 os.write(trouble_write, marshal.dumps((error.errno, f"{error.strerror}: {error.filename!r}")))
+            except ValueError as error:  # A NUL byte in an argument or in the environment.
+                os.write(trouble_write, marshal.dumps((0, str(error))))
             finally:
                 os._exit(127)
         os.close(trouble_write)

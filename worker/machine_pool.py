@@ -15,7 +15,6 @@ import fcntl
 import json
 import os
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -265,8 +264,12 @@ def _default_directory(environment: Mapping[str, str]) -> Path:
     # After `sudo` the variable may still name another user's directory.
     if runtime and os.access(runtime, os.W_OK) and Path(runtime).stat().st_uid == os.getuid():
         return Path(runtime, DIRECTORY_NAME)
-    shared = Path("/tmp")
-    base = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+    base = Path("/tmp")
+    if not os.access(base, os.W_OK):
+        # Imported only here: it takes as long as everything else in this module together.
+        import tempfile
+
+        base = Path(tempfile.gettempdir())
     return base / f"{DIRECTORY_NAME}-{os.getuid()}"
 
 

@@ -183,7 +183,7 @@ class MemoryGovernor:
             if entry is None:
                 return Measured(peak_bytes=None, was_alone=False)
             peak_bytes = _peak(entry, max_rss_bytes=max_rss_bytes, floor_bytes=floor_bytes)
-            if peak_bytes is not None and entry.breach is None:
+            if peak_bytes is not None and not entry.is_guilty:
                 self._ledger.learn(peak_bytes)
             self._report_to_pool(now_s=self._clock())
             return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone)

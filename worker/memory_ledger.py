@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from passmuster.executor import FileUsage, Room, Usage
+from passmuster.status import StopReason
 from passmuster.task import TestTask
 from worker.memory_policy import Breach, RunningFile, unknown_file_bytes
 from worker.memory_probe import TreeMemory, TreeProbe
@@ -35,7 +36,8 @@ class Entry:
         measured_at_s: when that was.
         base_bytes: what growth is measured from: the measurement before.
         base_at_s: when that was.
-        growth_bytes_per_s: how fast it grew between the last two.
+        latest_bytes_per_s: how fast it grew between the last two measurements.
+        earlier_bytes_per_s: how fast it grew between the two before.
         peak_bytes: the most that was measured; None: it never was.
         breach: why it was told to end; None: it was not.
         doomed_at_s: when it was told so first; None: it was not.
@@ -55,7 +57,8 @@ class Entry:
     measured_at_s: float = 0.0
     base_bytes: int = 0
     base_at_s: float = 0.0
-    growth_bytes_per_s: float = 0.0
+    latest_bytes_per_s: float = 0.0
+    earlier_bytes_per_s: float = 0.0
     peak_bytes: int | None = None
     breach: Breach | None = None
     doomed_at_s: float | None = None
@@ -65,6 +68,19 @@ class Entry:
     def used_bytes(self) -> int:
         """What it was last measured to use."""
         return self.memory.used_bytes if self.memory is not None else 0
+
+    @property
+    def is_guilty(self) -> bool:
+        """Whether it was stopped for what it did itself: a leak says nothing about what others need."""
+        return self.breach is not None and self.breach.reason is StopReason.MEMORY_LIMIT
+
+    @property
+    def growth_bytes_per_s(self) -> float:
+        """How fast it grows and may be expected to go on: what both of the last two looks saw.
+
+        A file that takes much at once and stops, as most do at their start, must not be taken for a leak.
+        """
+        return min(self.latest_bytes_per_s, self.earlier_bytes_per_s)
 
     @property
     def reserved_bytes(self) -> int:
@@ -83,9 +99,10 @@ class Entry:
         if not replaces_last:
             self.base_bytes = self.used_bytes
             self.base_at_s = self.measured_at_s if self.memory is not None else (self.attached_at_s or now_s)
+            self.earlier_bytes_per_s = self.latest_bytes_per_s
         elapsed_s = now_s - self.base_at_s
         grown_bytes = memory.used_bytes - self.base_bytes
-        self.growth_bytes_per_s = max(0.0, grown_bytes / elapsed_s) if elapsed_s > 0 else 0.0
+        self.latest_bytes_per_s = max(0.0, grown_bytes / elapsed_s) if elapsed_s > 0 else 0.0
         self.memory, self.measured_at_s = memory, now_s
         if memory.is_settled:
             self.peak_bytes = max(self.peak_bytes or 0, memory.used_bytes)
@@ -138,8 +155,7 @@ class MemoryLedger:
 
     def unknown_bytes(self) -> int:
         """Return what a file without a prediction is taken to need."""
-        # A file that was stopped for memory says nothing about what its like would need.
-        running = (entry.peak_bytes for entry in self._entries.values() if entry.doomed_at_s is None)
+        running = (entry.peak_bytes for entry in self._entries.values() if not entry.is_guilty)
         peaks = [*self._peaks_bytes, *(peak for peak in running if peak is not None)]
         return unknown_file_bytes(budget_bytes=self.budget_bytes, slots=self.slots, peaks_bytes=peaks)
 
@@ -200,7 +216,7 @@ class MemoryLedger:
         return entry
 
     def learn(self, peak_bytes: int) -> None:
-        """Take note of the peak of a file that ended and was not stopped for memory."""
+        """Take note of the peak of a file that ended and was not guilty."""
         self._peaks_bytes.append(peak_bytes)
 
     def note_peak(self) -> None:

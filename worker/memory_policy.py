@@ -3,7 +3,7 @@
 Pure: `worker.memory_governor` measures, asks here, and acts. The rules:
 
 - A file over its own limit, or by itself over the whole budget, is stopped for that (`MEMORY_LIMIT`).
-- The files together over the budget, or about to be: as many as it takes, each time
+- The files together over 95 % of the budget, or about to be: as many as it takes, each time
   the one that overshot its own prediction most is stopped to make room (`MEMORY_BUDGET`), never the oldest,
   so that at every moment at least one file is sure to get to its end.
 - Who has been told to end is *doomed*. Its memory is on its way out and does not count against the others,
@@ -36,6 +36,10 @@ WORST_GROWTH_BYTES_PER_S = 4 * 1024**3
 REACTION_S = 0.015
 """Seconds from the decision to stop a tree until it takes no more memory: signal, wake-up, exit."""
 
+ROOM_SHARE = 0.95
+"""Share of the budget at which several files must make room. Between a look and the end of a killed process
+some go on growing: on two busy cores hostile files got 4 % over the mark at which they were stopped."""
+
 DOOM_PATIENCE_S = 2.0
 """Seconds for which a stopped file's memory is taken for as good as free; far longer than any kill takes."""
 
@@ -55,7 +59,7 @@ class RunningFile:
         started: how many files had been admitted before it; the lowest is the oldest.
         predicted_bytes: what was reserved for it when it started.
         used_bytes: what it was last measured to use.
-        growth_bytes_per_s: how fast that grew between the last two measurements; never negative.
+        growth_bytes_per_s: how fast it may be expected to go on growing; never negative.
         limit_bytes: its own limit; None: only the budget bounds it.
         doomed_s: seconds since it was told to end; None: it was not.
     """
@@ -75,7 +79,7 @@ class RunningFile:
 
     def used_in(self, seconds: float) -> int:
         """Return the bytes it will use `seconds` from now if it goes on growing."""
-        return self.used_bytes + int(self.growth_bytes_per_s * seconds)
+        return self.used_bytes + int(min(self.growth_bytes_per_s, WORST_GROWTH_BYTES_PER_S) * seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +124,7 @@ def judge(
     lingering_bytes = sum(
         file.used_bytes for file in files if file.doomed_s is not None and file.doomed_s > DOOM_PATIENCE_S
     )
-    limit_bytes = min(budget_bytes, allowance_bytes)
+    limit_bytes = min(int(budget_bytes * ROOM_SHARE), allowance_bytes)
     breaches: list[Breach] = []
     while lingering_bytes + sum(file.used_in(horizon_s) for file in alive) > limit_bytes:
         victim = choose_victim(alive)
@@ -172,7 +176,7 @@ def unknown_file_bytes(*, budget_bytes: int, slots: int, peaks_bytes: Sequence[i
     Args:
         budget_bytes: what all files together may use; the answer is never above it.
         slots: how many files may run at once.
-        peaks_bytes: peaks seen in this run, of files that were not stopped for memory.
+        peaks_bytes: peaks seen in this run, those of files that broke a limit themselves left out.
     """
     estimate_bytes = budget_bytes // slots
     if peaks_bytes:

@@ -184,7 +184,10 @@ class TreeProbe:
         try:
             with open(f"{self._proc}/{pid}/smaps_rollup", "rb", buffering=0) as file:
                 text = file.read()
-        except (FileNotFoundError, ProcessLookupError):
+        except ProcessLookupError:
+            # It has ended since its status was read, and waits to be reaped: its memory is gone.
+            return 0
+        except FileNotFoundError:
             # Kernels before 4.14 have no such file for living processes either.
             return resident.own_bytes if Path(self._proc, str(pid)).exists() else 0
         except OSError:

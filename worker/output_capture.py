@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 
 class OutputCapture:
-    """Collects bytes; memory stays within the limit however much arrives.
+    """Collects bytes; memory stays within twice the limit however much arrives.
 
     Args:
         limit_bytes: bytes kept, half of them from the start and half from the end.
@@ -16,9 +14,8 @@ class OutputCapture:
         self._head_limit = limit_bytes // 2
         self._tail_limit = limit_bytes - self._head_limit
         self._head = bytearray()
-        self._tail: deque[bytes] = deque()
-        self._tail_bytes = 0
-        self.dropped_bytes = 0
+        self._tail = bytearray()
+        self._cut_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -28,20 +25,17 @@ class OutputCapture:
             data = data[room:]
         if not data:
             return
-        self._tail.append(data)
-        self._tail_bytes += len(data)
-        while self._tail_bytes - len(self._tail[0]) >= self._tail_limit:
-            first = self._tail.popleft()
-            self._tail_bytes -= len(first)
-            self.dropped_bytes += len(first)
+        self._tail += data
+        # Cut only when twice the bound is reached, so that each byte is moved once on average.
+        surplus = len(self._tail) - self._tail_limit
+        if surplus >= self._tail_limit:
+            del self._tail[:surplus]
+            self._cut_bytes += surplus
 
     def text(self) -> str:
         """Return what was kept, undecodable bytes backslash-escaped, with a line for what is missing."""
-        tail = b"".join(self._tail)
-        surplus = max(0, len(tail) - self._tail_limit)
-        dropped = self.dropped_bytes + surplus
-        tail = tail[surplus:]
-        head = bytes(self._head)
+        dropped = self.total_dropped_bytes()
+        head, tail = bytes(self._head), bytes(self._tail[max(0, len(self._tail) - self._tail_limit) :])
         if dropped:
             head, tail = _whole_characters(head), _from_character(tail)
             gap = f"\n[... {dropped} bytes dropped here ...]\n"
@@ -51,7 +45,7 @@ class OutputCapture:
 
     def total_dropped_bytes(self) -> int:
         """Return how many bytes `text` leaves out."""
-        return self.dropped_bytes + max(0, self._tail_bytes - self._tail_limit)
+        return self._cut_bytes + max(0, len(self._tail) - self._tail_limit)
 
 
 def _whole_characters(data: bytes) -> bytes:

@@ -21,32 +21,55 @@ STACK_SIGNAL = 60
 WAIT_S = 0.25
 """How long the stacks are waited for: a busy interpreter writes them within milliseconds."""
 
+EACH_S = 0.1
+"""How long one process may take to write its stacks before the next is asked: they share a descriptor, and
+stacks written at the same time would be shuffled into each other."""
+
+ALL_S = 1.0
+"""How long all processes together are asked one after another; the rest are asked at once."""
+
+PAUSE_S = 0.01
+"""A process that has written and then nothing for so long is done."""
+
 TEXT_LIMIT_BYTES = 64 * 1024
 """Bytes of stacks kept of one process."""
 
 
-def ask_for_stacks(pids: Sequence[int], output_inode: int, drain: Callable[[float], None]) -> str:
+def ask_for_stacks(pids: Sequence[int], output_inode: int, drain: Callable[[float], int]) -> str:
     """Make every Python process among `pids` write its stacks.
 
     Args:
         pids: the processes of the file, its first one first.
         output_inode: inode of the pipe that is the file's output: what goes there needs no reading here.
-        drain: called to go on reading the file's output and report for so many seconds.
+        drain: called to go on reading the file's output and report for so many seconds; returns how many
+            bytes came.
 
     Returns:
         The stacks that went to another stderr; those of the first kind arrive with the report.
     """
     others: list[tuple[int, int | None]] = []
+    all_by = time.monotonic() + ALL_S
     for pid in pids:
         caught = _caught_signals(pid)
         if caught >> (STACK_SIGNAL - 1) & 1:
             _send(pid, STACK_SIGNAL)
+            _wait_for_text(min(all_by, time.monotonic() + EACH_S), drain)
         elif caught >> (signal.SIGABRT - 1) & 1:
             others.append((pid, _open_stderr(pid, output_inode)))
     drain(WAIT_S / 2)
     texts = [_abort_and_read(pid, descriptor, drain, pids) for pid, descriptor in others]
     drain(WAIT_S / 2)
     return "\n".join(text for text in texts if text)
+
+
+def _wait_for_text(deadline: float, drain: Callable[[float], int]) -> None:
+    """Read on until something has come and then stopped coming, or until `deadline` (monotonic)."""
+    has_come = False
+    while time.monotonic() < deadline:
+        if drain(PAUSE_S):
+            has_come = True
+        elif has_come:
+            return
 
 
 def _caught_signals(pid: int) -> int:
@@ -79,7 +102,7 @@ def _open_stderr(pid: int, output_inode: int) -> int | None:
 
 
 def _abort_and_read(
-    pid: int, descriptor: int | None, drain: Callable[[float], None], family: Sequence[int]
+    pid: int, descriptor: int | None, drain: Callable[[float], int], family: Sequence[int]
 ) -> str:
     """Make one process write its stacks to its stderr, and return them where they can be read."""
     parents = [] if descriptor is None else [parent for parent in [_parent(pid)] if parent in family]

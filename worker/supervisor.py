@@ -188,39 +188,42 @@ class Supervisor:
         elif self._kill_at is not None:
             self._kill_at = min(self._kill_at, now + grace_s)
 
-    def _serve(self, timeout_s: float | None) -> None:
-        """Wait for any descriptor and take what it has."""
+    def _serve(self, timeout_s: float | None) -> int:
+        """Wait for any descriptor and take what it has; return how many bytes the test wrote."""
+        count = 0
         for descriptor, _ in self._poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
             if descriptor == self._wake_read:
                 os.read(descriptor, 512)
             elif descriptor in self._pipes:
-                self._take(descriptor)
+                count += self._take(descriptor)
             else:
                 self._messages.extend(self._keeper.receive())
+        return count
 
-    def _serve_for(self, seconds: float) -> None:
-        """Go on serving for a while; messages of the keeper are kept for the loop."""
-        deadline = time.monotonic() + seconds
+    def _serve_for(self, seconds: float) -> int:
+        """Go on serving for a while; messages of the keeper are kept for the loop. Return as `_serve`."""
+        deadline, count = time.monotonic() + seconds, 0
         while (left := deadline - time.monotonic()) > 0:
-            self._serve(left)
+            count += self._serve(left)
+        return count
 
     def _take_messages(self) -> list[KeeperMessage]:
         messages, self._messages = self._messages, []
         return messages
 
-    def _take(self, descriptor: int) -> bool:
-        """Read once from a pipe; False when it has nothing now, or is at its end."""
+    def _take(self, descriptor: int) -> int:
+        """Read once from a pipe; return how many bytes, 0 when it has nothing now or is at its end."""
         try:
             data = os.read(descriptor, READ_BYTES)
         except BlockingIOError:
-            return False
+            return 0
         if data:
             self._pipes[descriptor](data)
-            return True
+            return len(data)
         self._poll.unregister(descriptor)
         del self._pipes[descriptor]
         os.close(descriptor)
-        return False
+        return 0
 
     def _drain_rest(self) -> None:
         """Take what is still in the pipes now that nobody should be writing."""

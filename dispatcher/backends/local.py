@@ -128,7 +128,12 @@ class LocalBackend:
             if task is None:
                 self._note_shortage(is_short=room.slots > 0)
                 return
-            if not self._executor.admit(task):
+            try:
+                is_admitted = self._executor.admit(task)
+            except InfrastructureError:
+                self._line.prepend([task])  # To be withdrawn with the others.
+                raise
+            if not is_admitted:
                 self._line.prepend([task])
                 self._note_shortage(is_short=True)
                 return

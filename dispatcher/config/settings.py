@@ -313,7 +313,12 @@ SETTINGS: tuple[Setting, ...] = (
         "integration-roots", TEXTS, "folders of integration tests", "test_integration, tests/test_integration"
     ),
     _layout("extra-roots", TEXTS, "further folders of unit tests", "those of the shell scripts"),
-    _layout("patterns", TEXTS, "names of test files, as shell patterns", "test_*.py"),
+    _layout(
+        "patterns",
+        TEXTS,
+        "names of test files, as shell patterns",
+        "test_*.py; outside the scripts' layout also *_test.py",
+    ),
     _layout(
         "exclude", TEXTS, "names, or paths relative to the working directory, that are left out", "nothing"
     ),

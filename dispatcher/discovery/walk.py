@@ -47,11 +47,15 @@ class Walker:
         """
         pending = [start]
         links: list[str] = []
+        is_linked = False
         while pending or links:
             if pending:
                 path = pending.pop()
-                pending.extend(self._scan(path, rules, links, is_start=path == start))
+                # A link may lead above directories that were walked by their own paths.
+                if not is_linked or self._is_new(path):
+                    pending.extend(self._scan(path, rules, links, is_start=path == start))
                 continue
+            is_linked = True
             links.sort(reverse=True)
             link = links.pop()
             if self._may_follow(link, rules):
@@ -148,6 +152,14 @@ class Walker:
                 self.warnings.append(f"skipped {on_one_line(path)}: the link leads outside of the root")
             else:
                 self._add(path, status)
+
+    def _is_new(self, path: str) -> bool:
+        """Return whether a directory was not walked yet; True also where that cannot be told."""
+        try:
+            status = Path(self.absolute(path)).stat()
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) not in self._visited
 
     def _may_follow(self, path: str, rules: Rules) -> bool:
         """Return whether a link to a directory leads to something new that the rules let in."""

@@ -32,6 +32,9 @@ MAX_FAILING_CASES = 5
 STACK_LINES = 30
 """Lines shown of the stacks of a file that timed out: about two Python stacks."""
 
+MAX_LEAKED = 3
+"""Processes named of those that a file left behind; the rest is counted."""
+
 RANKED_FILES = 5
 """Files in the lists of the slowest and the biggest."""
 
@@ -139,7 +142,9 @@ def _leaked_lines(request: SummaryRequest) -> list[str]:
     for record in _by_path(request.results.records):
         leaked = [one_line(process) for attempt in record.attempts for process in attempt.leaked]
         if leaked:
-            items.append(f"{_label(record)}: {', '.join(leaked)}")
+            named = ", ".join(process[:300] for process in leaked[:MAX_LEAKED])
+            more = f", and {len(leaked) - MAX_LEAKED} more" if len(leaked) > MAX_LEAKED else ""
+            items.append(f"{_label(record)}: {named}{more}")
     heading = f"{len(items)} file(s) left processes behind, which were ended:"
     return _listed(heading, items, color=request.color)
 
@@ -195,15 +200,16 @@ def _failing_case_lines(record: FileRecord) -> list[str]:
 def headline(message: str) -> str:
     """Return the line of a failure's message that says what went wrong.
 
-    pytest marks it with an E, a traceback ends with it; otherwise it is the first.
+    pytest marks it with an E. In a traceback it is the first line after the last heading that is not
+    indented. Otherwise it is the first line.
     """
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in message.splitlines() if line.strip()]
     marked = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
     if marked:
         return marked[0]
-    if lines and lines[0].startswith("Traceback"):
-        return next((line for line in lines if _EXCEPTION.match(line)), lines[-1])
-    return lines[0] if lines else ""
+    headings = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
+    after = lines[headings[-1] + 1 :] if headings else lines
+    return next((line for line in after if not line.startswith(" ")), "")
 
 
 def _label(record: FileRecord) -> str:

@@ -70,6 +70,7 @@ class Run:
         plan: what runs.
         backend: where; the caller closes it.
         reporters: who is told.
+        keepers: who is told too, and may fail without the run being any less complete.
         policy: what is done about failures and time.
         notices: what everybody should be told at the start, a line each.
         clock: seconds that only go forward.
@@ -83,6 +84,7 @@ class Run:
         reporters: Sequence[Reporter],
         policy: RunPolicy,
         *,
+        keepers: Sequence[Reporter] = (),
         notices: Sequence[str] = (),
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
@@ -94,18 +96,23 @@ class Run:
         self._clock = clock
         self._wall_clock = wall_clock
         self._state = RunState(plan.files)
-        self._announce = Announcer(reporters)
+        self._announce = Announcer(reporters, keepers)
         self._start_s = clock()
         self._sampled_s = 0.0
         self._cause: StopCause | None = None
         self._is_hurried = False
         self._waiting = 0
-        self._troubles: list[str] = []
+        self._breakdown = ""
 
     @property
-    def troubles(self) -> tuple[str, ...]:
-        """What failed around the files, a line each: reporters that were dropped, the backend itself."""
-        return (*self._announce.failures, *self._troubles)
+    def lost_reports(self) -> tuple[str, ...]:
+        """Why reports are not complete, a line each."""
+        return self._announce.failures
+
+    @property
+    def breakdown(self) -> str:
+        """Why the backend could not run all files; empty: it could."""
+        return self._breakdown
 
     def execute(self) -> TestResults:
         """Run every file of the plan, or as many as the policy and the user allow."""
@@ -137,7 +144,7 @@ class Run:
         try:
             events = self._backend.poll(self._poll_s())
         except InfrastructureError as error:
-            self._troubles.append(str(error))
+            self._breakdown = str(error)
             self._announce(Notice(at_s=self._now(), text=str(error)))
             self._stop(StopCause.BROKEN, StopReason.CANCELLED, self._policy.grace_s)
             return
@@ -163,9 +170,10 @@ class Run:
         self._backend.submit(tasks, first=first)
 
     def _on_started(self, task: TestTask) -> None:
-        self._waiting -= 1
         now = self._now()
-        self._state.start(task.file_path, now)
+        if not self._state.start(task.file_path, now):
+            return
+        self._waiting -= 1
         self._announce(FileStarted(at_s=now, file=self._state.file(task.file_path), attempt=task.attempt))
 
     def _on_finished(self, task: TestTask, result: TestResult) -> None:

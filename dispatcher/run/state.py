@@ -24,6 +24,7 @@ a run of 100,000 files must not hold all of theirs in memory."""
 class _Entry:
     file: TestFile
     attempts: list[TestResult] = field(default_factory=list)
+    last_attempt: int = 0
     failures: int = 0
     evictions: int = 0
     running_since: float | None = None
@@ -68,14 +69,17 @@ class RunState:
         """Return how often a file was stopped to make room."""
         return self._entries[path].evictions
 
-    def start(self, path: str, at_s: float) -> None:
-        """Note that an attempt began."""
+    def start(self, path: str, at_s: float) -> bool:
+        """Note that an attempt began; False when the file is decided already, and nothing changes."""
         entry = self._entries[path]
+        if entry.is_decided:
+            return False
         entry.running_since, entry.is_slow, entry.has_started = at_s, False, True
         self._running[path] = entry
+        return True
 
     def end_attempt(self, path: str, result: TestResult, *, is_final: bool) -> bool:
-        """Note that an attempt ended; False when the file is decided already, and nothing is counted.
+        """Note that an attempt ended; False when it was answered before, and nothing is counted.
 
         Args:
             path: the file.
@@ -83,8 +87,9 @@ class RunState:
             is_final: whether this decides the file.
         """
         entry = self._entries[path]
-        if entry.is_decided:
+        if entry.is_decided or result.attempt <= entry.last_attempt:
             return False
+        entry.last_attempt = result.attempt
         entry.running_since = None
         self._running.pop(path, None)
         entry.attempts.append(_trim(result))
@@ -102,7 +107,7 @@ class RunState:
         """Decide a file that will not start (again)."""
         entry = self._entries[path]
         cancelled = TestResult(
-            file_path=path, status=Status.CANCELLED, error=reason, attempt=len(entry.attempts) + 1
+            file_path=path, status=Status.CANCELLED, error=reason, attempt=entry.last_attempt + 1
         )
         self.end_attempt(path, cancelled, is_final=True)
 

@@ -65,12 +65,14 @@ def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
     """Return a file with what its history says about it."""
     if known is None:
         return Ordered(file=file, predicted_s=None, predicted_bytes=None, because=NEVER_RAN)
+    predicted_bytes = None if known.peak_bytes is None else math.ceil(known.peak_bytes * MEMORY_MARGIN)
+    if known.runs == 0:  # It was only ever stopped to make room, so its peak is all that is known.
+        return Ordered(file=file, predicted_s=None, predicted_bytes=predicted_bytes, because=NEVER_RAN)
     because = LONGEST_FIRST
     if known.last_status.is_failure:
         because = FAILED_LAST_TIME
     elif (known.size_bytes, known.mtime_ns) != (file.size_bytes, file.mtime_ns):
         because = CHANGED
-    predicted_bytes = None if known.peak_bytes is None else math.ceil(known.peak_bytes * MEMORY_MARGIN)
     return Ordered(file=file, predicted_s=known.duration_s, predicted_bytes=predicted_bytes, because=because)
 
 

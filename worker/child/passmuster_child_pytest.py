@@ -6,16 +6,22 @@ Registered as an object, never by name, so that pytest does not try to rewrite i
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Callable
+    from typing import Any, Callable, Iterator, TypeVar
 
     import pytest
     from passmuster_child_report import Reporter
 
+    _Hook = TypeVar("_Hook", bound="Callable[..., Any]")
 
-def _first(hook: "Callable[..., None]") -> "Callable[..., None]":
-    """Mark a hook as `pytest.hookimpl(tryfirst=True)` does, without importing pytest here."""
-    hook.pytest_impl = {"tryfirst": True}  # type: ignore[attr-defined]
-    return hook
+
+def _marked(option: str) -> "Callable[[_Hook], _Hook]":
+    """Mark a hook as `pytest.hookimpl` does, without importing pytest here."""
+
+    def mark(hook: "_Hook") -> "_Hook":
+        hook.pytest_impl = {option: True}  # type: ignore[attr-defined]
+        return hook
+
+    return mark
 
 
 class Plugin:
@@ -25,12 +31,13 @@ class Plugin:
         self._reporter = reporter
         self._open: "dict[str, tuple[str, float, str]]" = {}
 
-    @_first
-    def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> None:
+    @_marked("hookwrapper")
+    def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> "Iterator[None]":
         """Switch off pytest-cov: a total over one file would fail `--cov-fail-under` of every file."""
         early_config.known_args_namespace.no_cov = True
+        yield
 
-    @_first
+    @_marked("tryfirst")
     def pytest_configure(self, config: "pytest.Config") -> None:
         """Switch off pytest-xdist: the files themselves are what runs in parallel."""
         if hasattr(config.option, "dist"):

@@ -2,7 +2,8 @@
 
 Imported by `passmuster_child_main`, under the project's interpreter, before anything of the project. What
 a test can notice: one frame of ours below its own, a handler for one real-time signal, the descriptor that
-reports go to, and the modules `passmuster_child_*`.
+reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json` and
+`faulthandler`.
 """
 
 import os
@@ -44,6 +45,7 @@ class Run:
         self.code: "CodeType | None" = None
         self.namespace: "dict[str, object]" = {}
         self._coverage: "Any" = None
+        self._measured: "Any" = None
         self._count_tests: "Callable[[], int] | None" = None
         sys.path.remove(_HERE)
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
@@ -56,15 +58,18 @@ class Run:
         self.reporter.text("runner", self.kind)
         if data_file:
             self._coverage = load("passmuster_child_coverage")
-            self._measured = self._coverage.start({"data_file": data_file, "source": self.sources})
+            # Before the project's folders are on the path: none of them may pass for coverage.
+            self._carefully(self._coverage.load)
+        self._extend_path()
+        if data_file:
+            settings = {"data_file": data_file, "source": self.sources}
+            self._measured = self._carefully(lambda: self._coverage.start(settings))
         if self.kind == "script":
             self._become_script(source)
-        else:
-            sys.path.insert(0, os.getcwd())
 
     def leave(self) -> None:
         """Finish what was begun; called once, however the file ended."""
-        if self._coverage is not None:
+        if self._measured is not None:
             self._coverage.stop(self._measured)
         if self._count_tests is not None and not self.reporter.cases:
             self.reporter.defines(self._count_tests())
@@ -90,7 +95,8 @@ class Run:
     def show(self, error: BaseException) -> None:
         """Report an exception that ends the file as the interpreter does, without our frame."""
         below = error.__traceback__ and error.__traceback__.tb_next
-        sys.excepthook(type(error), error, below)
+        # The hook prints the exception's own traceback, whatever it is handed beside it.
+        sys.excepthook(type(error), error.with_traceback(below), below)
         # The interpreter still decides the exit status; it has nothing left to say.
         sys.excepthook = lambda kind, value, traceback: None
 
@@ -112,15 +118,29 @@ class Run:
         path_finder = sys.meta_path[-1]  # `importlib.machinery.PathFinder`, without importing that.
         return "pytest" if path_finder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
 
+    def _carefully(self, start: "Callable[[], Any]") -> "Any":
+        """Load or start coverage; what is wrong with it is the user's to know, in one line."""
+        try:
+            return start()
+        except self._coverage.CoverageStartError as error:
+            sys.stderr.write("coverage could not be started: %s\n" % error)
+            raise SystemExit(1) from None
+
+    def _extend_path(self) -> None:
+        """Put first on `sys.path` what the interpreter itself would have put there."""
+        if self.kind != "script":
+            sys.path.insert(0, os.getcwd())
+        elif not getattr(sys.flags, "safe_path", False):
+            sys.path.insert(0, os.path.dirname(os.path.realpath(self.file)))
+
     def _become_script(self, source: bytes) -> None:
         path = os.path.abspath(self.file)
-        if not getattr(sys.flags, "safe_path", False):
-            sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
         module = type(sys)("__main__")
         self.namespace = module.__dict__
         self.namespace.update(
             __file__=path,
-            __builtins__=__builtins__,
+            # In a main module it is the module; here, in an imported one, the name is its dictionary.
+            __builtins__=sys.modules["builtins"],
             __annotations__={},
             # `importlib.machinery.SourceFileLoader`, without importing that.
             __loader__=type(__spec__.loader)("__main__", path),  # type: ignore[call-arg,misc]

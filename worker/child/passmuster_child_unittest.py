@@ -31,7 +31,6 @@ def watch_cases(case_module: "ModuleType", reporter: "Reporter") -> None:
     def run(
         self: "unittest.TestCase", result: "unittest.TestResult | None" = None
     ) -> "unittest.TestResult | None":
-        """Run the test, collecting any result into the test result passed."""
         thread = get_ident()
         if thread in depths or not _keeps_lists(result):
             return original(self, result)  # type: ignore[no-any-return]
@@ -51,6 +50,11 @@ def watch_cases(case_module: "ModuleType", reporter: "Reporter") -> None:
         return returned  # type: ignore[no-any-return]
 
     run.__wrapped__ = original  # type: ignore[attr-defined]
+    run.__doc__, run.__qualname__, run.__module__ = (
+        original.__doc__,
+        original.__qualname__,
+        original.__module__,
+    )
     case_module.TestCase.run = run
 
 

@@ -319,7 +319,7 @@ def test_pip_sees_where_packages_come_from_but_not_where_they_would_go() -> None
 
 
 def test_a_command_that_prints_shows_its_downloads_as_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = "Collecting tiny==1.0 (from -r file)\\n  Downloading\\nERROR: broken"
+    lines = "Collecting tiny==1.0 (from -r file)\\nWARNING: Retrying (4)\\n  Downloading\\nERROR: broken"
     command = [sys.executable, "-c", f"import sys; print('{lines}'); sys.exit(5)"]
     read_end, write_end = os.pipe()
     try:
@@ -330,4 +330,8 @@ def test_a_command_that_prints_shows_its_downloads_as_progress(capsys: pytest.Ca
 
     assert done.status == 5
     assert done.output.splitlines()[-1] == "ERROR: broken"
-    assert capsys.readouterr().err == "[INFO]   tiny==1.0\n"
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "[INFO]   tiny==1.0",
+        "[INFO]   no answer from where packages come from; trying again",
+    ]

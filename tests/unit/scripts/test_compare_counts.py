@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "compare_counts.py"
-ENDS = {"p": "", "f": "<failure/>", "e": "<error/>", "s": "<skipped/>"}
+ENDS = {"p": "", "f": "<failure/>", "e": "<error/>", "s": '<skipped message="no such machine"/>'}
 
 
 def report(path: Path, cases: str) -> Path:
@@ -26,8 +26,10 @@ def report(path: Path, cases: str) -> Path:
     [
         ("ppp", "ppp", [], 0, ""),
         ("pps", "psp", [], 0, ""),
-        ("pps", "pps", ["--no-skips"], 1, "tests.t::n2 was skipped, and is not listed"),
+        ("pps", "pps", ["--no-skips"], 1, "tests.t::n2 (no such machine) was skipped, and is not listed"),
         ("pps", "pps", ["--no-skips", "--allow-skip", "t::n2"], 0, ""),
+        ("pps", "pps", ["--no-skips", "--allow-skip", "no such"], 0, ""),
+        ("pps", "pps", ["--no-skips", "--allow-skip", "t::n1"], 1, "(no such machine) was skipped"),
         ("ppp", "pp", [], 1, "the two reports differ"),
         ("ppp", "pps", [], 1, "the two reports differ"),
         ("ppf", "ppe", [], 1, "some tests failed"),

@@ -94,6 +94,7 @@ def test_two_runs_do_not_double_what_is_available(runs: Runs) -> None:
 def test_runs_with_the_default_budget_share_one_default_budget(runs: Runs) -> None:
     first, second, explicit = runs.join(is_default=True), runs.join(is_default=True), runs.join()
     assert _reserve(first, 3)
+    runs.later()
     assert second.allowance_bytes() == DEFAULT_BUDGET_BYTES - 3 * GIB
     assert not _reserve(second, 2)
     assert _reserve(second, 1)
@@ -128,6 +129,7 @@ def test_a_waiting_run_keeps_others_from_starting_until_it_got_its_turn(runs: Ru
     first, second = runs.join(), runs.join()
     assert _reserve(first, 4)
     assert not _reserve(second, 6)
+    runs.later()
     assert not _reserve(first, 1, reserved_gib=4)
     first.report(reserved_bytes=0, used_bytes=0)
     assert not _reserve(first, 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from passmuster.executor import Room
+from passmuster.status import StopReason
 from passmuster.task import Limits, TestTask
 from worker.memory_ledger import Entry, MemoryLedger
+from worker.memory_policy import Breach
 from worker.memory_probe import TreeMemory, TreeProbe
 
 
@@ -31,6 +33,12 @@ def _memory(used: int, *, is_settled: bool = True) -> TreeMemory:
         processes=1,
         is_exact=True,
         is_settled=is_settled,
+    )
+
+
+def _breach(reason: StopReason) -> Breach:
+    return Breach(
+        attempt_id="r:a#1", reason=reason, used_bytes=600, limit_bytes=500, total_bytes=600, detail=""
     )
 
 
@@ -91,27 +99,31 @@ def test_a_file_to_run_alone_has_nothing_beside_it() -> None:
     assert not other.was_alone
 
 
-def test_unknown_files_are_predicted_by_what_was_seen_and_not_by_who_was_stopped() -> None:
+def test_unknown_files_are_predicted_by_what_was_seen_and_not_by_who_was_guilty() -> None:
     ledger = _ledger()
     ledger.learn(400)
     assert ledger.unknown_bytes() == 400
     entry = _add(ledger, _task("a", 10))
     entry.record(_memory(600), now_s=1)
     assert ledger.unknown_bytes() == 600
-    entry.doomed_at_s = 2.0
+    entry.breach = _breach(StopReason.MEMORY_BUDGET)
+    assert ledger.unknown_bytes() == 600
+    entry.breach = _breach(StopReason.MEMORY_LIMIT)
     assert ledger.unknown_bytes() == 400
 
 
-def test_growth_is_measured_from_the_look_before_and_a_correction_is_no_growth() -> None:
+def test_growth_is_what_two_looks_in_a_row_saw_and_a_correction_is_no_growth() -> None:
     entry = _add(_ledger(), _task("a", 10))
     entry.attached_at_s = 1.0
     entry.record(_memory(100), now_s=2.0)
-    assert entry.growth_bytes_per_s == 100
+    assert entry.growth_bytes_per_s == 0
     entry.record(_memory(400), now_s=3.0)
-    assert entry.growth_bytes_per_s == 300
-    entry.record(_memory(200), now_s=3.0, replaces_last=True)
     assert entry.growth_bytes_per_s == 100
-    entry.record(_memory(150), now_s=4.0)
+    entry.record(_memory(700), now_s=4.0)
+    assert entry.growth_bytes_per_s == 300
+    entry.record(_memory(600), now_s=4.0, replaces_last=True)
+    assert entry.growth_bytes_per_s == 200
+    entry.record(_memory(600), now_s=5.0)
     assert entry.growth_bytes_per_s == 0
 
 

@@ -224,6 +224,21 @@ def test_a_process_that_ended_meanwhile_counts_as_nothing() -> None:
         assert (memory.used_bytes, memory.processes) == (0, 0)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has /proc")
+def test_a_child_that_ended_and_was_not_reaped_yet_counts_as_nothing(proc: Proc) -> None:
+    # Fifty such children, each counted with the pages that it had shared, once made an innocent file guilty.
+    ended = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    proc.put(1, anon=200, pss=200)
+    proc.put(2, anon=200)
+    (proc.root / "2" / "smaps_rollup").symlink_to(f"/proc/{ended.pid}/smaps_rollup")
+
+    memory = TreeProbe(proc=proc.root).measure([1, 2], now_s=0.0, spare_bytes=PLENTY, exact=True)
+    ended.wait()
+
+    assert _used(memory) == 200
+
+
 def test_without_a_proc_psutil_is_asked(tmp_path: Path) -> None:
     probe = TreeProbe(proc=tmp_path / "nowhere")
     with _running("import sys; print(1, flush=True); sys.stdin.read()") as process:

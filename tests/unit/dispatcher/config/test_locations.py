@@ -8,9 +8,9 @@ from dispatcher.config.locations import Bases
 
 
 def test_arguments_count_from_here_and_the_file_counts_from_the_root() -> None:
-    bases = Bases(cwd=Path("/here"), root=Path("/root"))
+    bases = Bases(cwd=Path("/here"), root=Path("/there"))
     assert bases.locate("a/b", from_file=False) == Path("/here/a/b")
-    assert bases.locate("a/b", from_file=True) == Path("/root/a/b")
+    assert bases.locate("a/b", from_file=True) == Path("/there/a/b")
     assert bases.locate("/abs", from_file=True) == Path("/abs")
 
 

@@ -58,6 +58,12 @@ def test_a_link_to_a_directory_elsewhere_in_the_root_is_followed(root: Path) -> 
     assert sorted(walk(root, "tests").files) == ["tests/link/deep/test_1.py", "tests/test_2.py"]
 
 
+def test_a_link_above_the_start_does_not_find_its_files_twice(root: Path) -> None:
+    make(root, "tests/deep/test_1.py", "other/test_2.py")
+    (root / "tests" / "deep" / "up").symlink_to(root)
+    assert sorted(walk(root, "tests").files) == ["tests/deep/test_1.py", "tests/deep/up/other/test_2.py"]
+
+
 def test_two_links_to_one_directory_are_followed_once(root: Path) -> None:
     make(root, "shared/test_1.py", "tests/x")
     (root / "tests" / "b").symlink_to("../shared")

@@ -11,88 +11,32 @@ import pytest
 from dispatcher.config.model import Verbosity
 from dispatcher.events import (
     Again,
-    FileFinished,
     FileSlow,
-    FileStarted,
     Notice,
-    Reporter,
-    RunEvent,
-    RunFinished,
-    RunStarted,
     RunStopping,
     StopCause,
     UsageSampled,
 )
-from dispatcher.plan import Plan, PlannedFile, TestFile
+from dispatcher.plan import TestFile
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import RULE, nothing_found_line
-from dispatcher.run.results import FileRecord, TestResults
-from passmuster.executor import Limit, Usage
+from passmuster.executor import Usage
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Outcome, Status, StopReason
-from passmuster.task import TestTask
-
-LIMITS = (
-    Limit(name="slots", value="2", source="2 CPUs"),
-    Limit(name="memory budget", value="4 GiB", source="the default"),
+from tests.support.console_events import (
+    begun,
+    ended,
+    file,
+    finished,
+    once,
+    printed,
+    result,
+    started,
+    text,
 )
+
 COLOURS = {"INFO": "34", "PASS": "32", "FAIL": "31", "WARN": "1;33"}
 GIB = 1024**3
-
-
-def file(path: str) -> TestFile:
-    return TestFile(path=f"mvp_site/{path}", label=path)
-
-
-def started(*files: TestFile, limits: tuple[Limit, ...] = LIMITS) -> RunStarted:
-    planned = tuple(PlannedFile(file=one, task=TestTask(run_id="r1", file_path=one.path)) for one in files)
-    return RunStarted(at_s=0.0, started_at=0.0, plan=Plan(run_id="r1", files=planned), limits=limits)
-
-
-def begun(one: TestFile, attempt: int = 1) -> FileStarted:
-    return FileStarted(at_s=0.1, file=one, attempt=attempt)
-
-
-def ended(one: TestFile, result: TestResult, again: Again | None = None) -> FileFinished:
-    return FileFinished(at_s=1.0, file=one, result=result, again=again)
-
-
-def result(one: TestFile, status: Status, output: str = "", error: str = "", attempt: int = 1) -> TestResult:
-    return TestResult(
-        file_path=one.path, status=status, output=output, error=error, attempt=attempt, duration=1.5
-    )
-
-
-def finished(*records: FileRecord, peak_bytes: int = 0) -> RunFinished:
-    return RunFinished(
-        at_s=9.0, results=TestResults(records=records, duration_s=12.34, peak_bytes=peak_bytes)
-    )
-
-
-def once(one: TestFile, *results: TestResult, started: bool = True) -> FileRecord:
-    return FileRecord(file=one, attempts=results, started=started)
-
-
-def printed(
-    *events: RunEvent, verbosity: Verbosity = Verbosity.NORMAL, color: bool = False
-) -> tuple[str, str]:
-    out, warnings = io.StringIO(), io.StringIO()
-    reporter: Reporter = ConsoleReporter(
-        out,
-        color=color,
-        verbosity=verbosity,
-        rerun=lambda record: f"./run_tests.py {record.file.label}",
-        warn_stream=warnings,
-    )
-    for event in events:
-        reporter.handle(event)
-    reporter.close()
-    return out.getvalue(), warnings.getvalue()
-
-
-def text(*lines: str) -> str:
-    return "".join(f"{line}\n" for line in lines)
-
 
 A, B, C = file("tests/test_a.py"), file("tests/test_b.py"), file("tests/test_c.py")
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.plan import TestFile
-from dispatcher.schedule.order import CHANGED, FAILED_LAST_TIME, LONGEST_FIRST, NEVER_RAN, order
+from dispatcher.schedule.order import (
+    CHANGED,
+    FAILED_LAST_TIME,
+    LONGEST_FIRST,
+    MEMORY_MARGIN,
+    NEVER_RAN,
+    Ordered,
+    order,
+)
 from dispatcher.schedule.record import FileHistory
 from passmuster.status import Status
 
@@ -118,3 +128,14 @@ def test_every_file_has_exactly_one_place(
     if never_ran:
         count = len(never_ran)
         assert never_ran[-1] < count + min(early, -(-(never_ran[-1] + 1) // slots))
+
+
+def test_a_file_that_was_only_stopped_to_make_room_counts_as_never_run_but_keeps_its_peak() -> None:
+    file = TestFile(path="tests/test_a.py", label="tests/test_a.py")
+    known = FileHistory(path=file.path, duration_s=0.0, peak_bytes=1000, runs=0)
+
+    (ordered,) = order([file], {file.path: known}, slots=2)
+
+    assert ordered == Ordered(
+        file=file, predicted_s=None, predicted_bytes=math.ceil(1000 * MEMORY_MARGIN), because=NEVER_RAN
+    )

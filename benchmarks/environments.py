@@ -1,0 +1,45 @@
+"""Virtual environments for the suites, made once below the cache directory and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+STAMP = "passmuster-benchmark-requirements.txt"
+"""Written last, so that an environment whose making was interrupted is made again."""
+
+
+def base_interpreter() -> Path:
+    """Return the interpreter below this one's virtual environment."""
+    return Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+
+
+def ensure_environment(folder: Path, requirements: Sequence[str]) -> Path:
+    """Return the interpreter of an environment that holds `requirements`; make it where needed.
+
+    Args:
+        folder: where it is.
+        requirements: what pip is to install: requirement specifiers, paths of source trees, options.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed; its output has been printed.
+    """
+    interpreter = folder / "bin" / "python"
+    wanted = "\n".join(requirements)
+    stamp = folder / STAMP
+    if stamp.exists() and stamp.read_text() == wanted:
+        return interpreter
+    print(f"making {folder} with {', '.join(requirements)}", flush=True)
+    subprocess.run([str(base_interpreter()), "-m", "venv", "--clear", str(folder)], check=True)
+    pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *requirements], check=True)
+    stamp.write_text(wanted)
+    return interpreter
+
+
+def fingerprint(*texts: str) -> str:
+    """Return a short name for what a suite was made from."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]

@@ -1,0 +1,116 @@
+"""The runner as a command to be measured, and what its event file says about a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRun:
+    """One attempt at one file, as the runner tells it.
+
+    Args:
+        path: relative to the root.
+        attempt: counted from 1.
+        status: the verdict.
+        again: why it runs again; empty: it does not.
+        error: why it did not pass.
+        runner: how it was executed.
+        exit_code: None: a signal ended it.
+        outcomes: how many of its tests ended how.
+        output_tail: the end of what it printed.
+        peak_bytes: its peak; None: not measured.
+        duration_s: seconds.
+        waited_for: what it waited for, empty: nothing.
+        leaked: processes it left behind.
+    """
+
+    path: str
+    attempt: int
+    status: str
+    again: str
+    error: str
+    runner: str
+    exit_code: int | None
+    outcomes: Counter[str]
+    output_tail: str
+    peak_bytes: int | None
+    duration_s: float
+    waited_for: str
+    leaked: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A whole run, as the runner tells it.
+
+    Args:
+        attempts: every attempt, in the order of their ends.
+        peak_bytes: the most its files used together, by its own measure.
+        duration_s: seconds from its first event to its last.
+        notices: what it had to say besides.
+    """
+
+    attempts: tuple[FileRun, ...]
+    peak_bytes: int
+    duration_s: float
+    notices: tuple[str, ...]
+
+    @property
+    def final(self) -> dict[str, FileRun]:
+        """The attempt that counts, by path."""
+        return {attempt.path: attempt for attempt in self.attempts if not attempt.again}
+
+    @property
+    def evictions(self) -> tuple[FileRun, ...]:
+        """The attempts that were stopped only to make room."""
+        return tuple(attempt for attempt in self.attempts if attempt.again == "made-room")
+
+
+def our_command(
+    root: Path, *, interpreter: Path, events: Path, options: Sequence[str] = (), paths: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that runs the files of `root` by our runner, writing its events to `events`."""
+    words = ["--root", str(root), "--python", str(interpreter), "--events", str(events), *options, *paths]
+    return [sys.executable, str(REPOSITORY / "run_tests.py"), *words]
+
+
+def read_record(events: Path) -> RunRecord:
+    """Return what an event file says."""
+    attempts: list[FileRun] = []
+    notices: list[str] = []
+    peak_bytes, duration_s = 0, 0.0
+    for line in events.read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == "file-finished":
+            attempts.append(
+                FileRun(
+                    path=event["path"],
+                    attempt=event["attempt"],
+                    status=event["status"],
+                    again=event["again"] or "",
+                    error=event["error"],
+                    runner=event["runner"],
+                    exit_code=event["exit_code"],
+                    outcomes=Counter(case["outcome"] for case in event["cases"]),
+                    output_tail=event["output_tail"],
+                    peak_bytes=event["peak_bytes"],
+                    duration_s=event["duration_s"],
+                    waited_for=event["waited_for"],
+                    leaked=tuple(event["leaked"]),
+                )
+            )
+        elif event["event"] == "notice":
+            notices.append(event["text"])
+        elif event["event"] == "run-finished":
+            peak_bytes, duration_s = event["peak_bytes"], event["duration_s"]
+    return RunRecord(
+        attempts=tuple(attempts), peak_bytes=peak_bytes, duration_s=duration_s, notices=tuple(notices)
+    )

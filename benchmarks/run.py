@@ -1,0 +1,52 @@
+"""Runs one of the benchmarks: `python -m benchmarks.run heavy|hostile|overhead|outcomes [--help]`.
+
+Exit status 0: what the benchmark demands holds; 1: it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.commands import heavy, hostile, outcomes, overhead
+from benchmarks.commands.setting import Setting
+
+COMMANDS: dict[str, Callable[[Setting], bool]] = {
+    "heavy": heavy.run,
+    "hostile": hostile.run,
+    "overhead": overhead.run,
+    "outcomes": outcomes.run,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the benchmark that the arguments name and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("benchmark", choices=COMMANDS)
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(tempfile.gettempdir(), "passmuster-benchmarks"),
+        help="where suites and environments are kept (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, help="write what was measured to this file, as JSON")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each variant is measured, in turns")
+    parser.add_argument("--jobs", type=int, help="files at once for our runner (default: its own default)")
+    parser.add_argument("--seed", type=int, default=1, help="of the suites (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    setting = Setting(
+        cache=arguments.cache.resolve(),
+        output=arguments.output,
+        rounds=arguments.rounds,
+        jobs=arguments.jobs,
+        seed=arguments.seed,
+    )
+    return 0 if COMMANDS[arguments.benchmark](setting) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

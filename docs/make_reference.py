@@ -1,0 +1,60 @@
+"""Writes the table of settings into `docs/reference.md`, from the one table that the program reads.
+
+    .venv/bin/python docs/make_reference.py
+
+A test compares the page with what this would write.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from dispatcher.config.settings import SETTINGS, Group, Setting  # noqa: E402 - needs the path above
+
+PAGE = HERE / "reference.md"
+BEGIN = "<!-- settings: made by docs/make_reference.py, do not edit -->"
+END = "<!-- end of settings -->"
+
+
+def settings_tables() -> str:
+    """Return one table of Markdown for each heading of the help text."""
+    parts: list[str] = []
+    for group in Group:
+        rows = [_row(setting) for setting in SETTINGS if setting.group is group]
+        head = ["| setting | arguments | variables | file | default |", "| --- | --- | --- | --- | --- |"]
+        parts.append("\n".join([f"### {group.value.partition(' (')[0]}", "", *head, *rows]))
+    return "\n\n".join(parts)
+
+
+def page_with_tables(page: str) -> str:
+    """Return the page with the tables between its two marks replaced."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{settings_tables()}\n\n{END}{after}"
+
+
+def _row(setting: Setting) -> str:
+    metavar = setting.kind.metavar
+    words = [f"{word} {metavar}" for word in setting.options] + [word for word, _ in setting.constants]
+    if setting.name == "paths":
+        words = ["PATH..."]
+    cells = [
+        f"**{setting.name}**: {setting.summary}",
+        ", ".join(map(_code, words)) or "none",
+        ", ".join(map(_code, setting.variables)) or "none",
+        _code(setting.name) if setting.in_file else "no",
+        setting.default,
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

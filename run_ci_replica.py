@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Run the unit tests as CI would: in a clean environment, with a CI runner's processors and memory.
+
+As a command: `./run_ci_replica.py`, from the project root. As a module: `CIReplicaRunner`.
+"""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    # As in `run_tests.py`: nothing may come before the private environment.
+    sys.path[0] = os.path.dirname(os.path.realpath(__file__))
+    from passmuster.bootstrap import ensure_environment
+
+    ensure_environment(home=sys.path[0])
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import run_tests
+from dispatcher import ci_replica
+from dispatcher.ci_environment import setup_ci_environment
+from dispatcher.config.model import ColorChoice
+from dispatcher.report.terminal import use_color
+from passmuster.errors import PassmusterError
+from passmuster.units import Amount
+
+__all__ = ["CIReplicaRunner", "main", "setup_ci_environment"]
+
+
+class CIReplicaRunner(ci_replica.CIReplicaRunner):
+    """A `dispatcher.ci_replica.CIReplicaRunner` that runs the tests on this machine.
+
+    Args:
+        root: the project root; None: the current directory.
+        cpus: processors to imitate; None: those of GitHub's standard runner.
+        memory: memory to imitate; None: that of GitHub's standard runner.
+    """
+
+    def __init__(
+        self, root: Path | None = None, *, cpus: int | None = None, memory: Amount | None = None
+    ) -> None:
+        super().__init__(run=_run, environ=os.environ, root=root or Path.cwd(), cpus=cpus, memory=memory)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command `run_ci_replica.py` and return its exit status.
+
+    Args:
+        argv: the words after the program's name; None: this process's.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    color = use_color(ColorChoice.AUTO, os.environ, is_terminal=sys.stdout.isatty())
+    try:
+        return ci_replica.run_replica_command(words, os.environ, run=_run, color=color)
+    except PassmusterError as error:
+        sys.stderr.write(f"[FAIL] {error}\n")
+        return error.exit_code
+
+
+def _run(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    return run_tests.main(words, environ=environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Every block of commands or code in the documents does what it says, or says why it is not run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dispatcher.config.merge import load_config
+from tests.docs.pages import REPOSITORY, Block, all_blocks, blocks_of
+
+BLOCKS = all_blocks()
+RUN = {"sh": ("bash", "-euo", "pipefail", "-c"), "python": (sys.executable, "-W", "error", "-c")}
+READ_ONLY = {"text", "toml"}
+"""Pictures made of characters, and configuration, which is read instead of run."""
+
+PLACE = "/tmp/pm-docs"
+"""Where the documents put what their examples write; a test puts it elsewhere."""
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Path:
+    """A folder that looks like a fresh clone as far as the examples need one."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("run_tests.py", "run_ci_replica.py"):
+        (clone / name).symlink_to(REPOSITORY / name)
+    ignored = shutil.ignore_patterns(".passmuster", "__pycache__", ".*_cache")
+    shutil.copytree(REPOSITORY / "examples", clone / "examples", ignore=ignored)
+    return clone
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Return a newcomer's environment, whose interpreter has coverage.
+
+    The runtime directory is a private one: if this very test is run by the runner, a run inside it must
+    not wait for memory that the run around it holds.
+    """
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "PYTHONPATH": str(REPOSITORY),
+        "LANG": "C.UTF-8",
+        "VIRTUAL_ENV": sys.prefix,
+    }
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language in RUN], ids=str)
+def test_a_block_does_what_it_says(block: Block, sandbox: Path, tmp_path: Path) -> None:
+    if block.not_run:
+        assert len(block.not_run) > 10, "a reason is a sentence"
+        return
+    code = block.code.replace(PLACE, str(tmp_path / "place"))
+    ended = subprocess.run(
+        [*RUN[block.language], code],
+        cwd=sandbox,
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+    assert ended.returncode == block.status, ended.stdout
+    assert "Unknown argument" not in ended.stdout
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "toml"], ids=str)
+def test_a_configuration_is_accepted(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(block.code)
+
+    loaded = load_config([], {}, tmp_path)
+
+    assert loaded.warnings == ()
+    assert any("[tool.passmuster]" in origin.origin for origin in loaded.origins)
+
+
+def test_every_block_says_what_it_is() -> None:
+    unknown = [str(block) for block in BLOCKS if block.language not in RUN.keys() | READ_ONLY]
+
+    assert unknown == []
+    assert sum(block.language in RUN and not block.not_run for block in BLOCKS) >= 10
+
+
+def test_the_comment_above_a_block_is_read() -> None:
+    text = "<!-- not run: needs a network -->\n```sh\nfirst\n```\n\n<!-- exit 3: so -->\n```sh\nsecond\n```\n"
+
+    first, second = blocks_of(text, "page.md")
+
+    assert (first.not_run, first.status, first.line) == ("needs a network", 0, 2)
+    assert (second.not_run, second.status, second.code) == ("", 3, "second\n")

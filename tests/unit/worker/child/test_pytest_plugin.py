@@ -1,0 +1,148 @@
+"""Every pytest node is reported once, as it ended, whether we call pytest or a script does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.worker.child.child_bench import ChildBench
+
+OUTCOMES = """
+import pytest
+def test_pass(): pass
+def test_fail(): assert 1 == 2, "for this reason"
+def test_skip(): pytest.skip("not today")
+@pytest.mark.xfail(reason="known")
+def test_xfail(): assert False
+@pytest.mark.xfail(reason="known")
+def test_xpass(): pass
+@pytest.mark.xfail(strict=True)
+def test_strict(): pass
+@pytest.fixture
+def broken(): raise OSError("no base")
+def test_set_up(broken): pass
+@pytest.fixture
+def late():
+    yield
+    raise OSError("late")
+def test_tear_down(late): pass
+@pytest.mark.parametrize("value", ["a b", "é", "x/y::z"])
+def test_each(value): pass
+"""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> ChildBench:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    return ChildBench(tmp_path / "project", sys.executable)
+
+
+def test_every_outcome_is_reported_with_its_message(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write("test_it.py", OUTCOMES)
+
+    ran = bench.run("test_it.py", TMPDIR=str(tmp_path))
+
+    assert ran.status == 1
+    assert [(case.case_id.partition("::")[2], case.outcome.value) for case in ran.report.cases] == [
+        ("test_pass", "passed"),
+        ("test_fail", "failed"),
+        ("test_skip", "skipped"),
+        ("test_xfail", "xfailed"),
+        ("test_xpass", "xpassed"),
+        ("test_strict", "failed"),
+        ("test_set_up", "error"),
+        ("test_tear_down", "error"),
+        ("test_each[a b]", "passed"),
+        ("test_each[\\xe9]", "passed"),
+        ("test_each[x/y::z]", "passed"),
+    ]
+    messages = {case.case_id.partition("::")[2]: case.message for case in ran.report.cases}
+    assert messages["test_pass"] == ""
+    assert "for this reason" in messages["test_fail"]
+    assert messages["test_skip"] == "Skipped: not today"
+    assert messages["test_xfail"] == "known"
+    assert "OSError: no base" in messages["test_set_up"]
+    assert "OSError: late" in messages["test_tear_down"]
+    assert (ran.report.begun, ran.report.done) == (1, 1)
+
+
+def test_the_file_sees_what_it_sees_under_python_m_pytest(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write("test_it.py", "import sys\ndef test_a():\n    print(sys.argv, sys.path[:2], __name__)\n")
+
+    ran = bench.run("test_it.py", "pytest", PYTEST_ADDOPTS="-s -p no:cacheprovider", TMPDIR=str(tmp_path))
+    options = "-s -p no:cacheprovider"
+    status, output = bench.run_plainly("-m", "pytest", "test_it.py", PYTEST_ADDOPTS=options)
+
+    def said(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "__main__.py" in line]
+
+    assert (ran.status, status) == (0, 0)
+    assert said(ran.output) == said(output) != []
+
+
+def test_what_cannot_be_collected_is_told_and_an_error(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write("test_it.py", "import no_such_module\n")
+
+    ran = bench.run("test_it.py", "pytest", TMPDIR=str(tmp_path))
+
+    assert ran.status == 2
+    assert "No module named 'no_such_module'" in ran.report.collect_error
+    assert [case.outcome for case in ran.report.cases] == ["error"]
+
+
+def test_a_module_that_skips_itself_is_skipped(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write("test_it.py", "import pytest\npytest.skip('not here', allow_module_level=True)\n")
+
+    ran = bench.run("test_it.py", "pytest", TMPDIR=str(tmp_path))
+
+    assert (ran.status, [case.outcome for case in ran.report.cases]) == (5, ["skipped"])
+
+
+def test_a_script_that_calls_pytest_is_reported_and_pytest_inside_a_test_is_not(
+    bench: ChildBench, tmp_path: Path
+) -> None:
+    bench.write("inner.py", "def test_inner(): assert False\n")
+    bench.write(
+        "test_it.py",
+        """
+        import sys
+        import pytest
+        def test_outer():
+            assert pytest.main(["-q", "-p", "no:cacheprovider", "inner.py"]) == 1
+        if __name__ == "__main__":
+            sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", __file__]))
+        """,
+    )
+
+    ran = bench.run("test_it.py", TMPDIR=str(tmp_path))
+
+    assert ran.status == 0, ran.output
+    assert ran.report.runner == "script"
+    assert ran.cases == [("test_outer", "passed")]
+
+
+def test_a_unittest_class_under_pytest_is_reported_once(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write(
+        "test_it.py",
+        """
+        import unittest
+        class TestIt(unittest.TestCase):
+            def test_a(self): pass
+            def test_b(self): self.fail("b")
+        """,
+    )
+
+    ran = bench.run("test_it.py", "pytest", TMPDIR=str(tmp_path))
+
+    assert ran.cases == [("test_a", "passed"), ("test_b", "failed")]
+
+
+def test_nothing_is_left_in_the_project(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write("test_it.py", "def test_a(): pass\n")
+
+    bench.run("test_it.py", "pytest", TMPDIR=str(tmp_path))
+
+    assert sorted(path.name for path in bench.root.iterdir()) == ["pytest.ini", "test_it.py"]

@@ -1,0 +1,166 @@
+"""How a test process decides what a file is, what it defines, and under which name it is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.unit.worker.child.child_bench import INTERPRETERS, ChildBench
+from worker.command import CHILD_DIR
+
+
+def load() -> ModuleType:
+    """Load the module without leaving its name behind: it belongs into test processes."""
+    spec = importlib.util.spec_from_file_location("_start", CHILD_DIR / "passmuster_child_start.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+START = load()
+
+
+@pytest.mark.parametrize(
+    ("source", "is_script"),
+    [
+        (b'if __name__ == "__main__":\n    main()\n', True),
+        (b"import x\n\nif __name__ == '__main__': main()\n", True),
+        (b'if "__main__" == __name__:\n', True),
+        (b'if(__name__ == "__main__"):\n', True),
+        (b'if __name__ == "__main__" and not x:\n', True),
+        (b'x = 1\r\nif __name__ == "__main__":\r\n', True),
+        (b'x = 1\rif __name__ == "__main__":\r', True),
+        (b'"""One."""\nif __name__ == "__main__":\n', True),
+        (b"\xff\xfe\nif __name__ == '__main__':\n", True),
+        (b"", False),
+        (b"def test_a(): pass\n", False),
+        (b'    if __name__ == "__main__":\n', False),
+        (b'# if __name__ == "__main__":\n', False),
+        (b'"""\nif __name__ == "__main__":\n"""\n', False),
+        (b"'''\nif __name__ == \"__main__\":\n'''\n", False),
+        (b'if __name__ == "main":\n', False),
+        (b'ifx(__name__, "__main__")\n', False),
+    ],
+)
+def test_a_guard_makes_a_file_a_script(source: bytes, is_script: bool) -> None:
+    assert START.has_guard(source) is is_script
+
+
+CASE = b"class T(unittest.TestCase):\n    def test_a(self): pass\n    def helper(self): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        (b"", 0),
+        (b"def helper(): pass\n", 0),
+        (b"def test_a(): pass\nasync def test_b(): pass\n", 2),
+        (b"def test_a(): pass\nif __name__ == '__main__': test_a()\n", 0),
+        (CASE, 1),
+        (CASE + b"if __name__ == '__main__': unittest.main()\n", 1),
+        (b"class T(TestCase):\n    async def test_a(self): pass\n", 1),
+        (b"class T(IsolatedAsyncioTestCase):\n    async def test_a(self): pass\n", 1),
+        (b"class T(object):\n    def test_a(self): pass\n", 0),
+        (b"class T:\n    test_a = 1\n", 0),
+        (b"class T(base(), TestCase, metaclass=M):\n    def test_a(self): pass\n", 1),
+        (b"# coding: latin-1\ndef test_\xe4(): pass\n", 1),
+    ],
+)
+def test_the_tests_that_a_source_defines_are_counted(source: bytes, count: int) -> None:
+    assert START.count_tests(source) == count
+
+
+@pytest.mark.parametrize(
+    ("packages", "file", "folder", "name"),
+    [
+        ((), "test_a.py", "", "test_a"),
+        ((), "tests/test_a.py", "tests", "test_a"),
+        (("tests",), "tests/test_a.py", "", "tests.test_a"),
+        (("tests", "tests/unit"), "tests/unit/test_a.py", "", "tests.unit.test_a"),
+        (("tests/unit",), "tests/unit/test_a.py", "tests", "unit.test_a"),
+        (("tests",), "tests/unit/test_a.py", "tests/unit", "test_a"),
+    ],
+)
+def test_a_file_is_imported_from_above_its_packages(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    packages: tuple[str, ...],
+    file: str,
+    folder: str,
+    name: str,
+) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    for package in packages:
+        (tmp_path / package / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert START.module_name(file) == (str((tmp_path / folder)), name)
+
+
+@pytest.fixture(params=INTERPRETERS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> ChildBench:
+    (tmp_path / "project").mkdir()
+    return ChildBench(tmp_path / "project", INTERPRETERS[request.param])
+
+
+def test_a_file_decides_how_it_is_run_and_the_caller_may_overrule_it(bench: ChildBench) -> None:
+    bench.write("guarded.py", "if __name__ == '__main__':\n    print('main')\n")
+    bench.write("open.py", "import unittest\nclass T(unittest.TestCase):\n    def test_a(self): pass\n")
+
+    guarded, open_file = bench.run("guarded.py"), bench.run("open.py")
+
+    assert guarded.report.runner == "script"
+    assert guarded.output == "main\n"
+    has_pytest = bench.run_plainly("-c", "import pytest")[0] == 0
+    assert open_file.report.runner == ("pytest" if has_pytest else "unittest")
+    assert open_file.cases == [("test_a", "passed")]
+    assert bench.run("open.py", "unittest").report.runner == "unittest"
+    assert bench.run("open.py", "script").report.cases == []
+
+
+def test_a_script_that_runs_none_of_its_tests_says_how_many_it_has(bench: ChildBench) -> None:
+    bench.write("idle.py", "import unittest\nclass T(unittest.TestCase):\n    def test_a(self): pass\n")
+
+    assert bench.run("idle.py", "script").report.defines == 1
+
+
+def test_a_file_that_does_not_compile_is_reported_as_not_collected(bench: ChildBench) -> None:
+    bench.write("broken.py", "def f(:\n")
+
+    ran = bench.run("broken.py", "script")
+
+    assert ran.status == 1
+    assert ran.report.collect_error.startswith("SyntaxError: ")
+
+
+def test_a_file_in_a_package_may_import_its_neighbours_under_unittest(bench: ChildBench) -> None:
+    bench.write("pkg/__init__.py", "")
+    bench.write("pkg/near.py", "VALUE = 3\n")
+    bench.write(
+        "pkg/test_it.py",
+        """
+        import unittest
+        from .near import VALUE
+        class T(unittest.TestCase):
+            def test_a(self):
+                self.assertEqual(VALUE, 3)
+        """,
+    )
+
+    ran = bench.run("pkg/test_it.py", "unittest")
+
+    assert (ran.status, ran.cases) == (0, [("test_a", "passed")]), ran.output
+
+
+def test_stacks_are_written_to_the_report_when_asked_for(bench: ChildBench) -> None:
+    bench.write("prog.py", "import os, signal\ndef here():\n    os.kill(os.getpid(), 60)\nhere()\nprint('on')\n")
+
+    ran = bench.run("prog.py", "script")
+
+    assert (ran.status, ran.output) == (0, "on\n")
+    assert "in here" in ran.report.stray_text
