@@ -149,9 +149,7 @@ def run_replica_command(
     Raises:
         ConfigurationError: an argument has a wrong value.
     """
-    parser = argparse.ArgumentParser(
-        prog="run_ci_replica.py", description="Run the unit tests as CI would.", allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(description="Run the unit tests as CI would.", allow_abbrev=False)
     parser.add_argument("--cpus", metavar="N", help="CPUs of the runner to imitate (default: 4)")
     parser.add_argument("--memory", metavar="SIZE", help="memory of the runner to imitate (default: 16GiB)")
     options, unknown = parser.parse_known_args(argv)

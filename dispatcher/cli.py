@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dispatcher.backends.base import Site
@@ -25,14 +23,6 @@ from dispatcher.runner import TestRunner
 from passmuster.errors import InfrastructureError, PassmusterError
 
 VERSION = "0.1.0"
-
-_WHOLE_RUN_SWITCHES = frozenset(
-    {"--failed", "--integration", "-x", "--fail-fast", "--full", "--unit", "--parallel", "--coverage"}
-)
-"""Options that say which files run, or what is made of all of them: not for running one file again."""
-
-_WHOLE_RUN_VALUES = frozenset({"--junit-xml", "--events", "--limit", "--max-fail", "--coverage-xml"})
-"""The same with a value."""
 
 
 class Command:
@@ -154,7 +144,7 @@ class Command:
                 self._stdout,
                 color=color,
                 verbosity=config.verbosity,
-                rerun=self._rerun(config),
+                rerun=self._rerun,
                 warn_stream=self._stderr,
                 warn_is_terminal=_is_terminal(self._stderr),
             )
@@ -162,7 +152,7 @@ class Command:
             self._stdout,
             color=color,
             verbosity=config.verbosity,
-            rerun=self._rerun(config),
+            rerun=self._rerun,
             warn_stream=self._stderr,
             warn_color=self._color(config, self._stderr),
         )
@@ -190,16 +180,11 @@ class Command:
         limit = config.coverage_fail_under
         return ExitCode.FAILED if limit is not None and report.is_below(limit) else ExitCode.OK
 
-    def _rerun(self, config: TestConfig) -> Callable[[FileRecord], str]:
-        """Return what gives the command that runs one file again, as this run ran it."""
-        options = _options_of(self._argv, config)
+    def _rerun(self, record: FileRecord) -> str:
+        """Return the command that runs one file again, as this run ran it."""
+        from dispatcher.rerun import rerun_command  # Only a run with failures waits for this.
 
-        def command(record: FileRecord) -> str:
-            label = record.file.label
-            words = [self._program, *options, *(("--",) if label.startswith("-") else ()), label]
-            return " ".join(map(_quoted, words))
-
-        return command
+        return rerun_command(self._program, self._argv, record.file.label)
 
     def _color(self, config: TestConfig, stream: TextStream) -> bool:
         return use_color(config.color, self._environ, is_terminal=_is_terminal(stream))
@@ -222,35 +207,6 @@ def _file_reporters(config: TestConfig) -> list[Reporter]:
 def _may_ask_early(word: str) -> bool:
     """Whether a word may be `--help`, `--version`, or hold `-h` among short options."""
     return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and "h" in word)
-
-
-def _options_of(argv: Sequence[str], config: TestConfig) -> list[str]:
-    """Return the words of a call that are no paths and that a run of one file needs again."""
-    named = set(config.paths)
-    kept: list[str] = []
-    words = iter(argv)
-    for word in words:
-        option, has_value, _ = word.partition("=")
-        if option in _WHOLE_RUN_VALUES:
-            if not has_value:
-                next(words, None)
-        elif word not in named and word not in _WHOLE_RUN_SWITCHES:
-            kept.append(word)
-    return kept
-
-
-def _quoted(word: str) -> str:
-    """Return a word as a shell must be given it, on one line of harmless characters."""
-    if word.isprintable():
-        return shlex.quote(word)
-    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
-    return "$'" + "".join(map(_shell_escape, escaped)) + "'"
-
-
-def _shell_escape(character: str) -> str:
-    if character.isprintable():
-        return character
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _exit_code(results: TestResults) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from dispatcher.config.model import TestConfig
+from dispatcher.events import FileFinished, RunEvent
 from dispatcher.runner import TestRunner
 from passmuster.result import TestResult
 
@@ -42,6 +43,21 @@ class ProcessManager:
         if not test_files:
             return ()
         config = dataclasses.replace(self._config, paths=tuple(test_files), max_workers=workers)
-        results = self._make_runner(config).run_tests()
-        finals = (record.final for record in results.records)
+        whole = _WholeResults()
+        results = self._make_runner(config).run_tests([whole])
+        finals = (whole.finals.get(record.file.path, record.final) for record in results.records)
         return tuple(sorted(finals, key=lambda result: result.file_path))
+
+
+class _WholeResults:
+    """Keeps the last result of each file with its output, which the results of a run leave out."""
+
+    def __init__(self) -> None:
+        self.finals: dict[str, TestResult] = {}
+
+    def handle(self, event: RunEvent) -> None:
+        if isinstance(event, FileFinished) and event.again is None:
+            self.finals[event.file.path] = event.result
+
+    def close(self) -> None:
+        """Nothing is left to do."""

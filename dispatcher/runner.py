@@ -140,14 +140,16 @@ class TestRunner:
             # From before the first process to after the last file is removed.
             stack.enter_context(watch_interrupts())
             for reporter in reporters:
-                stack.callback(reporter.close)
+                stack.callback(self._close, reporter)
             discovered, interpreter = self._discover(), self.interpreter()
             history = self._open_history()
+            if history is not None:
+                stack.callback(history.close)
             plan = self._plan(history.load() if history is not None else {})
             self._storage = open_storage(self.config.root, plan.run_id, wanted=self.config.history)
             if self.config.enable_coverage:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
-            keepers = self._keepers(history, stack)
+            keepers = self._keepers(history)
             backend = self.site.backend(self._request(plan, discovered, interpreter))
             stack.callback(backend.close)
             run = Run(
@@ -231,12 +233,21 @@ class TestRunner:
             run_directory=self._storage.run_dir,
         )
 
-    def _keepers(self, history: History | None, stack: ExitStack) -> list[Reporter]:
-        """Return the listeners that keep what outlives the run."""
+    def _close(self, reporter: Reporter) -> None:
+        """Close a reporter; where that fails its report is lost, and nothing else."""
+        try:
+            reporter.close()
+        except Exception as error:  # A border, like the announcer's: results must not be lost for a report.
+            is_expected = isinstance(error, PassmusterError)
+            text = str(error) if is_expected else f"{type(reporter).__name__} could not be closed: {error}"
+            if text not in self.lost_reports:
+                self.lost_reports = (*self.lost_reports, text)
+
+    def _keepers(self, history: History | None) -> list[Reporter]:
+        """Return the listeners that keep what outlives the run; nothing of theirs has to be closed."""
         keepers: list[Reporter] = []
         if history is not None:
             keepers.append(HistoryReporter(history))
-            stack.callback(keepers[-1].close)
         if self._storage.temporary is None:
             keepers.append(ArtifactsReporter(self._storage.run_dir / "output"))
             prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)

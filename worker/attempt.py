@@ -94,7 +94,8 @@ def judge(
         )
     )
     # The interpreter writes the stacks we asked for to the report's descriptor, where no record is.
-    stacks = "\n".join(text for text in (report.stray_text.strip("\n"), supervised.stacks) if text)
+    written = (_without_our_frames(report.stray_text.strip("\n")), supervised.stacks)
+    stacks = "\n".join(text for text in written if text)
     return TestResult(
         file_path=attempt.task.file_path,
         status=verdict.status,
@@ -116,6 +117,11 @@ def judge(
         stacks=stacks if verdict.stop_reason is StopReason.TIMEOUT else "",
         output_dropped_bytes=attempt.capture.total_dropped_bytes(),
     )
+
+
+def _without_our_frames(stacks: str) -> str:
+    """Leave out the frames that start every test: they tell a user nothing."""
+    return "\n".join(line for line in stacks.split("\n") if "/passmuster_child_" not in line)
 
 
 def _split_status(wait_status: int) -> tuple[int | None, int | None]:

@@ -127,7 +127,7 @@ def _empty(evidence: Evidence) -> Verdict:
     if any(case.outcome is Outcome.SKIPPED for case in evidence.cases):
         return Verdict(status=Status.PASS)
     if evidence.defines:
-        text = f"it defines {evidence.defines} tests and ran none"
+        text = f"none of the {evidence.defines} test(s) that it defines was run"
     else:
         text = f"{evidence.runner.value} found no test in it"
     return Verdict(status=Status.NO_TESTS, error=text)

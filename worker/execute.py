@@ -208,6 +208,9 @@ class LocalExecutor:
             attempt = self._running.get(breach.attempt_id)
         if attempt is not None:
             attempt.stop(breach.reason, breach.detail, grace_s=0)
+            # Two more processes must wake up before that kills, which takes tens of milliseconds on a machine
+            # that is busy with what is to be killed; and it grows by a megabyte in each of them.
+            kill_all(descendants(attempt.keeper_pid))
 
     def _not_started(self, task: TestTask, slot: int, error: str) -> TestResult:
         return TestResult(

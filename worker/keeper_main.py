@@ -77,7 +77,7 @@ def children_of(pid: int) -> list[int]:
 def all_below(pid: int) -> list[int]:
     """Return the pids of every descendant, parents before children."""
     found = children_of(pid)
-    for descendant in found:
+    for descendant in found:  # The list grows while it is walked, a generation at a time.
         found.extend(children_of(descendant))
     return found
 

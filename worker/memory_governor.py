@@ -70,6 +70,7 @@ class MemoryGovernor:
         on_breach: Callable[[Breach], None],
         pool: MachinePool | None = None,
         clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = time.thread_time,
         proc: Path = PROC,
     ) -> None:
         """Govern.
@@ -83,18 +84,20 @@ class MemoryGovernor:
                 seconds while the tree lives on.
             pool: what is shared with other runs; None: nothing. Whoever made it closes it.
             clock: seconds, only going forward.
+            cpu_clock: CPU seconds of the calling thread.
             proc: where procfs is mounted.
         """
         self._members = members
         self._on_breach = on_breach
         self._pool = pool
         self._clock = clock
+        self._cpu_clock = cpu_clock
         self._proc = proc
         self._ledger = MemoryLedger(slots=slots, budget_bytes=budget_bytes, limit_bytes=limit_bytes)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._look_at_s = 0.0
-        self._late_s = self._cost_s = 0.0
+        self._late_s = self._cost_s = self._dear_s = 0.0
         self._reported_at_s = 0.0
         self._failed_looks = 0
         self._failure: str | None = None
@@ -169,22 +172,22 @@ class MemoryGovernor:
             self._look_at_s = first_look_at_s if is_first else min(self._look_at_s, first_look_at_s)
             self._changed.notify()
 
-    def detach(self, attempt_id: str, *, max_rss_bytes: int | None = None, floor_bytes: int = 0) -> Measured:
+    def detach(self, attempt_id: str, *, max_rss_bytes: int | None = None) -> Measured:
         """Give slot and memory of an attempt back; its last process is gone. Harmless when called again.
 
         Args:
             attempt_id: whose.
             max_rss_bytes: what `wait4` said (`ru_maxrss`, in bytes): catches a peak between two looks.
-            floor_bytes: what the process that started it held itself. `ru_maxrss` counts what there was
-                before `exec`, too: at or below this it says nothing.
         """
         with self._changed:
             entry = self._ledger.remove(attempt_id)
             if entry is None:
                 return Measured(peak_bytes=None, was_alone=False)
-            peak_bytes = _peak(entry, max_rss_bytes=max_rss_bytes, floor_bytes=floor_bytes)
-            if peak_bytes is not None and not entry.is_guilty:
-                self._ledger.learn(peak_bytes)
+            peak_bytes = _peak(entry, max_rss_bytes=max_rss_bytes)
+            if peak_bytes is not None:
+                self._ledger.note_peak(peak_bytes)
+                if not entry.is_guilty:
+                    self._ledger.learn(peak_bytes)
             self._report_to_pool(now_s=self._clock())
             return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone)
 
@@ -232,7 +235,8 @@ class MemoryGovernor:
 
     def _look_once(self) -> None:
         """Measure all files, stop who must be stopped, and say when to look next."""
-        started_s = self._clock()
+        started_s, started_cpu_s = self._clock(), self._cpu_clock()
+        self._dear_s = 0.0
         try:
             self._measure(exact=False)
             if self._judge():
@@ -246,7 +250,7 @@ class MemoryGovernor:
             self._failed_looks += 1
             if self._failed_looks >= MAX_FAILED_LOOKS:
                 self._failure = _describe(error)
-        self._plan_next_look(started_s)
+        self._plan_next_look(started_s, started_cpu_s)
 
     def _measure(self, *, exact: bool) -> None:
         """Measure all attached files; with `exact`, only those that could be measured better."""
@@ -265,6 +269,7 @@ class MemoryGovernor:
             now_s = self._clock()
             spare_bytes = min(left_bytes, (entry.limit_bytes or left_bytes) - entry.used_bytes)
             memory = entry.probe.measure(pids, now_s=now_s, spare_bytes=spare_bytes, exact=exact)
+            self._dear_s += entry.probe.dear_s
             with self._changed:
                 entry.record(memory, now_s=now_s, replaces_last=exact)
         with self._changed:
@@ -305,11 +310,15 @@ class MemoryGovernor:
                     told.append(entry.breach)
             return tuple(told)
 
-    def _plan_next_look(self, started_s: float) -> None:
+    def _plan_next_look(self, started_s: float, started_cpu_s: float) -> None:
         """Set when to look next, by what is left and how fast it goes."""
         with self._changed:
             now_s = self._clock()
-            self._cost_s = min(MAX_TICK_S, now_s - started_s)
+            spent_s = self._cpu_clock() - started_cpu_s
+            # Reading PSS is rationed by the probe already: as long again as it took is wait enough for that.
+            self._cost_s = min(MAX_TICK_S, spent_s - self._dear_s + self._dear_s / COST_RATIO)
+            # What a look took beyond its CPU time it waited for a CPU, and so will the next one.
+            self._late_s = min(MAX_TICK_S, max(self._late_s, now_s - started_s - spent_s))
             entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
             spare_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
             for entry in entries:
@@ -333,13 +342,13 @@ class MemoryGovernor:
             self._pool.report(reserved_bytes=self._ledger.reserved_bytes, used_bytes=self._ledger.used_bytes)
 
 
-def _peak(entry: Entry, *, max_rss_bytes: int | None, floor_bytes: int) -> int | None:
+def _peak(entry: Entry, *, max_rss_bytes: int | None) -> int | None:
     """Return a file's peak from what was measured and what the kernel said at its end."""
     if entry.memory is None:
         # It ended before the first look: the kernel's figure is too high rather than too low.
         return max_rss_bytes
     peak_bytes = entry.peak_bytes
-    if max_rss_bytes is None or max_rss_bytes <= floor_bytes:
+    if max_rss_bytes is None:
         return peak_bytes
     # Files on disk count in the kernel's figure and not in ours.
     return max(peak_bytes or 0, max_rss_bytes - entry.memory.file_bytes)

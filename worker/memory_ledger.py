@@ -219,9 +219,13 @@ class MemoryLedger:
         """Take note of the peak of a file that ended and was not guilty."""
         self._peaks_bytes.append(peak_bytes)
 
-    def note_peak(self) -> None:
-        """Take note of what all files use together, after a round of measurements."""
-        self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+    def note_peak(self, alone_bytes: int = 0) -> None:
+        """Take note of what all files use together, after a round of measurements.
+
+        Args:
+            alone_bytes: what one of them was found to have used, perhaps between two rounds.
+        """
+        self.peak_bytes = max(self.peak_bytes, self.used_bytes, alone_bytes)
 
     def usage(self, *, now_s: float) -> Usage:
         """Return what the running files use."""

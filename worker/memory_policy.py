@@ -159,7 +159,7 @@ def next_look_s(*, spare_bytes: int, growth_bytes_per_s: float, youngest_s: floa
         spare_bytes: what is left, of the budget or of the limit that is nearest to be broken.
         growth_bytes_per_s: how fast all files together grew lately.
         youngest_s: age of the file that started last.
-        cost_s: seconds the last look took.
+        cost_s: CPU seconds the last look took.
     """
     speed = max(WORST_GROWTH_BYTES_PER_S, 2 * growth_bytes_per_s)
     wanted_s = min(MAX_TICK_S, max(0, spare_bytes) / speed, max(FIRST_LOOK_S, youngest_s))

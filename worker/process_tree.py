@@ -1,4 +1,4 @@
-"""Which processes belong to a file, read from procfs; where there is none, from psutil.
+"""Which processes belong to a file, read from procfs where there is one.
 
 A file's processes are the descendants of its slot's keeper. Only if a test has killed its keeper are
 they looked for by the marker that every test process inherits in its environment.
@@ -11,6 +11,9 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
+from worker.keeper_main import all_below
+from worker.without_procfs import pids_below
+
 PROC = Path("/proc")
 HAS_PROC = (PROC / "self" / "task").is_dir()
 
@@ -18,35 +21,8 @@ HAS_PROC = (PROC / "self" / "task").is_dir()
 def descendants(pid: int) -> list[int]:
     """Return the pids of all processes below `pid`, parents first, without `pid` itself."""
     if not HAS_PROC:
-        return _descendants_by_psutil(pid)
-    found = _children(pid)
-    for child in found:  # The list grows while it is walked, a generation at a time.
-        found.extend(_children(child))
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - called per process several times a second.
-    except OSError:
-        return found
-    for thread in threads:
-        try:
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as listing:
-                found.extend(map(int, listing.read().split()))
-        except OSError:
-            continue
-    return found
-
-
-def _descendants_by_psutil(pid: int) -> list[int]:
-    import psutil  # Only where there is no procfs.
-
-    try:
-        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-    except psutil.Error:
-        return []
+        return pids_below(pid)
+    return all_below(pid)
 
 
 def marked(marker: str) -> list[int]:

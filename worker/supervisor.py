@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from passmuster.status import StopReason
@@ -112,8 +113,9 @@ class Supervisor:
             died = False
         except KeeperGoneError:
             ended, failed, died = None, None, True
-        self._drain_rest()
-        self._close()
+        finally:
+            self._drain_rest()
+            self._close()
         return Supervised(
             ended=ended,
             failed=failed,
@@ -126,20 +128,22 @@ class Supervisor:
         )
 
     def _start(self, argv: Sequence[str], environment: Mapping[str, str], cwd: str) -> None:
-        output_read, output_write = os.pipe()
-        report_read, report_write = os.pipe()
-        self._output_inode = os.fstat(output_read).st_ino
-        for descriptor, sink in ((output_read, self._capture.feed), (report_read, self._report.feed)):
-            os.set_blocking(descriptor, False)
-            self._poll.register(descriptor, select.POLLIN)
-            self._pipes[descriptor] = sink
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(self._keeper.fileno(), select.POLLIN)
-        try:
-            self._keeper.spawn(argv, environment, cwd, output=output_write, report=report_write)
-        finally:
-            os.close(output_write)
-            os.close(report_write)
+        with ExitStack() as writing_ends:
+            output = self._open_pipe(self._capture.feed, writing_ends)
+            report = self._open_pipe(self._report.feed, writing_ends)
+            self._output_inode = os.fstat(output).st_ino
+            self._keeper.spawn(argv, environment, cwd, output=output, report=report)
+
+    def _open_pipe(self, sink: Callable[[bytes], None], writing_ends: ExitStack) -> int:
+        """Open a pipe whose content goes to `sink`; return its writing end, closed with the stack."""
+        reading, writing = os.pipe()
+        writing_ends.callback(os.close, writing)
+        os.set_blocking(reading, False)
+        self._poll.register(reading, select.POLLIN)
+        self._pipes[reading] = sink
+        return writing
 
     def _wait(self, start: float, on_started: Callable[[], None]) -> tuple[Ended | None, Failed | None]:
         """Serve the descriptors until the keeper reports an end."""
@@ -164,6 +168,9 @@ class Supervisor:
                     case Failed():
                         return None, message
                     case Ended():
+                        if os.waitstatus_to_exitcode(message.wait_status) == -signal.SIGKILL:
+                            # Whoever asked for the end may have killed it before we came to do so.
+                            self._obey_wish(time.monotonic())
                         return message, None
 
     def _time_is_up(self) -> None:

@@ -1,7 +1,7 @@
 """The same figures where there is no /proc (macOS and others), by psutil.
 
 psutil is imported nowhere else, and only when somebody asks: a run on Linux never pays for its import.
-Neighbours: `worker.machine` and `worker.memory_probe`, which ask /proc first.
+Neighbours: `worker.machine`, `worker.memory_probe` and `worker.process_tree`, which ask /proc first.
 """
 
 from __future__ import annotations
@@ -43,3 +43,13 @@ def unshared_bytes(pid: int) -> int | None:
         return int(psutil.Process(pid).memory_full_info().uss)
     except psutil.Error:
         return None
+
+
+def pids_below(pid: int) -> list[int]:
+    """Return the pids of all processes below `pid`; none when it is gone."""
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []

@@ -45,6 +45,7 @@ class LocalBackend:
         self._is_broken = False
         self._threads: set[threading.Thread] = set()
         self._short_since: float | None = None
+        self._is_held = False
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the executor's limits."""
@@ -62,6 +63,7 @@ class LocalBackend:
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened; see `Backend.poll`."""
         deadline = time.monotonic() + timeout_s
+        self._resume()
         while True:
             with self._lock:
                 waiting = len(self._line) > 0
@@ -112,8 +114,10 @@ class LocalBackend:
         self._executor.close()
 
     def _place(self) -> None:
-        """Start every task that fits now."""
+        """Start every task that fits now, unless the run must hear of a failure first."""
         with self._lock:
+            if self._is_held:
+                return
             try:
                 self._start_what_fits()
             except InfrastructureError as error:
@@ -121,8 +125,17 @@ class LocalBackend:
                     self._is_broken = True
                     self._events.put(error)
 
+    def _resume(self) -> None:
+        """Go on after a failure once the run has taken every event and asks for more."""
+        with self._lock:
+            if not self._is_held or not self._events.empty():
+                return
+            self._is_held = False
+        self._place()
+
     def _start_what_fits(self) -> None:
-        while len(self._line):
+        # A thread whose file has ended keeps its place until its result is told.
+        while len(self._line) and len(self._threads) < self._executor.usage().slots:
             room = self._executor.room()
             task = self._line.next_fit(room) if room.slots > 0 else None
             if task is None:
@@ -153,7 +166,18 @@ class LocalBackend:
         thread = threading.Thread(target=self._run, args=(task, waited_for), daemon=True)
         self._threads.add(thread)
         self._events.put(AttemptStarted(task=task))
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # "can't start new thread": the limit of processes is reached.
+            self._threads.discard(thread)
+            lost = TestResult(
+                file_path=task.file_path, status=Status.LOST, attempt=task.attempt, error=f"not run: {error}"
+            )
+            self._events.put(AttemptFinished(task=task, result=lost))
+            raise InfrastructureError(
+                f"the runner cannot start a thread: {error}; allow more processes (ulimit -u),"
+                " or use fewer --jobs"
+            ) from error
 
     def _run(self, task: TestTask, waited_for: str) -> None:
         try:
@@ -168,7 +192,10 @@ class LocalBackend:
             )
         if waited_for:
             result = dataclasses.replace(result, waited_for=waited_for)
-        self._events.put(AttemptFinished(task=task, result=result))
         with self._lock:
+            if result.status.is_failure:
+                # It may be the last before nothing further starts: who decides that must hear first.
+                self._is_held = True
+            self._events.put(AttemptFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())
         self._place()

@@ -173,7 +173,7 @@ def _failed_lines(request: SummaryRequest, summary: Summary, failed: Sequence[Fi
 def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> list[str]:
     result = record.final
     lines = [bulleted(_label(record)), "    Last few lines of output:"]
-    lines += indented(last_lines(result.output, LAST_LINES))
+    lines += indented(last_lines(result.output, LAST_LINES) or ("(it printed nothing)",))
     if result.status is not Status.FAIL:
         lines.append(f"    Status: {status_text(result)}")
     lines += _failing_case_lines(record)
@@ -206,7 +206,8 @@ def headline(message: str) -> str:
     lines = [line.rstrip() for line in message.splitlines() if line.strip()]
     marked = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
     if marked:
-        return marked[0]
+        # A syntax error shows the place first; what is wrong comes last.
+        return marked[-1] if marked[0].startswith('File "') else marked[0]
     headings = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
     after = lines[headings[-1] + 1 :] if headings else lines
     return next((line for line in after if not line.startswith(" ")), "")

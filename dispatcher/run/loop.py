@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend
 from dispatcher.events import (
@@ -161,9 +162,13 @@ class Run:
     def _poll_s(self) -> float:
         wait_s = SAMPLE_S if self._policy.watched else IDLE_POLL_S
         limit_s = self._policy.run_timeout_s
-        if limit_s is not None and self._cause is None:
+        if self._is_timed(limit_s):
             wait_s = min(wait_s, max(0.0, limit_s - self._now()))
         return wait_s
+
+    def _is_timed(self, limit_s: float | None) -> TypeGuard[float]:
+        """Whether the time of the whole run still has to be watched: also while the last files finish."""
+        return limit_s is not None and self._cause in (None, StopCause.MAX_FAIL)
 
     def _submit(self, tasks: Sequence[TestTask], *, first: bool) -> None:
         self._waiting += len(tasks)
@@ -186,6 +191,7 @@ class Run:
                 failures_so_far=self._state.failures(task.file_path),
                 retries=self._policy.retries,
                 evictions_so_far=self._state.evictions(task.file_path),
+                budget_bytes=self._backend.usage().budget_bytes,
             )
         if not self._state.end_attempt(task.file_path, result, is_final=again is None):
             return
@@ -225,7 +231,7 @@ class Run:
             self._is_hurried = True
             self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
         limit_s, max_fail = self._policy.run_timeout_s, self._policy.max_fail
-        if self._cause is None and limit_s is not None and now >= limit_s:
+        if self._is_timed(limit_s) and now >= limit_s:
             self._stop(StopCause.RUN_TIMEOUT, StopReason.RUN_TIMEOUT, self._policy.grace_s)
         if self._cause is None and max_fail is not None and self._state.failed_files >= max_fail:
             self._stop(StopCause.MAX_FAIL, None, 0.0)

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,21 @@ STATE_DIRECTORY = ".passmuster"
 
 KEPT_RUNS = 10
 """Runs whose outputs are kept: enough to look back over an afternoon, a few MiB each."""
+
+
+class TemporaryRun:
+    """A directory that is removed with this object, or with the process.
+
+    `tempfile.TemporaryDirectory` would call that a leak, in a warning that a user of the API sees.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="pm-run-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def cleanup(self) -> None:
+        """Remove it now."""
+        self._remove()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +47,7 @@ class Storage:
 
     state_dir: Path | None
     run_dir: Path
-    temporary: tempfile.TemporaryDirectory[str] | None = None
+    temporary: TemporaryRun | None = None
     notice: str = ""
 
 
@@ -54,8 +71,8 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
         else:
             _ignore_by_git(state_dir)
             return Storage(state_dir=state_dir, run_dir=run_dir)
-    temporary = tempfile.TemporaryDirectory(prefix="pm-run-")
-    return Storage(state_dir=None, run_dir=Path(temporary.name), temporary=temporary, notice=notice)
+    temporary = TemporaryRun()
+    return Storage(state_dir=None, run_dir=temporary.path, temporary=temporary, notice=notice)
 
 
 def _ignore_by_git(state_dir: Path) -> None:

@@ -21,7 +21,7 @@ ALLOWED = {
 
 OURS = {*ALLOWED, "run_tests", "run_ci_replica"}
 
-THIRD_PARTY = {"msgspec", "psutil", "rich", "_typeshed"}
+THIRD_PARTY = {"psutil", "rich", "_typeshed"}
 """What else of the outside may be imported: the package's dependencies, and what exists for mypy alone."""
 
 QUEUE = {"celery", "kombu", "redis"}

@@ -22,7 +22,7 @@ def bare_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, bare_environment: Path) -> Iterator[Project]:
-    """An empty project; afterwards none of its processes and none of its temporary directories may be left."""
+    """An empty project; afterwards no process and no temporary directory of it may be left."""
     made = Project(base=tmp_path, python_home=bare_environment)
     yield made
     made.check_nothing_is_left()

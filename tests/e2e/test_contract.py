@@ -123,7 +123,7 @@ def test_colours_cover_the_tag_alone(project: Project) -> None:
         "\x1b[1;33m[WARN]\x1b[0m",
     }
     without = re.sub(r"\x1b\[[0-9;]*m", "", outcome.stdout)
-    words = "run_tests.py --color always --strange --no-history --jobs 1 "
+    words = "run_tests.py --color always --no-history --jobs 1 "
     assert normalised(without).replace(words, "run_tests.py --no-history --jobs 1 ") == normalised(
         plain.stdout
     )

@@ -2,7 +2,8 @@
 
 The documented differences, each with its reason:
 
-- `TMPDIR`, `PASSMUSTER_SLOT`, `PASSMUSTER_ATTEMPT`, `TESTING`, `TEST_MODE`, `PYTHONFAULTHANDLER` in the environment;
+- `TMPDIR`, `PASSMUSTER_SLOT`, `PASSMUSTER_ATTEMPT`, `TESTING`, `TEST_MODE`, `PYTHONFAULTHANDLER` in the
+  environment;
 - standard output and error are a pipe, standard input is the null device;
 - the file leads a session and a process group of its own;
 - descriptor 198 exists and real-time signal 60 has a handler: stacks at a timeout come that way;
@@ -14,10 +15,8 @@ The documented differences, each with its reason:
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -64,7 +63,8 @@ if __name__ == "__main__":
     show("priority", os.getpriority(os.PRIO_PROCESS, 0))
     show("affinity", sorted(os.sched_getaffinity(0)))
     import resource
-    show("limits", [resource.getrlimit(getattr(resource, n)) for n in sorted(dir(resource)) if n[:7] == "RLIMIT_"])
+    names = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
+    show("limits", [resource.getrlimit(getattr(resource, name)) for name in names])
     show("descriptors", sorted(int(name) for name in os.listdir("/proc/self/fd")))
     show("signals", {number: str(signal.getsignal(number)) for number in sorted(signal.valid_signals())})
     show("blocked", signal.pthread_sigmask(signal.SIG_BLOCK, []))
@@ -190,11 +190,13 @@ ENDINGS = {
         "    t = threading.Thread(target=f, name='T')\n    t.start()\n    t.join()\n"
     ),
     "unraisable": (
-        "class A:\n    def __del__(self):\n        raise ValueError('del')\nif __name__ == '__main__':\n    A()\n"
+        "class A:\n    def __del__(self):\n        raise ValueError('del')\n"
+        "if __name__ == '__main__':\n    A()\n"
     ),
     "warning": "import warnings\nif __name__ == '__main__':\n    warnings.warn('careful')\n",
     "unittest": (
-        "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n        self.assertEqual([1], [2])\n"
+        "import unittest\nclass T(unittest.TestCase):\n"
+        "    def test_a(self):\n        self.assertEqual([1], [2])\n"
         "    def test_b(self):\n        raise OSError('x')\nif __name__ == '__main__':\n    unittest.main()\n"
     ),
     "multiprocessing": (
@@ -220,7 +222,8 @@ def test_a_file_ends_and_prints_as_without_us(project: Project, interpreter: str
 def test_the_recursion_limit_is_reached_one_or_two_calls_earlier(project: Project, interpreter: str) -> None:
     source = (
         "calls = 0\ndef call():\n    global calls\n    calls += 1\n    call()\n"
-        "if __name__ == '__main__':\n    try:\n        call()\n    except RecursionError:\n        print(calls)\n"
+        "if __name__ == '__main__':\n    try:\n        call()\n"
+        "    except RecursionError:\n        print(calls)\n"
     )
     project.write({"tests/test_deep.py": source})
     ours, _ = by_us(project, "tests/test_deep.py")
@@ -235,4 +238,3 @@ def _normalised(text: str) -> str:
 
 def test_the_documented_variables_are_all_that_is_added() -> None:
     assert all(f"`{name}`" in (__doc__ or "") for name in OURS)
-    assert sys.platform != "linux" or os.path.exists("/proc/self/fd")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.e2e.support.project import Project
@@ -77,9 +79,16 @@ def test_two_runs_at_once_in_one_root_are_both_right_and_both_remembered(project
 
 def test_the_outputs_of_the_last_ten_runs_are_kept(project: Project) -> None:
     project.write({"tests/test_a.py": PASSING})
-    for _ in range(12):
-        assert project.run().code == 0
-    assert len(list((project.root / ".passmuster" / "runs").iterdir())) == 10
+    runs = project.root / ".passmuster" / "runs"
+    for number in range(12):
+        (runs / f"old-{number:02d}" / "output").mkdir(parents=True)
+        os.utime(runs / f"old-{number:02d}", (number, number))
+    assert project.run().code == 0
+    kept = {path.name for path in runs.iterdir()}
+    assert len(kept) == 10
+    assert {name for name in kept if name.startswith("old")} == {
+        f"old-{number:02d}" for number in range(3, 12)
+    }
 
 
 @pytest.mark.parametrize("garbage", [b"no database", b"SQLite format 3\0 and then nothing", b""])

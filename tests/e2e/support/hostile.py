@@ -146,8 +146,10 @@ HOSTILE_FILES: tuple[Hostile, ...] = (
         name="test_writes_garbage_to_198.py",
         source=_unittest(
             "def test_1(self):\n"
-            "    for text in (b'{\"case\": 1}\\n', b'\\xff\\0{{{\\n', b'{\"done\": 1', b'x' * 3_000_000, b'\\n'):\n"
-            "        os.write(198, text)"
+            "    for text in (b'{\"case\": 1}\\n', b'\\xff\\0{{{\\n', b'{\"done\": 1'):\n"
+            "        os.write(198, text)\n"
+            "    os.write(198, b'x' * 3_000_000)\n"
+            "    os.write(198, b'\\n')"
         ),
         status="PASS",
         also=lambda ended: [case.outcome for case in ended.cases] == ["passed"],
@@ -195,7 +197,8 @@ HOSTILE_FILES: tuple[Hostile, ...] = (
             if os.fork() == 0:
                 os.setsid()
                 if os.fork() == 0:
-                    os.execv(sys.executable, [sys.executable, '-c', 'import time; time.sleep(600)', 'my-daemon'])
+                    words = ['-c', 'import time; time.sleep(600)', 'my-daemon']
+                    os.execv(sys.executable, [sys.executable, *words])
                 os._exit(0)
             os.wait()
             """
@@ -321,7 +324,7 @@ HOSTILE_FILES: tuple[Hostile, ...] = (
             "def test_1(self): pass\ndef test_2(self): pass", main="if __name__ == '__main__':\n    pass\n"
         ),
         status="NO_TESTS",
-        error="it defines 2 tests and ran none",
+        error="none of the 2 test(s) that it defines was run",
     ),
     Hostile(
         name="test_skips.py",

@@ -6,7 +6,6 @@ import pytest
 
 from dispatcher.exit_codes import ExitCode
 from passmuster.errors import ConfigurationError, InfrastructureError, PassmusterError
-from worker.errors import KeeperStartError
 
 
 @pytest.mark.parametrize(
@@ -15,7 +14,6 @@ from worker.errors import KeeperStartError
         (PassmusterError, ExitCode.FAILED),
         (ConfigurationError, ExitCode.USAGE),
         (InfrastructureError, ExitCode.INFRASTRUCTURE),
-        (KeeperStartError, ExitCode.INFRASTRUCTURE),
     ],
 )
 def test_an_error_has_the_documented_exit_status(error: type[PassmusterError], code: ExitCode) -> None:

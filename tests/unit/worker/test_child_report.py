@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -151,7 +152,7 @@ def test_whatever_object_is_forged_the_report_stays_well_formed(record: dict[str
 def test_it_does_not_matter_how_the_pipe_cuts_the_records(cuts: list[int]) -> None:
     data = b'{"runner": "script"}\nnoise\n' + case_line("ä") + b'{"begin": 1}\n' + case_line("b", "failed")
     places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
-    report = fed(*(data[start:end] for start, end in zip(places, places[1:], strict=False)))
+    report = fed(*(data[start:end] for start, end in pairwise(places)))
 
     assert facts(report) == facts(fed(data))
     assert report.stray_text == "noise\n"

@@ -159,7 +159,7 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
     "defines tests and runs none": (
         Evidence(exit_code=0, runner=SCRIPT, defines=3),
         Status.NO_TESTS,
-        "it defines 3 tests and ran none",
+        "none of the 3 test(s) that it defines was run",
     ),
     "a script without any framework": (Evidence(exit_code=0, runner=SCRIPT), Status.PASS, ""),
     "a script with tests": (Evidence(exit_code=0, runner=SCRIPT, cases=GOOD, defines=3), Status.PASS, ""),

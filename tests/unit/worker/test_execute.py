@@ -18,7 +18,10 @@ from worker.execute import LocalExecutor
 
 IGNORES_SIGTERM = """
     import pathlib, signal, time
-    signal.signal(signal.SIGTERM, lambda *_: print("SIGTERM came", flush=True))
+    def note(*_):
+        print("SIGTERM came", flush=True)
+        pathlib.Path("asked").touch()
+    signal.signal(signal.SIGTERM, note)
     pathlib.Path("ready").touch()
     while True:
         time.sleep(60)
@@ -33,7 +36,9 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
 
 
 def test_a_pass_tells_all_about_itself(bench: Workbench) -> None:
-    bench.write("tests/ok.py", "import os\nprint('hello', os.getcwd(), flush=True)\nos.system('echo from a shell')\n")
+    bench.write(
+        "tests/ok.py", "import os\nprint('hello', os.getcwd(), flush=True)\nos.system('echo from a shell')\n"
+    )
 
     task = bench.task("tests/ok.py")
     result = bench.run(task)
@@ -58,7 +63,7 @@ def test_a_pass_tells_all_about_itself(bench: Workbench) -> None:
         ("import os; os.kill(os.getpid(), 9)", Status.CRASH, "ended by SIGKILL, which did not come"),
         ("import os; os.killpg(0, 15)", Status.CRASH, "ended by SIGTERM, which did not come"),
         ("if x", Status.COLLECT_ERROR, "SyntaxError: "),
-        ("def test_a(): pass", Status.NO_TESTS, "it defines 1 tests and ran none"),
+        ("def test_a(): pass", Status.NO_TESTS, "none of the 1 test(s) that it defines was run"),
     ],
 )
 def test_every_ending_is_told_apart(bench: Workbench, text: str, status: Status, error: str) -> None:
@@ -144,8 +149,11 @@ def test_the_tmpdir_of_a_failure_is_kept_when_asked_for(bench: Workbench, code: 
 
 
 def test_an_output_far_larger_than_a_pipe_is_read_to_its_end(bench: Workbench) -> None:
-    result = bench.run_text("import os\nos.write(1, b'start')\nfor _ in range(64): os.write(1, b'x' * 65536)\n"
-                            "os.write(2, b'end')\n", output_bytes=1000)
+    result = bench.run_text(
+        "import os\nos.write(1, b'start')\nfor _ in range(64): os.write(1, b'x' * 65536)\n"
+        "os.write(2, b'end')\n",
+        output_bytes=1000,
+    )
 
     assert result.status is Status.PASS
     assert result.output.startswith("startxxx")
@@ -211,6 +219,7 @@ def test_a_second_stop_shortens_the_grace_of_the_first_and_keeps_its_reason(benc
     until((bench.root / "ready").exists, "it runs")
 
     bench.executor.stop(StopReason.RUN_TIMEOUT, grace_s=1000)
+    until((bench.root / "asked").exists, "the first stop is obeyed")
     bench.executor.stop(StopReason.CANCELLED, grace_s=0)
 
     result = started.result()

@@ -163,6 +163,15 @@ def test_psutil_tells_the_memory_of_processes() -> None:
     assert 0 < unshared <= resident * 1.1
     assert without_procfs.resident_bytes(2**22 + 1) is None
     assert without_procfs.unshared_bytes(2**22 + 1) is None
+    assert without_procfs.pids_below(2**22 + 1) == []
+
+
+def test_without_procfs_the_processes_below_one_are_found() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        found = without_procfs.pids_below(os.getpid())
+        child.kill()
+
+    assert child.pid in found
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has /proc")

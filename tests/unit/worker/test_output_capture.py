@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ def fed(limit_bytes: int, *parts: bytes) -> OutputCapture:
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
     """Return `data` in pieces, as a pipe may deliver it."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(places)]
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 1000)))

@@ -105,9 +105,7 @@ class ScriptedBackend:
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         self.stops.append((reason, grace_s))
         stopped = Step(status=Status.CANCELLED, stop_reason=reason)
-        self.running = [
-            (min(end_s, self.now_s + grace_s), task, stopped) for end_s, task, _ in self.running
-        ]
+        self.running = [(min(end_s, self.now_s + grace_s), task, stopped) for end_s, task, _ in self.running]
 
     def usage(self) -> Usage:
         return USAGE

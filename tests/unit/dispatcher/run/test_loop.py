@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -224,7 +225,7 @@ def test_the_usage_is_sampled_only_for_who_watches(watched: bool) -> None:
 
     samples = listener.of(UsageSampled)
     assert bool(samples) is watched
-    assert all(later.at_s - sooner.at_s >= 0.25 for sooner, later in zip(samples, samples[1:], strict=False))
+    assert all(later.at_s - sooner.at_s >= 0.25 for sooner, later in pairwise(samples))
     assert [sample.waiting for sample in samples[:1]] == [2][: len(samples)]
 
 

@@ -29,7 +29,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def find_interpreters() -> dict[str, str]:
-    """Return the interpreters of `VERSIONS` that this machine has, by name; the running one is always there."""
+    """Return the interpreters of `VERSIONS` that this machine has, by name, and the running one."""
     found = {"running": sys.executable}
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for version in VERSIONS:

@@ -99,7 +99,7 @@ def test_a_file_is_imported_from_above_its_packages(
         (tmp_path / package / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
 
-    assert START.module_name(file) == (str((tmp_path / folder)), name)
+    assert START.module_name(file) == (str(tmp_path / folder), name)
 
 
 @pytest.fixture(params=INTERPRETERS)
@@ -158,7 +158,9 @@ def test_a_file_in_a_package_may_import_its_neighbours_under_unittest(bench: Chi
 
 
 def test_stacks_are_written_to_the_report_when_asked_for(bench: ChildBench) -> None:
-    bench.write("prog.py", "import os, signal\ndef here():\n    os.kill(os.getpid(), 60)\nhere()\nprint('on')\n")
+    bench.write(
+        "prog.py", "import os, signal\ndef here():\n    os.kill(os.getpid(), 60)\nhere()\nprint('on')\n"
+    )
 
     ran = bench.run("prog.py", "script")
 

@@ -190,7 +190,9 @@ def test_a_fork_that_comes_out_of_its_tests_reports_nothing_twice(bench: ChildBe
 
 
 def test_a_test_that_closes_all_descriptors_loses_its_report_and_nothing_else(bench: ChildBench) -> None:
-    ran = run(bench, "def test_a(self): pass\ndef test_b(self): os.closerange(3, 4096)\ndef test_c(self): pass")
+    ran = run(
+        bench, "def test_a(self): pass\ndef test_b(self): os.closerange(3, 4096)\ndef test_c(self): pass"
+    )
 
     assert ran.status == 0
     assert ran.cases == [("test_a", "passed")]

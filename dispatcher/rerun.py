@@ -1,0 +1,52 @@
+"""The command that runs one file again, exactly as this run ran it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+
+from dispatcher.config.arguments import parse_arguments
+from dispatcher.config.settings import Group
+
+_WHOLE_RUN = frozenset({"integration", "failed", "limit", "max-fail", "run-timeout", "junit-xml", "events"})
+"""Settings that say which files run, or what is made of all of them: not for one file."""
+
+
+def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
+    """Return a line for a shell.
+
+    Args:
+        program: the program as the user called it.
+        argv: the words of this run's call.
+        label: the file as it is printed.
+    """
+    end_of_options = ("--",) if label.startswith("-") else ()
+    return " ".join(map(_quoted, (program, *options_for_one_file(argv), *end_of_options, label)))
+
+
+def options_for_one_file(argv: Sequence[str]) -> list[str]:
+    """Return the words of a call that are no paths and that a run of one file needs again."""
+    words: list[str] = []
+    for given in parse_arguments(argv).given:
+        setting = given.setting
+        if setting.name in _WHOLE_RUN or setting.group is Group.COVERAGE or not given.origin.startswith("-"):
+            continue
+        words.append(given.origin)
+        if given.origin in setting.options:
+            words.append(",".join(given.texts))
+    return words
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell must be given it, on one line of harmless characters."""
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(map(_shell_escape, escaped)) + "'"
+
+
+def _shell_escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))

@@ -1,0 +1,267 @@
+"""What every backend promises a run, tried on each with real test files.
+
+A further backend is one more entry of `SITES`: whatever it is made of, the same files give the same results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from dispatcher.backends.base import (
+    AttemptFinished,
+    AttemptStarted,
+    Backend,
+    BackendEvent,
+    BackendRequest,
+    Site,
+)
+from dispatcher.config.model import TestConfig
+from passmuster.result import TestResult
+from passmuster.status import Outcome, RunnerKind, Status, StopReason
+from passmuster.task import Limits, TestTask
+from run_tests import LocalSite
+
+SITES: dict[str, Callable[[], Site]] = {"local": LocalSite}
+DEADLINE_S = 60.0
+
+FILES = {
+    "ok.py": "print('hello')\n",
+    "fail.py": "import sys\nprint('on stdout', flush=True)\nsys.stderr.write('on stderr\\n')\nsys.exit(3)\n",
+    "hangs.py": "import pathlib, time\npathlib.Path('hangs').touch()\ntime.sleep(600)\n",
+    "crash.py": "import os\nos.abort()\n",
+    "empty.py": "import unittest\nclass T(unittest.TestCase):\n    def test_a(self): pass\n",
+    "broken.py": "def f(:\n",
+    "quits.py": (
+        "import unittest, os\nclass T(unittest.TestCase):\n"
+        "    def test_a(self): os._exit(0)\nunittest.main()\n"
+    ),
+    "cases.py": (
+        "import unittest\nclass T(unittest.TestCase):\n"
+        "    def test_a(self): pass\n    def test_b(self): self.fail('b')\n"
+        "    def test_c(self): self.skipTest('c')\nunittest.main()\n"
+    ),
+    "slot.py": "import os\nprint(os.environ['PASSMUSTER_SLOT'], os.environ['TESTING'])\n",
+    "flaky.py": (
+        "import pathlib, sys\nmark = pathlib.Path('flaky')\n"
+        "if not mark.exists():\n    mark.touch()\n    sys.exit(1)\n"
+    ),
+    "loud.py": "import sys\nsys.stdout.write('head' + '.' * 300_000 + 'tail')\n",
+}
+
+
+class Place:
+    """One backend over a project that holds `FILES`."""
+
+    def __init__(self, site: Site, root: Path) -> None:
+        self._site = site
+        self._root = root
+        self._opened: list[Backend] = []
+
+    def open(self, *, slots: int = 2) -> Backend:
+        """Return the backend of one run."""
+        # A run inside a test takes no part in what the machine's runs share; see `worker.machine_pool`.
+        environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
+        config = TestConfig(root=self._root, max_workers=slots, history=False)
+        backend = self._site.backend(
+            BackendRequest(
+                config=config,
+                workdir=self._root,
+                interpreter=sys.executable,
+                cache_tag=str(sys.implementation.cache_tag),
+                environ=environ,
+                files=slots,
+            )
+        )
+        self._opened.append(backend)
+        return backend
+
+    def run(self, *tasks: TestTask, slots: int = 2) -> dict[str, TestResult]:
+        """Run tasks to their end; return the results by path."""
+        backend = self.open(slots=slots)
+        backend.submit(tasks)
+        return results(collect(backend, len(tasks)))
+
+    def has(self, name: str) -> bool:
+        """Whether a test made this file."""
+        return (self._root / name).exists()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for backend in self._opened:
+            backend.close()
+
+
+@pytest.fixture(params=SITES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    root = tmp_path / "project"
+    root.mkdir()
+    for name, text in FILES.items():
+        (root / name).write_text(text, encoding="utf-8")
+    place = Place(SITES[request.param](), root)
+    yield place
+    place.close()
+
+
+def task(name: str, **changes: object) -> TestTask:
+    plain = TestTask(run_id="contract", file_path=name, runner=RunnerKind.SCRIPT)
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+
+
+def collect(backend: Backend, count: int, *, until: Callable[[], bool] = lambda: False) -> list[BackendEvent]:
+    """Poll until so many tasks have ended, or something else has happened."""
+    events: list[BackendEvent] = []
+    deadline_s = time.monotonic() + DEADLINE_S
+    while sum(isinstance(event, AttemptFinished) for event in events) < count and not until():
+        assert time.monotonic() < deadline_s, f"waited in vain after {events}"
+        events += backend.poll(0.1)
+    return events
+
+
+def results(events: Sequence[BackendEvent]) -> dict[str, TestResult]:
+    return {event.task.file_path: event.result for event in events if isinstance(event, AttemptFinished)}
+
+
+def test_every_ending_has_its_status(place: Place) -> None:
+    expected = {
+        "ok.py": Status.PASS,
+        "fail.py": Status.FAIL,
+        "crash.py": Status.CRASH,
+        "quits.py": Status.CRASH,
+        "empty.py": Status.NO_TESTS,
+        "broken.py": Status.COLLECT_ERROR,
+        "missing.py": Status.START_ERROR,
+        "cases.py": Status.FAIL,
+    }
+
+    found = place.run(*(task(name) for name in expected))
+
+    assert {name: result.status for name, result in found.items()} == expected
+    assert all((result.error == "") is result.status.is_pass for result in found.values())
+    assert (found["fail.py"].exit_code, found["crash.py"].signal) == (3, 6)
+
+
+def test_a_file_that_is_too_slow_is_ended(place: Place) -> None:
+    limits = Limits(timeout_s=0.5, grace_s=0.5)
+
+    [result] = place.run(task("hangs.py", limits=limits)).values()
+
+    assert (result.status, result.stop_reason) == (Status.TIMEOUT, StopReason.TIMEOUT)
+
+
+def test_the_output_comes_with_both_streams_in_order(place: Place) -> None:
+    found = place.run(task("fail.py"), task("loud.py", limits=Limits(output_bytes=100)))
+
+    assert found["fail.py"].output == "on stdout\non stderr\n"
+    assert found["loud.py"].output.startswith("head...")
+    assert found["loud.py"].output.endswith("...tail")
+    assert found["loud.py"].output_dropped_bytes == 300_008 - 100
+
+
+def test_every_case_comes_with_its_outcome(place: Place) -> None:
+    [result] = place.run(task("cases.py")).values()
+
+    assert [case.outcome for case in result.cases] == [Outcome.PASSED, Outcome.FAILED, Outcome.SKIPPED]
+    assert "AssertionError: b" in result.cases[1].message
+
+
+def test_a_result_tells_where_and_how_it_was_made(place: Place) -> None:
+    [result] = place.run(task("slot.py", attempt=3, environment=(("TESTING", "x"),))).values()
+
+    assert result.output == f"{result.slot} x\n"
+    assert result.worker != ""
+    assert (result.attempt, result.runner) == (3, RunnerKind.SCRIPT)
+    assert result.duration > 0
+    assert result.started_at > 1.7e9
+
+
+def test_each_task_has_one_start_and_one_result_and_no_other(place: Place) -> None:
+    backend = place.open()
+    tasks = [task("ok.py", run_id=f"run-{number}") for number in range(8)]
+    backend.submit(tasks)
+
+    events = collect(backend, len(tasks))
+
+    for kind in (AttemptStarted, AttemptFinished):
+        seen = [event.task.attempt_id for event in events if isinstance(event, kind)]
+        assert sorted(seen) == sorted(one.attempt_id for one in tasks)
+    assert backend.poll(0.2) == ()
+
+
+def test_with_one_slot_the_order_is_that_of_the_submission(place: Place) -> None:
+    backend = place.open(slots=1)
+    names = ["ok.py", "fail.py", "slot.py", "crash.py"]
+    backend.submit([task(name) for name in names])
+
+    events = collect(backend, len(names))
+
+    for kind in (AttemptStarted, AttemptFinished):
+        assert [event.task.file_path for event in events if isinstance(event, kind)] == names
+
+
+def test_a_further_attempt_is_a_task_of_its_own(place: Place) -> None:
+    backend = place.open()
+    backend.submit([task("flaky.py")])
+    first = results(collect(backend, 1))["flaky.py"]
+    backend.submit([task("flaky.py", attempt=2)], first=True)
+    second = results(collect(backend, 1))["flaky.py"]
+
+    assert [(one.attempt, one.status) for one in (first, second)] == [(1, Status.FAIL), (2, Status.PASS)]
+
+
+def test_a_stop_ends_what_runs_and_its_result_still_comes(place: Place) -> None:
+    backend = place.open()
+    backend.submit([task("hangs.py")])
+    collect(backend, 1, until=lambda: place.has("hangs"))
+
+    backend.stop(StopReason.CANCELLED, grace_s=5)
+
+    [result] = results(collect(backend, 1)).values()
+    assert (result.status, result.stop_reason) == (Status.CANCELLED, StopReason.CANCELLED)
+
+
+def test_what_is_withdrawn_never_starts_and_what_runs_goes_on(place: Place) -> None:
+    backend = place.open(slots=1)
+    backend.submit([task("hangs.py"), task("ok.py"), task("flaky.py")])
+    collect(backend, 1, until=lambda: place.has("hangs"))
+
+    withdrawn = backend.withdraw()
+
+    assert [one.file_path for one in withdrawn] == ["ok.py", "flaky.py"]
+    assert backend.withdraw() == ()
+    backend.stop(StopReason.RUN_TIMEOUT, grace_s=0)
+    found = results(collect(backend, 1))
+    assert {name: result.status for name, result in found.items()} == {"hangs.py": Status.CANCELLED}
+    assert backend.poll(0.2) == ()
+    assert not place.has("flaky")
+
+
+def test_a_wake_ends_a_wait(place: Place) -> None:
+    backend = place.open()
+    backend.wake()
+    started_s = time.monotonic()
+
+    assert backend.poll(DEADLINE_S) == ()
+
+    assert time.monotonic() - started_s < DEADLINE_S / 2
+
+
+def test_the_place_tells_its_limits_and_what_is_used(place: Place) -> None:
+    backend = place.open()
+    backend.submit([task("hangs.py")])
+    collect(backend, 1, until=lambda: place.has("hangs"))
+
+    usage = backend.usage()
+
+    assert {limit.name for limit in backend.limits()} >= {"slots", "memory budget"}
+    assert all(limit.source for limit in backend.limits())
+    assert usage.slots == 2
+    assert [file.file_path for file in usage.files] == ["hangs.py"]
+    backend.stop(StopReason.CANCELLED, grace_s=0)
+    collect(backend, 1)

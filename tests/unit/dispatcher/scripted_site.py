@@ -1,0 +1,43 @@
+"""A place where runs go as a script says, for tests of everything above the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dispatcher.backends.base import BackendRequest, Capacity
+from dispatcher.config.model import TestConfig
+from passmuster.executor import Limit
+from tests.unit.dispatcher.run.scripted_backend import ScriptedBackend, Step
+
+GIB = 1024**3
+
+
+class ClosedBackend(ScriptedBackend):
+    """A scripted backend that counts how often it is closed."""
+
+    closed: int = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass(kw_only=True)
+class ScriptedSite:
+    """Makes scripted backends, and keeps them and what it was asked for."""
+
+    script: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    total_bytes: int = 8 * GIB
+    requests: list[BackendRequest] = field(default_factory=list)
+    backends: list[ClosedBackend] = field(default_factory=list)
+
+    def capacity(self, config: TestConfig) -> Capacity:
+        slots = config.max_workers or 3
+        limits = (Limit(name="slots", value=str(slots), source="the script"),)
+        return Capacity(slots=slots, budget_bytes=GIB, total_bytes=self.total_bytes, limits=limits)
+
+    def backend(self, request: BackendRequest) -> ClosedBackend:
+        self.requests.append(request)
+        backend = ClosedBackend(script=self.script, slots=request.config.max_workers or 3)
+        self.backends.append(backend)
+        return backend

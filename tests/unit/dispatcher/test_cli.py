@@ -1,0 +1,187 @@
+"""The command over a scripted place: exit statuses, streams, and how to run one file again."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dispatcher.cli import Command
+from dispatcher.exit_codes import ExitCode
+from passmuster.errors import InfrastructureError
+from passmuster.status import Status, StopReason
+from tests.unit.dispatcher.run.scripted_backend import Step
+from tests.unit.dispatcher.scripted_site import ClosedBackend, ScriptedSite
+
+PATHS = ("tests/test_a.py", "tests/test_b.py")
+FAIL = Step(status=Status.FAIL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "tests").mkdir()
+    for path in PATHS:
+        (tmp_path / path).write_text("pass\n", encoding="utf-8")
+    return tmp_path
+
+
+def run(root: Path, *argv: str, site: ScriptedSite | None = None, **variables: str) -> Ran:
+    out, err = io.StringIO(), io.StringIO()
+    command = Command(
+        argv,
+        environ={"PATH": os.environ["PATH"], **variables},
+        cwd=root,
+        site=site or ScriptedSite(),
+        program="./run_tests.py",
+        runner_python=sys.executable,
+        stdout=out,
+        stderr=err,
+    )
+    return Ran(status=command.run(), out=out.getvalue(), err=err.getvalue())
+
+
+@dataclass(kw_only=True)
+class TroubledSite(ScriptedSite):
+    """A place whose backend does something at its third poll."""
+
+    def trouble(self, act: Callable[[ClosedBackend], None]) -> TroubledSite:
+        make = super().backend
+
+        def backend(request: object) -> ClosedBackend:
+            made = make(request)  # type: ignore[arg-type]  # Handed on.
+            made.on_poll = lambda number: act(made) if number == 3 else None
+            return made
+
+        self.backend = backend  # type: ignore[method-assign]  # The script of one test.
+        return self
+
+
+def breaks(backend: ClosedBackend) -> None:
+    backend.trouble = InfrastructureError("the pool broke")
+
+
+def interrupts(_: ClosedBackend) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_a_run_is_green_only_when_all_passed(root: Path, status: Status) -> None:
+    ran = run(root, site=ScriptedSite(script={PATHS[0]: [Step(status=status)]}))
+
+    assert ran.status == (ExitCode.OK if status.is_pass else ExitCode.FAILED)
+    assert "Total tests: 2" in ran.out
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        (("--help",), ExitCode.OK),
+        (("--version",), ExitCode.OK),
+        (("--list",), ExitCode.OK),
+        (("--dry-run",), ExitCode.OK),
+        (("--show-config",), ExitCode.OK),
+        (("--unknown-word",), ExitCode.OK),
+        (("--unknown-word", "--strict-args"), ExitCode.USAGE),
+        (("--timeout", "soon"), ExitCode.USAGE),
+        (("--jobs", "0"), ExitCode.USAGE),
+        (("tests/test_gone.py",), ExitCode.USAGE),
+        (("--python", "/no/such/python"), ExitCode.USAGE),
+        (("--root", "/no/such/root"), ExitCode.USAGE),
+    ],
+)
+def test_every_way_to_end_has_its_status(root: Path, argv: Sequence[str], status: ExitCode) -> None:
+    ran = run(root, *argv)
+
+    assert ran.status == status
+    assert (ran.err == "") is (status is ExitCode.OK and "--unknown-word" not in argv)
+    if status is ExitCode.USAGE:
+        assert ran.err.startswith("[FAIL] ")
+        assert ran.err.count("\n") == 1
+
+
+def test_an_interrupt_ends_with_its_own_status_and_the_summary(root: Path) -> None:
+    site = TroubledSite(script={PATHS[0]: [Step(hangs=True)]}).trouble(interrupts)
+    handlers = [
+        (number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ]
+    try:
+        ran = run(root, site=site)
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+
+    assert ran.status == ExitCode.INTERRUPTED
+    assert "Test Summary" in ran.out
+    assert PATHS[1] in ran.out
+    [backend] = site.backends
+    assert backend.stops[0][0] is StopReason.CANCELLED
+    assert backend.closed == 1
+
+
+@pytest.mark.parametrize("steps", [(), (FAIL,)])
+def test_what_breaks_under_a_run_is_an_infrastructure_error(root: Path, steps: Sequence[Step]) -> None:
+    ran = run(root, site=TroubledSite(script={PATHS[0]: steps}).trouble(breaks))
+
+    assert ran.status == ExitCode.INFRASTRUCTURE
+    assert "[FAIL] the pool broke\n" in ran.err
+
+
+def test_a_report_that_cannot_be_written_does_not_end_as_if_all_were_well(root: Path) -> None:
+    ran = run(root, "--events", "/dev/full")
+
+    assert ran.status == ExitCode.INFRASTRUCTURE
+    assert "/dev/full" in ran.err
+    assert "Passed: 2" in ran.out
+
+
+def test_a_failed_test_is_told_before_a_lost_report(root: Path) -> None:
+    ran = run(root, "--events", "/dev/full", site=ScriptedSite(script={PATHS[0]: [FAIL]}))
+
+    assert ran.status == ExitCode.FAILED
+    assert "/dev/full" in ran.err
+
+
+def test_a_list_is_nothing_but_the_files(root: Path) -> None:
+    listed = run(root, "--list")
+
+    assert listed.out == "".join(f"{path}\n" for path in PATHS)
+
+
+def test_nothing_to_run_is_said_and_green(tmp_path: Path) -> None:
+    ran = run(tmp_path)
+
+    assert ran.status == ExitCode.OK
+    assert ran.out.startswith("[WARN] ")
+
+
+def test_the_words_of_a_user_can_neither_break_nor_colour_an_error(root: Path) -> None:
+    ran = run(root, "tests/\x1b[31m\nx.py")
+
+    assert ran.status == ExitCode.USAGE
+    assert "\x1b" not in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_failure_shows_the_command_that_runs_it_again(root: Path) -> None:
+    site = ScriptedSite(script={PATHS[0]: [FAIL]})
+
+    ran = run(root, "--timeout", "9s", "--max-fail", "5", "--integration", *PATHS, site=site)
+
+    [again] = [line for line in ran.out.splitlines() if "./run_tests.py" in line]
+    words = shlex.split(again[again.index("./run_tests.py") :])
+    assert words == ["./run_tests.py", "--timeout", "9s", PATHS[0]]

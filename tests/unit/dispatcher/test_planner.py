@@ -1,0 +1,48 @@
+"""The plan carries what the user asked for to every task."""
+
+from __future__ import annotations
+
+from dispatcher.config.model import TestConfig
+from dispatcher.plan import TestFile
+from dispatcher.planner import make_plan
+from dispatcher.schedule.record import FileHistory
+from passmuster.status import RunnerKind
+from passmuster.task import CoverageRequest, Limits
+
+FILES = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")]
+
+
+def test_every_file_has_one_task_with_the_wanted_limits() -> None:
+    config = TestConfig(timeout_s=7, grace_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
+
+    plan = make_plan(FILES, {}, config, run_id="r1", slots=2)
+
+    assert plan.run_id == "r1"
+    assert sorted(planned.file.path for planned in plan.files) == ["a.py", "b.py", "c.py"]
+    for planned in plan.files:
+        task = planned.task
+        assert task.attempt_id == f"r1:{planned.file.path}#1"
+        assert task.limits == Limits(timeout_s=7, grace_s=2, output_bytes=9)
+        assert (task.runner, task.coverage, task.predicted_bytes) == (RunnerKind.PYTEST, None, None)
+        assert planned.because
+
+
+def test_what_is_remembered_gives_order_and_predictions() -> None:
+    remembered = {
+        path: FileHistory(path=path, duration_s=seconds, peak_bytes=1000)
+        for path, seconds in (("a.py", 1.0), ("b.py", 3.0), ("c.py", 2.0))
+    }
+
+    plan = make_plan(FILES, remembered, TestConfig(), run_id="r", slots=1)
+
+    assert [planned.file.path for planned in plan.files] == ["b.py", "c.py", "a.py"]
+    assert [planned.task.predicted_s for planned in plan.files] == [3.0, 2.0, 1.0]
+    assert all((planned.task.predicted_bytes or 0) >= 1000 for planned in plan.files)
+
+
+def test_coverage_is_asked_for_with_its_sources() -> None:
+    config = TestConfig(enable_coverage=True, coverage_source=("src",))
+
+    plan = make_plan(FILES, {}, config, run_id="r", slots=1)
+
+    assert {planned.task.coverage for planned in plan.files} == {CoverageRequest(source=("src",))}
