@@ -59,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str], environ: Mapping[str, str]) -> int:
-    return run_tests.main(words, environ=environ)
+    # A single file is run again by the other command, which lies beside this one.
+    folder, name = os.path.split(sys.argv[0])
+    name = name.replace("ci_replica", "tests").replace("ci-replica", "tests")
+    return run_tests.main(words, environ=environ, program=os.path.join(folder, name))
 
 
 if __name__ == "__main__":

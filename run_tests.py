@@ -16,6 +16,12 @@ if __name__ == "__main__":
 
     ensure_environment(home=sys.path[0])
 
+    import signal
+
+    # A Ctrl-C while the imports below last ends the process, instead of showing where it was.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -168,22 +174,30 @@ def run_single_test(test_file: str, *, config: TestConfig | None = None) -> Test
     return ProcessManager(1, config=config).run_sequential_tests([test_file])[0]
 
 
-def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    program: str | None = None,
+) -> int:
     """Run the command `run_tests.py` and return its exit status.
 
     Args:
         argv: the words after the program's name; None: this process's.
         environ: the environment; None: this process's.
+        program: how the user calls this command; None: as this process was called.
     """
     return cli.main(
         sys.argv[1:] if argv is None else argv,
         environ=os.environ if environ is None else environ,
         cwd=Path.cwd(),
         site=LocalSite(),
-        program=sys.argv[0],
+        program=sys.argv[0] if program is None else program,
         runner_python=base_python(),
     )
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -14,6 +14,10 @@ from passmuster.task import TestTask
 from worker.memory_policy import Breach, RunningFile, unknown_file_bytes
 from worker.memory_probe import TreeMemory, TreeProbe
 
+GROWTH_WINDOW_S = 0.04
+"""Seconds that growth is measured over at least. Shorter, and what grows in steps seems to stand still
+between two of them, as does a tree of many processes whose estimate was just corrected downwards."""
+
 REMEMBERED_PEAKS = 200
 """Peaks of finished files that the prediction for unknown ones is drawn from: the recent past of the run."""
 
@@ -34,10 +38,12 @@ class Entry:
         attached_at_s: when its process existed; None: not yet.
         memory: the last measurement; None: none yet.
         measured_at_s: when that was.
-        base_bytes: what growth is measured from: the measurement before.
+        start_bytes: what it used when the last window of growth began.
+        start_at_s: when that was.
+        base_bytes: what it used when that window ended and the present one began.
         base_at_s: when that was.
-        latest_bytes_per_s: how fast it grew between the last two measurements.
-        earlier_bytes_per_s: how fast it grew between the two before.
+        latest_bytes_per_s: how fast it grew in the last window.
+        earlier_bytes_per_s: how fast it grew in the window before.
         peak_bytes: the most that was measured; None: it never was.
         breach: why it was told to end; None: it was not.
         doomed_at_s: when it was told so first; None: it was not.
@@ -55,6 +61,8 @@ class Entry:
     attached_at_s: float | None = None
     memory: TreeMemory | None = None
     measured_at_s: float = 0.0
+    start_bytes: int = 0
+    start_at_s: float = 0.0
     base_bytes: int = 0
     base_at_s: float = 0.0
     latest_bytes_per_s: float = 0.0
@@ -76,7 +84,7 @@ class Entry:
 
     @property
     def growth_bytes_per_s(self) -> float:
-        """How fast it grows and may be expected to go on: what both of the last two looks saw.
+        """How fast it grows and may be expected to go on: what both of the last two windows saw.
 
         A file that takes much at once and stops, as most do at their start, must not be taken for a leak.
         """
@@ -96,14 +104,21 @@ class Entry:
             replaces_last: it only corrects the one before, made a moment ago; growth since that moment
                 would be noise.
         """
-        if not replaces_last:
-            self.base_bytes = self.used_bytes
-            self.base_at_s = self.measured_at_s if self.memory is not None else (self.attached_at_s or now_s)
+        if self.memory is None:
+            self.base_at_s = self.attached_at_s or now_s
+        corrects_window = replaces_last and self.measured_at_s == self.base_at_s
+        if not corrects_window and now_s - self.base_at_s >= GROWTH_WINDOW_S:
             self.earlier_bytes_per_s = self.latest_bytes_per_s
-        elapsed_s = now_s - self.base_at_s
-        grown_bytes = memory.used_bytes - self.base_bytes
-        self.latest_bytes_per_s = max(0.0, grown_bytes / elapsed_s) if elapsed_s > 0 else 0.0
-        self.memory, self.measured_at_s = memory, now_s
+            self.start_bytes, self.start_at_s = self.base_bytes, self.base_at_s
+            self.base_at_s = now_s
+            corrects_window = True
+        if corrects_window:
+            self.base_bytes = memory.used_bytes
+            elapsed_s = self.base_at_s - self.start_at_s
+            grown_bytes = self.base_bytes - self.start_bytes
+            self.latest_bytes_per_s = max(0.0, grown_bytes / elapsed_s) if elapsed_s > 0 else 0.0
+        self.memory = memory
+        self.measured_at_s = self.base_at_s if corrects_window else now_s
         if memory.is_settled:
             self.peak_bytes = max(self.peak_bytes or 0, memory.used_bytes)
 

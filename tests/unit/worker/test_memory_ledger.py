@@ -127,6 +127,24 @@ def test_growth_is_what_two_looks_in_a_row_saw_and_a_correction_is_no_growth() -
     assert entry.growth_bytes_per_s == 0
 
 
+def test_what_grows_in_steps_grows_between_the_steps_too() -> None:
+    entry = _add(_ledger(), _task("a", 10))
+    entry.attached_at_s = 1.0
+    for look in range(1, 31):
+        # A look each 10 ms, a step of 30 bytes each 30 ms.
+        entry.record(_memory(look // 3 * 30), now_s=1.0 + look * 0.01)
+        if look > 10:
+            assert 500 < entry.growth_bytes_per_s < 2000
+
+
+def test_one_large_step_is_no_growth() -> None:
+    entry = _add(_ledger(), _task("a", 10))
+    entry.attached_at_s = 1.0
+    for look in range(1, 31):
+        entry.record(_memory(500 if look > 10 else 0), now_s=1.0 + look * 0.01)
+        assert entry.growth_bytes_per_s == 0
+
+
 def test_an_unsettled_estimate_is_no_peak() -> None:
     entry = _add(_ledger(), _task("a", 10))
     entry.record(_memory(900, is_settled=False), now_s=1)
