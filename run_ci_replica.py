@@ -10,9 +10,10 @@ import sys
 if __name__ == "__main__":
     # As in `run_tests.py`: nothing may come before the private environment.
     sys.path[0] = os.path.dirname(os.path.realpath(__file__))
-    from passmuster.bootstrap import ensure_environment
+    from passmuster.bootstrap import end_at_interrupt, ensure_environment, raise_at_interrupt
 
     ensure_environment(home=sys.path[0])
+    end_at_interrupt()
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,4 +67,5 @@ def _run(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
+    raise_at_interrupt()
     sys.exit(main())

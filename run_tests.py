@@ -12,15 +12,10 @@ if __name__ == "__main__":
     # A checkout runs in its own private environment; an installed package is in one already. Nothing but
     # this may come first: the imports below need that environment, and a Python that they understand.
     sys.path[0] = os.path.dirname(os.path.realpath(__file__))
-    from passmuster.bootstrap import ensure_environment
+    from passmuster.bootstrap import end_at_interrupt, ensure_environment, raise_at_interrupt
 
     ensure_environment(home=sys.path[0])
-
-    import signal
-
-    # A Ctrl-C while the imports below last ends the process, instead of showing where it was.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_at_interrupt()
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -198,6 +193,5 @@ def main(
 
 
 if __name__ == "__main__":
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    raise_at_interrupt()
     sys.exit(main())

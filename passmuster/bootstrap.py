@@ -53,6 +53,22 @@ def ensure_environment(*, home: "os.PathLike[str] | str", groups: "tuple[str, ..
             fail(f"{venv} does not work with {sys.executable}; remove it and start again")
 
 
+def end_at_interrupt() -> None:
+    """Let a Ctrl-C end the process silently while imports last, instead of showing where it was."""
+    import signal  # Not loaded by the interpreter itself; the environment has to be there first.
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_at_interrupt() -> None:
+    """Let a Ctrl-C raise KeyboardInterrupt again: from here on somebody answers it."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def private_python(home: "os.PathLike[str] | str") -> str:
     """Return the path of the private environment's interpreter, which need not exist yet."""
     return os.path.join(os.path.realpath(os.fspath(home)), ".venv", "bin", "python")

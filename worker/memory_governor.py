@@ -97,7 +97,7 @@ class MemoryGovernor:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._look_at_s = 0.0
-        self._late_s = self._cost_s = self._dear_s = 0.0
+        self._late_s = self._cost_s = self._dear_s = self._exact_s = 0.0
         self._reported_at_s = 0.0
         self._failed_looks = 0
         self._failure: str | None = None
@@ -236,7 +236,7 @@ class MemoryGovernor:
     def _look_once(self) -> None:
         """Measure all files, stop who must be stopped, and say when to look next."""
         started_s, started_cpu_s = self._clock(), self._cpu_clock()
-        self._dear_s = 0.0
+        self._dear_s = self._exact_s = 0.0
         try:
             self._measure(exact=False)
             if self._judge():
@@ -269,7 +269,10 @@ class MemoryGovernor:
             now_s = self._clock()
             spare_bytes = min(left_bytes, (entry.limit_bytes or left_bytes) - entry.used_bytes)
             memory = entry.probe.measure(pids, now_s=now_s, spare_bytes=spare_bytes, exact=exact)
-            self._dear_s += entry.probe.dear_s
+            spent_s = entry.probe.dear_s
+            # The probe rations itself, except where it was told to be exact.
+            self._dear_s += spent_s
+            self._exact_s += spent_s if exact else 0.0
             with self._changed:
                 entry.record(memory, now_s=now_s, replaces_last=exact)
         with self._changed:
@@ -287,7 +290,10 @@ class MemoryGovernor:
                 [entry.as_running(now_s=now_s) for entry in self._ledger.entries],
                 budget_bytes=budget_bytes,
                 allowance_bytes=allowance_bytes,
-                horizon_s=max(MIN_TICK_S, COST_RATIO * self._cost_s) + REACTION_S + self._late_s,
+                horizon_s=max(MIN_TICK_S, COST_RATIO * self._cost_s)
+                + sum(entry.probe.price_s for entry in self._ledger.entries)
+                + REACTION_S
+                + self._late_s,
             )
 
     def _doom(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
@@ -315,8 +321,8 @@ class MemoryGovernor:
         with self._changed:
             now_s = self._clock()
             spent_s = self._cpu_clock() - started_cpu_s
-            # Reading PSS is rationed by the probe already: as long again as it took is wait enough for that.
-            self._cost_s = min(MAX_TICK_S, spent_s - self._dear_s + self._dear_s / COST_RATIO)
+            # As long again as exactness took is wait enough for it: it was asked for in need.
+            self._cost_s = min(MAX_TICK_S, max(0.0, spent_s - self._dear_s) + self._exact_s / COST_RATIO)
             # What a look took beyond its CPU time it waited for a CPU, and so will the next one.
             self._late_s = min(MAX_TICK_S, max(self._late_s, now_s - started_s - spent_s))
             entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
@@ -331,6 +337,8 @@ class MemoryGovernor:
                     (now_s - (entry.attached_at_s or now_s) for entry in entries), default=MAX_TICK_S
                 ),
                 cost_s=self._cost_s,
+                # What was measured is as old as the look was long, and the next one will be as long.
+                lag_s=2 * (now_s - started_s) + self._late_s,
             )
             if now_s - self._reported_at_s > POOL_REPORT_S:
                 self._report_to_pool(now_s=now_s)

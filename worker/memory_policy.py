@@ -149,7 +149,9 @@ def choose_victim(alive: Sequence[RunningFile]) -> RunningFile | None:
     return max(candidates, key=lambda file: (file.overshoot_bytes, file.started))
 
 
-def next_look_s(*, spare_bytes: int, growth_bytes_per_s: float, youngest_s: float, cost_s: float) -> float:
+def next_look_s(
+    *, spare_bytes: int, growth_bytes_per_s: float, youngest_s: float, cost_s: float, lag_s: float = 0.0
+) -> float:
     """Return the seconds until memory must be measured again.
 
     Soon enough that even the worst growth cannot eat what is left; soon after a start, so that short files
@@ -160,9 +162,10 @@ def next_look_s(*, spare_bytes: int, growth_bytes_per_s: float, youngest_s: floa
         growth_bytes_per_s: how fast all files together grew lately.
         youngest_s: age of the file that started last.
         cost_s: CPU seconds the last look took.
+        lag_s: seconds between what was measured and what can be known at the next look, beyond the wait.
     """
     speed = max(WORST_GROWTH_BYTES_PER_S, 2 * growth_bytes_per_s)
-    wanted_s = min(MAX_TICK_S, max(0, spare_bytes) / speed, max(FIRST_LOOK_S, youngest_s))
+    wanted_s = min(MAX_TICK_S, max(0, spare_bytes) / speed - lag_s, max(FIRST_LOOK_S, youngest_s))
     return max(MIN_TICK_S, COST_RATIO * cost_s, wanted_s)
 
 

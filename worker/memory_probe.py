@@ -95,6 +95,11 @@ class TreeProbe:
         self.dear_s = 0.0
         """CPU seconds that the last `measure` spent on reading PSS."""
 
+    @property
+    def price_s(self) -> float:
+        """CPU seconds that reading PSS once more would take; 0 for a tree that never had two processes."""
+        return self._last.cost_s if self._last is not None else 0.0
+
     def measure(
         self, pids: Sequence[int], *, now_s: float, spare_bytes: int, exact: bool = False
     ) -> TreeMemory:

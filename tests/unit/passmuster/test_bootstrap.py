@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -258,3 +259,22 @@ def test_every_requirement_is_pinned_exactly(group: str) -> None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
+
+
+def test_an_interrupt_ends_the_process_silently_until_somebody_answers_it() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from passmuster.bootstrap import end_at_interrupt, raise_at_interrupt\n"
+        "end_at_interrupt()\n"
+        "if sys.argv[1] == 'answered': raise_at_interrupt()\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    ended, answered = (
+        subprocess.run(
+            [sys.executable, "-c", program, word], cwd=REPOSITORY, capture_output=True, check=False
+        )
+        for word in ("early", "answered")
+    )
+
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")
+    assert b"KeyboardInterrupt" in answered.stderr
