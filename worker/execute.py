@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import shutil
-import tempfile
 import threading
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from worker.machine import oom_kill_count
 from worker.machine_pool import MachinePool
 from worker.memory_governor import MemoryGovernor
 from worker.memory_policy import Breach
+from worker.private_tmp import PrivateTmp
 from worker.process_tree import descendants, kill_all, marked
 from worker.settings import WorkerSettings
 
@@ -58,13 +56,7 @@ class LocalExecutor:
             on_breach=self._on_breach,
             pool=pool,
         )
-        try:
-            self._tmp = Path(tempfile.mkdtemp(prefix="pm-", dir=settings.tmp_parent))
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot make a temporary directory in {settings.tmp_parent}: {error.strerror};"
-                " free some space there or set TMPDIR to another directory"
-            ) from error
+        self._tmp = PrivateTmp(settings.tmp_parent)
 
     def warm_up(self, files: int) -> None:
         """Start the keepers that so many files will need, so that the first file need not wait for one."""
@@ -129,12 +121,10 @@ class LocalExecutor:
         self._governor.close()
         if self._pool is not None:
             self._pool.close()
-        with contextlib.suppress(OSError):
-            self._tmp.rmdir() if self._settings.keep_tmp else shutil.rmtree(self._tmp, ignore_errors=True)
+        self._tmp.close(keep=self._settings.keep_tmp)
 
     def _run(self, task: TestTask, slot: int, number: int) -> TestResult:
-        tmp_dir = self._tmp / str(number)
-        tmp_dir.mkdir(mode=0o700)
+        tmp_dir = self._tmp.make(str(number))
         coverage_file = self._coverage_file(task, number)
         attempt = Attempt(task, slot, self._keeper(slot), self._settings)
         with self._lock:
@@ -171,10 +161,7 @@ class LocalExecutor:
         """Remove a file's TMPDIR, or return where it was kept."""
         if self._settings.keep_tmp and status.is_failure:
             return str(tmp_dir)
-        try:
-            os.rmdir(tmp_dir)  # noqa: PTH106 - most files leave nothing; this is one system call.
-        except OSError:
-            shutil.rmtree(tmp_dir, ignore_errors=True)
+        self._tmp.remove(tmp_dir)
         return ""
 
     def _keeper(self, slot: int) -> Keeper:

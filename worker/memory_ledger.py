@@ -240,7 +240,14 @@ class MemoryLedger:
         Args:
             alone_bytes: what one of them was found to have used, perhaps between two rounds.
         """
-        self.peak_bytes = max(self.peak_bytes, self.used_bytes, alone_bytes)
+        # An estimate that counts new children in full is for caution, not for the record.
+        known_bytes = sum(
+            entry.used_bytes
+            if entry.memory is not None and entry.memory.is_settled
+            else entry.peak_bytes or 0
+            for entry in self._entries.values()
+        )
+        self.peak_bytes = max(self.peak_bytes, known_bytes, alone_bytes)
 
     def usage(self, *, now_s: float) -> Usage:
         """Return what the running files use."""

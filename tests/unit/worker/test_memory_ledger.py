@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from passmuster.executor import Room
 from passmuster.status import StopReason
 from passmuster.task import Limits, TestTask
@@ -125,6 +127,17 @@ def test_growth_is_what_two_looks_in_a_row_saw_and_a_correction_is_no_growth() -
     assert entry.growth_bytes_per_s == 200
     entry.record(_memory(600), now_s=5.0)
     assert entry.growth_bytes_per_s == 0
+
+
+def test_an_unsettled_estimate_is_no_peak_of_the_run() -> None:
+    ledger = _ledger()
+    entry = _add(ledger, _task("a", 10))
+    entry.record(_memory(100), now_s=1.0)
+    ledger.note_peak()
+    entry.record(replace(_memory(900), is_settled=False), now_s=2.0)
+    ledger.note_peak()
+
+    assert ledger.peak_bytes == 100
 
 
 def test_what_grows_in_steps_grows_between_the_steps_too() -> None:
