@@ -13,32 +13,35 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Room, Usage
 from passmuster.task import TestTask
+from worker.look_pace import LookPace
 from worker.machine import PROC
 from worker.machine_pool import MachinePool
 from worker.memory_ledger import Entry, MemoryLedger
 from worker.memory_policy import (
-    COST_RATIO,
     DOOM_PATIENCE_S,
     FIRST_LOOK_S,
     MAX_TICK_S,
-    MIN_TICK_S,
-    REACTION_S,
+    WORST_GROWTH_BYTES_PER_S,
     Breach,
     judge,
-    next_look_s,
 )
 from worker.memory_probe import TreeProbe
+from worker.standstill import StandstillClock
 
 MAX_FAILED_LOOKS = 5
 """Looks in a row that may fail before governance is given up. One may be bad luck, five are not."""
 
 POOL_REPORT_S = 0.25
 """Seconds between two reports to other runs while files grow; starts and ends are reported at once."""
+
+COUNTING_S = 0.25
+"""Seconds that reading the true size of a large tree was seen to take on a busy machine, and more."""
 
 CLOSE_WAIT_S = 5.0
 """Seconds to wait for the sampling thread at the end; one look takes milliseconds."""
@@ -90,14 +93,15 @@ class MemoryGovernor:
         self._members = members
         self._on_breach = on_breach
         self._pool = pool
-        self._clock = clock
+        self._clock = StandstillClock(clock)
         self._cpu_clock = cpu_clock
         self._proc = proc
         self._ledger = MemoryLedger(slots=slots, budget_bytes=budget_bytes, limit_bytes=limit_bytes)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._look_at_s = 0.0
-        self._late_s = self._cost_s = self._dear_s = self._exact_s = 0.0
+        self._pace = LookPace()
+        self._dear_s = self._urgent_s = 0.0
         self._reported_at_s = 0.0
         self._failed_looks = 0
         self._failure: str | None = None
@@ -153,7 +157,7 @@ class MemoryGovernor:
                 self._waits_for_others = not is_granted
                 if not is_granted:
                     return None
-            entry = self._ledger.add(task, probe=TreeProbe(proc=self._proc), now_s=self._clock())
+            entry = self._ledger.add(task, probe=TreeProbe(proc=self._proc), now_s=self._clock.now_s())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="memory-governor", daemon=True)
                 self._thread.start()
@@ -165,7 +169,7 @@ class MemoryGovernor:
             entry = self._ledger.find(attempt_id)
             if entry is None or entry.attached_at_s is not None:
                 return
-            now_s = self._clock()
+            now_s = self._clock.now_s()
             is_first = all(other.attached_at_s is None for other in self._ledger.entries)
             entry.attached_at_s = now_s
             first_look_at_s = now_s + FIRST_LOOK_S
@@ -188,13 +192,13 @@ class MemoryGovernor:
                 self._ledger.note_peak(peak_bytes)
                 if not entry.is_guilty:
                     self._ledger.learn(peak_bytes)
-            self._report_to_pool(now_s=self._clock())
+            self._report_to_pool(now_s=self._clock.now_s())
             return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone)
 
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""
         with self._changed:
-            return self._ledger.usage(now_s=self._clock())
+            return self._ledger.usage(now_s=self._clock.now_s())
 
     def close(self) -> None:
         """Stop measuring; nothing is admitted any more. Harmless when called again."""
@@ -222,29 +226,34 @@ class MemoryGovernor:
         """Sleep until it is time to look; return False when closed."""
         with self._changed:
             while not self._is_closed:
-                now_s = self._clock()
+                now_s = self._clock.now_s()
                 if not any(entry.attached_at_s is not None for entry in self._ledger.entries):
                     self._changed.wait()
                 elif now_s < self._look_at_s:
                     self._changed.wait(self._look_at_s - now_s)
                 else:
-                    # A loaded machine wakes us late; what is decided must look as far ahead as that.
-                    self._late_s = min(MAX_TICK_S, max(now_s - self._look_at_s, self._late_s * 0.9))
+                    self._pace.woken(now_s - self._look_at_s)
                     return True
             return False
 
     def _look_once(self) -> None:
         """Measure all files, stop who must be stopped, and say when to look next."""
-        started_s, started_cpu_s = self._clock(), self._cpu_clock()
-        self._dear_s = self._exact_s = 0.0
+        started_s, started_cpu_s = self._clock.now_s(), self._cpu_clock()
+        self._dear_s = self._urgent_s = 0.0
         try:
-            self._measure(exact=False)
-            if self._judge():
-                # Somebody is to be stopped: only on the most exact figures that can be had.
-                self._measure(exact=True)
-            breaches = self._doom(self._judge())
-            for breach in breaches:
-                self._on_breach(breach)
+            self._measure(self._attached(), exact=False)
+            breaches = self._judge()
+            doubtful = self._in_doubt(is_urgent=bool(breaches))
+            if doubtful:
+                # Whoever is stopped is stopped by the most exact figures that can be had, and they must
+                # still be true when they are known.
+                trees = [partial(self._members_of, entry.task.attempt_id) for entry in doubtful]
+                with self._clock.standstill(trees if breaches or self._is_near() else ()):
+                    self._measure(doubtful, exact=True)
+                    self._end(self._judge())
+                self._urgent_s = self._dear_s if breaches else 0.0
+            else:
+                self._end(breaches)
             self._failed_looks = 0
         except Exception as error:  # One bad look must not end all that follow.
             self._failed_looks += 1
@@ -252,27 +261,48 @@ class MemoryGovernor:
                 self._failure = _describe(error)
         self._plan_next_look(started_s, started_cpu_s)
 
-    def _measure(self, *, exact: bool) -> None:
-        """Measure all attached files; with `exact`, only those that could be measured better."""
+    def _attached(self) -> tuple[Entry, ...]:
+        """Return the files that have processes."""
         with self._changed:
-            entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
+            return tuple(entry for entry in self._ledger.entries if entry.attached_at_s is not None)
+
+    def _in_doubt(self, *, is_urgent: bool) -> tuple[Entry, ...]:
+        """Return the files whose size is only an estimate and should be known better now."""
+        return tuple(
+            entry
+            for entry in self._attached()
+            if entry.memory is not None and (entry.memory.is_due or (is_urgent and not entry.memory.is_exact))
+        )
+
+    def _is_near(self) -> bool:
+        """Whether the budget could be broken while a tree is being counted."""
+        with self._changed:
+            spare_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
+            return spare_bytes < WORST_GROWTH_BYTES_PER_S * COUNTING_S
+
+    def _members_of(self, attempt_id: str) -> Sequence[int]:
+        """Return an attempt's processes; none when its owner has forgotten it."""
+        try:
+            return self._members(attempt_id)
+        except LookupError:
+            return ()
+
+    def _end(self, breaches: Sequence[Breach]) -> None:
+        """End who is to be stopped, and again whoever was told before and lives on."""
+        for breach in self._doom(breaches):
+            self._on_breach(breach)
+
+    def _measure(self, entries: Sequence[Entry], *, exact: bool) -> None:
+        """Measure some files; with `exact`, whatever it costs."""
+        with self._changed:
             left_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
         for entry in entries:
-            if exact and entry.memory is not None and entry.memory.is_exact:
-                continue
             # Outside the lock: reading /proc may take milliseconds, and starts must not wait for it.
-            try:
-                pids = self._members(entry.task.attempt_id)
-            except LookupError:
-                # It ended a moment ago, and its owner has forgotten it.
-                continue
-            now_s = self._clock()
+            pids = self._members_of(entry.task.attempt_id)
+            now_s = self._clock.now_s()
             spare_bytes = min(left_bytes, (entry.limit_bytes or left_bytes) - entry.used_bytes)
             memory = entry.probe.measure(pids, now_s=now_s, spare_bytes=spare_bytes, exact=exact)
-            spent_s = entry.probe.dear_s
-            # The probe rations itself, except where it was told to be exact.
-            self._dear_s += spent_s
-            self._exact_s += spent_s if exact else 0.0
+            self._dear_s += entry.probe.dear_s
             with self._changed:
                 entry.record(memory, now_s=now_s, replaces_last=exact)
         with self._changed:
@@ -281,7 +311,7 @@ class MemoryGovernor:
     def _judge(self) -> tuple[Breach, ...]:
         """Return who must be stopped by what is known now."""
         with self._changed:
-            now_s = self._clock()
+            now_s = self._clock.now_s()
             budget_bytes = allowance_bytes = self._ledger.budget_bytes
             if self._pool is not None and self._pool.others:
                 # What was granted stays granted: only who outgrows it has to give way.
@@ -290,16 +320,15 @@ class MemoryGovernor:
                 [entry.as_running(now_s=now_s) for entry in self._ledger.entries],
                 budget_bytes=budget_bytes,
                 allowance_bytes=allowance_bytes,
-                horizon_s=max(MIN_TICK_S, COST_RATIO * self._cost_s)
-                + sum(entry.probe.price_s for entry in self._ledger.entries)
-                + REACTION_S
-                + self._late_s,
+                horizon_s=self._pace.horizon_s(
+                    price_s=sum(entry.probe.price_s for entry in self._ledger.entries)
+                ),
             )
 
     def _doom(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
         """Mark who is to be stopped; return them with those that were told before and still live."""
         with self._changed:
-            now_s = self._clock()
+            now_s = self._clock.now_s()
             told: list[Breach] = []
             for breach in breaches:
                 entry = self._ledger.find(breach.attempt_id)
@@ -319,26 +348,24 @@ class MemoryGovernor:
     def _plan_next_look(self, started_s: float, started_cpu_s: float) -> None:
         """Set when to look next, by what is left and how fast it goes."""
         with self._changed:
-            now_s = self._clock()
-            spent_s = self._cpu_clock() - started_cpu_s
-            # As long again as exactness took is wait enough for it: it was asked for in need.
-            self._cost_s = min(MAX_TICK_S, max(0.0, spent_s - self._dear_s) + self._exact_s / COST_RATIO)
-            # What a look took beyond its CPU time it waited for a CPU, and so will the next one.
-            self._late_s = min(MAX_TICK_S, max(self._late_s, now_s - started_s - spent_s))
+            now_s = self._clock.now_s()
+            self._pace.looked(
+                wall_s=now_s - started_s,
+                cpu_s=self._cpu_clock() - started_cpu_s,
+                dear_s=self._dear_s,
+                urgent_s=self._urgent_s,
+            )
             entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
             spare_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
             for entry in entries:
                 if entry.limit_bytes is not None and entry.doomed_at_s is None:
                     spare_bytes = min(spare_bytes, entry.limit_bytes - entry.used_bytes)
-            self._look_at_s = now_s + next_look_s(
+            ages_s = (now_s - (entry.attached_at_s or now_s) for entry in entries)
+            self._look_at_s = now_s + self._pace.wait_s(
                 spare_bytes=spare_bytes,
                 growth_bytes_per_s=sum(entry.growth_bytes_per_s for entry in entries),
-                youngest_s=min(
-                    (now_s - (entry.attached_at_s or now_s) for entry in entries), default=MAX_TICK_S
-                ),
-                cost_s=self._cost_s,
-                # What was measured is as old as the look was long, and the next one will be as long.
-                lag_s=2 * (now_s - started_s) + self._late_s,
+                youngest_s=min(ages_s, default=MAX_TICK_S),
+                look_s=now_s - started_s,
             )
             if now_s - self._reported_at_s > POOL_REPORT_S:
                 self._report_to_pool(now_s=now_s)

@@ -130,6 +130,7 @@ class Entry:
             predicted_bytes=self.predicted_bytes,
             used_bytes=self.used_bytes,
             growth_bytes_per_s=self.growth_bytes_per_s,
+            spurt_bytes_per_s=max(self.latest_bytes_per_s, self.earlier_bytes_per_s),
             limit_bytes=self.limit_bytes,
             doomed_s=None if self.doomed_at_s is None else now_s - self.doomed_at_s,
         )

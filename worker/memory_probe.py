@@ -54,6 +54,7 @@ class TreeMemory:
         file_bytes: pages of files on disk in its largest process; not part of the others.
         processes: how many processes there were.
         is_exact: whether measuring again, more dearly, would tell nothing new.
+        is_due: whether it is worth its price now to measure once more, exactly.
         is_settled: whether no process came since sharing was last measured. A forked child counts in full
             until then, so that an unsettled estimate is no peak to remember.
     """
@@ -63,6 +64,7 @@ class TreeMemory:
     file_bytes: int
     processes: int
     is_exact: bool
+    is_due: bool
     is_settled: bool
 
 
@@ -109,7 +111,7 @@ class TreeProbe:
             pids: the tree's processes, some of which may be gone.
             now_s: a clock that only goes forward.
             spare_bytes: what is left until the answer matters: the less, the more exactly it is measured.
-            exact: read PSS now, whatever it costs; something is going to be stopped by this answer.
+            exact: read PSS now, whatever it costs; otherwise the answer only says whether that is due.
         """
         resident: dict[int, _Resident] = {}
         for pid in pids:
@@ -117,18 +119,18 @@ class TreeProbe:
             if reading is not None:
                 resident[pid] = reading
         upper_bytes = sum(reading.own_bytes for reading in resident.values())
-        reads_pss = len(resident) > 1 and (exact or self._is_due(resident, upper_bytes, now_s, spare_bytes))
+        is_tree = len(resident) > 1
         self.dear_s = 0.0
-        if reads_pss:
+        if is_tree and exact:
             self._read_pss(resident, upper_bytes, now_s)
         return TreeMemory(
             used_bytes=self._estimate(resident, upper_bytes),
             upper_bytes=upper_bytes,
             file_bytes=max((reading.file_bytes for reading in resident.values()), default=0),
             processes=len(resident),
-            is_exact=reads_pss or len(resident) <= 1,
-            is_settled=len(resident) <= 1
-            or (self._last is not None and self._last.pids.issuperset(resident)),
+            is_exact=exact or not is_tree,
+            is_due=is_tree and not exact and self._is_due(resident, upper_bytes, now_s, spare_bytes),
+            is_settled=not is_tree or (self._last is not None and self._last.pids.issuperset(resident)),
         )
 
     def _estimate(self, resident: dict[int, _Resident], upper_bytes: int) -> int:

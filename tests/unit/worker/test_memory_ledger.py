@@ -34,6 +34,7 @@ def _memory(used: int, *, is_settled: bool = True) -> TreeMemory:
         file_bytes=0,
         processes=1,
         is_exact=True,
+        is_due=False,
         is_settled=is_settled,
     )
 

@@ -32,6 +32,7 @@ def _file(
     predicted: int = 100,
     limit: int | None = None,
     growth: float = 0.0,
+    spurt: float = 0.0,
     doomed_s: float | None = None,
 ) -> RunningFile:
     """A running file; sizes in MiB."""
@@ -41,6 +42,7 @@ def _file(
         predicted_bytes=predicted * MIB,
         used_bytes=used * MIB,
         growth_bytes_per_s=growth * MIB,
+        spurt_bytes_per_s=max(growth, spurt) * MIB,
         limit_bytes=None if limit is None else limit * MIB,
         doomed_s=doomed_s,
     )
@@ -118,6 +120,21 @@ def test_of_equals_the_youngest_makes_room() -> None:
     assert _stopped(_judge(*files)) == [("d", StopReason.MEMORY_BUDGET)]
 
 
+def test_near_the_budget_one_spurt_of_a_lone_file_is_enough_and_far_from_it_none_is() -> None:
+    assert _stopped(_judge(_file("a", 980, spurt=2000))) == [("a", StopReason.MEMORY_LIMIT)]
+    assert _judge(_file("a", 800, spurt=10_000)) == []
+    assert _judge(_file("a", 980, spurt=10)) == []
+
+
+def test_looking_may_cost_more_where_the_next_look_could_be_too_late() -> None:
+    far_s, near_s = (
+        next_look_s(spare_bytes=spare, growth_bytes_per_s=0, youngest_s=9, cost_s=0.02)
+        for spare in (400 * MIB, MIB)
+    )
+    assert far_s == pytest.approx(400 / 4096)
+    assert near_s == pytest.approx(0.02)
+
+
 def test_as_many_make_room_as_it_takes() -> None:
     files = [_file("oldest", 900, started=0), *(_file(f"b{n}", 40, started=n) for n in range(1, 5))]
     assert _stopped(_judge(*files)) == [
@@ -172,6 +189,7 @@ _groups = st.lists(_running, max_size=8).map(
             predicted_bytes=file.predicted_bytes,
             used_bytes=file.used_bytes,
             growth_bytes_per_s=file.growth_bytes_per_s,
+            spurt_bytes_per_s=file.spurt_bytes_per_s,
             limit_bytes=file.limit_bytes,
             doomed_s=file.doomed_s,
         )
@@ -226,7 +244,7 @@ def test_the_next_look_comes_before_the_worst_growth_could_eat_what_is_left(
 ) -> None:
     wait_s = next_look_s(spare_bytes=spare, growth_bytes_per_s=growth, youngest_s=youngest_s, cost_s=cost_s)
     assert MIN_TICK_S <= wait_s <= MAX_TICK_S
-    assert wait_s >= 4 * cost_s
+    assert wait_s >= cost_s
     if wait_s > max(MIN_TICK_S, 4 * cost_s):
         assert wait_s * WORST_GROWTH_BYTES_PER_S <= spare + 1
         assert wait_s <= max(FIRST_LOOK_S, youngest_s)
