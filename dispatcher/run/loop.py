@@ -191,7 +191,7 @@ class Run:
                 failures_so_far=self._state.failures(task.file_path),
                 retries=self._policy.retries,
                 evictions_so_far=self._state.evictions(task.file_path),
-                budget_bytes=self._backend.usage().budget_bytes,
+                budget_bytes=self._backend.usage().budget_bytes if result.is_evicted else None,
             )
         if not self._state.end_attempt(task.file_path, result, is_final=again is None):
             return
