@@ -59,7 +59,8 @@ def test_every_process_of_a_tree_stands_still_and_goes_on(
         return [parent.pid, *descendants(parent.pid)]
 
     with standstill([tree]):
-        assert {state(pid) for pid in tree()} == {"T"}
+        # A process that is waiting for a CPU stops when it gets one, before any code of its own runs.
+        until(lambda: {state(pid) for pid in tree()} == {"T"})
 
     until(lambda: {state(pid) for pid in tree()} <= {"S", "R"})
 
