@@ -47,6 +47,9 @@ OOM_SCORE = b"800"
 
 _PR_SET_CHILD_SUBREAPER = 36
 
+_CLOSE_ON_EXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+"""Received descriptors are not for the test; without this flag (not Linux) it inherits them."""
+
 
 def become_subreaper() -> None:
     """Ask the kernel to hand orphans below us to us; without it (not Linux) only the group is ended."""
@@ -121,7 +124,7 @@ class Keeper:
         data = b""
         while len(data) < size:
             part, ancillary, _, _ = self.control.recvmsg(
-                size - len(data), _socket.CMSG_SPACE(16), _socket.MSG_CMSG_CLOEXEC
+                size - len(data), _socket.CMSG_SPACE(16), _CLOSE_ON_EXEC
             )
             if not part:
                 return b""
