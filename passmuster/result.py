@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from passmuster.status import Outcome, RunnerKind, Status, StopReason
+from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,9 @@ class TestResult:
         stacks: the stacks of its Python processes at a timeout.
         output_dropped_bytes: bytes of output between its kept head and tail.
         coverage_files: absolute paths of the coverage data it delivered.
+        isolation: how its process came into being: `FORK` or `SPAWN`.
+        isolation_note: why it was not forked although it might have been; empty: nothing to say.
+        was_alone: whether no other file of this run ran on the same worker at any time beside it.
         kept_tmp: the private TMPDIR where it was kept; empty: it was removed.
     """
 
@@ -79,6 +82,9 @@ class TestResult:
     output_dropped_bytes: int = 0
     coverage_files: tuple[str, ...] = ()
     kept_tmp: str = ""
+    isolation: Isolation = Isolation.SPAWN
+    isolation_note: str = ""
+    was_alone: bool = True
 
     @property
     def is_evicted(self) -> bool:

@@ -89,3 +89,14 @@ class RunnerKind(StrEnum):
     SCRIPT = "script"
     PYTEST = "pytest"
     UNITTEST = "unittest"
+
+
+class Isolation(StrEnum):
+    """How the process of a file comes into being."""
+
+    AUTO = "auto"
+    """Forked where that is known to change nothing, spawned elsewhere."""
+    FORK = "fork"
+    """A child of a server that has imported what the file needs."""
+    SPAWN = "spawn"
+    """A fresh interpreter."""

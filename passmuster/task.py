@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from passmuster.status import RunnerKind
+from passmuster.status import Isolation, RunnerKind
 
 DEFAULT_TIMEOUT_S = 300.0
 """Wall-clock seconds a file may run: the limit the shell scripts' users were promised."""
@@ -65,6 +65,7 @@ class TestTask:
         predicted_bytes: peak bytes to reserve for it; None when it never ran.
         alone: run it while nothing else runs on the same worker.
         coverage: None when no coverage data is wanted.
+        isolation: how its process comes into being; `AUTO` lets the worker decide.
         source_identity: which tree the plan was made from; empty: not checked.
     """
 
@@ -80,6 +81,7 @@ class TestTask:
     predicted_bytes: int | None = None
     alone: bool = False
     coverage: CoverageRequest | None = None
+    isolation: Isolation = Isolation.AUTO
     source_identity: str = ""
 
     @property

@@ -147,7 +147,7 @@ class LocalExecutor:
         )
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
         kept = self._clear_tmp(tmp_dir, result.status)
-        return dataclasses.replace(result, coverage_files=files, kept_tmp=kept)
+        return dataclasses.replace(result, coverage_files=files, kept_tmp=kept, was_alone=measured.was_alone)
 
     def _coverage_file(self, task: TestTask, number: int) -> Path | None:
         """Return where the file's coverage data goes: a name alone in its own directory."""

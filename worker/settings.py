@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from passmuster.executor import Limit
+from passmuster.status import Isolation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,9 @@ class WorkerSettings:
             have no path of more than 107 bytes (unix(7)).
         keep_tmp: whether the TMPDIR of a file that does not pass is kept.
         coverage_dir: directory for coverage data; None: no coverage is measured.
+        isolation: how the processes of files come into being where their tasks say nothing.
+        preload: the project's own packages that may be imported before a fork.
+        state_dir: where the worker may keep what it learns between runs; None: nowhere.
         name: how this worker is called in results.
     """
 
@@ -41,4 +45,7 @@ class WorkerSettings:
     tmp_parent: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     keep_tmp: bool = False
     coverage_dir: Path | None = None
+    isolation: Isolation = Isolation.AUTO
+    preload: tuple[str, ...] = ()
+    state_dir: Path | None = None
     name: str = "local"
