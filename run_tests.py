@@ -28,6 +28,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.exit_codes import ExitCode
 from dispatcher.run.results import TestResults
+from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.bootstrap import base_python
 from passmuster.executor import Limit
 from passmuster.result import CaseResult, TestResult
@@ -109,11 +110,30 @@ class LocalSite:
             limits=capacity.limits,
             keep_tmp=config.keep_tmp,
             coverage_dir=request.coverage_dir,
+            isolation=config.isolation,
+            preload=config.preload,
+            state_dir=_state_dir(config),
         )
         executor = LocalExecutor(settings, pool)
         executor.warm_up(request.files)
         prepare_child(request.interpreter, request.cache_tag)
         return LocalBackend(executor, notices=(notice,) if notice else ())
+
+    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
+        """Return what is imported before a file's process is forked, what is not, and why, as lines."""
+        return (f"isolation: {request.config.isolation}", "nothing is imported before files are forked")
+
+
+def _state_dir(config: TestConfig) -> Path | None:
+    """Return where the worker may keep what it learns between runs; None: nowhere."""
+    state_dir = config.root / STATE_DIRECTORY
+    if not config.history:
+        return None
+    try:
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return None  # The run's own directories could not be made either, and that was said.
+    return state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None
 
 
 class TestRunner(runner.TestRunner):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dispatcher.backends.base import Site
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Mode, TestConfig
+from dispatcher.config.model import Explain, Mode, TestConfig
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
@@ -117,6 +117,9 @@ class Command:
 
             lines = dry_run_lines(runner.plan(), runner.capacity(), runner.interpreter(), color=color)
             self._out.write("".join(f"{line}\n" for line in lines))
+            return ExitCode.OK
+        if config.explain is Explain.PRELOAD:
+            self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
         return self._run_tests(runner, config, color=color)
 

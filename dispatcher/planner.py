@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Override, TestConfig
+from dispatcher.file_rules import FileRules
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.schedule.order import Ordered, order
 from dispatcher.schedule.record import FileHistory
@@ -18,6 +20,7 @@ def make_plan(
     *,
     run_id: str,
     slots: int,
+    budget_bytes: int,
 ) -> Plan:
     """Return the plan of a run.
 
@@ -27,6 +30,7 @@ def make_plan(
         config: what the user wants.
         run_id: names the run.
         slots: how many files run at once; decides how densely the early lane is mixed in.
+        budget_bytes: what all files together may use: no file may use more, and shares are taken of it.
     """
     limits = Limits(
         timeout_s=config.timeout_s,
@@ -35,12 +39,18 @@ def make_plan(
     )
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
 
+    rules = FileRules(config.overrides)
+
     def task_of(ordered: Ordered) -> TestTask:
+        rule = rules.rule_for(ordered.file.path)
         return TestTask(
             run_id=run_id,
             file_path=ordered.file.path,
-            runner=config.runner,
-            limits=limits,
+            runner=rule.runner or config.runner,
+            limits=_limits(rule, limits, budget_bytes=budget_bytes),
+            group=rule.group or "",
+            retries=rule.retries,
+            isolation=rule.isolation or config.isolation,
             predicted_s=ordered.predicted_s,
             predicted_bytes=ordered.predicted_bytes,
             coverage=coverage,
@@ -53,3 +63,13 @@ def make_plan(
             for ordered in order(files, remembered, slots=slots)
         ),
     )
+
+
+def _limits(rule: Override, limits: Limits, *, budget_bytes: int) -> Limits:
+    """Return the limits of a file: the run's but for what its rule says."""
+    if rule.timeout_s is not None:
+        limits = dataclasses.replace(limits, timeout_s=rule.timeout_s)
+    if rule.memory is not None:
+        memory_bytes = max(1, min(rule.memory.resolve(budget_bytes), budget_bytes))
+        limits = dataclasses.replace(limits, memory_bytes=memory_bytes)
+    return limits

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from dispatcher.config.arguments import parse_arguments
-from dispatcher.config.settings import Group
+from dispatcher.config.setting import Group
 
 _WHOLE_RUN = frozenset({"integration", "failed", "limit", "max-fail", "run-timeout", "junit-xml", "events"})
 """Settings that say which files run, or what is made of all of them: not for one file."""

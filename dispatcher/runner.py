@@ -23,6 +23,7 @@ from dispatcher.config.origins import Origin
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.events import Reporter
+from dispatcher.file_rules import FileRules
 from dispatcher.plan import Plan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
@@ -125,6 +126,15 @@ class TestRunner:
         with closing(history):
             return self._plan(history.load())
 
+    def explain_preload(self) -> tuple[str, ...]:
+        """Return what the site would import before it forks this run's files, and what not, as lines.
+
+        Raises:
+            ConfigurationError: as for `run_tests`; nothing is run.
+        """
+        discovered, interpreter = self._discover(), self.interpreter()
+        return self.site.explain_preload(self._request(self.plan(), discovered, interpreter))
+
     def run_tests(self, reporters: Sequence[Reporter] = (), *, watched: bool = False) -> TestResults:
         """Run every test file that `discover_tests` returns.
 
@@ -220,8 +230,29 @@ class TestRunner:
 
     def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
         run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
-        slots = self.capacity().slots
-        return make_plan(self._discover().files, remembered, self.config, run_id=run_id, slots=slots)
+        capacity, rules = self.capacity(), FileRules(self.config.overrides)
+        files = self._discover().files
+        plan = make_plan(
+            files,
+            remembered,
+            self.config,
+            run_id=run_id,
+            slots=capacity.slots,
+            budget_bytes=capacity.budget_bytes,
+        )
+        self._notice_useless(rules, files)
+        return plan
+
+    def _notice_useless(self, rules: FileRules, files: Sequence[TestFile]) -> None:
+        """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""
+        if not rules.unmatched(file.path for file in files):
+            return
+        whole = dataclasses.replace(
+            self.config, include_integration=True, paths=(), limit=None, failed_only=False
+        )
+        everything = [*files, *discover(whole).files]
+        for override in rules.unmatched(file.path for file in everything):
+            self._notices.append(f"an override matches no test file: {', '.join(override.files)}")
 
     def _plan_coverage(self, interpreter: Interpreter, workdir: Path) -> CoveragePlan:
         from dispatcher.coverage_report.request import plan_coverage
@@ -264,6 +295,7 @@ class TestRunner:
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             files=len(plan.files),
+            paths=tuple(planned.file.path for planned in plan.files),
         )
 
     def _policy(self, *, watched: bool) -> RunPolicy:

@@ -65,6 +65,8 @@ class TestTask:
         predicted_bytes: peak bytes to reserve for it; None when it never ran.
         alone: run it while nothing else runs on the same worker.
         coverage: None when no coverage data is wanted.
+        group: the files of one group that may run at once are counted; empty: in no group.
+        retries: how often it runs again when it failed; None: as often as the run's other files.
         isolation: how its process comes into being; `AUTO` lets the worker decide.
         source_identity: which tree the plan was made from; empty: not checked.
     """
@@ -81,6 +83,8 @@ class TestTask:
     predicted_bytes: int | None = None
     alone: bool = False
     coverage: CoverageRequest | None = None
+    group: str = ""
+    retries: int | None = None
     isolation: Isolation = Isolation.AUTO
     source_identity: str = ""
 

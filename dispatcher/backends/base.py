@@ -104,6 +104,7 @@ class BackendRequest:
         environ: the environment the tests start from.
         coverage_dir: where coverage data is to be put; None: none is measured.
         files: how many files will run.
+        paths: those files, as `TestTask.file_path`, in the order in which they should start.
     """
 
     config: TestConfig
@@ -113,6 +114,7 @@ class BackendRequest:
     cache_tag: str = ""
     coverage_dir: Path | None = None
     files: int = 0
+    paths: tuple[str, ...] = ()
 
 
 class Site(Protocol):
@@ -123,3 +125,6 @@ class Site(Protocol):
 
     def backend(self, request: BackendRequest) -> Backend:
         """Make the backend of one run."""
+
+    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
+        """Return what would be imported before the run's files are forked, what not, and why: lines."""

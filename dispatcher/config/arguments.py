@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dispatcher.config.origins import Given
-from dispatcher.config.settings import MODE, SETTINGS, Setting
+from dispatcher.config.setting import Setting
+from dispatcher.config.settings import MODE, SETTINGS
 from dispatcher.config.values import on_one_line
 
 SILENT = ("--unit", "--parallel", "--full")

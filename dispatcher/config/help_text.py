@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dispatcher.config.arguments import parse_arguments
-from dispatcher.config.settings import PATHS, SETTINGS, Group, Setting
+from dispatcher.config.setting import Group, Setting
+from dispatcher.config.settings import PATHS, SETTINGS
 from dispatcher.exit_codes import ExitCode
 
 _COLUMN = 30

@@ -90,6 +90,8 @@ def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str])
 def _read_plain(given: Given) -> Value:
     """Return the value of a setting, a path still as text."""
     kind = given.setting.kind
+    if given.value is not None:
+        return given.value
     try:
         if kind.is_list:
             return tuple(str(kind.read(text)) for text in given.texts)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
-from passmuster.status import RunnerKind
+from passmuster.status import Isolation, RunnerKind
 from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.units import Amount
 
@@ -20,6 +20,10 @@ DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 
 DEFAULT_SLOW_S = 60.0
 """Seconds after which a running file is mentioned: a fifth of the default time limit."""
+
+
+SERIAL = "serial: "
+"""How the name of a group begins that `serial = true` makes: one of its files runs at a time."""
 
 
 class Mode(StrEnum):
@@ -45,6 +49,56 @@ class Verbosity(StrEnum):
     QUIET = "quiet"
     NORMAL = "normal"
     VERBOSE = "verbose"
+
+
+class Overcommit(StrEnum):
+    """Whether more files run than the machine has places for, while those that run leave processors idle."""
+
+    OFF = "off"
+    AUTO = "auto"
+
+
+class Explain(StrEnum):
+    """What the command explains instead of running."""
+
+    PRELOAD = "preload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """What holds for some files only; None everywhere: as for all others.
+
+    Args:
+        files: shell patterns of paths, relative to the root; `*` stays within a folder, `**` does not, and a
+            folder stands for all that is in it.
+        isolation: how their processes come into being.
+        runner: how they are executed.
+        timeout_s: wall-clock seconds for each.
+        memory: what each may use.
+        retries: how often one that failed runs again.
+        group: the group they belong to; empty: to none.
+    """
+
+    files: tuple[str, ...]
+    isolation: Isolation | None = None
+    runner: RunnerKind | None = None
+    timeout_s: float | None = None
+    memory: Amount | None = None
+    retries: int | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileGroup:
+    """Files of which only so many run at once.
+
+    Args:
+        name: what overrides call it.
+        most: how many of its files may run at the same time.
+    """
+
+    name: str
+    most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +135,17 @@ class TestConfig:
         include_integration: whether integration tests run too.
         enable_coverage: whether coverage is measured and reported.
         mode: run, or only show something.
+        explain: what to explain instead of running; None: nothing.
         layout: where test files lie.
         runner: how each file is executed.
+        isolation: how the files' processes come into being.
+        preload: the project's own packages that are imported before a file's process is forked.
+        verify_isolation: whether every forked file runs once more in a fresh interpreter, for comparison.
         python: the project's interpreter; None: `venv/` or `.venv/` of the root, `$VIRTUAL_ENV`, else
             the interpreter that the runner's own environment was made from.
         max_workers: files at once at most; None: `min(cpus, max(2, GiB / 2), 8)`.
+        overcommit: whether further files run while processors are idle; None: yes, unless `max_workers`
+            says how many.
         memory_budget: what all test processes together may use; None: the smaller of 4 GiB and 80 %
             of what is available.
         memory_limit: what one file may use; None: the budget.
@@ -110,6 +170,8 @@ class TestConfig:
         color: whether output is coloured.
         verbosity: how much is printed.
         history: whether `.passmuster/` in the root is read and written.
+        overrides: what holds for some files only; later ones are stronger.
+        groups: the groups that overrides put files into.
     """
 
     __test__: ClassVar[bool] = False
@@ -119,10 +181,15 @@ class TestConfig:
     include_integration: bool = False
     enable_coverage: bool = False
     mode: Mode = Mode.RUN
+    explain: Explain | None = None
     layout: Layout = Layout()
     runner: RunnerKind = RunnerKind.AUTO
+    isolation: Isolation = Isolation.AUTO
+    preload: tuple[str, ...] = ()
+    verify_isolation: bool = False
     python: str | None = None
     max_workers: int | None = None
+    overcommit: Overcommit | None = None
     memory_budget: Amount | None = None
     memory_limit: Amount | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -146,3 +213,5 @@ class TestConfig:
     color: ColorChoice = ColorChoice.AUTO
     verbosity: Verbosity = Verbosity.NORMAL
     history: bool = True
+    overrides: tuple[Override, ...] = ()
+    groups: tuple[FileGroup, ...] = ()

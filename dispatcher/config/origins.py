@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import Setting
+from dispatcher.config.setting import Setting
 from dispatcher.config.values import on_one_line
 
 DEFAULT = "default"
@@ -22,12 +22,14 @@ class Given:
         setting: what it is for.
         texts: one text, or for a list each of its items.
         origin: where it was given, as a person would look for it.
+        value: what a table was read as; None: the texts are still to be read.
         from_file: whether paths in it are relative to the root instead of the current directory.
     """
 
     setting: Setting
     texts: tuple[str, ...]
     origin: str
+    value: tuple[object, ...] | None = None
     from_file: bool = False
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dispatcher.config.origins import Given
-from dispatcher.config.settings import BY_NAME, SETTINGS, Setting
-from dispatcher.config.values import on_one_line
+from dispatcher.config.setting import Setting
+from dispatcher.config.settings import BY_NAME, SETTINGS
+from dispatcher.config.values import Kind, on_one_line
 from passmuster.errors import ConfigurationError
 
 FILE_NAME = "pyproject.toml"
@@ -64,10 +65,19 @@ def read_file(root: Path) -> tuple[Given, ...]:
             raise ConfigurationError(
                 f"{setting.name} is given twice, by {given[setting.name].origin} and {origin}"
             )
-        given[setting.name] = Given(
-            setting=setting, texts=_texts(setting, value, origin), origin=origin, from_file=True
-        )
+        given[setting.name] = _given(setting, value, origin)
     return tuple(given.values())
+
+
+def _given(setting: Setting, value: object, origin: str) -> Given:
+    if not setting.is_table:
+        texts = texts_of(setting.name, setting.kind, value, origin)
+        return Given(setting=setting, texts=texts, origin=origin, from_file=True)
+    # Few projects have such tables.
+    from dispatcher.config.file_tables import read_table
+
+    texts, records = read_table(setting, value, origin)
+    return Given(setting=setting, texts=texts, origin=origin, value=records, from_file=True)
 
 
 def _parse(content: bytes, path: Path) -> Mapping[str, object]:
@@ -92,7 +102,7 @@ def _our_table(document: Mapping[str, object], path: Path) -> Mapping[str, objec
             break
         table = table.get(key, {})
     if not isinstance(table, dict):
-        raise ConfigurationError(f"[tool.passmuster] in {path} must be a table, got {_described(table)}")
+        raise ConfigurationError(f"[tool.passmuster] in {path} must be a table, got {described(table)}")
     return table
 
 
@@ -123,12 +133,11 @@ def _advice(key: str) -> str:
     return f"did you mean {names[matches[0]]}?" if matches else "see --help for the settings"
 
 
-def _texts(setting: Setting, value: object, origin: str) -> tuple[str, ...]:
-    """Return a value of the file as the text that the setting's kind reads.
+def texts_of(name: str, kind: Kind, value: object, origin: str) -> tuple[str, ...]:
+    """Return a value of the file as the texts that its kind reads; several only for a list.
 
     The type is compared exactly: in Python `true` is a number too, in a configuration it is a slip.
     """
-    kind = setting.kind
     if type(value) in kind.toml_types:
         if not isinstance(value, list):
             return (str(value).lower() if isinstance(value, bool) else str(value),)
@@ -137,11 +146,12 @@ def _texts(setting: Setting, value: object, origin: str) -> tuple[str, ...]:
             return tuple(value)
         value = wrong
     raise ConfigurationError(
-        f"wrong type for {setting.name}: expected {kind.allowed}, got {_described(value)} (from {origin})"
+        f"wrong type for {name}: expected {kind.allowed}, got {described(value)} (from {origin})"
     )
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
+    """Return a value of the file as messages show it: its kind, and the value where that is short."""
     kind = _TOML_NAMES.get(type(value), "a date or time")
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
     if isinstance(value, dict | list) or not shown.isprintable():

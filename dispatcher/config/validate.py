@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import SERIAL, Mode, TestConfig
 from dispatcher.config.origins import DEFAULT, Origin, origin_of
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
+from passmuster.status import Isolation
 from passmuster.units import format_bytes
 
 _ONLY_WITH_COVERAGE = ("coverage-source", "coverage-xml", "coverage-fail-under", "coverage-key-files")
@@ -29,6 +30,10 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
     _check_memory(config, origins)
     _check_reports(config, origins)
     _check_layout(config, origins)
+    _check_isolation(config, origins)
+    _check_groups(config, origins)
+    if config.explain is not None and config.mode is not Mode.RUN:
+        raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
     if config.failed_only and not config.history:
         raise ConfigurationError(
             f"--failed (from {origin_of('failed', origins)}) needs the history, which is off "
@@ -105,6 +110,26 @@ def _check_reports(config: TestConfig, origins: Sequence[Origin]) -> None:
         raise ConfigurationError(
             f"coverage-dir must be a directory, got {on_one_line(str(directory))} (from {origin})"
         )
+
+
+def _check_isolation(config: TestConfig, origins: Sequence[Origin]) -> None:
+    if config.verify_isolation and config.isolation is Isolation.SPAWN:
+        raise ConfigurationError(
+            f"verify-isolation (from {origin_of('verify-isolation', origins)}) compares with forked runs, "
+            f"and isolation is spawn (from {origin_of('isolation', origins)}): leave out one of them"
+        )
+
+
+def _check_groups(config: TestConfig, origins: Sequence[Origin]) -> None:
+    known = {group.name for group in config.groups}
+    for override in config.overrides:
+        name = override.group
+        if name and not name.startswith(SERIAL) and name not in known:
+            shown = on_one_line(name)
+            raise ConfigurationError(
+                f"unknown group {shown!r} (from {origin_of('overrides', origins)}): "
+                f"say how many of its files may run at once by [tool.passmuster.groups.{shown}] max = N"
+            )
 
 
 def _check_layout(config: TestConfig, origins: Sequence[Origin]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, parse_amount, parse_seconds
 
-Value = bool | int | float | str | Path | Amount | StrEnum | tuple[str, ...] | None
+Value = bool | int | float | str | Path | Amount | StrEnum | tuple[object, ...] | None
 """Whatever a field of the configuration may hold."""
 
 LONGEST_S = 365 * 86400.0
@@ -71,6 +71,17 @@ def _read_text(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError(f"expected a text that is not empty, got {quoted(text)}")
     return text
+
+
+def _read_module(text: str) -> str:
+    name = text.strip()
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError(f"expected {MODULES.allowed}, got {quoted(text)}")
+    return name
+
+
+def _read_table(text: str) -> Value:
+    raise ValueError(f"expected a table of the configuration file, got {quoted(text)}")
 
 
 def _read_path(text: str) -> str:
@@ -151,6 +162,15 @@ TEXT = Kind(read=_read_text, allowed="a text", metavar="TEXT")
 TEXTS = Kind(
     read=_read_text, allowed="a list of texts", metavar="TEXT[,...]", toml_types=(list, str), is_list=True
 )
+MODULES = Kind(
+    read=_read_module,
+    allowed="a list of importable names such as mypackage or mypackage.models",
+    metavar="NAME[,...]",
+    toml_types=(list, str),
+    is_list=True,
+)
+TABLES = Kind(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))
+TABLE = Kind(read=_read_table, allowed="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,))
 PATH = Kind(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
 TIME = Kind(read=_read_time, allowed=TIMES_ALLOWED, metavar="TIME", toml_types=(str, int, float))
 SIZE = Kind(read=parse_amount, allowed=SIZES_ALLOWED, metavar="SIZE", toml_types=(str, int))

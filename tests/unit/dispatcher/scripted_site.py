@@ -36,6 +36,10 @@ class ScriptedSite:
         limits = (Limit(name="slots", value=str(slots), source="the script"),)
         return Capacity(slots=slots, budget_bytes=GIB, total_bytes=self.total_bytes, limits=limits)
 
+    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
+        self.requests.append(request)
+        return (f"{len(request.paths)} files explained",)
+
     def backend(self, request: BackendRequest) -> ClosedBackend:
         self.requests.append(request)
         backend = ClosedBackend(script=self.script, slots=request.config.max_workers or 3)

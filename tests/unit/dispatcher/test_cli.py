@@ -185,3 +185,11 @@ def test_a_failure_shows_the_command_that_runs_it_again(root: Path) -> None:
     [again] = [line for line in ran.out.splitlines() if "./run_tests.py" in line]
     words = shlex.split(again[again.index("./run_tests.py") :])
     assert words == ["./run_tests.py", "--timeout", "9s", PATHS[0]]
+
+
+def test_explaining_prints_what_the_site_says_and_runs_nothing(root: Path) -> None:
+    site = ScriptedSite()
+
+    ran = run(root, "--explain", "preload", site=site)
+
+    assert (ran.status, ran.out, site.backends) == (ExitCode.OK, "2 files explained\n", [])

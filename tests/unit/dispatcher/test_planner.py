@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Override, TestConfig
 from dispatcher.plan import TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.record import FileHistory
-from passmuster.status import RunnerKind
+from passmuster.status import Isolation, RunnerKind
 from passmuster.task import CoverageRequest, Limits
+from passmuster.units import parse_amount
 
 FILES = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")]
 
@@ -15,7 +16,7 @@ FILES = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")]
 def test_every_file_has_one_task_with_the_wanted_limits() -> None:
     config = TestConfig(timeout_s=7, grace_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
 
-    plan = make_plan(FILES, {}, config, run_id="r1", slots=2)
+    plan = make_plan(FILES, {}, config, run_id="r1", slots=2, budget_bytes=1000)
 
     assert plan.run_id == "r1"
     assert sorted(planned.file.path for planned in plan.files) == ["a.py", "b.py", "c.py"]
@@ -33,7 +34,7 @@ def test_what_is_remembered_gives_order_and_predictions() -> None:
         for path, seconds in (("a.py", 1.0), ("b.py", 3.0), ("c.py", 2.0))
     }
 
-    plan = make_plan(FILES, remembered, TestConfig(), run_id="r", slots=1)
+    plan = make_plan(FILES, remembered, TestConfig(), run_id="r", slots=1, budget_bytes=1000)
 
     assert [planned.file.path for planned in plan.files] == ["b.py", "c.py", "a.py"]
     assert [planned.task.predicted_s for planned in plan.files] == [3.0, 2.0, 1.0]
@@ -43,6 +44,45 @@ def test_what_is_remembered_gives_order_and_predictions() -> None:
 def test_coverage_is_asked_for_with_its_sources() -> None:
     config = TestConfig(enable_coverage=True, coverage_source=("src",))
 
-    plan = make_plan(FILES, {}, config, run_id="r", slots=1)
+    plan = make_plan(FILES, {}, config, run_id="r", slots=1, budget_bytes=1000)
 
     assert {planned.task.coverage for planned in plan.files} == {CoverageRequest(source=("src",))}
+
+
+def test_an_override_changes_the_tasks_of_its_files_alone() -> None:
+    override = Override(
+        files=("b.py",),
+        isolation=Isolation.SPAWN,
+        runner=RunnerKind.SCRIPT,
+        timeout_s=9,
+        memory=parse_amount("50%"),
+        retries=4,
+        group="db",
+    )
+    config = TestConfig(overrides=(override,), isolation=Isolation.FORK, timeout_s=7)
+
+    plan = make_plan(FILES, {}, config, run_id="r", slots=1, budget_bytes=1000)
+
+    tasks = {planned.file.path: planned.task for planned in plan.files}
+    assert (tasks["a.py"].isolation, tasks["a.py"].group, tasks["a.py"].retries) == (
+        Isolation.FORK,
+        "",
+        None,
+    )
+    assert tasks["a.py"].limits == Limits(timeout_s=7)
+    changed = tasks["b.py"]
+    assert (changed.isolation, changed.runner, changed.group, changed.retries) == (
+        Isolation.SPAWN,
+        RunnerKind.SCRIPT,
+        "db",
+        4,
+    )
+    assert changed.limits == Limits(timeout_s=9, memory_bytes=500)
+
+
+def test_no_file_is_allowed_more_than_the_budget() -> None:
+    config = TestConfig(overrides=(Override(files=("a.py",), memory=parse_amount("1GiB")),))
+
+    plan = make_plan(FILES[:1], {}, config, run_id="r", slots=1, budget_bytes=1000)
+
+    assert plan.files[0].task.limits.memory_bytes == 1000

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Override, TestConfig
+from dispatcher.events import Notice
 from dispatcher.runner import TestRunner
 from passmuster.errors import ConfigurationError, PassmusterError
 from passmuster.status import Status
@@ -146,3 +147,28 @@ def test_coverage_without_a_run_is_an_expected_error(root: Path) -> None:
     runner.run_tests()
     with pytest.raises(PassmusterError, match="no run with coverage came before"):
         runner.generate_coverage()
+
+
+def notices_of(runner: TestRunner) -> tuple[str, ...]:
+    listener = Listener()
+    runner.run_tests([listener])
+    return tuple(notice.text for notice in listener.of(Notice))
+
+
+def test_an_override_that_matches_no_file_of_the_project_is_named(root: Path) -> None:
+    overrides = (Override(files=("tests/test_b.py",)), Override(files=("tests/gone_*.py", "x/**")))
+
+    whole = notices_of(runner_of(root, overrides=overrides))
+    narrowed = notices_of(runner_of(root, overrides=overrides, paths=("tests/test_a.py",)))
+
+    assert whole == narrowed == ("an override matches no test file: tests/gone_*.py, x/**",)
+
+
+def test_what_would_be_preloaded_is_asked_of_the_site_and_nothing_runs(root: Path) -> None:
+    site = ScriptedSite()
+
+    lines = runner_of(root, site, enable_coverage=True).explain_preload()
+
+    assert lines == ("2 files explained",)
+    assert sorted(site.requests[0].paths) == ["tests/test_a.py", "tests/test_b.py"]
+    assert site.backends == []

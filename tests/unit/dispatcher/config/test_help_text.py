@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dispatcher.config.arguments import KNOWN_WORDS, SILENT
 from dispatcher.config.help_text import early_answer, format_help
-from dispatcher.config.settings import SETTINGS, Group
+from dispatcher.config.setting import Group
+from dispatcher.config.settings import SETTINGS
 from dispatcher.exit_codes import ExitCode
 
 REVERSED = tuple(s.constants[1][0] for s in SETTINGS if len(s.constants) == 2 and not s.kind.metavar)

@@ -93,3 +93,19 @@ def test_a_size_over_the_machine_is_refused(tmp_path: Path, name: str) -> None:
 def test_sizes_within_the_machine_and_shares_of_it_pass(tmp_path: Path) -> None:
     loaded = load_config(["--memory-budget", "24GiB", "--memory-limit", "100%"], {}, tmp_path)
     validate_against_machine(loaded.config, total_bytes=24 * GIB, origins=loaded.origins)
+
+
+def test_only_one_thing_can_be_shown_instead_of_a_run(tmp_path: Path) -> None:
+    message = problem(tmp_path, "--explain", "preload", "--dry-run")
+    assert message == "--explain and --dry-run cannot be combined: choose one"
+
+
+def test_nothing_can_be_verified_where_nothing_is_forked(tmp_path: Path) -> None:
+    message = problem(tmp_path, "--verify-isolation", body="isolation = 'spawn'")
+    assert message.startswith("verify-isolation (from --verify-isolation) compares with forked runs")
+    assert "isolation is spawn (from [tool.passmuster] isolation" in message
+
+
+@pytest.mark.parametrize("name", ["my-package", "a..b", ".a", "a b", ""])
+def test_only_importable_names_can_be_preloaded(tmp_path: Path, name: str) -> None:
+    assert "expected a list of importable names" in problem(tmp_path, f"--preload=shop,{name}")

@@ -1,0 +1,59 @@
+"""The composition root hands what the user wants on to this machine's worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import run_tests
+from dispatcher.backends.base import BackendRequest
+from dispatcher.config.model import TestConfig
+from passmuster.status import Isolation
+from run_tests import LocalSite
+from worker.execute import LocalExecutor
+from worker.settings import WorkerSettings
+
+
+def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
+    """Return the settings that a backend for this configuration is made with."""
+    made: list[WorkerSettings] = []
+
+    class Watched(LocalExecutor):
+        def __init__(self, settings: WorkerSettings, pool: object = None) -> None:
+            made.append(settings)
+            super().__init__(settings)
+
+    monkeypatch.setattr(run_tests, "LocalExecutor", Watched)
+    # A run inside a test takes no part in what the machine's runs share.
+    environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
+    request = BackendRequest(config=config, workdir=config.root, interpreter=sys.executable, environ=environ)
+    LocalSite().backend(request).close()
+    return made[0]
+
+
+def test_isolation_and_preloading_reach_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TestConfig(root=tmp_path, isolation=Isolation.FORK, preload=("shop",))
+
+    settings = settings_of(config, monkeypatch)
+
+    assert (settings.isolation, settings.preload) == (Isolation.FORK, ("shop",))
+    assert settings.state_dir == tmp_path / ".passmuster"
+    assert settings.state_dir.is_dir()
+
+
+def test_without_history_the_worker_learns_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(TestConfig(root=tmp_path, history=False), monkeypatch)
+
+    assert settings.state_dir is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_kept_the_worker_learns_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".passmuster").write_text("in the way", encoding="utf-8")
+
+    assert settings_of(TestConfig(root=tmp_path), monkeypatch).state_dir is None
