@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from passmuster.result import TestResult
-from passmuster.status import RunnerKind, StopReason
+from passmuster.status import Isolation, RunnerKind, StopReason
 from passmuster.task import TestTask
 from worker.child_report import ChildReport
 from worker.classify import Evidence, classify
 from worker.command import build_command
 from worker.environment import ATTEMPT_VARIABLE, get_test_environment, printable_attempt
-from worker.keeper import Keeper
 from worker.output_capture import OutputCapture
 from worker.settings import WorkerSettings
 from worker.supervisor import Supervised, Supervisor
+from worker.warm.fleet import Launch
 
 
 class Attempt:
     """A task with the keeper that owns its processes, and what it has said so far."""
 
-    def __init__(self, task: TestTask, slot: int, keeper: Keeper, settings: WorkerSettings) -> None:
+    def __init__(self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings) -> None:
         self.task = task
         self.slot = slot
+        self.launch = launch
         self.capture = OutputCapture(task.limits.output_bytes)
         self.report = ChildReport()
-        self._keeper = keeper
         self._settings = settings
-        self._supervisor = Supervisor(keeper, task.limits, self.capture, self.report)
+        self._supervisor = Supervisor(launch.keeper, task.limits, self.capture, self.report)
 
     @property
     def keeper_pid(self) -> int:
         """The process above all of this attempt's."""
-        return self._keeper.pid
+        return self.launch.keeper.pid
 
     @property
     def marker(self) -> str:
@@ -45,8 +46,21 @@ class Attempt:
         """End it; see `Supervisor.stop`."""
         self._supervisor.stop(reason, detail, grace_s=grace_s)
 
-    def run(self, tmp_dir: Path, coverage_file: Path | None, on_started: Callable[[], None]) -> Supervised:
-        """Run it to the end of its last process."""
+    def run(
+        self,
+        tmp_dir: Path,
+        coverage_file: Path | None,
+        on_started: Callable[[], None],
+        forked_environment: Mapping[str, str],
+    ) -> Supervised:
+        """Run it to the end of its last process.
+
+        Args:
+            tmp_dir: its private TMPDIR.
+            coverage_file: where its coverage data goes; None: nowhere.
+            on_started: called once its first process exists.
+            forked_environment: what a forked process has before anything is changed.
+        """
         environment = get_test_environment(
             self._settings.environ,
             task=self.task,
@@ -55,7 +69,35 @@ class Attempt:
             coverage_file=coverage_file,
         )
         command = build_command(self.task, self._settings, coverage_file)
-        return self._supervisor.run(command, environment, str(self._settings.workdir), on_started)
+        keeper, workdir = self.launch.keeper, str(self._settings.workdir)
+        changes = {} if self.launch.server is None else _changes(forked_environment, environment)
+        if why := _why_not_forked(changes):
+            self.launch = dataclasses.replace(self.launch, server=None, note=why)
+
+        def start(output: int, report: int) -> None:
+            if self.launch.server is None:
+                keeper.spawn(command, environment, workdir, output=output, report=report)
+            else:
+                keeper.fork(command[1:], changes, workdir, output=output, report=report)
+
+        return self._supervisor.run(start, on_started)
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what must be set to get from one environment to another; None: unset."""
+    changes: dict[str, str | None] = {name: None for name in before if name not in after}
+    changes.update((name, value) for name, value in after.items() if before.get(name) != value)
+    return changes
+
+
+def _why_not_forked(changes: Mapping[str, str | None]) -> str:
+    """Return which change of the environment only a fresh interpreter can heed; empty: none."""
+    for name, value in changes.items():
+        if name.startswith("PYTHON"):
+            return f"its environment changes {name}, which an interpreter reads when it starts"
+        if "\0" in name or "\0" in (value or ""):
+            return f"its environment holds a NUL byte in {name!r}"
+    return ""
 
 
 def judge(
@@ -116,6 +158,8 @@ def judge(
         leaked=ended.leaked if ended is not None and supervised.stop_reason is None else (),
         stacks=stacks if verdict.stop_reason is StopReason.TIMEOUT else "",
         output_dropped_bytes=attempt.capture.total_dropped_bytes(),
+        isolation=Isolation.SPAWN if report.why_not_forked else attempt.launch.isolation,
+        isolation_note=report.why_not_forked or attempt.launch.note,
     )
 
 

@@ -11,6 +11,7 @@ Records, by their first key:
     {"begin": 1} / {"done": 1}                  a test framework's outermost run begins, ends
     {"collect": message}                        the file could not be loaded, so its tests are unknown
     {"start": message}                          the file could not be read at all
+    {"unforked": reason}                        the forked process became a spawned one before anything ran
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class ChildReport:
         self.done = 0
         self.collect_error = ""
         self.start_error = ""
+        self.why_not_forked = ""
         self._stray = bytearray()
         self._rest = b""
 
@@ -97,6 +99,8 @@ class ChildReport:
                 self.collect_error = self.collect_error or _encodable(message)
             case {"start": str(message)}:
                 self.start_error = _encodable(message)
+            case {"unforked": str(message)}:
+                self.why_not_forked = _encodable(message)
             case _:
                 return False
         return True

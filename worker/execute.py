@@ -18,7 +18,6 @@ from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
 from worker.attempt import Attempt, judge
 from worker.command import why_not_executable
-from worker.keeper import Keeper
 from worker.machine import oom_kill_count
 from worker.machine_pool import MachinePool
 from worker.memory_governor import MemoryGovernor
@@ -26,6 +25,7 @@ from worker.memory_policy import Breach
 from worker.private_tmp import PrivateTmp
 from worker.process_tree import descendants, kill_all, marked
 from worker.settings import WorkerSettings
+from worker.warm.fleet import Fleet
 
 
 class LocalExecutor:
@@ -43,7 +43,7 @@ class LocalExecutor:
         self._settings = settings
         self._pool = pool
         self._lock = threading.Lock()
-        self._keepers: dict[int, Keeper] = {}
+        self._fleet = Fleet(settings)
         self._slots: dict[str, int] = {}
         self._running: dict[str, Attempt] = {}
         self._stopping: tuple[StopReason, float] | None = None
@@ -60,9 +60,8 @@ class LocalExecutor:
 
     def warm_up(self, files: int) -> None:
         """Start the keepers that so many files will need, so that the first file need not wait for one."""
-        for slot in range(min(files, self._settings.slots)):
-            with contextlib.suppress(OSError):  # The file that needs it will say what is wrong.
-                self._keeper(slot)
+        with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
+            self._fleet.warm_up(min(files, self._settings.slots))
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the slots and the budget, each with its source."""
@@ -114,10 +113,7 @@ class LocalExecutor:
     def close(self) -> None:
         """End whatever still runs, the keepers, the measuring, and remove the temporary directory."""
         self.stop(StopReason.CANCELLED, grace_s=0)
-        with self._lock:
-            keepers, self._keepers = list(self._keepers.values()), {}
-        for keeper in keepers:
-            keeper.close()
+        self._fleet.close()
         self._governor.close()
         if self._pool is not None:
             self._pool.close()
@@ -126,14 +122,19 @@ class LocalExecutor:
     def _run(self, task: TestTask, slot: int, number: int) -> TestResult:
         tmp_dir = self._tmp.make(str(number))
         coverage_file = self._coverage_file(task, number)
-        attempt = Attempt(task, slot, self._keeper(slot), self._settings)
+        attempt = Attempt(task, slot, self._fleet.launch(task, slot), self._settings)
         with self._lock:
             self._running[task.attempt_id] = attempt
             stopping = self._stopping
         if stopping is not None:
             attempt.stop(stopping[0], _WORDS[stopping[0]], grace_s=stopping[1])
         oom_kills = oom_kill_count()
-        supervised = attempt.run(tmp_dir, coverage_file, lambda: self._governor.attach(task.attempt_id))
+        supervised = attempt.run(
+            tmp_dir,
+            coverage_file,
+            lambda: self._governor.attach(task.attempt_id),
+            self._fleet.environment,
+        )
         max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None
         measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
         if supervised.keeper_died:
@@ -164,17 +165,10 @@ class LocalExecutor:
         self._tmp.remove(tmp_dir)
         return ""
 
-    def _keeper(self, slot: int) -> Keeper:
-        with self._lock:
-            keeper = self._keepers.get(slot)
-            if keeper is None:
-                keeper = self._keepers[slot] = Keeper()
-            return keeper
-
     def _replace_keeper(self, slot: int, attempt: Attempt) -> None:
         """End what a file left that killed its keeper, and make room for a new keeper."""
-        with self._lock:
-            keeper = self._keepers.pop(slot)
+        keeper = attempt.launch.keeper
+        self._fleet.discard(slot, keeper)
         # A process may fork while we look: look until there is none, but not for ever.
         for _ in range(100):
             left = marked(attempt.marker)

@@ -1,22 +1,23 @@
 """The runner's end of a keeper: start one, hand it a file, hear how it ended.
 
-`worker.keeper_main` is the other end and documents the messages. `worker.supervisor` listens here.
+`worker/child/passmuster_child_keeper.py` is the other end and documents the messages; `worker.supervisor`
+listens here. A keeper is started here, or forked by a server (`worker.warm.server`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import marshal
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MAIN = Path(__file__).with_name("keeper_main.py")
+from worker.link import Link, LinkClosedError, open_link
+
+MAIN = Path(__file__).with_name("child") / "passmuster_child_keeper.py"
 
 CLOSE_WAIT_S = 12.0
 """How long a keeper may take to end what it owns; longer than its own bound for the dead."""
@@ -65,35 +66,32 @@ class KeeperGoneError(Exception):
 
 
 class Keeper:
-    """One keeper process. Used by one thread at a time, `kill` and `signal` excepted."""
+    """One keeper process. Used by one thread at a time, `kill` and `signal` excepted.
 
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # Its own session: a Ctrl-C in the terminal, or a kill of the runner's group, is not for it.
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(MAIN), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._socket = ours
-        self._buffer = b""
+    Args:
+        link: the socket to it, which belongs to this object from now on.
+        pid: its process.
+        process: the same as a child of this process; None: a server has forked it.
+    """
+
+    def __init__(self, link: Link, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+        self._link = link
+        self._pid = pid
+        self._process = process
 
     @property
     def pid(self) -> int:
         """The keeper's own process: everything below it belongs to its file."""
-        return self._process.pid
+        return self._pid
 
     def fileno(self) -> int:
         """The descriptor to wait on for messages."""
-        return self._socket.fileno()
+        return self._link.fileno()
 
     def spawn(
         self, argv: Sequence[str], environment: Mapping[str, str], cwd: str, *, output: int, report: int
     ) -> None:
-        """Start a file; `Started` or `Failed` follows.
+        """Start a file by a command; `Started` or `Failed` follows.
 
         Args:
             argv: absolute path of the interpreter and its arguments.
@@ -113,6 +111,20 @@ class Keeper:
         )
         self._send(message, [output, report])
 
+    def fork(
+        self, argv: Sequence[str], changes: Mapping[str, str | None], cwd: str, *, output: int, report: int
+    ) -> None:
+        """Start a file by forking a keeper that comes from a server; the rest is as with `spawn`.
+
+        Args:
+            argv: arguments as `passmuster_child_main` documents them.
+            changes: what differs from the environment of the server; None unsets.
+            cwd: the working directory.
+            output: as with `spawn`.
+            report: as with `spawn`.
+        """
+        self._send(("fork", list(argv), dict(changes), cwd), [output, report])
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the file's process group; without effect when it has ended."""
         with contextlib.suppress(KeeperGoneError):
@@ -130,24 +142,18 @@ class Keeper:
             KeeperGoneError: the keeper is dead.
         """
         try:
-            data = self._socket.recv(1 << 16)
-        except OSError as error:
+            return tuple(map(_decode, self._link.receive()))
+        except LinkClosedError as error:
             raise KeeperGoneError from error
-        if not data:
-            raise KeeperGoneError
-        self._buffer += data
-        messages: list[KeeperMessage] = []
-        while len(self._buffer) >= 4:
-            end = 4 + int.from_bytes(self._buffer[:4], "big")
-            if len(self._buffer) < end:
-                break
-            messages.append(_decode(self._buffer[4:end]))
-            self._buffer = self._buffer[end:]
-        return tuple(messages)
 
     def close(self) -> None:
         """End the keeper and all it owns, and wait for it."""
-        self._socket.close()
+        if self._process is None:
+            if not self._link.close_and_wait(CLOSE_WAIT_S):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
+            return
+        self._link.close()
         try:
             self._process.wait(CLOSE_WAIT_S)
         except subprocess.TimeoutExpired:
@@ -155,19 +161,37 @@ class Keeper:
             self._process.wait()
 
     def _send(self, message: tuple[object, ...], descriptors: list[int]) -> None:
-        body = marshal.dumps(message)  # type: ignore[arg-type]
-        data = len(body).to_bytes(4, "big") + body
         try:
-            sent = socket.send_fds(self._socket, [data], descriptors) if descriptors else 0
-            self._socket.sendall(data[sent:])
-        except OSError as error:
+            self._link.send(message, descriptors)
+        except LinkClosedError as error:
             raise KeeperGoneError from error
 
 
-def _decode(body: bytes) -> KeeperMessage:
-    kind, *rest = marshal.loads(body)
-    if kind == "started":
-        return Started(rest[0])
-    if kind == "failed":
-        return Failed(rest[0], rest[1])
-    return Ended(rest[0], rest[1], rest[2], tuple(rest[3]))
+def start_keeper() -> Keeper:
+    """Start a keeper that executes commands.
+
+    Raises:
+        OSError: no process can be started.
+    """
+    link, theirs = open_link()
+    with theirs:
+        # Its own session: a Ctrl-C in the terminal, or a kill of the runner's group, is not for it.
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(MAIN), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return Keeper(link, process.pid, process)
+
+
+def _decode(message: tuple[object, ...]) -> KeeperMessage:
+    match message:
+        case ("started", int(pid)):
+            return Started(pid)
+        case ("failed", int(errno), str(text)):
+            return Failed(errno, text)
+        case ("ended", int(status), float(cpu_s), int(max_rss_bytes), list(leaked)):
+            return Ended(status, cpu_s, max_rss_bytes, tuple(leaked))
+    raise KeeperGoneError(f"a keeper said {message!r}")

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-from worker.keeper_main import all_below
+from worker.child.passmuster_child_procs import all_below
 from worker.without_procfs import pids_below
 
 PROC = Path("/proc")

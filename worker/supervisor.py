@@ -12,7 +12,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -95,21 +95,17 @@ class Supervisor:
             if self._wake_write >= 0:
                 os.write(self._wake_write, b"!")
 
-    def run(
-        self, argv: Sequence[str], environment: Mapping[str, str], cwd: str, on_started: Callable[[], None]
-    ) -> Supervised:
+    def run(self, start: Callable[[int, int], None], on_started: Callable[[], None]) -> Supervised:
         """Start the file and return when nothing of it is left.
 
         Args:
-            argv: the command.
-            environment: its whole environment.
-            cwd: its working directory.
+            start: tells the keeper to start it; is given the descriptors for its output and its report.
             on_started: called once its first process exists.
         """
-        started_at, start = time.time(), time.monotonic()
+        started_at, begin = time.time(), time.monotonic()
         try:
-            self._start(argv, environment, cwd)
-            ended, failed = self._wait(start, on_started)
+            self._start(start)
+            ended, failed = self._wait(begin, on_started)
             died = False
         except KeeperGoneError:
             ended, failed, died = None, None, True
@@ -122,19 +118,19 @@ class Supervisor:
             keeper_died=died,
             stop_reason=self._stop_reason,
             stop_detail=self._stop_detail,
-            duration_s=time.monotonic() - start,
+            duration_s=time.monotonic() - begin,
             started_at=started_at,
             stacks=self._stacks,
         )
 
-    def _start(self, argv: Sequence[str], environment: Mapping[str, str], cwd: str) -> None:
+    def _start(self, start: Callable[[int, int], None]) -> None:
         self._poll.register(self._wake_read, select.POLLIN)
         self._poll.register(self._keeper.fileno(), select.POLLIN)
         with ExitStack() as writing_ends:
             output = self._open_pipe(self._capture.feed, writing_ends)
             report = self._open_pipe(self._report.feed, writing_ends)
             self._output_inode = os.fstat(output).st_ino
-            self._keeper.spawn(argv, environment, cwd, output=output, report=report)
+            start(output, report)
 
     def _open_pipe(self, sink: Callable[[bytes], None], writing_ends: ExitStack) -> int:
         """Open a pipe whose content goes to `sink`; return its writing end, closed with the stack."""

@@ -11,6 +11,10 @@ The documented differences, each with its reason:
 - one frame of ours lies below the file's own in `inspect.stack()`, but not in tracebacks; the recursion
   limit is reached one or two calls earlier;
 - modules called `passmuster_child_*` are in `sys.modules`.
+
+A forked file sees more, each tested or named in docs/isolation.md: what the framework imports is in
+`sys.modules`; `/proc/self/cmdline` and `/proc/self/environ` are the server's; the hash seed is that of all
+files of the run.
 """
 
 from __future__ import annotations
@@ -114,20 +118,27 @@ def by_python(
     return finished.stdout.decode(), finished.returncode
 
 
-def by_us(project: Project, file: str) -> tuple[str, int | None]:
+def modules_of(interpreter: str, statement: str) -> str:
+    """Return the names of the modules that a statement leaves loaded, as text."""
+    code = f"import sys\n{statement}\nprint(sorted(sys.modules))"
+    return subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def by_us(project: Project, file: str, isolation: str) -> tuple[str, int | None]:
     """Return what the file prints when we run it, and its exit status."""
-    outcome = project.run(file)
+    outcome = project.run("--isolation", isolation, file)
     (kept,) = project.root.glob(f".passmuster/runs/*/output/{file}.log")
     ended = outcome.final(file)
     code = ended.exit_code if ended.signal is None else -ended.signal
     return kept.read_text(), code
 
 
+@pytest.mark.parametrize("isolation", ["spawn", "fork"])
 def test_a_file_sees_what_it_sees_without_us_but_for_the_documented_differences(
-    project: Project, interpreter: str
+    project: Project, interpreter: str, isolation: str
 ) -> None:
     project.write({"tests/test_look.py": LOOK})
-    ours, code = by_us(project, "tests/test_look.py")
+    ours, code = by_us(project, "tests/test_look.py", isolation)
     # The same environment as far as values go: how variables are set is tested elsewhere.
     environ = eval(seen(ours)["environment"])
     added = {name: environ.pop(name) for name in OURS}
@@ -148,9 +159,11 @@ def test_a_file_sees_what_it_sees_without_us_but_for_the_documented_differences(
     before, after = (eval(text) for text in differences["stack"])
     assert after == [*before, "<module>"]
     before, after = (set(eval(text)) for text in differences["modules"])
+    framework = set(eval(modules_of(interpreter, "import unittest"))) if isolation == "fork" else set()
     assert {name for name in after - before if not name.startswith("passmuster_child_")} <= {
         "faulthandler",
         "_json",
+        *framework,
     }
     assert before <= after
     before, after = (eval(text) for text in differences["meta path"])
@@ -212,21 +225,27 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_file_ends_and_prints_as_without_us(project: Project, interpreter: str, ending: str) -> None:
+@pytest.mark.parametrize("isolation", ["spawn", "fork"])
+def test_a_file_ends_and_prints_as_without_us(
+    project: Project, interpreter: str, ending: str, isolation: str
+) -> None:
     project.write({"tests/test_it.py": ENDINGS[ending], "tests/broken.py": "def broken(:\n"})
-    ours, code = by_us(project, "tests/test_it.py")
+    ours, code = by_us(project, "tests/test_it.py", isolation)
     plain, plain_code = by_python(project, interpreter, "tests/test_it.py")
     assert (_normalised(ours), code) == (_normalised(plain), plain_code)
 
 
-def test_the_recursion_limit_is_reached_one_or_two_calls_earlier(project: Project, interpreter: str) -> None:
+@pytest.mark.parametrize("isolation", ["spawn", "fork"])
+def test_the_recursion_limit_is_reached_one_or_two_calls_earlier(
+    project: Project, interpreter: str, isolation: str
+) -> None:
     source = (
         "calls = 0\ndef call():\n    global calls\n    calls += 1\n    call()\n"
         "if __name__ == '__main__':\n    try:\n        call()\n"
         "    except RecursionError:\n        print(calls)\n"
     )
     project.write({"tests/test_deep.py": source})
-    ours, _ = by_us(project, "tests/test_deep.py")
+    ours, _ = by_us(project, "tests/test_deep.py", isolation)
     plain, _ = by_python(project, interpreter, "tests/test_deep.py")
     assert 1 <= int(plain) - int(ours) <= 2
 

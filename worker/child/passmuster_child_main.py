@@ -1,7 +1,9 @@
 """First file that a test process executes; kept tiny because a script is compiled at every start.
 
     python passmuster_child_main.py FILE RUNNER COVERAGE_DATA_FILE [COVERAGE_SOURCE...]
+    python passmuster_child_main.py --serve FD
 
+The second form is a fork server, and returns from `begin` only in the processes it was forked into for files.
 `passmuster_child_start` does the work. The test file is executed from here, so that exactly one frame of
 ours is below it.
 """
@@ -13,16 +15,12 @@ if sys.flags.safe_path if sys.version_info >= (3, 11) else False:
 
 import passmuster_child_start as _start
 
-_run = _start.Run(sys.argv)
+_run = _start.begin(sys.argv)
 try:
     if _run.code is None:
         _run.framework()
     else:
         exec(_run.code, _run.namespace)
-except SystemExit:
-    raise
 except BaseException as _error:
-    _run.show(_error)
-    raise
-finally:
-    _run.leave()
+    _run.fail(_error)
+_run.leave()

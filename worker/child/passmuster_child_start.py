@@ -33,21 +33,45 @@ def load(name: str) -> "Any":
         sys.path.remove(_HERE)
 
 
+def begin(argv: "list[str]") -> "Run":
+    """Return the file to run in this process; a fork server first waits to become that process."""
+    if sys.path[:1] == [_HERE]:
+        del sys.path[0]
+    if argv[1:2] != ["--serve"] or len(argv) != 3:
+        return Run(argv)
+    plain = set(sys.modules)
+    server = load("passmuster_child_server")
+    for name in ("report", "end", "settle"):
+        load("passmuster_child_" + name)
+    load("passmuster_child_procs").libc()
+    # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
+    for name in set(sys.modules) - plain:
+        if not name.startswith("passmuster_child_"):
+            del sys.modules[name]
+    job = server.serve(int(argv[2]))
+    load("passmuster_child_settle").settle(job)
+    return Run(job.argv, session=job.session)
+
+
 class Run:
     """One file, from the arguments to its end.
 
     Args:
         argv: this process's arguments, as `passmuster_child_main` documents them.
+        session: a pytest session that a server has prepared; None: there is none.
     """
 
-    def __init__(self, argv: "list[str]") -> None:
+    def __init__(self, argv: "list[str]", session: "Any" = None) -> None:
         self.file, wanted, data_file, self.sources = argv[1], argv[2], argv[3], argv[4:]
         self.code: "CodeType | None" = None
         self.namespace: "dict[str, object]" = {}
+        self._session = session
+        self._status = 0
+        self._owner = ""
+        self._is_interrupted = False
         self._coverage: "Any" = None
         self._measured: "Any" = None
         self._count_tests: "Callable[[], int] | None" = None
-        sys.path.remove(_HERE)
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
         self._watch_stacks()
         sys.argv[:] = [self.file]
@@ -67,8 +91,29 @@ class Run:
         if self.kind == "script":
             self._become_script(source)
 
+    def fail(self, error: BaseException) -> None:
+        """Take note of what the file ended with; show it as the interpreter would."""
+        if isinstance(error, SystemExit):
+            self._status = load("passmuster_child_end").status_of(error)
+            return
+        self._status, self._is_interrupted = 1, type(error) is KeyboardInterrupt
+        below = error.__traceback__ and error.__traceback__.tb_next
+        try:
+            # The hook prints the exception's own traceback, whatever it is handed beside it.
+            sys.excepthook(type(error), error.with_traceback(below), below)
+        except BaseException:
+            self._finish()  # The interpreter shows what is wrong with the hook, and ends.
+            raise
+
     def leave(self) -> None:
-        """Finish what was begun; called once, however the file ended."""
+        """Finish what was begun and end the process; called once, however the file ended."""
+        self._finish()
+        self.code, self.namespace, self._count_tests = None, {}, None
+        if sys.flags.inspect or os.environ.get("PYTHONINSPECT"):
+            raise SystemExit(self._status)
+        load("passmuster_child_end").end(self._status, owner=self._owner, is_interrupted=self._is_interrupted)
+
+    def _finish(self) -> None:
         if self._measured is not None:
             self._coverage.stop(self._measured)
         if self._count_tests is not None and not self.reporter.cases:
@@ -77,6 +122,8 @@ class Run:
     def framework(self) -> None:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
         if self.kind == "pytest":
+            if self._session is not None:
+                raise SystemExit(self._session.run(self.file, self.reporter))
             import pytest
 
             sys.argv[0] = os.path.join(os.path.dirname(pytest.__file__), "__main__.py")
@@ -88,17 +135,10 @@ class Run:
         import unittest
 
         folder, name = module_name(self.file)
+        self._owner = name
         if folder not in sys.path:
             sys.path.insert(0, folder)
         unittest.main(module=None, argv=["python -m unittest", name])
-
-    def show(self, error: BaseException) -> None:
-        """Report an exception that ends the file as the interpreter does, without our frame."""
-        below = error.__traceback__ and error.__traceback__.tb_next
-        # The hook prints the exception's own traceback, whatever it is handed beside it.
-        sys.excepthook(type(error), error.with_traceback(below), below)
-        # The interpreter still decides the exit status; it has nothing left to say.
-        sys.excepthook = lambda kind, value, traceback: None
 
     def _read(self) -> bytes:
         try:
@@ -148,6 +188,7 @@ class Run:
         if sys.version_info < (3, 15):
             self.namespace["__cached__"] = None
         sys.modules["__main__"] = module
+        self._owner = "__main__"
         try:
             self.code = compile(source, path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:

@@ -13,7 +13,7 @@ import pytest
 
 from passmuster.status import Status, StopReason
 from tests.unit.worker.workbench import Workbench, is_alive, until
-from worker.keeper import Ended, Failed, Keeper, KeeperGoneError, KeeperMessage, Started
+from worker.keeper import Ended, Failed, KeeperGoneError, KeeperMessage, Started, start_keeper
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -137,7 +137,7 @@ class Kept:
     """A keeper with a file of its own, spoken to directly."""
 
     def __init__(self) -> None:
-        self.keeper = Keeper()
+        self.keeper = start_keeper()
         self.output, self._output_write = os.pipe()
         self.report, self._report_write = os.pipe()
         self._messages: list[KeeperMessage] = []

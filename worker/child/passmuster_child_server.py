@@ -1,0 +1,225 @@
+"""The fork server: imports modules once, then forks keepers, each of which forks one process for each file.
+
+Started by the runner as `python passmuster_child_main.py --serve FD` under the project's interpreter, in the
+folder and the environment that tests get. It has one thread and never *runs* anything of a library or of the
+project. A server is never changed once it is ready: whoever wants more modules has it fork another server,
+which imports them on top. So a server that turns out unclean (see `passmuster_child_preload`) is simply
+ended.
+
+Messages (`passmuster_child_channel`):
+
+    runner to server    ("server", setup)   with the descriptor of the new server's socket
+                        ("keeper",)         with the descriptor of the new keeper's socket
+    server to runner    ("ready", answer)   once, when it has imported what it was set up with
+                        ("forked", pid)     a server or keeper is on its way
+                        ("failed", errno, text)
+
+A setup is a dictionary: `base` (`script`, `pytest`, or empty for neither), `coverage` (whether to load it),
+`modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `roots` (the project's
+folders), `session` (a file to prepare a pytest session for; empty: none). An answer is one, too: `verdicts`,
+`why_not` (why it is no good; empty: it is), `pytest` (whether the interpreter has it), `rss_bytes`,
+`anon_bytes`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import sys
+
+from passmuster_child_channel import Channel
+from passmuster_child_keeper import Keeper, Wakeup, ignore_signals
+from passmuster_child_procs import all_below, become_subreaper, children_of
+from passmuster_child_start import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from passmuster_child_keeper import Job
+
+
+class Server:
+    """One process that has imported something and waits to be forked."""
+
+    def __init__(self, control: Channel, output: int) -> None:
+        self.control = control
+        self.output = output
+        self.session: Any = None
+        self.children: set[int] = set()
+        self.wakeup = Wakeup()
+        become_subreaper()
+
+    def loop(self) -> Job:
+        """Serve; returns in a test's process alone, and with the job of that. All others end in here."""
+        while True:
+            child = self.serve()
+            if child is None:
+                self.end_children()
+                os._exit(0)
+            if isinstance(child, Keeper):
+                job = child.serve()
+                if job is None:
+                    os._exit(0)
+                job.session = self.session
+                return job
+
+    def serve(self) -> Keeper | None:
+        """Fork what the runner asks for; None: it is gone. A keeper is returned in its own process."""
+        poll = select.poll()
+        poll.register(self.control.fileno(), select.POLLIN)
+        poll.register(self.wakeup.fileno(), select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if self.wakeup.fileno() in ready:
+                self.wakeup.drain()
+                self.reap()
+            if self.control.fileno() not in ready:
+                continue
+            message, descriptors = self.control.receive()
+            if not message:
+                return None
+            if not self.fork():
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                continue
+            poll.unregister(self.control.fileno())
+            poll.unregister(self.wakeup.fileno())
+            self.become_child(descriptors[0])
+            if message[0] == "keeper":
+                return Keeper(self.control)
+            self.wakeup = Wakeup()
+            become_subreaper()
+            self.set_up(message[1])
+            poll.register(self.control.fileno(), select.POLLIN)
+            poll.register(self.wakeup.fileno(), select.POLLIN)
+
+    def fork(self) -> bool:
+        """Fork, and tell the runner; return whether this is the child."""
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self.control.send("failed", error.errno, f"cannot fork: {error.strerror}")
+            return False
+        if pid == 0:
+            return True
+        self.children.add(pid)
+        self.control.send("forked", pid)
+        return False
+
+    def become_child(self, control: int) -> None:
+        """Take up a forked process's own ends of everything."""
+        self.control.close()
+        self.wakeup.close()
+        self.children = set()
+        self.control = Channel(control)
+        os.setsid()
+
+    def set_up(self, setup: dict[str, Any]) -> None:
+        """Import what this server is for, and say what became of it; a new server's first act."""
+        answer: dict[str, Any] = {"verdicts": [], "why_not": "", "pytest": False}
+        gc.disable()
+        try:
+            self.import_all(setup, answer)
+        except BaseException as error:  # Imports run foreign code, and any error only means: not this way.
+            answer["why_not"] = (
+                " ".join(f"{type(error).__name__}: {error}".split()) or "it could not be set up"
+            )
+        gc.collect()
+        gc.freeze()
+        answer["rss_bytes"], answer["anon_bytes"] = resident_bytes()
+        self.control.send("ready", answer)
+
+    def import_all(self, setup: dict[str, Any], answer: dict[str, Any]) -> None:
+        """Import in the order in which a test process would: coverage, the framework, what the file needs."""
+        finder = sys.meta_path[-1]
+        answer["pytest"] = finder.find_spec("pytest", None) is not None
+        if setup["coverage"]:
+            load("passmuster_child_coverage").load()
+        if setup["base"] == "pytest":
+            load("passmuster_child_pytest")
+            import pytest  # noqa: F401
+        if setup["base"]:
+            load("passmuster_child_unittest")
+            import unittest  # noqa: F401
+        if setup["modules"]:
+            preload = load("passmuster_child_preload")
+            verdicts = preload.preload(
+                setup["modules"], setup["roots"], setup["own"], has_written=self.has_written
+            )
+            answer["verdicts"] = [tuple(verdict) for verdict in verdicts]
+            answer["why_not"] = preload.first_offence(verdicts)
+        if setup["session"] and not answer["why_not"]:
+            self.session = load("passmuster_child_session").PreparedSession(setup["session"])
+
+    def has_written(self) -> bool:
+        """Return whether anything was printed since the last call: a test that imports it would print it."""
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        try:
+            return bool(os.read(self.output, 1 << 16))
+        except BlockingIOError:
+            return False
+
+    def reap(self) -> None:
+        """Collect ended children, and end what they left behind: orphans of a keeper that was killed."""
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            self.children.discard(pid)
+        for pid in set(children_of(os.getpid())) - self.children:
+            kill_tree(pid)
+
+    def end_children(self) -> None:
+        """Kill what is below: keepers whose sockets closed do the same, and this leaves no doubt."""
+        for pid in children_of(os.getpid()):
+            if pid not in self.children:
+                kill_tree(pid)
+
+
+def serve(control: int) -> Job:
+    """Be the first server of a run; returns in the processes of tests alone.
+
+    Args:
+        control: descriptor of the socket to the runner.
+    """
+    ignore_signals()
+    os.set_inheritable(control, False)  # noqa: FBT003 - positional only.
+    # What imports print comes here. The streams themselves were made for a pipe, as a test's are.
+    output, writing = os.pipe()
+    os.dup2(writing, 1)
+    os.dup2(writing, 2)
+    os.close(writing)
+    os.set_blocking(output, False)
+    server = Server(Channel(control), output)
+    server.set_up({"base": "", "coverage": False, "modules": (), "session": ""})
+    job = server.loop()
+    os.close(output)
+    return job
+
+
+def kill_tree(pid: int) -> None:
+    """Send SIGKILL to a process and everything below it."""
+    for each in [*all_below(pid), pid]:
+        try:
+            os.kill(each, 9)
+        except ProcessLookupError:
+            continue
+
+
+def resident_bytes() -> tuple[int, int]:
+    """Return this process's resident bytes, all and anonymous; zeros where there is no procfs."""
+    sizes = {b"VmRSS:": 0, b"RssAnon:": 0}
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                name, _, value = line.partition(b"\t")
+                if name in sizes:
+                    sizes[name] = int(value.split()[0]) * 1024
+    except (OSError, ValueError):
+        pass
+    return sizes[b"VmRSS:"], sizes[b"RssAnon:"]

@@ -1,0 +1,116 @@
+"""The runner's end of a socket to a keeper or a fork server: whole messages in, whole messages out.
+
+The other end is `worker/child/passmuster_child_channel.py`, which documents their form.
+"""
+
+from __future__ import annotations
+
+import marshal
+import select
+import socket
+import time
+from collections.abc import Sequence
+
+from worker.child.passmuster_child_channel import MARSHAL_VERSION
+
+READ_BYTES = 1 << 16
+
+
+class LinkClosedError(Exception):
+    """The other end is gone."""
+
+
+class Link:
+    """One end of a private socket pair.
+
+    Args:
+        end: the socket, which belongs to this object from now on.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._buffer = b""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._socket.fileno()
+
+    def send(self, message: tuple[object, ...], descriptors: Sequence[int] = ()) -> None:
+        """Send a message, and descriptors that stay the caller's to close.
+
+        Raises:
+            LinkClosedError: the other end is gone.
+        """
+        body = marshal.dumps(message, MARSHAL_VERSION)  # type: ignore[arg-type]
+        data = len(body).to_bytes(4, "big") + body
+        try:
+            sent = socket.send_fds(self._socket, [data], list(descriptors)) if descriptors else 0
+            self._socket.sendall(data[sent:])
+        except OSError as error:
+            raise LinkClosedError from error
+
+    def receive(self) -> list[tuple[object, ...]]:
+        """Return the messages that have arrived; call when the descriptor is readable.
+
+        Raises:
+            LinkClosedError: the other end is gone.
+        """
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except OSError as error:
+            raise LinkClosedError from error
+        if not data:
+            raise LinkClosedError
+        self._buffer += data
+        messages: list[tuple[object, ...]] = []
+        while len(self._buffer) >= 4:
+            end = 4 + int.from_bytes(self._buffer[:4], "big")
+            if len(self._buffer) < end:
+                break
+            messages.append(marshal.loads(self._buffer[4:end]))
+            self._buffer = self._buffer[end:]
+        return messages
+
+    def wait(self, timeout_s: float) -> tuple[object, ...] | None:
+        """Return the one message that is expected; None: it has not come in time.
+
+        Raises:
+            LinkClosedError: the other end is gone.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            if not _is_readable(self._socket, left_s):
+                break
+            for message in self.receive():
+                return message
+        return None
+
+    def close(self) -> None:
+        """Close this end: whoever has the other one ends."""
+        self._socket.close()
+
+    def close_and_wait(self, timeout_s: float) -> bool:
+        """Close this end for sending and wait until the other is closed, too; return whether it was."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            while (left_s := deadline - time.monotonic()) > 0 and _is_readable(self._socket, left_s):
+                if not self._socket.recv(READ_BYTES):
+                    return True
+            return False
+        except OSError:
+            return True  # It is gone already, and what it had not read with it.
+        finally:
+            self._socket.close()
+
+
+def open_link() -> tuple[Link, socket.socket]:
+    """Return our end of a new pair, and the other one to hand on and close."""
+    ours, theirs = socket.socketpair()
+    return Link(ours), theirs
+
+
+def _is_readable(end: socket.socket, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))

@@ -1,0 +1,318 @@
+"""Which fork servers there are, and how the process of each file comes into being.
+
+A tree of servers grows as files ask for it: the interpreter alone, the framework on top of it, a pytest
+session on top of that, and on top of each the modules that some files need. Every slot has a keeper of its
+own for each server that it uses, and one that executes commands. A server that dies or hangs is left out and
+started anew a few times; nothing that runs depends on it, because each keeper has its own socket to the
+runner.
+
+All of this only makes files start faster. Whatever goes wrong, the file is spawned, and its result says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from passmuster.status import Isolation, RunnerKind
+from passmuster.task import TestTask
+from worker.child.passmuster_child_start import has_guard
+from worker.environment import get_test_environment
+from worker.keeper import Keeper, start_keeper
+from worker.settings import WorkerSettings
+from worker.warm.advice import Advice, Advisor
+from worker.warm.server import ForkServer, ServerError, ServerGoneError, Setup, start_server
+
+MAX_DEATHS = 3
+"""Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
+
+KEEPER_BYTES = 2 * 1024 * 1024
+"""What a keeper takes that was forked from a server: seen were 1 to 2 MiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How a file is to be started.
+
+    Args:
+        keeper: who starts and owns its processes.
+        server: from which it is forked; None: it is spawned.
+        note: why it is spawned although it might have been forked; empty: nothing to say.
+    """
+
+    keeper: Keeper
+    server: ForkServer | None = None
+    note: str = ""
+
+    @property
+    def isolation(self) -> Isolation:
+        """How its process comes into being."""
+        return Isolation.SPAWN if self.server is None else Isolation.FORK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """A server by what it has imported: its framework, for whose session, and which modules in order."""
+
+    base: str = ""
+    session: bool = False
+    modules: tuple[str, ...] = ()
+
+
+class _Node:
+    """A server that is there, or is being made, or cannot be had."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.server: ForkServer | None = None
+        self.why_not = ""
+
+
+class Fleet:
+    """All servers and keepers of one run. Thread-safe.
+
+    Args:
+        settings: of the worker.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._nodes: dict[_Place, _Node] = {}
+        self._keepers: dict[tuple[int, _Place | None], Keeper] = {}
+        self._deaths = 0
+        self._is_closed = False
+        self._no_session: dict[str, str] = {}
+        self._why_never = why_never()
+        self._environment = get_test_environment(settings.environ)
+        self._advisor = Advisor(settings)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the servers were started with."""
+        return self._environment
+
+    @property
+    def held_bytes(self) -> int:
+        """What the servers and their keepers take, pages that they share counted once."""
+        with self._lock:
+            nodes = list(self._nodes.items())
+            forked = sum(1 for _, place in self._keepers if place is not None)
+        total_bytes = forked * KEEPER_BYTES
+        for place, node in nodes:
+            if node.server is not None:
+                parent = self._nodes.get(self._parent(place)) if place != _Place() else None
+                below = parent.server if parent is not None else None
+                total_bytes += node.server.answer.anon_bytes - (below.answer.anon_bytes if below else 0)
+        return total_bytes
+
+    def warm_up(self, slots: int) -> None:
+        """Start what the first files will need: keepers, or the first server."""
+        if self._wanted(Isolation.AUTO) is Isolation.SPAWN:
+            for slot in range(slots):
+                self._plain(slot)
+        else:
+            threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True).start()
+
+    def expect(self, paths: tuple[str, ...]) -> None:
+        """Tell which files will come, so that it can be thought about what they need together."""
+        if self._wanted(Isolation.AUTO) is not Isolation.SPAWN:
+            self._advisor.expect(paths)
+
+    def launch(self, task: TestTask, slot: int) -> Launch:
+        """Return how a task is to be started in a slot.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        wanted = self._wanted(task.isolation)
+        if wanted is Isolation.SPAWN:
+            return Launch(keeper=self._plain(slot), note=self._why_never)
+        advice = self._advisor.advise(task)
+        if advice.why_spawn and wanted is Isolation.AUTO:
+            return Launch(keeper=self._plain(slot), note=advice.why_spawn)
+        while True:
+            try:
+                place, server = self._best_server(task, advice)
+                return Launch(keeper=self._forked(slot, place, server), server=server)
+            except ServerGoneError:
+                continue  # Until too many have died.
+            except ServerError as error:
+                return Launch(keeper=self._plain(slot), note=str(error))
+
+    def no_session(self, path: str, reason: str) -> None:
+        """Take note that the files of a folder cannot be forked from the prepared pytest session."""
+        with self._lock:
+            self._no_session[_folder(path)] = reason
+
+    def discard(self, slot: int, keeper: Keeper) -> None:
+        """Forget a keeper that a test has killed; the caller closes it."""
+        with self._lock:
+            for key in [key for key, known in self._keepers.items() if key[0] == slot and known is keeper]:
+                del self._keepers[key]
+
+    def close(self) -> None:
+        """End all keepers, with what they own, and all servers."""
+        with self._lock:
+            self._is_closed = True
+            keepers, self._keepers = list(self._keepers.values()), {}
+            nodes, self._nodes = list(self._nodes.values()), {}
+        for keeper in keepers:
+            keeper.close()
+        for node in reversed(nodes):
+            with node.lock:
+                if node.server is not None:
+                    node.server.close()
+        self._advisor.close()
+
+    def _wanted(self, asked: Isolation) -> Isolation:
+        wanted = self._settings.isolation if asked is Isolation.AUTO else asked
+        return Isolation.SPAWN if self._why_never else wanted
+
+    def _warm_up_server(self) -> None:
+        with contextlib.suppress(ServerError):  # Whoever needs it is told.
+            self._server(_Place(base="script"))
+
+    def _best_server(self, task: TestTask, advice: Advice) -> tuple[_Place, ForkServer]:
+        """Return the server that has imported most of what the file needs, and nothing else."""
+        base = self._base(task)
+        place = _Place(base=base, session=base == "pytest" and not self._has_no_session(task.file_path))
+        while True:
+            try:
+                wanted = replace(place, modules=advice.modules) if advice.modules else place
+                return wanted, self._server(wanted, task.file_path)
+            except ServerGoneError:
+                raise
+            except ServerError:
+                # A session that cannot be had is no reason against a fork, nor are modules that cannot.
+                if advice.modules:
+                    advice = replace(advice, modules=())
+                elif place.session:
+                    place = replace(place, session=False)
+                else:
+                    raise
+
+    def _base(self, task: TestTask) -> str:
+        """Return the framework that a file needs, chosen as the child does."""
+        if task.runner is not RunnerKind.AUTO:
+            return "pytest" if task.runner is RunnerKind.PYTEST else "script"
+        if not self._server(_Place()).answer.has_pytest:
+            return "script"
+        try:
+            is_script = has_guard((self._settings.root / task.file_path).read_bytes())
+        except OSError:
+            is_script = True
+        return "script" if is_script else "pytest"
+
+    def _has_no_session(self, path: str) -> bool:
+        with self._lock:
+            return _folder(path) in self._no_session
+
+    def _parent(self, place: _Place) -> _Place:
+        if place.modules:
+            return replace(place, modules=self._advisor.parent_of(place.modules))
+        return replace(place, session=False) if place.session else _Place()
+
+    def _server(self, place: _Place, file_path: str = "") -> ForkServer:
+        """Return the server at a place, made when it is first asked for.
+
+        Raises:
+            ServerError: it cannot be had.
+        """
+        with self._lock:
+            if self._is_closed or self._deaths >= MAX_DEATHS:
+                raise ServerError("fork servers died too often" if self._deaths else "the run is over")
+            node = self._nodes.setdefault(place, _Node())
+        with node.lock:
+            if node.why_not:
+                raise ServerError(node.why_not)
+            if node.server is None:
+                try:
+                    node.server = self._make(place, file_path)
+                except ServerGoneError:
+                    raise
+                except ServerError as error:
+                    node.why_not = str(error)
+                    raise
+            return node.server
+
+    def _make(self, place: _Place, file_path: str) -> ForkServer:
+        if place == _Place():
+            workdir = str(self._settings.workdir)
+            return start_server(self._settings.interpreter, self._environment, workdir)
+        parent = self._server(self._parent(place), file_path)
+        try:
+            server = parent.derive(self._setup(place, file_path))
+        except ServerGoneError:
+            self._bury(self._parent(place))
+            raise
+        if place.modules:
+            self._advisor.learn(server.answer.verdicts)
+        if server.answer.why_not:
+            server.close()
+            raise ServerError(server.answer.why_not)
+        return server
+
+    def _setup(self, place: _Place, file_path: str) -> Setup:
+        settings = self._settings
+        if place.modules:
+            return Setup(
+                modules=place.modules,
+                own=settings.preload,
+                roots=tuple(dict.fromkeys((str(settings.root), str(settings.workdir)))),
+            )
+        if place.session:
+            return Setup(session=str(settings.root / file_path))
+        return Setup(base=place.base, coverage=settings.coverage_dir is not None)
+
+    def _forked(self, slot: int, place: _Place, server: ForkServer) -> Keeper:
+        key = (slot, place)
+        with self._lock:
+            keeper = self._keepers.get(key)
+        if keeper is None:
+            try:
+                keeper = server.keeper()
+            except ServerGoneError:
+                self._bury(place)
+                raise
+            self._keep(key, keeper)
+        return keeper
+
+    def _bury(self, place: _Place) -> None:
+        """Forget a server that has died or hangs, so that the next file gets a new one."""
+        with self._lock:
+            self._deaths += 1
+            node = self._nodes.pop(place, None)
+        if node is not None and node.server is not None:
+            node.server.close()
+
+    def _plain(self, slot: int) -> Keeper:
+        with self._lock:
+            keeper = self._keepers.get((slot, None))
+        if keeper is None:
+            keeper = start_keeper()
+            self._keep((slot, None), keeper)
+        return keeper
+
+    def _keep(self, key: tuple[int, _Place | None], keeper: Keeper) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._keepers[key] = keeper
+                return
+        keeper.close()
+        raise OSError("the run is over")
+
+
+def why_never() -> str:
+    """Return why nothing can be forked on this machine; empty: it can."""
+    if sys.platform != "linux":
+        return f"forking is not supported on {sys.platform}"
+    return ""
+
+
+def _folder(path: str) -> str:
+    return str(PurePosixPath(path).parent)

@@ -1,0 +1,244 @@
+"""The runner's end of a fork server: start the first one, have others forked from it, ask it for keepers.
+
+The other end is `worker/child/passmuster_child_server.py`, which documents the messages. `worker.warm.fleet`
+decides which servers there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.command import CHILD_MAIN
+from worker.keeper import Keeper
+from worker.link import Link, LinkClosedError, open_link
+
+FORK_WAIT_S = 30.0
+"""How long a server may take to fork: it does nothing else, so a busy machine is the only excuse."""
+
+IMPORT_WAIT_S = 120.0
+"""How long a server may take to import: longer than any import takes that does not hang."""
+
+CLOSE_WAIT_S = 5.0
+
+
+class ServerError(Exception):
+    """A server cannot do what it was asked for; the message is one line that says why."""
+
+
+class ServerGoneError(ServerError):
+    """A server has died or hangs: another one may be started in its place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What came of importing one module in a server.
+
+    Args:
+        name: the module.
+        seconds: what the import took, without what had been imported before.
+        added_bytes: by how much the process grew.
+        offence: why it may not be in a server; empty: it may.
+    """
+
+    name: str
+    seconds: float = 0.0
+    added_bytes: int = 0
+    offence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a server imports on top of the one it is forked from.
+
+    Args:
+        base: `script` or `pytest`: the framework; empty: none.
+        coverage: whether coverage is imported before everything else.
+        modules: what to preload, in order.
+        own: names of the project's own packages that may be among them.
+        roots: the project's folders; nothing else that lies there is imported.
+        session: a file, relative to the working directory, to prepare a pytest session for; empty: none.
+    """
+
+    base: str = ""
+    coverage: bool = False
+    modules: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    session: str = ""
+
+    def as_message(self) -> dict[str, object]:
+        """Return it as the server reads it."""
+        return {
+            "base": self.base,
+            "coverage": self.coverage,
+            "modules": list(self.modules),
+            "own": list(self.own),
+            "roots": list(self.roots),
+            "session": self.session,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server says when it is set up.
+
+    Args:
+        verdicts: of each module it imported.
+        why_not: why it is no good; empty: it is.
+        has_pytest: whether its interpreter has pytest.
+        rss_bytes: resident bytes of the process.
+        anon_bytes: those of them that are not pages of files.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    why_not: str = ""
+    has_pytest: bool = False
+    rss_bytes: int = 0
+    anon_bytes: int = 0
+
+
+@dataclass(slots=True)
+class ForkServer:
+    """One server. Thread-safe."""
+
+    answer: Answer
+    _link: Link
+    _pid: int
+    _process: subprocess.Popen[bytes] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._pid
+
+    def keeper(self) -> Keeper:
+        """Have a keeper forked, which can fork processes that have what this server has imported.
+
+        Raises:
+            ServerError: the server is gone, hangs, or cannot fork.
+        """
+        link, pid = self._fork(("keeper",))
+        return Keeper(link, pid)
+
+    def derive(self, setup: Setup) -> ForkServer:
+        """Have another server forked that imports more.
+
+        Raises:
+            ServerError: this server or the new one is gone, hangs, or cannot fork. A new one that is merely
+                no good says so in its answer.
+        """
+        link, pid = self._fork(("server", setup.as_message()))
+        try:
+            return ForkServer(_ready(link), link, pid)
+        except ServerError:
+            link.close()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # It hangs in an import.
+            raise
+
+    def close(self) -> None:
+        """End it. Keepers and servers that were forked from it live on until they are closed."""
+        if self._process is None:
+            self._link.close_and_wait(CLOSE_WAIT_S)
+            return
+        self._link.close()
+        try:
+            self._process.wait(CLOSE_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _fork(self, request: tuple[object, ...]) -> tuple[Link, int]:
+        """Ask for a process with a socket of its own; return both."""
+        link, theirs = open_link()
+        try:
+            with theirs, self._lock:
+                self._link.send(request, [theirs.fileno()])
+                reply = self._link.wait(FORK_WAIT_S)
+        except LinkClosedError:
+            link.close()
+            raise ServerGoneError("the fork server has died") from None
+        match reply:
+            case ("forked", int(pid)):
+                return link, pid
+            case ("failed", int(), str(text)):
+                link.close()
+                raise ServerError(text)
+            case _:
+                link.close()
+                raise ServerGoneError(f"the fork server did not answer within {FORK_WAIT_S:g} s")
+
+
+def start_server(interpreter: str, environment: Mapping[str, str], cwd: str) -> ForkServer:
+    """Start the first server of an interpreter and an environment; it has imported nothing.
+
+    Args:
+        interpreter: the project's Python, absolute.
+        environment: what tests get, but for what differs from file to file.
+        cwd: the folder that tests run in.
+
+    Raises:
+        ServerError: it does not start, or does not answer.
+    """
+    link, theirs = open_link()
+    try:
+        with theirs:
+            process = subprocess.Popen(
+                [interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,  # So that its streams are made for a pipe, as a test's are.
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=cwd,
+                start_new_session=True,
+            )
+    except OSError as error:
+        link.close()
+        raise ServerError(f"{interpreter} cannot be started: {error.strerror}") from error
+    try:
+        answer = _ready(link)
+    except ServerError as error:
+        link.close()
+        process.kill()
+        said = process.communicate()[0].decode("utf-8", "backslashreplace").strip().splitlines()
+        raise ServerError(f"{error}: {said[-1]}" if said else str(error)) from None
+    assert process.stdout is not None
+    process.stdout.close()
+    return ForkServer(answer, link, process.pid, process)
+
+
+def _ready(link: Link) -> Answer:
+    """Wait until a new server is set up."""
+    try:
+        reply = link.wait(IMPORT_WAIT_S)
+    except LinkClosedError:
+        raise ServerError("the fork server died while it imported") from None
+    match reply:
+        case ("ready", dict() as answer):
+            return Answer(
+                verdicts=tuple(_verdict(verdict) for verdict in answer["verdicts"]),
+                why_not=str(answer["why_not"]),
+                has_pytest=bool(answer["pytest"]),
+                rss_bytes=int(answer["rss_bytes"]),
+                anon_bytes=int(answer["anon_bytes"]),
+            )
+        case _:
+            raise ServerError(f"the fork server was not ready within {IMPORT_WAIT_S:g} s")
+
+
+def _verdict(values: Sequence[object]) -> Verdict:
+    name, seconds, added_bytes, offence = values
+    return Verdict(
+        name=str(name),
+        seconds=float(str(seconds)),
+        added_bytes=int(str(added_bytes)),
+        offence=str(offence),
+    )
