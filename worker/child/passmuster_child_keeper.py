@@ -218,7 +218,7 @@ class Keeper:
 
     def describe(self, pid: int) -> str:
         """Describe a process of the file; one that was forked and never executed anything has our command."""
-        text = describe(pid)
+        text: str = describe(pid)
         if self.forked_file and " --serve " in text and "passmuster_child_main.py" in text:
             return f"pid {pid}: a fork of {self.forked_file}"
         return text
