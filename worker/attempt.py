@@ -14,6 +14,7 @@ from worker.child_report import ChildReport
 from worker.classify import Evidence, classify
 from worker.command import build_command
 from worker.environment import ATTEMPT_VARIABLE, get_test_environment, printable_attempt
+from worker.inherited import Inherited
 from worker.output_capture import OutputCapture
 from worker.settings import WorkerSettings
 from worker.supervisor import Supervised, Supervisor
@@ -41,6 +42,14 @@ class Attempt:
     def marker(self) -> str:
         """What stands in the environment of each of its processes, and of no other."""
         return f"{ATTEMPT_VARIABLE}={printable_attempt(self.task)}"
+
+    @property
+    def inherited(self) -> Inherited | None:
+        """What its first process shares with a server; None: it is executed."""
+        if self.launch.server is None:
+            return None
+        answer = self.launch.server.answer
+        return Inherited(rss_bytes=answer.rss_bytes, anon_bytes=answer.anon_bytes)
 
     def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
         """End it; see `Supervisor.stop`."""

@@ -123,6 +123,7 @@ class LocalExecutor:
         tmp_dir = self._tmp.make(str(number))
         coverage_file = self._coverage_file(task, number)
         attempt = Attempt(task, slot, self._fleet.launch(task, slot), self._settings)
+        self._governor.hold(self._fleet.held_bytes)
         with self._lock:
             self._running[task.attempt_id] = attempt
             stopping = self._stopping
@@ -132,7 +133,7 @@ class LocalExecutor:
         supervised = attempt.run(
             tmp_dir,
             coverage_file,
-            lambda: self._governor.attach(task.attempt_id),
+            lambda: self._governor.attach(task.attempt_id, attempt.inherited),
             self._fleet.environment,
         )
         max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None

@@ -19,6 +19,7 @@ from pathlib import Path
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Room, Usage
 from passmuster.task import TestTask
+from worker.inherited import Inherited
 from worker.look_pace import LookPace
 from worker.machine import PROC
 from worker.machine_pool import MachinePool
@@ -163,18 +164,30 @@ class MemoryGovernor:
                 self._thread.start()
             return entry.slot
 
-    def attach(self, attempt_id: str) -> None:
-        """Start to measure an admitted attempt: its process exists."""
+    def attach(self, attempt_id: str, inherited: Inherited | None = None) -> None:
+        """Start to measure an admitted attempt: its process exists.
+
+        Args:
+            attempt_id: whose.
+            inherited: what its process shares with the server it was forked from; None: it was executed.
+        """
         with self._changed:
             entry = self._ledger.find(attempt_id)
             if entry is None or entry.attached_at_s is not None:
                 return
+            entry.inherited = inherited
+            entry.probe.is_forked = inherited is not None
             now_s = self._clock.now_s()
             is_first = all(other.attached_at_s is None for other in self._ledger.entries)
             entry.attached_at_s = now_s
             first_look_at_s = now_s + FIRST_LOOK_S
             self._look_at_s = first_look_at_s if is_first else min(self._look_at_s, first_look_at_s)
             self._changed.notify()
+
+    def hold(self, held_bytes: int) -> None:
+        """Count what the fork servers take, once, whatever runs."""
+        with self._changed:
+            self._ledger.held_bytes = held_bytes
 
     def detach(self, attempt_id: str, *, max_rss_bytes: int | None = None) -> Measured:
         """Give slot and memory of an attempt back; its last process is gone. Harmless when called again.
@@ -187,7 +200,7 @@ class MemoryGovernor:
             entry = self._ledger.remove(attempt_id)
             if entry is None:
                 return Measured(peak_bytes=None, was_alone=False)
-            peak_bytes = _peak(entry, max_rss_bytes=max_rss_bytes)
+            peak_bytes = entry.final_peak_bytes(max_rss_bytes)
             if peak_bytes is not None:
                 self._ledger.note_peak(peak_bytes)
                 if not entry.is_guilty:
@@ -312,14 +325,16 @@ class MemoryGovernor:
         """Return who must be stopped by what is known now."""
         with self._changed:
             now_s = self._clock.now_s()
+            held_bytes = self._ledger.held_bytes
             budget_bytes = allowance_bytes = self._ledger.budget_bytes
             if self._pool is not None and self._pool.others:
                 # What was granted stays granted: only who outgrows it has to give way.
-                allowance_bytes = max(self._ledger.predicted_bytes, self._pool.allowance_bytes())
+                granted_bytes = self._ledger.predicted_bytes + held_bytes
+                allowance_bytes = max(granted_bytes, self._pool.allowance_bytes())
             return judge(
                 [entry.as_running(now_s=now_s) for entry in self._ledger.entries],
-                budget_bytes=budget_bytes,
-                allowance_bytes=allowance_bytes,
+                budget_bytes=max(1, budget_bytes - held_bytes),
+                allowance_bytes=max(1, allowance_bytes - held_bytes),
                 horizon_s=self._pace.horizon_s(
                     price_s=sum(entry.probe.price_s for entry in self._ledger.entries)
                 ),
@@ -375,18 +390,6 @@ class MemoryGovernor:
         if self._pool is not None:
             self._reported_at_s = now_s
             self._pool.report(reserved_bytes=self._ledger.reserved_bytes, used_bytes=self._ledger.used_bytes)
-
-
-def _peak(entry: Entry, *, max_rss_bytes: int | None) -> int | None:
-    """Return a file's peak from what was measured and what the kernel said at its end."""
-    if entry.memory is None:
-        # It ended before the first look: the kernel's figure is too high rather than too low.
-        return max_rss_bytes
-    peak_bytes = entry.peak_bytes
-    if max_rss_bytes is None:
-        return peak_bytes
-    # Files on disk count in the kernel's figure and not in ours.
-    return max(peak_bytes or 0, max_rss_bytes - entry.memory.file_bytes)
 
 
 def _describe(error: Exception) -> str:

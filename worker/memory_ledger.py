@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from passmuster.executor import FileUsage, Room, Usage
 from passmuster.status import StopReason
 from passmuster.task import TestTask
+from worker.inherited import Inherited, own_peak_bytes
 from worker.memory_policy import Breach, RunningFile, unknown_file_bytes
 from worker.memory_probe import TreeMemory, TreeProbe
 
@@ -34,6 +35,7 @@ class Entry:
         predicted_bytes: what was reserved for it then.
         limit_bytes: its own limit; None: only the budget bounds it.
         probe: measures its tree.
+        inherited: what its process shares with a server; None: it was executed.
         was_alone: whether no other file has run beside it so far.
         attached_at_s: when its process existed; None: not yet.
         memory: the last measurement; None: none yet.
@@ -58,6 +60,7 @@ class Entry:
     limit_bytes: int | None
     probe: TreeProbe
     was_alone: bool
+    inherited: Inherited | None = None
     attached_at_s: float | None = None
     memory: TreeMemory | None = None
     measured_at_s: float = 0.0
@@ -122,6 +125,19 @@ class Entry:
         if memory.is_settled:
             self.peak_bytes = max(self.peak_bytes or 0, memory.used_bytes)
 
+    def final_peak_bytes(self, max_rss_bytes: int | None) -> int | None:
+        """Return its peak by what was measured and what the kernel said at its end; None: unknown."""
+        if max_rss_bytes is not None and self.inherited is not None:
+            max_rss_bytes = own_peak_bytes(
+                max_rss_bytes, self.inherited, was_measured=self.memory is not None
+            )
+        if self.memory is None or max_rss_bytes is None:
+            # It ended before the first look: the kernel's figure is too high rather than too low.
+            return max_rss_bytes if self.memory is None else self.peak_bytes
+        # Files on disk count in the kernel's figure and not in ours.
+        file_bytes = self.memory.file_bytes if self.inherited is None else 0
+        return max(self.peak_bytes or 0, max_rss_bytes - file_bytes)
+
     def as_running(self, *, now_s: float) -> RunningFile:
         """Return it as the rules see it."""
         return RunningFile(
@@ -143,6 +159,8 @@ class MemoryLedger:
         self.slots = slots
         self.budget_bytes = budget_bytes
         self.peak_bytes = 0
+        self.held_bytes = 0
+        """What is taken whatever runs: fork servers, counted once for all the processes that share them."""
         self._limit_bytes = limit_bytes
         self._entries: dict[str, Entry] = {}
         self._free_slots = set(range(slots))
@@ -156,8 +174,8 @@ class MemoryLedger:
 
     @property
     def reserved_bytes(self) -> int:
-        """What is reserved for all of them."""
-        return sum(entry.reserved_bytes for entry in self._entries.values())
+        """What is reserved for all of them, and held."""
+        return self.held_bytes + sum(entry.reserved_bytes for entry in self._entries.values())
 
     @property
     def predicted_bytes(self) -> int:
@@ -166,8 +184,8 @@ class MemoryLedger:
 
     @property
     def used_bytes(self) -> int:
-        """What all of them were last measured to use."""
-        return sum(entry.used_bytes for entry in self._entries.values())
+        """What all of them were last measured to use, and what is held."""
+        return self.held_bytes + sum(entry.used_bytes for entry in self._entries.values())
 
     def unknown_bytes(self) -> int:
         """Return what a file without a prediction is taken to need."""
@@ -248,7 +266,7 @@ class MemoryLedger:
             else entry.peak_bytes or 0
             for entry in self._entries.values()
         )
-        self.peak_bytes = max(self.peak_bytes, known_bytes, alone_bytes)
+        self.peak_bytes = max(self.peak_bytes, self.held_bytes + max(known_bytes, alone_bytes))
 
     def usage(self, *, now_s: float) -> Usage:
         """Return what the running files use."""

@@ -8,9 +8,10 @@ Two questions may be asked of the kernel, and they differ a thousandfold in pric
   tables: the proportional set size (PSS), which counts a page shared by n processes as 1/n in each. Its
   sum over a tree is what the tree really takes.
 
-A tree of one process is taken at its upper bound, which is exact: `exec` left it nothing to share. A tree
-of several is read by PSS, but only as often as `_is_due` finds worth the price; in between, what grew since
-is added. Pages of files on disk count in neither: the kernel can drop them and read them again.
+A tree of one process is taken at its upper bound, which is exact: `exec` left it nothing to share. A tree of
+several, or one that was forked from a server and shares pages with that, is read by PSS, but only as often as
+`_is_due` finds worth the price; in between, what grew since is added. Pages of files on disk count in
+neither: the kernel can drop them and read them again.
 
 `worker.memory_governor` owns one `TreeProbe` for each running file.
 """
@@ -91,6 +92,8 @@ class TreeProbe:
     """Measures one process tree again and again. Not thread-safe: one sampler owns it."""
 
     def __init__(self, *, proc: Path = PROC) -> None:
+        self.is_forked = False
+        """Whether its first process was forked and not executed, and so shares pages with its server."""
         self._proc = str(proc)
         self._has_proc = (proc / "self").exists()
         self._last: _PssReading | None = None
@@ -119,7 +122,7 @@ class TreeProbe:
             if reading is not None:
                 resident[pid] = reading
         upper_bytes = sum(reading.own_bytes for reading in resident.values())
-        is_tree = len(resident) > 1
+        is_tree = len(resident) > 1 or (self.is_forked and bool(resident))
         self.dear_s = 0.0
         if is_tree and exact:
             self._read_pss(resident, upper_bytes, now_s)
@@ -136,7 +139,7 @@ class TreeProbe:
     def _estimate(self, resident: dict[int, _Resident], upper_bytes: int) -> int:
         """Return the tree's bytes by the last PSS reading and what changed since."""
         last = self._last
-        if last is None or len(resident) <= 1:
+        if last is None or (len(resident) <= 1 and not self.is_forked):
             return upper_bytes
         grown_bytes = max(0, upper_bytes - last.upper_bytes)
         return min(upper_bytes, last.pss_bytes + grown_bytes)

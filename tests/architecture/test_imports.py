@@ -52,6 +52,7 @@ PURE = (
     "passmuster/units.py",
     "worker/capacity.py",
     "worker/classify.py",
+    "worker/inherited.py",
     "worker/memory_policy.py",
 )
 """Modules that decide and do nothing: the clock and randomness come to them as arguments."""
