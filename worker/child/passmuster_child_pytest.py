@@ -3,12 +3,15 @@
 Registered as an object, never by name, so that pytest does not try to rewrite it.
 """
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, Callable, Iterator, TypeVar
 
     import pytest
+    from passmuster_child_collect import Way
     from passmuster_child_report import Reporter
 
     _Hook = TypeVar("_Hook", bound="Callable[..., Any]")
@@ -24,11 +27,25 @@ def _marked(option: str) -> "Callable[[_Hook], _Hook]":
     return mark
 
 
-class Plugin:
-    """Reports to the runner; changes no outcome."""
+def cache_option() -> str:
+    """Return the setting that keeps pytest's cache out of the project: in the file's temporary directory."""
+    return "cache_dir=" + os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")
 
-    def __init__(self, reporter: "Reporter") -> None:
-        self._reporter = reporter
+
+class Plugin:
+    """Reports to the runner; changes no outcome.
+
+    Args:
+        reporter: where to; None: it is set before the session starts.
+        make_way: makes the way to the one file that is collected, so that nothing beside it is visited;
+            None: pytest collects whatever it is told to.
+    """
+
+    def __init__(self, reporter: "Reporter | None", make_way: "Callable[[str], Way] | None" = None) -> None:
+        self.reporter: "Reporter" = reporter  # type: ignore[assignment]  # None only before the session.
+        self._make_way = make_way
+        self.on_start: "Callable[[], None]" = lambda: None
+        self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
 
     @_marked("hookwrapper")
@@ -48,19 +65,35 @@ class Plugin:
 
     def pytest_sessionstart(self) -> None:
         """The session begins."""
-        self._reporter.mark("begin")
+        self.on_start()
+        self.reporter.mark("begin")
 
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""
-        self._reporter.mark("done")
+        self.reporter.mark("done")
+
+    @_marked("hookwrapper")
+    def pytest_make_collect_report(self, collector: "pytest.Collector") -> "Iterator[None]":
+        """Keep the listing of a folder to the way to the wanted file."""
+        undo = None
+        if self._make_way is not None and collector is not collector.session:
+            config = collector.config
+            if self._way is None and len(config.args) == 1:
+                self._way = self._make_way(os.path.abspath(os.path.join(str(config.invocation_params.dir), config.args[0])))
+            undo = self._way and self._way.narrow(str(collector.path))
+        try:
+            yield
+        finally:
+            if undo is not None:
+                undo()
 
     def pytest_collectreport(self, report: "pytest.CollectReport") -> None:
         """Report what could not be collected, and modules that skipped themselves."""
         if report.failed:
-            self._reporter.text("collect", report.longreprtext or report.nodeid)
-            self._reporter.case(report.nodeid, "error", 0.0, report.longreprtext)
+            self.reporter.text("collect", report.longreprtext or report.nodeid)
+            self.reporter.case(report.nodeid, "error", 0.0, report.longreprtext)
         elif report.skipped and report.nodeid:
-            self._reporter.case(report.nodeid, "skipped", 0.0, _reason(report))
+            self.reporter.case(report.nodeid, "skipped", 0.0, _reason(report))
 
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
         """Add up set-up, call and tear-down; the test is reported when its tear-down is."""
@@ -71,7 +104,7 @@ class Plugin:
         self._open[report.nodeid] = (outcome, seconds + report.duration, message)
         if report.when == "teardown":
             outcome, seconds, message = self._open.pop(report.nodeid)
-            self._reporter.case(report.nodeid, outcome or "passed", seconds, message)
+            self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
 
 
 _RANKS = {"": 0, "passed": 1, "skipped": 2, "xfailed": 3, "xpassed": 3, "error": 4, "failed": 5}

@@ -128,9 +128,9 @@ class Run:
 
             sys.argv[0] = os.path.join(os.path.dirname(pytest.__file__), "__main__.py")
             sys.argv.append(self.file)
-            cache = ["-o", "cache_dir=" + os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")]
-            plugin = load("passmuster_child_pytest").Plugin(self.reporter)
-            raise SystemExit(pytest.main([*cache, self.file], plugins=[plugin]))
+            ours = load("passmuster_child_pytest")
+            plugin = ours.Plugin(self.reporter, load("passmuster_child_collect").Way)
+            raise SystemExit(pytest.main(["-o", ours.cache_option(), self.file], plugins=[plugin]))
         self._watch_unittest()
         import unittest
 

@@ -1,0 +1,173 @@
+"""Runs test files in forks of one prepared pytest session, and spawned, to compare both."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.unit.worker.child.child_bench import LAUNCHER, ChildBench, Ran
+from worker.child_report import ChildReport
+from worker.command import CHILD_MAIN
+
+# What the fork server does, as far as pytest can notice: prepare once, fork for each file, restore the path,
+# give each child its own standard output, temporary directory and reports.
+SERVER = """
+import json, os, shutil, sys
+here, first, folder, temporary, files = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:]
+sys.path[0] = here
+import passmuster_child_start, passmuster_child_report
+sys.path[0] = os.getcwd()
+session = passmuster_child_start.load("passmuster_child_session")
+before = sorted(os.listdir("/proc/self/fd"))
+try:
+    prepared, refused = session.PreparedSession(first), ""
+except session.Unsupported as error:
+    prepared, refused = None, str(error)
+told = {"refused": refused, "why_not": {}, "status": {}, "unsupported": {}}
+told["root"] = [] if prepared is None else [prepared.rootdir, prepared.inifile]
+told["project_modules"] = [name for name in sys.modules if name.startswith(("test_", "conftest"))]
+for number, file in enumerate(files if prepared else ()):
+    told["why_not"][file] = prepared.why_not(file)
+    shutil.rmtree(temporary, ignore_errors=True)
+    os.mkdir(temporary)
+    base = os.path.join(folder, str(number))
+    pid = os.fork()
+    if pid == 0:
+        output = os.open(base + ".out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.dup2(os.open(base + ".report", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 198)
+        os.environ["TMPDIR"] = temporary
+        sys.argv[:] = [os.path.join(os.path.dirname(sys.modules["pytest"].__file__), "__main__.py"), file]
+        try:
+            raise SystemExit(prepared.run(file, passmuster_child_report.Reporter(198)))
+        except session.Unsupported as error:
+            with open(base + ".unsupported", "w") as note:
+                note.write(str(error))
+            raise SystemExit(99)
+    status = os.waitpid(pid, 0)[1]
+    told["status"][file] = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+    if os.path.exists(base + ".unsupported"):
+        told["unsupported"][file] = open(base + ".unsupported").read()
+print(json.dumps(told))
+"""
+
+_NOISE = (
+    (re.compile(r"=* ?(.*\bin )[0-9.]+s(?: \([0-9:]+\))? =*"), r"\1<time>"),
+    (re.compile(r"0x[0-9a-f]+"), "<address>"),
+    (re.compile(r"^[0-9.]+s (setup|call|teardown)", re.MULTILINE), r"<time> \1"),
+)
+
+
+def normalised(output: str) -> str:
+    """Return an output without what differs from run to run."""
+    for pattern, replacement in _NOISE:
+        output = pattern.sub(replacement, output)
+    return output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a prepared session did.
+
+    Args:
+        refused: why it could not be prepared; empty: it could.
+        root: root directory and configuration file.
+        runs: how each file ended.
+        why_not: what was said about each before the fork.
+        unsupported: what a child said after all.
+    """
+
+    refused: str
+    root: tuple[str, ...]
+    runs: dict[str, Ran]
+    why_not: dict[str, str]
+    unsupported: dict[str, str]
+
+
+class SessionBench(ChildBench):
+    """A project whose files are run in both ways."""
+
+    def run_forked(self, *names: str, first: str | None = None, **variables: str) -> Prepared:
+        """Prepare a session for the first file, or for `first`, and run all in forks of it."""
+        folder = self.root.parent / "forked"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        arguments = [str(CHILD_MAIN.parent), first or names[0], str(folder), self.temporary, *names]
+        done = self._execute([self.python, "-c", SERVER, *arguments], variables)
+        assert done.returncode == 0, done.stdout
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert told["project_modules"] == []
+        assert done.stdout.count("\n") == 1, done.stdout
+        return Prepared(
+            refused=told["refused"],
+            root=tuple(told["root"]),
+            runs={
+                name: _ran(folder, number, told["status"][name])
+                for number, name in enumerate(names)
+                if name in told["status"]
+            },
+            why_not=told["why_not"],
+            unsupported=told["unsupported"],
+        )
+
+    def run_spawned(self, name: str, **variables: str) -> Ran:
+        """Run a file as the keeper does without a server."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        Path(self.temporary).mkdir()
+        return self.run(name, "pytest", TMPDIR=self.temporary, **variables)
+
+    @property
+    def temporary(self) -> str:
+        """The temporary directory of every run, made anew for each."""
+        return str(self.root.parent / "temporary")
+
+    def compare(self, *names: str, **variables: str) -> dict[str, Ran]:
+        """Run files in both ways and assert that nothing differs; return the forked ones."""
+        prepared = self.run_forked(*names, **variables)
+        assert prepared.refused == "", prepared.refused
+        assert prepared.unsupported == {}, prepared.unsupported
+        assert set(prepared.why_not.values()) == {""}, prepared.why_not
+        for name in names:
+            spawned, forked = self.run_spawned(name, **variables), prepared.runs[name]
+            assert not _differences(name, spawned, forked), "\n".join(_differences(name, spawned, forked))
+        return prepared.runs
+
+
+def _differences(name: str, spawned: Ran, forked: Ran) -> list[str]:
+    """Return how two runs of a file differ, as lines."""
+    found = [] if spawned.status == forked.status else [f"{name}: {spawned.status} is now {forked.status}"]
+    for one, other in (
+        (normalised(spawned.output).splitlines(), normalised(forked.output).splitlines()),
+        (_records(spawned.report), _records(forked.report)),
+    ):
+        found += difflib.unified_diff(one, other, f"{name} spawned", f"{name} forked", lineterm="")
+    return found
+
+
+def _ran(folder: Path, number: int, status: int) -> Ran:
+    report = ChildReport()
+    if (folder / f"{number}.report").exists():
+        report.feed((folder / f"{number}.report").read_bytes())
+    output = (folder / f"{number}.out").read_text(encoding="utf-8", errors="backslashreplace")
+    return Ran(status=status, output=output, report=report)
+
+
+def _records(report: ChildReport) -> list[str]:
+    cases = [repr((case.case_id, case.outcome, normalised(case.message))) for case in report.cases]
+    return [*cases, repr((report.begun, report.done, normalised(report.collect_error)))]
+
+
+def find_pythons() -> list[str]:
+    """Return the interpreters with pytest to test with: this one, and those named in the environment."""
+    named = os.environ.get("PASSMUSTER_TEST_PYTHONS", "")
+    return [sys.executable, *(path for path in named.split(os.pathsep) if path)]
+
+
+__all__ = ["LAUNCHER", "Prepared", "SessionBench", "find_pythons", "normalised"]

@@ -1,0 +1,228 @@
+"""Tells why a pytest session that was prepared once may not stand for the one that `pytest.main` would start.
+
+Everything here only looks; each function returns one line that names the reason, or an empty text.
+"""
+
+import os
+import re
+import sys
+import tempfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TOO_LATE = re.compile(
+    r"pytest_load_initial_conftests|pytest_cmdline_main|pytest_cmdline_parse|pytest_cmdline_preparse"
+    r"|pytest_plugins"
+)
+"""What a conftest cannot do any more when it is loaded into a session that has been configured."""
+
+_WRAPPER = re.compile(r"wrapper\s*=\s*True[^\n]*\n(?:\s*@[^\n]*\n)*\s*def\s+(pytest_sessionstart|pytest_configure)")
+
+_LATE_HOOKS = (
+    "pytest_load_initial_conftests",
+    "pytest_cmdline_main",
+    "pytest_cmdline_parse",
+    "pytest_cmdline_preparse",
+)
+
+_WRAPPABLE = ("pytest_load_initial_conftests", "pytest_cmdline_main", "pytest_sessionstart")
+"""Hooks that are called in two halves, so that a wrapper would not be around the whole."""
+
+
+class Surroundings:
+    """What preparing a session must leave alone, as it is now."""
+
+    def __init__(self) -> None:
+        self.modules = set(sys.modules)
+        self.environ = dict(os.environ)
+        self.path = list(sys.path)
+        self.threads = _entries("/proc/self/task")
+        self.descriptors = _entries("/proc/self/fd")
+        self.children = _children()
+        self._tempdir = tempfile.tempdir
+
+    def why_changed(self, allowed_descriptors: "tuple[int, ...]") -> str:
+        """Return what was begun since, and would be shared by all files; descriptors in /dev are no harm."""
+        if len(_entries("/proc/self/task")) > len(self.threads):
+            return "a plugin of pytest started a thread"
+        if _children() - self.children:
+            return "a plugin of pytest started a process"
+        for number in _entries("/proc/self/fd") - self.descriptors:
+            try:
+                target = os.readlink("/proc/self/fd/" + number)
+            except OSError:
+                continue  # The one that listed them.
+            if int(number) not in allowed_descriptors and target != os.devnull:
+                return "a plugin of pytest keeps %s open" % target
+        return ""
+
+    def forget_temporary_directory(self) -> None:
+        """Have each child find out again where its temporary files belong."""
+        tempfile.tempdir = self._tempdir
+
+    def changed_environment(self) -> "dict[str, str | None]":
+        """Return the variables set since, None: removed."""
+        now = dict(os.environ)
+        changed: "dict[str, str | None]" = {
+            name: value for name, value in now.items() if self.environ.get(name) != value
+        }
+        changed.update({name: None for name in self.environ if name not in now})
+        return changed
+
+
+class Silence:
+    """Keeps what is printed away from standard output and error, and tells whether anything was."""
+
+    def __enter__(self) -> "Silence":
+        self.has_output = False
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `__exit__`.
+        self._saved = [(number, os.dup(number)) for number in (1, 2)]
+        _flush()
+        for number, _ in self._saved:
+            os.dup2(self._file.fileno(), number)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        _flush()
+        for number, copy in self._saved:
+            os.dup2(copy, number)
+            os.close(copy)
+        self.has_output = self._file.seek(0, os.SEEK_END) > 0
+        self._file.close()
+
+
+def why_foreign(config: "Any", ours: object) -> str:
+    """Return what a plugin does that a session in two halves cannot do."""
+    for name in _WRAPPABLE:
+        for impl in getattr(config.hook, name).get_hookimpls():
+            is_wrapper = impl.hookwrapper or getattr(impl, "wrapper", False)
+            if is_wrapper and impl.plugin is not ours and not _is_pytests_own(impl.plugin):
+                return "the plugin %s wraps %s" % (impl.plugin_name, name)
+    for kwargs, _ in config.hook.pytest_warning_recorded._call_history or ():
+        if kwargs["warning_message"].category.__name__ == "PytestAssertRewriteWarning":
+            return "a plugin of pytest was imported before pytest did"
+    return ""
+
+
+def why_setting(config: "Any") -> str:
+    """Return which setting makes a session unfit to be prepared before its file is known."""
+    option = config.option
+    if getattr(option, "log_file", None) or _ini(config, "log_file"):
+        return "log_file is set"
+    if getattr(option, "session_timeout", None) or _ini(config, "session_timeout"):
+        return "session_timeout is set"
+    if getattr(option, "debug", None) or getattr(option, "pastebin", None):
+        return "pytest's debugging output is on"
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is not None and getattr(factory, "_basetemp", "") is not None:
+        return "a plugin of pytest made a temporary directory"
+    return ""
+
+
+def why_modules(before: "set[str]", roots: "list[str]") -> str:
+    """Return which module of the project was imported since, or that pytest itself is the project."""
+    installed = ("site-packages", "dist-packages")
+    homes = [sys.prefix + os.sep, sys.base_prefix + os.sep, os.path.dirname(os.__file__) + os.sep]
+    for name, module in list(sys.modules.items()):
+        if (name in before and name != "_pytest") or name.startswith("passmuster_child_"):
+            continue
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str):
+            continue
+        file = os.path.abspath(file)
+        parts = file.split(os.sep)
+        if any(part in parts for part in installed) or file.startswith(tuple(homes)):
+            continue
+        if any(file.startswith(root.rstrip(os.sep) + os.sep) for root in roots):
+            return "a plugin of pytest imported %s, which belongs to the project" % name
+    return ""
+
+
+def why_conftests(folder: str, is_in_reach: "Any") -> str:
+    """Return which conftest above a folder does what must happen before the session is configured."""
+    while True:
+        if is_in_reach(folder):
+            reason = _why_conftest(os.path.join(folder, "conftest.py"))
+            if reason:
+                return reason
+        above = os.path.dirname(folder)
+        if above == folder:
+            return ""
+        folder = above
+
+
+def why_late(plugins: "list[Any]") -> str:
+    """Return what loaded conftests define, in whatever way, that comes too late."""
+    for plugin in plugins:
+        for name in _LATE_HOOKS:
+            if hasattr(plugin, name):
+                return "a conftest defines %s" % name
+        if getattr(plugin, "pytest_plugins", None):
+            return "a conftest names pytest_plugins"
+    if "twisted.trial.unittest" in sys.modules:
+        return "a conftest imports twisted.trial"
+    return ""
+
+
+def _why_conftest(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return "%s cannot be read: %s" % (path, error.strerror)
+    found = _TOO_LATE.search(text) or _WRAPPER.search(text)
+    return "%s names %s" % (path, found.group(found.lastindex or 0)) if found else ""
+
+
+def _is_pytests_own(plugin: object) -> bool:
+    name = getattr(plugin, "__name__", None) or type(plugin).__module__
+    return str(name).partition(".")[0] == "_pytest"
+
+
+def faulthandler_descriptor(config: "Any") -> int:
+    """Return the descriptor that pytest has stacks of crashes written to; -1: none."""
+    from _pytest import faulthandler
+
+    return int(config.stash.get(faulthandler.fault_handler_stderr_fd_key, -1))
+
+
+def aim_faulthandler(config: "Any") -> None:
+    """Have stacks of crashes written to what is standard error now, as pytest saves it when it starts."""
+    descriptor = faulthandler_descriptor(config)
+    if descriptor >= 0:
+        os.dup2(2, descriptor, inheritable=False)
+
+
+def _ini(config: "Any", name: str) -> object:
+    try:
+        return config.getini(name)
+    except (KeyError, ValueError):
+        return None
+
+
+def _entries(folder: str) -> "set[str]":
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
+
+
+def _children() -> "set[str]":
+    found: "set[str]" = set()
+    for thread in _entries("/proc/self/task"):
+        try:
+            with open("/proc/self/task/%s/children" % thread, encoding="ascii") as file:
+                found.update(file.read().split())
+        except OSError:
+            pass
+    return found
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
