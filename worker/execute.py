@@ -147,6 +147,8 @@ class LocalExecutor:
             peak_bytes=measured.peak_bytes,
             kernel_killed=(oom_kill_count() or 0) > (oom_kills or 0),
         )
+        if attempt.report.why_not_forked:
+            self._fleet.no_session(task.file_path, attempt.report.why_not_forked)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
         kept = self._clear_tmp(tmp_dir, result.status)
         return dataclasses.replace(result, coverage_files=files, kept_tmp=kept, was_alone=measured.was_alone)

@@ -64,19 +64,26 @@ class Job:
     Args:
         argv: as `passmuster_child_main` documents it.
         changes: what differs from the environment that the server was started with; None unsets.
+        session: the pytest session that the server has prepared; None: none.
     """
 
-    def __init__(self, argv: list[str], changes: dict[str, str | None]) -> None:
+    def __init__(self, argv: list[str], changes: dict[str, str | None], session: object) -> None:
         self.argv = argv
         self.changes = changes
-        self.session: object = None
+        self.session = session
 
 
 class Keeper:
-    """The state of one slot: at most one file, known by its first process."""
+    """The state of one slot: at most one file, known by its first process.
 
-    def __init__(self, control: Channel) -> None:
+    Args:
+        control: the socket to the runner.
+        session: a prepared pytest session (`passmuster_child_session.PreparedSession`); None: none.
+    """
+
+    def __init__(self, control: Channel, session: Any = None) -> None:
         self.control = control
+        self.session = session
         self.root = 0
         self.forked_file = ""
         self.status: int | None = None
@@ -127,6 +134,8 @@ class Keeper:
     ) -> Job | None:
         """Start a file's first process by forking; the job is returned in that process alone."""
         self.forget()
+        if self.session is not None:
+            self.session.why_not(argv[1])  # Found out once for a folder, and inherited.
         pid = self.fork()
         if pid == 0:
             try:
@@ -139,7 +148,7 @@ class Keeper:
             except BaseException as error:  # It must never go on as a second keeper.
                 os.write(2, f"cannot become a test process: {error}\n".encode("utf-8", "backslashreplace"))
                 os._exit(127)
-            return Job(argv, changes)
+            return Job(argv, changes, self.session)
         if pid > 0:
             self.root, self.forked_file = pid, argv[1]
             self.control.send("started", pid)

@@ -61,7 +61,6 @@ class Server:
                 job = child.serve()
                 if job is None:
                     os._exit(0)
-                job.session = self.session
                 return job
 
     def serve(self) -> Keeper | None:
@@ -87,7 +86,7 @@ class Server:
             poll.unregister(self.wakeup.fileno())
             self.become_child(descriptors[0])
             if message[0] == "keeper":
-                return Keeper(self.control)
+                return Keeper(self.control, self.session)
             self.wakeup = Wakeup()
             become_subreaper()
             self.set_up(message[1])
@@ -150,6 +149,7 @@ class Server:
             answer["verdicts"] = [tuple(verdict) for verdict in verdicts]
             answer["why_not"] = preload.first_offence(verdicts)
         if setup["session"] and not answer["why_not"]:
+            sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
             self.session = load("passmuster_child_session").PreparedSession(setup["session"])
 
     def has_written(self) -> bool:

@@ -180,7 +180,9 @@ def _adopt(made: Preparation, file: str) -> None:
     def swapped(value: "Any") -> "Any":
         if not isinstance(value, (list, tuple)):
             return value
-        return type(value)(cache if item == CACHE_PLACEHOLDER else item for item in made.with_file(value, file))
+        return type(value)(
+            cache if item == CACHE_PLACEHOLDER else item for item in made.with_file(value, file)
+        )
 
     config.args = swapped(config.args)
     for namespace in (config.option, config.known_args_namespace):

@@ -107,7 +107,7 @@ class Preparation:
         if self.config is not None:
             try:
                 self.config._ensure_unconfigure()
-            except Exception:  # noqa: S110 - the reason that is reported comes first.
+            except Exception:
                 pass
 
     def _prepare(self) -> None:

@@ -5,6 +5,7 @@ The keeper has given it its own session, folder, streams and signals; here are t
 
 from __future__ import annotations
 
+import _signal
 import gc
 import os
 import sys
@@ -41,3 +42,20 @@ def _draw_new_randomness() -> None:
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         process.current_process().authkey = os.urandom(32)
+
+
+def become_fresh(argv: list[str], environment: dict[str, str], report: int) -> None:
+    """Turn a forked process into a spawned one, before anything of its file has been reported.
+
+    Args:
+        argv: its arguments, as `passmuster_child_main` documents them.
+        environment: what the interpreter is to start with.
+        report: the report's descriptor.
+    """
+    main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "passmuster_child_main.py")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.set_inheritable(report, True)  # noqa: FBT003 - positional only.
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # An ignored signal stays ignored.
+        _signal.signal(number, _signal.SIG_DFL)
+    os.execve(sys.executable, [sys.executable, main, *argv[1:]], environment)

@@ -48,9 +48,10 @@ def begin(argv: "list[str]") -> "Run":
     for name in set(sys.modules) - plain:
         if not name.startswith("passmuster_child_"):
             del sys.modules[name]
+    environment = dict(os.environ)
     job = server.serve(int(argv[2]))
     load("passmuster_child_settle").settle(job)
-    return Run(job.argv, session=job.session)
+    return Run(job.argv, job.session, {**environment, **job.changes})
 
 
 class Run:
@@ -59,9 +60,16 @@ class Run:
     Args:
         argv: this process's arguments, as `passmuster_child_main` documents them.
         session: a pytest session that a server has prepared; None: there is none.
+        environment: what a fresh interpreter would start with; None: this one is fresh.
     """
 
-    def __init__(self, argv: "list[str]", session: "Any" = None) -> None:
+    def __init__(
+        self,
+        argv: "list[str]",
+        session: "Any" = None,
+        environment: "Optional[dict[str, Optional[str]]]" = None,
+    ) -> None:
+        self._argv, self._environment = argv, environment
         self.file, wanted, data_file, self.sources = argv[1], argv[2], argv[3], argv[4:]
         self.code: "CodeType | None" = None
         self.namespace: "dict[str, object]" = {}
@@ -90,6 +98,16 @@ class Run:
             self._measured = self._carefully(lambda: self._coverage.start(settings))
         if self.kind == "script":
             self._become_script(source)
+
+    def _run_in_session(self) -> None:
+        """Run the file in the prepared session; where that will not do, become a fresh interpreter."""
+        sessions = load("passmuster_child_session")
+        try:
+            raise SystemExit(self._session.run(self.file, self.reporter))
+        except sessions.Unsupported as error:
+            self.reporter.text("unforked", str(error))
+        environment = {name: value for name, value in (self._environment or {}).items() if value is not None}
+        load("passmuster_child_settle").become_fresh(self._argv, environment, self.reporter.descriptor)
 
     def fail(self, error: BaseException) -> None:
         """Take note of what the file ended with; show it as the interpreter would."""
@@ -123,7 +141,7 @@ class Run:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
         if self.kind == "pytest":
             if self._session is not None:
-                raise SystemExit(self._session.run(self.file, self.reporter))
+                self._run_in_session()
             import pytest
 
             sys.argv[0] = os.path.join(os.path.dirname(pytest.__file__), "__main__.py")
@@ -168,6 +186,8 @@ class Run:
 
     def _extend_path(self) -> None:
         """Put first on `sys.path` what the interpreter itself would have put there."""
+        if self._session is not None and self.kind == "pytest":
+            return  # It was prepared with that.
         if self.kind != "script":
             sys.path.insert(0, os.getcwd())
         elif not getattr(sys.flags, "safe_path", False):
