@@ -18,6 +18,10 @@ _SETTERS = {"putenv", "unsetenv", "setenv", "delenv", "load_dotenv"}
 _BRANCHES = (_ast.If, _ast.For, _ast.While, _ast.With, _ast.AsyncFor, _ast.AsyncWith)
 _LONGEST_HINT = 100
 
+_HEADERS = (b"def ", b"class ", b"async def ", b"@")
+_DEEPER = (b"", b" ", b"\t", b"\r", b"\f", b"#", b")", b"]", b"}")
+"""What a line begins with that cannot end a function or a class."""
+
 HOSTILE = (
     ("gevent", "gevent replaces parts of modules that would have been imported already"),
     ("eventlet", "eventlet replaces parts of modules that would have been imported already"),
@@ -59,12 +63,11 @@ class Source:
 
 def read(text: bytes) -> Source:
     """Return what the source of a file says; a file with errors says nothing."""
-    try:
-        with warnings.catch_warnings():
-            # The interpreter warns of wrong escapes in strings; that is for the file's own run to do.
-            warnings.simplefilter("ignore")
-            tree: _ast.Module = compile(text, "<scan>", "exec", flags=_ONLY_AST, dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    outline = outline_of(text)
+    tree = _parse(outline) if outline is not None else None
+    if tree is None:
+        tree = _parse(text)
+    if tree is None:
         return Source(is_readable=False)
     reader = _Reader(gathers_folders=b"sys.path" in text)
     reader.visit(tree.body)
@@ -74,6 +77,40 @@ def read(text: bytes) -> Source:
         folders=tuple(dict.fromkeys(reader.folders)),
         is_script=reader.is_script,
     )
+
+
+def _parse(text: bytes) -> _ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            # The interpreter warns of wrong escapes in strings; that is for the file's own run to do.
+            warnings.simplefilter("ignore")
+            tree: _ast.Module = compile(text, "<scan>", "exec", flags=_ONLY_AST, dont_inherit=True)
+            return tree
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def outline_of(text: bytes) -> bytes | None:
+    """Return a source without its functions and classes, which are most of it and take long to parse.
+
+    None where strings over several lines make it doubtful what is a statement and what is text.
+    """
+    kept: list[bytes] = []
+    is_inside = is_quoted = False
+    last = b""
+    for line in text.split(b"\n"):
+        if is_inside and line[:1] not in _DEEPER:
+            if is_quoted or last.endswith(b"\\"):
+                return None
+            is_inside = False
+        if not is_inside:
+            is_inside = line.startswith(_HEADERS)
+        if not is_inside:
+            kept.append(line)
+        elif b'"""' in line or b"'''" in line:
+            is_quoted ^= (line.count(b'"""') + line.count(b"'''")) % 2 == 1
+        last = line
+    return b"\n".join(kept)
 
 
 def why_imports(names: Iterable[str]) -> str:
