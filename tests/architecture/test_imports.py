@@ -53,6 +53,10 @@ PURE = (
     "worker/capacity.py",
     "worker/classify.py",
     "worker/memory_policy.py",
+    "worker/warm/choice.py",
+    "worker/warm/costs.py",
+    "worker/warm/needs.py",
+    "worker/warm/source.py",
 )
 """Modules that decide and do nothing: the clock and randomness come to them as arguments."""
 
