@@ -143,6 +143,7 @@ class _Preload:
         seconds = time.perf_counter() - began
         self._outputs.flush()
         self._before = Traces(self._outputs.descriptor)
+        self._before.settle(before)
         found = self._before.difference(before) or self._warned.take()
         if verdict in HARMLESS and found:
             verdict = found

@@ -5,6 +5,7 @@ Linux only: elsewhere nobody could say what a module left behind, so nothing the
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 CAN_TELL = sys.platform == "linux" and os.path.isdir("/proc/self/fd")
 """Whether the traces of an import can be seen on this system."""
 
+_PATIENCE_MS = 50
 _SIGNALS = range(1, 65)
+_THREAD_SIGNALS = 0b11 << 31
+"""The C library catches signals 32 and 33 for itself once a thread was started."""
+
 _BUILTINS = ("__import__", "open", "print", "input", "compile", "exec")
 _FINDERS = ("sys.meta_path", "sys.path_hooks")
 _HOOKS = ("excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "stdout", "stderr")
@@ -40,6 +45,15 @@ class Traces:
         self.children = _children()
         self.written = os.fstat(output).st_size
         self.libraries = _openblas() if self.status["Threads"] > 1 else set()
+
+    def settle(self, before: "Traces") -> None:
+        """Give threads that were waited for the moment that they need to be gone for the kernel, too."""
+        for _ in range(_PATIENCE_MS):
+            if not _threads(before, self):
+                return
+            time.sleep(0.001)
+            self.threads = _python_threads()
+            self.status["Threads"] = read_status()["Threads"]
 
     def difference(self, before: "Traces") -> str:
         """Return the first thing that happened since `before`, as the end of "it ..."; empty: nothing."""
@@ -116,8 +130,9 @@ def read_status() -> "dict[str, int]":
     for line in lines:
         name, _, value = line.partition(":")
         if name in found:
-            base = 16 if name.startswith("Sig") else 8 if name == "Umask" else 10
-            found[name] = int(value.split()[0], base) * (1024 if name.startswith("Rss") else 1)
+            number = int(value.split()[0], 16 if name.startswith("Sig") else 8 if name == "Umask" else 10)
+            found[name] = number * 1024 if name.startswith("Rss") else number
+    found["SigCgt"] &= ~_THREAD_SIGNALS
     return found
 
 
