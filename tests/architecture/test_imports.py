@@ -54,6 +54,10 @@ PURE = (
     "worker/classify.py",
     "worker/inherited.py",
     "worker/memory_policy.py",
+    "worker/warm/choice.py",
+    "worker/warm/costs.py",
+    "worker/warm/needs.py",
+    "worker/warm/source.py",
 )
 """Modules that decide and do nothing: the clock and randomness come to them as arguments."""
 

@@ -1,0 +1,103 @@
+"""Runs `preload` or a `Learner` in a process of a project's interpreter, with packages made for the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from worker.command import CHILD_DIR
+
+PRELOAD = """
+import json, sys
+names, own, site, every, tail = json.loads(sys.argv[1])
+sys.path.insert(0, {child!r})
+import passmuster_child_preload as preload
+sys.path.remove({child!r})
+sys.path.append(site)
+before = list(__import__("warnings").filters)
+results = preload.preload(names, preload.interpreter_roots(), own, every_warning=every)
+exec(tail)
+print(json.dumps([results, preload.is_clean(results)]))
+"""
+
+LEARN = """
+import json, os, sys
+root, site, main = json.loads(sys.argv[1])
+sys.path.insert(0, {child!r})
+import passmuster_child_learn as learn
+sys.path[0] = root
+sys.path.append(site)
+learner = learn.Learner([root], [site, os.path.dirname(os.__file__)])
+learner.start()
+path = os.path.join(root, main)
+namespace = {{"__name__": "__main__", "begin": learner.tests_begin, "__file__": path}}
+exec(compile(open(path).read(), path, "exec"), namespace)
+print(json.dumps([learner.roots(), learner.late_roots()]))
+"""
+
+
+class ImportBench:
+    """A project's folder and a folder of installed packages, and an interpreter."""
+
+    def __init__(self, root: Path, python: str) -> None:
+        self.root = root / "project"
+        self.site = root / "venv" / "site-packages"
+        self.python = python
+        self.root.mkdir(parents=True)
+        self.site.mkdir(parents=True)
+
+    def install(self, name: str, text: str = "") -> None:
+        """Write a file of an installed package."""
+        self._write(self.site / name, text)
+
+    def write(self, name: str, text: str = "") -> None:
+        """Write a file of the project."""
+        self._write(self.root / name, text)
+
+    def preload(
+        self, *names: str, own: tuple[str, ...] = (), every_warning: bool = False, then: str = "", **env: str
+    ) -> tuple[dict[str, str], bool]:
+        """Import modules ahead; return the verdicts and whether the process is clean.
+
+        Args:
+            names: what to import.
+            own: packages of the project that may be imported.
+            every_warning: see `preload`.
+            then: statements to execute in the process afterwards.
+            env: variables to set.
+        """
+        extra = f"sys.path.append({str(self.root)!r})\n" if own else ""
+        code = PRELOAD.replace("before =", f"{extra}before =")
+        arguments = [names, own, str(self.site), every_warning, textwrap.dedent(then)]
+        results, is_clean = json.loads(self._run(code, arguments, env).splitlines()[-1])
+        return {name: verdict for name, _, _, verdict in results}, is_clean
+
+    def learn(self, main: str) -> tuple[list[Any], list[Any]]:
+        """Run a file of the project as a script; return the roots, and the late ones."""
+        roots, late = json.loads(
+            self._run(LEARN, [str(self.root), str(self.site), main], {}).splitlines()[-1]
+        )
+        return roots, late
+
+    def _run(self, code: str, arguments: list[Any], env: dict[str, str]) -> str:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+        done = subprocess.run(
+            [self.python, "-c", code.format(child=str(CHILD_DIR)), json.dumps(arguments)],
+            env={**kept, "PYTHONDONTWRITEBYTECODE": "1", **env},
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @staticmethod
+    def _write(path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))

@@ -1,0 +1,264 @@
+"""Imports modules in a process that is to be forked, and tells of each what it cost and whether it is clean.
+
+Only installed modules are imported, and the project's own packages that were named; what cannot be found
+is skipped, so that it stays missing for the tests. The first module that does more than define things makes
+the process unfit to be forked: the list ends with it, and another process starts without it.
+"""
+
+import os
+import sys
+import time
+
+from passmuster_child_traces import CAN_TELL, Traces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from typing import Any, Callable, Iterable, Optional
+
+    Result = tuple[str, float, int, str]
+    """A name as it was asked for, seconds, bytes of memory, and the verdict."""
+
+OK = "ok"
+ATTRIBUTE = "attribute"
+"""`a:b` is no module: `from a import b` takes something out of `a`."""
+
+MISSING = "missing"
+OUTSIDE = "outside"
+"""It would come from a place that belongs to no interpreter, and was not named."""
+
+HARMLESS = (OK, ATTRIBUTE, MISSING, OUTSIDE)
+"""Verdicts that leave the process fit to be forked; any other is the reason why it is not."""
+
+_LONGEST_REASON = 200
+
+
+def is_clean(results: "list[Result]") -> bool:
+    """Whether the process in which these imports happened may be forked."""
+    return all(verdict in HARMLESS for _, _, _, verdict in results)
+
+
+def interpreter_roots() -> "list[str]":
+    """Return the folders of the standard library and of installed packages of this interpreter."""
+    roots = [os.path.dirname(os.path.realpath(os.__file__))]
+    for entry in sys.path:
+        if os.path.basename(entry) in ("site-packages", "dist-packages", "lib-dynload"):
+            roots.append(os.path.realpath(entry))
+        elif entry.endswith(".zip") and os.path.basename(entry).startswith("python"):
+            roots.append(os.path.realpath(entry))
+    return list(dict.fromkeys(roots))
+
+
+def preload(
+    names: "Iterable[str]",
+    allowed_roots: "Iterable[str]",
+    own: "Iterable[str]" = (),
+    *,
+    every_warning: bool = False,
+) -> "list[Result]":
+    """Import modules one after another until one is not clean.
+
+    Args:
+        names: dotted names; `a:b` stands for what `from a import b` imports.
+        allowed_roots: folders whose modules may be imported, see `interpreter_roots`.
+        own: top-level names of packages of the project that may be imported as well.
+        every_warning: warnings that the filters hide count, too: pytest shows more of them than Python.
+    """
+    if not CAN_TELL:
+        return [(name, 0.0, 0, "cannot be watched on this system") for name in names]
+    with _Outputs() as outputs, _Warnings(every=every_warning) as warned:
+        return _Preload(allowed_roots, own, outputs, warned).run(names)
+
+
+class _Preload:
+    """One call of `preload`."""
+
+    def __init__(
+        self, allowed_roots: "Iterable[str]", own: "Iterable[str]", outputs: "_Outputs", warned: "_Warnings"
+    ) -> None:
+        self._roots = tuple(os.path.join(os.path.realpath(root), "") for root in allowed_roots)
+        self._own = set(own)
+        self._outputs = outputs
+        self._warned = warned
+        self._results: "dict[str, Result]" = {}
+        self._before = Traces(outputs.descriptor)
+
+    def run(self, names: "Iterable[str]") -> "list[Result]":
+        """Import the modules; return the results in the order in which they came about."""
+        for name in names:
+            for step in _steps(name):
+                if step not in self._results:
+                    self._results[step] = self._one(step)
+                verdict = self._results[step][3]
+                if verdict not in HARMLESS:
+                    return list(self._results.values())
+                if verdict in (MISSING, OUTSIDE):
+                    break
+        return list(self._results.values())
+
+    def _one(self, step: str) -> "Result":
+        module, _, attribute = step.partition(":")
+        if attribute:
+            return self._attribute(step, module, attribute)
+        if module in sys.modules:
+            return (step, 0.0, 0, OK if sys.modules[module] is not None else MISSING)
+        verdict = self._place(module)
+        if verdict != OK:
+            return (step, 0.0, 0, verdict)
+        return self._watched(step, lambda: self._import(module))
+
+    def _attribute(self, step: str, module: str, attribute: str) -> "Result":
+        dotted = module + "." + attribute
+        if dotted in sys.modules:
+            return (step, 0.0, 0, OK)
+        names = vars(sys.modules[module])
+        if attribute in names:
+            return (step, 0.0, 0, ATTRIBUTE)
+        if "__getattr__" in names:
+            # A module that makes its parts when they are asked for may import anything to do so.
+            return self._watched(step, lambda: self._take(module, attribute))
+        verdict = self._place(dotted)
+        return self._watched(step, lambda: self._import(dotted)) if verdict == OK else (step, 0.0, 0, verdict)
+
+    def _take(self, module: str, attribute: str) -> str:
+        if hasattr(sys.modules[module], attribute):
+            return OK if module + "." + attribute in sys.modules else ATTRIBUTE
+        dotted = module + "." + attribute
+        verdict = self._place(dotted)
+        return self._import(dotted) if verdict == OK else verdict
+
+    @staticmethod
+    def _import(name: str) -> str:
+        __import__(name)
+        return OK
+
+    def _watched(self, step: str, act: "Callable[[], str]") -> "Result":
+        """Do something and say what it cost and left behind."""
+        before = self._before
+        began = time.perf_counter()
+        try:
+            verdict = act()
+        except BaseException as error:
+            verdict = ("raises %s: %s" % (type(error).__name__, error)).split("\n")[0]
+        seconds = time.perf_counter() - began
+        self._outputs.flush()
+        self._before = Traces(self._outputs.descriptor)
+        self._before.settle(before)
+        found = self._before.difference(before) or self._warned.take()
+        if verdict in HARMLESS and found:
+            verdict = found
+        grown = max(0, self._before.status["RssAnon"] - before.status["RssAnon"])
+        return (step, seconds, grown, verdict[:_LONGEST_REASON])
+
+    def _place(self, name: str) -> str:
+        """Return whether a module that is not imported yet would come from where it may."""
+        if name.partition(".")[0] in self._own:
+            return OK if _find(name) is not None else MISSING
+        spec = _find(name)
+        if spec is None:
+            return MISSING
+        if spec.origin in ("built-in", "frozen"):
+            return OK
+        places = [spec.origin] if spec.has_location else list(spec.submodule_search_locations or ())
+        is_inside = bool(places) and all(
+            os.path.realpath(str(place)).startswith(self._roots) for place in places
+        )
+        return OK if is_inside else OUTSIDE
+
+
+def _steps(name: str) -> "list[str]":
+    """Return what has to be imported for a name, one after another, the name last."""
+    module, _, attribute = name.partition(":")
+    parts = module.split(".")
+    steps = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return steps + ([name] if attribute else [])
+
+
+def _find(name: str) -> "Optional[ModuleSpec]":
+    """Return where a module would come from; its parent has been imported."""
+    parent = name.rpartition(".")[0]
+    path = getattr(sys.modules[parent], "__path__", None) if parent else None
+    if parent and path is None:
+        return None
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        try:
+            spec: "Optional[ModuleSpec]" = find_spec(name, path) if find_spec is not None else None
+        except Exception:
+            return None
+        if spec is not None:
+            return spec
+    return None
+
+
+class _Outputs:
+    """Puts a file in memory in the place of stdout and stderr while modules are imported."""
+
+    def __enter__(self) -> "_Outputs":
+        self.flush()
+        self.descriptor = os.memfd_create("imports")
+        self._saved = [os.dup(1), os.dup(2)]
+        os.dup2(self.descriptor, 1)
+        os.dup2(self.descriptor, 2)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.flush()
+        for number, saved in enumerate(self._saved, 1):
+            os.dup2(saved, number)
+            os.close(saved)
+        os.close(self.descriptor)
+
+    @staticmethod
+    def flush() -> None:
+        """Have what Python holds back written."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (AttributeError, OSError, ValueError):
+                continue
+
+
+class _Warnings:
+    """Notes the first warning that would be shown; the filters are the same afterwards as without it."""
+
+    _ALWAYS = ("always", None, Warning, None, 0)
+
+    def __init__(self, *, every: bool) -> None:
+        import warnings
+
+        self._module: "Any" = warnings
+        self._every = every
+        self._first = ""
+
+    def __enter__(self) -> "_Warnings":
+        self._original = self._module.showwarning
+        self._module.showwarning = self._note
+        if self._every:
+            self._module.filters.insert(0, self._ALWAYS)
+            self._renew()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._module.showwarning == self._note:
+            self._module.showwarning = self._original
+        for index, entry in enumerate(self._module.filters):
+            if entry is self._ALWAYS:
+                del self._module.filters[index]
+                self._renew()
+                break
+
+    def take(self) -> str:
+        """Return what was warned of since the last call, as the end of "it ..."; empty: nothing."""
+        first, self._first = self._first, ""
+        if self._module.showwarning != self._note:
+            return "replaces warnings.showwarning"
+        return first
+
+    def _note(self, message: object, category: "Any", *others: object, **more: object) -> None:
+        self._first = self._first or ("warns: %s: %s" % (category.__name__, message)).split("\n")[0]
+
+    def _renew(self) -> None:
+        # Entering and leaving is what makes the interpreter forget what older filters decided.
+        with self._module.catch_warnings():
+            pass

@@ -1,0 +1,200 @@
+"""Tells what an import did to the process beside defining things, so that only clean ones come before a fork.
+
+Linux only: elsewhere nobody could say what a module left behind, so nothing there counts as clean.
+"""
+
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CAN_TELL = sys.platform == "linux" and os.path.isdir("/proc/self/fd")
+"""Whether the traces of an import can be seen on this system."""
+
+_PATIENCE_MS = 50
+_SIGNALS = range(1, 65)
+_THREAD_SIGNALS = 0b11 << 31
+"""The C library catches signals 32 and 33 for itself once a thread was started."""
+
+_BUILTINS = ("__import__", "open", "print", "input", "compile", "exec")
+_FINDERS = ("sys.meta_path", "sys.path_hooks")
+_HOOKS = ("excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "stdout", "stderr")
+
+
+class Traces:
+    """The state of this process that every process forked from it would inherit.
+
+    Args:
+        output: a descriptor that has taken the place of stdout and stderr; what is written there counts.
+    """
+
+    def __init__(self, output: int) -> None:
+        self.output = output
+        self.status = read_status()
+        self.descriptors = _descriptors()
+        self.environ = dict(os.environ)
+        self.cwd = os.getcwd()
+        self.handlers = _handlers()
+        self.hooks = _hooks()
+        self.finders: "list[list[Any]]" = [list(sys.meta_path), list(sys.path_hooks)]
+        self.path = list(sys.path)
+        self.threads = _python_threads()
+        self.children = _children()
+        self.written = os.fstat(output).st_size
+        self.libraries = _openblas() if self.status["Threads"] > 1 else set()
+
+    def settle(self, before: "Traces") -> None:
+        """Give threads that were waited for the moment that they need to be gone for the kernel, too."""
+        for _ in range(_PATIENCE_MS):
+            if not _threads(before, self):
+                return
+            time.sleep(0.001)
+            self.threads = _python_threads()
+            self.status["Threads"] = read_status()["Threads"]
+
+    def difference(self, before: "Traces") -> str:
+        """Return the first thing that happened since `before`, as the end of "it ..."; empty: nothing."""
+        for look in (_threads, _processes, _open_files, _signals, _interpreter, _surroundings):
+            found = look(before, self)
+            if found:
+                return found
+        return ""
+
+
+def _threads(before: Traces, now: Traces) -> str:
+    if now.threads > before.threads:
+        return "starts a thread"
+    started = now.status["Threads"] - before.status["Threads"]
+    if started <= 0:
+        return ""
+    # OpenBLAS starts one for each core but the first, stops them before a fork, and starts them again after.
+    new = len(now.libraries - before.libraries)
+    if started <= new * max((os.cpu_count() or 1) - 1, 1):
+        return ""
+    return "starts %d native thread%s" % (started, "" if started == 1 else "s")
+
+
+def _processes(before: Traces, now: Traces) -> str:
+    return "leaves a process running" if now.children - before.children else ""
+
+
+def _open_files(before: Traces, now: Traces) -> str:
+    for number, target in now.descriptors.items():
+        if before.descriptors.get(number) != target:
+            return "leaves a descriptor open: %s" % target
+    if len(now.descriptors) < len(before.descriptors):
+        return "closes a descriptor that is not its own"
+    return "maps memory that processes share" if now.status["RssShmem"] > before.status["RssShmem"] else ""
+
+
+def _signals(before: Traces, now: Traces) -> str:
+    for number, (old, new) in enumerate(zip(before.handlers, now.handlers), 1):  # noqa: B905 - not in Python 3.9.
+        if old is not new and old != new:
+            return "changes the handler of signal %d" % number
+    for name in ("SigBlk", "SigIgn", "SigCgt"):
+        if before.status[name] != now.status[name]:
+            return "changes how signals are handled"
+    return ""
+
+
+def _interpreter(before: Traces, now: Traces) -> str:
+    for name, old in before.hooks.items():
+        if now.hooks[name] is not old:
+            return "replaces %s" % name
+    for name, old_list, new_list in zip(_FINDERS, before.finders, now.finders):  # noqa: B905 - as above.
+        # Another finder is what many libraries add (six and whatever carries it): children inherit it.
+        if any(finder not in new_list for finder in old_list):
+            return "takes a finder out of %s" % name
+    return "changes sys.path" if before.path != now.path else ""
+
+
+def _surroundings(before: Traces, now: Traces) -> str:
+    if before.environ != now.environ:
+        changed = set(before.environ.items()) ^ set(now.environ.items())
+        return "sets the environment: %s" % ", ".join(sorted({name for name, _ in changed}))[:120]
+    if before.cwd != now.cwd:
+        return "changes the working directory"
+    if before.status["Umask"] != now.status["Umask"]:
+        return "changes the umask"
+    return "prints" if now.written > before.written else ""
+
+
+def read_status() -> "dict[str, int]":
+    """Return threads, signal masks, umask and resident memory (anonymous and shared, in bytes)."""
+    found = {"Threads": 1, "SigBlk": 0, "SigIgn": 0, "SigCgt": 0, "Umask": 0, "RssAnon": 0, "RssShmem": 0}
+    with open("/proc/self/status", "rb") as file:
+        lines = file.read().decode("ascii", "replace").split("\n")
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name in found:
+            number = int(value.split()[0], 16 if name.startswith("Sig") else 8 if name == "Umask" else 10)
+            found[name] = number * 1024 if name.startswith("Rss") else number
+    found["SigCgt"] &= ~_THREAD_SIGNALS
+    return found
+
+
+def _children() -> "set[str]":
+    """Return the processes that this one has started and not waited for."""
+    found: "set[str]" = set()
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open("/proc/self/task/%s/children" % task, "r") as file:
+                found.update(file.read().split())
+    except FileNotFoundError:
+        # A kernel without that file: ask without reaping, so that nobody loses an exit status.
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            found.add("some")
+        except ChildProcessError:
+            pass
+    return found
+
+
+def _descriptors() -> "dict[int, str]":
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink("/proc/self/fd/" + name)
+        except OSError:
+            # The descriptor with which the folder itself was read.
+            continue
+    return found
+
+
+def _handlers() -> "list[Any]":
+    import _signal
+
+    handlers = []
+    for number in _SIGNALS:
+        try:
+            handlers.append(_signal.getsignal(number))
+        except ValueError:
+            handlers.append(None)
+    return handlers
+
+
+def _hooks() -> "dict[str, Any]":
+    import builtins
+
+    hooks: "dict[str, Any]" = {"sys." + name: getattr(sys, name, None) for name in _HOOKS}
+    hooks["sys.settrace"] = sys.gettrace()
+    hooks["sys.setprofile"] = sys.getprofile()
+    hooks.update(("builtins." + name, getattr(builtins, name, None)) for name in _BUILTINS)
+    return hooks
+
+
+def _python_threads() -> int:
+    import _thread
+
+    return _thread._count()
+
+
+def _openblas() -> "set[str]":
+    """Return the files of OpenBLAS that are mapped."""
+    with open("/proc/self/maps", "rb") as file:
+        lines = file.read().decode("utf-8", "surrogateescape").split("\n")
+    paths = {line[line.find("/") :] for line in lines if "/" in line}
+    return {path for path in paths if "openblas" in path.rpartition("/")[2]}

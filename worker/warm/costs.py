@@ -1,0 +1,146 @@
+"""What importing modules costs, known or guessed, and sets of them as numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+UNKNOWN_S = 0.1
+UNKNOWN_PART_S = 0.01
+UNKNOWN_STDLIB_S = 0.002
+"""What an import is taken to cost before it was measured: installed, a part of it, of Python itself."""
+
+UNKNOWN_BYTES = 8 * 2**20
+UNKNOWN_SMALL_BYTES = 2**18
+
+_LEAST_MODULE_S = 0.0001  # What costs less is left to the file: it only makes sets differ.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleFacts:
+    """What one module was seen to cost and to do.
+
+    Attributes:
+        seconds: that its import took; bytes: of memory that it took.
+        verdict: "ok"; "attribute" when it is no module; else why it must not be imported ahead.
+    """
+
+    seconds: float
+    bytes: int
+    verdict: str
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether it may be imported ahead of a fork."""
+        return self.verdict in ("ok", "attribute")
+
+
+class HasModules(Protocol):
+    """What is known of a file, as `FileNeeds` has it."""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that it imports, in order."""
+
+
+class Words:
+    """The modules that count, each a bit: sets of them are numbers.
+
+    `a:b` becomes `a.b` where that is known to be a module, and nothing where it is known not to be one.
+    """
+
+    def __init__(
+        self,
+        needs: Mapping[str, HasModules],
+        facts: Mapping[str, ModuleFacts],
+        base: Collection[str],
+        never: Collection[str],
+    ) -> None:
+        self._facts = facts
+        self._base = frozenset(base)
+        self._never = frozenset(never)
+        asked = {name for need in needs.values() for name in need.modules}
+        self._modules = {part for name in asked | set(facts) if ":" not in name for part in parents_of(name)}
+        self._bits: dict[str, int] = {}
+        self.names: list[str] = []
+        self.seconds: list[float] = []
+        self.bytes: list[int] = []
+
+    def ordered(self, modules: Sequence[str]) -> tuple[str, ...]:
+        """Return those of a file's modules that may be imported ahead, with their parents before them."""
+        found: dict[str, None] = {}
+        for name in modules:
+            for part in self._parts(name):
+                if not self._is_allowed(part):
+                    break
+                if part not in self._base and self.cost(part) >= _LEAST_MODULE_S:
+                    found[part] = None
+        return tuple(found)
+
+    def number(self, names: Iterable[str]) -> int:
+        """Return the set of names as a number."""
+        number = 0
+        for name in names:
+            place = self._bits.get(name)
+            if place is None:
+                place = self._bits[name] = len(self.names)
+                self.names.append(name)
+                self.seconds.append(self.cost(name))
+                self.bytes.append(self._size(name))
+            number |= 1 << place
+        return number
+
+    def cost(self, name: str) -> float:
+        """Return the seconds that an import takes, known or guessed."""
+        known = self._facts.get(name)
+        if known is not None:
+            return known.seconds
+        if name.partition(".")[0].partition(":")[0] in sys.stdlib_module_names:
+            return UNKNOWN_STDLIB_S
+        return UNKNOWN_PART_S if "." in name or ":" in name else UNKNOWN_S
+
+    def total_seconds(self, number: int) -> float:
+        """Return what importing a set takes."""
+        return sum(self.seconds[place] for place in places_of(number))
+
+    def total_bytes(self, number: int) -> int:
+        """Return the memory that a set takes."""
+        return sum(self.bytes[place] for place in places_of(number))
+
+    def _size(self, name: str) -> int:
+        known = self._facts.get(name)
+        if known is not None:
+            return max(0, known.bytes)
+        return UNKNOWN_BYTES if self.cost(name) >= UNKNOWN_S else UNKNOWN_SMALL_BYTES
+
+    def _parts(self, name: str) -> list[str]:
+        module, _, attribute = name.partition(":")
+        parts = parents_of(module)
+        if attribute:
+            dotted = f"{module}.{attribute}"
+            known = self._facts.get(name)
+            is_module = dotted in self._modules or (known is not None and known.verdict == "ok")
+            parts.append(dotted if is_module and (known is None or known.verdict == "ok") else name)
+        return parts
+
+    def _is_allowed(self, name: str) -> bool:
+        if name.partition(".")[0].partition(":")[0] in self._never:
+            return False
+        known = self._facts.get(name)
+        return known is None or known.is_allowed
+
+
+def parents_of(name: str) -> list[str]:
+    """Return the packages that a dotted name lies in, the outermost first, and the name."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def places_of(number: int) -> Iterable[int]:
+    """Yield the places of a set's modules in `Words.names`."""
+    while number:
+        lowest = number & -number
+        yield lowest.bit_length() - 1
+        number ^= lowest

@@ -1,0 +1,137 @@
+"""Tells one interpreter with its packages from another, and which packages are plugins of pytest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
+_MOST_BYTES = 4_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """What is installed for one interpreter.
+
+    Attributes:
+        identity: changes when the interpreter or the installed packages do.
+        folders: its folders of installed packages that exist.
+    """
+
+    identity: str
+    folders: tuple[str, ...]
+
+
+def installed(executable: str, version: str, folders: Iterable[str] | None = None) -> Installed:
+    """Return what an interpreter has installed, without starting it.
+
+    Args:
+        executable: its path, as tests are run with it: a link in a virtual environment is not resolved.
+        version: such as "3.12.1".
+        folders: its folders of installed packages; None: where they usually are.
+    """
+    places = tuple(package_folders(executable, version) if folders is None else folders)
+    digest = hashlib.blake2b(
+        f"{os.path.realpath(executable)}|{executable}|{version}".encode(), digest_size=12
+    )
+    found: list[str] = []
+    for folder in places:
+        try:
+            modified = os.stat(folder).st_mtime_ns
+            names = sorted(name for name in os.listdir(folder) if name.endswith(_METADATA))
+        except OSError:
+            continue
+        found.append(folder)
+        digest.update(f"\n{folder}|{modified}|{'|'.join(names)}".encode(errors="surrogateescape"))
+        # A link to a project elsewhere, or whatever runs at start: not only its name counts.
+        for name in names:
+            if name.endswith((".pth", ".egg-link")):
+                digest.update(_content(os.path.join(folder, name)))
+    return Installed(identity=digest.hexdigest(), folders=tuple(found))
+
+
+def package_folders(executable: str, version: str) -> Iterator[str]:
+    """Yield where an interpreter's installed packages usually are; some of the folders may not exist."""
+    short = ".".join(version.split(".")[:2])
+    prefix = os.path.dirname(os.path.dirname(os.path.abspath(executable)))
+    prefixes = [prefix]
+    settings = _content(os.path.join(prefix, "pyvenv.cfg")).decode(errors="replace")
+    if settings:
+        values = dict(_setting(line) for line in settings.splitlines())
+        if values.get("include-system-site-packages", "").lower() != "true":
+            yield from _folders_of(prefix, short)
+            return
+        prefixes.append(os.path.dirname(values.get("home", "")))
+    else:
+        prefixes.append(os.path.dirname(os.path.dirname(os.path.realpath(executable))))
+    yield str(Path("~").expanduser() / ".local" / "lib" / f"python{short}" / "site-packages")
+    for place in dict.fromkeys(prefixes):
+        yield from _folders_of(place, short)
+
+
+def plugin_packages(folders: Iterable[str]) -> frozenset[str]:
+    """Return the top-level names of all distributions that are plugins of pytest.
+
+    pytest rewrites their assertions when it imports them, and warns when they have been imported before.
+    """
+    names: set[str] = set()
+    for folder in folders:
+        try:
+            entries = sorted(
+                name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))
+            )
+        except OSError:
+            continue
+        for entry in entries:
+            points = _content(os.path.join(folder, entry, "entry_points.txt"))
+            if b"[pytest11]" in points:
+                names |= _entry_modules(points.decode(errors="replace"))
+                names |= _top_level(os.path.join(folder, entry))
+    return frozenset(names)
+
+
+def _folders_of(prefix: str, short: str) -> Iterator[str]:
+    yield os.path.join(prefix, "lib", f"python{short}", "site-packages")
+    if prefix == "/usr":
+        # Debian's own places.
+        yield f"/usr/local/lib/python{short}/dist-packages"
+        yield "/usr/lib/python3/dist-packages"
+
+
+def _setting(line: str) -> tuple[str, str]:
+    name, _, value = line.partition("=")
+    return name.strip().lower(), value.strip()
+
+
+def _entry_modules(points: str) -> set[str]:
+    found: set[str] = set()
+    section = ""
+    for line in points.splitlines():
+        text = line.strip()
+        if text.startswith("["):
+            section = text
+        elif section == "[pytest11]" and "=" in text:
+            found.add(text.partition("=")[2].strip().partition(":")[0].partition(".")[0])
+    return found
+
+
+def _top_level(folder: str) -> set[str]:
+    """Return the top-level names that a distribution installed."""
+    found: set[str] = set()
+    for line in _content(os.path.join(folder, "RECORD")).decode(errors="replace").splitlines():
+        path = line.partition(",")[0]
+        if path.endswith(".py") and not path.startswith(("..", "/")):
+            found.add(path.partition("/")[0].removesuffix(".py"))
+    found |= set(_content(os.path.join(folder, "top_level.txt")).decode(errors="replace").split())
+    return found
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MOST_BYTES)
+    except OSError:
+        return b""
