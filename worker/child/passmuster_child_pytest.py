@@ -42,7 +42,7 @@ class Plugin:
     """
 
     def __init__(self, reporter: "Reporter | None", make_way: "Callable[[str], Way] | None" = None) -> None:
-        self.reporter: "Reporter" = reporter  # type: ignore[assignment]  # None only before the session.
+        self.reporter: "Any" = reporter
         self._make_way = make_way
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
@@ -79,7 +79,9 @@ class Plugin:
         if self._make_way is not None and collector is not collector.session:
             config = collector.config
             if self._way is None and len(config.args) == 1:
-                self._way = self._make_way(os.path.abspath(os.path.join(str(config.invocation_params.dir), config.args[0])))
+                self._way = self._make_way(
+                    os.path.abspath(os.path.join(str(config.invocation_params.dir), config.args[0]))
+                )
             undo = self._way and self._way.narrow(str(collector.path))
         try:
             yield

@@ -18,7 +18,9 @@ _TOO_LATE = re.compile(
 )
 """What a conftest cannot do any more when it is loaded into a session that has been configured."""
 
-_WRAPPER = re.compile(r"wrapper\s*=\s*True[^\n]*\n(?:\s*@[^\n]*\n)*\s*def\s+(pytest_sessionstart|pytest_configure)")
+_WRAPPER = re.compile(
+    r"wrapper\s*=\s*True[^\n]*\n(?:\s*@[^\n]*\n)*\s*def\s+(pytest_sessionstart|pytest_configure)"
+)
 
 _LATE_HOOKS = (
     "pytest_load_initial_conftests",
@@ -77,7 +79,7 @@ class Silence:
 
     def __enter__(self) -> "Silence":
         self.has_output = False
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `__exit__`.
+        self._file = tempfile.TemporaryFile()
         self._saved = [(number, os.dup(number)) for number in (1, 2)]
         _flush()
         for number, _ in self._saved:
