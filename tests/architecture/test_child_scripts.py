@@ -15,7 +15,7 @@ FOLDERS = ("worker/child", "dispatcher/coverage_report/child")
 PREFIX = "passmuster_child_"
 OLDEST = (3, 9)
 
-ONLY_INSIDE = {"coverage", "pytest", "_pytest"}
+ONLY_INSIDE = {"coverage", "pytest", "_pytest", "pluggy"}
 """Packages of the project's own that a function may import when it was asked to use them."""
 
 NEWER_THAN_OLDEST = {"tomllib"}

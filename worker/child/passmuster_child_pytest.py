@@ -42,7 +42,7 @@ class Plugin:
     """
 
     def __init__(self, reporter: "Reporter | None", make_way: "Callable[[str], Way] | None" = None) -> None:
-        self.reporter: "Reporter" = reporter  # type: ignore[assignment]  # None only before the session.
+        self.reporter: "Any" = reporter
         self._make_way = make_way
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None

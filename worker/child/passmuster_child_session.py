@@ -135,7 +135,7 @@ class PreparedSession:
         while os.path.dirname(cut) != cut:
             cut = os.path.dirname(cut)
             above.add(cut)
-        return checks.why_conftests(folder, lambda path: path not in above)
+        return str(checks.why_conftests(folder, lambda path: path not in above))
 
     def _finish(self, file: str) -> None:
         """Do what is left of a session's preparation, up to where it starts."""
@@ -162,7 +162,7 @@ def _why_unfit(made: Preparation, surroundings: checks.Surroundings) -> str:
     config = made.config
     if not isinstance(getattr(config.hook.pytest_configure, "_hookimpls", None), list):
         return "this version of pluggy is not known"
-    return (
+    return str(
         checks.why_setting(config)
         or checks.why_foreign(config, made.plugin)
         or checks.why_modules(surroundings.modules, [os.getcwd(), str(config.rootpath)])
@@ -214,11 +214,10 @@ def _load_conftests(made: Preparation, file: str) -> "list[Any]":
     history = config.hook.pytest_configure._call_history
     config.hook.pytest_configure._call_history = []  # They are configured when the options are known.
     pluginmanager._configured = False
-    named = {name: value for name, value in made.initial.items()}
     with warnings.catch_warnings():
         warnings.filters[:] = made.filters  # type: ignore[index]
         with _catch_warnings(config):
-            _while_capturing(made.capture, lambda: made.load(pluginmanager, **named))
+            _while_capturing(made.capture, lambda: made.load(pluginmanager, **made.initial))
     pluginmanager._configured = True
     config.hook.pytest_configure._call_history = history
     conftests = [plugin for plugin in pluginmanager.get_plugins() if plugin not in before]
@@ -294,8 +293,8 @@ def _parse_again(made: Preparation) -> None:
 def _put_in_order(caller: "Any", early: "set[Any]", others: "set[Any]") -> None:
     """Put a hook's implementations into the order that they have when conftests are loaded in time.
 
-    pluggy keeps them by kind (wrappers last; of each, `trylast`, neither, `tryfirst`), and then by the time of
-    registration, the latest of those with `trylast` first.
+    pluggy keeps them by kind (wrappers last; of each, `trylast`, neither, `tryfirst`), and then by the time
+    of registration, the latest of those with `trylast` first.
     """
 
     def rank(impl: "Any") -> "tuple[bool, int, int]":

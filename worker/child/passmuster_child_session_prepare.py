@@ -19,7 +19,7 @@ CACHE_PLACEHOLDER = "cache_dir=/nonexistent/passmuster/pytest_cache"
 OLDEST, TOO_NEW = (7, 4), (10,)
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818 - it is an answer rather than an error.
     """The session cannot be prepared, or not for this file; the message is one line that says why.
 
     Where it is raised nothing has been printed, and no test has run.
@@ -108,7 +108,7 @@ class Preparation:
             try:
                 self.config._ensure_unconfigure()
             except Exception:
-                pass
+                pass  # The reason that is reported comes first.
 
     def _prepare(self) -> None:
         import pytest
@@ -123,6 +123,7 @@ class Preparation:
         self.session.exitstatus = pytest.ExitCode.OK
         config._do_configure()
         self._start_session()
+        self._look_up_versions()
         self.capture = config.pluginmanager.get_plugin("capturemanager")
         if self.capture is not None:
             # Its files and saved descriptors would be shared by all children.
@@ -207,3 +208,13 @@ class Preparation:
         pluginmanager.subset_hook_caller("pytest_sessionstart", others)(session=self.session)
         if not hasattr(self.session, "_fixturemanager") or not hasattr(self.session, "_setupstate"):
             raise Unsupported("this pytest starts a session in another way")
+
+    @staticmethod
+    def _look_up_versions() -> None:
+        """Find out once what is in each session's header: pluggy would look into its metadata each time."""
+        import platform
+
+        import pluggy
+
+        platform.python_version()
+        vars(pluggy).setdefault("__version__", pluggy.__version__)

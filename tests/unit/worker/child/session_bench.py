@@ -31,7 +31,7 @@ except session.Unsupported as error:
     prepared, refused = None, str(error)
 told = {"refused": refused, "why_not": {}, "status": {}, "unsupported": {}}
 told["root"] = [] if prepared is None else [prepared.rootdir, prepared.inifile]
-told["project_modules"] = [name for name in sys.modules if name.startswith(("test_", "conftest"))]
+told["project_modules"] = [name for name in sys.modules if name.partition(".")[0] in ("conftest", "unit")]
 for number, file in enumerate(files if prepared else ()):
     told["why_not"][file] = prepared.why_not(file)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -100,10 +100,11 @@ class SessionBench(ChildBench):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         arguments = [str(CHILD_MAIN.parent), first or names[0], str(folder), self.temporary, *names]
+        variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
         done = self._execute([self.python, "-c", SERVER, *arguments], variables)
         assert done.returncode == 0, done.stdout
         told = json.loads(done.stdout.splitlines()[-1])
-        assert told["project_modules"] == []
+        assert told["project_modules"] == [], told
         assert done.stdout.count("\n") == 1, done.stdout
         return Prepared(
             refused=told["refused"],
@@ -121,7 +122,8 @@ class SessionBench(ChildBench):
         """Run a file as the keeper does without a server."""
         shutil.rmtree(self.temporary, ignore_errors=True)
         Path(self.temporary).mkdir()
-        return self.run(name, "pytest", TMPDIR=self.temporary, **variables)
+        variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TMPDIR": self.temporary, **variables}
+        return self.run(name, "pytest", **variables)
 
     @property
     def temporary(self) -> str:
