@@ -6,6 +6,7 @@ versions of it serve the tests. Every method may be called from any thread.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,6 +82,9 @@ class Executor(Protocol):
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the limits in force, each with its source."""
+
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        """Tell which tasks will come, so that what several of them need can be prepared once."""
 
     def room(self) -> Room:
         """Return what could start now."""

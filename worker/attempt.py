@@ -87,7 +87,9 @@ class Attempt:
             if self.launch.server is None:
                 keeper.spawn(command, environment, workdir, output=output, report=report)
             else:
-                keeper.fork(command[1:], changes, workdir, output=output, report=report)
+                folders = dict.fromkeys((str(self._settings.root), workdir))
+                project = tuple(folders) if self.launch.is_learning else ()
+                keeper.fork(command[1:], changes, workdir, project, output=output, report=report)
 
         return self._supervisor.run(start, on_started)
 

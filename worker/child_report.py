@@ -11,15 +11,19 @@ Records, by their first key:
     {"begin": 1} / {"done": 1}                  a test framework's outermost run begins, ends
     {"collect": message}                        the file could not be loaded, so its tests are unknown
     {"start": message}                          the file could not be read at all
+    {"imports": "numpy=0.12 +shop=0.01"}        what it imports by itself, with seconds; + is the project's
     {"unforked": reason}                        the forked process became a spawned one before anything ran
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 
 from passmuster.result import CaseResult
 from passmuster.status import Outcome, RunnerKind
+from worker.warm.needs import Imported
 
 LINE_LIMIT_BYTES = 256 * 1024
 """A longer line is cut: the child bounds its messages to far less."""
@@ -50,6 +54,7 @@ class ChildReport:
         self.collect_error = ""
         self.start_error = ""
         self.why_not_forked = ""
+        self.imports: list[Imported] = []
         self._stray = bytearray()
         self._rest = b""
 
@@ -99,6 +104,8 @@ class ChildReport:
                 self.collect_error = self.collect_error or _encodable(message)
             case {"start": str(message)}:
                 self.start_error = _encodable(message)
+            case {"imports": str(words)}:
+                self.imports.extend(_imported(words))
             case {"unforked": str(message)}:
                 self.why_not_forked = _encodable(message)
             case _:
@@ -121,6 +128,16 @@ class ChildReport:
                 )
             )
         return True
+
+
+def _imported(words: str) -> Iterator[Imported]:
+    """Yield what a record of imports says; whatever is none is left out."""
+    for word in words.split():
+        name, _, seconds = word.partition("=")
+        with contextlib.suppress(ValueError):
+            is_own, name = name.startswith("+"), name.removeprefix("+")
+            if all(part.isidentifier() for part in name.split(".")) and 0 <= float(seconds) <= _MOST_SECONDS:
+                yield Imported(name=name, seconds=float(seconds), is_own=is_own)
 
 
 def _encodable(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from passmuster.errors import InfrastructureError
@@ -62,6 +63,10 @@ class LocalExecutor:
         """Start the keepers that so many files will need, so that the first file need not wait for one."""
         with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
             self._fleet.warm_up(min(files, self._settings.slots))
+
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        """Tell which tasks will come: it can then be prepared what several of them need."""
+        self._fleet.expect(tasks)
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the slots and the budget, each with its source."""
@@ -147,6 +152,8 @@ class LocalExecutor:
             peak_bytes=measured.peak_bytes,
             kernel_killed=(oom_kill_count() or 0) > (oom_kills or 0),
         )
+        if attempt.launch.is_learning and result.status.is_pass:
+            self._fleet.learn(task.file_path, attempt.report.imports)
         if attempt.report.why_not_forked:
             self._fleet.no_session(task.file_path, attempt.report.why_not_forked)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()

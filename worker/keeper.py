@@ -112,7 +112,14 @@ class Keeper:
         self._send(message, [output, report])
 
     def fork(
-        self, argv: Sequence[str], changes: Mapping[str, str | None], cwd: str, *, output: int, report: int
+        self,
+        argv: Sequence[str],
+        changes: Mapping[str, str | None],
+        cwd: str,
+        project: Sequence[str],
+        *,
+        output: int,
+        report: int,
     ) -> None:
         """Start a file by forking a keeper that comes from a server; the rest is as with `spawn`.
 
@@ -120,10 +127,11 @@ class Keeper:
             argv: arguments as `passmuster_child_main` documents them.
             changes: what differs from the environment of the server; None unsets.
             cwd: the working directory.
+            project: the project's folders, for the record of what it imports; none: nothing is recorded.
             output: as with `spawn`.
             report: as with `spawn`.
         """
-        self._send(("fork", list(argv), dict(changes), cwd), [output, report])
+        self._send(("fork", list(argv), dict(changes), cwd, list(project)), [output, report])
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the file's process group; without effect when it has ended."""

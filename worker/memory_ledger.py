@@ -191,7 +191,9 @@ class MemoryLedger:
         """Return what a file without a prediction is taken to need."""
         running = (entry.peak_bytes for entry in self._entries.values() if not entry.is_guilty)
         peaks = [*self._peaks_bytes, *(peak for peak in running if peak is not None)]
-        return unknown_file_bytes(budget_bytes=self.budget_bytes - self.held_bytes, slots=self.slots, peaks_bytes=peaks)
+        return unknown_file_bytes(
+            budget_bytes=self.budget_bytes - self.held_bytes, slots=self.slots, peaks_bytes=peaks
+        )
 
     def need_bytes(self, task: TestTask) -> int:
         """Return what would be reserved for `task`: never more than the budget, or than it may use."""

@@ -53,6 +53,8 @@ class LocalBackend:
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False) -> None:
         """Take tasks in order and start what fits."""
+        if not first:
+            self._executor.expect(tasks)
         with self._lock:
             if first:
                 self._line.prepend(tasks)

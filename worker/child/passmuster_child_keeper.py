@@ -12,8 +12,9 @@ can also fork a test process out of itself, with everything the server has impor
 Messages (`passmuster_child_channel`):
 
     runner to keeper    ("spawn", argv, environment, cwd)   with two descriptors: output, report
-                        ("fork", argv, changes, cwd)        likewise; the arguments and the changes to the
-                                                            server's environment are text, None unsets
+                        ("fork", argv, changes, cwd,        likewise, as text; the changes are those to the
+                         project)                           server's environment (None unsets); the project's
+                                                            folders are given where imports are recorded
                         ("signal", number)                  to the file's process group
                         ("kill",)                           SIGKILL to everything below the keeper
     keeper to runner    ("started", pid)
@@ -64,12 +65,16 @@ class Job:
     Args:
         argv: as `passmuster_child_main` documents it.
         changes: what differs from the environment that the server was started with; None unsets.
+        project: the project's folders, for the record of what is imported; empty: nothing is recorded.
         session: the pytest session that the server has prepared; None: none.
     """
 
-    def __init__(self, argv: list[str], changes: dict[str, str | None], session: object) -> None:
+    def __init__(
+        self, argv: list[str], changes: dict[str, str | None], project: list[str], session: object
+    ) -> None:
         self.argv = argv
         self.changes = changes
+        self.project = project
         self.session = session
 
 
@@ -129,13 +134,11 @@ class Keeper:
             self.root = pid
             self.control.send("started", pid)
 
-    def fork_test(
-        self, argv: list[str], changes: dict[str, str | None], cwd: str, descriptors: list[int]
-    ) -> Job | None:
+    def fork_test(self, job: Job, cwd: str, descriptors: list[int]) -> Job | None:
         """Start a file's first process by forking; the job is returned in that process alone."""
         self.forget()
         if self.session is not None:
-            self.session.why_not(argv[1])  # Found out once for a folder, and inherited.
+            self.session.why_not(job.argv[1])  # Found out once for a folder, and inherited.
         pid = self.fork()
         if pid == 0:
             try:
@@ -148,9 +151,9 @@ class Keeper:
             except BaseException as error:  # It must never go on as a second keeper.
                 os.write(2, f"cannot become a test process: {error}\n".encode("utf-8", "backslashreplace"))
                 os._exit(127)
-            return Job(argv, changes, self.session)
+            return job
         if pid > 0:
-            self.root, self.forked_file = pid, argv[1]
+            self.root, self.forked_file = pid, job.argv[1]
             self.control.send("started", pid)
         return None
 
@@ -252,7 +255,7 @@ class Keeper:
         if verb == "spawn":
             self.spawn(rest[0], rest[1], rest[2], descriptors)
         elif verb == "fork":
-            job = self.fork_test(rest[0], rest[1], rest[2], descriptors)
+            job = self.fork_test(Job(rest[0], rest[1], rest[3], self.session), rest[2], descriptors)
             if job is not None:
                 return job
         elif verb == "signal":

@@ -15,6 +15,10 @@ MESSAGE_LIMIT = 8000
 """Characters kept of one message: a long traceback, and far below what a pipe takes at once (64 KiB)."""
 
 
+IMPORTS_EACH = 50
+"""Imports in one record: far below the limit of a message."""
+
+
 def _make_encoder() -> "Callable[[str], str]":
     try:
         # The C function behind `json.dumps`: importing all of `json` costs each test process milliseconds.
@@ -32,6 +36,7 @@ class Reporter:
         self._pid = os.getpid()
         self._quote = _make_encoder()
         self.cases = 0
+        self.on_begin: "Callable[[], None] | None" = None
         try:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only.
             self._identity: "tuple[int, int] | None" = self._identify()
@@ -54,11 +59,22 @@ class Reporter:
 
     def mark(self, key: str) -> None:
         """Report that a test framework's outermost run `begin`s or is `done`."""
+        if key == "begin" and self.on_begin is not None:
+            self.on_begin()
         self._send('{"%s": 1}' % key)
 
     def defines(self, count: int) -> None:
         """Report how many tests the source defines."""
         self._send('{"defines": %d}' % count)
+
+    def imports(self, roots: "list[tuple[str, float, bool]]") -> None:
+        """Report modules that the file imports by itself: name, seconds, whether it is the project's."""
+        for start in range(0, len(roots), IMPORTS_EACH):
+            words = " ".join(
+                "%s%s=%.6f" % ("+" if is_own else "", name, seconds)
+                for name, seconds, is_own in roots[start : start + IMPORTS_EACH]
+            )
+            self.text("imports", words)
 
     def text(self, key: str, value: str) -> None:
         """Report a text: the `runner`, or a `collect` or `start` error."""

@@ -15,10 +15,11 @@ Messages (`passmuster_child_channel`):
                         ("failed", errno, text)
 
 A setup is a dictionary: `base` (`script`, `pytest`, or empty for neither), `coverage` (whether to load it),
-`modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `roots` (the project's
-folders), `session` (a file to prepare a pytest session for; empty: none). An answer is one, too: `verdicts`,
-`why_not` (why it is no good; empty: it is), `pytest` (whether the interpreter has it), `rss_bytes`,
-`anon_bytes`."""
+`modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `session` (a file to prepare a
+pytest session for; empty: none). An answer is one, too: `verdicts`, `why_not` (why it is no good; empty: it
+is), `pytest` (whether the interpreter has it), `version`, `modules` (all that a server with a framework has),
+`rss_bytes`, `anon_bytes`.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +43,8 @@ if TYPE_CHECKING:
 class Server:
     """One process that has imported something and waits to be forked."""
 
-    def __init__(self, control: Channel, output: int) -> None:
+    def __init__(self, control: Channel) -> None:
         self.control = control
-        self.output = output
         self.session: Any = None
         self.children: set[int] = set()
         self.wakeup = Wakeup()
@@ -116,7 +116,9 @@ class Server:
 
     def set_up(self, setup: dict[str, Any]) -> None:
         """Import what this server is for, and say what became of it; a new server's first act."""
-        answer: dict[str, Any] = {"verdicts": [], "why_not": "", "pytest": False}
+        version = "{}.{}.{}".format(*sys.version_info)
+        answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
+        answer["pytest"] = sys.meta_path[-1].find_spec("pytest", None) is not None
         gc.disable()
         try:
             self.import_all(setup, answer)
@@ -124,6 +126,8 @@ class Server:
             answer["why_not"] = (
                 " ".join(f"{type(error).__name__}: {error}".split()) or "it could not be set up"
             )
+        if setup["base"]:
+            answer["modules"] = list(sys.modules)
         gc.collect()
         gc.freeze()
         answer["rss_bytes"], answer["anon_bytes"] = resident_bytes()
@@ -131,8 +135,6 @@ class Server:
 
     def import_all(self, setup: dict[str, Any], answer: dict[str, Any]) -> None:
         """Import in the order in which a test process would: coverage, the framework, what the file needs."""
-        finder = sys.meta_path[-1]
-        answer["pytest"] = finder.find_spec("pytest", None) is not None
         if setup["coverage"]:
             load("passmuster_child_coverage").load()
         if setup["base"] == "pytest":
@@ -143,23 +145,17 @@ class Server:
             import unittest  # noqa: F401
         if setup["modules"]:
             preload = load("passmuster_child_preload")
+            # Under pytest more warnings are shown, and a project may make errors of them.
+            every = "_pytest" in sys.modules
             verdicts = preload.preload(
-                setup["modules"], setup["roots"], setup["own"], has_written=self.has_written
+                setup["modules"], preload.interpreter_roots(), setup["own"], every_warning=every
             )
-            answer["verdicts"] = [tuple(verdict) for verdict in verdicts]
-            answer["why_not"] = preload.first_offence(verdicts)
+            answer["verdicts"] = verdicts
+            if not preload.is_clean(verdicts):
+                answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])
         if setup["session"] and not answer["why_not"]:
             sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
             self.session = load("passmuster_child_session").PreparedSession(setup["session"])
-
-    def has_written(self) -> bool:
-        """Return whether anything was printed since the last call: a test that imports it would print it."""
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        try:
-            return bool(os.read(self.output, 1 << 16))
-        except BlockingIOError:
-            return False
 
     def reap(self) -> None:
         """Collect ended children, and end what they left behind: orphans of a keeper that was killed."""
@@ -189,17 +185,14 @@ def serve(control: int) -> Job:
     """
     ignore_signals()
     os.set_inheritable(control, False)  # noqa: FBT003 - positional only.
-    # What imports print comes here. The streams themselves were made for a pipe, as a test's are.
-    output, writing = os.pipe()
-    os.dup2(writing, 1)
-    os.dup2(writing, 2)
-    os.close(writing)
-    os.set_blocking(output, False)
-    server = Server(Channel(control), output)
+    # The streams were made for a pipe, as a test's are. What is printed here goes nowhere.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    server = Server(Channel(control))
     server.set_up({"base": "", "coverage": False, "modules": (), "session": ""})
-    job = server.loop()
-    os.close(output)
-    return job
+    return server.loop()
 
 
 def kill_tree(pid: int) -> None:

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Optional, Sequence
 
 REPORT_FD = 198
 """Agreed with the keeper, which puts the descriptor there."""
@@ -41,7 +41,7 @@ def begin(argv: "list[str]") -> "Run":
         return Run(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
-    for name in ("report", "end", "settle"):
+    for name in ("report", "end", "settle", "preload", "learn"):
         load("passmuster_child_" + name)
     load("passmuster_child_procs").libc()
     # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
@@ -51,7 +51,7 @@ def begin(argv: "list[str]") -> "Run":
     environment = dict(os.environ)
     job = server.serve(int(argv[2]))
     load("passmuster_child_settle").settle(job)
-    return Run(job.argv, job.session, {**environment, **job.changes})
+    return Run(job.argv, job.session, {**environment, **job.changes}, job.project)
 
 
 class Run:
@@ -61,6 +61,7 @@ class Run:
         argv: this process's arguments, as `passmuster_child_main` documents them.
         session: a pytest session that a server has prepared; None: there is none.
         environment: what a fresh interpreter would start with; None: this one is fresh.
+        project: the project's folders, for the record of what is imported; empty: nothing is recorded.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Run:
         argv: "list[str]",
         session: "Any" = None,
         environment: "Optional[dict[str, Optional[str]]]" = None,
+        project: "Sequence[str]" = (),
     ) -> None:
         self._argv, self._environment = argv, environment
         self.file, wanted, data_file, self.sources = argv[1], argv[2], argv[3], argv[4:]
@@ -82,6 +84,7 @@ class Run:
         self._count_tests: "Callable[[], int] | None" = None
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
         self._watch_stacks()
+        self._learner = self._start_learner(project)
         sys.argv[:] = [self.file]
         if hasattr(sys, "orig_argv"):
             sys.orig_argv[:] = [sys.executable, self.file]
@@ -131,7 +134,20 @@ class Run:
             raise SystemExit(self._status)
         load("passmuster_child_end").end(self._status, owner=self._owner, is_interrupted=self._is_interrupted)
 
+    def _start_learner(self, project: "Sequence[str]") -> "Any":
+        """Begin to record what the file imports; None where nobody wants to know."""
+        if not project:
+            return None
+        learner = load("passmuster_child_learn").Learner(
+            project, load("passmuster_child_preload").interpreter_roots()
+        )
+        learner.start()
+        self.reporter.on_begin = learner.tests_begin
+        return learner
+
     def _finish(self) -> None:
+        if self._learner is not None:
+            self.reporter.imports(self._learner.roots())
         if self._measured is not None:
             self._coverage.stop(self._measured)
         if self._count_tests is not None and not self.reporter.cases:

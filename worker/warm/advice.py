@@ -1,16 +1,32 @@
-"""What is known of a file before it starts: whether it may be forked, and what it needs.
+"""What is known of a file before it starts: whether it may be forked, and which modules are worth preloading.
 
-Joins the look at its text, what earlier runs have learned, and the choice of what is imported beforehand.
+Joins the look at a file's text (`scan`), what earlier runs have learned (`store`), and the choice of what is
+imported beforehand (`choice`). The choice is made beside the run: files that start before it stands import
+for themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from passmuster.status import RunnerKind
 from passmuster.task import TestTask
+from worker.child.passmuster_child_start import has_guard
 from worker.settings import WorkerSettings
-from worker.warm.server import Verdict
+from worker.warm.choice import Choice, choose
+from worker.warm.costs import ModuleFacts, is_allowed
+from worker.warm.installed import installed, plugin_packages
+from worker.warm.needs import FileNeeds, Imported, with_learned, with_own
+from worker.warm.scan import Roots, Scanner
+from worker.warm.server import Answer, Verdict
+from worker.warm.store import ImportStore
+
+SERVERS_SHARE = 8
+"""The servers together may take one part in so many of the memory budget."""
+
+SCRIPT, PYTEST = "script", "pytest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,33 +34,190 @@ class Advice:
     """How a file should be started.
 
     Args:
+        base: the framework that it needs, `script` or `pytest`.
         why_spawn: why it must not be forked; empty: it may.
         modules: what a server should have imported for it, in order.
+        is_new: whether what it imports should be recorded.
     """
 
+    base: str = SCRIPT
     why_spawn: str = ""
     modules: tuple[str, ...] = ()
+    is_new: bool = False
 
 
 class Advisor:
-    """Knows the files of one run. Thread-safe."""
+    """Knows the files of one run. Thread-safe.
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    Args:
+        settings: of the worker.
+        answer_of: returns what the server of a framework says of itself; empty: the first server.
+    """
+
+    def __init__(self, settings: WorkerSettings, answer_of: Callable[[str], Answer]) -> None:
         self._settings = settings
+        self._answer_of = answer_of
+        self._lock = threading.RLock()
+        self._store: ImportStore | None = None
+        self._scanner: Scanner | None = None
+        self._identity = ""
+        self._plugins: frozenset[str] = frozenset()
+        self._needs: dict[str, FileNeeds] = {}
+        self._bases: dict[str, str] = {}
+        self._choices: dict[str, Choice] = {}
+        self._own_s: dict[str, list[float]] = {}
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
 
-    def expect(self, paths: tuple[str, ...]) -> None:
-        """Think about what these files need together."""
+    def expect(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> None:
+        """Begin to think about what these files need together."""
+        self._thread = threading.Thread(
+            target=self._think, args=(tuple(paths), dict(runners)), name="preload-choice", daemon=True
+        )
+        self._thread.start()
 
     def advise(self, task: TestTask) -> Advice:
-        """Return how a task's file should be started."""
-        return Advice()
+        """Return how a task's file should be started.
 
-    def parent_of(self, modules: tuple[str, ...]) -> tuple[str, ...]:
+        Raises:
+            ServerError: the first server cannot be had.
+        """
+        base = self._base(task.file_path, task.runner)
+        with self._lock:
+            needs = self._look(task.file_path, base)
+            choice = self._choices.get(base)
+            chosen = choice.set_of(task.file_path) if choice is not None else None
+            store = self._store
+        return Advice(
+            base=base,
+            why_spawn=needs.why_spawn,
+            modules=chosen.modules if chosen is not None else (),
+            is_new=store is not None and not store.has_learned(task.file_path, needs.stamp),
+        )
+
+    def needs(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> dict[str, FileNeeds]:
+        """Think now, and return what is known of each file."""
+        self._think(tuple(paths), dict(runners))
+        with self._lock:
+            return {path: self._needs[path] for path in paths}
+
+    def choices(self) -> dict[str, Choice]:
+        """Return the choice for each framework that has files."""
+        with self._lock:
+            return dict(self._choices)
+
+    def facts(self) -> dict[str, ModuleFacts]:
+        """Return what is known of modules."""
+        with self._lock:
+            return self._store.facts(self._identity) if self._store is not None else {}
+
+    def parent_of(self, base: str, modules: tuple[str, ...]) -> tuple[str, ...]:
         """Return the modules of the server that one with `modules` is forked from."""
+        with self._lock:
+            choice = self._choices.get(base)
+        for chosen in choice.sets if choice is not None else ():
+            if chosen.modules == modules and chosen.parent is not None and choice is not None:
+                return choice.sets[chosen.parent].modules
         return ()
 
-    def learn(self, verdicts: Sequence[Verdict]) -> None:
-        """Take note of what came of importing modules."""
+    def learn_verdicts(self, base: str, verdicts: Sequence[Verdict]) -> None:
+        """Take note of what came of importing modules; where one will not do, choose again."""
+        with self._lock:
+            if self._store is None:
+                return
+            self._store.record(
+                self._identity,
+                [(each.name, each.seconds, each.added_bytes, each.verdict) for each in verdicts],
+                own=self._settings.preload,
+            )
+            if any(not is_allowed(each.verdict) for each in verdicts):
+                self._choose(base)
+
+    def learn_imports(self, path: str, imported: Iterable[Imported]) -> None:
+        """Take note of what a file was seen to import."""
+        with self._lock:
+            needs = self._needs.get(path)
+            if self._store is None or needs is None:
+                return
+            self._store.learn(path, needs.stamp, [each.name for each in imported if not each.is_own])
+            for each in imported:
+                if each.is_own:
+                    self._own_s.setdefault(each.name, []).append(each.seconds)
+
+    def own_costs(self) -> dict[str, list[float]]:
+        """Return for each package of the project the seconds that files spent on importing it."""
+        with self._lock:
+            return {name: list(seconds) for name, seconds in self._own_s.items()}
 
     def close(self) -> None:
         """Keep what was learned."""
+        with self._lock:
+            self._is_closed = True
+            if self._store is not None:
+                self._store.save()
+
+    def _think(self, paths: tuple[str, ...], runners: dict[str, RunnerKind]) -> None:
+        try:
+            for path in paths:
+                if self._is_closed:
+                    return
+                base = self._base(path, runners.get(path, RunnerKind.AUTO))
+                with self._lock:
+                    self._look(path, base)
+            with self._lock:
+                for base in sorted(set(self._bases.values())):
+                    self._choose(base)
+        except Exception:  # Preloading only makes files faster: without it they import for themselves.
+            return
+
+    def _choose(self, base: str) -> None:
+        assert self._store is not None
+        self._choices[base] = choose(
+            {
+                path: needs
+                for path, needs in self._needs.items()
+                if self._bases[path] == base and not needs.why_spawn
+            },
+            self._store.facts(self._identity),
+            base=self._answer_of(base).modules,
+            max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
+            never=self._plugins if base == PYTEST else (),
+        )
+
+    def _look(self, path: str, base: str) -> FileNeeds:
+        """Return what a file needs, looked at once."""
+        self._open()
+        assert self._scanner is not None
+        assert self._store is not None
+        needs = self._needs.get(path)
+        if needs is None:
+            needs = self._scanner.scan(path, by_pytest=base == PYTEST)
+            needs = with_learned(needs, self._store.learned(path, needs.stamp))
+            if self._settings.coverage_dir is None:  # What is imported before a fork is measured nowhere.
+                needs = with_own(needs, self._settings.preload)
+            self._needs[path], self._bases[path] = needs, base
+        return needs
+
+    def _base(self, path: str, runner: RunnerKind) -> str:
+        """Return the framework that a file needs, chosen as the child does."""
+        if runner is not RunnerKind.AUTO:
+            return PYTEST if runner is RunnerKind.PYTEST else SCRIPT
+        if not self._answer_of("").has_pytest:
+            return SCRIPT
+        try:
+            is_script = has_guard((self._settings.root / path).read_bytes())
+        except OSError:
+            is_script = True
+        return SCRIPT if is_script else PYTEST
+
+    def _open(self) -> None:
+        """Read what earlier runs have learned, once it is needed."""
+        if self._store is not None:
+            return
+        settings, answer = self._settings, self._answer_of("")
+        store = ImportStore(settings.state_dir)
+        found = installed(settings.interpreter, answer.version)
+        self._identity = found.identity
+        self._plugins = store.plugins(found.identity, lambda: plugin_packages(found.folders))
+        self._scanner = Scanner(Roots(root=settings.root, workdir=settings.workdir), store)
+        self._store = store

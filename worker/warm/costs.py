@@ -34,7 +34,12 @@ class ModuleFacts:
     @property
     def is_allowed(self) -> bool:
         """Whether it may be imported ahead of a fork."""
-        return self.verdict in ("ok", "attribute")
+        return is_allowed(self.verdict)
+
+
+def is_allowed(verdict: str) -> bool:
+    """Return whether a module with this verdict may be imported ahead of a fork."""
+    return verdict in ("ok", "attribute")
 
 
 class HasModules(Protocol):

@@ -14,18 +14,18 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from passmuster.status import Isolation, RunnerKind
+from passmuster.status import Isolation
 from passmuster.task import TestTask
-from worker.child.passmuster_child_start import has_guard
 from worker.environment import get_test_environment
 from worker.keeper import Keeper, start_keeper
 from worker.settings import WorkerSettings
-from worker.warm.advice import Advice, Advisor
-from worker.warm.server import ForkServer, ServerError, ServerGoneError, Setup, start_server
+from worker.warm.advice import PYTEST, SCRIPT, Advice, Advisor
+from worker.warm.needs import Imported
+from worker.warm.server import Answer, ForkServer, ServerError, ServerGoneError, Setup, start_server
 
 MAX_DEATHS = 3
 """Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
@@ -41,11 +41,13 @@ class Launch:
     Args:
         keeper: who starts and owns its processes.
         server: from which it is forked; None: it is spawned.
+        is_learning: whether what it imports is recorded.
         note: why it is spawned although it might have been forked; empty: nothing to say.
     """
 
     keeper: Keeper
     server: ForkServer | None = None
+    is_learning: bool = False
     note: str = ""
 
     @property
@@ -89,7 +91,7 @@ class Fleet:
         self._no_session: dict[str, str] = {}
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
-        self._advisor = Advisor(settings)
+        self._advisor = Advisor(settings, self._answer_of)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -118,10 +120,12 @@ class Fleet:
         else:
             threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True).start()
 
-    def expect(self, paths: tuple[str, ...]) -> None:
+    def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which files will come, so that it can be thought about what they need together."""
-        if self._wanted(Isolation.AUTO) is not Isolation.SPAWN:
-            self._advisor.expect(paths)
+        forked = [task for task in tasks if self._wanted(task.isolation) is not Isolation.SPAWN]
+        if len(forked) > 1:
+            paths = [task.file_path for task in forked]
+            self._advisor.expect(paths, {task.file_path: task.runner for task in forked})
 
     def launch(self, task: TestTask, slot: int) -> Launch:
         """Return how a task is to be started in a slot.
@@ -132,17 +136,23 @@ class Fleet:
         wanted = self._wanted(task.isolation)
         if wanted is Isolation.SPAWN:
             return Launch(keeper=self._plain(slot), note=self._why_never)
-        advice = self._advisor.advise(task)
-        if advice.why_spawn and wanted is Isolation.AUTO:
-            return Launch(keeper=self._plain(slot), note=advice.why_spawn)
         while True:
             try:
+                advice = self._advisor.advise(task)
+                if advice.why_spawn and wanted is Isolation.AUTO:
+                    return Launch(keeper=self._plain(slot), note=advice.why_spawn)
                 place, server = self._best_server(task, advice)
-                return Launch(keeper=self._forked(slot, place, server), server=server)
+                return Launch(
+                    keeper=self._forked(slot, place, server), server=server, is_learning=advice.is_new
+                )
             except ServerGoneError:
                 continue  # Until too many have died.
             except ServerError as error:
                 return Launch(keeper=self._plain(slot), note=str(error))
+
+    def learn(self, path: str, imported: Iterable[Imported]) -> None:
+        """Take note of what a file was seen to import."""
+        self._advisor.learn_imports(path, imported)
 
     def no_session(self, path: str, reason: str) -> None:
         """Take note that the files of a folder cannot be forked from the prepared pytest session."""
@@ -173,14 +183,17 @@ class Fleet:
         wanted = self._settings.isolation if asked is Isolation.AUTO else asked
         return Isolation.SPAWN if self._why_never else wanted
 
+    def _answer_of(self, base: str) -> Answer:
+        return self._server(_Place(base=base)).answer
+
     def _warm_up_server(self) -> None:
         with contextlib.suppress(ServerError):  # Whoever needs it is told.
-            self._server(_Place(base="script"))
+            self._server(_Place(base=SCRIPT))
 
     def _best_server(self, task: TestTask, advice: Advice) -> tuple[_Place, ForkServer]:
         """Return the server that has imported most of what the file needs, and nothing else."""
-        base = self._base(task)
-        place = _Place(base=base, session=base == "pytest" and not self._has_no_session(task.file_path))
+        base = advice.base
+        place = _Place(base=base, session=base == PYTEST and not self._has_no_session(task.file_path))
         while True:
             try:
                 wanted = replace(place, modules=advice.modules) if advice.modules else place
@@ -196,25 +209,13 @@ class Fleet:
                 else:
                     raise
 
-    def _base(self, task: TestTask) -> str:
-        """Return the framework that a file needs, chosen as the child does."""
-        if task.runner is not RunnerKind.AUTO:
-            return "pytest" if task.runner is RunnerKind.PYTEST else "script"
-        if not self._server(_Place()).answer.has_pytest:
-            return "script"
-        try:
-            is_script = has_guard((self._settings.root / task.file_path).read_bytes())
-        except OSError:
-            is_script = True
-        return "script" if is_script else "pytest"
-
     def _has_no_session(self, path: str) -> bool:
         with self._lock:
             return _folder(path) in self._no_session
 
     def _parent(self, place: _Place) -> _Place:
         if place.modules:
-            return replace(place, modules=self._advisor.parent_of(place.modules))
+            return replace(place, modules=self._advisor.parent_of(place.base, place.modules))
         return replace(place, session=False) if place.session else _Place()
 
     def _server(self, place: _Place, file_path: str = "") -> ForkServer:
@@ -251,7 +252,7 @@ class Fleet:
             self._bury(self._parent(place))
             raise
         if place.modules:
-            self._advisor.learn(server.answer.verdicts)
+            self._advisor.learn_verdicts(place.base, server.answer.verdicts)
         if server.answer.why_not:
             server.close()
             raise ServerError(server.answer.why_not)
@@ -260,11 +261,7 @@ class Fleet:
     def _setup(self, place: _Place, file_path: str) -> Setup:
         settings = self._settings
         if place.modules:
-            return Setup(
-                modules=place.modules,
-                own=settings.preload,
-                roots=tuple(dict.fromkeys((str(settings.root), str(settings.workdir)))),
-            )
+            return Setup(modules=place.modules, own=settings.preload)
         if place.session:
             return Setup(session=str(settings.root / file_path))
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)

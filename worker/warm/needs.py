@@ -28,6 +28,21 @@ class FileNeeds:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A module that a file was seen to import by itself; `seconds` without other such modules.
+
+    Args:
+        name: the module's dotted name, or the top-level name of a package of the project.
+        seconds: what its import took.
+        is_own: whether it is the project's.
+    """
+
+    name: str
+    seconds: float
+    is_own: bool
+
+
 def with_learned(needs: FileNeeds, learned: Collection[str]) -> FileNeeds:
     """Return the needs and, after them, what the file was seen to import by itself.
 

@@ -43,13 +43,13 @@ class Verdict:
         name: the module.
         seconds: what the import took, without what had been imported before.
         added_bytes: by how much the process grew.
-        offence: why it may not be in a server; empty: it may.
+        verdict: `ok`, or what else came of it: see `passmuster_child_preload`.
     """
 
     name: str
     seconds: float = 0.0
     added_bytes: int = 0
-    offence: str = ""
+    verdict: str = "ok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,6 @@ class Setup:
         coverage: whether coverage is imported before everything else.
         modules: what to preload, in order.
         own: names of the project's own packages that may be among them.
-        roots: the project's folders; nothing else that lies there is imported.
         session: a file, relative to the working directory, to prepare a pytest session for; empty: none.
     """
 
@@ -69,7 +68,6 @@ class Setup:
     coverage: bool = False
     modules: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
-    roots: tuple[str, ...] = ()
     session: str = ""
 
     def as_message(self) -> dict[str, object]:
@@ -79,7 +77,6 @@ class Setup:
             "coverage": self.coverage,
             "modules": list(self.modules),
             "own": list(self.own),
-            "roots": list(self.roots),
             "session": self.session,
         }
 
@@ -92,6 +89,8 @@ class Answer:
         verdicts: of each module it imported.
         why_not: why it is no good; empty: it is.
         has_pytest: whether its interpreter has pytest.
+        version: of its interpreter, such as `3.12.1`.
+        modules: names of all that is imported; only of a server that has a framework and nothing else.
         rss_bytes: resident bytes of the process.
         anon_bytes: those of them that are not pages of files.
     """
@@ -99,6 +98,8 @@ class Answer:
     verdicts: tuple[Verdict, ...] = ()
     why_not: str = ""
     has_pytest: bool = False
+    version: str = ""
+    modules: tuple[str, ...] = ()
     rss_bytes: int = 0
     anon_bytes: int = 0
 
@@ -227,6 +228,8 @@ def _ready(link: Link) -> Answer:
                 verdicts=tuple(_verdict(verdict) for verdict in answer["verdicts"]),
                 why_not=str(answer["why_not"]),
                 has_pytest=bool(answer["pytest"]),
+                version=str(answer["version"]),
+                modules=tuple(map(str, answer["modules"])),
                 rss_bytes=int(answer["rss_bytes"]),
                 anon_bytes=int(answer["anon_bytes"]),
             )
@@ -235,10 +238,10 @@ def _ready(link: Link) -> Answer:
 
 
 def _verdict(values: Sequence[object]) -> Verdict:
-    name, seconds, added_bytes, offence = values
+    name, seconds, added_bytes, verdict = values
     return Verdict(
         name=str(name),
         seconds=float(str(seconds)),
         added_bytes=int(str(added_bytes)),
-        offence=str(offence),
+        verdict=str(verdict),
     )

@@ -73,11 +73,18 @@ class ImportStore:
                 return tuple(names.split())
         return ()
 
+    def has_learned(self, path: str, stamp: str) -> bool:
+        """Return whether it was ever seen what a file imports, with this stamp."""
+        match self._find("learned", path):
+            case [str(known), str()]:
+                return known == stamp
+        return False
+
     def learn(self, path: str, stamp: str, names: Iterable[str]) -> None:
         """Add to what a file was seen to import; of an older stamp everything is forgotten."""
         before = self.learned(path, stamp)
         after = tuple(dict.fromkeys((*before, *names)))
-        if after != before:
+        if after != before or not self.has_learned(path, stamp):
             self._added["learned"][path] = [stamp, " ".join(after)]
 
     def facts(self, identity: str) -> dict[str, ModuleFacts]:

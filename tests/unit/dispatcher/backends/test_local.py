@@ -44,6 +44,9 @@ class ScriptedExecutor:
     def limits(self) -> tuple[Limit, ...]:
         return (Limit(name="slots", value=str(self.slots), source="the script"),)
 
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        self.expected = tuple(tasks)
+
     def room(self) -> Room:
         if self.trouble is not None:
             raise self.trouble
