@@ -59,7 +59,7 @@ class Attempt:
         self,
         tmp_dir: Path,
         coverage_file: Path | None,
-        on_started: Callable[[], None],
+        on_started: Callable[[Inherited | None], None],
         forked_environment: Mapping[str, str],
     ) -> Supervised:
         """Run it to the end of its last process.
@@ -67,7 +67,7 @@ class Attempt:
         Args:
             tmp_dir: its private TMPDIR.
             coverage_file: where its coverage data goes; None: nowhere.
-            on_started: called once its first process exists.
+            on_started: called once its first process exists, with what that shares with a server.
             forked_environment: what a forked process has before anything is changed.
         """
         environment = get_test_environment(
@@ -91,7 +91,7 @@ class Attempt:
                 project = tuple(folders) if self.launch.is_learning else ()
                 keeper.fork(command[1:], changes, workdir, project, output=output, report=report)
 
-        return self._supervisor.run(start, on_started)
+        return self._supervisor.run(start, lambda: on_started(self.inherited))
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:

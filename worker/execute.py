@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import threading
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from passmuster.errors import InfrastructureError
@@ -26,7 +29,16 @@ from worker.memory_policy import Breach
 from worker.private_tmp import PrivateTmp
 from worker.process_tree import descendants, kill_all, marked
 from worker.settings import WorkerSettings
+from worker.supervisor import Supervised
 from worker.warm.fleet import Fleet
+
+EXHAUSTED = (errno.EAGAIN, errno.ENOMEM)
+"""What fork(2) fails with where the limit of processes is reached, or memory is short: both pass."""
+
+EXHAUSTED_WAIT_S = 60.0
+"""How long a file waits for a process before it is given up."""
+
+EXHAUSTED_PAUSE_S = 0.25
 
 
 class LocalExecutor:
@@ -48,6 +60,7 @@ class LocalExecutor:
         self._slots: dict[str, int] = {}
         self._running: dict[str, Attempt] = {}
         self._stopping: tuple[StopReason, float] | None = None
+        self._stopped = threading.Event()
         self._count = 0
         self._governor = MemoryGovernor(
             slots=settings.slots,
@@ -107,6 +120,7 @@ class LocalExecutor:
         """End whatever runs; tasks admitted later end at once."""
         with self._lock:
             self._stopping = (reason, grace_s)
+            self._stopped.set()
             running = list(self._running.values())
         for attempt in running:
             attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
@@ -127,20 +141,8 @@ class LocalExecutor:
     def _run(self, task: TestTask, slot: int, number: int) -> TestResult:
         tmp_dir = self._tmp.make(str(number))
         coverage_file = self._coverage_file(task, number)
-        attempt = Attempt(task, slot, self._fleet.launch(task, slot), self._settings)
-        self._governor.hold(self._fleet.held_bytes)
-        with self._lock:
-            self._running[task.attempt_id] = attempt
-            stopping = self._stopping
-        if stopping is not None:
-            attempt.stop(stopping[0], _WORDS[stopping[0]], grace_s=stopping[1])
         oom_kills = oom_kill_count()
-        supervised = attempt.run(
-            tmp_dir,
-            coverage_file,
-            lambda: self._governor.attach(task.attempt_id, attempt.inherited),
-            self._fleet.environment,
-        )
+        attempt, supervised, has_waited = self._start(task, slot, tmp_dir, coverage_file)
         max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None
         measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
         if supervised.keeper_died:
@@ -158,7 +160,55 @@ class LocalExecutor:
             self._fleet.no_session(task.file_path, attempt.report.why_not_forked)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
         kept = self._clear_tmp(tmp_dir, result.status)
-        return dataclasses.replace(result, coverage_files=files, kept_tmp=kept, was_alone=measured.was_alone)
+        return dataclasses.replace(
+            result,
+            coverage_files=files,
+            kept_tmp=kept,
+            was_alone=measured.was_alone,
+            waited_for="processes" if has_waited else "",
+        )
+
+    def _start(
+        self, task: TestTask, slot: int, tmp_dir: Path, coverage_file: Path | None
+    ) -> tuple[Attempt, Supervised, bool]:
+        """Start a file and wait for its end; where processes or memory are exhausted, try again for a while.
+
+        Returns:
+            The attempt, how it ended, and whether it had to wait for a process.
+
+        Raises:
+            OSError: no process can be had, although it was waited for.
+        """
+        give_up_at = time.monotonic() + EXHAUSTED_WAIT_S
+        has_waited = False
+        while True:
+            try:
+                attempt = Attempt(task, slot, self._fleet.launch(task, slot), self._settings)
+                self._governor.hold(self._fleet.held_bytes)
+                self._note_running(attempt)
+                supervised = attempt.run(
+                    tmp_dir,
+                    coverage_file,
+                    partial(self._governor.attach, task.attempt_id),
+                    self._fleet.environment,
+                )
+                failed = supervised.failed
+                if failed is None or failed.errno not in EXHAUSTED or time.monotonic() > give_up_at:
+                    return attempt, supervised, has_waited
+            except OSError as error:
+                if error.errno not in EXHAUSTED or time.monotonic() > give_up_at:
+                    raise
+            has_waited = True
+            if self._stopped.wait(EXHAUSTED_PAUSE_S):
+                give_up_at = 0.0
+
+    def _note_running(self, attempt: Attempt) -> None:
+        """Let an attempt be stopped from now on; it is at once where everything is to stop."""
+        with self._lock:
+            self._running[attempt.task.attempt_id] = attempt
+            stopping = self._stopping
+        if stopping is not None:
+            attempt.stop(stopping[0], _WORDS[stopping[0]], grace_s=stopping[1])
 
     def _coverage_file(self, task: TestTask, number: int) -> Path | None:
         """Return where the file's coverage data goes: a name alone in its own directory."""

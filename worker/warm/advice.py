@@ -92,7 +92,9 @@ class Advisor:
             base=base,
             why_spawn=needs.why_spawn,
             modules=chosen.modules if chosen is not None else (),
-            is_new=store is not None and not store.has_learned(task.file_path, needs.stamp),
+            is_new=self._settings.state_dir is not None
+            and store is not None
+            and not store.has_learned(task.file_path, needs.stamp),
         )
 
     def needs(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> dict[str, FileNeeds]:

@@ -25,7 +25,15 @@ from worker.keeper import Keeper, start_keeper
 from worker.settings import WorkerSettings
 from worker.warm.advice import PYTEST, SCRIPT, Advice, Advisor
 from worker.warm.needs import Imported
-from worker.warm.server import Answer, ForkServer, ServerError, ServerGoneError, Setup, start_server
+from worker.warm.server import (
+    Answer,
+    ForkServer,
+    ServerBusyError,
+    ServerError,
+    ServerGoneError,
+    Setup,
+    start_server,
+)
 
 MAX_DEATHS = 3
 """Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
@@ -198,7 +206,7 @@ class Fleet:
             try:
                 wanted = replace(place, modules=advice.modules) if advice.modules else place
                 return wanted, self._server(wanted, task.file_path)
-            except ServerGoneError:
+            except (ServerBusyError, ServerGoneError):
                 raise
             except ServerError:
                 # A session that cannot be had is no reason against a fork, nor are modules that cannot.
@@ -225,8 +233,10 @@ class Fleet:
             ServerError: it cannot be had.
         """
         with self._lock:
-            if self._is_closed or self._deaths >= MAX_DEATHS:
-                raise ServerError("fork servers died too often" if self._deaths else "the run is over")
+            if self._is_closed:
+                raise ServerError("the run is over")
+            if self._deaths >= MAX_DEATHS:
+                raise ServerError("fork servers died or hung too often")
             node = self._nodes.setdefault(place, _Node())
         with node.lock:
             if node.why_not:
@@ -234,7 +244,7 @@ class Fleet:
             if node.server is None:
                 try:
                     node.server = self._make(place, file_path)
-                except ServerGoneError:
+                except (ServerBusyError, ServerGoneError):
                     raise
                 except ServerError as error:
                     node.why_not = str(error)

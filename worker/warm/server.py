@@ -31,6 +31,10 @@ class ServerError(Exception):
     """A server cannot do what it was asked for; the message is one line that says why."""
 
 
+class ServerBusyError(ServerError):
+    """A server cannot fork now, because processes or memory are exhausted: that passes."""
+
+
 class ServerGoneError(ServerError):
     """A server has died or hangs: another one may be started in its place."""
 
@@ -171,7 +175,7 @@ class ForkServer:
                 return link, pid
             case ("failed", int(), str(text)):
                 link.close()
-                raise ServerError(text)
+                raise ServerBusyError(text)
             case _:
                 link.close()
                 raise ServerGoneError(f"the fork server did not answer within {FORK_WAIT_S:g} s")
