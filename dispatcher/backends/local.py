@@ -40,6 +40,8 @@ class LocalBackend:
         self._executor = executor
         self.notices = tuple(notices)
         self._line = Line()
+        self._spare = Line()
+        self._spare_running: set[str] = set()
         self._lock = threading.Lock()
         self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
         self._is_broken = False
@@ -51,10 +53,12 @@ class LocalBackend:
         """Return the executor's limits."""
         return self._executor.limits()
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
         """Take tasks in order and start what fits."""
         with self._lock:
-            if first:
+            if spare:
+                self._spare.append(tasks)
+            elif first:
                 self._line.prepend(tasks)
             else:
                 self._line.append(tasks)
@@ -66,7 +70,7 @@ class LocalBackend:
         self._resume()
         while True:
             with self._lock:
-                waiting = len(self._line) > 0
+                waiting = len(self._line) + len(self._spare) > 0
             left = max(0.0, deadline - time.monotonic())
             try:
                 found = self._events.get(timeout=min(left, RETRY_PLACE_S) if waiting else left)
@@ -93,7 +97,7 @@ class LocalBackend:
     def withdraw(self) -> tuple[TestTask, ...]:
         """Take back what has not started."""
         with self._lock:
-            return tuple(self._line.withdraw())
+            return (*self._line.withdraw(), *self._spare.withdraw())
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End what runs."""
@@ -120,6 +124,7 @@ class LocalBackend:
                 return
             try:
                 self._start_what_fits()
+                self._start_spare()
             except InfrastructureError as error:
                 if not self._is_broken:
                     self._is_broken = True
@@ -153,6 +158,28 @@ class LocalBackend:
             self._start(task)
             self._note_shortage(is_short=False)
 
+    def _start_spare(self) -> None:
+        """Start the spare tasks that fit, while no other waits and some other runs."""
+        while len(self._spare) and not len(self._line) and self._has_idle_slot():
+            task = self._spare.next_fit(self._executor.room())
+            if task is None:
+                return
+            try:
+                is_admitted = self._executor.admit(task)
+            except InfrastructureError:
+                self._spare.prepend([task])  # To be withdrawn with the others.
+                raise
+            if not is_admitted:
+                self._spare.prepend([task])
+                return
+            self._spare_running.add(task.attempt_id)
+            self._start(task)
+
+    def _has_idle_slot(self) -> bool:
+        """Whether a slot is free beside a file that is no spare one: where there is none the run is over."""
+        running = len(self._threads)
+        return len(self._spare_running) < running < self._executor.usage().slots
+
     def _note_shortage(self, *, is_short: bool) -> None:
         """Remember since when a free slot has found no file that fits."""
         if not is_short:
@@ -170,6 +197,7 @@ class LocalBackend:
             thread.start()
         except RuntimeError as error:  # "can't start new thread": the limit of processes is reached.
             self._threads.discard(thread)
+            self._spare_running.discard(task.attempt_id)
             lost = TestResult(
                 file_path=task.file_path, status=Status.LOST, attempt=task.attempt, error=f"not run: {error}"
             )
@@ -198,4 +226,5 @@ class LocalBackend:
                 self._is_held = True
             self._events.put(AttemptFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())
+            self._spare_running.discard(task.attempt_id)
         self._place()

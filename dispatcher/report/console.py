@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from dispatcher.again import Again
 from dispatcher.config.model import Verbosity
 from dispatcher.events import (
     FileFinished,
+    FileSettled,
     FileSlow,
     FileStarted,
     Notice,
@@ -21,13 +23,17 @@ from dispatcher.events import (
     RunStopping,
     UsageSampled,
 )
+from dispatcher.plan import TestFile
 from dispatcher.report.console_format import (
     RULE,
     Tag,
     again_line,
+    confirmed_line,
+    differs_line,
     found_lines,
     indented,
     limits_line,
+    passed_again_line,
     running_line,
     slow_line,
     tagged,
@@ -38,7 +44,7 @@ from dispatcher.report.plain_text import one_line, shown_lines
 from dispatcher.report.stream import SafeStream, TextStream
 from dispatcher.run.results import FileRecord
 from passmuster.executor import Limit
-from passmuster.result import CaseResult
+from passmuster.result import CaseResult, TestResult
 from passmuster.units import format_seconds
 
 
@@ -71,6 +77,8 @@ class ConsoleReporter:
         self._verbosity = verbosity
         self._rerun = rerun
         self._limits: Sequence[Limit] = ()
+        self._passed: set[str] = set()
+        """The files whose pass is printed and may still turn out to hold only for forks."""
 
     def handle(self, event: RunEvent) -> None:
         """Print what `event` is worth, at once."""
@@ -90,11 +98,13 @@ class ConsoleReporter:
             case RunStarted():
                 return self._started_lines(event)
             case FileStarted():
-                return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
+                return self._begun_lines(event)
             case FileSlow():
                 return self._unless_quiet(slow_line(event.file, event.seconds, color=self._color))
             case FileFinished():
                 return self._finished_lines(event)
+            case FileSettled():
+                return self._settled_lines(event)
             case RunStopping():
                 text = f"Stopping: {event.cause}; no further file starts"
                 return [tagged(Tag.WARN, text, color=self._color)]
@@ -124,15 +134,43 @@ class ConsoleReporter:
         limits = limits_line(event.limits, color=self._color)
         return lines + ([limits] if limits else [])
 
+    def _begun_lines(self, event: FileStarted) -> list[str]:
+        if event.reason is Again.CONFIRM and self._verbosity is not Verbosity.VERBOSE:
+            return []  # It has passed: nobody waits for more.
+        return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
+
     def _finished_lines(self, event: FileFinished) -> list[str]:
-        quiet = self._verbosity is Verbosity.QUIET
-        if quiet and (event.again or not event.result.status.is_failure):
-            return []
+        file, result, again = event.file, event.result, event.again
+        has_passed = file.path in self._passed
+        if again is Again.CONFIRM:
+            self._passed.add(file.path)
+        elif again is None:
+            self._passed.discard(file.path)
+        if event.reason is Again.CONFIRM and result.status.is_pass:
+            is_told = self._verbosity is Verbosity.VERBOSE
+            return [confirmed_line(file, color=self._color)] if is_told else []
         lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
-        if event.again is not None:
-            return [*lines, again_line(event.file, event.result, event.again, color=self._color)]
-        lines += verdict_lines(event.file, event.result, color=self._color)
-        return lines if quiet or event.result.status.is_cancelled else [*lines, RULE]
+        if event.reason is Again.CONFIRM:
+            lines.append(differs_line(file, color=self._color))
+        if again is not None and again is not Again.CONFIRM:
+            lines.append(again_line(file, result, again, color=self._color))
+            return [] if self._verbosity is Verbosity.QUIET else lines
+        if has_passed and result.status.is_pass:
+            lines.append(passed_again_line(file, result, color=self._color))
+            return [] if self._verbosity is Verbosity.QUIET else lines
+        return lines + self._decided_lines(file, result)
+
+    def _decided_lines(self, file: TestFile, result: TestResult) -> list[str]:
+        """Return a file's verdict and the rule below it; a quiet report has failures only, without rules."""
+        if self._verbosity is Verbosity.QUIET:
+            return verdict_lines(file, result, color=self._color) if result.status.is_failure else []
+        lines = verdict_lines(file, result, color=self._color)
+        return lines if result.status.is_cancelled else [*lines, RULE]
+
+    def _settled_lines(self, event: FileSettled) -> list[str]:
+        """Return the verdict that a chance alone had held back; a pass has been printed."""
+        self._passed.discard(event.file.path)
+        return self._decided_lines(event.file, event.result) if event.result.status.is_failure else []
 
     def _verbose_lines(self, event: FileFinished) -> list[str]:
         label, result, lines = one_line(event.file.label), event.result, list[str]()

@@ -134,7 +134,12 @@ def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
     result = record.final
     yield "status", str(result.status)
     yield "attempt", str(result.attempt)
-    for attempt in record.attempts[:-1]:
+    yield "isolation", str(result.isolation)
+    if result.isolation_note:
+        yield "isolation_note", result.isolation_note
+    if record.finding is not None:
+        yield "finding", str(record.finding)
+    for attempt in record.others:
         yield f"attempt.{attempt.attempt}", f"{attempt.status} {attempt.error}".strip()
     if result.peak_bytes is not None:
         yield "peak_bytes", str(result.peak_bytes)

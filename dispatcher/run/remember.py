@@ -26,7 +26,7 @@ class HistoryReporter:
         if isinstance(event, RunStarted):
             self._run_id = event.plan.run_id
         elif isinstance(event, FileFinished):
-            self._history.record(event.file, event.result, run_id=self._run_id)
+            self._history.record(event.file, event.result, run_id=self._run_id, finding=event.finding)
             if event.at_s - self._flushed_s >= FLUSH_AFTER_S:
                 self._flushed_s = event.at_s
                 self._history.flush()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.events import Again
-from dispatcher.schedule.retry import MAX_EVICTIONS, Next, next_attempt
+from dispatcher.again import Again
+from dispatcher.schedule.retry import MAX_EVICTIONS, Next, Past, Rules, next_attempt
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
@@ -33,9 +33,8 @@ def _after(
     return next_attempt(
         task or _task(),
         TestResult(file_path="test_a.py", status=status, stop_reason=stop_reason, peak_bytes=peak_bytes),
-        failures_so_far=failures,
-        retries=retries,
-        evictions_so_far=evictions,
+        past=Past(failures=failures, evictions=evictions),
+        rules=Rules(retries=retries),
         budget_bytes=budget_bytes,
     )
 
