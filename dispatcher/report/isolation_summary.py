@@ -43,14 +43,14 @@ def ways_lines(results: TestResults, summary: Summary, *, color: bool) -> list[s
     unconfirmed = len(results.found(Finding.UNCONFIRMED))
     text = f"Forked: {summary.forked} file(s), spawned: {spawned}"
     if unconfirmed:
-        text += f"; {unconfirmed} passed when forked and are not confirmed by a spawned run yet"
+        text += f"; {unconfirmed} passed when forked and are not confirmed yet"
     return [tagged(Tag.INFO, text, color=color)]
 
 
 def _failed_forked_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.FAILED_FORKED))
     items = [f"{_label(record)} ({status_text(_forked(record))})" for record in found]
-    heading = f"{len(items)} file(s) failed when forked and passed when spawned, as they will be from now on:"
+    heading = f"{len(items)} file(s) failed when forked and passed when spawned; they are spawned until they change:"
     return listed(heading, items, color=color)
 
 
@@ -64,7 +64,7 @@ def _crowded_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.CROWDED))
     items = [f"{_label(record)} (beside others: {record.judged[-2].status})" for record in found]
     heading = (
-        f"{len(items)} file(s) failed beside others and passed when run alone, as they will be from now on:"
+        f"{len(items)} file(s) failed beside others and passed when run alone, as they do until they change:"
     )
     return listed(heading, items, color=color)
 

@@ -172,21 +172,30 @@ class Listener:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def plan_of(*paths: str) -> Plan:
-    """Return a plan of files with these paths."""
+def plan_of(*paths: str, confirmed: str = "", failed: str = "") -> Plan:
+    """Return a plan of files with these paths; some are confirmed, some failed when they last ran."""
     files = tuple(
-        PlannedFile(file=TestFile(path=path, label=path), task=TestTask(run_id="r", file_path=path))
+        PlannedFile(
+            file=TestFile(path=path, label=path),
+            task=TestTask(run_id="r", file_path=path),
+            is_confirmed=path in confirmed,
+            failed_before=path in failed,
+        )
         for path in paths
     )
     return Plan(run_id="r", files=files)
 
 
 def make_run(
-    backend: ScriptedBackend, paths: Sequence[str], reporters: Sequence[Reporter], policy: RunPolicy
+    backend: ScriptedBackend,
+    paths: Sequence[str],
+    reporters: Sequence[Reporter],
+    policy: RunPolicy,
+    plan: Plan | None = None,
 ) -> Run:
     """Return a run on the script's clock."""
     return Run(
-        plan_of(*paths),
+        plan or plan_of(*paths),
         backend,
         reporters,
         policy,

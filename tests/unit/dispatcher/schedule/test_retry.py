@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dispatcher.again import Again
@@ -106,3 +108,8 @@ def test_making_room_ends_some_day() -> None:
     reason = StopReason.MEMORY_BUDGET
     assert _after(Status.MEMORY, stop_reason=reason, evictions=MAX_EVICTIONS - 1) is not None
     assert _after(Status.MEMORY, stop_reason=reason, evictions=MAX_EVICTIONS, retries=9) is None
+
+
+def test_a_file_may_have_its_own_number_of_retries() -> None:
+    assert _after(Status.FAIL, task=replace(_task(), retries=1)) is not None
+    assert _after(Status.FAIL, task=replace(_task(), retries=0), retries=5) is None
