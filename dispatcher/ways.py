@@ -47,11 +47,14 @@ class Ways:
         }
 
     def isolation(self, file: TestFile) -> Isolation:
-        """Return how a file's process is to come into being; what the user demands is obeyed."""
+        """Return how a file's process is to come into being.
+
+        What the user demands is obeyed, and a verification is there to see what forking does.
+        """
         asked_for, known = self._asked_for(file), self._known.get(file.path)
-        if asked_for is Isolation.AUTO and known is not None and known.must_spawn(file):
-            return Isolation.SPAWN
-        return asked_for
+        if asked_for is not Isolation.AUTO or known is None or self._config.verify_isolation:
+            return asked_for
+        return Isolation.SPAWN if known.must_spawn(file) else Isolation.AUTO
 
     def needs_room(self, file: TestFile) -> bool:
         """Whether a file is to run alone, since it was seen to fail of company."""

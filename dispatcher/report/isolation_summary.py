@@ -50,7 +50,9 @@ def ways_lines(results: TestResults, summary: Summary, *, color: bool) -> list[s
 def _failed_forked_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.FAILED_FORKED))
     items = [f"{_label(record)} ({status_text(_forked(record))})" for record in found]
-    heading = f"{len(items)} file(s) failed when forked and passed when spawned; they are spawned until they change:"
+    heading = (
+        f"{len(items)} file(s) failed when forked and passed when spawned, as they do until they change:"
+    )
     return listed(heading, items, color=color)
 
 

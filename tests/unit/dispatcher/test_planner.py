@@ -104,6 +104,7 @@ def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() ->
     override = Override(files=("a.py",), isolation=Isolation.FORK)
 
     assert planned_after(harmed).task.isolation is Isolation.SPAWN
+    assert planned_after(harmed, TestConfig(verify_isolation=True)).task.isolation is Isolation.AUTO
     assert planned_after(changed).task.isolation is Isolation.AUTO
     assert planned_after(harmed, TestConfig(isolation=Isolation.FORK)).task.isolation is Isolation.FORK
     assert planned_after(harmed, TestConfig(overrides=(override,))).task.isolation is Isolation.FORK

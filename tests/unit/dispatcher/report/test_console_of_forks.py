@@ -116,7 +116,7 @@ def test_a_check_is_announced_and_the_file_is_named_at_the_end() -> None:
         "[PASS] a completed successfully",
     ]
     assert after_the_counts(lines) == [
-        "[WARN] 1 file(s) failed when forked and passed when spawned; they are spawned until they change:",
+        "[WARN] 1 file(s) failed when forked and passed when spawned, as they do until they change:",
         "  - a (FAIL)",
         "[PASS] All tests passed! 🎉",
     ]
