@@ -18,3 +18,7 @@ class Again(StrEnum):
     """It passed when forked, and nobody knows yet whether it does when spawned."""
     ALONE = "alone"
     """It failed while others ran beside it: it runs once more without them."""
+
+
+STANDS_BEFORE = frozenset({Again.CONFIRM, Again.ALONE})
+"""What a further attempt may be for while a verdict stands already, whatever becomes of that attempt."""

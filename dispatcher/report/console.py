@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from dispatcher.again import Again
+from dispatcher.again import STANDS_BEFORE
 from dispatcher.config.model import Verbosity
 from dispatcher.events import (
     FileFinished,
@@ -28,13 +28,13 @@ from dispatcher.report.console_format import (
     RULE,
     Tag,
     again_line,
-    confirmed_line,
-    differs_line,
     found_lines,
     indented,
     limits_line,
+    other_verdict_line,
     passed_again_line,
     running_line,
+    same_again_line,
     slow_line,
     tagged,
     verdict_lines,
@@ -77,8 +77,8 @@ class ConsoleReporter:
         self._verbosity = verbosity
         self._rerun = rerun
         self._limits: Sequence[Limit] = ()
-        self._passed: set[str] = set()
-        """The files whose pass is printed and may still turn out to hold only for forks."""
+        self._printed: dict[str, bool] = {}
+        """Whether the verdict that is printed of a file is a pass, while a further attempt may change it."""
 
     def handle(self, event: RunEvent) -> None:
         """Print what `event` is worth, at once."""
@@ -103,8 +103,6 @@ class ConsoleReporter:
                 return self._unless_quiet(slow_line(event.file, event.seconds, color=self._color))
             case FileFinished():
                 return self._finished_lines(event)
-            case FileSettled():
-                return self._settled_lines(event)
             case RunStopping():
                 text = f"Stopping: {event.cause}; no further file starts"
                 return [tagged(Tag.WARN, text, color=self._color)]
@@ -118,7 +116,7 @@ class ConsoleReporter:
                         color=self._color,
                     )
                 )
-            case UsageSampled() | Notice():
+            case FileSettled() | UsageSampled() | Notice():
                 return []
             case _:
                 assert_never(event)
@@ -135,27 +133,28 @@ class ConsoleReporter:
         return lines + ([limits] if limits else [])
 
     def _begun_lines(self, event: FileStarted) -> list[str]:
-        if event.reason is Again.CONFIRM and self._verbosity is not Verbosity.VERBOSE:
-            return []  # It has passed: nobody waits for more.
+        if event.reason in STANDS_BEFORE and self._verbosity is not Verbosity.VERBOSE:
+            return []  # Its verdict is printed: nobody waits for more.
         return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
 
     def _finished_lines(self, event: FileFinished) -> list[str]:
         file, result, again = event.file, event.result, event.again
-        has_passed = file.path in self._passed
-        if again is Again.CONFIRM:
-            self._passed.add(file.path)
-        elif again is None:
-            self._passed.discard(file.path)
-        if event.reason is Again.CONFIRM and result.status.is_pass:
+        before = self._printed.pop(file.path, None)
+        is_second = event.reason in STANDS_BEFORE
+        if is_second and again is None and before is result.status.is_pass:
             is_told = self._verbosity is Verbosity.VERBOSE
-            return [confirmed_line(file, color=self._color)] if is_told else []
+            return [same_again_line(file, event.reason, color=self._color)] if is_told else []
         lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
-        if event.reason is Again.CONFIRM:
-            lines.append(differs_line(file, color=self._color))
-        if again is not None and again is not Again.CONFIRM:
+        if is_second and not result.is_evicted:
+            lines.append(other_verdict_line(file, event.reason, color=self._color))
+        if again is not None and again not in STANDS_BEFORE:
+            if before is not None:
+                self._printed[file.path] = before
             lines.append(again_line(file, result, again, color=self._color))
             return [] if self._verbosity is Verbosity.QUIET else lines
-        if has_passed and result.status.is_pass:
+        if again is not None:
+            self._printed[file.path] = result.status.is_pass
+        if before and result.status.is_pass:
             lines.append(passed_again_line(file, result, color=self._color))
             return [] if self._verbosity is Verbosity.QUIET else lines
         return lines + self._decided_lines(file, result)
@@ -166,11 +165,6 @@ class ConsoleReporter:
             return verdict_lines(file, result, color=self._color) if result.status.is_failure else []
         lines = verdict_lines(file, result, color=self._color)
         return lines if result.status.is_cancelled else [*lines, RULE]
-
-    def _settled_lines(self, event: FileSettled) -> list[str]:
-        """Return the verdict that a chance alone had held back; a pass has been printed."""
-        self._passed.discard(event.file.path)
-        return self._decided_lines(event.file, event.result) if event.result.status.is_failure else []
 
     def _verbose_lines(self, event: FileFinished) -> list[str]:
         label, result, lines = one_line(event.file.label), event.result, list[str]()

@@ -102,21 +102,26 @@ def again_line(file: TestFile, result: TestResult, again: Again, *, color: bool)
             text = f"{label}: stopped{used} to make room in memory; it runs again"
         case Again.CHECK:
             text = f"{label}: {status_text(result)}; it failed when forked, and runs again spawned"
-        case Again.ALONE:
-            text = f"{label}: {status_text(result)}; it failed beside others, and runs again alone"
         case _:
             text = f"{label}: {status_text(result)}; it runs again"
     return tagged(Tag.WARN, text, color=color)
 
 
-def differs_line(file: TestFile, *, color: bool) -> str:
-    """Return why a file whose pass has been printed is not passed."""
-    return tagged(Tag.WARN, f"{one_line(file.label)}: passed when forked, failed when spawned", color=color)
+def other_verdict_line(file: TestFile, reason: Again | None, *, color: bool) -> str:
+    """Return why a file does not come to the verdict that has been printed."""
+    is_alone = reason is Again.ALONE
+    what = (
+        "failed beside others, passed when run alone"
+        if is_alone
+        else "passed when forked, failed when spawned"
+    )
+    return tagged(Tag.WARN, f"{one_line(file.label)}: {what}", color=color)
 
 
-def confirmed_line(file: TestFile, *, color: bool) -> str:
-    """Return what is said of a file whose pass has been printed and was right."""
-    return tagged(Tag.INFO, f"{one_line(file.label)}: passed when spawned too", color=color)
+def same_again_line(file: TestFile, reason: Again | None, *, color: bool) -> str:
+    """Return what is said of a file whose verdict has been printed and was right."""
+    what = "failed when run alone too" if reason is Again.ALONE else "passed when spawned too"
+    return tagged(Tag.INFO, f"{one_line(file.label)}: {what}", color=color)
 
 
 def passed_again_line(file: TestFile, result: TestResult, *, color: bool) -> str:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dispatcher.again import Again
+from dispatcher.again import STANDS_BEFORE, Again
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.schedule.retry import Next, Past
@@ -20,10 +20,6 @@ from passmuster.status import Status
 TAIL_CHARACTERS = 64 * 1024
 """Characters of output kept of an attempt that did not pass. The whole lies in the run's directory;
 a run of 100,000 files must not hold all of theirs in memory."""
-
-
-STANDS_BEFORE = frozenset({Again.CONFIRM, Again.ALONE})
-"""What a further attempt may be for while a verdict stands already, whatever becomes of that attempt."""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -122,12 +123,34 @@ def test_a_check_is_announced_and_the_file_is_named_at_the_end() -> None:
     ]
 
 
-def test_a_crowded_file_is_announced_and_named_at_the_end() -> None:
+def test_a_failure_is_printed_at_once_and_once_though_it_has_a_chance_alone() -> None:
+    lines, _, _ = run({"a": [CROWDED, FAIL], "b": [LONG]})
+
+    assert of(lines, "a") == ["[INFO] Running: a", "[FAIL] a failed"]
+    assert lines.index("[FAIL] a failed") < lines.index("[PASS] b completed successfully")
+
+
+def test_a_second_failure_is_told_to_who_wants_to_know_more() -> None:
+    lines, _, _ = run({"a": [CROWDED, FAIL]}, verbosity=Verbosity.VERBOSE)
+
+    assert of(lines, "a")[-2:] == [
+        "[INFO] Running again: a (attempt 2)",
+        "[INFO] a: failed when run alone too",
+    ]
+
+
+def test_a_quiet_report_takes_back_a_failure_that_was_none() -> None:
+    lines, _, _ = run({"a": [CROWDED, PASS]}, verbosity=Verbosity.QUIET)
+
+    assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed beside others, passed when run alone"]
+
+
+def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
     lines, _, _ = run({"a": [CROWDED, PASS]})
 
     assert of(lines, "a")[1:] == [
-        "[WARN] a: FAIL; it failed beside others, and runs again alone",
-        "[INFO] Running again: a (attempt 2)",
+        "[FAIL] a failed",
+        "[WARN] a: failed beside others, passed when run alone",
         "[PASS] a completed successfully",
     ]
     assert after_the_counts(lines)[:2] == [
@@ -136,7 +159,7 @@ def test_a_crowded_file_is_announced_and_named_at_the_end() -> None:
     ]
 
 
-def test_a_failure_whose_chance_alone_was_taken_back_is_printed_after_all() -> None:
+def test_a_failure_whose_chance_alone_was_taken_back_is_printed_once() -> None:
     lines, _, _ = run({"a": [CROWDED], "b": [CROWDED], "c": [LONG]}, RunPolicy(max_fail=2), slots=1)
 
     assert of(lines, "a")[-1] == "[FAIL] a failed"
@@ -174,7 +197,7 @@ def test_the_last_verdict_printed_of_a_file_is_the_one_that_counts(
         passed, failed = f"[PASS] {path} completed successfully", f"[FAIL] {path} failed"
         verdicts = [line for line in lines if line in (passed, failed)]
         assert lines.count(f"[INFO] Running: {path}") <= 1
-        assert len(verdicts) == len(set(verdicts))
+        assert all(before != after for before, after in pairwise(verdicts))
         if record.status.is_cancelled:
             continue
         assert verdicts[-1] == (passed if record.status.is_pass else failed)
