@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
 from dispatcher.schedule.line import Line
@@ -34,12 +34,19 @@ class LocalBackend:
     Args:
         executor: runs the files; closed with the backend.
         notices: what the user should know of this place, a line each.
+        groups: how many files of each group may run at once.
     """
 
-    def __init__(self, executor: Executor, notices: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        notices: Sequence[str] = (),
+        *,
+        groups: Mapping[str, int] | None = None,
+    ) -> None:
         self._executor = executor
         self.notices = tuple(notices)
-        self._line = Line()
+        self._line = Line(groups=groups)
         self._lock = threading.Lock()
         self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
         self._is_broken = False
@@ -137,17 +144,17 @@ class LocalBackend:
         # A thread whose file has ended keeps its place until its result is told.
         while len(self._line) and len(self._threads) < self._executor.usage().slots:
             room = self._executor.room()
-            task = self._line.next_fit(room) if room.slots > 0 else None
+            task = self._line.next_fit(room)
             if task is None:
-                self._note_shortage(is_short=room.slots > 0)
+                self._note_shortage(is_short=room.slots > 0 and not self._line.is_held_by_groups)
                 return
             try:
                 is_admitted = self._executor.admit(task)
             except InfrastructureError:
-                self._line.prepend([task])  # To be withdrawn with the others.
+                self._line.put_back(task)  # To be withdrawn with the others.
                 raise
             if not is_admitted:
-                self._line.prepend([task])
+                self._line.put_back(task)
                 self._note_shortage(is_short=True)
                 return
             self._start(task)
@@ -170,6 +177,7 @@ class LocalBackend:
             thread.start()
         except RuntimeError as error:  # "can't start new thread": the limit of processes is reached.
             self._threads.discard(thread)
+            self._line.ended(task)
             lost = TestResult(
                 file_path=task.file_path, status=Status.LOST, attempt=task.attempt, error=f"not run: {error}"
             )
@@ -198,4 +206,5 @@ class LocalBackend:
                 self._is_held = True
             self._events.put(AttemptFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())
+            self._line.ended(task)
         self._place()
