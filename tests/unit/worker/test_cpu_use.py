@@ -64,11 +64,7 @@ def test_a_meter_tells_what_was_used_between_two_readings() -> None:
     meter = CpuMeter()
     assert meter.is_due(0.0)
     meter.record(3.0, now_s=10.0)
-    assert (meter.cpus, meter.is_due(10.0 + WINDOW_S / 2), meter.is_due(10.0 + WINDOW_S)) == (
-        None,
-        False,
-        True,
-    )
+    assert [meter.is_due(10.0 + share * WINDOW_S) for share in (0.5, 1.5)] == [False, True]
     meter.record(3.5, now_s=11.0)
     assert meter.cpus == pytest.approx(0.5)
 
@@ -76,8 +72,8 @@ def test_a_meter_tells_what_was_used_between_two_readings() -> None:
 def test_a_meter_takes_a_process_that_ended_for_nothing_and_forgets_what_it_cannot_know() -> None:
     meter = CpuMeter(at_s=0.0, cpu_s=3.0)
     meter.record(2.0, now_s=1.0)
-    assert meter.cpus == 0.0
-    meter.record(None, now_s=2.0)
-    assert meter.cpus is None
-    meter.record(7.0, now_s=3.0)
-    assert meter.cpus is None
+    found = [meter.cpus]
+    for now_s, cpu_s in ((2.0, None), (3.0, 7.0)):
+        meter.record(cpu_s, now_s=now_s)
+        found.append(meter.cpus)
+    assert found == [0.0, None, None]
