@@ -60,7 +60,14 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that will run, in the order in which it should start."""
+    """Everything that will run.
+
+    Args:
+        run_id: names the run.
+        files: in the order in which they should start.
+        groups: how many files of each group may run at once.
+    """
 
     run_id: str
     files: tuple[PlannedFile, ...]
+    groups: tuple[tuple[str, int], ...] = ()

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from dispatcher.config.model import Override, TestConfig
-from dispatcher.file_rules import FileRules
+from dispatcher.file_rules import FileRules, group_limits
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.schedule.order import Ordered, order
 from dispatcher.schedule.record import FileHistory
@@ -56,14 +56,16 @@ def make_plan(
             alone=ways.needs_room(ordered.file),
             predicted_s=ordered.predicted_s,
             predicted_bytes=ordered.predicted_bytes,
+            predicted_cpu_s=ordered.predicted_cpu_s,
             coverage=coverage,
         )
 
     return Plan(
         run_id=run_id,
+        groups=tuple(group_limits(config).items()),
         files=tuple(
             ways.mark(PlannedFile(file=ordered.file, task=task_of(ordered), because=ordered.because))
-            for ordered in order(files, ways.remembered, slots=slots)
+            for ordered in order(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
         ),
     )
 

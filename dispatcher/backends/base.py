@@ -87,8 +87,9 @@ class Capacity:
     """What a place offers a run.
 
     Args:
-        slots: files at once.
+        slots: files at once usually.
         budget_bytes: memory for all of them together.
+        idle_cpus: processors for which further files start while they are idle; None: for none.
         total_bytes: memory of the machine, as far as this process may use it.
         limits: the same for people, each with its source.
     """
@@ -97,6 +98,7 @@ class Capacity:
     budget_bytes: int
     total_bytes: int
     limits: tuple[Limit, ...]
+    idle_cpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

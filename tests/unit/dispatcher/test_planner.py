@@ -32,7 +32,7 @@ def test_every_file_has_one_task_with_the_wanted_limits() -> None:
 
 def test_what_is_remembered_gives_order_and_predictions() -> None:
     remembered = {
-        path: FileHistory(path=path, duration_s=seconds, peak_bytes=1000)
+        path: FileHistory(path=path, duration_s=seconds, peak_bytes=100)
         for path, seconds in (("a.py", 1.0), ("b.py", 3.0), ("c.py", 2.0))
     }
 
@@ -40,7 +40,7 @@ def test_what_is_remembered_gives_order_and_predictions() -> None:
 
     assert [planned.file.path for planned in plan.files] == ["b.py", "c.py", "a.py"]
     assert [planned.task.predicted_s for planned in plan.files] == [3.0, 2.0, 1.0]
-    assert all((planned.task.predicted_bytes or 0) >= 1000 for planned in plan.files)
+    assert all((planned.task.predicted_bytes or 0) >= 100 for planned in plan.files)
 
 
 def test_coverage_is_asked_for_with_its_sources() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -101,3 +102,12 @@ def test_trouble_at_the_start_of_a_spare_task_loses_none(
     with pytest.raises(InfrastructureError, match="no processes left"):
         poll_until(backend, lambda found: bool(finished(found)))
     assert [withdrawn.file_path for withdrawn in backend.withdraw()] == ["spare"]
+
+
+def test_a_spare_task_counts_in_its_group(executor: ScriptedExecutor) -> None:
+    backend = LocalBackend(executor, groups={"db": 1})
+    backend.submit([replace(task("a"), group="db")])
+    backend.submit([replace(task("spare"), group="db"), task("other")], spare=True)
+
+    assert executor.started == ["a", "other"]
+    backend.close()
