@@ -86,6 +86,11 @@ class History:
         """
         self._pending.append(Attempt.of(file, result, run_id=run_id, finding=finding))
 
+    def note(self, file: TestFile, finding: Finding, *, run_id: str) -> None:
+        """Take note of what all attempts of a run at a file say, after the last of them was recorded."""
+        nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
+        self.record(file, nothing_new, run_id=run_id, finding=finding)
+
     def flush(self) -> None:
         """Write what was recorded, in one transaction. Never raises for want of disk or permission."""
         if not self._pending:

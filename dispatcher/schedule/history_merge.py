@@ -100,7 +100,8 @@ def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
     How a file takes to being forked, and to company, is forgotten when the file changes.
     """
     if attempt.is_evicted or attempt.status.is_cancelled:
-        return _raise_peak(old, attempt)
+        row = _raise_peak(old, attempt)
+        return row if row is None else replace(row, file=_with_finding(row.file, attempt.finding))
     base = old.file if old is not None else _unknown(attempt)
     if not base.is_of(attempt.file):
         base = replace(base, forking=Forking.UNKNOWN, is_crowded=False)

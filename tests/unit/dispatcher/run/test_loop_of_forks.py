@@ -217,6 +217,27 @@ def test_a_file_that_fails_alone_too_fails() -> None:
     assert len(results.failed) == 1
 
 
+def test_a_confirmation_that_fails_of_company_gets_a_chance_alone() -> None:
+    results, listener, backend = execute({"a": [FORKED, CROWDED, PASS], "b": [LONG]})
+
+    assert told(listener, "a") == [
+        ("PASS", None, Again.CONFIRM, None),
+        ("FAIL", Again.CONFIRM, Again.ALONE, None),
+        ("PASS", Again.ALONE, None, Finding.CROWDED),
+    ]
+    assert (backend.tasks[-1].alone, backend.tasks[-1].isolation) == (True, Isolation.SPAWN)
+    assert len(results.passed) == 2
+
+
+def test_a_confirmation_that_failed_and_has_no_time_left_alone_is_a_failure_when_spawned() -> None:
+    script = {"a": [FORKED, CROWDED, Step(hangs=True)], "b": [Step(seconds=5)]}
+
+    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
+
+    assert told(listener, "a")[-1] == ("settled FAIL", Again.ALONE, None, Finding.FAILED_SPAWNED)
+    assert len(results.failed) == 1
+
+
 def test_a_file_that_failed_before_gets_no_chance_alone_and_nobody_where_that_is_off() -> None:
     for policy, failed in (
         (RunPolicy(), "a"),
