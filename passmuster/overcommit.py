@@ -6,7 +6,8 @@ Pure. Both sides must decide alike: a worker by what it measures, a forecast by 
 - Where at least half a processor is idle, one more may start, up to twice the usual number. Where processors
   were all busy a moment ago, three quarters must have become free: files that share a processor use half of
   one each, and would otherwise keep that company for ever.
-- A file that mostly waits by its history may start likewise up to four times the usual number.
+- A file that mostly waits by its history may start likewise up to four times the usual number, as soon as it
+  was seen that processors really are idle: on a busy machine any file seems to wait.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def free_places(
     used_cpus: Sequence[float],
     other_cpus: float = 0.0,
     is_saturated: bool = False,
+    is_measured: bool = True,
 ) -> Places:
     """Return how many further files may start now.
 
@@ -64,6 +66,7 @@ def free_places(
         used_cpus: for each running file how many processors it keeps busy, or is thought to.
         other_cpus: processors that something else keeps busy.
         is_saturated: whether no processor was idle when that was measured.
+        is_measured: whether that was measured yet.
     """
     running = len(used_cpus)
     usual = max(0, slots - running)
@@ -74,5 +77,6 @@ def free_places(
     # Each start changes what is idle: after one the question is asked anew.
     more = 1 if idle_cpus >= needed_cpus else 0
     free = max(usual, min(more, slots * MOST_TIMES - running))
-    free_if_waiting = max(usual, min(more, slots * MOST_WAITING_TIMES - running))
+    most_waiting_times = MOST_WAITING_TIMES if is_measured else MOST_TIMES
+    free_if_waiting = max(usual, min(more, slots * most_waiting_times - running))
     return Places(slots=free, waiting_slots=free_if_waiting - free)

@@ -65,7 +65,7 @@ def tree_cpu_s(pids: Sequence[int], *, proc: Path = PROC) -> float | None:
     """
     ticks: int | None = None
     for pid in pids:
-        fields = _fields(proc / str(pid) / "stat")
+        fields = _fields(f"{proc}/{pid}/stat")
         if len(fields) > _CHILDREN_SYSTEM:
             used = sum(int(fields[place]) for place in range(_USER, _CHILDREN_SYSTEM + 1))
             ticks = used + (ticks or 0)
@@ -105,7 +105,7 @@ def usable_cpus() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))
 
 
-def _fields(path: Path) -> list[bytes]:
+def _fields(path: str) -> list[bytes]:
     """Return what a stat file says after the name, which may hold anything; nothing: no such process."""
     try:
         with open(path, "rb") as file:

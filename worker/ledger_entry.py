@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from passmuster.status import StopReason
 from passmuster.task import TestTask
 from worker.cpu_use import CpuMeter
+from worker.cpu_watch import MachineLoad
 from worker.memory_policy import Breach, RunningFile
 from worker.memory_probe import TreeMemory, TreeProbe
 
@@ -98,10 +99,14 @@ class Entry:
         """
         return min(self.latest_bytes_per_s, self.earlier_bytes_per_s)
 
-    @property
-    def used_cpus(self) -> float:
-        """How many processors it keeps busy; before that was measured, what its history says."""
-        return self.task.predicted_cpus if self.cpu.cpus is None else self.cpu.cpus
+    def used_cpus(self, load: MachineLoad) -> float:
+        """Return how many processors it keeps busy; before that was measured, what its history says.
+
+        On a machine on which no processor is idle nobody is believed to wait who was not seen to.
+        """
+        if self.cpu.cpus is not None:
+            return self.cpu.cpus
+        return 1.0 if load.is_saturated else self.task.predicted_cpus
 
     def record(self, memory: TreeMemory, *, now_s: float, replaces_last: bool = False) -> None:
         """Take note of a measurement.

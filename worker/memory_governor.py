@@ -307,8 +307,9 @@ class MemoryGovernor:
         with self._changed:
             self._ledger.note_peak()
             if is_known:
-                files_cpus = sum(entry.used_cpus for entry in self._ledger.entries)
-                self._ledger.load = self._cpu.load(files_cpus=files_cpus, ended=self._ledger.ended)
+                self._ledger.load = self._cpu.load(
+                    files_cpus=self._ledger.used_cpus, ended=self._ledger.ended
+                )
 
     def _judge(self) -> tuple[Breach, ...]:
         """Return who must be stopped by what is known now."""

@@ -33,7 +33,7 @@ class MemoryLedger:
         self, *, slots: int, budget_bytes: int, limit_bytes: int | None, cpus: int | None = None
     ) -> None:
         self.slots = slots
-        self.load = MachineLoad()
+        self.load: MachineLoad | None = None
         self.ended = 0
         self.budget_bytes = budget_bytes
         self.peak_bytes = 0
@@ -64,6 +64,11 @@ class MemoryLedger:
     def used_bytes(self) -> int:
         """What all of them were last measured to use."""
         return sum(entry.used_bytes for entry in self._entries.values())
+
+    @property
+    def used_cpus(self) -> float:
+        """How many processors all of them keep busy, or are thought to."""
+        return sum(entry.used_cpus(self.load or MachineLoad()) for entry in self._entries.values())
 
     def unknown_bytes(self) -> int:
         """Return what a file without a prediction is taken to need."""
@@ -109,12 +114,14 @@ class MemoryLedger:
         """Return how many further files may start, whatever memory they need."""
         if any(entry.task.alone for entry in self._entries.values()):
             return Places(slots=0, waiting_slots=0)
+        load = self.load or MachineLoad()
         return free_places(
             slots=self.slots,
             cpus=self._cpus,
-            used_cpus=[entry.used_cpus for entry in self._entries.values()],
-            other_cpus=self.load.other_cpus,
-            is_saturated=self.load.is_saturated,
+            used_cpus=[entry.used_cpus(load) for entry in self._entries.values()],
+            other_cpus=load.other_cpus,
+            is_saturated=load.is_saturated,
+            is_measured=self.load is not None,
         )
 
     def fits(self, task: TestTask) -> bool:

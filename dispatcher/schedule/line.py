@@ -16,9 +16,9 @@ from passmuster.task import TestTask
 PATIENCE = 16
 """How many files may pass the first of the line before it makes a reservation: then nobody passes it.
 
-Twice the most files that run at once. Fewer, and slots would stand idle for every large file in turn, which
-simulations put at up to 1.8 times the run's length; with none at all, small files could keep a large one
-waiting until the end, where it would run alone.
+Or twice the most files that ran at once, if that is more. Fewer, and slots would stand idle for every large
+file in turn, which simulations put at up to 1.8 times the run's length; with none at all, small files could
+keep a large one waiting until the end, where it would run alone.
 """
 
 ALONE_PATIENCE = 1000
@@ -36,8 +36,8 @@ class Line:
     """Tasks that wait, in order.
 
     - The first task that fits the room goes.
-    - The first of the line, once passed by `PATIENCE` others, is passed no more until it fits. Only the first
-      counts: whoever stands behind it gets there, and then has the same right.
+    - The first of the line, once passed by as many others as `PATIENCE` says, is passed no more until it
+      fits. Only the first counts: whoever stands behind it gets there, and then has the same right.
     - When nothing runs the first of the line goes, fitting or not.
     - A task whose group is full is passed over, and has lost nothing: for memory it does not wait.
     - Tasks to run alone wait beside the line, until it is empty or `ALONE_PATIENCE` is used up, and then
@@ -51,6 +51,7 @@ class Line:
     def __init__(self, tasks: Sequence[TestTask] = (), *, groups: Mapping[str, int] | None = None) -> None:
         self._groups = dict(groups or {})
         self._running: Counter[str] = Counter()
+        self._together = self._most_together = 0
         self._lanes: dict[str, Lane] = {}
         self._alone: deque[TestTask] = deque()
         self._first_key = 0
@@ -89,6 +90,7 @@ class Line:
 
     def ended(self, task: TestTask) -> None:
         """Give back the place in its group of a task that was taken. Each must be told once."""
+        self._together -= 1
         if task.group in self._groups:
             self._running[task.group] -= 1
 
@@ -122,7 +124,7 @@ class Line:
             return None
         if chosen != first:
             passed = self._passed.get(first[1], 0)
-            if passed >= PATIENCE:
+            if passed >= max(PATIENCE, 2 * self._most_together):
                 return None
             self._passed[first[1]] = passed + 1
         return self._take(lane, key)
@@ -162,7 +164,9 @@ class Line:
         return self._started(self._alone.popleft())
 
     def _started(self, task: TestTask) -> TestTask:
-        """Count a task in its group."""
+        """Count a task, and in its group."""
+        self._together += 1
+        self._most_together = max(self._most_together, self._together)
         if task.group in self._groups:
             self._running[task.group] += 1
         return task

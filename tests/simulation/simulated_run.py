@@ -188,7 +188,7 @@ class SimulatedRun:
             cpus=self._cpus,
             seen=self._cpus,
             busy_cpus=None,
-            files_cpus=sum(running.entry.used_cpus for running in self._running.values()),
+            files_cpus=self._ledger.used_cpus,
         )
         total_bytes = sum(running.used_bytes for running in self._running.values())
         self.outcome.most_bytes = max(self.outcome.most_bytes, total_bytes)

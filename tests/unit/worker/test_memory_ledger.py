@@ -231,11 +231,15 @@ def test_memory_bounds_further_files_too() -> None:
     assert not ledger.fits(_task("b", 301))
 
 
-def test_files_that_mostly_wait_start_at_once_up_to_four_times_the_usual_number() -> None:
+def test_files_that_mostly_wait_start_at_once_up_to_twice_and_then_up_to_four_times_as_many() -> None:
     ledger = _ledger(slots=2, cpus=2)
     waiting = [replace(_task(str(number), 1), predicted_s=10.0, predicted_cpu_s=1.0) for number in range(9)]
     for task in waiting[:4]:
         _add(ledger, task)
+    assert not ledger.fits(waiting[4])
+    ledger.load = MachineLoad(is_saturated=True)
+    assert not ledger.fits(waiting[4])
+    ledger.load = MachineLoad()
     assert not ledger.fits(_task("works", 1))
     for task in waiting[4:8]:
         _add(ledger, task)
