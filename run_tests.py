@@ -24,9 +24,10 @@ from typing import ClassVar
 from dispatcher import cli, process_manager, runner
 from dispatcher.backends.base import Backend, BackendRequest, Capacity
 from dispatcher.backends.local import LocalBackend
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Overcommit, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.exit_codes import ExitCode
+from dispatcher.file_rules import group_limits
 from dispatcher.run.results import TestResults
 from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.bootstrap import base_python
@@ -85,6 +86,7 @@ class LocalSite:
             slots=slots,
             budget_bytes=budget_bytes,
             total_bytes=machine.total_bytes,
+            idle_cpus=machine.cpus if _overcommits(config) else None,
             limits=(
                 Limit(name="slots", value=str(slots), source=slots_source),
                 Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
@@ -112,16 +114,24 @@ class LocalSite:
             coverage_dir=request.coverage_dir,
             isolation=config.isolation,
             preload=config.preload,
+            idle_cpus=capacity.idle_cpus,
             state_dir=_state_dir(config),
         )
         executor = LocalExecutor(settings, pool)
         executor.warm_up(request.files)
         prepare_child(request.interpreter, request.cache_tag)
-        return LocalBackend(executor, notices=(notice,) if notice else ())
+        return LocalBackend(executor, notices=(notice,) if notice else (), groups=group_limits(config))
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         """Return what is imported before a file's process is forked, what is not, and why, as lines."""
         return (f"isolation: {request.config.isolation}", "nothing is imported before files are forked")
+
+
+def _overcommits(config: TestConfig) -> bool:
+    """Whether further files start while processors are idle: who says how many gets as many."""
+    if config.overcommit is None:
+        return config.max_workers is None
+    return config.overcommit is Overcommit.AUTO
 
 
 def _state_dir(config: TestConfig) -> Path | None:

@@ -215,7 +215,8 @@ def _may_ask_early(word: str) -> bool:
 def _exit_code(results: TestResults) -> int:
     if results.interrupted:
         return ExitCode.INTERRUPTED
-    return ExitCode.FAILED if results.failed or results.cancelled else ExitCode.OK
+    is_bad = results.failed or results.cancelled or results.differing
+    return ExitCode.FAILED if is_bad else ExitCode.OK
 
 
 def _is_terminal(stream: TextStream) -> bool:

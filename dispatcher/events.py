@@ -11,19 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from dispatcher.again import Again
 from dispatcher.plan import Plan, TestFile
+from dispatcher.run.findings import Finding
 from dispatcher.run.results import TestResults
 from passmuster.executor import Limit, Usage
 from passmuster.result import TestResult
-
-
-class Again(StrEnum):
-    """Why a file starts once more after this attempt."""
-
-    RETRY = "retry"
-    """It failed and retries are left."""
-    MADE_ROOM = "made-room"
-    """It was stopped only because memory ran short beside others; this does not count as a retry."""
 
 
 class StopCause(StrEnum):
@@ -47,11 +40,12 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileStarted:
-    """An attempt at a file has started."""
+    """An attempt at a file has started; `reason`: what for, None: it is the first that counts."""
 
     at_s: float
     file: TestFile
     attempt: int
+    reason: Again | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +59,44 @@ class FileSlow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFinished:
-    """An attempt ended; `again` says whether and why another follows."""
+    """An attempt ended.
+
+    Args:
+        at_s: when.
+        file: the file.
+        result: what came of the attempt. A confirmation that passes leaves the verdict to the one before.
+        again: why another attempt follows; None: the file is decided.
+        reason: what the attempt was for; None: it was the first, or took the place of the first.
+        finding: what the attempts say together, once the file is decided; None: nothing to say.
+    """
 
     at_s: float
     file: TestFile
     result: TestResult
     again: Again | None = None
+    reason: Again | None = None
+    finding: Finding | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettled:
+    """A file is decided by an attempt that ended before, since the one that was to follow came to nothing.
+
+    It was withdrawn, or ended with the run. An attempt that had started has no `FileFinished` then.
+
+    Args:
+        at_s: when.
+        file: the file.
+        result: what stands; it was told before.
+        reason: what the attempt was for that came to nothing.
+        finding: as in `FileFinished`.
+    """
+
+    at_s: float
+    file: TestFile
+    result: TestResult
+    reason: Again
+    finding: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +133,15 @@ class RunFinished:
 
 
 RunEvent = (
-    RunStarted | FileStarted | FileSlow | FileFinished | UsageSampled | Notice | RunStopping | RunFinished
+    RunStarted
+    | FileStarted
+    | FileSlow
+    | FileFinished
+    | FileSettled
+    | UsageSampled
+    | Notice
+    | RunStopping
+    | RunFinished
 )
 
 

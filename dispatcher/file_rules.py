@@ -7,9 +7,16 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
 
-from dispatcher.config.model import Override
+from dispatcher.config.model import SERIAL, Override, TestConfig
 
 _NOTHING = Override(files=())
+
+
+def group_limits(config: TestConfig) -> dict[str, int]:
+    """Return how many files of each group may run at once: of a `serial` one, one."""
+    limits = {group.name: group.most for group in config.groups}
+    serial = {override.group for override in config.overrides if (override.group or "").startswith(SERIAL)}
+    return limits | {name: 1 for name in serial if name}
 
 
 class FileRules:

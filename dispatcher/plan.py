@@ -45,16 +45,29 @@ class PlannedFile:
         file: what was discovered.
         task: the first attempt.
         because: why it stands where it stands (`failed last time`, `longest first`, `never ran`).
+        failed_before: whether it did not pass when it last ran.
+        is_confirmed: whether it is known to come to the same forked and spawned, as it is now.
+        spawned_bytes: peak bytes to reserve for it where it is spawned; None: unknown.
     """
 
     file: TestFile
     task: TestTask
     because: str = ""
+    failed_before: bool = False
+    is_confirmed: bool = False
+    spawned_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that will run, in the order in which it should start."""
+    """Everything that will run.
+
+    Args:
+        run_id: names the run.
+        files: in the order in which they should start.
+        groups: how many files of each group may run at once.
+    """
 
     run_id: str
     files: tuple[PlannedFile, ...]
+    groups: tuple[tuple[str, int], ...] = ()

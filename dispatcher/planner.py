@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from dispatcher.config.model import Override, TestConfig
-from dispatcher.file_rules import FileRules
+from dispatcher.file_rules import FileRules, group_limits
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.schedule.order import Ordered, order
 from dispatcher.schedule.record import FileHistory
+from dispatcher.ways import Ways
 from passmuster.task import CoverageRequest, Limits, TestTask
 
 
@@ -40,6 +41,7 @@ def make_plan(
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
 
     rules = FileRules(config.overrides)
+    ways = Ways(files, remembered, config, rules)
 
     def task_of(ordered: Ordered) -> TestTask:
         rule = rules.rule_for(ordered.file.path)
@@ -50,17 +52,20 @@ def make_plan(
             limits=_limits(rule, limits, budget_bytes=budget_bytes),
             group=rule.group or "",
             retries=rule.retries,
-            isolation=rule.isolation or config.isolation,
+            isolation=ways.isolation(ordered.file),
+            alone=ways.needs_room(ordered.file),
             predicted_s=ordered.predicted_s,
             predicted_bytes=ordered.predicted_bytes,
+            predicted_cpu_s=ordered.predicted_cpu_s,
             coverage=coverage,
         )
 
     return Plan(
         run_id=run_id,
+        groups=tuple(group_limits(config).items()),
         files=tuple(
-            PlannedFile(file=ordered.file, task=task_of(ordered), because=ordered.because)
-            for ordered in order(files, remembered, slots=slots)
+            ways.mark(PlannedFile(file=ordered.file, task=task_of(ordered), because=ordered.because))
+            for ordered in order(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
         ),
     )
 

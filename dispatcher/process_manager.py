@@ -45,19 +45,22 @@ class ProcessManager:
         config = dataclasses.replace(self._config, paths=tuple(test_files), max_workers=workers)
         whole = _WholeResults()
         results = self._make_runner(config).run_tests([whole])
-        finals = (whole.finals.get(record.file.path, record.final) for record in results.records)
+        finals = (
+            whole.results.get((record.file.path, record.final.attempt), record.final)
+            for record in results.records
+        )
         return tuple(sorted(finals, key=lambda result: result.file_path))
 
 
 class _WholeResults:
-    """Keeps the last result of each file with its output, which the results of a run leave out."""
+    """Keeps each result with its output, which the results of a run leave out or cut."""
 
     def __init__(self) -> None:
-        self.finals: dict[str, TestResult] = {}
+        self.results: dict[tuple[str, int], TestResult] = {}
 
     def handle(self, event: RunEvent) -> None:
-        if isinstance(event, FileFinished) and event.again is None:
-            self.finals[event.file.path] = event.result
+        if isinstance(event, FileFinished):
+            self.results[event.file.path, event.result.attempt] = event.result
 
     def close(self) -> None:
         """Nothing is left to do."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dispatcher.backends.base import BackendRequest, Capacity, Site
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Overcommit, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered, discover
@@ -308,6 +308,8 @@ class TestRunner:
             grace_s=config.grace_s,
             allow_no_tests=config.allow_no_tests,
             watched=watched,
+            verify_isolation=config.verify_isolation,
+            recheck_alone=config.overcommit is not Overcommit.OFF,
         )
 
     def _take_notices(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ class Room:
 
     Args:
         slots: how many more files may start.
+        waiting_slots: how many beyond these, of files that are known to wait mostly.
         free_bytes: memory that is not reserved for anything yet.
         unknown_bytes: what a file without a prediction is taken to need.
         is_idle: nothing runs, so any file may start, however much it is predicted to need.
@@ -30,6 +31,16 @@ class Room:
     free_bytes: int
     unknown_bytes: int
     is_idle: bool
+    waiting_slots: int = 0
+
+    def takes(self, task: TestTask) -> bool:
+        """Return whether there is a place for `task`, whatever memory it needs."""
+        return self.slots > 0 or (self.waiting_slots > 0 and task.mostly_waits)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is a place for nobody."""
+        return self.slots <= 0 and self.waiting_slots <= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +59,7 @@ class Usage:
     """What all running files use at this moment.
 
     Args:
-        slots: how many files may run at once.
+        slots: how many files may run at once at this moment.
         budget_bytes: what all files together may use.
         used_bytes: what they use.
         peak_bytes: the most they used together since the executor was made.

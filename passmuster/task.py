@@ -21,6 +21,10 @@ DEFAULT_OUTPUT_LIMIT_BYTES = 2 * 1024 * 1024
 """Bytes of a file's output that are kept, half from its start and half from its end."""
 
 
+MOSTLY_WAITS_SHARE = 0.4
+"""A file that uses the processor for less than this share of its time is one that mostly waits."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one attempt may use.
@@ -63,6 +67,7 @@ class TestTask:
         environment: changes to the worker's environment; None unsets a variable.
         predicted_s: seconds it took before; None when it never ran.
         predicted_bytes: peak bytes to reserve for it; None when it never ran.
+        predicted_cpu_s: processor seconds it took before; None when unknown.
         alone: run it while nothing else runs on the same worker.
         coverage: None when no coverage data is wanted.
         group: the files of one group that may run at once are counted; empty: in no group.
@@ -81,12 +86,30 @@ class TestTask:
     environment: tuple[tuple[str, str | None], ...] = ()
     predicted_s: float | None = None
     predicted_bytes: int | None = None
+    predicted_cpu_s: float | None = None
     alone: bool = False
     coverage: CoverageRequest | None = None
     group: str = ""
     retries: int | None = None
     isolation: Isolation = Isolation.AUTO
     source_identity: str = ""
+
+    @property
+    def predicted_cpus(self) -> float:
+        """How many processors it is thought to keep busy: 1 unless its history says that it mostly waits.
+
+        Files that run side by side on too few processors seem to wait: when twice as many run as there are
+        processors, each uses half a one. What is not clearly below that says nothing.
+        """
+        if self.predicted_cpu_s is None or not self.predicted_s:
+            return 1.0
+        share = self.predicted_cpu_s / self.predicted_s
+        return share if share < MOSTLY_WAITS_SHARE else 1.0
+
+    @property
+    def mostly_waits(self) -> bool:
+        """Whether its history says that it leaves the processor to others most of the time."""
+        return self.predicted_cpus < MOSTLY_WAITS_SHARE
 
     @property
     def attempt_id(self) -> str:

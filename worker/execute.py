@@ -66,6 +66,7 @@ class LocalExecutor:
             slots=settings.slots,
             budget_bytes=settings.budget_bytes,
             limit_bytes=settings.limit_bytes,
+            cpus=settings.idle_cpus,
             members=self._members,
             on_breach=self._on_breach,
             pool=pool,

@@ -12,18 +12,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Room, Usage
 from passmuster.task import TestTask
+from worker.cpu_watch import CpuWatch
 from worker.inherited import Inherited
+from worker.ledger_entry import Entry, Measured
 from worker.look_pace import LookPace
 from worker.machine import PROC
 from worker.machine_pool import MachinePool
-from worker.memory_ledger import Entry, MemoryLedger
+from worker.memory_ledger import MemoryLedger
 from worker.memory_policy import (
     DOOM_PATIENCE_S,
     FIRST_LOOK_S,
@@ -48,19 +50,6 @@ CLOSE_WAIT_S = 5.0
 """Seconds to wait for the sampling thread at the end; one look takes milliseconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What was learned about a file's memory.
-
-    Args:
-        peak_bytes: the most its process tree used; None when it was never measured.
-        was_alone: whether no other file of this run ran at any time beside it.
-    """
-
-    peak_bytes: int | None
-    was_alone: bool
-
-
 class MemoryGovernor:
     """Admission and supervision of all files that run on this machine. Thread-safe."""
 
@@ -70,6 +59,7 @@ class MemoryGovernor:
         slots: int,
         budget_bytes: int,
         limit_bytes: int | None,
+        cpus: int | None = None,
         members: Callable[[str], Sequence[int]],
         on_breach: Callable[[Breach], None],
         pool: MachinePool | None = None,
@@ -80,9 +70,10 @@ class MemoryGovernor:
         """Govern.
 
         Args:
-            slots: how many files may run at once.
+            slots: how many files run at once usually.
             budget_bytes: what all files together may use.
             limit_bytes: what one file may use where its task says nothing; None: the budget.
+            cpus: processors for which further files may start while they are idle; None: for none.
             members: returns the process ids of an attempt's tree, dead ones allowed; must be cheap.
             on_breach: ends an attempt's tree, at once; called from the sampling thread, again every two
                 seconds while the tree lives on.
@@ -97,7 +88,10 @@ class MemoryGovernor:
         self._clock = StandstillClock(clock)
         self._cpu_clock = cpu_clock
         self._proc = proc
-        self._ledger = MemoryLedger(slots=slots, budget_bytes=budget_bytes, limit_bytes=limit_bytes)
+        self._ledger = MemoryLedger(
+            slots=slots, budget_bytes=budget_bytes, limit_bytes=limit_bytes, cpus=cpus
+        )
+        self._cpu = CpuWatch(cpus=cpus, proc=proc)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._look_at_s = 0.0
@@ -127,10 +121,11 @@ class MemoryGovernor:
         """
         with self._changed:
             self._check()
+            self._cpu.ask(now_s=self._clock.now_s())
             room = self._ledger.room()
-            if self._pool is None or room.is_idle or room.slots == 0:
+            if self._pool is None or room.is_idle or room.is_full:
                 return room
-            left_bytes = self._pool.allowance_bytes() - self._ledger.reserved_bytes
+            left_bytes = self._pool.allowance_bytes() - self._ledger.claimed_bytes
             if left_bytes >= room.free_bytes:
                 self._waits_for_others = False
                 return room
@@ -152,8 +147,8 @@ class MemoryGovernor:
             if self._pool is not None:
                 is_granted = self._pool.try_reserve(
                     self._ledger.need_bytes(task),
-                    reserved_bytes=self._ledger.reserved_bytes,
-                    used_bytes=self._ledger.used_bytes,
+                    reserved_bytes=self._ledger.claimed_bytes,
+                    used_bytes=self._ledger.taken_bytes,
                 )
                 self._waits_for_others = not is_granted
                 if not is_granted:
@@ -200,7 +195,7 @@ class MemoryGovernor:
             entry = self._ledger.remove(attempt_id)
             if entry is None:
                 return Measured(peak_bytes=None, was_alone=False)
-            peak_bytes = entry.final_peak_bytes(max_rss_bytes)
+            peak_bytes = entry.peak_at_end(max_rss_bytes=max_rss_bytes)
             if peak_bytes is not None:
                 self._ledger.note_peak(peak_bytes)
                 if not entry.is_guilty:
@@ -316,25 +311,32 @@ class MemoryGovernor:
             spare_bytes = min(left_bytes, (entry.limit_bytes or left_bytes) - entry.used_bytes)
             memory = entry.probe.measure(pids, now_s=now_s, spare_bytes=spare_bytes, exact=exact)
             self._dear_s += entry.probe.dear_s
+            cpu_s = self._cpu.read(entry.cpu, pids, now_s=now_s)
             with self._changed:
                 entry.record(memory, now_s=now_s, replaces_last=exact)
+                if cpu_s is not None:
+                    entry.cpu.record(cpu_s, now_s=now_s)
+        is_known = self._cpu.read_machine(now_s=self._clock.now_s())
         with self._changed:
             self._ledger.note_peak()
+            if is_known:
+                self._ledger.load = self._cpu.load(
+                    files_cpus=self._ledger.used_cpus, ended=self._ledger.ended
+                )
 
     def _judge(self) -> tuple[Breach, ...]:
         """Return who must be stopped by what is known now."""
         with self._changed:
             now_s = self._clock.now_s()
-            held_bytes = self._ledger.held_bytes
             budget_bytes = allowance_bytes = self._ledger.budget_bytes
             if self._pool is not None and self._pool.others:
                 # What was granted stays granted: only who outgrows it has to give way.
-                granted_bytes = self._ledger.predicted_bytes + held_bytes
-                allowance_bytes = max(granted_bytes, self._pool.allowance_bytes())
+                left_bytes = max(1, self._pool.allowance_bytes() - self._ledger.held_bytes)
+                allowance_bytes = max(self._ledger.predicted_bytes, left_bytes)
             return judge(
                 [entry.as_running(now_s=now_s) for entry in self._ledger.entries],
-                budget_bytes=max(1, budget_bytes - held_bytes),
-                allowance_bytes=max(1, allowance_bytes - held_bytes),
+                budget_bytes=budget_bytes,
+                allowance_bytes=allowance_bytes,
                 horizon_s=self._pace.horizon_s(
                     price_s=sum(entry.probe.price_s for entry in self._ledger.entries)
                 ),
@@ -389,7 +391,7 @@ class MemoryGovernor:
         """Tell other runs what we hold."""
         if self._pool is not None:
             self._reported_at_s = now_s
-            self._pool.report(reserved_bytes=self._ledger.reserved_bytes, used_bytes=self._ledger.used_bytes)
+            self._pool.report(reserved_bytes=self._ledger.claimed_bytes, used_bytes=self._ledger.taken_bytes)
 
 
 def _describe(error: Exception) -> str:

@@ -6,164 +6,43 @@ Not thread-safe: the governor locks. Knows no processes and no clock of its own.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from passmuster.executor import FileUsage, Room, Usage
-from passmuster.status import StopReason
+from passmuster.overcommit import Places, free_places, most_slots
 from passmuster.task import TestTask
-from worker.inherited import Inherited, own_peak_bytes
-from worker.memory_policy import Breach, RunningFile, unknown_file_bytes
-from worker.memory_probe import TreeMemory, TreeProbe
-
-GROWTH_WINDOW_S = 0.04
-"""Seconds that growth is measured over at least. Shorter, and what grows in steps seems to stand still
-between two of them, as does a tree of many processes whose estimate was just corrected downwards."""
+from worker.cpu_watch import MachineLoad
+from worker.ledger_entry import Entry
+from worker.memory_policy import unknown_file_bytes
+from worker.memory_probe import TreeProbe
 
 REMEMBERED_PEAKS = 200
 """Peaks of finished files that the prediction for unknown ones is drawn from: the recent past of the run."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Entry:
-    """One admitted file; the only mutable record here, changed under the governor's lock.
+class MemoryLedger:
+    """What runs and what is reserved for it.
 
     Args:
-        task: what was admitted.
-        slot: its slot, from 0.
-        started: how many files had been admitted before it.
-        admitted_at_s: when, on the governor's clock.
-        predicted_bytes: what was reserved for it then.
-        limit_bytes: its own limit; None: only the budget bounds it.
-        probe: measures its tree.
-        inherited: what its process shares with a server; None: it was executed.
-        was_alone: whether no other file has run beside it so far.
-        attached_at_s: when its process existed; None: not yet.
-        memory: the last measurement; None: none yet.
-        measured_at_s: when that was.
-        start_bytes: what it used when the last window of growth began.
-        start_at_s: when that was.
-        base_bytes: what it used when that window ended and the present one began.
-        base_at_s: when that was.
-        latest_bytes_per_s: how fast it grew in the last window.
-        earlier_bytes_per_s: how fast it grew in the window before.
-        peak_bytes: the most that was measured; None: it never was.
-        breach: why it was told to end; None: it was not.
-        doomed_at_s: when it was told so first; None: it was not.
-        told_at_s: when it was told so last.
+        slots: how many files run at once usually.
+        budget_bytes: what all files together may use.
+        limit_bytes: what one file may use where its task says nothing; None: the budget.
+        cpus: processors for which further files may start while they are idle; None: for none.
     """
 
-    task: TestTask
-    slot: int
-    started: int
-    admitted_at_s: float
-    predicted_bytes: int
-    limit_bytes: int | None
-    probe: TreeProbe
-    was_alone: bool
-    inherited: Inherited | None = None
-    attached_at_s: float | None = None
-    memory: TreeMemory | None = None
-    measured_at_s: float = 0.0
-    start_bytes: int = 0
-    start_at_s: float = 0.0
-    base_bytes: int = 0
-    base_at_s: float = 0.0
-    latest_bytes_per_s: float = 0.0
-    earlier_bytes_per_s: float = 0.0
-    peak_bytes: int | None = None
-    breach: Breach | None = None
-    doomed_at_s: float | None = None
-    told_at_s: float = 0.0
-
-    @property
-    def used_bytes(self) -> int:
-        """What it was last measured to use."""
-        return self.memory.used_bytes if self.memory is not None else 0
-
-    @property
-    def is_guilty(self) -> bool:
-        """Whether it was stopped for what it did itself: a leak says nothing about what others need."""
-        return self.breach is not None and self.breach.reason is StopReason.MEMORY_LIMIT
-
-    @property
-    def growth_bytes_per_s(self) -> float:
-        """How fast it grows and may be expected to go on: what both of the last two windows saw.
-
-        A file that takes much at once and stops, as most do at their start, must not be taken for a leak.
-        """
-        return min(self.latest_bytes_per_s, self.earlier_bytes_per_s)
-
-    @property
-    def reserved_bytes(self) -> int:
-        """What is reserved for it: what it really takes, if that is more than was predicted."""
-        return max(self.predicted_bytes, self.used_bytes)
-
-    def record(self, memory: TreeMemory, *, now_s: float, replaces_last: bool = False) -> None:
-        """Take note of a measurement.
-
-        Args:
-            memory: what was measured.
-            now_s: when.
-            replaces_last: it only corrects the one before, made a moment ago; growth since that moment
-                would be noise.
-        """
-        if self.memory is None:
-            self.base_at_s = self.attached_at_s or now_s
-        corrects_window = replaces_last and self.measured_at_s == self.base_at_s
-        if not corrects_window and now_s - self.base_at_s >= GROWTH_WINDOW_S:
-            self.earlier_bytes_per_s = self.latest_bytes_per_s
-            self.start_bytes, self.start_at_s = self.base_bytes, self.base_at_s
-            self.base_at_s = now_s
-            corrects_window = True
-        if corrects_window:
-            self.base_bytes = memory.used_bytes
-            elapsed_s = self.base_at_s - self.start_at_s
-            grown_bytes = self.base_bytes - self.start_bytes
-            self.latest_bytes_per_s = max(0.0, grown_bytes / elapsed_s) if elapsed_s > 0 else 0.0
-        self.memory = memory
-        self.measured_at_s = self.base_at_s if corrects_window else now_s
-        if memory.is_settled:
-            self.peak_bytes = max(self.peak_bytes or 0, memory.used_bytes)
-
-    def final_peak_bytes(self, max_rss_bytes: int | None) -> int | None:
-        """Return its peak by what was measured and what the kernel said at its end; None: unknown."""
-        if max_rss_bytes is not None and self.inherited is not None:
-            max_rss_bytes = own_peak_bytes(
-                max_rss_bytes, self.inherited, was_measured=self.memory is not None
-            )
-        if self.memory is None or max_rss_bytes is None:
-            # It ended before the first look: the kernel's figure is too high rather than too low.
-            return max_rss_bytes if self.memory is None else self.peak_bytes
-        # Files on disk count in the kernel's figure and not in ours.
-        file_bytes = self.memory.file_bytes if self.inherited is None else 0
-        return max(self.peak_bytes or 0, max_rss_bytes - file_bytes)
-
-    def as_running(self, *, now_s: float) -> RunningFile:
-        """Return it as the rules see it."""
-        return RunningFile(
-            attempt_id=self.task.attempt_id,
-            started=self.started,
-            predicted_bytes=self.predicted_bytes,
-            used_bytes=self.used_bytes,
-            growth_bytes_per_s=self.growth_bytes_per_s,
-            spurt_bytes_per_s=max(self.latest_bytes_per_s, self.earlier_bytes_per_s),
-            limit_bytes=self.limit_bytes,
-            doomed_s=None if self.doomed_at_s is None else now_s - self.doomed_at_s,
-        )
-
-
-class MemoryLedger:
-    """What runs and what is reserved for it."""
-
-    def __init__(self, *, slots: int, budget_bytes: int, limit_bytes: int | None) -> None:
+    def __init__(
+        self, *, slots: int, budget_bytes: int, limit_bytes: int | None, cpus: int | None = None
+    ) -> None:
         self.slots = slots
-        self.budget_bytes = budget_bytes
-        self.peak_bytes = 0
+        self.load: MachineLoad | None = None
+        self.ended = 0
+        self.total_bytes = budget_bytes
         self.held_bytes = 0
         """What is taken whatever runs: fork servers, counted once for all the processes that share them."""
+        self.peak_bytes = 0
         self._limit_bytes = limit_bytes
+        self._cpus = cpus
         self._entries: dict[str, Entry] = {}
-        self._free_slots = set(range(slots))
+        self._free_slots = set(range(most_slots(slots, cpus=cpus)))
         self._admitted = 0
         self._peaks_bytes: deque[int] = deque(maxlen=REMEMBERED_PEAKS)
 
@@ -173,9 +52,15 @@ class MemoryLedger:
         return tuple(self._entries.values())
 
     @property
+    def budget_bytes(self) -> int:
+        """What is left for all files together beside what is held."""
+        return max(1, self.total_bytes - self.held_bytes)
+
+    @property
     def reserved_bytes(self) -> int:
-        """What is reserved for all of them, and held."""
-        return self.held_bytes + sum(entry.reserved_bytes for entry in self._entries.values())
+        """What is reserved for all of them."""
+        unknown_bytes = self.unknown_bytes()
+        return sum(self._reserved_for(entry, unknown_bytes=unknown_bytes) for entry in self._entries.values())
 
     @property
     def predicted_bytes(self) -> int:
@@ -184,16 +69,43 @@ class MemoryLedger:
 
     @property
     def used_bytes(self) -> int:
-        """What all of them were last measured to use, and what is held."""
-        return self.held_bytes + sum(entry.used_bytes for entry in self._entries.values())
+        """What all of them were last measured to use."""
+        return sum(entry.used_bytes for entry in self._entries.values())
+
+    @property
+    def claimed_bytes(self) -> int:
+        """What is reserved for them and held: what other runs may not have."""
+        return self.held_bytes + self.reserved_bytes
+
+    @property
+    def taken_bytes(self) -> int:
+        """What they use, and what is held."""
+        return self.held_bytes + self.used_bytes
+
+    @property
+    def used_cpus(self) -> float:
+        """How many processors all of them keep busy, or are thought to."""
+        return sum(entry.used_cpus(self.load or MachineLoad()) for entry in self._entries.values())
 
     def unknown_bytes(self) -> int:
         """Return what a file without a prediction is taken to need."""
         running = (entry.peak_bytes for entry in self._entries.values() if not entry.is_guilty)
-        peaks = [*self._peaks_bytes, *(peak for peak in running if peak is not None)]
         return unknown_file_bytes(
-            budget_bytes=self.budget_bytes - self.held_bytes, slots=self.slots, peaks_bytes=peaks
+            budget_bytes=self.budget_bytes,
+            slots=self.slots,
+            peaks_bytes=self._peaks_bytes,
+            running_bytes=[peak for peak in running if peak is not None],
         )
+
+    def _reserved_for(self, entry: Entry, *, unknown_bytes: int) -> int:
+        """Return what is reserved for a file: what it really takes, if that is more than was predicted.
+
+        What the run has learned since an unknown file started holds for that file as well.
+        """
+        predicted_bytes = entry.predicted_bytes
+        if entry.task.predicted_bytes is None:
+            predicted_bytes = min(unknown_bytes, entry.limit_bytes or unknown_bytes)
+        return max(predicted_bytes, entry.used_bytes)
 
     def need_bytes(self, task: TestTask) -> int:
         """Return what would be reserved for `task`: never more than the budget, or than it may use."""
@@ -206,12 +118,27 @@ class MemoryLedger:
 
     def room(self) -> Room:
         """Return what could start now, as far as this run alone decides."""
-        is_reserved_for_one = any(entry.task.alone for entry in self._entries.values())
+        places = self._places()
         return Room(
-            slots=0 if is_reserved_for_one else len(self._free_slots),
+            slots=places.slots,
+            waiting_slots=places.waiting_slots,
             free_bytes=max(0, self.budget_bytes - self.reserved_bytes),
             unknown_bytes=self.unknown_bytes(),
             is_idle=not self._entries,
+        )
+
+    def _places(self) -> Places:
+        """Return how many further files may start, whatever memory they need."""
+        if any(entry.task.alone for entry in self._entries.values()):
+            return Places(slots=0, waiting_slots=0)
+        load = self.load or MachineLoad()
+        return free_places(
+            slots=self.slots,
+            cpus=self._cpus,
+            used_cpus=[entry.used_cpus(load) for entry in self._entries.values()],
+            other_cpus=load.other_cpus,
+            is_saturated=load.is_saturated,
+            is_measured=self.load is not None,
         )
 
     def fits(self, task: TestTask) -> bool:
@@ -219,7 +146,7 @@ class MemoryLedger:
         room = self.room()
         if room.is_idle:
             return True
-        return room.slots > 0 and not task.alone and self.need_bytes(task) <= room.free_bytes
+        return room.takes(task) and not task.alone and self.need_bytes(task) <= room.free_bytes
 
     def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Entry:
         """Give `task` the lowest free slot and reserve its memory; it must fit."""
@@ -249,6 +176,7 @@ class MemoryLedger:
         entry = self._entries.pop(attempt_id, None)
         if entry is not None:
             self._free_slots.add(entry.slot)
+            self.ended += 1
         return entry
 
     def learn(self, peak_bytes: int) -> None:
@@ -272,10 +200,11 @@ class MemoryLedger:
 
     def usage(self, *, now_s: float) -> Usage:
         """Return what the running files use."""
+        places = self._places()
         return Usage(
-            slots=self.slots,
-            budget_bytes=self.budget_bytes,
-            used_bytes=self.used_bytes,
+            slots=len(self._entries) + places.slots + places.waiting_slots,
+            budget_bytes=self.total_bytes,
+            used_bytes=self.taken_bytes,
             peak_bytes=self.peak_bytes,
             files=tuple(
                 FileUsage(

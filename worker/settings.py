@@ -20,7 +20,7 @@ class WorkerSettings:
         workdir: the directory the tests run in, absolute, inside the root.
         interpreter: the project's Python, absolute.
         environ: the environment that the tests start from: the caller's own.
-        slots: files at once.
+        slots: files at once usually.
         budget_bytes: memory that all files together may use.
         limit_bytes: memory that one file may use; None: the budget.
         limits: slots and budget for people, each with its source.
@@ -30,6 +30,7 @@ class WorkerSettings:
         coverage_dir: directory for coverage data; None: no coverage is measured.
         isolation: how the processes of files come into being where their tasks say nothing.
         preload: the project's own packages that may be imported before a fork.
+        idle_cpus: processors for which further files may start while they are idle; None: for none.
         state_dir: where the worker may keep what it learns between runs; None: nowhere.
         name: how this worker is called in results.
     """
@@ -47,5 +48,6 @@ class WorkerSettings:
     coverage_dir: Path | None = None
     isolation: Isolation = Isolation.AUTO
     preload: tuple[str, ...] = ()
+    idle_cpus: int | None = None
     state_dir: Path | None = None
     name: str = "local"

@@ -46,8 +46,15 @@ class Backend(Protocol):
     def limits(self) -> tuple[Limit, ...]:
         """Return the limits in force where the tasks run, each with its source."""
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False) -> None:
-        """Take tasks, in the order in which they should start; `first`: before those that wait."""
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+        """Take tasks, in the order in which they should start.
+
+        Args:
+            tasks: what is to run.
+            first: before those that wait.
+            spare: only while no other task waits, where there is room beside those that run. What runs
+                is not ended for others' sake.
+        """
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened since the last call, waiting up to `timeout_s` seconds for something.
@@ -63,7 +70,7 @@ class Backend(Protocol):
         """Make a waiting `poll` return. Safe in a signal handler."""
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        """Take back and return every task that has not started. They will produce no event."""
+        """Take back and return every task that has not started, spare ones too. They produce no event."""
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End what runs, with `grace_s` seconds between SIGTERM and SIGKILL. Results still come by `poll`."""
@@ -80,8 +87,9 @@ class Capacity:
     """What a place offers a run.
 
     Args:
-        slots: files at once.
+        slots: files at once usually.
         budget_bytes: memory for all of them together.
+        idle_cpus: processors for which further files start while they are idle; None: for none.
         total_bytes: memory of the machine, as far as this process may use it.
         limits: the same for people, each with its source.
     """
@@ -90,6 +98,7 @@ class Capacity:
     budget_bytes: int
     total_bytes: int
     limits: tuple[Limit, ...]
+    idle_cpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

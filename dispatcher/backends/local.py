@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
 from dispatcher.schedule.line import Line
@@ -24,6 +25,10 @@ from passmuster.task import TestTask
 RETRY_PLACE_S = 0.1
 """How often a waiting file is offered again when nothing ended: memory may have become free elsewhere."""
 
+SPARE_LOOKS = 16
+"""How many of the spare tasks are looked at for one that fits: they wait in no order that matters, and all of
+them may be as many as the files of a run."""
+
 WAITED_S = 0.05
 """A file that found a free slot but no memory for longer than this is said to have waited for memory."""
 
@@ -34,12 +39,21 @@ class LocalBackend:
     Args:
         executor: runs the files; closed with the backend.
         notices: what the user should know of this place, a line each.
+        groups: how many files of each group may run at once.
     """
 
-    def __init__(self, executor: Executor, notices: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        notices: Sequence[str] = (),
+        *,
+        groups: Mapping[str, int] | None = None,
+    ) -> None:
         self._executor = executor
         self.notices = tuple(notices)
-        self._line = Line()
+        self._line = Line(groups=groups)
+        self._spare: deque[TestTask] = deque()
+        self._spare_running: set[str] = set()
         self._lock = threading.Lock()
         self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
         self._is_broken = False
@@ -51,12 +65,14 @@ class LocalBackend:
         """Return the executor's limits."""
         return self._executor.limits()
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
         """Take tasks in order and start what fits."""
         if not first:
             self._executor.expect(tasks)
         with self._lock:
-            if first:
+            if spare:
+                self._spare.extend(tasks)
+            elif first:
                 self._line.prepend(tasks)
             else:
                 self._line.append(tasks)
@@ -68,7 +84,7 @@ class LocalBackend:
         self._resume()
         while True:
             with self._lock:
-                waiting = len(self._line) > 0
+                waiting = len(self._line) + len(self._spare) > 0
             left = max(0.0, deadline - time.monotonic())
             try:
                 found = self._events.get(timeout=min(left, RETRY_PLACE_S) if waiting else left)
@@ -95,7 +111,9 @@ class LocalBackend:
     def withdraw(self) -> tuple[TestTask, ...]:
         """Take back what has not started."""
         with self._lock:
-            return tuple(self._line.withdraw())
+            spare = tuple(self._spare)
+            self._spare.clear()
+            return (*self._line.withdraw(), *spare)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End what runs."""
@@ -122,6 +140,7 @@ class LocalBackend:
                 return
             try:
                 self._start_what_fits()
+                self._start_spare()
             except InfrastructureError as error:
                 if not self._is_broken:
                     self._is_broken = True
@@ -139,21 +158,51 @@ class LocalBackend:
         # A thread whose file has ended keeps its place until its result is told.
         while len(self._line) and len(self._threads) < self._executor.usage().slots:
             room = self._executor.room()
-            task = self._line.next_fit(room) if room.slots > 0 else None
+            task = self._line.next_fit(room)
             if task is None:
-                self._note_shortage(is_short=room.slots > 0)
+                self._note_shortage(is_short=room.slots > 0 and not self._line.is_held_by_groups)
                 return
             try:
                 is_admitted = self._executor.admit(task)
             except InfrastructureError:
-                self._line.prepend([task])  # To be withdrawn with the others.
+                self._line.put_back(task)  # To be withdrawn with the others.
                 raise
             if not is_admitted:
-                self._line.prepend([task])
+                self._line.put_back(task)
                 self._note_shortage(is_short=True)
                 return
             self._start(task)
             self._note_shortage(is_short=False)
+
+    def _start_spare(self) -> None:
+        """Start the spare tasks that fit, while no other waits and some other runs."""
+        while self._spare and not len(self._line) and self._has_idle_slot():
+            task = self._take_spare()
+            if task is None:
+                return
+            is_admitted = False
+            try:
+                is_admitted = self._executor.admit(task)
+            finally:
+                if not is_admitted:
+                    self._line.ended(task)
+                    self._spare.appendleft(task)  # To be tried again, or withdrawn with the others.
+            if not is_admitted:
+                return
+            self._spare_running.add(task.attempt_id)
+            self._start(task)
+
+    def _take_spare(self) -> TestTask | None:
+        """Take a spare task that fits, by the rules of the line, which is empty now."""
+        self._line.append([self._spare.popleft() for _ in range(min(len(self._spare), SPARE_LOOKS))])
+        task = self._line.next_fit(self._executor.room())
+        self._spare.extendleft(reversed(self._line.withdraw()))
+        return task
+
+    def _has_idle_slot(self) -> bool:
+        """Whether a slot is free beside a file that is no spare one: where there is none the run is over."""
+        running = len(self._threads)
+        return len(self._spare_running) < running < self._executor.usage().slots
 
     def _note_shortage(self, *, is_short: bool) -> None:
         """Remember since when a free slot has found no file that fits."""
@@ -172,6 +221,8 @@ class LocalBackend:
             thread.start()
         except RuntimeError as error:  # "can't start new thread": the limit of processes is reached.
             self._threads.discard(thread)
+            self._spare_running.discard(task.attempt_id)
+            self._line.ended(task)
             lost = TestResult(
                 file_path=task.file_path, status=Status.LOST, attempt=task.attempt, error=f"not run: {error}"
             )
@@ -200,4 +251,6 @@ class LocalBackend:
                 self._is_held = True
             self._events.put(AttemptFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())
+            self._spare_running.discard(task.attempt_id)
+            self._line.ended(task)
         self._place()

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from dispatcher.again import STANDS_BEFORE
 from dispatcher.config.model import Verbosity
 from dispatcher.events import (
     FileFinished,
+    FileSettled,
     FileSlow,
     FileStarted,
     Notice,
@@ -21,6 +23,7 @@ from dispatcher.events import (
     RunStopping,
     UsageSampled,
 )
+from dispatcher.plan import TestFile
 from dispatcher.report.console_format import (
     RULE,
     Tag,
@@ -28,7 +31,10 @@ from dispatcher.report.console_format import (
     found_lines,
     indented,
     limits_line,
+    other_verdict_line,
+    passed_again_line,
     running_line,
+    same_again_line,
     slow_line,
     tagged,
     verdict_lines,
@@ -38,7 +44,7 @@ from dispatcher.report.plain_text import one_line, shown_lines
 from dispatcher.report.stream import SafeStream, TextStream
 from dispatcher.run.results import FileRecord
 from passmuster.executor import Limit
-from passmuster.result import CaseResult
+from passmuster.result import CaseResult, TestResult
 from passmuster.units import format_seconds
 
 
@@ -71,6 +77,8 @@ class ConsoleReporter:
         self._verbosity = verbosity
         self._rerun = rerun
         self._limits: Sequence[Limit] = ()
+        self._printed: dict[str, bool] = {}
+        """Whether the verdict that is printed of a file is a pass, while a further attempt may change it."""
 
     def handle(self, event: RunEvent) -> None:
         """Print what `event` is worth, at once."""
@@ -90,7 +98,7 @@ class ConsoleReporter:
             case RunStarted():
                 return self._started_lines(event)
             case FileStarted():
-                return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
+                return self._begun_lines(event)
             case FileSlow():
                 return self._unless_quiet(slow_line(event.file, event.seconds, color=self._color))
             case FileFinished():
@@ -108,7 +116,7 @@ class ConsoleReporter:
                         color=self._color,
                     )
                 )
-            case UsageSampled() | Notice():
+            case FileSettled() | UsageSampled() | Notice():
                 return []
             case _:
                 assert_never(event)
@@ -124,15 +132,39 @@ class ConsoleReporter:
         limits = limits_line(event.limits, color=self._color)
         return lines + ([limits] if limits else [])
 
+    def _begun_lines(self, event: FileStarted) -> list[str]:
+        if event.reason in STANDS_BEFORE and self._verbosity is not Verbosity.VERBOSE:
+            return []  # Its verdict is printed: nobody waits for more.
+        return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
+
     def _finished_lines(self, event: FileFinished) -> list[str]:
-        quiet = self._verbosity is Verbosity.QUIET
-        if quiet and (event.again or not event.result.status.is_failure):
-            return []
+        file, result, again = event.file, event.result, event.again
+        before = self._printed.pop(file.path, None)
+        is_second = event.reason in STANDS_BEFORE
+        if is_second and again is None and before is result.status.is_pass:
+            is_told = self._verbosity is Verbosity.VERBOSE
+            return [same_again_line(file, event.reason, color=self._color)] if is_told else []
         lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
-        if event.again is not None:
-            return [*lines, again_line(event.file, event.result, event.again, color=self._color)]
-        lines += verdict_lines(event.file, event.result, color=self._color)
-        return lines if quiet or event.result.status.is_cancelled else [*lines, RULE]
+        if is_second and not result.is_evicted:
+            lines.append(other_verdict_line(file, event.reason, color=self._color))
+        if again is not None and again not in STANDS_BEFORE:
+            if before is not None:
+                self._printed[file.path] = before
+            lines.append(again_line(file, result, again, color=self._color))
+            return [] if self._verbosity is Verbosity.QUIET else lines
+        if again is not None:
+            self._printed[file.path] = result.status.is_pass
+        if before and result.status.is_pass:
+            lines.append(passed_again_line(file, result, color=self._color))
+            return [] if self._verbosity is Verbosity.QUIET else lines
+        return lines + self._decided_lines(file, result)
+
+    def _decided_lines(self, file: TestFile, result: TestResult) -> list[str]:
+        """Return a file's verdict and the rule below it; a quiet report has failures only, without rules."""
+        if self._verbosity is Verbosity.QUIET:
+            return verdict_lines(file, result, color=self._color) if result.status.is_failure else []
+        lines = verdict_lines(file, result, color=self._color)
+        return lines if result.status.is_cancelled else [*lines, RULE]
 
     def _verbose_lines(self, event: FileFinished) -> list[str]:
         label, result, lines = one_line(event.file.label), event.result, list[str]()

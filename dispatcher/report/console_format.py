@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-from dispatcher.events import Again
+from dispatcher.again import Again
 from dispatcher.plan import TestFile
 from dispatcher.report.plain_text import one_line
 from passmuster.executor import Limit
@@ -96,12 +96,38 @@ def verdict_lines(file: TestFile, result: TestResult, *, color: bool) -> list[st
 def again_line(file: TestFile, result: TestResult, again: Again, *, color: bool) -> str:
     """Return what is said of an attempt after which the file runs once more, so that nothing is decided."""
     label = one_line(file.label)
-    if again is Again.MADE_ROOM:
-        used = f" at {format_bytes(result.peak_bytes)}" if result.peak_bytes else ""
-        text = f"{label}: stopped{used} to make room in memory; it runs again"
-    else:
-        text = f"{label}: {status_text(result)}; it runs again"
+    match again:
+        case Again.MADE_ROOM:
+            used = f" at {format_bytes(result.peak_bytes)}" if result.peak_bytes else ""
+            text = f"{label}: stopped{used} to make room in memory; it runs again"
+        case Again.CHECK:
+            text = f"{label}: {status_text(result)}; it failed when forked, and runs again spawned"
+        case _:
+            text = f"{label}: {status_text(result)}; it runs again"
     return tagged(Tag.WARN, text, color=color)
+
+
+def other_verdict_line(file: TestFile, reason: Again | None, *, color: bool) -> str:
+    """Return why a file does not come to the verdict that has been printed."""
+    is_alone = reason is Again.ALONE
+    what = (
+        "failed beside others, passed when run alone"
+        if is_alone
+        else "passed when forked, failed when spawned"
+    )
+    return tagged(Tag.WARN, f"{one_line(file.label)}: {what}", color=color)
+
+
+def same_again_line(file: TestFile, reason: Again | None, *, color: bool) -> str:
+    """Return what is said of a file whose verdict has been printed and was right."""
+    what = "failed when run alone too" if reason is Again.ALONE else "passed when spawned too"
+    return tagged(Tag.INFO, f"{one_line(file.label)}: {what}", color=color)
+
+
+def passed_again_line(file: TestFile, result: TestResult, *, color: bool) -> str:
+    """Return what is said of a file whose pass has been printed, became doubtful, and was right."""
+    text = f"{one_line(file.label)}: passed in attempt {result.attempt}"
+    return tagged(Tag.INFO, text, color=color)
 
 
 def slow_line(file: TestFile, seconds: float, *, color: bool) -> str:
@@ -120,6 +146,11 @@ def status_text(result: TestResult) -> str:
 def bulleted(text: str) -> str:
     """Return an item of a list."""
     return f"  - {text}"
+
+
+def listed(heading: str, items: Sequence[str], *, color: bool) -> list[str]:
+    """Return a warning and what it is about; nothing where there is nothing to warn of."""
+    return [tagged(Tag.WARN, heading, color=color), *map(bulleted, items)] if items else []
 
 
 def indented(lines: Iterable[str]) -> list[str]:

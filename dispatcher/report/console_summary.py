@@ -16,11 +16,14 @@ from dispatcher.report.console_format import (
     Tag,
     bulleted,
     indented,
+    listed,
     status_text,
     tagged,
 )
+from dispatcher.report.isolation_summary import isolation_lines, ways_lines
 from dispatcher.report.plain_text import last_lines, one_line
 from dispatcher.report.summary import Summary, biggest, slowest, summarize
+from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
 from passmuster.status import Status
@@ -64,14 +67,18 @@ def summary_lines(request: SummaryRequest) -> list[str]:
     failed = sorted(request.results.failed, key=lambda record: record.file.path)
     lines = _count_lines(request, summary)
     if request.verbosity is Verbosity.VERBOSE:
-        lines += _ranking_lines(request)
-    lines += _flaky_lines(request) + _leaked_lines(request) + _not_run_lines(request)
+        lines += ways_lines(request.results, summary, color=request.color) + _ranking_lines(request)
+    lines += _flaky_lines(request) + isolation_lines(request.results, color=request.color)
+    lines += _leaked_lines(request) + _not_run_lines(request)
     if failed:
         lines += _failed_lines(request, summary, failed)
     elif summary.not_run:
         # Not a word of "all tests passed" here: what did not run did not pass.
         text = f"The run is not complete: {summary.not_run} file(s) did not run to their end"
         lines.append(tagged(Tag.WARN, text, color=request.color))
+    elif request.results.differing:
+        text = f"{len(request.results.differing)} file(s) differ when forked"
+        lines.append(tagged(Tag.FAIL, text, color=request.color))
     else:
         lines.append(tagged(Tag.PASS, "All tests passed! 🎉", color=request.color))
     return lines
@@ -134,7 +141,7 @@ def _flaky_lines(request: SummaryRequest) -> list[str]:
     for record in _by_path(request.results.flaky):
         before = ", ".join(attempt.status for attempt in record.judged[:-1])
         items.append(f"{_label(record)} (passed in attempt {len(record.judged)}, before: {before})")
-    return _listed(f"{len(items)} flaky file(s) passed only when they ran again:", items, color=request.color)
+    return listed(f"{len(items)} flaky file(s) passed only when they ran again:", items, color=request.color)
 
 
 def _leaked_lines(request: SummaryRequest) -> list[str]:
@@ -146,7 +153,7 @@ def _leaked_lines(request: SummaryRequest) -> list[str]:
             more = f", and {len(leaked) - MAX_LEAKED} more" if len(leaked) > MAX_LEAKED else ""
             items.append(f"{_label(record)}: {named}{more}")
     heading = f"{len(items)} file(s) left processes behind, which were ended:"
-    return _listed(heading, items, color=request.color)
+    return listed(heading, items, color=request.color)
 
 
 def _not_run_lines(request: SummaryRequest) -> list[str]:
@@ -154,11 +161,7 @@ def _not_run_lines(request: SummaryRequest) -> list[str]:
     for record in _by_path(request.results.cancelled):
         how = f"stopped after {format_seconds(record.final.duration)}" if record.started else "never started"
         items.append(f"{_label(record)} ({how})")
-    return _listed(f"{len(items)} file(s) did not run to their end:", items, color=request.color)
-
-
-def _listed(heading: str, items: Sequence[str], *, color: bool) -> list[str]:
-    return [tagged(Tag.WARN, heading, color=color), *map(bulleted, items)] if items else []
+    return listed(f"{len(items)} file(s) did not run to their end:", items, color=request.color)
 
 
 def _failed_lines(request: SummaryRequest, summary: Summary, failed: Sequence[FileRecord]) -> list[str]:
@@ -176,6 +179,8 @@ def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> lis
     lines += indented(last_lines(result.output, LAST_LINES) or ("(it printed nothing)",))
     if result.status is not Status.FAIL:
         lines.append(f"    Status: {status_text(result)}")
+    if record.finding is Finding.FAILED_SPAWNED:
+        lines.append("    It passed when forked, and failed when spawned.")
     lines += _failing_case_lines(record)
     if result.stacks:
         lines.append("    Where it was when its time was over:")

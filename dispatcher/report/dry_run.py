@@ -8,7 +8,6 @@ from dispatcher.plan import Plan, PlannedFile
 from dispatcher.report.console_format import Tag, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.schedule.forecast import predict_makespan
-from dispatcher.schedule.order import Ordered
 from passmuster.units import format_bytes, format_seconds
 
 
@@ -32,24 +31,19 @@ def dry_run_lines(plan: Plan, capacity: Capacity, interpreter: Interpreter, *, c
         info(f"Would run {len(plan.files)} test file(s), in this order:"),
         *(_file_line(number, planned) for number, planned in enumerate(plan.files, start=1)),
     ]
-    ordered = [_ordered(planned) for planned in plan.files]
-    forecast = predict_makespan(ordered, slots=capacity.slots, budget_bytes=capacity.budget_bytes)
+    forecast = predict_makespan(
+        [planned.task for planned in plan.files],
+        slots=capacity.slots,
+        budget_bytes=capacity.budget_bytes,
+        idle_cpus=capacity.idle_cpus,
+        groups=dict(plan.groups),
+    )
     took = "unknown, no file has run yet" if forecast.wall_s is None else format_seconds(forecast.wall_s)
     lines.append(info(f"Predicted time: {took}"))
     lines.append(info(f"Predicted peak of reserved memory: {format_bytes(forecast.peak_bytes)}"))
     if forecast.unknown and forecast.wall_s is not None:
         lines.append(info(f"{forecast.unknown} file(s) never ran and were taken for ordinary ones"))
     return lines
-
-
-def _ordered(planned: PlannedFile) -> Ordered:
-    task = planned.task
-    return Ordered(
-        file=planned.file,
-        predicted_s=task.predicted_s,
-        predicted_bytes=task.predicted_bytes,
-        because=planned.because,
-    )
 
 
 def _file_line(number: int, planned: PlannedFile) -> str:

@@ -5,18 +5,25 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
 
     run-started    version (1), run_id, started_at, files (how many), limits [name, value, source]
     file-planned   path, label, kind, because, predicted_s, predicted_bytes; a line for each, in start order
-    file-started   path, label, attempt
+    file-started   path, label, attempt, reason (null, "retry", "check", "confirm", "alone")
     file-slow      path, label, seconds_s
-    file-finished  path, label, attempt, status, again (null, "retry", "made-room"), error, duration_s,
-                   started_at, runner, exit_code, signal, stop_reason, peak_bytes, cpu_s, worker, slot,
-                   waited_for, leaked [], cases [id, outcome, duration_s, message], output_tail (the last
-                   4096 characters), output_chars, output_dropped_bytes, stacks_tail, kept_tmp
+    file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "confirm",
+                   "alone"), reason (as in file-started), finding (null, "confirmed", "failed-forked",
+                   "failed-spawned", "crowded"), error, duration_s, started_at, runner, exit_code, signal,
+                   stop_reason, peak_bytes, cpu_s, worker, slot, waited_for, leaked [], cases [id, outcome,
+                   duration_s, message], output_tail (the last 4096 characters), output_chars,
+                   output_dropped_bytes, stacks_tail, kept_tmp, isolation ("fork", "spawn"),
+                   isolation_note, was_alone
+    file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed"): the result of an
+                   earlier attempt stands, what was to follow came to nothing
     usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, files [path, slot, duration_s,
                    used_bytes]; at most one a second
     notice         text
     run-stopping   cause
-    run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, flaky;
-                   failed_paths [], not_run_paths [], flaky_paths []
+    run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, flaky, forked;
+                   failed_paths [], not_run_paths [], flaky_paths [], failed_forked_paths [],
+                   failed_spawned_paths [], crowded_paths [], unconfirmed_paths [],
+                   differences [path, texts []]
 
 The file is ASCII: other characters are JSON escapes. What is no character (a byte of a file's name that is
 not UTF-8) is written as the text `\\udcff`, and the object then has `"escaped": true`. Each line is flushed,
@@ -26,11 +33,13 @@ so that the file can be followed while it grows.
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, assert_never
 
 from dispatcher.events import (
     FileFinished,
+    FileSettled,
     FileSlow,
     FileStarted,
     Notice,
@@ -43,6 +52,7 @@ from dispatcher.events import (
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.report.plain_text import bounded_tail
 from dispatcher.report.summary import summarize
+from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.result import TestResult
@@ -144,11 +154,13 @@ def _payload(event: RunEvent) -> dict[str, JsonValue]:
         case RunStarted():
             return _run_started(event)
         case FileStarted():
-            return _head("file-started", event.at_s) | _file(event.file) | {"attempt": event.attempt}
+            return _file_started(event)
         case FileSlow():
             return _head("file-slow", event.at_s) | _file(event.file) | {"seconds_s": _rounded(event.seconds)}
         case FileFinished():
             return _file_finished(event)
+        case FileSettled():
+            return _file_settled(event)
         case UsageSampled():
             return _usage(event)
         case Notice():
@@ -197,9 +209,35 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
     )
 
 
+def _file_started(event: FileStarted) -> dict[str, JsonValue]:
+    attempt: dict[str, JsonValue] = {"attempt": event.attempt, "reason": _word(event.reason)}
+    return _head("file-started", event.at_s) | _file(event.file) | attempt
+
+
 def _file_finished(event: FileFinished) -> dict[str, JsonValue]:
-    again = None if event.again is None else str(event.again)
-    return _head("file-finished", event.at_s) | _file(event.file) | {"again": again} | _result(event.result)
+    why: dict[str, JsonValue] = {
+        "again": _word(event.again),
+        "reason": _word(event.reason),
+        "finding": _word(event.finding),
+    }
+    return _head("file-finished", event.at_s) | _file(event.file) | why | _result(event.result)
+
+
+def _file_settled(event: FileSettled) -> dict[str, JsonValue]:
+    return (
+        _head("file-settled", event.at_s)
+        | _file(event.file)
+        | {
+            "attempt": event.result.attempt,
+            "status": str(event.result.status),
+            "reason": str(event.reason),
+            "finding": _word(event.finding),
+        }
+    )
+
+
+def _word(value: StrEnum | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _result(result: TestResult) -> dict[str, JsonValue]:
@@ -212,7 +250,7 @@ def _result(result: TestResult) -> dict[str, JsonValue]:
         "runner": str(result.runner),
         "exit_code": result.exit_code,
         "signal": result.signal,
-        "stop_reason": None if result.stop_reason is None else str(result.stop_reason),
+        "stop_reason": _word(result.stop_reason),
         "peak_bytes": result.peak_bytes,
         "cpu_s": None if result.cpu_s is None else _rounded(result.cpu_s),
         "worker": result.worker,
@@ -233,6 +271,9 @@ def _result(result: TestResult) -> dict[str, JsonValue]:
         "output_dropped_bytes": result.output_dropped_bytes,
         "stacks_tail": bounded_tail(result.stacks, TAIL_CHARS),
         "kept_tmp": result.kept_tmp,
+        "isolation": str(result.isolation),
+        "isolation_note": result.isolation_note,
+        "was_alone": result.was_alone,
     }
 
 
@@ -267,9 +308,18 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "failed": summary.failed,
         "not_run": summary.not_run,
         "flaky": summary.flaky,
+        "forked": summary.forked,
         "failed_paths": _paths(results.failed),
         "not_run_paths": _paths(results.cancelled),
         "flaky_paths": _paths(results.flaky),
+        "failed_forked_paths": _paths(results.found(Finding.FAILED_FORKED)),
+        "failed_spawned_paths": _paths(results.found(Finding.FAILED_SPAWNED)),
+        "crowded_paths": _paths(results.found(Finding.CROWDED)),
+        "unconfirmed_paths": _paths(results.found(Finding.UNCONFIRMED)),
+        "differences": [
+            {"path": difference.file.path, "texts": list(difference.texts)}
+            for difference in results.differing
+        ],
     }
 
 

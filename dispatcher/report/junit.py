@@ -90,7 +90,7 @@ class _Document:
         counts = dict.fromkeys(Verdict, 0)
         records = list(records)
         for record in records:
-            suite = suite_of(record)
+            suite = suite_of(record, is_verified=results.is_verified)
             for verdict in Verdict:
                 counts[verdict] += suite.count(verdict)
         self._line('<?xml version="1.0" encoding="UTF-8"?>')
@@ -106,7 +106,7 @@ class _Document:
             timestamp=_timestamp(started_at),
         )
         for record in records:
-            self._suite(suite_of(record))
+            self._suite(suite_of(record, is_verified=results.is_verified))
         self._line("</testsuites>")
 
     def _suite(self, suite: Suite) -> None:

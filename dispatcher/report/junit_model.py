@@ -8,6 +8,7 @@ error, whatever its cases say. `junit` writes these suites as XML.
     every other status         the failing cases, and an error of that type for the file itself
     passed after it failed     `flakyFailure` or `flakyError` in the case, as Maven's Surefire writes it
     failed more than once      `rerunFailure` or `rerunError` likewise
+    differs when forked        a failure of that type, where that was to be verified
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from dispatcher.report.plain_text import bounded_tail
+from dispatcher.run.differences import Difference
 from dispatcher.run.results import FileRecord
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Outcome, Status
@@ -102,9 +104,10 @@ class Suite:
         return sum(1 for case in self.cases if case.verdict is verdict)
 
 
-def suite_of(record: FileRecord) -> Suite:
-    """Return the suite of a file."""
+def suite_of(record: FileRecord, *, is_verified: bool = False) -> Suite:
+    """Return the suite of a file; `is_verified`: whether it counts if it differs when forked."""
     result = record.final
+    difference = record.difference if is_verified else None
     return Suite(
         name=record.file.label,
         file_path=record.file.path,
@@ -112,7 +115,7 @@ def suite_of(record: FileRecord) -> Suite:
         started_at=result.started_at,
         host=result.worker,
         properties=tuple(_properties(record)),
-        cases=_cases(record),
+        cases=_cases(record) + (() if difference is None else (_difference_case(difference),)),
         output=bounded_tail(result.output, OUTPUT_CHARS),
     )
 
@@ -134,7 +137,12 @@ def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
     result = record.final
     yield "status", str(result.status)
     yield "attempt", str(result.attempt)
-    for attempt in record.attempts[:-1]:
+    yield "isolation", str(result.isolation)
+    if result.isolation_note:
+        yield "isolation_note", result.isolation_note
+    if record.finding is not None:
+        yield "finding", str(record.finding)
+    for attempt in record.others:
         yield f"attempt.{attempt.attempt}", f"{attempt.status} {attempt.error}".strip()
     if result.peak_bytes is not None:
         yield "peak_bytes", str(result.peak_bytes)
@@ -214,6 +222,22 @@ def _file_case(record: FileRecord, *, has_cases: bool) -> Case:
         # The cases have their own times; a dashboard that adds all up must come to the file's.
         seconds=0.0 if has_cases else result.duration,
         verdict=verdict,
+        trouble=trouble,
+    )
+
+
+def _difference_case(difference: Difference) -> Case:
+    trouble = Trouble(
+        element=Verdict.FAILURE.value,
+        kind="isolation",
+        message=difference.texts[0],
+        text=bounded_tail("\n".join(difference.texts), OUTPUT_CHARS),
+    )
+    return Case(
+        class_name=difference.file.label,
+        name="forked as spawned",
+        seconds=0.0,
+        verdict=Verdict.FAILURE,
         trouble=trouble,
     )
 

@@ -14,7 +14,15 @@ import time
 from collections.abc import Callable
 
 from dispatcher.config.model import Verbosity
-from dispatcher.events import FileFinished, FileStarted, RunEvent, RunFinished, RunStarted, UsageSampled
+from dispatcher.events import (
+    FileFinished,
+    FileSettled,
+    FileStarted,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    UsageSampled,
+)
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.progress import Progress
 from dispatcher.report.stream import SafeStream, TextStream
@@ -132,6 +140,8 @@ class LiveReporter:
                 self._progress.file_started(event)
             case FileFinished():
                 self._progress.file_finished(event)
+            case FileSettled():
+                self._progress.file_settled(event)
             case UsageSampled():
                 self._progress.usage_sampled(event)
                 self._draw_when_due()

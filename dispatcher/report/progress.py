@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dispatcher.events import FileFinished, FileStarted, RunStarted, UsageSampled
+from dispatcher.again import Again
+from dispatcher.events import FileFinished, FileSettled, FileStarted, RunStarted, UsageSampled
 from passmuster.executor import Usage
 
 
@@ -57,25 +58,52 @@ class Progress:
             self._wait(planned.task.predicted_s, 1)
 
     def file_started(self, event: FileStarted) -> None:
-        """A file no longer waits."""
+        """A file no longer waits; one that is to be confirmed is done, and did not."""
         predicted_s = self._predicted.get(event.file.path)
-        self._wait(predicted_s, -1)
+        if event.reason is not Again.CONFIRM:
+            self._wait(predicted_s, -1)
         self._running[event.file.path] = _Started(event.file.label, event.at_s, predicted_s)
         self._now_s = event.at_s
 
     def file_finished(self, event: FileFinished) -> None:
-        """A file is done, or waits once more. One that never started leaves the waiting files."""
+        """A file is done, or waits once more. One that never started leaves the waiting files.
+
+        A file that passed and is only to be confirmed is done, until the confirmation fails.
+        """
         self._now_s = event.at_s
         predicted_s = self._predicted.get(event.file.path)
-        if self._running.pop(event.file.path, None) is None:
+        was_running = self._running.pop(event.file.path, None) is not None
+        if event.reason is Again.CONFIRM:
+            self._confirmed(event, predicted_s)
+            return
+        if not was_running:
             self._wait(predicted_s, -1)
-        if event.again is not None:
+        if event.again not in (None, Again.CONFIRM):
             self._wait(predicted_s, 1)
             return
         self.done += 1
         self.failed += event.result.status.is_failure
         self._finished += 1
         self._finished_s += event.result.duration
+
+    def _confirmed(self, event: FileFinished, predicted_s: float | None) -> None:
+        """Take what became of a file that was done and had only to be confirmed."""
+        if event.again is None:
+            self.failed += event.result.status.is_failure
+        elif event.again is not Again.MADE_ROOM:
+            self.done -= 1
+            self._wait(predicted_s, 1)
+
+    def file_settled(self, event: FileSettled) -> None:
+        """A file that waited, or ran, once more is done with what it came to before."""
+        self._now_s = event.at_s
+        was_running = self._running.pop(event.file.path, None) is not None
+        if event.reason is Again.CONFIRM:
+            return
+        if not was_running:
+            self._wait(self._predicted.get(event.file.path), -1)
+        self.done += 1
+        self.failed += event.result.status.is_failure
 
     def usage_sampled(self, event: UsageSampled) -> None:
         """Take what the running files use."""

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from dispatcher.run.results import FileRecord, TestResults
-from passmuster.status import Outcome, Status
+from passmuster.status import Isolation, Outcome, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class Summary:
         failed: files that did not pass.
         not_run: files that did not run to their end because the run was stopped.
         flaky: files among the passed that passed only when they ran again.
+        forked: files of which the attempt that counts was forked.
         cases: how many tests inside the files ended how, without the outcomes that did not occur.
         statuses: how many files ended how, without the statuses that did not occur.
         duration_s: wall-clock seconds of the run.
@@ -34,6 +35,7 @@ class Summary:
     failed: int
     not_run: int
     flaky: int
+    forked: int
     cases: tuple[tuple[Outcome, int], ...]
     statuses: tuple[tuple[Status, int], ...]
     duration_s: float
@@ -57,6 +59,7 @@ def summarize(results: TestResults) -> Summary:
         failed=sum(count for status, count in statuses.items() if status.is_failure),
         not_run=statuses[Status.CANCELLED],
         flaky=len(results.flaky),
+        forked=sum(record.final.isolation is Isolation.FORK for record in results.records),
         cases=tuple((outcome, outcomes[outcome]) for outcome in Outcome if outcomes[outcome]),
         statuses=tuple((status, statuses[status]) for status in Status if statuses[status]),
         duration_s=results.duration_s,

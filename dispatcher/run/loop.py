@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from dispatcher.again import Again
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend
 from dispatcher.events import (
     FileFinished,
+    FileSettled,
     FileSlow,
     FileStarted,
     Notice,
@@ -28,7 +30,7 @@ from dispatcher.run.announce import Announcer
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import Interrupts, watch_interrupts
 from dispatcher.run.state import RunState
-from dispatcher.schedule.retry import next_attempt
+from dispatcher.schedule.retry import MAX_ALONE, Next, Rules, is_unchecked, next_attempt, says_nothing
 from passmuster.errors import InfrastructureError
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
@@ -53,6 +55,9 @@ class RunPolicy:
         grace_s: seconds between SIGTERM and SIGKILL when the run is stopped.
         allow_no_tests: whether a file that runs no test passes.
         watched: whether samples of the usage are wanted.
+        verify_isolation: whether every forked file runs spawned too.
+        recheck_alone: whether a file that failed beside others, and did not when it last ran, gets one
+            chance alone.
     """
 
     retries: int = 0
@@ -62,6 +67,13 @@ class RunPolicy:
     grace_s: float = 5.0
     allow_no_tests: bool = False
     watched: bool = False
+    verify_isolation: bool = False
+    recheck_alone: bool = True
+
+    @property
+    def rules(self) -> Rules:
+        """What of this decides whether a file runs again."""
+        return Rules(retries=self.retries, verifies_forks=self.verify_isolation)
 
 
 class Run:
@@ -102,7 +114,9 @@ class Run:
         self._sampled_s = 0.0
         self._cause: StopCause | None = None
         self._is_hurried = False
+        self._is_over = False
         self._waiting = 0
+        self._rechecks = 0
         self._breakdown = ""
 
     @property
@@ -128,14 +142,18 @@ class Run:
             )
             for text in (*self._notices, *self._backend.notices):
                 self._announce(Notice(at_s=0.0, text=text))
-            self._submit([planned.task for planned in self._plan.files], first=False)
+            tasks = [planned.task for planned in self._plan.files]
+            self._waiting = len(tasks)
+            self._backend.submit(tasks)
             while self._state.open_files:
                 self._listen()
                 self._look_around(interrupts)
+                self._end_spare()
             results = self._state.results(
                 duration_s=self._now(),
                 peak_bytes=self._backend.usage().peak_bytes,
                 interrupted=self._cause is StopCause.INTERRUPT,
+                is_verified=self._policy.verify_isolation,
             )
             self._announce(RunFinished(at_s=self._now(), results=results))
         return results
@@ -170,49 +188,103 @@ class Run:
         """Whether the time of the whole run still has to be watched: also while the last files finish."""
         return limit_s is not None and self._cause in (None, StopCause.MAX_FAIL)
 
-    def _submit(self, tasks: Sequence[TestTask], *, first: bool) -> None:
-        self._waiting += len(tasks)
-        self._backend.submit(tasks, first=first)
+    def _submit(self, following: Next) -> None:
+        if following.is_spare:
+            self._backend.submit([following.task], spare=True)
+            return
+        self._waiting += 1
+        self._rechecks += following.again is Again.ALONE
+        self._backend.submit([following.task], first=following.goes_first)
 
     def _on_started(self, task: TestTask) -> None:
-        now = self._now()
-        if not self._state.start(task.file_path, now):
+        path, now = task.file_path, self._now()
+        if not self._state.start(path, now):
             return
-        self._waiting -= 1
-        self._announce(FileStarted(at_s=now, file=self._state.file(task.file_path), attempt=task.attempt))
+        self._waiting -= not self._state.is_spare(path)
+        reason = self._state.past(path).reason
+        self._announce(
+            FileStarted(at_s=now, file=self._state.file(path), attempt=task.attempt, reason=reason)
+        )
 
     def _on_finished(self, task: TestTask, result: TestResult) -> None:
-        result = self._as_policy_has_it(result)
-        again = None
-        if self._cause is None:
-            again = next_attempt(
-                task,
-                result,
-                failures_so_far=self._state.failures(task.file_path),
-                retries=self._policy.retries,
-                evictions_so_far=self._state.evictions(task.file_path),
-                budget_bytes=self._backend.usage().budget_bytes if result.is_evicted else None,
-            )
-        if not self._state.end_attempt(task.file_path, result, is_final=again is None):
+        path, rules = task.file_path, self._policy.rules
+        if not self._state.awaits(path, result.attempt):
             return
+        result = self._as_policy_has_it(task, result)
+        past = self._state.past(path, may_run_alone=self._has_chance_alone())
+        if says_nothing(result, past=past, rules=rules) and self._settle(path):
+            return
+        following = None
+        if self._cause is None and not self._is_over:
+            needs_room = result.is_evicted or result.status is Status.MEMORY
+            budget_bytes = self._backend.usage().budget_bytes if needs_room else None
+            following = next_attempt(task, result, past=past, rules=rules, budget_bytes=budget_bytes)
+        self._state.end_attempt(path, result, is_final=following is None, following=following)
         self._announce(
             FileFinished(
                 at_s=self._now(),
-                file=self._state.file(task.file_path),
+                file=self._state.file(path),
                 result=result,
-                again=again.again if again is not None else None,
+                again=following.again if following is not None else None,
+                reason=past.reason,
+                finding=self._state.record(path).finding if following is None else None,
             )
         )
-        if again is not None:
-            self._submit([again.task], first=not again.task.alone)
+        if following is not None:
+            self._submit(following)
 
-    def _as_policy_has_it(self, result: TestResult) -> TestResult:
+    def _has_chance_alone(self) -> bool:
+        """Whether a file that fails now may run once more alone; one that ends the run may not."""
+        if not self._policy.recheck_alone or self._rechecks >= MAX_ALONE:
+            return False
+        max_fail = self._policy.max_fail
+        return max_fail is None or self._state.failed_files + 1 < max_fail
+
+    def _settle(self, path: str) -> bool:
+        """Let the verdict on a file stand that there is already; False: there is none."""
+        reason = self._state.past(path).reason
+        record = self._state.settle(path)
+        if record is None or reason is None:
+            return False
+        self._announce(
+            FileSettled(
+                at_s=self._now(),
+                file=record.file,
+                result=record.final,
+                reason=reason,
+                finding=record.finding,
+            )
+        )
+        return True
+
+    def _withdraw(self, why: str) -> None:
+        """Take back what has not started: a verdict that stands counts, the others are cancelled."""
+        for task in self._backend.withdraw():
+            self._waiting -= not self._state.is_spare(task.file_path)
+            if not self._settle(task.file_path):
+                self._state.cancel(task.file_path, why)
+
+    def _end_spare(self) -> None:
+        """End the run when all that is left may be left out."""
+        if self._is_over or not self._state.open_files == self._state.spare_files > 0:
+            return
+        self._is_over = True
+        self._withdraw("not needed")
+        if self._state.open_files:
+            self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
+
+    def _as_policy_has_it(self, task: TestTask, result: TestResult) -> TestResult:
         """Return a result with the status that this run gives it."""
         if result.status is Status.NO_TESTS and self._policy.allow_no_tests:
             return dataclasses.replace(result, status=Status.PASS, error="")
         if result.is_evicted and self._cause is not None:
             # It was stopped only to make room and would run again, if the run went on.
             return dataclasses.replace(result, status=Status.CANCELLED)
+        is_doubtful = result.status.is_failure and is_unchecked(task, result, self._policy.rules)
+        if is_doubtful and self._cause is not None:
+            # Only a spawned attempt could say that it fails, and nothing further starts.
+            error = f"{result.status} when forked, and not checked: {self._cause.value}"
+            return dataclasses.replace(result, status=Status.CANCELLED, error=error)
         return result
 
     def _look_around(self, interrupts: Interrupts) -> None:
@@ -239,9 +311,7 @@ class Run:
     def _stop(self, cause: StopCause, reason: StopReason | None, grace_s: float) -> None:
         """Let nothing further start; end what runs where a reason is given, else let it finish."""
         self._cause = cause
-        for task in self._backend.withdraw():
-            self._waiting -= 1
-            self._state.cancel(task.file_path, f"not run: {cause.value}")
+        self._withdraw(f"not run: {cause.value}")
         self._announce(RunStopping(at_s=self._now(), cause=cause))
         if reason is not None:
             self._backend.stop(reason, grace_s=grace_s)

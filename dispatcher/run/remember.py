@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.events import FileFinished, RunEvent, RunStarted
+from dispatcher.events import FileFinished, FileSettled, RunEvent, RunStarted
 from dispatcher.schedule.history import History
 
 FLUSH_AFTER_S = 2.0
@@ -22,14 +22,18 @@ class HistoryReporter:
         self._flushed_s = 0.0
 
     def handle(self, event: RunEvent) -> None:
-        """Take note of a finished attempt."""
+        """Take note of a finished attempt, and of what a file came to without a further one."""
         if isinstance(event, RunStarted):
             self._run_id = event.plan.run_id
         elif isinstance(event, FileFinished):
-            self._history.record(event.file, event.result, run_id=self._run_id)
-            if event.at_s - self._flushed_s >= FLUSH_AFTER_S:
-                self._flushed_s = event.at_s
-                self._history.flush()
+            self._history.record(event.file, event.result, run_id=self._run_id, finding=event.finding)
+        elif isinstance(event, FileSettled) and event.finding is not None:
+            self._history.note(event.file, event.finding, run_id=self._run_id)
+        else:
+            return
+        if event.at_s - self._flushed_s >= FLUSH_AFTER_S:
+            self._flushed_s = event.at_s
+            self._history.flush()
 
     def close(self) -> None:
         """Write what is left."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dispatcher.again import Again
 from dispatcher.plan import TestFile
+from dispatcher.run.differences import Difference, differences
+from dispatcher.run.findings import Finding, find
 from passmuster.result import TestResult
-from passmuster.status import Outcome, Status
+from passmuster.status import Isolation, Outcome, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,16 +22,23 @@ class FileRecord:
         attempts: every attempt in order, those that only made room included. Outputs of passed
             attempts are dropped and of others cut to their end, so that a large run stays small.
         started: whether any attempt started; the files of a stopped run may never have.
+        reasons: what each attempt was for; empty: nothing is known of that.
+        stands: the position of the attempt that counts; None: the last. What came after it confirmed it, or
+            came to nothing.
+        is_unconfirmed: whether a confirmation was wanted and came to nothing.
     """
 
     file: TestFile
     attempts: tuple[TestResult, ...]
     started: bool = True
+    reasons: tuple[Again | None, ...] = ()
+    stands: int | None = None
+    is_unconfirmed: bool = False
 
     @property
     def final(self) -> TestResult:
-        """The attempt that counts: the last."""
-        return self.attempts[-1]
+        """The attempt that counts."""
+        return self.attempts[-1 if self.stands is None else self.stands]
 
     @property
     def status(self) -> Status:
@@ -37,13 +47,54 @@ class FileRecord:
 
     @property
     def judged(self) -> tuple[TestResult, ...]:
-        """The attempts without those that only made room for others."""
-        return tuple(attempt for attempt in self.attempts if not attempt.is_evicted)
+        """The attempts up to the one that counts, which could have counted themselves.
+
+        Neither those that only made room for others are among them, nor a forked one that was checked.
+        """
+        count = len(self.attempts) if self.stands is None else self.stands + 1
+        start = self.reasons.index(Again.CHECK) if Again.CHECK in self.reasons[:count] else 0
+        return tuple(attempt for attempt in self.attempts[start:count] if not attempt.is_evicted)
+
+    @property
+    def others(self) -> tuple[TestResult, ...]:
+        """The attempts beside the one that counts."""
+        final = self.final
+        return tuple(attempt for attempt in self.attempts if attempt is not final)
+
+    @property
+    def finding(self) -> Finding | None:
+        """What the attempts say together; None: nothing but their results."""
+        return find(self.attempts, self.reasons, is_unconfirmed=self.is_unconfirmed)
 
     @property
     def is_flaky(self) -> bool:
-        """Whether it passed only after it had failed."""
-        return self.status.is_pass and any(attempt.status.is_failure for attempt in self.judged[:-1])
+        """Whether it passed only after it had failed, and nothing but luck is known to be the reason."""
+        has_failed = any(attempt.status.is_failure for attempt in self.judged[:-1])
+        return self.status.is_pass and has_failed and self.finding is not Finding.CROWDED
+
+    @property
+    def was_forked(self) -> bool:
+        """Whether any attempt was forked."""
+        return any(attempt.isolation is Isolation.FORK for attempt in self.attempts)
+
+    @property
+    def difference(self) -> Difference | None:
+        """In what its forked attempt differs from the spawned one after it; None: in nothing, or untold."""
+        for reason in (Again.CHECK, Again.CONFIRM):
+            if reason not in self.reasons:
+                continue
+            position = self.reasons.index(reason)
+            forked = [one for one in self.attempts[:position] if not one.is_evicted]
+            pairs = zip(self.attempts[position:], self.reasons[position:], strict=True)
+            spawned = [one for one, why in pairs if why is reason and _is_whole(one)]
+            if forked and spawned:
+                texts = differences(forked[-1], spawned[0])
+                return Difference(file=self.file, texts=texts) if texts else None
+        return None
+
+
+def _is_whole(attempt: TestResult) -> bool:
+    return not (attempt.is_evicted or attempt.status.is_cancelled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +106,7 @@ class TestResults:
         duration_s: wall-clock seconds of the run.
         peak_bytes: the most memory all files used together; 0 when it was never measured.
         interrupted: whether a signal ended the run.
+        is_verified: whether every forked file was to run spawned too, and each difference counts.
     """
 
     __test__: ClassVar[bool] = False
@@ -63,6 +115,7 @@ class TestResults:
     duration_s: float
     peak_bytes: int = 0
     interrupted: bool = False
+    is_verified: bool = False
 
     @property
     def passed(self) -> tuple[FileRecord, ...]:
@@ -83,6 +136,18 @@ class TestResults:
     def flaky(self) -> tuple[FileRecord, ...]:
         """The files that passed only when they ran again."""
         return tuple(record for record in self.records if record.is_flaky)
+
+    @property
+    def differing(self) -> tuple[Difference, ...]:
+        """Where forked files differed from spawned ones, if that was to be verified."""
+        if not self.is_verified:
+            return ()
+        found = (record.difference for record in self.records)
+        return tuple(difference for difference in found if difference is not None)
+
+    def found(self, finding: Finding) -> tuple[FileRecord, ...]:
+        """Return the files of which that was found."""
+        return tuple(record for record in self.records if record.finding is finding)
 
     def count_cases(self, outcome: Outcome) -> int:
         """Return how many tests inside all files ended in `outcome`, final attempts only."""

@@ -10,8 +10,10 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dispatcher.again import STANDS_BEFORE, Again
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.schedule.retry import Next, Past
 from passmuster.result import TestResult
 from passmuster.status import Status
 
@@ -22,24 +24,46 @@ a run of 100,000 files must not hold all of theirs in memory."""
 
 @dataclass(slots=True)
 class _Entry:
-    file: TestFile
+    planned: PlannedFile
     attempts: list[TestResult] = field(default_factory=list)
+    reasons: list[Again | None] = field(default_factory=list)
+    reason: Again | None = None
+    """What the attempt is for that runs, or comes next."""
+    is_spare: bool = False
+    standing: int | None = None
+    """The position of the attempt that counts if the one that comes next comes to nothing."""
     last_attempt: int = 0
     failures: int = 0
     evictions: int = 0
     running_since: float | None = None
     is_slow: bool = False
     is_decided: bool = False
+    is_unconfirmed: bool = False
     has_started: bool = False
+
+    @property
+    def file(self) -> TestFile:
+        return self.planned.file
+
+    def record(self) -> FileRecord:
+        return FileRecord(
+            file=self.file,
+            attempts=tuple(self.attempts),
+            started=self.has_started,
+            reasons=tuple(self.reasons),
+            stands=self.standing,
+            is_unconfirmed=self.is_unconfirmed,
+        )
 
 
 class RunState:
     """The files of a plan, each open until it is decided."""
 
     def __init__(self, files: Sequence[PlannedFile]) -> None:
-        self._entries = {planned.file.path: _Entry(planned.file) for planned in files}
+        self._entries = {planned.file.path: _Entry(planned) for planned in files}
         self._running: dict[str, _Entry] = {}
         self._open = len(self._entries)
+        self._spare = 0
         self._failed = 0
 
     @property
@@ -48,8 +72,13 @@ class RunState:
         return self._open
 
     @property
+    def spare_files(self) -> int:
+        """How many of the open files wait for nothing but an attempt that may be left out."""
+        return self._spare
+
+    @property
     def failed_files(self) -> int:
-        """How many files are decided and failed."""
+        """How many files failed: those that are decided, and those that only have a chance alone left."""
         return self._failed
 
     @property
@@ -61,6 +90,10 @@ class RunState:
         """Return the planned file of that path."""
         return self._entries[path].file
 
+    def record(self, path: str) -> FileRecord:
+        """Return what happened to a file that has been answered at least once."""
+        return self._entries[path].record()
+
     def failures(self, path: str) -> int:
         """Return how many attempts at a file have failed."""
         return self._entries[path].failures
@@ -68,6 +101,32 @@ class RunState:
     def evictions(self, path: str) -> int:
         """Return how often a file was stopped to make room."""
         return self._entries[path].evictions
+
+    def past(self, path: str, *, may_run_alone: bool = False) -> Past:
+        """Return what came before the attempt that runs, or comes next.
+
+        Args:
+            path: the file.
+            may_run_alone: whether the run has a chance alone left for a file that did not fail before.
+        """
+        entry = self._entries[path]
+        return Past(
+            reason=entry.reason,
+            failures=entry.failures,
+            evictions=entry.evictions,
+            is_confirmed=entry.planned.is_confirmed,
+            may_run_alone=may_run_alone and not entry.planned.failed_before,
+            spawned_bytes=entry.planned.spawned_bytes,
+        )
+
+    def awaits(self, path: str, attempt: int) -> bool:
+        """Whether an answer to that attempt at a file would be the first, and the file is not decided."""
+        entry = self._entries[path]
+        return not entry.is_decided and attempt > entry.last_attempt
+
+    def is_spare(self, path: str) -> bool:
+        """Whether what runs, or comes next, of a file may be left out."""
+        return self._entries[path].is_spare
 
     def start(self, path: str, at_s: float) -> bool:
         """Note that an attempt began; False when the file is decided already, and nothing changes."""
@@ -78,30 +137,49 @@ class RunState:
         self._running[path] = entry
         return True
 
-    def end_attempt(self, path: str, result: TestResult, *, is_final: bool) -> bool:
+    def end_attempt(
+        self, path: str, result: TestResult, *, is_final: bool, following: Next | None = None
+    ) -> bool:
         """Note that an attempt ended; False when it was answered before, and nothing is counted.
 
         Args:
             path: the file.
             result: what came of the attempt.
             is_final: whether this decides the file.
+            following: the attempt that follows; None: nothing is known of one.
         """
-        entry = self._entries[path]
-        if entry.is_decided or result.attempt <= entry.last_attempt:
+        if not self.awaits(path, result.attempt):
             return False
+        entry = self._entries[path]
+        again = following.again if following is not None else None
         entry.last_attempt = result.attempt
-        entry.running_since = None
-        self._running.pop(path, None)
         entry.attempts.append(_trim(result))
+        entry.reasons.append(entry.reason)
         if result.is_evicted:
             entry.evictions += 1
-        elif result.status.is_failure:
+        elif result.status.is_failure and again is not Again.CHECK:
             entry.failures += 1
+        self._stop_running(entry)
+        confirms = entry.reason is Again.CONFIRM and result.status.is_pass
+        if again is not Again.MADE_ROOM and not confirms:
+            self._let_stand(entry, None)
         if is_final:
-            entry.is_decided = True
-            self._open -= 1
-            self._failed += result.status.is_failure
+            self._decide(entry)
+        elif following is not None and again is not Again.MADE_ROOM:
+            entry.reason = again
+            self._let_stand(entry, len(entry.attempts) - 1 if again in STANDS_BEFORE else None)
+            self._mark_spare(entry, is_spare=following.is_spare)
         return True
+
+    def settle(self, path: str) -> FileRecord | None:
+        """Decide a file by the verdict that stands; None: there is none, and nothing changes."""
+        entry = self._entries[path]
+        if entry.is_decided or entry.standing is None:
+            return None
+        entry.is_unconfirmed = entry.reason is Again.CONFIRM
+        self._stop_running(entry)
+        self._decide(entry)
+        return entry.record()
 
     def cancel(self, path: str, reason: str) -> None:
         """Decide a file that will not start (again)."""
@@ -111,12 +189,39 @@ class RunState:
         )
         self.end_attempt(path, cancelled, is_final=True)
 
+    def _stop_running(self, entry: _Entry) -> None:
+        entry.running_since = None
+        self._running.pop(entry.file.path, None)
+
+    def _decide(self, entry: _Entry) -> None:
+        entry.is_decided = True
+        self._open -= 1
+        if entry.standing is None:
+            self._failed += entry.attempts[-1].status.is_failure
+        self._mark_spare(entry, is_spare=False)
+
+    def _let_stand(self, entry: _Entry, position: int | None) -> None:
+        """Change which verdict stands; a failure that stands counts as one."""
+        self._failed += self._stands_failed(entry, position) - self._stands_failed(entry, entry.standing)
+        entry.standing = position
+
+    @staticmethod
+    def _stands_failed(entry: _Entry, position: int | None) -> bool:
+        return position is not None and entry.attempts[position].status.is_failure
+
+    def _mark_spare(self, entry: _Entry, *, is_spare: bool) -> None:
+        self._spare += is_spare - entry.is_spare
+        entry.is_spare = is_spare
+
     def newly_slow(self, at_s: float, slow_s: float) -> tuple[TestFile, ...]:
-        """Return the files that have been running for `slow_s` seconds, each once for each attempt."""
+        """Return the files that have been running for `slow_s` seconds, each once for each attempt.
+
+        Nobody waits for an attempt that may be left out.
+        """
         found = []
         for entry in self._running.values():
             since = entry.running_since
-            if since is not None and not entry.is_slow and at_s - since >= slow_s:
+            if since is not None and not (entry.is_slow or entry.is_spare) and at_s - since >= slow_s:
                 entry.is_slow = True
                 found.append(entry.file)
         return tuple(found)
@@ -126,7 +231,9 @@ class RunState:
         since = self._entries[path].running_since
         return 0.0 if since is None else at_s - since
 
-    def results(self, *, duration_s: float, peak_bytes: int, interrupted: bool) -> TestResults:
+    def results(
+        self, *, duration_s: float, peak_bytes: int, interrupted: bool, is_verified: bool = False
+    ) -> TestResults:
         """Return what the run came to.
 
         Raises:
@@ -135,13 +242,11 @@ class RunState:
         if self._open:
             raise RuntimeError(f"{self._open} planned files have no result")
         return TestResults(
-            records=tuple(
-                FileRecord(file=entry.file, attempts=tuple(entry.attempts), started=entry.has_started)
-                for entry in self._entries.values()
-            ),
+            records=tuple(entry.record() for entry in self._entries.values()),
             duration_s=duration_s,
             peak_bytes=peak_bytes,
             interrupted=interrupted,
+            is_verified=is_verified,
         )
 
 

@@ -1,19 +1,19 @@
 """What a run will probably take: its files' histories played through the waiting line.
 
-Pure. The play uses the same `Line` and the same rule of admission as a real run, so that `--dry-run` shows
-what would happen if every file took what it took before.
+Pure. The play uses the same `Line`, the same rule of admission and the same rule for further files on idle
+processors as a real run, so that `--dry-run` shows what would happen if every file took what it took before.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
 from dispatcher.schedule.line import Line
-from dispatcher.schedule.order import Ordered
 from passmuster.executor import Room
+from passmuster.overcommit import free_places
 from passmuster.task import TestTask
 
 
@@ -32,46 +32,69 @@ class Forecast:
     unknown: int
 
 
-def predict_makespan(files: Sequence[Ordered], *, slots: int, budget_bytes: int) -> Forecast:
-    """Return what running `files` in their order will probably take.
+@dataclass(slots=True)
+class _Play:
+    """The state of the play: what runs, until when, and what it holds."""
+
+    now_s: float = 0.0
+    reserved_bytes: int = 0
+    running: list[tuple[float, int, TestTask]] = field(default_factory=list)
+
+
+def predict_makespan(
+    tasks: Sequence[TestTask],
+    *,
+    slots: int,
+    budget_bytes: int,
+    idle_cpus: int | None = None,
+    groups: Mapping[str, int] | None = None,
+) -> Forecast:
+    """Return what running files in their order will probably take.
 
     Args:
-        files: the files with their predictions; one without takes the median of the others' seconds and an
+        tasks: the files with their predictions; one without takes the median of the others' seconds and an
             equal share of the budget.
-        slots: how many files run at once.
+        slots: how many files run at once usually.
         budget_bytes: what all files together may use.
+        idle_cpus: processors for which further files start while they are idle; None: for none.
+        groups: how many files of each group may run at once.
     """
-    known_s = [file.predicted_s for file in files if file.predicted_s is not None]
+    known_s = [task.predicted_s for task in tasks if task.predicted_s is not None]
     usual_s = median(known_s) if known_s else 0.0
-    seconds = {file.file.path: usual_s if file.predicted_s is None else file.predicted_s for file in files}
     share_bytes = budget_bytes // slots
-    line = Line([_task(file) for file in files])
-    running: list[tuple[float, int, int]] = []
-    now_s, reserved_bytes, peak_bytes, started = 0.0, 0, 0, 0
-    while line or running:
+    line = Line(tasks, groups=groups)
+    play, peak_bytes, started = _Play(), 0, 0
+    while line or play.running:
+        places = free_places(
+            slots=slots,
+            cpus=idle_cpus,
+            used_cpus=[task.predicted_cpus for _, _, task in play.running],
+        )
         room = Room(
-            slots=slots - len(running),
-            free_bytes=max(0, budget_bytes - reserved_bytes),
+            slots=places.slots,
+            waiting_slots=places.waiting_slots,
+            free_bytes=max(0, budget_bytes - play.reserved_bytes),
             unknown_bytes=share_bytes,
-            is_idle=not running,
+            is_idle=not play.running,
         )
         task = line.next_fit(room)
         if task is None:
-            now_s, _, freed_bytes = heapq.heappop(running)
-            reserved_bytes -= freed_bytes
+            play.now_s, _, ended = heapq.heappop(play.running)
+            play.reserved_bytes -= _need_bytes(ended, share_bytes)
+            line.ended(ended)
             continue
-        need_bytes = share_bytes if task.predicted_bytes is None else task.predicted_bytes
-        reserved_bytes += need_bytes
-        peak_bytes = max(peak_bytes, reserved_bytes)
         started += 1
-        heapq.heappush(running, (now_s + seconds[task.file_path], started, need_bytes))
+        play.reserved_bytes += _need_bytes(task, share_bytes)
+        peak_bytes = max(peak_bytes, play.reserved_bytes)
+        end_s = play.now_s + (usual_s if task.predicted_s is None else task.predicted_s)
+        heapq.heappush(play.running, (end_s, started, task))
     return Forecast(
-        wall_s=now_s if known_s or not files else None,
+        wall_s=play.now_s if known_s or not tasks else None,
         peak_bytes=peak_bytes,
-        unknown=len(files) - len(known_s),
+        unknown=len(tasks) - len(known_s),
     )
 
 
-def _task(file: Ordered) -> TestTask:
-    """Return a task that is only ever waited with."""
-    return TestTask(run_id="", file_path=file.file.path, predicted_bytes=file.predicted_bytes)
+def _need_bytes(task: TestTask, share_bytes: int) -> int:
+    """Return what is reserved for a file."""
+    return share_bytes if task.predicted_bytes is None else task.predicted_bytes

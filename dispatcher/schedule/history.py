@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dispatcher.plan import TestFile
+from dispatcher.run.findings import Finding
 from dispatcher.schedule import history_schema
 from dispatcher.schedule.history_merge import Attempt, Remembered, read_outcomes, remember
 from dispatcher.schedule.record import FileHistory
@@ -72,9 +73,23 @@ class History:
         _apply(rows, [attempt for attempt in self._pending if attempt.file.path == path])
         return read_outcomes(rows[path].outcomes) if path in rows else ()
 
-    def record(self, file: TestFile, result: TestResult, *, run_id: str) -> None:
-        """Take note of one attempt; nothing is written before `flush`."""
-        self._pending.append(Attempt.of(file, result, run_id=run_id))
+    def record(
+        self, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
+    ) -> None:
+        """Take note of one attempt; nothing is written before `flush`.
+
+        Args:
+            file: the file.
+            result: what came of it.
+            run_id: the run it belongs to.
+            finding: what all attempts of that run at the file say; None: nothing, or not yet.
+        """
+        self._pending.append(Attempt.of(file, result, run_id=run_id, finding=finding))
+
+    def note(self, file: TestFile, finding: Finding, *, run_id: str) -> None:
+        """Take note of what all attempts of a run at a file say, after the last of them was recorded."""
+        nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
+        self.record(file, nothing_new, run_id=run_id, finding=finding)
 
     def flush(self) -> None:
         """Write what was recorded, in one transaction. Never raises for want of disk or permission."""

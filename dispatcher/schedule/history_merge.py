@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dispatcher.plan import TestFile
-from dispatcher.schedule.record import FileHistory
+from dispatcher.run.findings import Finding
+from dispatcher.schedule.record import Figures, FileHistory, Forking
 from passmuster.result import TestResult
-from passmuster.status import Status
+from passmuster.status import Isolation, Status
 
 NEWEST_SHARE = 0.5
 """How much of a blended duration the newest attempt is: two runs suffice to follow a changed test."""
@@ -40,7 +41,10 @@ _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One finished attempt, reduced to what history learns from it."""
+    """One finished attempt, reduced to what history learns from it.
+
+    `finding` is what all attempts of the run at the file said, with the last of them; None: nothing.
+    """
 
     file: TestFile
     run_id: str
@@ -49,9 +53,13 @@ class Attempt:
     duration_s: float
     cpu_s: float | None
     peak_bytes: int | None
+    is_forked: bool = False
+    finding: Finding | None = None
 
     @classmethod
-    def of(cls, file: TestFile, result: TestResult, *, run_id: str) -> Attempt:
+    def of(
+        cls, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
+    ) -> Attempt:
         """Reduce a result; its output and cases are not held on to."""
         return cls(
             file=file,
@@ -61,6 +69,8 @@ class Attempt:
             duration_s=max(result.duration, 0.0),
             cpu_s=result.cpu_s,
             peak_bytes=result.peak_bytes,
+            is_forked=result.isolation is Isolation.FORK,
+            finding=finding,
         )
 
 
@@ -84,11 +94,17 @@ def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
 
     An attempt that was stopped for others' sake says nothing about time and no verdict; its peak is a
     lower bound. One that never got a fair chance only leaves its verdict. One that broke a limit gives
-    lower bounds of time and memory. Any other is averaged in.
+    lower bounds of time and memory. Any other is averaged in. Time and memory of forked attempts and of
+    spawned ones are kept apart.
+
+    How a file takes to being forked, and to company, is forgotten when the file changes.
     """
     if attempt.is_evicted or attempt.status.is_cancelled:
-        return _raise_peak(old, attempt)
+        row = _raise_peak(old, attempt)
+        return row if row is None else replace(row, file=_with_finding(row.file, attempt.finding))
     base = old.file if old is not None else _unknown(attempt)
+    if not base.is_of(attempt.file):
+        base = replace(base, forking=Forking.UNKNOWN, is_crowded=False)
     file = replace(
         base,
         last_status=attempt.status,
@@ -96,14 +112,33 @@ def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
         mtime_ns=attempt.file.mtime_ns,
     )
     if not attempt.status.is_infrastructure:
-        file = _measure(file, attempt)
+        file = _with_figures(file, attempt, _measure(_figures(file, attempt), attempt))
     same_run = old is not None and old.last_run_id == attempt.run_id
     outcomes = old.outcomes if old is not None else ""
     return Remembered(
-        file=file,
+        file=_with_finding(file, attempt.finding),
         outcomes=_append_outcome(outcomes, attempt.status, same_run=same_run),
         last_run_id=attempt.run_id,
     )
+
+
+def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
+    if finding is None:
+        return file
+    if finding is Finding.CROWDED:
+        return replace(file, is_crowded=True)
+    if finding.must_spawn:
+        return replace(file, forking=Forking.HARMFUL)
+    return replace(file, forking=Forking.CONFIRMED) if finding is Finding.CONFIRMED else file
+
+
+def _figures(file: FileHistory, attempt: Attempt) -> Figures:
+    """Return what is known of the way in which the attempt ran."""
+    return (file.forked or Figures()) if attempt.is_forked else file.spawned
+
+
+def _with_figures(file: FileHistory, attempt: Attempt, figures: Figures) -> FileHistory:
+    return replace(file, forked=figures) if attempt.is_forked else file.with_spawned(figures)
 
 
 def read_outcomes(outcomes: str) -> tuple[tuple[Status, ...], ...]:
@@ -127,27 +162,27 @@ def _raise_peak(old: Remembered | None, attempt: Attempt) -> Remembered | None:
     if attempt.peak_bytes is None or (old is None and not attempt.is_evicted):
         return old
     known = old if old is not None else Remembered(file=_unknown(attempt))
-    peak_bytes = max(known.file.peak_bytes or 0, attempt.peak_bytes)
-    return replace(known, file=replace(known.file, peak_bytes=peak_bytes))
+    figures = _figures(known.file, attempt)
+    figures = replace(figures, peak_bytes=max(figures.peak_bytes or 0, attempt.peak_bytes))
+    return replace(known, file=_with_figures(known.file, attempt, figures))
 
 
-def _measure(file: FileHistory, attempt: Attempt) -> FileHistory:
-    """Return `file` with the attempt's time and memory worked in."""
+def _measure(known: Figures, attempt: Attempt) -> Figures:
+    """Return `known` with the attempt's time and memory worked in."""
     broke_limit = attempt.status in (Status.TIMEOUT, Status.MEMORY)
     if broke_limit:
-        duration_s = max(file.duration_s, attempt.duration_s)
-        cpu_s = max(file.cpu_s or 0.0, attempt.cpu_s or 0.0) or None
-    elif file.runs == 0:
+        duration_s = max(known.duration_s, attempt.duration_s)
+        cpu_s = max(known.cpu_s or 0.0, attempt.cpu_s or 0.0) or None
+    elif known.runs == 0:
         duration_s, cpu_s = attempt.duration_s, attempt.cpu_s
     else:
-        duration_s = _blend(file.duration_s, attempt.duration_s)
-        cpu_s = _blend_known(file.cpu_s, attempt.cpu_s)
-    return replace(
-        file,
+        duration_s = _blend(known.duration_s, attempt.duration_s)
+        cpu_s = _blend_known(known.cpu_s, attempt.cpu_s)
+    return Figures(
         duration_s=duration_s,
         cpu_s=cpu_s,
-        peak_bytes=_peak(file.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),
-        runs=file.runs + 1,
+        peak_bytes=_peak(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),
+        runs=known.runs + 1,
     )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dispatcher.schedule.history_merge import Remembered
-from dispatcher.schedule.record import FileHistory
+from dispatcher.schedule.record import Figures, FileHistory, Forking
 from passmuster.status import Status
 
 FILE_NAME = "history.sqlite3"
@@ -23,8 +23,9 @@ BROKEN_NAME = "history.sqlite3.broken"
 APPLICATION_ID = 0x504D5431
 """`PMT1` in SQLite's header: tells our file from anybody else's."""
 
-SCHEMA_VERSION = 1
-"""Counts up when the table changes; a file of a newer program is put aside, never guessed at."""
+SCHEMA_VERSION = 2
+"""Counts up when the table changes; a file of an older program is given what it lacks, one of a newer program
+is put aside, never guessed at."""
 
 BUSY_TIMEOUT_S = 5.0
 """How long a write waits for another run's: a flush takes milliseconds, so this is never reached unless
@@ -32,7 +33,8 @@ a run was stopped (SIGSTOP) in the middle of one."""
 
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _COLUMNS = (
-    "path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id"
+    "path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id,"
+    " forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs"
 )
 _CREATE = """
 CREATE TABLE IF NOT EXISTS files (
@@ -49,10 +51,26 @@ CREATE TABLE IF NOT EXISTS files (
     seen_at REAL NOT NULL
 ) WITHOUT ROWID
 """
+_ADDED: Mapping[int, Sequence[str]] = {
+    2: (
+        "forking TEXT NOT NULL DEFAULT 'unknown'",
+        "is_crowded INTEGER NOT NULL DEFAULT 0",
+        "forked_duration_s REAL NOT NULL DEFAULT 0.0",
+        "forked_cpu_s REAL",
+        "forked_peak_bytes INTEGER",
+        # Null: it was never forked.
+        "forked_runs INTEGER",
+    )
+}
+"""The columns that came with each version after the first."""
+
 _CHUNK = 500
 """Paths in one query: SQLite before 3.32 allows 999 parameters."""
 
-_Row = tuple[bytes, float, float | None, int | None, str, int, int, int, str, str]
+_Row = tuple[
+    *tuple[bytes, float, float | None, int | None, str, int, int, int, str, str],
+    *tuple[str, int, float, float | None, int | None, int | None],
+]
 """The columns in their order, as far as the file keeps what was written into it."""
 
 
@@ -73,6 +91,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         if not _is_ours(connection):
             _create(connection)
+        _bring_up_to_date(connection)
         # This file is a cache. A power cut may cost it, and then it is rebuilt; waiting for the disk
         # in every run would cost more.
         connection.execute("PRAGMA synchronous = OFF")
@@ -92,7 +111,7 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     application_id = _number(connection, "PRAGMA application_id")
     version = _number(connection, "PRAGMA user_version")
     tables = _number(connection, "SELECT count(*) FROM sqlite_master")
-    if application_id == APPLICATION_ID and version == SCHEMA_VERSION:
+    if application_id == APPLICATION_ID and 1 <= version <= SCHEMA_VERSION:
         return True
     if application_id == 0 and version == 0 and tables == 0:
         return False
@@ -106,7 +125,21 @@ def _create(connection: sqlite3.Connection) -> None:
     with transaction_end(connection):
         connection.execute(_CREATE)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if _number(connection, "PRAGMA user_version") == 0:  # Another run may have been quicker.
+            connection.execute("PRAGMA user_version = 1")
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Add the columns that the file's version lacks."""
+    if _number(connection, "PRAGMA user_version") == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    with transaction_end(connection):
+        # Asked again under the lock: two runs may begin at once.
+        for version in range(_number(connection, "PRAGMA user_version") + 1, SCHEMA_VERSION + 1):
+            for column in _ADDED[version]:
+                connection.execute(f"ALTER TABLE files ADD COLUMN {column}")
+            connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
@@ -168,7 +201,7 @@ def write_rows(
 ) -> None:
     """Insert or replace rows, and drop the longest unseen beyond `max_files`; within a transaction."""
     connection.executemany(
-        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({', '.join('?' * 17)})",
         ((*_to_row(row), seen_at) for row in rows),
     )
     surplus = _number(connection, "SELECT count(*) FROM files") - max_files
@@ -180,7 +213,7 @@ def write_rows(
 
 
 def _to_row(row: Remembered) -> _Row:
-    file = row.file
+    file, forked = row.file, row.file.forked or Figures()
     # Paths are bytes to the system and need not be UTF-8, which SQLite's text has to be.
     return (
         os.fsencode(file.path),
@@ -193,27 +226,46 @@ def _to_row(row: Remembered) -> _Row:
         file.runs,
         row.outcomes,
         row.last_run_id,
+        file.forking.value,
+        int(file.is_crowded),
+        forked.duration_s,
+        forked.cpu_s,
+        forked.peak_bytes,
+        None if file.forked is None else forked.runs,
     )
 
 
 def _from_row(cells: _Row) -> Remembered:
     path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id = (
-        cells
+        cells[:10]
     )
+    forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs = cells[10:]
     try:
+        spawned = _figures(duration_s, cpu_s, peak_bytes, runs)
+        forked = None
+        if forked_runs is not None:
+            forked = _figures(forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs)
+        file = FileHistory(
+            path=os.fsdecode(path),
+            duration_s=0.0,
+            last_status=Status(last_status),
+            size_bytes=int(size_bytes),
+            mtime_ns=int(mtime_ns),
+            forked=forked,
+            forking=Forking(forking),
+            is_crowded=bool(is_crowded),
+        )
         return Remembered(
-            file=FileHistory(
-                path=os.fsdecode(path),
-                duration_s=float(duration_s),
-                cpu_s=None if cpu_s is None else float(cpu_s),
-                peak_bytes=None if peak_bytes is None else int(peak_bytes),
-                last_status=Status(last_status),
-                size_bytes=int(size_bytes),
-                mtime_ns=int(mtime_ns),
-                runs=int(runs),
-            ),
-            outcomes=str(outcomes),
-            last_run_id=str(last_run_id),
+            file=file.with_spawned(spawned), outcomes=str(outcomes), last_run_id=str(last_run_id)
         )
     except (TypeError, ValueError) as exc:
         raise sqlite3.DatabaseError(f"a row that this program cannot have written: {exc}") from exc
+
+
+def _figures(duration_s: float, cpu_s: float | None, peak_bytes: int | None, runs: int) -> Figures:
+    return Figures(
+        duration_s=float(duration_s),
+        cpu_s=None if cpu_s is None else float(cpu_s),
+        peak_bytes=None if peak_bytes is None else int(peak_bytes),
+        runs=int(runs),
+    )

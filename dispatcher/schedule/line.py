@@ -6,19 +6,19 @@ why a later file may pass an earlier one. Finding the first that fits takes a fe
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 
-from dispatcher.schedule.min_tree import MinTree
+from dispatcher.schedule.lane import Lane
 from passmuster.executor import Room
 from passmuster.task import TestTask
 
 PATIENCE = 16
 """How many files may pass the first of the line before it makes a reservation: then nobody passes it.
 
-Twice the most files that run at once. Fewer, and slots would stand idle for every large file in turn, which
-simulations put at up to 1.8 times the run's length; with none at all, small files could keep a large one
-waiting until the end, where it would run alone.
+Or twice the most files that ran at once, if that is more. Fewer, and slots would stand idle for every large
+file in turn, which simulations put at up to 1.8 times the run's length; with none at all, small files could
+keep a large one waiting until the end, where it would run alone.
 """
 
 ALONE_PATIENCE = 1000
@@ -28,32 +28,42 @@ Emptying the machine costs about one file's length on every slot: paid once in a
 nothing, and in most runs the files to run alone simply come last.
 """
 
+_Place = tuple[Lane, int]
+"""Where a task waits: its lane, and its key there."""
+
 
 class Line:
     """Tasks that wait, in order.
 
     - The first task that fits the room goes.
-    - The first of the line, once passed by `PATIENCE` others, is passed no more until it fits. Only the first
-      counts: whoever stands behind it gets there, and then has the same right.
+    - The first of the line, once passed by as many others as `PATIENCE` says, is passed no more until it
+      fits. Only the first counts: whoever stands behind it gets there, and then has the same right.
     - When nothing runs the first of the line goes, fitting or not.
+    - A task whose group is full is passed over, and has lost nothing: for memory it does not wait.
     - Tasks to run alone wait beside the line, until it is empty or `ALONE_PATIENCE` is used up, and then
       for the machine to be idle.
+
+    Args:
+        tasks: what waits from the start.
+        groups: how many tasks of each group may run at once; of one that is not named, any number.
     """
 
-    def __init__(self, tasks: Sequence[TestTask] = ()) -> None:
-        self._tasks: dict[int, TestTask] = {}
+    def __init__(self, tasks: Sequence[TestTask] = (), *, groups: Mapping[str, int] | None = None) -> None:
+        self._groups = dict(groups or {})
+        self._running: Counter[str] = Counter()
+        self._together = self._most_together = 0
+        self._lanes: dict[str, Lane] = {}
         self._alone: deque[TestTask] = deque()
-        self._tree = MinTree()
-        self._unknown: deque[int] = deque()
         self._first_key = 0
         self._next_key = 0
-        self._passed = 0
-        self._passed_key: int | None = None
+        self._passed: dict[int, int] = {}
         self._starts_beside_alone = 0
+        self.is_held_by_groups = False
+        """Whether nothing that waits might have gone when it was last asked, because its groups were full."""
         self.append(tasks)
 
     def __len__(self) -> int:
-        return len(self._tasks) + len(self._alone)
+        return sum(map(len, self._lanes.values())) + len(self._alone)
 
     def append(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks at the end of the line, in their order."""
@@ -61,7 +71,7 @@ class Line:
             if task.alone:
                 self._alone.append(task)
             else:
-                self._put(self._next_key, task)
+                self._lane_of(task).put(self._next_key, task)
                 self._next_key += 1
 
     def prepend(self, tasks: Sequence[TestTask]) -> None:
@@ -71,76 +81,92 @@ class Line:
                 self._alone.appendleft(task)
             else:
                 self._first_key -= 1
-                self._put(self._first_key, task)
+                self._lane_of(task).put(self._first_key, task)
+
+    def put_back(self, task: TestTask) -> None:
+        """Put a task that was taken, and could not start after all, before all that wait."""
+        self.ended(task)
+        self.prepend([task])
+
+    def ended(self, task: TestTask) -> None:
+        """Give back the place in its group of a task that was taken. Each must be told once."""
+        self._together -= 1
+        if task.group in self._groups:
+            self._running[task.group] -= 1
 
     def withdraw(self) -> tuple[TestTask, ...]:
         """Empty the line; return what waited, in order, tasks to run alone at the end."""
-        waiting = (*(self._tasks[key] for key in sorted(self._tasks)), *self._alone)
-        self._tasks.clear()
+        waiting = {key: task for lane in self._lanes.values() for key, task in lane.tasks().items()}
+        found = (*(waiting[key] for key in sorted(waiting)), *self._alone)
+        self._lanes.clear()
         self._alone.clear()
-        self._unknown.clear()
-        self._tree = MinTree()
-        return waiting
+        self._passed.clear()
+        return found
 
     def next_fit(self, room: Room) -> TestTask | None:
         """Take the task that should start now; None: none that may start fits.
 
-        Whoever is refused by the machine after all puts it back with `prepend`, and asks again only when
-        something has changed.
+        Whoever is refused by the machine after all is to be `put_back`, and asked for again only when
+        something has changed. Whoever ends is to be told by `ended`.
         """
-        if room.slots <= 0 or not self:
+        self.is_held_by_groups = False
+        if room.is_full or not self:
             return None
-        if self._alone and (not self._tasks or self._starts_beside_alone >= ALONE_PATIENCE):
+        if self._alone and (len(self) == len(self._alone) or self._starts_beside_alone >= ALONE_PATIENCE):
             return self._take_alone() if room.is_idle else None
-        first = self._first_waiting()
-        key = first if room.is_idle else self._first_fitting(room)
-        if key is None:
+        first, first_fitting = self._find(room)
+        self.is_held_by_groups = first is None
+        chosen = first if room.is_idle else first_fitting
+        if first is None or chosen is None:
             return None
-        if first != self._passed_key:
-            self._passed_key, self._passed = first, 0
-        if key != first:
-            if self._passed >= PATIENCE:
+        lane, key = chosen
+        if not room.takes(lane.peek(key)):
+            return None
+        if chosen != first:
+            passed = self._passed.get(first[1], 0)
+            if passed >= max(PATIENCE, 2 * self._most_together):
                 return None
-            self._passed += 1
-        return self._take(key)
+            self._passed[first[1]] = passed + 1
+        return self._take(lane, key)
 
-    def _put(self, key: int, task: TestTask) -> None:
-        """Let a task wait at a key that is the first or the last of all."""
-        self._tasks[key] = task
-        if task.predicted_bytes is not None:
-            self._tree.set(key, task.predicted_bytes)
-        elif self._unknown and key < self._unknown[0]:
-            self._unknown.appendleft(key)
-        else:
-            self._unknown.append(key)
+    def _find(self, room: Room) -> tuple[_Place | None, _Place | None]:
+        """Return the places of the first task that may go, and of the first that also fits."""
+        first: _Place | None = None
+        fitting: _Place | None = None
+        for group, lane in self._lanes.items():
+            if self._running[group] >= self._groups.get(group, self._running[group] + 1):
+                continue
+            key = lane.first()
+            if key is None or (fitting is not None and first is not None and key > fitting[1]):
+                continue
+            if first is None or key < first[1]:
+                first = (lane, key)
+            key = lane.first_fitting(room)
+            if key is not None and (fitting is None or key < fitting[1]):
+                fitting = (lane, key)
+        return first, fitting
 
-    def _take(self, key: int) -> TestTask:
-        """Remove a task that is the first of the known, or of the unknown ones, or fits first."""
-        if self._unknown and self._unknown[0] == key:
-            self._unknown.popleft()
-        else:
-            self._tree.discard(key)
+    def _lane_of(self, task: TestTask) -> Lane:
+        """Return where a task waits: with those of its group, if that bounds anything."""
+        group = task.group if task.group in self._groups else ""
+        return self._lanes.setdefault(group, Lane())
+
+    def _take(self, lane: Lane, key: int) -> TestTask:
+        """Remove a task that is to start."""
+        self._passed.pop(key, None)
         if self._alone:
             self._starts_beside_alone += 1
-        return self._tasks.pop(key)
+        return self._started(lane.take(key))
 
     def _take_alone(self) -> TestTask:
         """Remove the first of the tasks that run alone."""
         self._starts_beside_alone = 0
-        return self._alone.popleft()
+        return self._started(self._alone.popleft())
 
-    def _first_waiting(self) -> int | None:
-        """Return the key of the first of the line."""
-        return _lower(self._tree.first(), self._unknown[0] if self._unknown else None)
-
-    def _first_fitting(self, room: Room) -> int | None:
-        """Return the key of the first task that fits; every unknown one needs the same."""
-        unknown = self._unknown[0] if self._unknown and room.unknown_bytes <= room.free_bytes else None
-        return _lower(self._tree.first_at_most(room.free_bytes), unknown)
-
-
-def _lower(left: int | None, right: int | None) -> int | None:
-    """Return the lower of two keys, either of which may be missing."""
-    if left is None or right is None:
-        return right if left is None else left
-    return min(left, right)
+    def _started(self, task: TestTask) -> TestTask:
+        """Count a task, and in its group."""
+        self._together += 1
+        self._most_together = max(self._most_together, self._together)
+        if task.group in self._groups:
+            self._running[task.group] += 1
+        return task

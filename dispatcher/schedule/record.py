@@ -1,13 +1,46 @@
 """What is remembered of a test file from earlier runs.
 
 `dispatcher.schedule.history` stores and loads these; `dispatcher.schedule.order` makes predictions of them.
+
+A file that is forked takes other time and memory than one that is spawned: what the server has imported is
+there already, and its pages are shared. So both are remembered apart, each from the attempts that ran so,
+whatever these attempts were for, and a prediction takes those of the way in which the file will run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from passmuster.status import Status
+from dispatcher.plan import TestFile
+from passmuster.status import Isolation, Status
+
+
+class Forking(StrEnum):
+    """What is known of how a file, as it is, takes to being forked."""
+
+    UNKNOWN = "unknown"
+    CONFIRMED = "confirmed"
+    """It passed forked and spawned."""
+    HARMFUL = "harmful"
+    """It came to something else when forked: it must be spawned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a file takes in one of the ways it can run.
+
+    Args:
+        duration_s: wall-clock seconds it is expected to take.
+        cpu_s: processor seconds it is expected to take; None when unknown.
+        peak_bytes: the most memory its process tree is expected to use; None when never measured.
+        runs: how many attempts this is drawn from; 0: `peak_bytes` is a lower bound, and all that is known.
+    """
+
+    duration_s: float = 0.0
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
+    runs: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,13 +49,17 @@ class FileHistory:
 
     Args:
         path: the file, as `TestFile.path`.
-        duration_s: wall-clock seconds it is expected to take.
+        duration_s: wall-clock seconds it is expected to take; this and the next two hold where it is
+            spawned, `runs` counts those attempts.
         cpu_s: processor seconds it is expected to take; None when unknown.
         peak_bytes: the most memory its process tree is expected to use; None when never measured.
         last_status: the verdict of its last attempt that counted.
         size_bytes: the file's size when it last ran.
         mtime_ns: its modification time then; with the size it tells whether it changed since.
         runs: how many attempts this is drawn from.
+        forked: the same figures where it is forked; None: it never was.
+        forking: how it takes to being forked, as it was when it last ran.
+        is_crowded: whether it was seen to fail beside others and to pass alone, as it was then.
     """
 
     path: str
@@ -33,3 +70,54 @@ class FileHistory:
     size_bytes: int = 0
     mtime_ns: int = 0
     runs: int = 1
+    forked: Figures | None = None
+    forking: Forking = Forking.UNKNOWN
+    is_crowded: bool = False
+
+    @property
+    def spawned(self) -> Figures:
+        """What it takes where it is spawned."""
+        return Figures(
+            duration_s=self.duration_s, cpu_s=self.cpu_s, peak_bytes=self.peak_bytes, runs=self.runs
+        )
+
+    def with_spawned(self, figures: Figures) -> FileHistory:
+        """Return the same file with other figures for where it is spawned."""
+        return replace(
+            self,
+            duration_s=figures.duration_s,
+            cpu_s=figures.cpu_s,
+            peak_bytes=figures.peak_bytes,
+            runs=figures.runs,
+        )
+
+    def is_of(self, file: TestFile) -> bool:
+        """Whether the file has not changed since."""
+        return (self.size_bytes, self.mtime_ns) == (file.size_bytes, file.mtime_ns)
+
+    def must_spawn(self, file: TestFile) -> bool:
+        """Whether the file, as it is, is known to come to something else when forked."""
+        return self.forking is Forking.HARMFUL and self.is_of(file)
+
+    def is_confirmed(self, file: TestFile) -> bool:
+        """Whether the file, as it is, is known to come to the same forked and spawned."""
+        return self.forking is Forking.CONFIRMED and self.is_of(file)
+
+    def needs_room(self, file: TestFile) -> bool:
+        """Whether the file, as it is, is known to fail beside others."""
+        return self.is_crowded and self.is_of(file)
+
+    def as_run(self, file: TestFile, isolation: Isolation) -> FileHistory:
+        """Return this with the figures of the way in which the file will run, in place of the spawned ones.
+
+        Where it never ran in that way the figures of the other one have to do.
+
+        Args:
+            file: the file as it is now.
+            isolation: what is asked for.
+        """
+        forks = isolation is Isolation.FORK or (isolation is Isolation.AUTO and not self.must_spawn(file))
+        forked = self.forked
+        if forked is None or (not forks and self.runs) or (forks and not forked.runs and self.runs):
+            return self
+        return self.with_spawned(forked)

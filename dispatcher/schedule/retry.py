@@ -1,7 +1,14 @@
 """Whether a file that has just ended runs again, and how.
 
-Pure. Two things make a file run again: it was stopped only to make room for others, which is the runner's
-doing and costs it nothing, or it failed and the user allowed retries.
+Pure. A file runs again because
+
+- it was stopped only to make room for others, which is the runner's doing and costs it nothing;
+- it did not pass when forked: it is *checked*, spawned, and that decides;
+- it failed and the user allowed retries;
+- it failed beside others, for the first time as far as anybody knows: it gets one chance alone;
+- it passed when forked and nobody knows whether it does when spawned: it is *confirmed*, in idle time.
+
+Once a file was spawned for one of these reasons it stays spawned until it is decided.
 """
 
 from __future__ import annotations
@@ -9,9 +16,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from dispatcher.events import Again
+from dispatcher.again import Again
 from passmuster.result import TestResult
-from passmuster.status import Status
+from passmuster.status import Isolation, Status
 from passmuster.task import TestTask
 
 EVICTED_MARGIN = 1.25
@@ -20,9 +27,52 @@ EVICTED_MARGIN = 1.25
 MAX_EVICTIONS = 5
 """Times a file may make room. A file alone never has to, so that more than two mean a fault of ours."""
 
+MAX_ALONE = 10
+"""Files of a run that get a chance alone: more failures than that have another cause than company, and
+each such chance costs the time in which nothing else runs."""
+
 NEVER_RETRIED = frozenset({Status.COLLECT_ERROR, Status.NO_TESTS})
 """Failures that are no matter of luck: which tests a file holds, and whether it can be imported at all,
 depends on its text and its environment. Running it again would only say the same once more."""
+
+BLAMES_COMPANY = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
+"""Failures that others who ran at the same time may have caused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a run does about files that have ended.
+
+    Args:
+        retries: how often a file that failed runs again, unless its task says otherwise.
+        verifies_forks: whether every forked file runs spawned too, whatever is known and whatever it takes.
+    """
+
+    retries: int = 0
+    verifies_forks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What came before the end of an attempt.
+
+    Args:
+        reason: what the attempt was for; None: it was the first. An attempt after one that made room is
+            for the same.
+        failures: earlier attempts at the file that failed, without this one, without those that made room,
+            and without forked ones that were checked.
+        evictions: earlier attempts that were stopped to make room.
+        is_confirmed: whether an earlier run saw it pass forked and spawned, as it is now.
+        may_run_alone: whether it gets a chance alone.
+        spawned_bytes: peak bytes to reserve for it when it is spawned; None: unknown.
+    """
+
+    reason: Again | None = None
+    failures: int = 0
+    evictions: int = 0
+    is_confirmed: bool = False
+    may_run_alone: bool = False
+    spawned_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,51 +82,109 @@ class Next:
     Args:
         task: what to run.
         again: why.
+        is_spare: whether it only uses idle time, and may be left out.
     """
 
     task: TestTask
     again: Again
+    is_spare: bool = False
+
+    @property
+    def goes_first(self) -> bool:
+        """Whether it starts before all that wait: the user waits for its verdict."""
+        return not self.task.alone and self.again is not Again.CONFIRM
 
 
 def next_attempt(
-    task: TestTask,
-    result: TestResult,
-    *,
-    failures_so_far: int,
-    retries: int,
-    evictions_so_far: int,
-    budget_bytes: int | None = None,
+    task: TestTask, result: TestResult, *, past: Past, rules: Rules, budget_bytes: int | None = None
 ) -> Next | None:
-    """Return the attempt that follows this one; None: this result stands.
+    """Return the attempt that follows this one; None: the file is decided.
 
     Args:
         task: the attempt that ended.
         result: what came of it.
-        failures_so_far: earlier attempts at the file that failed, without this one and without those that
-            made room.
-        retries: how often a file that failed runs again.
-        evictions_so_far: earlier attempts that were stopped to make room.
+        past: what came before.
+        rules: what the run does about it.
         budget_bytes: what all files together may use; no prediction is above it; None: not known here.
     """
     if result.is_evicted:
-        if evictions_so_far >= MAX_EVICTIONS:
-            return None
-        again = replace(
-            task,
-            attempt=task.attempt + 1,
-            predicted_bytes=_corrected_bytes(task, result, budget_bytes=budget_bytes),
-            # The second time the prediction was wrong as well; alone there is nobody to make room for.
-            alone=task.alone or evictions_so_far > 0,
-        )
-        return Next(task=again, again=Again.MADE_ROOM)
-    if not result.status.is_failure or result.status in NEVER_RETRIED or failures_so_far >= retries:
+        return _after_eviction(task, result, past=past, budget_bytes=budget_bytes)
+    if result.status.is_cancelled or past.reason is Again.ALONE:
         return None
-    again = replace(task, attempt=task.attempt + 1)
-    if result.status is Status.MEMORY:
-        # It gets the best chance there is: nothing beside it, and nobody else hurt if it happens again.
-        predicted_bytes = _corrected_bytes(task, result, budget_bytes=budget_bytes)
-        again = replace(again, predicted_bytes=predicted_bytes, alone=True)
-    return Next(task=again, again=Again.RETRY)
+    if is_unchecked(task, result, rules):
+        if not result.status.is_pass:
+            check = _spawned(_with_room(task, result, budget_bytes=budget_bytes), past)
+            return Next(task=check, again=Again.CHECK)
+        if rules.verifies_forks or not past.is_confirmed:
+            is_spare = not rules.verifies_forks
+            return Next(task=_spawned(_following(task), past), again=Again.CONFIRM, is_spare=is_spare)
+    if result.status.is_pass:
+        return None
+    retries = rules.retries if task.retries is None else task.retries
+    if result.status not in NEVER_RETRIED and past.failures < retries:
+        return Next(task=_with_room(task, result, budget_bytes=budget_bytes), again=Again.RETRY)
+    if past.may_run_alone and result.status in BLAMES_COMPANY and not (result.was_alone or task.alone):
+        alone = replace(_following(task), alone=True, isolation=result.isolation)
+        return Next(task=alone, again=Again.ALONE)
+    return None
+
+
+def is_unchecked(task: TestTask, result: TestResult, rules: Rules) -> bool:
+    """Whether an attempt was forked where a spawned one has to say the same.
+
+    Where the user demands forks they are trusted, but for a verification.
+    """
+    if result.isolation is not Isolation.FORK:
+        return False
+    # Whoever was told to spawn and forked all the same is not told once more.
+    return task.isolation is Isolation.AUTO or (rules.verifies_forks and task.isolation is Isolation.FORK)
+
+
+def says_nothing(result: TestResult, *, past: Past, rules: Rules) -> bool:
+    """Whether an attempt that was to confirm, or to run alone, leaves everything as it was.
+
+    It was stopped, or never got a fair chance: what was known before it stands.
+    """
+    if past.reason is Again.CONFIRM and not rules.verifies_forks:
+        no_chance = result.is_evicted or result.status.is_infrastructure
+        return no_chance or result.status.is_cancelled
+    if past.reason is Again.ALONE:
+        return result.status.is_cancelled or result.status.is_infrastructure
+    return past.reason is Again.CONFIRM and result.status.is_cancelled
+
+
+def _after_eviction(
+    task: TestTask, result: TestResult, *, past: Past, budget_bytes: int | None
+) -> Next | None:
+    if past.evictions >= MAX_EVICTIONS:
+        return None
+    again = replace(
+        _following(task),
+        predicted_bytes=_corrected_bytes(task, result, budget_bytes=budget_bytes),
+        # The second time the prediction was wrong as well; alone there is nobody to make room for.
+        alone=task.alone or past.evictions > 0,
+    )
+    return Next(task=again, again=Again.MADE_ROOM)
+
+
+def _following(task: TestTask) -> TestTask:
+    return replace(task, attempt=task.attempt + 1)
+
+
+def _spawned(task: TestTask, past: Past) -> TestTask:
+    """Return a task that is spawned, which takes other memory than forked: no pages are shared."""
+    predicted_bytes = task.predicted_bytes if task.alone else past.spawned_bytes
+    return replace(task, isolation=Isolation.SPAWN, predicted_bytes=predicted_bytes)
+
+
+def _with_room(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> TestTask:
+    """Return the following attempt, alone after one that broke a limit of memory."""
+    again = _following(task)
+    if result.status is not Status.MEMORY:
+        return again
+    # It gets the best chance there is: nothing beside it, and nobody else hurt if it happens again.
+    predicted_bytes = _corrected_bytes(task, result, budget_bytes=budget_bytes)
+    return replace(again, predicted_bytes=predicted_bytes, alone=True)
 
 
 def _corrected_bytes(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> int | None:

@@ -242,6 +242,22 @@ def test_what_is_withdrawn_never_starts_and_what_runs_goes_on(place: Place) -> N
     assert not place.has("flaky")
 
 
+def test_a_spare_task_runs_beside_others_and_is_withdrawn_with_them(place: Place) -> None:
+    backend = place.open(slots=2)
+    backend.submit([task("hangs.py")])
+    collect(backend, 1, until=lambda: place.has("hangs"))
+    backend.submit([task("ok.py")], spare=True)
+
+    assert results(collect(backend, 1))["ok.py"].status is Status.PASS
+    backend.submit([task("flaky.py")])
+    collect(backend, 1)
+    backend.stop(StopReason.CANCELLED, grace_s=0)
+    collect(backend, 1)
+    backend.submit([task("slot.py")], spare=True)
+    # Nobody else runs: what is left over is not worth a start.
+    assert [one.file_path for one in backend.withdraw()] == ["slot.py"]
+
+
 def test_a_wake_ends_a_wait(place: Place) -> None:
     backend = place.open()
     backend.wake()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 
+from dispatcher.again import Again
 from dispatcher.config.model import Verbosity
-from dispatcher.events import Again, FileFinished, FileStarted, Reporter, RunEvent, RunFinished, RunStarted
+from dispatcher.events import FileFinished, FileStarted, Reporter, RunEvent, RunFinished, RunStarted
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.run.results import FileRecord, TestResults

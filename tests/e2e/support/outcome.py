@@ -42,6 +42,11 @@ class Finished:
     kept_tmp: str
     duration_s: float
 
+    @property
+    def is_verdict(self) -> bool:
+        """Whether it decides the file, unless a later one does."""
+        return self.again in (None, "confirm", "alone")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -78,7 +83,7 @@ class Outcome:
 
     def statuses(self) -> dict[str, str]:
         """Return the deciding status of each file, by its label; `NOT_RUN` for one that never started."""
-        statuses = {ended.label: ended.status for ended in self.finished() if ended.again is None}
+        statuses = {ended.label: ended.status for ended in self.finished() if ended.is_verdict}
         planned = {_text(event["path"]): _text(event["label"]) for event in self.of_kind("file-planned")}
         for event in self.of_kind("run-finished"):
             for path in map(_text, _list(event["not_run_paths"])):
@@ -90,7 +95,7 @@ class Outcome:
 
     def final(self, label: str) -> Finished:
         """Return the deciding attempt of a file."""
-        return next(ended for ended in self.finished() if ended.label == label and ended.again is None)
+        return [ended for ended in self.finished() if ended.label == label and ended.is_verdict][-1]
 
     def attempts(self, label: str) -> list[Finished]:
         """Return all attempts of a file, in order."""

@@ -16,7 +16,8 @@ import pytest
 from dispatcher.cli import Command
 from dispatcher.exit_codes import ExitCode
 from passmuster.errors import InfrastructureError
-from passmuster.status import Status, StopReason
+from passmuster.result import CaseResult
+from passmuster.status import Isolation, Outcome, Status, StopReason
 from tests.unit.dispatcher.run.scripted_backend import Step
 from tests.unit.dispatcher.scripted_site import ClosedBackend, ScriptedSite
 
@@ -193,3 +194,62 @@ def test_explaining_prints_what_the_site_says_and_runs_nothing(root: Path) -> No
     ran = run(root, "--explain", "preload", site=site)
 
     assert (ran.status, ran.out, site.backends) == (ExitCode.OK, "2 files explained\n", [])
+
+
+FORKED = Step(isolation=Isolation.FORK)
+DIFFERS = Step(cases=(CaseResult(case_id="T.a", outcome=Outcome.PASSED),))
+
+
+def test_a_difference_that_was_to_be_found_makes_the_run_fail(root: Path) -> None:
+    site = ScriptedSite(script={PATHS[0]: [FORKED, DIFFERS], PATHS[1]: [FORKED, Step()]})
+
+    ran = run(root, "--verify-isolation", "--no-history", site=site)
+
+    assert ran.status == ExitCode.FAILED
+    assert "  - tests/test_a.py: T.a: ran only when spawned\n[FAIL] 1 file(s) differ when forked\n" in ran.out
+    assert "All tests passed" not in ran.out
+
+
+def test_what_forking_changes_is_remembered_until_the_file_changes(root: Path) -> None:
+    forked_failure = Step(isolation=Isolation.FORK, status=Status.FAIL)
+    first = ScriptedSite(script={PATHS[0]: [forked_failure, Step()]})
+    assert run(root, site=first).status == ExitCode.OK
+
+    second, third = ScriptedSite(), ScriptedSite()
+    run(root, site=second)
+    (root / PATHS[0]).write_text("changed = True\n", encoding="utf-8")
+    run(root, site=third)
+
+    found = [
+        {task.file_path: task.isolation for task in site.backends[0].tasks}[PATHS[0]]
+        for site in (second, third)
+    ]
+    assert found == [Isolation.SPAWN, Isolation.AUTO]
+
+
+def test_a_pass_that_was_confirmed_is_not_confirmed_again(root: Path) -> None:
+    script = {PATHS[0]: [FORKED, Step()], PATHS[1]: [Step(seconds=99)]}
+    first, second = ScriptedSite(script=script), ScriptedSite(script=script)
+
+    run(root, site=first)
+    run(root, site=second)
+
+    assert first.backends[0].spare == [f"{PATHS[0]}#2"]
+    assert second.backends[0].spare == []
+
+
+@pytest.mark.parametrize(("argv", "status"), [((), ExitCode.OK), (("--overcommit", "off"), ExitCode.FAILED)])
+def test_a_file_that_fails_beside_others_gets_a_chance_alone_unless_that_is_off(
+    root: Path, argv: tuple[str, ...], status: ExitCode
+) -> None:
+    crowded = Step(status=Status.FAIL, was_alone=False)
+    site = ScriptedSite(script={PATHS[0]: [crowded, Step()]})
+
+    assert run(root, *argv, site=site).status == status
+    if status is ExitCode.OK:
+        later = ScriptedSite()
+        run(root, site=later)
+        assert {task.file_path: task.alone for task in later.backends[0].tasks} == {
+            PATHS[0]: True,
+            PATHS[1]: False,
+        }

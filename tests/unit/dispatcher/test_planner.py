@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dispatcher.config.model import Override, TestConfig
-from dispatcher.plan import TestFile
+from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.planner import make_plan
-from dispatcher.schedule.record import FileHistory
-from passmuster.status import Isolation, RunnerKind
+from dispatcher.schedule.record import Figures, FileHistory, Forking
+from passmuster.status import Isolation, RunnerKind, Status
 from passmuster.task import CoverageRequest, Limits
 from passmuster.units import parse_amount
 
@@ -30,7 +32,7 @@ def test_every_file_has_one_task_with_the_wanted_limits() -> None:
 
 def test_what_is_remembered_gives_order_and_predictions() -> None:
     remembered = {
-        path: FileHistory(path=path, duration_s=seconds, peak_bytes=1000)
+        path: FileHistory(path=path, duration_s=seconds, peak_bytes=100)
         for path, seconds in (("a.py", 1.0), ("b.py", 3.0), ("c.py", 2.0))
     }
 
@@ -38,7 +40,7 @@ def test_what_is_remembered_gives_order_and_predictions() -> None:
 
     assert [planned.file.path for planned in plan.files] == ["b.py", "c.py", "a.py"]
     assert [planned.task.predicted_s for planned in plan.files] == [3.0, 2.0, 1.0]
-    assert all((planned.task.predicted_bytes or 0) >= 1000 for planned in plan.files)
+    assert all((planned.task.predicted_bytes or 0) >= 100 for planned in plan.files)
 
 
 def test_coverage_is_asked_for_with_its_sources() -> None:
@@ -86,3 +88,47 @@ def test_no_file_is_allowed_more_than_the_budget() -> None:
     plan = make_plan(FILES[:1], {}, config, run_id="r", slots=1, budget_bytes=1000)
 
     assert plan.files[0].task.limits.memory_bytes == 1000
+
+
+def planned_after(known: FileHistory, config: TestConfig | None = None) -> PlannedFile:
+    """Return how a file is planned of which so much is known."""
+    plan = make_plan(
+        FILES[:1], {"a.py": known}, config or TestConfig(), run_id="r", slots=1, budget_bytes=1000
+    )
+    return plan.files[0]
+
+
+def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() -> None:
+    harmed = FileHistory(path="a.py", duration_s=1.0, forking=Forking.HARMFUL)
+    changed = replace(harmed, size_bytes=77)
+    override = Override(files=("a.py",), isolation=Isolation.FORK)
+
+    assert planned_after(harmed).task.isolation is Isolation.SPAWN
+    assert planned_after(harmed, TestConfig(verify_isolation=True)).task.isolation is Isolation.AUTO
+    assert planned_after(changed).task.isolation is Isolation.AUTO
+    assert planned_after(harmed, TestConfig(isolation=Isolation.FORK)).task.isolation is Isolation.FORK
+    assert planned_after(harmed, TestConfig(overrides=(override,))).task.isolation is Isolation.FORK
+
+
+def test_a_file_that_fails_of_company_runs_alone_until_it_changes() -> None:
+    crowded = FileHistory(path="a.py", duration_s=1.0, is_crowded=True)
+
+    assert planned_after(crowded).task.alone
+    assert not planned_after(replace(crowded, mtime_ns=5)).task.alone
+
+
+def test_a_plan_says_what_is_known_of_each_file() -> None:
+    known = FileHistory(
+        path="a.py",
+        duration_s=4.0,
+        peak_bytes=1000,
+        last_status=Status.FAIL,
+        forking=Forking.CONFIRMED,
+        forked=Figures(duration_s=1.0, peak_bytes=100, runs=1),
+    )
+
+    planned = planned_after(known)
+
+    assert (planned.failed_before, planned.is_confirmed, planned.spawned_bytes) == (True, True, 1150)
+    assert (planned.task.predicted_s, planned.task.predicted_bytes) == (1.0, 115)
+    assert planned_after(known, TestConfig(isolation=Isolation.SPAWN)).task.predicted_s == 4.0

@@ -7,8 +7,10 @@ from dataclasses import replace
 from passmuster.executor import Room
 from passmuster.status import StopReason
 from passmuster.task import Limits, TestTask
-from worker.memory_ledger import Entry, MemoryLedger
-from worker.memory_policy import Breach
+from worker.cpu_watch import MachineLoad
+from worker.ledger_entry import Entry
+from worker.memory_ledger import MemoryLedger
+from worker.memory_policy import UNKNOWN_FEW, Breach
 from worker.memory_probe import TreeMemory, TreeProbe
 
 
@@ -45,8 +47,8 @@ def _breach(reason: StopReason) -> Breach:
     )
 
 
-def _ledger(*, slots: int = 4, limit: int | None = None) -> MemoryLedger:
-    return MemoryLedger(slots=slots, budget_bytes=1000, limit_bytes=limit)
+def _ledger(*, slots: int = 4, limit: int | None = None, cpus: int | None = None) -> MemoryLedger:
+    return MemoryLedger(slots=slots, budget_bytes=1000, limit_bytes=limit, cpus=cpus)
 
 
 def test_an_unknown_file_gets_a_fair_share_and_a_known_one_its_prediction() -> None:
@@ -105,14 +107,14 @@ def test_a_file_to_run_alone_has_nothing_beside_it() -> None:
 def test_unknown_files_are_predicted_by_what_was_seen_and_not_by_who_was_guilty() -> None:
     ledger = _ledger()
     ledger.learn(400)
-    assert ledger.unknown_bytes() == 400
+    assert ledger.unknown_bytes() == 460
     entry = _add(ledger, _task("a", 10))
     entry.record(_memory(600), now_s=1)
-    assert ledger.unknown_bytes() == 600
+    assert ledger.unknown_bytes() == 690
     entry.breach = _breach(StopReason.MEMORY_BUDGET)
-    assert ledger.unknown_bytes() == 600
+    assert ledger.unknown_bytes() == 690
     entry.breach = _breach(StopReason.MEMORY_LIMIT)
-    assert ledger.unknown_bytes() == 400
+    assert ledger.unknown_bytes() == 460
 
 
 def test_growth_is_what_two_looks_in_a_row_saw_and_a_correction_is_no_growth() -> None:
@@ -183,3 +185,76 @@ def test_what_does_not_run_cannot_be_removed_or_found() -> None:
     assert ledger.remove("r:a#1") is None
     assert ledger.find("r:a#1") is None
     assert ledger.entries == ()
+
+
+def test_what_is_learned_holds_for_unknown_files_that_already_run() -> None:
+    ledger = _ledger(slots=2)
+    entry = _add(ledger, _task("a"))
+    _add(ledger, _task("b", 100))
+    assert (entry.predicted_bytes, ledger.reserved_bytes) == (500, 600)
+    for _ in range(UNKNOWN_FEW):
+        ledger.learn(100)
+    assert ledger.reserved_bytes == 115 + 100
+    entry.record(_memory(300), now_s=1)
+    assert ledger.reserved_bytes == 300 + 100
+
+
+def test_an_unknown_file_reserves_no_more_than_its_limit_whatever_is_learned() -> None:
+    ledger = _ledger()
+    _add(ledger, _task("a", limit=50))
+    ledger.learn(400)
+    assert ledger.reserved_bytes == 50
+
+
+def _use(entry: Entry, cpus: float) -> None:
+    entry.cpu.record(0.0, now_s=0.0)
+    entry.cpu.record(cpus, now_s=1.0)
+
+
+def test_further_files_start_while_processors_are_idle_and_slots_stay_the_lowest_free() -> None:
+    ledger = _ledger(slots=2, cpus=2)
+    first, second = (_add(ledger, _task(name, 1)) for name in "ab")
+    assert not ledger.fits(_task("c", 1))
+    _use(first, 0.1)
+    assert ledger.fits(_task("c", 1))
+    assert ledger.usage(now_s=0).slots == 3
+    assert _add(ledger, _task("c", 1)).slot == 2
+    assert not ledger.fits(_task("d", 1))  # The new file may need what was idle.
+    ledger.remove("r:b#1")
+    assert _add(ledger, _task("d", 1)).slot == second.slot == 1
+
+
+def test_memory_bounds_further_files_too() -> None:
+    ledger = _ledger(slots=1, cpus=2)
+    _use(_add(ledger, _task("a", 700)), 0.0)
+    assert ledger.fits(_task("b", 300))
+    assert not ledger.fits(_task("b", 301))
+
+
+def test_files_that_mostly_wait_start_at_once_up_to_twice_and_then_up_to_four_times_as_many() -> None:
+    ledger = _ledger(slots=2, cpus=2)
+    waiting = [replace(_task(str(number), 1), predicted_s=10.0, predicted_cpu_s=1.0) for number in range(9)]
+    for task in waiting[:4]:
+        _add(ledger, task)
+    assert not ledger.fits(waiting[4])
+    ledger.load = MachineLoad(is_saturated=True)
+    assert not ledger.fits(waiting[4])
+    ledger.load = MachineLoad()
+    assert not ledger.fits(_task("works", 1))
+    for task in waiting[4:8]:
+        _add(ledger, task)
+    assert not ledger.fits(waiting[8])
+
+
+def test_nothing_starts_beside_a_file_that_runs_alone_however_idle_it_leaves_the_machine() -> None:
+    ledger = _ledger(slots=2, cpus=2)
+    _use(_add(ledger, _task("a", 1, alone=True)), 0.0)
+    assert not ledger.fits(_task("b", 1))
+
+
+def test_what_else_keeps_processors_busy_keeps_further_files_away() -> None:
+    ledger = _ledger(slots=1, cpus=2)
+    _use(_add(ledger, _task("a", 1)), 1.0)
+    assert ledger.fits(_task("b", 1))
+    ledger.load = MachineLoad(other_cpus=0.6)
+    assert not ledger.fits(_task("b", 1))

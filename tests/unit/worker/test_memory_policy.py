@@ -255,12 +255,26 @@ def test_the_next_look_comes_before_the_worst_growth_could_eat_what_is_left(
     [
         ([], 250),
         ([10, 20], 250),
-        ([10, 400, 300], 400),
+        ([10, 400, 300], 460),
         ([10, 4000], 1000),
-        ([300] * 9 + [900], 300),
-        ([300] * 8 + [900], 900),
-        ([300] * 17 + [700, 900, 950], 700),
+        ([20, 100, 60, 80], 115),
+        ([100] * 8 + [700], 805),
+        ([100] * 9 + [700], 115),
+        ([100] * 12 + [200, 300, 700], 115),
+        ([100] * 12 + [200] * 5 + [300, 400, 700], 230),
     ],
 )
 def test_an_unknown_file_is_taken_for_the_largest_ordinary_one_seen(peaks: list[int], expected: int) -> None:
     assert unknown_file_bytes(budget_bytes=1000, slots=4, peaks_bytes=peaks) == expected
+
+
+def test_running_files_count_while_few_have_ended() -> None:
+    def estimate(peaks: list[int]) -> int:
+        return unknown_file_bytes(budget_bytes=1000, slots=4, peaks_bytes=peaks, running_bytes=[600])
+
+    assert estimate([10] * 3) == 690
+    assert estimate([10] * 4) == 12
+
+
+def test_many_slots_do_not_make_the_share_of_an_unknown_file_tiny() -> None:
+    assert unknown_file_bytes(budget_bytes=1600, slots=100, peaks_bytes=[]) == 100

@@ -19,8 +19,8 @@ from passmuster.task import TestTask
 DEADLINE_S = 20.0
 
 
-def task(name: str, need_bytes: int | None = None, *, alone: bool = False) -> TestTask:
-    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, alone=alone)
+def task(name: str, need_bytes: int | None = None, *, alone: bool = False, group: str = "") -> TestTask:
+    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, alone=alone, group=group)
 
 
 class ScriptedExecutor:
@@ -103,7 +103,7 @@ def executor() -> ScriptedExecutor:
 
 @pytest.fixture
 def backend(executor: ScriptedExecutor) -> Iterator[LocalBackend]:
-    backend = LocalBackend(executor, notices=["a notice"])
+    backend = LocalBackend(executor, notices=["a notice"], groups={"db": 1})
     yield backend
     backend.close()
 
@@ -178,6 +178,35 @@ def test_a_file_that_does_not_fit_is_passed_and_said_to_have_waited(
     ends = results(poll_until(backend, lambda found: len(finished(found)) == 2))
 
     assert {result.file_path: result.waited_for for result in ends} == {"a": "", "big": "memory"}
+
+
+def test_files_of_a_group_run_one_after_another_and_did_not_wait_for_memory(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    executor.slots, executor.holds = 3, True
+    backend.submit([task("a", group="db"), task("b", group="db"), task("c")])
+    assert executor.started == ["a", "c"]
+    deadline_s = time.monotonic() + 0.2
+    while time.monotonic() < deadline_s:
+        assert [event for event in backend.poll(0.05) if isinstance(event, AttemptFinished)] == []
+
+    executor.end("a", "b")
+    ends = results(poll_until(backend, lambda found: len(finished(found)) == 2))
+    executor.end("c")
+
+    assert executor.started == ["a", "c", "b"]
+    assert [result.waited_for for result in ends] == ["", ""]
+
+
+def test_a_refused_task_of_a_group_is_offered_again(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    executor.refuses = 2
+    backend.submit([task("a", group="db"), task("b", group="db")])
+
+    poll_until(backend, lambda found: len(finished(found)) == 2)
+
+    assert executor.started == ["a", "b"]
 
 
 def test_a_refused_task_keeps_its_place_and_is_offered_again(

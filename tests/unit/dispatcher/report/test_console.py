@@ -8,9 +8,9 @@ import re
 
 import pytest
 
+from dispatcher.again import Again
 from dispatcher.config.model import Verbosity
 from dispatcher.events import (
-    Again,
     FileSlow,
     Notice,
     RunStopping,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.again import Again
 from dispatcher.events import (
-    Again,
     FileFinished,
+    FileSettled,
     FileSlow,
     FileStarted,
     Notice,
@@ -27,7 +28,7 @@ from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import FileUsage, Limit, Usage
 from passmuster.result import CaseResult, TestResult
-from passmuster.status import Outcome, RunnerKind, Status, StopReason
+from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 from passmuster.task import TestTask
 
 FILE = TestFile(path="app/tests/a.py", label="tests/a.py")
@@ -70,6 +71,9 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
         stacks="s",
         output_dropped_bytes=4,
         kept_tmp="/tmp/x",
+        isolation=Isolation.FORK,
+        isolation_note="n",
+        was_alone=False,
     )
     record = FileRecord(file=FILE, attempts=(result,))
     limits = (Limit(name="slots", value="2", source="CPUs"),)
@@ -77,12 +81,13 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     assert written(
         tmp_path / "new" / "e.jsonl",
         RunStarted(at_s=0.0, started_at=7.0, plan=plan, limits=limits),
-        FileStarted(at_s=0.1, file=FILE, attempt=2),
+        FileStarted(at_s=0.1, file=FILE, attempt=2, reason=Again.RETRY),
         FileSlow(at_s=0.2, file=FILE, seconds=60.0),
         usage(0.3),
         Notice(at_s=0.4, text="careful"),
         RunStopping(at_s=0.5, cause=StopCause.MAX_FAIL),
         FileFinished(at_s=0.6, file=FILE, result=result, again=Again.RETRY),
+        FileSettled(at_s=0.65, file=FILE, result=result, reason=Again.ALONE),
         RunFinished(at_s=0.7, results=TestResults(records=(record,), duration_s=0.7, peak_bytes=9)),
     ) == [
         {
@@ -96,7 +101,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
         },
         {"event": "file-planned", "at_s": 0.0, **where, "kind": "unit", "because": "longest first"}
         | {"predicted_s": 1.5, "predicted_bytes": None},
-        {"event": "file-started", "at_s": 0.1, **where, "attempt": 2},
+        {"event": "file-started", "at_s": 0.1, **where, "attempt": 2, "reason": "retry"},
         {"event": "file-slow", "at_s": 0.2, **where, "seconds_s": 60.0},
         {
             "event": "usage",
@@ -115,6 +120,8 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "at_s": 0.6,
             **where,
             "again": "retry",
+            "reason": None,
+            "finding": None,
             "attempt": 2,
             "status": "TIMEOUT",
             "error": "late",
@@ -136,7 +143,12 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "output_dropped_bytes": 4,
             "stacks_tail": "s",
             "kept_tmp": "/tmp/x",
+            "isolation": "fork",
+            "isolation_note": "n",
+            "was_alone": False,
         },
+        {"event": "file-settled", "at_s": 0.65, **where, "attempt": 2, "status": "TIMEOUT", "reason": "alone"}
+        | {"finding": None},
         {
             "event": "run-finished",
             "at_s": 0.7,
@@ -148,9 +160,15 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "failed": 1,
             "not_run": 0,
             "flaky": 0,
+            "forked": 1,
             "failed_paths": [FILE.path],
             "not_run_paths": [],
             "flaky_paths": [],
+            "failed_forked_paths": [],
+            "failed_spawned_paths": [],
+            "crowded_paths": [],
+            "unconfirmed_paths": [],
+            "differences": [],
         },
     ]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dispatcher.again import Again
 from dispatcher.events import RunFinished, RunStarted
 from dispatcher.plan import Plan, TestFile
 from dispatcher.report.junit import JunitReporter
@@ -16,7 +18,7 @@ from dispatcher.report.junit_model import OUTPUT_CHARS, Verdict, split_case_id, 
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.result import CaseResult, TestResult
-from passmuster.status import Outcome, Status, StopReason
+from passmuster.status import Isolation, Outcome, Status, StopReason
 
 
 def case(case_id: str, outcome: Outcome = Outcome.PASSED, message: str = "") -> CaseResult:
@@ -46,10 +48,11 @@ def record(*attempts: TestResult, path: str = "t.py") -> FileRecord:
     return FileRecord(file=TestFile(path=path, label=path), attempts=attempts)
 
 
-def written(path: Path, *records: FileRecord) -> ElementTree.Element:
+def written(path: Path, *records: FileRecord, is_verified: bool = False) -> ElementTree.Element:
     reporter = JunitReporter(path)
     reporter.handle(RunStarted(at_s=0, started_at=86400.0, plan=Plan(run_id="r1", files=()), limits=()))
-    reporter.handle(RunFinished(at_s=3, results=TestResults(records=records, duration_s=3.0)))
+    results = TestResults(records=records, duration_s=3.0, is_verified=is_verified)
+    reporter.handle(RunFinished(at_s=3, results=results))
     reporter.close()
     return ElementTree.fromstring(path.read_bytes())
 
@@ -87,6 +90,7 @@ def test_the_whole_report_of_one_failed_file(tmp_path: Path) -> None:
         "<properties>",
         '<property name="status" value="FAIL"/>',
         '<property name="attempt" value="1"/>',
+        '<property name="isolation" value="spawn"/>',
         '<property name="peak_bytes" value="1024"/>',
         '<property name="cpu_s" value="1.500"/>',
         '<property name="worker" value="box-1"/>',
@@ -264,3 +268,55 @@ def test_a_full_disk_is_one_clear_line() -> None:
         reporter.handle(
             RunFinished(at_s=1, results=TestResults(records=(record(attempt(Status.PASS)),), duration_s=1))
         )
+
+
+def forked(status: Status, *cases: CaseResult) -> TestResult:
+    return replace(attempt(status, *cases), isolation=Isolation.FORK, isolation_note="warm")
+
+
+def test_how_a_file_ran_and_what_was_found_are_properties(tmp_path: Path) -> None:
+    crowded = FileRecord(
+        file=TestFile(path="t.py", label="t.py"),
+        attempts=(forked(Status.FAIL), attempt(Status.FAIL, number=2), attempt(Status.PASS, number=3)),
+        reasons=(None, Again.CHECK, Again.ALONE),
+    )
+    root = written(tmp_path / "r.xml", crowded)
+
+    properties = {one.get("name"): one.get("value") for one in root.iter("property")}
+    assert (properties["isolation"], properties["finding"]) == ("spawn", "crowded")
+    assert (properties["attempt.1"], properties["attempt.2"]) == ("FAIL", "FAIL")
+    # A forked failure that was checked is no failure of the file; that beside others is.
+    assert [len(list(root.iter(name))) for name in ("flakyFailure", "failure")] == [1, 0]
+
+
+def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:
+    confirmed = FileRecord(
+        file=TestFile(path="t.py", label="t.py"),
+        attempts=(forked(Status.PASS), attempt(Status.PASS, number=2)),
+        reasons=(None, Again.CONFIRM),
+        stands=0,
+    )
+    root = written(tmp_path / "r.xml", confirmed)
+
+    properties = {one.get("name"): one.get("value") for one in root.iter("property")}
+    assert (properties["isolation"], properties["isolation_note"]) == ("fork", "warm")
+    assert (properties["attempt"], properties["finding"]) == ("1", "confirmed")
+
+
+@pytest.mark.parametrize(("is_verified", "failures"), [(True, "1"), (False, "0")])
+def test_a_difference_is_a_failure_where_it_was_to_be_verified(
+    tmp_path: Path, is_verified: bool, failures: str
+) -> None:
+    differing = FileRecord(
+        file=TestFile(path="t.py", label="t.py"),
+        attempts=(forked(Status.PASS, case("T.a")), attempt(Status.PASS, case("T.a"), case("T.b"), number=2)),
+        reasons=(None, Again.CONFIRM),
+        stands=0,
+    )
+    root = written(tmp_path / "r.xml", differing, is_verified=is_verified)
+
+    assert root.get("failures") == failures
+    assert_totals_are_right(root)
+    assert [one.get("message") for one in root.iter("failure")] == [
+        "T.b: ran only when spawned"
+    ] * is_verified

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.events import Again, FileFinished, FileStarted, RunStarted, UsageSampled
+from dispatcher.again import Again
+from dispatcher.events import FileFinished, FileStarted, RunStarted, UsageSampled
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.report.progress import Progress, RunningFile
 from passmuster.executor import FileUsage, Usage

@@ -48,6 +48,7 @@ def test_every_kind_of_end_is_counted() -> None:
         failed=2,
         not_run=1,
         flaky=1,
+        forked=0,
         cases=((Outcome.PASSED, 3),),
         statuses=((Status.PASS, 2), (Status.FAIL, 1), (Status.TIMEOUT, 1), (Status.CANCELLED, 1)),
         duration_s=12.5,

@@ -13,8 +13,8 @@ from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.run.loop import Run, RunPolicy
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Limit, Usage
-from passmuster.result import TestResult
-from passmuster.status import Status, StopReason
+from passmuster.result import CaseResult, TestResult
+from passmuster.status import Isolation, Status, StopReason
 from passmuster.task import TestTask
 
 EventT = TypeVar("EventT")
@@ -30,11 +30,31 @@ class Step:
     seconds: float = 1.0
     stop_reason: StopReason | None = None
     hangs: bool = False
+    isolation: Isolation = Isolation.SPAWN
+    was_alone: bool = True
+    cases: tuple[CaseResult, ...] = ()
+    note: str = ""
+
+    def result(self, task: TestTask) -> TestResult:
+        return TestResult(
+            file_path=task.file_path,
+            status=self.status,
+            attempt=task.attempt,
+            stop_reason=self.stop_reason,
+            peak_bytes=100,
+            isolation=self.isolation,
+            isolation_note=self.note,
+            was_alone=self.was_alone,
+            cases=self.cases,
+        )
 
 
 @dataclass(kw_only=True)
 class ScriptedBackend:
-    """Runs `slots` tasks at once; everything happens in `poll`, which moves the clock."""
+    """Runs `slots` tasks at once; everything happens in `poll`, which moves the clock.
+
+    A spare task starts while no other waits and another one runs.
+    """
 
     script: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     slots: int = 1
@@ -44,17 +64,25 @@ class ScriptedBackend:
     polls: int = 0
     stops: list[tuple[StopReason, float]] = field(default_factory=list)
     submitted: list[tuple[str, bool]] = field(default_factory=list)
+    tasks: list[TestTask] = field(default_factory=list)
+    spare: list[str] = field(default_factory=list)
     trouble: InfrastructureError | None = None
     extra: list[BackendEvent] = field(default_factory=list)
     waiting: deque[TestTask] = field(default_factory=deque)
+    waiting_spare: deque[TestTask] = field(default_factory=deque)
     running: list[tuple[float, TestTask, Step]] = field(default_factory=list)
 
     def limits(self) -> tuple[Limit, ...]:
         return ()
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False) -> None:
-        self.submitted += [(task.attempt_id.partition(":")[2], first) for task in tasks]
-        if first:
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+        names = [self._name(task) for task in tasks]
+        self.tasks += tasks
+        self.submitted += [(name, first) for name in names]
+        if spare:
+            self.spare += names
+            self.waiting_spare.extend(tasks)
+        elif first:
             self.waiting.extendleft(reversed(tasks))
         else:
             self.waiting.extend(tasks)
@@ -69,8 +97,11 @@ class ScriptedBackend:
         if self.extra:
             events, self.extra = tuple(self.extra), []
             return events
-        if self.waiting and len(self.running) < self.slots:
-            return self._start_next()
+        if len(self.running) < self.slots:
+            if self.waiting:
+                return self._start(self.waiting.popleft())
+            if self.waiting_spare and any(self._name(task) not in self.spare for _, task, _ in self.running):
+                return self._start(self.waiting_spare.popleft())
         deadline_s = self.now_s + timeout_s
         ends = sorted((end_s, index) for index, (end_s, _, _) in enumerate(self.running))
         if not ends or ends[0][0] > deadline_s:
@@ -78,10 +109,13 @@ class ScriptedBackend:
             return ()
         self.now_s = max(self.now_s, ends[0][0])
         _, task, step = self.running.pop(ends[0][1])
-        return (self.finished(task, step.status, step.stop_reason),)
+        return (AttemptFinished(task=task, result=step.result(task)),)
 
-    def _start_next(self) -> tuple[BackendEvent, ...]:
-        task = self.waiting.popleft()
+    @staticmethod
+    def _name(task: TestTask) -> str:
+        return task.attempt_id.partition(":")[2]
+
+    def _start(self, task: TestTask) -> tuple[BackendEvent, ...]:
         steps = self.script.get(task.file_path, ())
         step = steps[task.attempt - 1] if task.attempt <= len(steps) else Step()
         self.running.append((float("inf") if step.hangs else self.now_s + step.seconds, task, step))
@@ -89,17 +123,16 @@ class ScriptedBackend:
 
     @staticmethod
     def finished(task: TestTask, status: Status, reason: StopReason | None = None) -> AttemptFinished:
-        result = TestResult(
-            file_path=task.file_path, status=status, attempt=task.attempt, stop_reason=reason, peak_bytes=100
-        )
-        return AttemptFinished(task=task, result=result)
+        step = Step(status=status, stop_reason=reason)
+        return AttemptFinished(task=task, result=step.result(task))
 
     def wake(self) -> None:
         pass
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        tasks = tuple(self.waiting)
+        tasks = (*self.waiting, *self.waiting_spare)
         self.waiting.clear()
+        self.waiting_spare.clear()
         return tasks
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
@@ -139,21 +172,30 @@ class Listener:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def plan_of(*paths: str) -> Plan:
-    """Return a plan of files with these paths."""
+def plan_of(*paths: str, confirmed: str = "", failed: str = "") -> Plan:
+    """Return a plan of files with these paths; some are confirmed, some failed when they last ran."""
     files = tuple(
-        PlannedFile(file=TestFile(path=path, label=path), task=TestTask(run_id="r", file_path=path))
+        PlannedFile(
+            file=TestFile(path=path, label=path),
+            task=TestTask(run_id="r", file_path=path),
+            is_confirmed=path in confirmed,
+            failed_before=path in failed,
+        )
         for path in paths
     )
     return Plan(run_id="r", files=files)
 
 
 def make_run(
-    backend: ScriptedBackend, paths: Sequence[str], reporters: Sequence[Reporter], policy: RunPolicy
+    backend: ScriptedBackend,
+    paths: Sequence[str],
+    reporters: Sequence[Reporter],
+    policy: RunPolicy,
+    plan: Plan | None = None,
 ) -> Run:
     """Return a run on the script's clock."""
     return Run(
-        plan_of(*paths),
+        plan or plan_of(*paths),
         backend,
         reporters,
         policy,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatcher.again import Again
 from dispatcher.backends.base import AttemptStarted
 from dispatcher.events import (
-    Again,
     FileFinished,
     FileSlow,
     FileStarted,

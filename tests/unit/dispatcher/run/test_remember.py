@@ -5,12 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from dispatcher.events import FileFinished, RunStarted
+from dispatcher.again import Again
+from dispatcher.events import FileFinished, FileSettled, RunStarted
 from dispatcher.plan import TestFile
+from dispatcher.run.findings import Finding
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.schedule.history import open_history
+from dispatcher.schedule.record import Forking
 from passmuster.result import TestResult
-from passmuster.status import Status
+from passmuster.status import Isolation, Status
 from tests.unit.dispatcher.run.scripted_backend import plan_of
 
 
@@ -40,3 +43,38 @@ def test_a_killed_runner_forgets_little(tmp_path: Path) -> None:
     with closing(open_history(tmp_path)) as other:
         assert set(other.load()) == {"a.py"}
     reporter.close()
+
+
+def test_what_was_found_is_known_to_the_next_run_however_the_file_was_decided(tmp_path: Path) -> None:
+    forked = TestResult(file_path="", status=Status.PASS, isolation=Isolation.FORK)
+    failed = TestResult(file_path="", status=Status.FAIL, attempt=2)
+    files = {path: TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")}
+    reporter = HistoryReporter(open_history(tmp_path))
+    reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of(*files), limits=()))
+    for file in files.values():
+        reporter.handle(FileFinished(at_s=1, file=file, result=forked, again=Again.CONFIRM))
+    confirmations: tuple[tuple[str, Again | None, Finding | None], ...] = (
+        ("a.py", None, Finding.FAILED_SPAWNED),
+        ("b.py", Again.ALONE, None),
+    )
+    for path, again, found in confirmations:
+        reporter.handle(
+            FileFinished(
+                at_s=2, file=files[path], result=failed, reason=Again.CONFIRM, again=again, finding=found
+            )
+        )
+    for path, reason, result, finding in (
+        ("b.py", Again.ALONE, failed, Finding.FAILED_SPAWNED),
+        ("c.py", Again.CONFIRM, forked, Finding.UNCONFIRMED),
+    ):
+        settled = FileSettled(at_s=3, file=files[path], result=result, reason=reason, finding=finding)
+        reporter.handle(settled)
+    reporter.close()
+
+    with closing(open_history(tmp_path)) as history:
+        remembered = history.load()
+    assert {path: (known.last_status, known.forking) for path, known in remembered.items()} == {
+        "a.py": (Status.FAIL, Forking.HARMFUL),
+        "b.py": (Status.FAIL, Forking.HARMFUL),
+        "c.py": (Status.PASS, Forking.UNKNOWN),
+    }

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from dispatcher.plan import TestFile
 from dispatcher.schedule.forecast import Forecast, predict_makespan
-from dispatcher.schedule.order import Ordered
+from passmuster.task import TestTask
 
 
-def _files(*predictions: tuple[float | None, int | None]) -> list[Ordered]:
+def _tasks(*predictions: tuple[float | None, int | None], cpu_share: float = 1.0) -> list[TestTask]:
     return [
-        Ordered(
-            file=TestFile(path=str(number), label=str(number)),
+        TestTask(
+            run_id="r",
+            file_path=str(number),
             predicted_s=seconds,
             predicted_bytes=need_bytes,
-            because="",
+            predicted_cpu_s=None if seconds is None else seconds * cpu_share,
         )
         for number, (seconds, need_bytes) in enumerate(predictions)
     ]
 
 
 def _forecast(*predictions: tuple[float | None, int | None], slots: int = 2) -> Forecast:
-    return predict_makespan(_files(*predictions), slots=slots, budget_bytes=100)
+    return predict_makespan(_tasks(*predictions), slots=slots, budget_bytes=100)
 
 
 def test_slots_bound_what_runs_together() -> None:
@@ -61,3 +63,22 @@ def test_nothing_is_claimed_about_a_run_of_unknown_files(
         assert forecast.unknown == 1
     else:
         assert forecast == expected
+
+
+def test_files_that_wait_run_beside_others_where_that_is_wanted() -> None:
+    tasks = _tasks(*[(1.0, 1)] * 8, cpu_share=0.1)
+
+    assert predict_makespan(tasks, slots=2, budget_bytes=100).wall_s == 4.0
+    assert predict_makespan(tasks, slots=2, budget_bytes=100, idle_cpus=2).wall_s == 1.0
+
+
+def test_files_that_work_never_run_beside_more_than_there_are_processors() -> None:
+    tasks = _tasks(*[(1.0, 1)] * 8)
+
+    assert predict_makespan(tasks, slots=2, budget_bytes=100, idle_cpus=2).wall_s == 4.0
+
+
+def test_files_of_a_group_run_as_few_at_a_time_as_it_allows() -> None:
+    tasks = [replace(task, group="db") for task in _tasks(*[(1.0, 1)] * 4)]
+
+    assert predict_makespan(tasks, slots=4, budget_bytes=100, groups={"db": 1}).wall_s == 4.0

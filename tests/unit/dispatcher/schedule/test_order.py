@@ -11,6 +11,7 @@ from dispatcher.plan import TestFile
 from dispatcher.schedule.order import (
     CHANGED,
     FAILED_LAST_TIME,
+    LARGEST_FIRST,
     LONGEST_FIRST,
     MEMORY_MARGIN,
     NEVER_RAN,
@@ -19,6 +20,8 @@ from dispatcher.schedule.order import (
 )
 from dispatcher.schedule.record import FileHistory
 from passmuster.status import Status
+
+BUDGET = 10**9
 
 
 def _file(path: str, *, size_bytes: int = 100) -> TestFile:
@@ -45,7 +48,7 @@ def _known(
 
 def _order(*known: FileHistory, new: tuple[str, ...] = (), slots: int = 2) -> list[tuple[str, str]]:
     files = [_file(record.path) for record in known] + [_file(path) for path in new]
-    ordered = order(files, {record.path: record for record in known}, slots=slots)
+    ordered = order(files, {record.path: record for record in known}, slots=slots, budget_bytes=BUDGET)
     return [(item.file.path, item.because) for item in ordered]
 
 
@@ -57,9 +60,25 @@ def test_known_files_start_longest_first() -> None:
     ]
 
 
+def test_what_takes_a_large_share_of_the_memory_goes_before_what_takes_a_small_one_of_the_time() -> None:
+    # The run takes 10 s at least: the shares are 0.6 and 0.4 of the time, 0.575 and 0.115 of the memory.
+    known = [
+        _known("long", 6, peak_bytes=1),
+        _known("longish", 4, peak_bytes=BUDGET // 10),
+        _known("large", 0, peak_bytes=BUDGET // 2),
+    ]
+    assert _order(*known, slots=1) == [
+        ("long", LONGEST_FIRST),
+        ("large", LARGEST_FIRST),
+        ("longish", LONGEST_FIRST),
+    ]
+    # On ten slots it takes 1 s at least, of which both of the others take more than all.
+    assert [path for path, _ in _order(*known, slots=10)] == ["long", "longish", "large"]
+
+
 def test_files_that_never_ran_start_before_the_known_ones_the_largest_first() -> None:
     files = [_file("known"), _file("small", size_bytes=1), _file("large", size_bytes=9000)]
-    ordered = order(files, {"known": _known("known", 50)}, slots=2)
+    ordered = order(files, {"known": _known("known", 50)}, slots=2, budget_bytes=BUDGET)
     assert [item.file.path for item in ordered] == ["large", "small", "known"]
     assert ordered[0].because == NEVER_RAN
     assert ordered[0].predicted_s is None
@@ -95,7 +114,10 @@ def test_a_cancelled_file_is_not_taken_for_a_failed_one() -> None:
 
 def test_memory_is_predicted_with_a_margin_and_only_where_it_was_measured() -> None:
     history = {"a": _known("a", 1, peak_bytes=1000), "b": _known("b", 1, peak_bytes=None)}
-    predicted = {item.file.path: item for item in order([_file("a"), _file("b")], history, slots=1)}
+    predicted = {
+        item.file.path: item
+        for item in order([_file("a"), _file("b")], history, slots=1, budget_bytes=BUDGET)
+    }
     assert predicted["a"].predicted_bytes == 1150
     assert predicted["a"].predicted_s == 1
     assert predicted["b"].predicted_bytes is None
@@ -118,7 +140,7 @@ def test_every_file_has_exactly_one_place(
         for path, (seconds, status, mtime_ns, is_known) in histories.items()
         if is_known
     }
-    ordered = order(files, known, slots=slots)
+    ordered = order(files, known, slots=slots, budget_bytes=BUDGET)
     assert sorted(item.file.path for item in ordered) == sorted(histories)
     unhurried = [item.predicted_s for item in ordered if item.because == LONGEST_FIRST]
     assert unhurried == sorted(unhurried, key=lambda seconds: -(seconds or 0))
@@ -134,7 +156,7 @@ def test_a_file_that_was_only_stopped_to_make_room_counts_as_never_run_but_keeps
     file = TestFile(path="tests/test_a.py", label="tests/test_a.py")
     known = FileHistory(path=file.path, duration_s=0.0, peak_bytes=1000, runs=0)
 
-    (ordered,) = order([file], {file.path: known}, slots=2)
+    (ordered,) = order([file], {file.path: known}, slots=2, budget_bytes=BUDGET)
 
     assert ordered == Ordered(
         file=file, predicted_s=None, predicted_bytes=math.ceil(1000 * MEMORY_MARGIN), because=NEVER_RAN

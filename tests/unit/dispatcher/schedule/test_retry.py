@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from dispatcher.events import Again
-from dispatcher.schedule.retry import MAX_EVICTIONS, Next, next_attempt
+from dispatcher.again import Again
+from dispatcher.schedule.retry import MAX_EVICTIONS, Next, Past, Rules, next_attempt
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
@@ -33,9 +35,8 @@ def _after(
     return next_attempt(
         task or _task(),
         TestResult(file_path="test_a.py", status=status, stop_reason=stop_reason, peak_bytes=peak_bytes),
-        failures_so_far=failures,
-        retries=retries,
-        evictions_so_far=evictions,
+        past=Past(failures=failures, evictions=evictions),
+        rules=Rules(retries=retries),
         budget_bytes=budget_bytes,
     )
 
@@ -107,3 +108,8 @@ def test_making_room_ends_some_day() -> None:
     reason = StopReason.MEMORY_BUDGET
     assert _after(Status.MEMORY, stop_reason=reason, evictions=MAX_EVICTIONS - 1) is not None
     assert _after(Status.MEMORY, stop_reason=reason, evictions=MAX_EVICTIONS, retries=9) is None
+
+
+def test_a_file_may_have_its_own_number_of_retries() -> None:
+    assert _after(Status.FAIL, task=replace(_task(), retries=1)) is not None
+    assert _after(Status.FAIL, task=replace(_task(), retries=0), retries=5) is None

@@ -1,0 +1,46 @@
+"""A file that fails only while another one runs: it gets a chance alone, and room in later runs."""
+
+from __future__ import annotations
+
+from tests.e2e.support.project import Project
+
+HOLDS = """
+import pathlib, time
+pathlib.Path('port').touch()
+deadline_s = time.monotonic() + 20
+while not pathlib.Path('tried').exists() and time.monotonic() < deadline_s:
+    time.sleep(0.01)
+pathlib.Path('port').unlink()
+"""
+"""Uses something that there is once, until the other file has tried to."""
+
+NEEDS = """
+import pathlib, sys, time
+deadline_s = time.monotonic() + 20
+while not (pathlib.Path('port').exists() or pathlib.Path('tried').exists()) and time.monotonic() < deadline_s:
+    time.sleep(0.01)
+is_taken = pathlib.Path('port').exists()
+pathlib.Path('tried').touch()
+sys.exit('the port is taken' if is_taken else 0)
+"""
+
+
+def test_a_file_that_fails_only_beside_others_passes_is_named_and_has_room_from_then_on(
+    project: Project,
+) -> None:
+    project.write({"tests/test_holds.py": HOLDS, "tests/test_needs.py": NEEDS})
+
+    first = project.run("--jobs", "2", "--runner", "script")
+    second = project.run("--jobs", "2", "--runner", "script")
+
+    assert (first.code, second.code) == (0, 0), str(first)
+    assert [ended.status for ended in first.attempts("tests/test_needs.py")] == ["FAIL", "PASS"], str(first)
+    assert first.lines[-3:] == [
+        "[WARN] 1 file(s) failed beside others and passed when run alone, as they do until they change:",
+        "  - tests/test_needs.py (beside others: FAIL)",
+        "[PASS] All tests passed! 🎉",
+    ]
+    alone = {event["label"]: event["was_alone"] for event in second.of_kind("file-finished")}
+    assert alone["tests/test_needs.py"] is True
+    assert len(second.attempts("tests/test_needs.py")) == 1
+    assert second.lines[-1] == "[PASS] All tests passed! 🎉"

@@ -1,0 +1,331 @@
+"""A run by script in which files are forked, checked, confirmed, verified, and run alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.again import Again
+from dispatcher.events import FileFinished, FileSettled, FileSlow, FileStarted, RunStopping, UsageSampled
+from dispatcher.run.findings import Finding
+from dispatcher.run.loop import RunPolicy
+from dispatcher.run.results import TestResults
+from dispatcher.schedule.retry import MAX_ALONE
+from passmuster.result import CaseResult
+from passmuster.status import Isolation, Outcome, Status, StopReason
+from tests.support.forked_runs import POLICIES, SCRIPTS
+from tests.unit.dispatcher.run.scripted_backend import Listener, ScriptedBackend, Step, make_run, plan_of
+
+FORK = Isolation.FORK
+FORKED, FORKED_FAIL = Step(isolation=FORK), Step(isolation=FORK, status=Status.FAIL)
+PASS, FAIL = Step(), Step(status=Status.FAIL)
+CROWDED = Step(status=Status.FAIL, was_alone=False)
+LONG = Step(seconds=100)
+
+
+def execute(
+    script: Mapping[str, Sequence[Step]],
+    policy: RunPolicy | None = None,
+    *,
+    slots: int = 2,
+    confirmed: str = "",
+    failed: str = "",
+) -> tuple[TestResults, Listener, ScriptedBackend]:
+    backend, listener = ScriptedBackend(script=script, slots=slots), Listener()
+    plan = plan_of(*script, confirmed=confirmed, failed=failed)
+    results = make_run(backend, list(script), [listener], policy or RunPolicy(), plan).execute()
+    return results, listener, backend
+
+
+def told(listener: Listener, path: str) -> list[tuple[str, Again | None, Again | None, Finding | None]]:
+    """Return what was told of each attempt: how it ended, what it was for, what follows, what it means."""
+    found: list[tuple[str, Again | None, Again | None, Finding | None]] = []
+    for event in listener.events:
+        if isinstance(event, FileFinished) and event.file.path == path:
+            found.append((str(event.result.status), event.reason, event.again, event.finding))
+        elif isinstance(event, FileSettled) and event.file.path == path:
+            found.append((f"settled {event.result.status}", event.reason, None, event.finding))
+    return found
+
+
+def test_a_forked_failure_runs_again_at_once_and_the_spawned_pass_decides() -> None:
+    results, listener, backend = execute({"a": [FORKED_FAIL, PASS], "b": [PASS]}, slots=1)
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.CHECK, None),
+        ("PASS", Again.CHECK, None, Finding.FAILED_FORKED),
+    ]
+    assert [name for name, first in backend.submitted if first] == ["a#2"]
+    assert backend.tasks[-1].isolation is Isolation.SPAWN
+    assert len(results.passed) == 2
+    assert results.flaky == ()
+    assert [event.reason for event in listener.of(FileStarted)] == [None, Again.CHECK, None]
+
+
+def test_a_forked_failure_that_fails_spawned_too_is_an_ordinary_failure() -> None:
+    results, listener, _ = execute({"a": [FORKED_FAIL, FAIL, FAIL]}, RunPolicy(retries=1))
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.CHECK, None),
+        ("FAIL", Again.CHECK, Again.RETRY, None),
+        ("FAIL", Again.RETRY, None, None),
+    ]
+    assert [attempt.attempt for attempt in results.failed[0].judged] == [2, 3]
+
+
+def test_a_forked_pass_is_confirmed_while_another_file_runs() -> None:
+    results, listener, backend = execute({"a": [FORKED, PASS], "b": [LONG]})
+
+    assert backend.spare == ["a#2"]
+    assert told(listener, "a") == [
+        ("PASS", None, Again.CONFIRM, None),
+        ("PASS", Again.CONFIRM, None, Finding.CONFIRMED),
+    ]
+    # The forked attempt counts: it is how the file runs, and what was told first.
+    assert results.records[0].final.isolation is FORK
+    assert len(results.passed) == 2
+    assert backend.stops == []
+
+
+def test_what_is_confirmed_already_runs_once() -> None:
+    _, listener, backend = execute({"a": [FORKED], "b": [LONG]}, confirmed="a")
+
+    assert told(listener, "a") == [("PASS", None, None, None)]
+    assert backend.spare == []
+
+
+def test_a_confirmation_waits_for_all_other_files() -> None:
+    _, listener, _ = execute({"a": [FORKED, PASS], "b": [LONG], "c": [PASS]})
+
+    starts = [(event.file.path, event.attempt) for event in listener.of(FileStarted)]
+    assert starts == [("a", 1), ("b", 1), ("c", 1), ("a", 2)]
+
+
+def test_confirmations_that_wait_at_the_end_are_withdrawn_and_the_passes_stand() -> None:
+    results, listener, backend = execute({"a": [FORKED], "b": [FORKED]}, slots=1)
+
+    for path in "ab":
+        assert told(listener, path) == [
+            ("PASS", None, Again.CONFIRM, None),
+            ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED),
+        ]
+    assert len(results.passed) == 2
+    assert len(results.found(Finding.UNCONFIRMED)) == 2
+    assert backend.stops == []
+    assert listener.of(RunStopping) == []
+    assert results.duration_s == 2.0
+
+
+def test_a_confirmation_that_runs_at_the_end_is_ended_and_the_pass_stands() -> None:
+    results, listener, backend = execute({"a": [FORKED, LONG], "b": [Step(seconds=5)]})
+
+    assert backend.stops == [(StopReason.CANCELLED, 0.0)]
+    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert results.duration_s == 5.0
+    assert (len(results.passed), results.cancelled) == (2, ())
+
+
+def test_a_confirmation_that_fails_makes_the_file_fail() -> None:
+    results, listener, _ = execute({"a": [FORKED, FAIL], "b": [LONG]})
+
+    assert told(listener, "a")[-1] == ("FAIL", Again.CONFIRM, None, Finding.FAILED_SPAWNED)
+    assert [record.file.path for record in results.failed] == ["a"]
+
+
+def test_a_confirmation_that_fails_may_be_retried_and_is_then_flaky() -> None:
+    results, listener, backend = execute({"a": [FORKED, FAIL, PASS], "b": [LONG]}, RunPolicy(retries=1))
+
+    assert told(listener, "a") == [
+        ("PASS", None, Again.CONFIRM, None),
+        ("FAIL", Again.CONFIRM, Again.RETRY, None),
+        ("PASS", Again.RETRY, None, None),
+    ]
+    assert backend.spare == ["a#2"]
+    assert [record.file.path for record in results.flaky] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        Step(status=Status.LOST),
+        Step(status=Status.START_ERROR),
+        Step(status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET),
+    ],
+)
+def test_a_confirmation_that_had_no_chance_changes_nothing(ended: Step) -> None:
+    results, listener, _ = execute({"a": [FORKED, ended], "b": [LONG]}, RunPolicy(retries=3))
+
+    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert len(results.passed) == 2
+
+
+def test_a_confirmation_is_neither_waited_for_nor_slow() -> None:
+    policy = RunPolicy(slow_s=10, watched=True)
+    _, listener, _ = execute({"a": [FORKED, Step(seconds=50)], "b": [LONG], "c": [FORKED]}, policy)
+
+    assert {event.file.path for event in listener.of(FileSlow)} == {"b"}
+    assert {event.waiting for event in listener.of(UsageSampled)} <= {0, 1}
+    assert listener.of(UsageSampled)[-1].waiting == 0
+
+
+def test_an_interrupt_lets_passes_stand_that_were_to_be_confirmed() -> None:
+    backend = ScriptedBackend(script={"a": [FORKED, LONG], "b": [Step(hangs=True)], "c": [FORKED]}, slots=2)
+
+    def on_poll(number: int) -> None:
+        if len(backend.spare) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    backend.on_poll = on_poll
+    listener = Listener()
+    results = make_run(backend, "abc", [listener], RunPolicy()).execute()
+
+    assert [record.status for record in results.records] == [Status.PASS, Status.CANCELLED, Status.PASS]
+    assert results.interrupted
+
+
+def test_a_forked_failure_that_cannot_be_checked_any_more_is_no_failure() -> None:
+    script = {"a": [FAIL], "b": [Step(status=Status.FAIL, isolation=FORK, seconds=9)]}
+
+    results, _, _ = execute(script, RunPolicy(max_fail=1))
+
+    assert [record.status for record in results.records] == [Status.FAIL, Status.CANCELLED]
+    assert results.records[1].final.error == "FAIL when forked, and not checked: too many failures"
+
+
+def test_a_file_that_fails_beside_others_and_passes_alone_passes() -> None:
+    results, listener, backend = execute({"a": [CROWDED, PASS], "b": [PASS]})
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.ALONE, None),
+        ("PASS", Again.ALONE, None, Finding.CROWDED),
+    ]
+    assert [task.alone for task in backend.tasks] == [False, False, True]
+    assert len(results.passed) == 2
+    assert results.flaky == ()
+    assert [record.file.path for record in results.found(Finding.CROWDED)] == ["a"]
+
+
+def test_a_file_that_fails_alone_too_fails() -> None:
+    results, listener, _ = execute({"a": [CROWDED, FAIL], "b": [PASS]})
+
+    assert told(listener, "a")[-1] == ("FAIL", Again.ALONE, None, None)
+    assert len(results.failed) == 1
+
+
+def test_a_confirmation_that_fails_of_company_gets_a_chance_alone() -> None:
+    results, listener, backend = execute({"a": [FORKED, CROWDED, PASS], "b": [LONG]})
+
+    assert told(listener, "a") == [
+        ("PASS", None, Again.CONFIRM, None),
+        ("FAIL", Again.CONFIRM, Again.ALONE, None),
+        ("PASS", Again.ALONE, None, Finding.CROWDED),
+    ]
+    assert (backend.tasks[-1].alone, backend.tasks[-1].isolation) == (True, Isolation.SPAWN)
+    assert len(results.passed) == 2
+
+
+def test_a_confirmation_that_failed_and_has_no_time_left_alone_is_a_failure_when_spawned() -> None:
+    script = {"a": [FORKED, CROWDED, Step(hangs=True)], "b": [Step(seconds=5)]}
+
+    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
+
+    assert told(listener, "a")[-1] == ("settled FAIL", Again.ALONE, None, Finding.FAILED_SPAWNED)
+    assert len(results.failed) == 1
+
+
+def test_a_file_that_failed_before_gets_no_chance_alone_and_nobody_where_that_is_off() -> None:
+    for policy, failed in (
+        (RunPolicy(), "a"),
+        (RunPolicy(recheck_alone=False), ""),
+        (RunPolicy(max_fail=1), ""),
+    ):
+        results, listener, _ = execute({"a": [CROWDED, PASS]}, policy, failed=failed)
+        assert told(listener, "a") == [("FAIL", None, None, None)]
+        assert len(results.failed) == 1
+
+
+def test_only_so_many_files_get_a_chance_alone() -> None:
+    script = {f"{number:02}": [CROWDED, PASS] for number in range(MAX_ALONE + 3)}
+
+    results, _, _ = execute(script)
+
+    assert (len(results.found(Finding.CROWDED)), len(results.failed)) == (MAX_ALONE, 3)
+
+
+def test_failures_that_have_a_chance_left_count_as_failures_until_they_pass() -> None:
+    script = {"a": [CROWDED, PASS], "b": [CROWDED], "c": [Step(seconds=3)], "d": [PASS]}
+
+    results, listener, _ = execute(script, RunPolicy(max_fail=2), slots=1)
+
+    # The second failure reaches the limit: nothing further starts, and what stands is told.
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.ALONE, None),
+        ("settled FAIL", Again.ALONE, None, None),
+    ]
+    assert [record.status for record in results.records] == [
+        *(Status.FAIL, Status.FAIL, Status.CANCELLED, Status.CANCELLED)
+    ]
+
+
+def test_a_verification_runs_everything_both_ways_and_lists_each_difference() -> None:
+    def case(outcome: Outcome) -> tuple[CaseResult, ...]:
+        return (CaseResult(case_id="T.x", outcome=outcome),)
+
+    script = {
+        "a": [Step(isolation=FORK, cases=case(Outcome.SKIPPED)), Step(cases=case(Outcome.PASSED))],
+        "b": [FORKED, PASS],
+        "c": [FORKED_FAIL, PASS],
+        "d": [Step(note="it says so")],
+        "e": [FORKED_FAIL, FAIL],
+    }
+
+    results, _, backend = execute(script, RunPolicy(verify_isolation=True), confirmed="ab", slots=1)
+
+    assert backend.spare == []
+    assert [(found.file.path, found.texts) for found in results.differing] == [
+        ("a", ("T.x: skipped when forked, passed when spawned",)),
+        ("c", ("FAIL when forked, PASS when spawned",)),
+    ]
+    assert [record.file.path for record in results.failed] == ["e"]
+    assert [record.was_forked for record in results.records] == [True, True, True, False, True]
+
+
+def test_without_a_verification_no_difference_is_looked_for() -> None:
+    results, _, _ = execute({"a": [FORKED_FAIL, PASS]})
+
+    assert results.differing == ()
+
+
+@given(
+    SCRIPTS,
+    st.integers(1, 3),
+    POLICIES,
+    st.sampled_from(["", "abc"]),
+)
+def test_whatever_happens_every_file_is_decided_once_and_told_so(
+    script: dict[str, list[Step]], slots: int, policy: RunPolicy, confirmed: str
+) -> None:
+    results, listener, _ = execute(script, policy, slots=slots, confirmed=confirmed)
+
+    assert [record.file.path for record in results.records] == list(script)
+    decided: dict[str, Status] = {}
+    for event in listener.events:
+        if isinstance(event, FileFinished | FileSettled):
+            assert event.file.path not in decided
+            if isinstance(event, FileSettled) or event.again is None:
+                decided[event.file.path] = event.result.status
+    for record in results.records:
+        path = record.file.path
+        # A confirmation that passes leaves the verdict to the attempt before, a pass too.
+        assert decided.get(path, Status.CANCELLED) is record.status
+        if path not in decided:
+            assert record.status is Status.CANCELLED
+        assert (record.finding is Finding.CROWDED) <= record.status.is_pass
+        assert record.judged == () or record.judged[-1] is record.final or record.final.is_evicted
+    assert len(results.passed) + len(results.failed) + len(results.cancelled) == len(script)
+    assert len(results.failed) == sum(status.is_failure for status in decided.values())
