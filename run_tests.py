@@ -32,6 +32,7 @@ from dispatcher.run.results import TestResults
 from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.bootstrap import base_python
 from passmuster.executor import Limit
+from passmuster.overcommit import MOST_TIMES, MOST_WAITING_TIMES
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Outcome, RunnerKind, Status
 from passmuster.units import format_bytes, parse_amount, parse_seconds
@@ -82,14 +83,16 @@ class LocalSite:
             total_bytes=machine.total_bytes,
             available_bytes=machine.available_bytes,
         )
+        idle_cpus = machine.cpus if _overcommits(config) else None
         return Capacity(
             slots=slots,
             budget_bytes=budget_bytes,
             total_bytes=machine.total_bytes,
-            idle_cpus=machine.cpus if _overcommits(config) else None,
+            idle_cpus=idle_cpus,
             limits=(
                 Limit(name="slots", value=str(slots), source=slots_source),
                 Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
+                *(() if idle_cpus is None else (_further_files(slots),)),
             ),
         )
 
@@ -132,6 +135,12 @@ def _overcommits(config: TestConfig) -> bool:
     if config.overcommit is None:
         return config.max_workers is None
     return config.overcommit is Overcommit.AUTO
+
+
+def _further_files(slots: int) -> Limit:
+    """Return, for people, how many files may run at once beyond the usual number."""
+    value = f"up to {slots * MOST_TIMES} at once, or {slots * MOST_WAITING_TIMES} that wait"
+    return Limit(name="further files", value=value, source="while CPUs are idle")
 
 
 def _state_dir(config: TestConfig) -> Path | None:

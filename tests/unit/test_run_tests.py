@@ -10,7 +10,7 @@ import pytest
 
 import run_tests
 from dispatcher.backends.base import BackendRequest
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Overcommit, TestConfig
 from passmuster.status import Isolation
 from run_tests import LocalSite
 from worker.execute import LocalExecutor
@@ -57,3 +57,19 @@ def test_where_nothing_can_be_kept_the_worker_learns_nothing(
     (tmp_path / ".passmuster").write_text("in the way", encoding="utf-8")
 
     assert settings_of(TestConfig(root=tmp_path), monkeypatch).state_dir is None
+
+
+@pytest.mark.parametrize(
+    ("config", "is_on"),
+    [
+        (TestConfig(), True),
+        (TestConfig(overcommit=Overcommit.OFF), False),
+        (TestConfig(max_workers=3), False),
+        (TestConfig(max_workers=3, overcommit=Overcommit.AUTO), True),
+    ],
+)
+def test_further_files_start_unless_the_user_said_how_many(config: TestConfig, *, is_on: bool) -> None:
+    capacity = LocalSite().capacity(config)
+
+    assert (capacity.idle_cpus is not None) == is_on
+    assert [limit.name for limit in capacity.limits][2:] == (["further files"] if is_on else [])
