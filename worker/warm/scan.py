@@ -197,13 +197,14 @@ class Scanner:
             if name == ENVIRONMENT:
                 steps.append((name, False))
                 continue
-            dotted = name.replace(":", ".")
-            if dotted.startswith("."):
-                rest = dotted.lstrip(".")
+            module, _, attribute = name.partition(":")
+            rest = module.lstrip(".")
+            dotted = ".".join(part for part in (rest, attribute) if part)
+            if module.startswith("."):
                 place = os.path.dirname(file)
-                for _ in range(len(dotted) - len(rest) - 1):
+                for _level in range(len(module) - len(rest) - 1):
                     place = os.path.dirname(place)
-                files = self._folders.find((place,), rest) if rest else None
+                files = self._folders.find((place,), dotted) if dotted else None
                 steps += [(found, True) for found in files or ()]
                 continue
             files = self._folders.find(search, dotted)
