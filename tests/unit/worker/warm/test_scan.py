@@ -69,6 +69,14 @@ def test_own_modules_are_found_where_projects_keep_them(project: Project, place:
     assert ("shop" not in project.scan("tests/unit/test_a.py").modules) is found
 
 
+def test_a_module_in_a_package_hides_none_from_its_neighbours(project: Project) -> None:
+    project.write("src/shop/__init__.py", "import yaml")
+    project.write("src/shop/yaml.py")
+    project.write("tests/test_a.py", "import shop")
+
+    assert project.scan("tests/test_a.py").modules == ("yaml",)
+
+
 def test_a_folder_without_init_is_own_only_for_what_is_in_it(project: Project) -> None:
     project.write("alembic/env.py", "import logging")
     project.write("test_a.py", "import alembic.command, alembic.env")
