@@ -109,6 +109,8 @@ def test_modules_of_the_project_are_imported_only_when_they_are_named(here: Impo
             "import os\nos.environ['SHELF_A'] = os.environ['SHELF_B'] = '1'",
             "sets the environment: SHELF_A, SHELF_B",
         ),
+        ("import os\nos.environ['KMP_A'] = os.environ['SHELF'] = '1'", "sets the environment: SHELF"),
+        ("import os\nos.environ['HOME'] = '/'", "sets the environment: HOME"),
         ("import os\nos.chdir('/')", "changes the working directory"),
         ("import os\nos.umask(0o123)", "changes the umask"),
         ("print('hello')", "prints"),
@@ -139,6 +141,7 @@ def test_a_module_that_does_more_than_define_things_ends_the_list(
     [
         "import os\nos.environ.get('HOME')",
         "import subprocess\nsubprocess.run(['true'])",
+        "import os\nos.environ['KMP_INIT_AT_FORK'] = 'FALSE'",
         "import threading\nT = threading.Thread(target=int)\nT.start()\nT.join()",
         "import tempfile\nwith tempfile.TemporaryFile() as file: file.write(b'1')",
         "import sys, types\nsys.meta_path.append(types.SimpleNamespace(find_spec=lambda *a: None))",
