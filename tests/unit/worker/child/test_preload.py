@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _ctypes
+import shutil
 import sys
 from pathlib import Path
 
@@ -154,6 +156,31 @@ def test_a_module_that_leaves_nothing_behind_is_clean(here: ImportBench, code: s
     here.install("harmless.py", code)
 
     assert here.preload("harmless") == ({"harmless": "ok"}, True)
+
+
+NATIVE_THREAD = """
+import ctypes
+libc = ctypes.CDLL(None)
+def start(name):
+    libc.prctl(15, name)  # PR_SET_NAME, which the new thread inherits
+    libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)
+    libc.prctl(15, b"python")
+"""
+
+
+def test_threads_that_survive_a_fork_are_clean(here: ImportBench) -> None:
+    library = here.site / "libopenblas-1.so"
+    here.install("blas.py", f"{NATIVE_THREAD}\nstart(b'blas')\nctypes.CDLL({str(library)!r})")
+    here.install("arrow.py", f"{NATIVE_THREAD}\nstart(b'jemalloc_bg_thd')")
+    shutil.copy(_ctypes.__file__, library)
+
+    assert here.preload("blas", "arrow") == ({"blas": "ok", "arrow": "ok"}, True)
+
+
+def test_other_native_threads_are_not(here: ImportBench) -> None:
+    here.install("polar.py", f"{NATIVE_THREAD}\nstart(b'jemalloc_bg_thd')\nstart(b'cleaner')")
+
+    assert here.preload("polar") == ({"polar": "starts 1 native thread"}, False)
 
 
 def test_a_hidden_warning_counts_where_pytest_would_show_it(bench: ImportBench) -> None:
