@@ -196,11 +196,13 @@ class Scanner:
         return os.path.basename(os.path.dirname(chain[0]) if chain else file).removesuffix(".py")
 
     def _why_hidden(self, folder: str, source: Source) -> str:
-        """Tell whether files beside the test hide modules that a server has imported already."""
-        if not source.is_script and self._folders.listing(folder).is_package:
-            return ""
-        hidden = self._folders.stdlib_names(folder)
-        return f"{hidden[0]} beside it hides the standard library's" if hidden else ""
+        """Tell whether files that come first on the path hide modules that a server has imported already."""
+        chain = self._folders.package_chain(folder)
+        outermost = os.path.dirname(os.path.dirname(chain[0])) if chain else folder
+        for place in [folder] if source.is_script else [outermost, self._workdir]:
+            for name in self._folders.stdlib_names(place):
+                return f"{name} of {os.path.relpath(place, self._root)} hides the standard library's"
+        return ""
 
     def _source(self, file: str) -> tuple[Source, bytes]:
         known = self._sources.get(file)

@@ -127,16 +127,20 @@ def test_a_hostile_module_counts_wherever_it_is_imported(project: Project) -> No
 
 
 def test_a_module_that_hides_one_of_pythons_forbids_forking(project: Project) -> None:
-    project.write("queue.py")
-    project.write("test_a.py", "import concurrent.futures")
+    project.write("beside/queue.py")
+    project.write("beside/test_a.py", "import concurrent.futures")
     project.write("package/__init__.py")
     project.write("package/types.py")
     project.write("package/test_b.py")
     project.write("package/test_c.py", "if __name__ == '__main__': pass")
+    project.write("test/__init__.py")
 
-    assert project.scan("test_a.py").why_spawn == "queue beside it hides the standard library's"
+    assert project.scan("beside/test_a.py").why_spawn == "queue of beside hides the standard library's"
     assert project.scan("package/test_b.py").why_spawn == ""
-    assert project.scan("package/test_c.py").why_spawn == "types beside it hides the standard library's"
+    assert project.scan("package/test_c.py").why_spawn == "types of package hides the standard library's"
+
+    project.write("json/__init__.py")
+    assert project.scan("package/test_b.py").why_spawn == "json of . hides the standard library's"
 
 
 def test_the_walk_has_an_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
