@@ -143,6 +143,13 @@ def test_a_module_that_hides_one_of_pythons_forbids_forking(project: Project) ->
     assert project.scan("package/test_b.py").why_spawn == "json of . hides the standard library's"
 
 
+def test_the_standard_library_does_not_hide_itself(project: Project) -> None:
+    for name in ("os", "io", "abc", "codecs", "queue", "test/__init__", "test/test_a"):
+        project.write(f"lib/{name}.py")
+
+    assert project.scan("lib/test/test_a.py").why_spawn == ""
+
+
 def test_the_walk_has_an_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanning, "MOST_MODULES", 5)
     for number in range(9):
