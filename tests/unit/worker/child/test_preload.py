@@ -230,3 +230,9 @@ def test_a_package_that_makes_its_parts_on_demand_is_watched_meanwhile(here: Imp
 
 def test_a_module_imported_already_costs_nothing_and_is_not_judged(here: ImportBench) -> None:
     assert here.preload("sys", "os", "os:path") == ({"sys": "ok", "os": "ok", "os:path": "ok"}, True)
+
+
+def test_nothing_is_clean_where_nobody_can_tell(here: ImportBench) -> None:
+    then = "preload.CAN_TELL = False\nresults = preload.preload(['decimal'], [])\nassert 'decimal' not in sys.modules"
+
+    assert here.preload(then=then) == ({"decimal": "cannot be watched on this system"}, False)

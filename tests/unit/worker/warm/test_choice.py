@@ -199,6 +199,16 @@ def test_both_spellings_of_a_submodule_are_one() -> None:
     assert chosen(choice) == [("unittest unittest.mock", 4)]
 
 
+@pytest.mark.parametrize(("verdict", "modules"), [("ok", "scipy scipy.stats"), ("prints", "scipy")])
+def test_what_is_known_of_one_spelling_counts_for_the_other(verdict: str, modules: str) -> None:
+    facts = known(scipy=0.1) | {"scipy:stats": ModuleFacts(seconds=2, bytes=1, verdict=verdict)}
+
+    choice = choose(needs((2, "scipy scipy:stats"), (2, "scipy.stats")), facts, max_bytes=PLENTY)
+
+    assert chosen(choice) == [(modules, 4)]
+    assert choice.sets[0].seconds == pytest.approx(2.1 if verdict == "ok" else 0.1)
+
+
 def test_what_is_only_taken_out_of_a_module_makes_no_difference() -> None:
     facts = known(numpy=0.5) | {
         f"numpy:{name}": ModuleFacts(seconds=0, bytes=0, verdict="attribute") for name in ("array", "zeros")
