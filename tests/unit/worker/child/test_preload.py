@@ -233,6 +233,10 @@ def test_a_module_imported_already_costs_nothing_and_is_not_judged(here: ImportB
 
 
 def test_nothing_is_clean_where_nobody_can_tell(here: ImportBench) -> None:
-    then = "preload.CAN_TELL = False\nresults = preload.preload(['decimal'], [])\nassert 'decimal' not in sys.modules"
+    then = """
+        preload.CAN_TELL = False
+        results = preload.preload(["decimal"], [])
+        assert "decimal" not in sys.modules
+    """
 
     assert here.preload(then=then) == ({"decimal": "cannot be watched on this system"}, False)
