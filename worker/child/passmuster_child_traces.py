@@ -20,6 +20,9 @@ _THREAD_SIGNALS = 0b11 << 31
 """The C library catches signals 32 and 33 for itself once a thread was started."""
 
 _BUILTINS = ("__import__", "open", "print", "input", "compile", "exec")
+_FOR_LIBRARIES = ("KMP_",)
+"""Variables by which packages set up the native libraries they carry; scikit-learn does for OpenMP."""
+
 _FINDERS = ("sys.meta_path", "sys.path_hooks")
 _HOOKS = ("excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "stdout", "stderr")
 
@@ -44,7 +47,9 @@ class Traces:
         self.threads = _python_threads()
         self.children = _children()
         self.written = os.fstat(output).st_size
-        self.libraries = _openblas() if self.status["Threads"] > 1 else set()
+        has_threads = self.status["Threads"] > 1
+        self.libraries = _openblas() if has_threads else set()
+        self.allocator_threads = _allocator_threads() if has_threads else 0
 
     def settle(self, before: "Traces") -> None:
         """Give threads that were waited for the moment that they need to be gone for the kernel, too."""
@@ -70,10 +75,13 @@ def _threads(before: Traces, now: Traces) -> str:
     started = now.status["Threads"] - before.status["Threads"]
     if started <= 0:
         return ""
-    # OpenBLAS starts one for each core but the first, stops them before a fork, and starts them again after.
+    # OpenBLAS starts one for each core but the first, stops them before a fork, and starts them again after;
+    # jemalloc, which pyarrow carries, looks after its own as well.
     new = len(now.libraries - before.libraries)
-    if started <= new * max((os.cpu_count() or 1) - 1, 1):
+    allowed = new * max((os.cpu_count() or 1) - 1, 1) + now.allocator_threads - before.allocator_threads
+    if started <= allowed:
         return ""
+    started -= max(0, allowed)
     return "starts %d native thread%s" % (started, "" if started == 1 else "s")
 
 
@@ -113,8 +121,11 @@ def _interpreter(before: Traces, now: Traces) -> str:
 
 def _surroundings(before: Traces, now: Traces) -> str:
     if before.environ != now.environ:
-        changed = set(before.environ.items()) ^ set(now.environ.items())
-        return "sets the environment: %s" % ", ".join(sorted({name for name, _ in changed}))[:120]
+        changed = {name for name, _ in set(before.environ.items()) ^ set(now.environ.items())}
+        # Those that are new and for a library to read are what importing it in the file would set as well.
+        seen = [name for name in changed if name in before.environ or not name.startswith(_FOR_LIBRARIES)]
+        if seen:
+            return "sets the environment: %s" % ", ".join(sorted(seen))[:120]
     if before.cwd != now.cwd:
         return "changes the working directory"
     if before.status["Umask"] != now.status["Umask"]:
@@ -190,6 +201,18 @@ def _python_threads() -> int:
     import _thread
 
     return _thread._count()
+
+
+def _allocator_threads() -> int:
+    """Return how many threads of jemalloc there are."""
+    count = 0
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open("/proc/self/task/%s/comm" % task, "rb") as file:
+                count += file.read().startswith(b"jemalloc_bg_thd")
+        except OSError:
+            continue
+    return count
 
 
 def _openblas() -> "set[str]":

@@ -63,7 +63,10 @@ class Words:
         base: Collection[str],
         never: Collection[str],
     ) -> None:
-        self._facts = facts
+        self._facts = dict(facts)
+        for name, fact in facts.items():
+            if ":" in name and fact.verdict != "attribute":
+                self._facts.setdefault(name.replace(":", "."), fact)
         self._base = frozenset(base)
         self._never = frozenset(never)
         asked = {name for need in needs.values() for name in need.modules}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 _SUFFIXES = (".py", ".so", ".pyd")
 _STDLIB = sys.stdlib_module_names - {"test"}
 """What the standard library imports itself: nothing of it needs `test`, and many projects have one."""
+_TELLING = {"os", "io", "abc", "codecs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Folders:
     def stdlib_names(self, folder: str) -> list[str]:
         """Return the modules in a folder that hide one of the standard library, sorted."""
         listing = self.listing(folder)
+        if listing.sources >= _TELLING:
+            return []  # It is the standard library.
         packages = {
             name for name in listing.folders & _STDLIB if self.listing(os.path.join(folder, name)).is_package
         }

@@ -46,6 +46,10 @@ class SourceCache(Protocol):
         """Remember what the file says."""
 
 
+_Step = tuple[str, str]
+"""What one import runs: an installed module and "", or a file of the project and its top-level name."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Closure:
     """What importing one of the project's own files imports, all in all."""
@@ -72,6 +76,14 @@ class Scanner:
         self._folders = Folders()
         self._sources: dict[str, tuple[Source, bytes]] = {}
         self._closures: dict[tuple[tuple[str, ...], str], _Closure] = {}
+        self._module_steps: dict[tuple[tuple[str, ...], str], list[_Step]] = {}
+        self._searches: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+        self._everywhere = (
+            self._root,
+            os.path.join(self._root, "src"),
+            os.path.join(self._root, "lib"),
+            self._workdir,
+        )
 
     def scan(self, path: Path | str, *, by_pytest: bool = False) -> FileNeeds:
         """Return what a test file needs.
@@ -85,10 +97,10 @@ class Scanner:
         folder = os.path.dirname(file)
         source, token = self._source(file)
         before = tuple(self._imported_by_pytest(folder)) if by_pytest else ()
-        hints = [(folder, source), *((os.path.dirname(name), self._source(name)[0]) for name in before)]
-        search = self._search(folder, hints)
-        steps = [(name, True) for name in before] + self._steps(search, file, source)
-        merged = self._merge(search, steps, token)
+        hinted = self._hinted(folder, (file, *before))
+        steps = [(name, self._top(name)) for name in before]
+        steps += self._steps(self._search(folder, hinted), file, source)
+        merged = self._merge(hinted, steps, token)
         why = source.why_spawn or why_imports(merged.installed) or self._why_hidden(folder, source)
         notes = [f"more than {MOST_MODULES} of its own modules"] if merged.is_cut else []
         if not source.is_readable:
@@ -102,55 +114,71 @@ class Scanner:
             note=", ".join(notes),
         )
 
-    def _merge(self, search: tuple[str, ...], steps: list[tuple[str, bool]], token: bytes) -> _Closure:
+    def _merge(self, hinted: tuple[str, ...], steps: list[_Step], token: bytes) -> _Closure:
         installed: dict[str, None] = {}
         own: dict[str, None] = {}
         sets_environment = is_cut = False
         digest = hashlib.blake2b(token, digest_size=8)
-        for name, is_own in steps:
+        for name, top in steps:
             if name == ENVIRONMENT:
                 sets_environment = True
-            elif not is_own:
+            elif not top:
                 if not sets_environment:
                     installed[name] = None
             else:
-                closure = self._closure(search, name)
+                closure = self._closure(hinted, name)
                 if not sets_environment:
                     installed.update(dict.fromkeys(closure.installed))
-                own.update(dict.fromkeys(closure.own))
+                own.update(dict.fromkeys((top, *closure.own)))
                 digest.update(closure.token)
                 sets_environment |= closure.sets_environment
                 is_cut |= closure.is_cut
         return _Closure(tuple(installed), tuple(own), digest.digest(), sets_environment, is_cut)
 
-    def _closure(self, search: tuple[str, ...], file: str) -> _Closure:
-        key = (search, file)
+    def _closure(self, hinted: tuple[str, ...], file: str) -> _Closure:
+        key = (hinted, file)
         known = self._closures.get(key)
         if known is None:
-            known = self._closures[key] = _Walk(self, search).closure(file)
+            known = self._closures[key] = _Walk(self, hinted).closure(file)
         return known
 
-    def _search(self, folder: str, hints: list[tuple[str, Source]]) -> tuple[str, ...]:
-        """Return the folders in which the project's own modules may lie, the likeliest first."""
-        folders = [folder]
-        above = folder
-        while above != self._root and above.startswith(self._root + os.sep):
-            above = os.path.dirname(above)
-            folders.append(above)
-        folders += [
-            self._root,
-            os.path.join(self._root, "src"),
-            os.path.join(self._root, "lib"),
-            self._workdir,
-        ]
-        bases = dict.fromkeys(folders)
-        for place, source in hints:
-            for text in source.folders:
-                for base in (place, *bases):
+    def _steps_of_module(self, hinted: tuple[str, ...], file: str) -> list[_Step]:
+        key = (hinted, file)
+        known = self._module_steps.get(key)
+        if known is None:
+            search = self._search_of_module(file, hinted)
+            known = self._module_steps[key] = self._steps(search, file, self._source(file)[0])
+        return known
+
+    def _search(self, folder: str, hinted: tuple[str, ...]) -> tuple[str, ...]:
+        """Return where a file in a folder finds the project's own modules, the likeliest place first."""
+        key = (folder, hinted)
+        known = self._searches.get(key)
+        if known is None:
+            folders = [folder]
+            above = folder
+            while above != self._root and above.startswith(self._root + os.sep):
+                above = os.path.dirname(above)
+                folders.append(above)
+            known = self._searches[key] = tuple(dict.fromkeys((*folders, *self._everywhere, *hinted)))
+        return known
+
+    def _search_of_module(self, file: str, hinted: tuple[str, ...]) -> tuple[str, ...]:
+        """Return where a module of the project's finds others: from the folder of its outermost package."""
+        chain = self._folders.package_chain(os.path.dirname(file))
+        return self._search(os.path.dirname(os.path.dirname(chain[0]) if chain else file), hinted)
+
+    def _hinted(self, folder: str, files: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the folders below the root that files put on the path, as far as their text tells."""
+        bases = self._search(folder, ())
+        found: dict[str, None] = {}
+        for file in files:
+            for text in self._source(file)[0].folders:
+                for base in (os.path.dirname(file), *bases):
                     hinted = os.path.normpath(os.path.join(base, text))
                     if hinted.startswith(self._root + os.sep) and os.path.isdir(hinted):
-                        folders.append(hinted)
-        return tuple(dict.fromkeys(folders))
+                        found[hinted] = None
+        return tuple(found)
 
     def _imported_by_pytest(self, folder: str) -> Iterator[str]:
         """Yield the conftests from the root down to a folder, then the packages that it lies in."""
@@ -162,12 +190,19 @@ class Scanner:
                 yield os.path.join(place, "conftest.py")
         yield from self._folders.package_chain(folder)
 
+    def _top(self, file: str) -> str:
+        """Return the top-level name of a file that is not imported by a name: its package's, or its own."""
+        chain = self._folders.package_chain(os.path.dirname(file))
+        return os.path.basename(os.path.dirname(chain[0]) if chain else file).removesuffix(".py")
+
     def _why_hidden(self, folder: str, source: Source) -> str:
-        """Tell whether files beside the test hide modules that a server has imported already."""
-        if not source.is_script and self._folders.listing(folder).is_package:
-            return ""
-        hidden = self._folders.stdlib_names(folder)
-        return f"{hidden[0]} beside it hides the standard library's" if hidden else ""
+        """Tell whether files that come first on the path hide modules that a server has imported already."""
+        chain = self._folders.package_chain(folder)
+        outermost = os.path.dirname(os.path.dirname(chain[0])) if chain else folder
+        for place in [folder] if source.is_script else [outermost, self._workdir]:
+            for name in self._folders.stdlib_names(place):
+                return f"{name} of {os.path.relpath(place, self._root)} hides the standard library's"
+        return ""
 
     def _source(self, file: str) -> tuple[Source, bytes]:
         known = self._sources.get(file)
@@ -190,36 +225,37 @@ class Scanner:
             return Source(is_readable=False), file.encode(errors="surrogateescape")
         return source, token
 
-    def _steps(self, search: tuple[str, ...], file: str, source: Source) -> list[tuple[str, bool]]:
-        """Return what a file imports, in order: (an installed module, False) or (a file of ours, True)."""
-        steps: list[tuple[str, bool]] = []
+    def _steps(self, search: tuple[str, ...], file: str, source: Source) -> list[_Step]:
+        """Return what a file imports, in order."""
+        steps: list[_Step] = []
         for name in source.imports:
             if name == ENVIRONMENT:
-                steps.append((name, False))
+                steps.append((name, ""))
                 continue
-            dotted = name.replace(":", ".")
-            if dotted.startswith("."):
-                rest = dotted.lstrip(".")
+            module, _, attribute = name.partition(":")
+            rest = module.lstrip(".")
+            dotted = ".".join(part for part in (rest, attribute) if part)
+            if module.startswith("."):
                 place = os.path.dirname(file)
-                for _ in range(len(dotted) - len(rest) - 1):
+                for _level in range(len(module) - len(rest) - 1):
                     place = os.path.dirname(place)
-                files = self._folders.find((place,), rest) if rest else None
-                steps += [(found, True) for found in files or ()]
+                files = self._folders.find((place,), dotted) if dotted else None
+                steps += [(found, self._top(found)) for found in files or ()]
                 continue
             files = self._folders.find(search, dotted)
             if files is None:
-                steps.append((name, False))
+                steps.append((name, ""))
             else:
-                steps += [(found, True) for found in files]
-        return steps
+                steps += [(found, rest.partition(".")[0]) for found in files]
+        return list(dict.fromkeys(steps))
 
 
 class _Walk:
     """One walk through the project's own modules, from one of them."""
 
-    def __init__(self, scanner: Scanner, search: tuple[str, ...]) -> None:
+    def __init__(self, scanner: Scanner, hinted: tuple[str, ...]) -> None:
         self._scanner = scanner
-        self._search = search
+        self._hinted = hinted
         self._installed: dict[str, None] = {}
         self._own: dict[str, None] = {}
         self._seen: set[str] = set()
@@ -245,26 +281,15 @@ class _Walk:
             self._is_cut = True
             return
         self._seen.add(file)
-        source, token = self._scanner._source(file)
-        self._digest.update(token)
-        self._own[self._top(file)] = None
-        for name, is_own in self._scanner._steps(self._search, file, source):
+        self._digest.update(self._scanner._source(file)[1])
+        for name, top in self._scanner._steps_of_module(self._hinted, file):
             if name == ENVIRONMENT:
                 self._sets_environment = True
-            elif is_own:
+            elif top:
+                self._own[top] = None
                 self._visit(name)
             elif not self._sets_environment and not self._is_cut:
                 self._installed[name] = None
-
-    def _top(self, file: str) -> str:
-        """Return the top-level name under which one of the project's files is imported."""
-        chain = self._scanner._folders.package_chain(os.path.dirname(file))
-        if chain:
-            return os.path.basename(os.path.dirname(chain[0]))
-        for folder in self._search:
-            if file.startswith(folder + os.sep):
-                return file[len(folder) + 1 :].split(os.sep)[0].removesuffix(".py")
-        return os.path.basename(file).removesuffix(".py")
 
 
 def scan(path: Path | str, roots: Roots) -> FileNeeds:

@@ -62,7 +62,7 @@ class Source:
 
 
 def read(text: bytes) -> Source:
-    """Return what the source of a file says; a file with errors says nothing."""
+    """Return what the source of a file says; one with errors at its top level says nothing."""
     outline = outline_of(text)
     tree = _parse(outline) if outline is not None else None
     if tree is None:

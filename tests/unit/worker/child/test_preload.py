@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _ctypes
+import shutil
 import sys
 from pathlib import Path
 
@@ -109,6 +111,8 @@ def test_modules_of_the_project_are_imported_only_when_they_are_named(here: Impo
             "import os\nos.environ['SHELF_A'] = os.environ['SHELF_B'] = '1'",
             "sets the environment: SHELF_A, SHELF_B",
         ),
+        ("import os\nos.environ['KMP_A'] = os.environ['SHELF'] = '1'", "sets the environment: SHELF"),
+        ("import os\nos.environ['HOME'] = '/'", "sets the environment: HOME"),
         ("import os\nos.chdir('/')", "changes the working directory"),
         ("import os\nos.umask(0o123)", "changes the umask"),
         ("print('hello')", "prints"),
@@ -139,6 +143,7 @@ def test_a_module_that_does_more_than_define_things_ends_the_list(
     [
         "import os\nos.environ.get('HOME')",
         "import subprocess\nsubprocess.run(['true'])",
+        "import os\nos.environ['KMP_INIT_AT_FORK'] = 'FALSE'",
         "import threading\nT = threading.Thread(target=int)\nT.start()\nT.join()",
         "import tempfile\nwith tempfile.TemporaryFile() as file: file.write(b'1')",
         "import sys, types\nsys.meta_path.append(types.SimpleNamespace(find_spec=lambda *a: None))",
@@ -151,6 +156,31 @@ def test_a_module_that_leaves_nothing_behind_is_clean(here: ImportBench, code: s
     here.install("harmless.py", code)
 
     assert here.preload("harmless") == ({"harmless": "ok"}, True)
+
+
+NATIVE_THREAD = """
+import ctypes
+libc = ctypes.CDLL(None)
+def start(name):
+    libc.prctl(15, name)  # PR_SET_NAME, which the new thread inherits
+    libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)
+    libc.prctl(15, b"python")
+"""
+
+
+def test_threads_that_survive_a_fork_are_clean(here: ImportBench) -> None:
+    library = here.site / "libopenblas-1.so"
+    here.install("blas.py", f"{NATIVE_THREAD}\nstart(b'blas')\nctypes.CDLL({str(library)!r})")
+    here.install("arrow.py", f"{NATIVE_THREAD}\nstart(b'jemalloc_bg_thd')")
+    shutil.copy(_ctypes.__file__, library)
+
+    assert here.preload("blas", "arrow") == ({"blas": "ok", "arrow": "ok"}, True)
+
+
+def test_other_native_threads_are_not(here: ImportBench) -> None:
+    here.install("polar.py", f"{NATIVE_THREAD}\nstart(b'jemalloc_bg_thd')\nstart(b'cleaner')")
+
+    assert here.preload("polar") == ({"polar": "starts 1 native thread"}, False)
 
 
 def test_a_hidden_warning_counts_where_pytest_would_show_it(bench: ImportBench) -> None:
@@ -200,3 +230,13 @@ def test_a_package_that_makes_its_parts_on_demand_is_watched_meanwhile(here: Imp
 
 def test_a_module_imported_already_costs_nothing_and_is_not_judged(here: ImportBench) -> None:
     assert here.preload("sys", "os", "os:path") == ({"sys": "ok", "os": "ok", "os:path": "ok"}, True)
+
+
+def test_nothing_is_clean_where_nobody_can_tell(here: ImportBench) -> None:
+    then = """
+        preload.CAN_TELL = False
+        results = preload.preload(["decimal"], [])
+        assert "decimal" not in sys.modules
+    """
+
+    assert here.preload(then=then) == ({"decimal": "cannot be watched on this system"}, False)
