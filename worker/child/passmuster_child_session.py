@@ -53,7 +53,7 @@ class PreparedSession:
     def __init__(self, first_file: str) -> None:
         self._reasons: "dict[str, str]" = {}
         self._made = made = Preparation(first_file, Plugin(None, Way))
-        surroundings = checks.Surroundings()
+        surroundings, interpreter = checks.Surroundings(), checks.Interpreter()
         silence = checks.Silence()
         try:
             with silence:
@@ -77,6 +77,8 @@ class PreparedSession:
         self.inifile = str(made.config.inipath or "")
         self._environment = surroundings.changed_environment()
         self._path = (surroundings.path, list(sys.path))
+        self._interpreter = checks.Interpreter()
+        interpreter.restore()
 
     def why_not(self, file: str) -> str:
         """Return why a file cannot run in this session, in one line; empty: it can.
@@ -128,6 +130,8 @@ class PreparedSession:
             return "its configuration is another one: %s" % (found[1] or found[0])
         if found[2:] != made.setup[2:]:
             return "the configuration has changed: %s" % found[1]
+        if os.path.join(folder, "").find(os.path.join(self.rootdir, "")) != 0:
+            return "it is not below the root directory"
         if made.initial["noconftest"]:
             return ""
         above = set()
@@ -146,6 +150,7 @@ class PreparedSession:
                 os.environ[name] = value
         if sys.path == self._path[0]:
             sys.path[:] = self._path[1]
+        self._interpreter.restore()
         checks.aim_faulthandler(self._made.config)
         _adopt(self._made, file)
         try:

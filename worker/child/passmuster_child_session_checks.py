@@ -7,6 +7,8 @@ import os
 import re
 import sys
 import tempfile
+import threading
+import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +74,25 @@ class Surroundings:
         }
         changed.update({name: None for name in self.environ if name not in now})
         return changed
+
+
+class Interpreter:
+    """What pytest changes in the interpreter while a session lasts, as it is now.
+
+    The server must not have it: what happens there, a warning or an error in a destructor, would be found
+    by pytest in each child.
+    """
+
+    def __init__(self) -> None:
+        self._filters = list(warnings.filters)
+        self._hooks = (sys.unraisablehook, threading.excepthook)
+
+    def restore(self) -> None:
+        """Make it so again."""
+        warnings.filters[:] = self._filters  # type: ignore[index]  # A list, whatever the stubs say.
+        with warnings.catch_warnings():
+            pass  # Has the interpreter notice.
+        sys.unraisablehook, threading.excepthook = self._hooks
 
 
 class Silence:

@@ -141,6 +141,7 @@ class Preparation:
                 raise Unsupported("this pytest loads conftests in another way")
             config = pluginmanager.get_plugin("pytestconfig")
             self.initial = named
+            pluginmanager._noconftest = True  # pytest 7.4 would load one as soon as there is a session.
             self.defaults = copy.copy(config.option)
             parser = config._parser
             parser.parse = lambda args, namespace=None: self._parse(parser, args, namespace)
