@@ -78,6 +78,14 @@ class LocalExecutor:
         with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
             self._fleet.warm_up(min(files, self._settings.slots))
 
+    def why_no_fork(self) -> str:
+        """Return why no file can be forked here; empty: they can."""
+        return self._fleet.why_no_fork()
+
+    def proposal(self) -> str:
+        """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
+        return self._fleet.proposal()
+
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which tasks will come: it can then be prepared what several of them need."""
         self._fleet.expect(tasks)

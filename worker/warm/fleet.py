@@ -120,9 +120,32 @@ class Fleet:
                 total_bytes += node.server.answer.anon_bytes - (below.answer.anon_bytes if below else 0)
         return total_bytes
 
+    def why_no_fork(self) -> str:
+        """Return why no file can be forked here; empty: they can."""
+        try:
+            self._server(_Place(base=SCRIPT))
+        except ServerError as error:
+            return str(error)
+        return self._why_never
+
+    def proposal(self) -> str:
+        """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
+        return "" if self.wanted(Isolation.AUTO) is Isolation.SPAWN else self._advisor.proposal()
+
+    def probe(self, tasks: Sequence[TestTask]) -> Advisor:
+        """Start every server that these tasks would be forked from; return who knows what came of it."""
+        paths = [task.file_path for task in tasks]
+        self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
+        for task in tasks:
+            with contextlib.suppress(ServerError):
+                self._best_server(task, self._advisor.advise(task))
+        # Now it is known what each module costs, and so whether it is worth a server.
+        self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
+        return self._advisor
+
     def warm_up(self, slots: int) -> None:
         """Start what the first files will need: keepers, or the first server."""
-        if self._wanted(Isolation.AUTO) is Isolation.SPAWN:
+        if self.wanted(Isolation.AUTO) is Isolation.SPAWN:
             for slot in range(slots):
                 self._plain(slot)
         else:
@@ -130,7 +153,7 @@ class Fleet:
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which files will come, so that it can be thought about what they need together."""
-        forked = [task for task in tasks if self._wanted(task.isolation) is not Isolation.SPAWN]
+        forked = [task for task in tasks if self.wanted(task.isolation) is not Isolation.SPAWN]
         if len(forked) > 1:
             paths = [task.file_path for task in forked]
             self._advisor.expect(paths, {task.file_path: task.runner for task in forked})
@@ -141,7 +164,7 @@ class Fleet:
         Raises:
             OSError: no process can be started.
         """
-        wanted = self._wanted(task.isolation)
+        wanted = self.wanted(task.isolation)
         if wanted is Isolation.SPAWN:
             return Launch(keeper=self._plain(slot), note=self._why_never)
         while True:
@@ -187,7 +210,8 @@ class Fleet:
                     node.server.close()
         self._advisor.close()
 
-    def _wanted(self, asked: Isolation) -> Isolation:
+    def wanted(self, asked: Isolation) -> Isolation:
+        """Return how a task that asks for this is started, as far as the file does not matter."""
         wanted = self._settings.isolation if asked is Isolation.AUTO else asked
         return Isolation.SPAWN if self._why_never else wanted
 

@@ -24,7 +24,7 @@ _MOST_FACTS = 5_000
 _MOST_PYTHONS = 4
 _LONGEST_VERDICT = 200
 _FADING = 0.9
-_PARTS = ("sources", "learned", "facts", "plugins")
+_PARTS = ("sources", "learned", "facts", "plugins", "own")
 
 
 class ImportStore:
@@ -119,6 +119,26 @@ class ImportStore:
                 size = max(size, int(before.bytes * _FADING))
             added[name] = [round(seconds, 6), size, verdict[:_LONGEST_VERDICT]]
 
+    def own_costs(self) -> dict[str, tuple[int, float]]:
+        """Return for packages of the project how many files import them, and the seconds that takes."""
+        found: dict[str, tuple[int, float]] = {}
+        for name, entry in {**self._known["own"], **self._added["own"]}.items():
+            match entry:
+                case [int(files), int() | float() as seconds]:
+                    found[name] = (files, float(seconds))
+        return found
+
+    def record_own(self, name: str, files: int, seconds: float) -> None:
+        """Remember a package of the project; a run of fewer files than before says less than that.
+
+        Args:
+            name: of the package.
+            files: that were seen to import it.
+            seconds: that it took each, on average.
+        """
+        if files >= self.own_costs().get(name, (0, 0.0))[0]:
+            self._added["own"][name] = [files, round(seconds, 6)]
+
     def plugins(self, identity: str, find: Callable[[], Collection[str]]) -> frozenset[str]:
         """Return the names that belong to plugins of pytest; `find` tells if it is not known yet."""
         known = self._find("plugins", identity)
@@ -132,7 +152,7 @@ class ImportStore:
             return
         if _identity(self._path) != self._read_as:
             self._known, _ = _load(self._path)
-        for part in ("sources", "learned", "plugins"):
+        for part in ("sources", "learned", "plugins", "own"):
             self._known[part] = _newest({**self._known[part], **self._added[part]}, self._added[part])
         facts = self._known["facts"]
         for identity, entries in self._added["facts"].items():
