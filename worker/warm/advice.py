@@ -230,6 +230,8 @@ class Advisor:
 
     def _base(self, path: str, runner: RunnerKind) -> str:
         """Return the framework that a file needs, chosen as the child does."""
+        if path in self._bases:
+            return self._bases[path]
         if runner is not RunnerKind.AUTO:
             return PYTEST if runner is RunnerKind.PYTEST else SCRIPT
         if not self._answer_of("").has_pytest:
