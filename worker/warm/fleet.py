@@ -295,7 +295,9 @@ class Fleet:
     def _setup(self, place: _Place, file_path: str) -> Setup:
         settings = self._settings
         if place.modules:
-            return Setup(modules=place.modules, own=settings.preload)
+            folders = (settings.workdir, settings.root, settings.root / "src", settings.root / "lib")
+            path = tuple(dict.fromkeys(map(str, folders))) if settings.preload else ()
+            return Setup(modules=place.modules, own=settings.preload, path=path)
         if place.session:
             return Setup(session=str(settings.root / file_path))
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)
