@@ -112,7 +112,8 @@ class LocalSite:
             environment=request.environ,
         )
         executor = LocalExecutor(self._settings(request), pool)
-        if config.isolation is Isolation.FORK and (why := executor.why_no_fork()):
+        why = executor.why_no_fork() if config.isolation is Isolation.FORK else ""
+        if why:
             executor.close()
             raise ConfigurationError(f"--isolation fork cannot be had: {why}; use --isolation auto or spawn")
         executor.warm_up(len(request.tasks))

@@ -16,9 +16,9 @@ Messages (`passmuster_child_channel`):
 
 A setup is a dictionary: `base` (`script`, `pytest`, or empty for neither), `coverage` (whether to load it),
 `modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `path` (where to look for it
-first), `session` (a file to prepare a pytest session for; empty: none). An answer is one, too: `verdicts`, `why_not` (why it is no good; empty: it
-is), `pytest` (whether the interpreter has it), `version`, `modules` (all that a server with a framework has),
-`rss_bytes`, `anon_bytes`.
+first), `session` (a file to prepare a pytest session for; empty: none). An answer is one, too: `verdicts`,
+`why_not` (why it is no good; empty: it is), `pytest` (whether the interpreter has it), `version`, `modules`
+(all that a server with a framework has), `rss_bytes`, `anon_bytes`.
 """
 
 from __future__ import annotations
