@@ -61,7 +61,7 @@ class Bash(Runner):
     def why_not(self, suite: BedSuite) -> str:
         """Say no to what the loop is not for, and to what no machine bears."""
         if self._with_coverage and not suite.with_coverage:
-            return "measures coverage"
+            return "measures coverage, which is not asked for here"
         if suite.with_coverage and not self._with_coverage:
             return SHARED_OUTPUT
         if not self._with_coverage and suite.kind is Kind.PYTEST and len(suite.files) > MOST_PYTESTS:

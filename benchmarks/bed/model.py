@@ -24,7 +24,7 @@ class BedSuite:
         interpreter: the Python of its environment.
         files: its test files, relative to the root.
         kind: how one of them is run by hand.
-        discovery: the folder in which unittest discovers all of `files` and nothing else; None: there is none.
+        discovery: the folder in which unittest discovers all of `files` and no others; None: there is none.
         is_cpython: whether it is CPython's own `test` package, which has a runner of its own.
         own_package: the package under test, for runs that import it before they fork; None: there is none.
         pytest_options: what every pytest needs besides.
