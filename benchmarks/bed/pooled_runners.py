@@ -127,7 +127,9 @@ def _unittest_parallel(job: Job, folder: str) -> list[str]:
 
 def _stestr(job: Job, folder: str) -> list[str]:
     program = job.suite.interpreter.with_name("stestr")
-    repository = ["--repo-url", str(job.work / "stestr")]
+    place = job.work / "stestr"
+    place.mkdir()
+    repository = ["--repo-url", str(place)]
     words = ["--test-path", folder, "--top-dir", folder, *repository, "run", "--concurrency", str(job.cores)]
     return ["env", f"PATH={program.parent}:/usr/bin:/bin", str(program), *words]
 

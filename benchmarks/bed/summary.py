@@ -177,16 +177,15 @@ def _row(name: str, runs: Sequence[BedRun], base: str, reference: BedRun | None,
 
 
 def _longest_s(mine: Sequence[BedRun], all_runs: Sequence[BedRun]) -> float | None:
-    """Return the seconds of a runner's longest file: the least over its runs, as others slow it down.
+    """Return the seconds of the longest file for the bound of a runner that does not split files.
 
-    A runner that gives a file to one process and does not tell how long each took is given the least that
-    any run of the suite tells.
+    It is the least that any run of the suite tells: other files beside it slow a file down, and what is
+    not the least is no bound.
     """
     if not all(run.keeps_files for run in mine):
         return None
-    told = [run.verdict.longest_s for run in mine if run.verdict.longest_s is not None]
-    others = [run.verdict.longest_s for run in all_runs if run.verdict.longest_s is not None]
-    return min(told or others, default=None)
+    told = [run.verdict.longest_s for run in all_runs if run.verdict.longest_s is not None]
+    return min(told, default=None)
 
 
 def _differences(runs: Sequence[BedRun], reference: BedRun | None) -> tuple[str, ...]:
