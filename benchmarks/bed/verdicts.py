@@ -29,6 +29,8 @@ def differences(run: BedRun, reference: BedRun) -> tuple[str, ...]:
         found += [f"{path} ended well" for path in sorted(set(wanted.bad_files) - set(mine.bad_files))]
     if mine.covered_lines != wanted.covered_lines:
         found.append(f"{mine.covered_lines} lines covered, by {reference.runner} {wanted.covered_lines}")
+    if run.oom_kills:
+        found.append(f"{run.oom_kills} processes were killed for want of memory")
     if run.survivors:
         found.append(f"{run.survivors} processes outlived it")
     return tuple(found)

@@ -7,6 +7,7 @@ Exit status 0: every run had the same outcome as the first of its suite; 1: one 
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import tempfile
@@ -49,6 +50,9 @@ def main(argv: Sequence[str]) -> int:
     place = Place(cache=cache, work=cache / "work", seed=arguments.seed)
     place.work.mkdir(parents=True, exist_ok=True)
     suites = tuple(limited(make(place), arguments.limit_files) for make in makers)
+    if arguments.memory_limit_mib is not None:
+        # Under another name: these are no runs of the same thing.
+        suites = tuple(replace(one, name=f"{one.name}@{arguments.memory_limit_mib}MiB") for one in suites)
     if arguments.list:
         _list(suites, runners)
         return 0
@@ -145,7 +149,7 @@ def _list(suites: Sequence[BedSuite], runners: Sequence[Runner]) -> None:
 def _show(ledger: Ledger, arguments: argparse.Namespace) -> int:
     """Print the report, write the chart, and return the exit status."""
     if arguments.suite:
-        wanted = tuple(run for run in ledger.runs if run.suite.partition("[")[0] in arguments.suite)
+        wanted = tuple(run for run in ledger.runs if re.split(r"[\[@]", run.suite)[0] in arguments.suite)
         ledger = replace(ledger, runs=wanted)
     make = markdown_report if arguments.markdown else text_report
     print(make(ledger, base=arguments.base), flush=True)

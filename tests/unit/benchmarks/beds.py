@@ -43,6 +43,7 @@ def a_run(
     files: int = 2,
     keeps_files: bool = True,
     survivors: int = 0,
+    oom_kills: int | None = 0,
 ) -> BedRun:
     """Return a run that took what is said, and ran three tests if nothing else is said."""
     return BedRun(
@@ -58,7 +59,7 @@ def a_run(
         processes=3,
         exit_code=0,
         load=0.1,
-        oom_kills=0,
+        oom_kills=oom_kills,
         survivors=survivors,
         memory_source="memory cgroup v1",
         verdict=outcome or verdict(),

@@ -42,10 +42,14 @@ def test_a_run_without_an_outcome_differs_by_its_problem_alone() -> None:
     assert differences(broken, a_run("pytest")) == ("it counted no test",)
 
 
-def test_another_number_of_files_and_survivors_are_differences() -> None:
-    found = differences(a_run("ours", files=1, survivors=2), a_run("pytest"))
+def test_another_number_of_files_kills_and_survivors_are_differences() -> None:
+    found = differences(a_run("ours", files=1, survivors=2, oom_kills=1), a_run("pytest"))
 
-    assert found == ("1 files, pytest had 2", "2 processes outlived it")
+    assert found == (
+        "1 files, pytest had 2",
+        "1 processes were killed for want of memory",
+        "2 processes outlived it",
+    )
 
 
 def test_the_reference_is_the_first_run_that_has_an_outcome() -> None:
