@@ -42,7 +42,7 @@ class Ours(Runner):
         if self._with_preload and suite.own_package is None:
             return "the suite has no package of its own to preload"
         options = [*self._options, *(["--preload"] if self._with_preload else [])]
-        lacking = [word for word in options if word.startswith("--") and word not in _our_help()]
+        lacking = [word for word in options if word.startswith("--") and word not in our_help()]
         return f"this version of ours has no {' '.join(lacking)}" if lacking else ""
 
     def command(self, job: Job) -> list[str]:
@@ -103,7 +103,8 @@ class Ours(Runner):
 
 
 @functools.cache
-def _our_help() -> str:
+def our_help() -> str:
+    """Return the help text of our runner, in which its options stand."""
     command = [sys.executable, str(REPOSITORY / "run_tests.py"), "--help"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

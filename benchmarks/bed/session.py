@@ -113,7 +113,7 @@ def _measure(plan: Plan, suite: BedSuite, runner: Runner, cores: int) -> tuple[M
         timeout_s=plan.run_limit_s,
     )
     if measured.timed_out:
-        verdict = Verdict(total=Counts(), problem=f"killed after {plan.run_limit_s:.0f} s")
+        verdict = Verdict(total=Counts(), problem=f"killed after {plan.run_limit_s:g} s")
     else:
         verdict = _verdict(runner, job)
     runner.clean_up(job)
