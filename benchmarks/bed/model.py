@@ -29,7 +29,7 @@ class BedSuite:
         own_package: the package under test, for runs that import it before they fork; None: there is none.
         pytest_options: what every pytest needs besides.
         with_coverage: whether what is measured is a run with coverage.
-        shared_note: why one process must not run all of it; empty: it may.
+        refused: beginnings of the names of runners that cannot run it, each with the reason, found by trying.
     """
 
     name: str
@@ -42,13 +42,17 @@ class BedSuite:
     own_package: str | None = None
     pytest_options: tuple[str, ...] = ()
     with_coverage: bool = False
-    shared_note: str = ""
+    refused: tuple[tuple[str, str], ...] = ()
 
     @property
     def file_command(self) -> list[str]:
         """The words that, with a file behind them, run that file by hand."""
         pytest = ["-m", "pytest"] if self.kind is Kind.PYTEST else []
         return [str(self.interpreter), *pytest]
+
+    def refusal(self, runner: str) -> str:
+        """Return why a runner that would apply cannot run it; empty: it can."""
+        return next((reason for name, reason in self.refused if runner.startswith(name)), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +131,7 @@ class BedRun:
         round: in which round, counted from 1 over all sessions that wrote to the same file.
         at: when it ended, as ISO 8601 in UTC.
         files: how many files it had to run.
-        keeps_files: whether a file stays in one process, so that the run is no faster than the longest.
+        isolates: whether each file has a process of its own, so that no run is shorter than the longest file.
         wall_s: seconds from its start until it was reaped.
         cpu_s: CPU seconds of its whole tree.
         peak_bytes: the most anonymous and shared memory of its whole tree.
@@ -145,7 +149,7 @@ class BedRun:
     round: int
     at: str
     files: int
-    keeps_files: bool
+    isolates: bool
     wall_s: float
     cpu_s: float
     peak_bytes: int

@@ -18,19 +18,19 @@ class Pytest(Runner):
     Args:
         name: what it is called in tables.
         options: its options, in which `{cores}` is replaced.
-        keeps_files: whether the tests of one file stay in one process.
     """
 
-    def __init__(self, name: str, *options: str, keeps_files: bool) -> None:
+    isolates = False
+
+    def __init__(self, name: str, *options: str) -> None:
         super().__init__(name)
         self._options = options
-        self.keeps_files = keeps_files
 
     def why_not(self, suite: BedSuite) -> str:
         """Say no to scripts and to coverage."""
         if suite.kind is not Kind.PYTEST:
             return "the suite is one of scripts"
-        return NO_COVERAGE if suite.with_coverage else suite.shared_note
+        return NO_COVERAGE if suite.with_coverage else suite.refusal(self.name)
 
     def command(self, job: Job) -> list[str]:
         """Return the command with all files."""
@@ -64,21 +64,19 @@ class Discovering(Runner):
         name: what it is called in tables.
         command: makes the command.
         count: reads its output.
-        keeps_files: whether the tests of one file stay in one process.
     """
+
+    isolates = False
 
     def __init__(
         self,
         name: str,
         command: Callable[[Job, str], list[str]],
         count: Callable[[str], Counts],
-        *,
-        keeps_files: bool,
     ) -> None:
         super().__init__(name)
         self._command = command
         self._count = count
-        self.keeps_files = keeps_files
 
     def why_not(self, suite: BedSuite) -> str:
         """Say no where unittest cannot discover the suite."""
@@ -86,7 +84,7 @@ class Discovering(Runner):
             return "the suite is pytest's"
         if suite.discovery is None:
             return "unittest's discovery would find other files, too"
-        return suite.shared_note
+        return suite.refusal(self.name)
 
     def command(self, job: Job) -> list[str]:
         """Return the command for the suite's folder."""
@@ -140,16 +138,16 @@ def _stestr(job: Job, folder: str) -> list[str]:
 
 
 POOLED_RUNNERS: Sequence[Runner] = (
-    Pytest("pytest", "-p", "no:xdist", keeps_files=True),
+    Pytest("pytest", "-p", "no:xdist"),
     *(
-        Pytest(f"xdist-{mode}", "-p", "xdist", "-n{cores}", "--dist", mode, keeps_files=mode == "loadfile")
+        Pytest(f"xdist-{mode}", "-p", "xdist", "-n{cores}", "--dist", mode)
         for mode in ("load", "loadfile", "worksteal")
     ),
-    Pytest("pytest-zygote", "-p", "zygote", "--workers", "{cores}", keeps_files=False),
-    Rstest("rstest", "-n", "{cores}", keeps_files=False),
-    Rstest("rstest-fork-pool", "-n", "{cores}", "--fork-pool", keeps_files=False),
-    Discovering("unittest", _unittest, unittest_sum, keeps_files=True),
-    Discovering("unittest-parallel", _unittest_parallel, unittest_sum, keeps_files=True),
-    Discovering("stestr", _stestr, stestr_sum, keeps_files=False),
+    Pytest("pytest-zygote", "-p", "zygote", "--workers", "{cores}"),
+    Rstest("rstest", "-n", "{cores}"),
+    Rstest("rstest-fork-pool", "-n", "{cores}", "--fork-pool"),
+    Discovering("unittest", _unittest, unittest_sum),
+    Discovering("unittest-parallel", _unittest_parallel, unittest_sum),
+    Discovering("stestr", _stestr, stestr_sum),
     Regrtest("regrtest"),
 )

@@ -62,8 +62,8 @@ class Runner(ABC):
         name: what it is called in tables.
     """
 
-    keeps_files = True
-    """Whether a file is run by one process, so that the run is no faster than the longest file."""
+    isolates = True
+    """Whether each file has a process of its own, so that no run is shorter than the longest file."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -137,7 +137,7 @@ def _run(plan: Plan, suite: BedSuite, runner: Runner, number: int, cores: int) -
         round=number,
         at=datetime.now(tz=UTC).isoformat(timespec="seconds"),
         files=len(suite.files),
-        keeps_files=runner.keeps_files,
+        isolates=runner.isolates,
         wall_s=round(measured.wall_s, 4),
         cpu_s=round(measured.cpu_s, 4),
         peak_bytes=measured.peak_bytes,

@@ -177,12 +177,12 @@ def _row(name: str, runs: Sequence[BedRun], base: str, reference: BedRun | None,
 
 
 def _longest_s(mine: Sequence[BedRun], all_runs: Sequence[BedRun]) -> float | None:
-    """Return the seconds of the longest file for the bound of a runner that does not split files.
+    """Return the seconds of the longest file for the bound of a runner that gives each a process.
 
     It is the least that any run of the suite tells: other files beside it slow a file down, and what is
     not the least is no bound.
     """
-    if not all(run.keeps_files for run in mine):
+    if not all(run.isolates for run in mine):
         return None
     told = [run.verdict.longest_s for run in all_runs if run.verdict.longest_s is not None]
     return min(told, default=None)

@@ -33,6 +33,7 @@ class Package:
         draw: how many files that pass alone within `LONGEST_S` are drawn by seed; None: all are taken.
         own_package: the package under test, as it is imported.
         pytest_options: what pytest needs besides, when it loads no plugin by itself.
+        refused: beginnings of the names of the bed's runners that cannot run it, each with the reason.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Package:
     draw: int | None = None
     own_package: str | None = None
     pytest_options: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 CLICK = Package(name="click==8.3.1", tests="tests", requirements=("pytest<9.1",), own_package="click")
@@ -71,6 +73,9 @@ SQLALCHEMY = Package(
     requirements=("pytest<9.1",),
     folders=("base", "engine", "ext"),
     own_package="sqlalchemy",
+    refused=(
+        ("rstest", "sqlalchemy's plugin takes it for pytest-xdist and stops: KeyError 'follower_ident'"),
+    ),
 )
 
 PACKAGES = (CLICK, JINJA2, WERKZEUG, MAKO)

@@ -41,7 +41,7 @@ def a_run(
     wall_s: float = 1.0,
     cpu_s: float = 1.0,
     files: int = 2,
-    keeps_files: bool = True,
+    isolates: bool = True,
     survivors: int = 0,
     oom_kills: int | None = 0,
 ) -> BedRun:
@@ -52,7 +52,7 @@ def a_run(
         round=round,
         at="2026-11-25T12:00:00+00:00",
         files=files,
-        keeps_files=keeps_files,
+        isolates=isolates,
         wall_s=wall_s,
         cpu_s=cpu_s,
         peak_bytes=50_000_000,

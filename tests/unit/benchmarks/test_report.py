@@ -13,7 +13,7 @@ from tests.unit.benchmarks.beds import a_ledger, a_run, verdict
 LEDGER = a_ledger(
     a_run("unlimited", verdict(bad_files=()), wall_s=4.0, cpu_s=2.0),
     a_run("ours-auto", verdict(bad_files=(), files_cpu_s=0.9), wall_s=2.0),
-    a_run("rstest", verdict(2), wall_s=0.5, keeps_files=False),
+    a_run("rstest", verdict(2), wall_s=0.5, isolates=False),
     not_measured=(
         NotMeasured(suite="small", runner="regrtest", reason="runs only CPython's own tests"),
         NotMeasured(suite="small", runner="stestr", reason="the suite is pytest's"),

@@ -79,6 +79,12 @@ def test_a_thousand_pytests_at_once_are_not_started(job: Job) -> None:
     assert ALL["unlimited"].why_not(replace(suite, kind=Kind.SCRIPT)) == ""
 
 
+def test_a_suite_may_refuse_a_runner_with_a_reason(job: Job) -> None:
+    suite = replace(job.suite, refused=(("rstest", "it stops"),))
+
+    assert [ALL[name].why_not(suite) for name in ("rstest-fork-pool", "pytest")] == ["it stops", ""]
+
+
 def test_ours_says_which_option_this_version_lacks(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(our_runners, "our_help", lambda: "  --isolation auto|fork|spawn")
 

@@ -46,7 +46,7 @@ def test_the_longest_file_is_the_least_that_any_run_tells_and_binds_who_splits_n
         a_run("unlimited", cpu_s=2.0, wall_s=8.0),
         a_run("ours-auto", verdict(longest_s=5.0), cpu_s=2.0, wall_s=6.0),
         a_run("ours-auto", verdict(longest_s=4.0), cpu_s=2.0, wall_s=4.4, round=2),
-        a_run("xdist-load", cpu_s=2.0, wall_s=2.0, keeps_files=False),
+        a_run("xdist-load", cpu_s=2.0, wall_s=2.0, isolates=False),
     )
 
     (summary,) = summarise(ledger, base=None)
