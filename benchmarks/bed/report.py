@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.bed.model import Ledger
 from benchmarks.bed.summary import Row, Spread, SuiteSummary, faster_peers, summarise
+from benchmarks.bed.targets import TARGET_HEAD, judge, target_cells
 from benchmarks.tables import MB, format_table
 
 HEAD = (
@@ -44,12 +45,24 @@ def _report(ledger: Ledger, base: str | None, *, is_markdown: bool) -> list[str]
     summaries = summarise(ledger, base=base)
     for summary in summaries:
         lines += _suite(summary, is_markdown=is_markdown)
+    lines += _targets(summaries, is_markdown=is_markdown)
     different = [line for summary in summaries for line in summary.differences]
     faster = [line for summary in summaries for line in faster_peers(summary)]
     lines += _list("Outcomes that differ", different or ["none"], is_markdown=is_markdown)
     lines += _list("Where a peer was faster", faster or ["nowhere"], is_markdown=is_markdown)
     lines += _list("Not measured", _left_out(ledger) or ["nothing was left out"], is_markdown=is_markdown)
     return lines
+
+
+def _targets(summaries: Sequence[SuiteSummary], *, is_markdown: bool) -> list[str]:
+    """Return the lines of what is to be shown; nothing where none of it was measured."""
+    judged = judge(summaries)
+    if all(one.value is None for one in judged):
+        return []
+    rows = [target_cells(one) for one in judged]
+    if is_markdown:
+        return ["**Targets**", "", *markdown_table(TARGET_HEAD, rows), ""]
+    return ["Targets", *format_table(TARGET_HEAD, rows), ""]
 
 
 def _sources(ledger: Ledger) -> str:

@@ -34,6 +34,7 @@ class Row:
 
     Args:
         runner: its name.
+        files: how many files it had to run.
         rounds: how many runs there are.
         wall_s: seconds.
         ratio: of the median of the wall time to the base's median; None: the base was not measured.
@@ -51,6 +52,7 @@ class Row:
     """
 
     runner: str
+    files: int
     rounds: int
     wall_s: Spread
     ratio: float | None
@@ -159,6 +161,7 @@ def _row(name: str, runs: Sequence[BedRun], base: str, reference: BedRun | None,
     bad = [len(run.verdict.bad_files) for run in mine if run.verdict.bad_files is not None]
     return Row(
         runner=name,
+        files=mine[-1].files,
         rounds=len(mine),
         wall_s=wall_s,
         ratio=wall_s.median / base_s if base_s else None,
