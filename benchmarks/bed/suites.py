@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from benchmarks.bed.model import BedSuite, Kind
 from benchmarks.environments import base_interpreter, ensure_environment, fingerprint
@@ -47,12 +48,12 @@ def limited(suite: BedSuite, files: int | None) -> BedSuite:
 
 
 def _written(
-    place: Place, name: str, text: str, write: Callable[[Path], list[Path]]
+    place: Place, name: str, maker: ModuleType, write: Callable[[Path], list[Path]]
 ) -> tuple[Path, list[str]]:
-    """Return root and files of a suite that is written by us, anew only if what it is made from changed."""
+    """Return root and files of a suite of ours; it is written anew only if the module that makes it changed."""
     root = place.suites / name
     stamp = root / "made-from.txt"
-    wanted = fingerprint(text, str(place.seed))
+    wanted = fingerprint(Path(maker.__file__ or "").read_text(), str(place.seed))
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)
@@ -62,8 +63,7 @@ def _written(
 
 
 def _trivial(name: str, kind: Kind, files: int, place: Place) -> BedSuite:
-    text = f"{files} {trivial.TEXT}"
-    root, paths = _written(place, name, text, lambda root: trivial.write_suite(root, files=files))
+    root, paths = _written(place, name, trivial, lambda root: trivial.write_suite(root, files=files))
     interpreter = ensure_environment(
         place.cache / "environments" / "bed-plain", ("pytest<9.1", *PEERS, *UNITTEST_PEERS)
     )
@@ -73,7 +73,7 @@ def _trivial(name: str, kind: Kind, files: int, place: Place) -> BedSuite:
 
 
 def _heavy(name: str, kind: Kind, place: Place) -> BedSuite:
-    root, paths = _written(place, name, heavy.TEXT, lambda root: heavy.write_suite(root, seed=place.seed))
+    root, paths = _written(place, name, heavy, lambda root: heavy.write_suite(root, seed=place.seed))
     requirements = (*heavy.REQUIREMENTS, "pytest<9.1", *PEERS, *UNITTEST_PEERS)
     return BedSuite(
         name=name,
