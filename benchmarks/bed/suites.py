@@ -50,7 +50,7 @@ def limited(suite: BedSuite, files: int | None) -> BedSuite:
 def _written(
     place: Place, name: str, maker: ModuleType, write: Callable[[Path], list[Path]]
 ) -> tuple[Path, list[str]]:
-    """Return root and files of a suite of ours; it is written anew only if the module that makes it changed."""
+    """Return root and files of a suite of ours, written anew only if the module that makes it changed."""
     root = place.suites / name
     stamp = root / "made-from.txt"
     wanted = fingerprint(Path(maker.__file__ or "").read_text(), str(place.seed))
