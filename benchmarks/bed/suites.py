@@ -127,7 +127,7 @@ SUITES: Mapping[str, Callable[[Place], BedSuite]] = {
     "heavy": partial(_heavy, "heavy", Kind.SCRIPT),
     "heavy-pytest": partial(_heavy, "heavy-pytest", Kind.PYTEST),
     "cpython": _cpython,
-    "click": partial(_package, "click", sdists.CLICK),
+    "click": partial(_package, "click", sdists.NEWER_CLICK),
     "werkzeug": partial(_package, "werkzeug", sdists.WERKZEUG),
     "networkx": partial(_package, "networkx", sdists.NETWORKX),
     "sqlalchemy": partial(_package, "sqlalchemy", sdists.SQLALCHEMY),

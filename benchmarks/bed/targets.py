@@ -42,7 +42,7 @@ class Judged:
         target: the target.
         against: the peer that counted; empty: there is none.
         value: what was measured; None: it was not.
-        is_same: whether all outcomes of ours were those of the suite's first run.
+        is_same: whether all outcomes of ours were the reference's.
     """
 
     target: Target

@@ -8,8 +8,14 @@ from benchmarks.bed.model import BedRun, Counts, Verdict
 
 
 def reference_run(runs: Sequence[BedRun]) -> BedRun | None:
-    """Return the run of one suite that the others are held against: the first that has an outcome."""
-    return next((run for run in runs if not run.verdict.problem and run.verdict.total.ran), None)
+    """Return the run of one suite that the others are held against; None: none has an outcome.
+
+    It is the first in which nothing failed, since a runner that crowds loses tests, and the others would be
+    blamed for having them; where every run has failures, the first.
+    """
+    told = [run for run in runs if not run.verdict.problem and run.verdict.total.ran]
+    clean = (run for run in told if not (run.verdict.total.failed or run.verdict.total.errors))
+    return next((run for run in clean if not run.verdict.bad_files), next(iter(told), None))
 
 
 def differences(run: BedRun, reference: BedRun) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """`bed`: suites times runners in interleaved rounds; a table and a chart of what they took.
 
 `python -m benchmarks.run bed --suite NAME --runner NAME --rounds N --output out.json --chart out.svg`.
-Exit status 0: every run had the same outcome as the first of its suite; 1: one had not; 2: wrong arguments.
+Exit status 0: every run of a suite had the same outcome; 1: one had not; 2: wrong arguments.
 """
 
 from __future__ import annotations

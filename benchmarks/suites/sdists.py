@@ -10,7 +10,7 @@ import random
 import subprocess
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.environments import base_interpreter, ensure_environment
@@ -48,6 +48,9 @@ class Package:
 
 
 CLICK = Package(name="click==8.3.1", tests="tests", requirements=("pytest<9.1",), own_package="click")
+NEWER_CLICK = replace(CLICK, name="click==8.4.2")
+"""For runners that spread a file's tests: the older one's tests of pagers all write the same file, and collide."""
+
 JINJA2 = Package(
     name="jinja2==3.1.6", tests="tests", requirements=("pytest<9.1", "trio"), own_package="jinja2"
 )

@@ -60,6 +60,14 @@ def test_the_reference_is_the_first_run_that_has_an_outcome() -> None:
     assert reference_run([broken, empty]) is None
 
 
+def test_a_run_that_lost_tests_to_crowding_is_no_reference_if_another_did_not() -> None:
+    crowded, lost = a_run("unlimited", verdict(3, failed=1)), a_run("xargs", verdict(bad_files=("a.py",)))
+    good = a_run("ours-auto", verdict(bad_files=()))
+
+    assert reference_run([crowded, lost, good]) == good
+    assert reference_run([crowded, lost]) == crowded
+
+
 def test_failures_and_errors_are_one_where_a_runner_gives_totals_alone() -> None:
     failed = a_run("regrtest", verdict(3, failed=1))
     error = a_run("unlimited", verdict(3))
