@@ -124,10 +124,16 @@ def measure(
             ) as process:
                 sampler = threading.Thread(target=_sample, args=(process.pid, group, budget_bytes, samples))
                 sampler.start()
-                timed_out = _wait(process, group, timeout_s)
-                wall_s = time.perf_counter() - start_s
-                samples.done.set()
-                sampler.join()
+                try:
+                    timed_out = _wait(process, group, timeout_s)
+                    wall_s = time.perf_counter() - start_s
+                except BaseException:
+                    # Else nobody would end what is measured, and the `with` above would wait for it.
+                    _kill(process, group)
+                    raise
+                finally:
+                    samples.done.set()
+                    sampler.join()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Measured(
@@ -157,13 +163,18 @@ def _wait(process: subprocess.Popen[bytes], group: ControlGroup | None, timeout_
     try:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        while process.poll() is None:
-            for pid in tree(process.pid) if group is None else group.pids():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(SAMPLE_S)
+        _kill(process, group)
         return True
     return False
+
+
+def _kill(process: subprocess.Popen[bytes], group: ControlGroup | None) -> None:
+    """Kill a command with its whole tree, and reap it."""
+    while process.poll() is None:
+        for pid in tree(process.pid) if group is None else group.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(SAMPLE_S)
 
 
 def plain_environment() -> dict[str, str]:

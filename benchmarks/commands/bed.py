@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ Thing = TypeVar("Thing")
 
 def main(argv: Sequence[str]) -> int:
     """Do what the arguments say and return the exit status."""
+    # As at a Ctrl-C: what is measured ends with the session that measures it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:

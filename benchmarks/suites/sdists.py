@@ -49,7 +49,7 @@ class Package:
 
 CLICK = Package(name="click==8.3.1", tests="tests", requirements=("pytest<9.1",), own_package="click")
 NEWER_CLICK = replace(CLICK, name="click==8.4.2")
-"""For runners that spread a file's tests: the older one's tests of pagers collide, as all write the same file."""
+"""For runners that spread a file's tests: the older one's tests of pagers collide, as they share a file."""
 
 JINJA2 = Package(
     name="jinja2==3.1.6", tests="tests", requirements=("pytest<9.1", "trio"), own_package="jinja2"
