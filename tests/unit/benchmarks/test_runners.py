@@ -50,6 +50,14 @@ def test_peers_get_as_many_workers_as_there_are_cores(job: Job) -> None:
     assert ALL["rstest"].command(job)[0] == "/env/bin/rstest"
 
 
+def test_pytest_is_given_the_folder_where_that_means_the_same(job: Job) -> None:
+    whole = replace(job, suite=replace(job.suite, discovery="tests"))
+
+    for name in ("pytest", "rstest"):
+        assert ALL[name].command(whole)[-1] == "tests"
+        assert ALL[name].command(job)[-2:] == ["tests/test_a.py", "tests/test_b.py"]
+
+
 def test_no_plugin_loads_that_nobody_asked_for(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-x")
     environment = job.environment()
