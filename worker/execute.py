@@ -171,8 +171,8 @@ class LocalExecutor:
         )
         if attempt.launch.is_learning and result.status.is_pass:
             self._fleet.learn(task.file_path, attempt.report.imports)
-        if attempt.report.why_not_forked:
-            self._fleet.no_session(task.file_path, attempt.report.why_not_forked)
+        if attempt.report.why_not_forked and attempt.launch.server is not None:
+            self._fleet.refuse_session(task.file_path, attempt.launch.server)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
         kept = self._clear_tmp(tmp_dir, result.status)
         return dataclasses.replace(

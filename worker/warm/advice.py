@@ -17,7 +17,7 @@ from worker.child.passmuster_child_start import has_guard
 from worker.settings import WorkerSettings
 from worker.warm.choice import Choice, choose
 from worker.warm.costs import ModuleFacts, is_allowed
-from worker.warm.installed import installed, plugin_packages
+from worker.warm.installed import installed
 from worker.warm.needs import FileNeeds, Imported, with_learned, with_own
 from worker.warm.scan import Roots, Scanner
 from worker.warm.server import Answer, Verdict
@@ -64,7 +64,6 @@ class Advisor:
         self._store: ImportStore | None = None
         self._scanner: Scanner | None = None
         self._identity = ""
-        self._plugins: frozenset[str] = frozenset()
         self._needs: dict[str, FileNeeds] = {}
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
@@ -211,7 +210,6 @@ class Advisor:
             self._store.facts(self._identity),
             base=self._answer_of(base).modules,
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
-            never=self._plugins if base == PYTEST else (),
         )
 
     def _look(self, path: str, base: str) -> FileNeeds:
@@ -250,6 +248,5 @@ class Advisor:
         store = ImportStore(settings.state_dir)
         found = installed(settings.interpreter, answer.version)
         self._identity = found.identity
-        self._plugins = store.plugins(found.identity, lambda: plugin_packages(found.folders))
         self._scanner = Scanner(Roots(root=settings.root, workdir=settings.workdir), store)
         self._store = store
