@@ -20,7 +20,7 @@ from pathlib import Path
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Limit, Room, Usage
 from passmuster.result import TestResult
-from passmuster.status import Status, StopReason
+from passmuster.status import Isolation, Status, StopReason
 from passmuster.task import TestTask
 from worker.attempt import Attempt, judge
 from worker.command import why_not_executable
@@ -174,7 +174,8 @@ class LocalExecutor:
         if attempt.report.why_not_forked and attempt.launch.server is not None:
             self._fleet.refuse_session(task.file_path, attempt.launch.server)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
-        kept = self._clear_tmp(tmp_dir, result.status)
+        is_checked = task.isolation is Isolation.AUTO and attempt.launch.isolation is Isolation.FORK
+        kept = self._clear_tmp(tmp_dir, result.status, is_wanted=not is_checked)
         return dataclasses.replace(
             result,
             coverage_files=files,
@@ -233,9 +234,9 @@ class LocalExecutor:
         directory.mkdir(parents=True, mode=0o700)
         return directory / "data"
 
-    def _clear_tmp(self, tmp_dir: Path, status: Status) -> str:
-        """Remove a file's TMPDIR, or return where it was kept."""
-        if self._settings.keep_tmp and status.is_failure:
+    def _clear_tmp(self, tmp_dir: Path, status: Status, *, is_wanted: bool) -> str:
+        """Remove a file's TMPDIR, or return where it was kept: that of a fork that is checked is not wanted."""
+        if self._settings.keep_tmp and status.is_failure and is_wanted:
             return str(tmp_dir)
         self._tmp.remove(tmp_dir)
         return ""

@@ -146,7 +146,7 @@ class MemoryGovernor:
                 return None
             if self._pool is not None:
                 is_granted = self._pool.try_reserve(
-                    self._ledger.need_bytes(task),
+                    self._ledger.asked_bytes(task),
                     reserved_bytes=self._ledger.claimed_bytes,
                     used_bytes=self._ledger.taken_bytes,
                 )

@@ -74,8 +74,12 @@ class MemoryLedger:
 
     @property
     def claimed_bytes(self) -> int:
-        """What is reserved for them and held: what other runs may not have."""
-        return self.held_bytes + self.reserved_bytes
+        """What is reserved for them and held: what other runs may not have.
+
+        Nothing while no file runs, whatever is held: a run that waits for its first file must count as one
+        that has nothing, or two of them could wait for each other.
+        """
+        return self.held_bytes + self.reserved_bytes if self._entries else 0
 
     @property
     def taken_bytes(self) -> int:
@@ -111,6 +115,10 @@ class MemoryLedger:
         """Return what would be reserved for `task`: never more than the budget, or than it may use."""
         need_bytes = self.unknown_bytes() if task.predicted_bytes is None else task.predicted_bytes
         return min(need_bytes, self.limit_of(task) or self.budget_bytes, self.budget_bytes)
+
+    def asked_bytes(self, task: TestTask) -> int:
+        """Return what more must be had of the memory that runs share, for `task` to start."""
+        return self.need_bytes(task) + (0 if self._entries else self.held_bytes)
 
     def limit_of(self, task: TestTask) -> int | None:
         """Return what `task` may use by itself; None: only the budget bounds it."""

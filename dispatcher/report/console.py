@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from dispatcher.again import STANDS_BEFORE
+from dispatcher.again import STANDS_BEFORE, Again
 from dispatcher.config.model import Verbosity
 from dispatcher.events import (
     FileFinished,
@@ -133,8 +133,8 @@ class ConsoleReporter:
         return lines + ([limits] if limits else [])
 
     def _begun_lines(self, event: FileStarted) -> list[str]:
-        if event.reason in STANDS_BEFORE and self._verbosity is not Verbosity.VERBOSE:
-            return []  # Its verdict is printed: nobody waits for more.
+        if event.reason in (*STANDS_BEFORE, Again.CHECK) and self._verbosity is not Verbosity.VERBOSE:
+            return []  # Its verdict is printed, or it is still the same file that runs: nobody waits for more.
         return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
 
     def _finished_lines(self, event: FileFinished) -> list[str]:
@@ -147,6 +147,8 @@ class ConsoleReporter:
         lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
         if is_second and not result.is_evicted:
             lines.append(other_verdict_line(file, event.reason, color=self._color))
+        if again is Again.CHECK and self._verbosity is not Verbosity.VERBOSE:
+            return []  # It has not come to a verdict, and goes on.
         if again is not None and again not in STANDS_BEFORE:
             if before is not None:
                 self._printed[file.path] = before

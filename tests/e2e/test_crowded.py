@@ -30,8 +30,8 @@ def test_a_file_that_fails_only_beside_others_passes_is_named_and_has_room_from_
 ) -> None:
     project.write({"tests/test_holds.py": HOLDS, "tests/test_needs.py": NEEDS})
 
-    first = project.run("--jobs", "2", "--runner", "script")
-    second = project.run("--jobs", "2", "--runner", "script")
+    first = project.run("--jobs", "2", "--runner", "script", "--isolation", "spawn")
+    second = project.run("--jobs", "2", "--runner", "script", "--isolation", "spawn")
 
     assert (first.code, second.code) == (0, 0), str(first)
     assert [ended.status for ended in first.attempts("tests/test_needs.py")] == ["FAIL", "PASS"], str(first)

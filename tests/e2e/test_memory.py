@@ -57,7 +57,7 @@ def test_a_file_over_its_limit_is_stopped_and_says_how_much_and_by_whom(
 
 def test_files_that_together_exceed_the_budget_all_pass(project: Project) -> None:
     project.write({f"tests/test_{number}.py": holds(300, seconds=0.4) for number in range(4)})
-    outcome = project.run("--memory-budget", "700MB", "--jobs", "2", timeout_s=50)
+    outcome = project.run("--memory-budget", "700MB", "--jobs", "2", "--isolation", "spawn", timeout_s=50)
     assert outcome.statuses() == {f"tests/test_{number}.py": "PASS" for number in range(4)}, str(outcome)
     assert outcome.code == 0
     assert {ended.again for ended in outcome.finished()} <= {None, "made-room"}
@@ -70,8 +70,8 @@ def test_files_that_together_exceed_the_budget_all_pass(project: Project) -> Non
 def test_a_file_that_needs_the_whole_budget_runs_alone_and_small_ones_wait(project: Project) -> None:
     project.write({"tests/test_big.py": holds(500, seconds=0.5)})
     project.write({f"tests/test_{number}.py": holds(150, seconds=0.2) for number in range(3)})
-    first = project.run("--memory-budget", "600MB", "--jobs", "2")
-    second = project.run("--memory-budget", "600MB", "--jobs", "2")
+    first = project.run("--memory-budget", "600MB", "--jobs", "2", "--isolation", "spawn")
+    second = project.run("--memory-budget", "600MB", "--jobs", "2", "--isolation", "spawn")
     for outcome in (first, second):
         assert set(outcome.statuses().values()) == {"PASS"}, str(outcome)
     # The second run knows, so nobody has to make room any more, and somebody waits.
@@ -100,6 +100,6 @@ def test_a_file_over_its_limit_gets_its_retry_alone(project: Project) -> None:
         time.sleep(600)
     """
     project.write({"tests/test_sometimes.py": script(once)})
-    outcome = project.run("--memory-limit", "150MB", "--retries", "1")
+    outcome = project.run("--memory-limit", "150MB", "--retries", "1", "--isolation", "spawn")
     assert [ended.status for ended in outcome.attempts("tests/test_sometimes.py")] == ["MEMORY", "PASS"]
     assert "  Flaky: 1" in outcome.lines

@@ -129,7 +129,7 @@ def test_only_what_failed_runs_again(three: Project) -> None:
 
 def test_a_file_that_passes_at_its_second_attempt_is_said_to_be_flaky(project: Project) -> None:
     project.write({"tests/test_flaky.py": ONCE, "tests/test_bad.py": FAILING})
-    outcome = project.run("--retries", "2", "--jobs", "1")
+    outcome = project.run("--retries", "2", "--jobs", "1", "--isolation", "spawn")
     assert outcome.code == 1
     assert [ended.status for ended in outcome.attempts("tests/test_flaky.py")] == ["FAIL", "PASS"]
     assert [ended.again for ended in outcome.attempts("tests/test_bad.py")] == ["retry", "retry", None]
@@ -289,7 +289,7 @@ def test_the_junit_report_holds_every_file_and_case(project: Project) -> None:
 
 def test_the_events_tell_the_whole_run(project: Project) -> None:
     project.write({"tests/test_good.py": PASSING, "tests/test_bad.py": FAILING})
-    outcome = project.run("--retries", "1", "--jobs", "1")
+    outcome = project.run("--retries", "1", "--jobs", "1", "--isolation", "spawn")
     names = [event["event"] for event in outcome.events if event["event"] not in ("usage", "notice")]
     assert names[0] == "run-started"
     assert names[-1] == "run-finished"
