@@ -1,11 +1,12 @@
 """Ends a test process: all that a normal exit owes the file, without the interpreter taking itself to pieces.
 
 Tearing down the interpreter takes a fifth of the time of a process that imported much, and changes nothing
-that anybody sees. What a file can see of it is done here, in the interpreter's own order (`Py_FinalizeEx` in
-CPython's `Python/pylifecycle.c`): threads are waited for, `atexit` callbacks run, streams are flushed, the
-file's own globals go, with their `__del__` methods and `ResourceWarning`s, and C's streams are flushed.
-Left out: modules that the file imported are not taken to pieces, so that what only they keep alive gets no
-`__del__`; and what C and C++ code registered with `atexit(3)` is not called.
+that anybody sees. So the interpreter ends by itself (`Py_FinalizeEx` in CPython's `Python/pylifecycle.c`): it
+waits for threads and calls what was registered with `atexit`. Our own callback was registered first, so it
+is called last. It goes on in the interpreter's own order: streams are flushed, the file's own globals go, with
+their `__del__` methods and `ResourceWarning`s, files that are left open and C's streams are flushed. There
+it ends the process. Left out: modules that the file imported are not taken to pieces, so that what only they
+keep alive gets no `__del__`; and what C and C++ code registered with `atexit(3)` is not called.
 """
 
 from __future__ import annotations
@@ -13,15 +14,7 @@ from __future__ import annotations
 import os
 import sys
 
-from passmuster_child_procs import flush_c_streams
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
-FLUSH_FAILED = 120
-"""The interpreter's exit status where the last output could not be written."""
-
+from passmuster_child_procs import flush_c_streams, is_libc_loaded
 
 def status_of(error: SystemExit) -> int:
     """Return the exit status that `sys.exit(...)` asked for, printing its text as the interpreter does."""
@@ -30,75 +23,129 @@ def status_of(error: SystemExit) -> int:
         return 0
     if isinstance(code, int):
         return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
-    flush(sys.stdout)
-    try:
-        sys.stderr.write(str(code))
-        sys.stderr.write("\n")
-    except Exception:
-        pass
+    for text in (code, "\n"):
+        try:
+            sys.stderr.write(str(text))
+        except Exception:
+            continue
     return 1
 
 
-def end(status: int, *, owner: str, is_interrupted: bool) -> NoReturn:
-    """End this process.
+def flush_both() -> None:
+    """Flush the standard streams and let nobody know of errors, which come back at the end."""
+    for stream in (sys.stderr, sys.stdout):
+        try:
+            stream.flush()
+        except Exception:
+            continue
+
+
+def show(error: BaseException | None) -> tuple[int, bool]:
+    """Show what the file ended with, as the interpreter does.
+
+    Returns:
+        The exit status, and whether an uncaught KeyboardInterrupt ended the file.
+    """
+    if error is None:
+        return 0, False
+    if isinstance(error, SystemExit):
+        return status_of(error), False
+    below = error.__traceback__ and error.__traceback__.tb_next  # Without the frame that executed the file.
+    error.__traceback__ = below
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, below
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
+    if not hasattr(sys, "excepthook"):
+        sys.stderr.write("sys.excepthook is missing\n")
+        sys.__excepthook__(type(error), error, below)
+        return 1, type(error) is KeyboardInterrupt
+    try:
+        sys.excepthook(type(error), error, below)
+    except SystemExit as another:
+        return status_of(another), False
+    except BaseException as another:
+        wrong = another
+    else:
+        return 1, type(error) is KeyboardInterrupt
+    flush_both()
+    within = wrong.__traceback__ and wrong.__traceback__.tb_next
+    sys.stderr.write("Error in sys.excepthook:\n")
+    sys.__excepthook__(type(wrong), wrong.with_traceback(within), within)
+    sys.stderr.write("\nOriginal exception was:\n")
+    sys.__excepthook__(type(error), error, below)
+    return 1, type(error) is KeyboardInterrupt
+
+
+_ending: tuple[int, str, bool] | None = None
+
+
+def register() -> None:
+    """Have this process ended by us, provided that nothing else wants to be called after us."""
+    import atexit
+
+    if not atexit._ncallbacks():
+        atexit.register(_end)
+
+
+def prepare(status: int, *, owner: str, is_interrupted: bool) -> None:
+    """Say how this process is to end once all callbacks have been called.
 
     Args:
         status: its exit status.
         owner: name in `sys.modules` of the module whose globals are the file's own; empty: none.
         is_interrupted: whether an uncaught KeyboardInterrupt ended the file: then SIGINT ends the process.
     """
-    wait_for_threads()
-    run_callbacks()
-    is_flushed = flush(sys.stdout)
-    flush(sys.stderr)
+    global _ending
+    _ending = status, owner, is_interrupted
+
+
+def _end() -> None:
+    if _ending is None:
+        return
+    status, owner, is_interrupted = _ending
+    if not (flush(sys.stdout) and flush(sys.stderr) or is_interrupted):
+        return  # The interpreter ends by itself, so as to say and do what it does then.
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         if hasattr(sys, name):
             setattr(sys, name, None)
     if owner:
+        # The interpreter, too, sets these back before it lets modules go.
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         release(owner)
-        is_flushed = flush(sys.stdout) and is_flushed
-        flush(sys.stderr)
-    if has_foreign_extensions():
+    flush_open_files()
+    flush_both()
+    if is_libc_loaded() or has_foreign_extensions():
         flush_c_streams()
     if is_interrupted:
         import _signal
 
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         os.kill(os.getpid(), _signal.SIGINT)
-    os._exit(status if is_flushed else FLUSH_FAILED)
-
-
-def wait_for_threads() -> None:
-    """Wait for every thread that is no daemon."""
-    threading = sys.modules.get("threading")
-    if threading is None:
-        return
-    try:
-        threading._shutdown()
-    except BaseException as error:
-        sys.stderr.write(f"Exception ignored in: {threading!r}\n")
-        sys.excepthook(type(error), error, error.__traceback__)
-
-
-def run_callbacks() -> None:
-    """Run what was registered with `atexit`; it prints by itself what goes wrong."""
-    import atexit
-
-    try:
-        atexit._run_exitfuncs()
-    except BaseException:  # Python 3.9 has printed it, and raises it once more.
-        pass
+    os._exit(status)
 
 
 def flush(stream: object) -> bool:
     """Flush a standard stream; False: its content is lost."""
-    if stream is None or getattr(stream, "closed", False):
-        return True
     try:
-        stream.flush()  # type: ignore[attr-defined]
-    except Exception:
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()  # type: ignore[attr-defined]
+    except BaseException:
         return False
     return True
+
+
+def flush_open_files() -> None:
+    """Write what files that nobody has closed hold back: the interpreter does when it lets them go."""
+    import gc
+
+    import _io
+
+    buffered = (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom)
+    for file in [each for each in gc.get_objects() if isinstance(each, buffered)]:
+        try:
+            file.flush()
+        except Exception:
+            continue
 
 
 def release(owner: str) -> None:

@@ -25,6 +25,11 @@ def libc() -> object:
     return _libc
 
 
+def is_libc_loaded() -> bool:
+    """Whether `libc` has been called here, or in the process that this one was forked from."""
+    return _libc is not None
+
+
 def become_subreaper() -> None:
     """Ask the kernel to hand orphans below us to us; without it (not Linux) only the group is ended."""
     try:

@@ -44,6 +44,7 @@ def begin(argv: "list[str]") -> "Run":
     for name in ("report", "end", "settle", "preload", "learn"):
         load("passmuster_child_" + name)
     load("passmuster_child_procs").libc()
+    load("passmuster_child_end").register()
     # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
     for name in set(sys.modules) - plain:
         if not name.startswith("passmuster_child_"):
@@ -74,14 +75,14 @@ class Run:
         self._argv, self._environment = argv, environment
         self.file, wanted, data_file, self.sources = argv[1], argv[2], argv[3], argv[4:]
         self.code: "CodeType | None" = None
+        self.error: "BaseException | None" = None
         self.namespace: "dict[str, object]" = {}
         self._session = session
-        self._status = 0
         self._owner = ""
-        self._is_interrupted = False
         self._coverage: "Any" = None
         self._measured: "Any" = None
         self._count_tests: "Callable[[], int] | None" = None
+        load("passmuster_child_end").register()
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
         self._watch_stacks()
         self._learner = self._start_learner(project)
@@ -112,27 +113,22 @@ class Run:
         environment = {name: value for name, value in (self._environment or {}).items() if value is not None}
         load("passmuster_child_settle").become_fresh(self._argv, environment, self.reporter.descriptor)
 
-    def fail(self, error: BaseException) -> None:
-        """Take note of what the file ended with; show it as the interpreter would."""
-        if isinstance(error, SystemExit):
-            self._status = load("passmuster_child_end").status_of(error)
-            return
-        self._status, self._is_interrupted = 1, type(error) is KeyboardInterrupt
-        below = error.__traceback__ and error.__traceback__.tb_next
-        try:
-            # The hook prints the exception's own traceback, whatever it is handed beside it.
-            sys.excepthook(type(error), error.with_traceback(below), below)
-        except BaseException:
-            self._finish()  # The interpreter shows what is wrong with the hook, and ends.
-            raise
-
     def leave(self) -> None:
-        """Finish what was begun and end the process; called once, however the file ended."""
+        """Show what the file ended with, finish what was begun, and end; called once, however it ended.
+
+        Called where no exception is being handled, as the interpreter calls `sys.excepthook`.
+        """
+        ending = load("passmuster_child_end")
+        error, self.error = self.error, None
+        if self.kind == "script":
+            ending.flush_both()  # A script's output is written before its error is shown.
+        status, is_interrupted = ending.show(error)
+        error = None
         self._finish()
         self.code, self.namespace, self._count_tests = None, {}, None
-        if sys.flags.inspect or os.environ.get("PYTHONINSPECT"):
-            raise SystemExit(self._status)
-        load("passmuster_child_end").end(self._status, owner=self._owner, is_interrupted=self._is_interrupted)
+        if not sys.flags.inspect and not os.environ.get("PYTHONINSPECT"):
+            ending.prepare(status, owner=self._owner, is_interrupted=is_interrupted)
+        raise SystemExit(status)
 
     def _start_learner(self, project: "Sequence[str]") -> "Any":
         """Begin to record what the file imports; None where nobody wants to know."""
