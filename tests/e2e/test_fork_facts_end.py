@@ -173,7 +173,8 @@ PROGRAMS = {
     "unraisable": LOUD.replace("print(", "raise ValueError(") + "Loud('a')\n",
     "hook of unraisables": LOUD.replace("print(", "raise ValueError(")
     + "import sys\nsys.unraisablehook = lambda found: print('hook', found.exc_value.args[1])\nkept = Loud('b')\n",
-    "own globals go": LOUD + "import sys\n_private = Loud('private')\npublic = Loud('public')\nprint('end')\n",
+    "own globals go": LOUD
+    + "import sys\n_private = Loud('private')\npublic = Loud('public')\nprint('end')\n",
     "own globals go after an error": LOUD + "kept = Loud('kept')\n1 / 0\n",
     "own globals go after an exit": LOUD + "import sys\nkept = Loud('kept')\nsys.exit(2)\n",
     "a cycle goes": LOUD + "a, b = Loud('a'), Loud('b')\na.other, b.other = b, a\n",

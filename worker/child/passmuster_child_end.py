@@ -9,12 +9,13 @@ it ends the process. Left out: modules that the file imported are not taken to p
 keep alive gets no `__del__`; and what C and C++ code registered with `atexit(3)` is not called.
 """
 
-from __future__ import annotations
-
+import atexit
+import gc
 import os
 import sys
 
 from passmuster_child_procs import flush_c_streams, is_libc_loaded
+
 
 def status_of(error: SystemExit) -> int:
     """Return the exit status that `sys.exit(...)` asked for, printing its text as the interpreter does."""
@@ -40,7 +41,7 @@ def flush_both() -> None:
             continue
 
 
-def show(error: BaseException | None) -> tuple[int, bool]:
+def show(error: "BaseException | None") -> "tuple[int, bool]":
     """Show what the file ended with, as the interpreter does.
 
     Returns:
@@ -76,15 +77,19 @@ def show(error: BaseException | None) -> tuple[int, bool]:
     return 1, type(error) is KeyboardInterrupt
 
 
-_ending: tuple[int, str, bool] | None = None
+_ending: "tuple[int, str, bool] | None" = None
+_going: "list[object]" = []
+_gone: object = None
 
 
 def register() -> None:
     """Have this process ended by us, provided that nothing else wants to be called after us."""
-    import atexit
-
     if not atexit._ncallbacks():
         atexit.register(_end)
+        # No line of ours may be under way when the file's own globals go: warnings name the line.
+        atexit.register(gc.collect)
+        atexit.register(_going.clear)
+        atexit.register(_begin_end)
 
 
 def prepare(status: int, *, owner: str, is_interrupted: bool) -> None:
@@ -99,19 +104,37 @@ def prepare(status: int, *, owner: str, is_interrupted: bool) -> None:
     _ending = status, owner, is_interrupted
 
 
-def _end() -> None:
+def _begin_end() -> None:
+    """Flush the streams, and take hold of the file's own globals."""
+    global _ending, _gone
     if _ending is None:
         return
-    status, owner, is_interrupted = _ending
-    if not (flush(sys.stdout) and flush(sys.stderr) or is_interrupted):
-        return  # The interpreter ends by itself, so as to say and do what it does then.
+    is_flushed = flush(sys.stdout) and flush(sys.stderr)
+    if not is_flushed and not _ending[2]:
+        _ending = None  # The interpreter ends by itself, so as to say and do what it does then.
+        return
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         if hasattr(sys, name):
             setattr(sys, name, None)
-    if owner:
+    module = sys.modules.pop(_ending[1], None)
+    if module is not None:
+        import _weakref
+
         # The interpreter, too, sets these back before it lets modules go.
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-        release(owner)
+        _gone = _weakref.ref(module)
+        _going.append(module)
+
+
+def _end() -> None:
+    """Let go what is left, and end the process."""
+    if _ending is None:
+        return
+    status, _, is_interrupted = _ending
+    module = _gone() if _gone is not None else None  # type: ignore[operator]
+    if module is not None:
+        clear(module.__dict__)
+        del module
     flush_open_files()
     flush_both()
     if is_libc_loaded() or has_foreign_extensions():
@@ -136,34 +159,18 @@ def flush(stream: object) -> bool:
 
 def flush_open_files() -> None:
     """Write what files that nobody has closed hold back: the interpreter does when it lets them go."""
-    import gc
-
     import _io
 
-    buffered = (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom)
-    for file in [each for each in gc.get_objects() if isinstance(each, buffered)]:
-        try:
-            file.flush()
-        except Exception:
-            continue
+    for file in [each for each in gc.get_objects() if isinstance(each, _io._IOBase)]:  # The quickest test.
+        if isinstance(file, (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom)):
+            try:
+                file.flush()
+            except Exception:
+                continue
 
 
-def release(owner: str) -> None:
-    """Let a module go, so that what only it keeps alive is finalised now."""
-    module = sys.modules.pop(owner, None)
-    if module is None:
-        return
-    import _weakref
-    import gc
-
-    alive = _weakref.ref(module)
-    del module
-    gc.collect()
-    module = alive()
-    if module is None:
-        return
-    # Somebody keeps the module itself: then the interpreter takes its globals one by one.
-    namespace = module.__dict__
+def clear(namespace: "dict[str, object]") -> None:
+    """Let the globals of a module that somebody keeps go one by one, as the interpreter does."""
     names = [name for name in namespace if name != "__builtins__"]
     for is_private in (True, False):
         for name in names:

@@ -2,8 +2,8 @@
 
 Imported by `passmuster_child_main`, under the project's interpreter, before anything of the project. What
 a test can notice: one frame of ours below its own, a handler for one real-time signal, the descriptor that
-reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json` and
-`faulthandler`.
+reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json`, `atexit`, `gc`
+and `faulthandler`.
 """
 
 import os
@@ -37,14 +37,14 @@ def begin(argv: "list[str]") -> "Run":
     """Return the file to run in this process; a fork server first waits to become that process."""
     if sys.path[:1] == [_HERE]:
         del sys.path[0]
+    load("passmuster_child_end").register()
     if argv[1:2] != ["--serve"] or len(argv) != 3:
         return Run(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
-    for name in ("report", "end", "settle", "preload", "learn"):
+    for name in ("report", "settle", "preload", "learn"):
         load("passmuster_child_" + name)
     load("passmuster_child_procs").libc()
-    load("passmuster_child_end").register()
     # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
     for name in set(sys.modules) - plain:
         if not name.startswith("passmuster_child_"):
@@ -82,7 +82,6 @@ class Run:
         self._coverage: "Any" = None
         self._measured: "Any" = None
         self._count_tests: "Callable[[], int] | None" = None
-        load("passmuster_child_end").register()
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
         self._watch_stacks()
         self._learner = self._start_learner(project)
@@ -152,23 +151,35 @@ class Run:
     def framework(self) -> None:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
         if self.kind == "pytest":
+            self._become_module("pytest", self.file)
             if self._session is not None:
                 self._run_in_session()
             import pytest
 
-            sys.argv[0] = os.path.join(os.path.dirname(pytest.__file__), "__main__.py")
-            sys.argv.append(self.file)
             ours = load("passmuster_child_pytest")
             plugin = ours.Plugin(self.reporter, load("passmuster_child_collect").Way)
             raise SystemExit(pytest.main(["-o", ours.cache_option(), self.file], plugins=[plugin]))
         self._watch_unittest()
-        import unittest
-
         folder, name = module_name(self.file)
         self._owner = name
+        self._become_module("unittest", name)
+        sys.argv[0] = os.path.basename(sys.executable) + " -m unittest"
         if folder not in sys.path:
             sys.path.insert(0, folder)
-        unittest.main(module=None, argv=["python -m unittest", name])
+        sys.modules["unittest"].main(module=None)
+
+    def _become_module(self, package: str, argument: str) -> None:
+        """Look like `python -m PACKAGE ARGUMENT`: processes that the file starts read it off `__main__`."""
+        module = type(sys)("__main__")
+        # `importlib.util.find_spec`, without importing that.
+        spec = sys.meta_path[-1].find_spec(package + ".__main__", __import__(package).__path__)
+        if spec is not None:
+            module.__file__, module.__loader__, module.__spec__ = spec.origin, spec.loader, spec
+            module.__package__ = package
+            sys.modules["__main__"] = module
+            sys.argv[:] = [str(spec.origin), argument]
+            if hasattr(sys, "orig_argv"):
+                sys.orig_argv[:] = [sys.executable, "-m", package, argument]
 
     def _read(self) -> bytes:
         try:

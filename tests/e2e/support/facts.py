@@ -28,6 +28,8 @@ STATIC = {"TESTING": "true", "TEST_MODE": "mock", "PYTHONFAULTHANDLER": "1", "PA
 _VARYING = (
     (r"in [0-9.]+s", "in TIME"),
     (r"0x[0-9a-f]+", "ADDRESS"),
+    # What warnings say more while the interpreter is whole.
+    (r"\w+Warning: Enable tracemalloc to get the object allocation traceback\n", ""),
     # Where faulthandler shows stacks, our one frame, and which extensions are loaded.
     (r'  File ".*passmuster_child_main\.py", line .*\n', ""),
     (r"\n\nExtension modules: .*\n", "\n"),
