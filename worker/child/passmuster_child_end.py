@@ -1,12 +1,12 @@
 """Ends a test process: all that a normal exit owes the file, without the interpreter taking itself to pieces.
 
 Tearing down the interpreter takes a fifth of the time of a process that imported much, and changes nothing
-that anybody sees. So the interpreter ends by itself (`Py_FinalizeEx` in CPython's `Python/pylifecycle.c`): it
-waits for threads and calls what was registered with `atexit`. Our own callback was registered first, so it
-is called last. It goes on in the interpreter's own order: streams are flushed, the file's own globals go, with
-their `__del__` methods and `ResourceWarning`s, files that are left open and C's streams are flushed. There
-it ends the process. Left out: modules that the file imported are not taken to pieces, so that what only they
-keep alive gets no `__del__`; and what C and C++ code registered with `atexit(3)` is not called.
+that anybody sees. So the interpreter begins its end (`Py_FinalizeEx` in CPython's `Python/pylifecycle.c`): it
+waits for threads and calls what was registered with `atexit`. Our own callbacks were registered first, so
+they are called last. They go on in the interpreter's own order: streams are flushed, the file's own globals
+go, with their `__del__` methods and `ResourceWarning`s, files that are left open and C's streams are flushed.
+There the process ends. Left out: modules that the file imported are not taken to pieces, so that what only
+they keep alive gets no `__del__`; and what C and C++ code registered with `atexit(3)` is not called.
 """
 
 import atexit
@@ -80,20 +80,27 @@ def show(error: "BaseException | None") -> "tuple[int, bool]":
 _ending: "tuple[int, str, bool] | None" = None
 _going: "list[object]" = []
 _gone: object = None
+_is_registered = False
 
 
 def register() -> None:
-    """Have this process ended by us, provided that nothing else wants to be called after us."""
+    """Have the interpreter end this process in our way.
+
+    Our callbacks must be the first, so that they are called last. Where something that the interpreter imports
+    at its start was quicker, `leave` calls everything instead.
+    """
+    global _is_registered
     if not atexit._ncallbacks():
         atexit.register(_end)
         # No line of ours may be under way when the file's own globals go: warnings name the line.
         atexit.register(gc.collect)
         atexit.register(_going.clear)
         atexit.register(_begin_end)
+        _is_registered = True
 
 
-def prepare(status: int, *, owner: str, is_interrupted: bool) -> None:
-    """Say how this process is to end once all callbacks have been called.
+def leave(status: int, *, owner: str, is_interrupted: bool) -> None:
+    """Have this process end once the caller has raised SystemExit; it may end in here already.
 
     Args:
         status: its exit status.
@@ -102,6 +109,33 @@ def prepare(status: int, *, owner: str, is_interrupted: bool) -> None:
     """
     global _ending
     _ending = status, owner, is_interrupted
+    if not _is_registered:
+        wait_for_threads()
+        run_callbacks()
+        _begin_end()
+        _going.clear()
+        gc.collect()
+        _end()
+
+
+def wait_for_threads() -> None:
+    """Wait for every thread that is no daemon."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return
+    try:
+        threading._shutdown()
+    except BaseException as error:
+        sys.stderr.write(f"Exception ignored in: {threading!r}\n")
+        sys.excepthook(type(error), error, error.__traceback__)
+
+
+def run_callbacks() -> None:
+    """Run what was registered with `atexit`; it prints by itself what goes wrong."""
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:  # Python 3.9 has printed it, and raises it once more.
+        pass
 
 
 def _begin_end() -> None:

@@ -2,8 +2,8 @@
 
 Imported by `passmuster_child_main`, under the project's interpreter, before anything of the project. What
 a test can notice: one frame of ours below its own, a handler for one real-time signal, the descriptor that
-reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json`, `atexit`, `gc`
-and `faulthandler`.
+reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json`,
+`atexit`, `gc` and `faulthandler`.
 """
 
 import os
@@ -126,7 +126,7 @@ class Run:
         self._finish()
         self.code, self.namespace, self._count_tests = None, {}, None
         if not sys.flags.inspect and not os.environ.get("PYTHONINSPECT"):
-            ending.prepare(status, owner=self._owner, is_interrupted=is_interrupted)
+            ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
         raise SystemExit(status)
 
     def _start_learner(self, project: "Sequence[str]") -> "Any":
