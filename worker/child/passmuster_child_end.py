@@ -1,26 +1,20 @@
 """Ends a test process: all that a normal exit owes the file, without the interpreter taking itself to pieces.
 
 Tearing down the interpreter takes a fifth of the time of a process that imported much, and changes nothing
-that anybody sees. What a file can see of it is done here, in the interpreter's own order (`Py_FinalizeEx` in
-CPython's `Python/pylifecycle.c`): threads are waited for, `atexit` callbacks run, streams are flushed, the
-file's own globals go, with their `__del__` methods and `ResourceWarning`s, and C's streams are flushed.
-Left out: modules that the file imported are not taken to pieces, so that what only they keep alive gets no
-`__del__`; and what C and C++ code registered with `atexit(3)` is not called.
+that anybody sees. So the interpreter begins its end (`Py_FinalizeEx` in CPython's `Python/pylifecycle.c`): it
+waits for threads and calls what was registered with `atexit`. Our own callbacks were registered first, so
+they are called last. They go on in the interpreter's own order: streams are flushed, the file's own globals
+go, with their `__del__` methods and `ResourceWarning`s, files that are left open and C's streams are flushed.
+There the process ends. Left out: modules that the file imported are not taken to pieces, so that what only
+they keep alive gets no `__del__`; and what C and C++ code registered with `atexit(3)` is not called.
 """
 
-from __future__ import annotations
-
+import atexit
+import gc
 import os
 import sys
 
-from passmuster_child_procs import flush_c_streams
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
-FLUSH_FAILED = 120
-"""The interpreter's exit status where the last output could not be written."""
+from passmuster_child_procs import flush_c_streams, is_libc_loaded
 
 
 def status_of(error: SystemExit) -> int:
@@ -30,42 +24,98 @@ def status_of(error: SystemExit) -> int:
         return 0
     if isinstance(code, int):
         return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
-    flush(sys.stdout)
-    try:
-        sys.stderr.write(str(code))
-        sys.stderr.write("\n")
-    except Exception:
-        pass
+    for text in (code, "\n"):
+        try:
+            sys.stderr.write(str(text))
+        except Exception:
+            continue
     return 1
 
 
-def end(status: int, *, owner: str, is_interrupted: bool) -> NoReturn:
-    """End this process.
+def flush_both() -> None:
+    """Flush the standard streams and let nobody know of errors, which come back at the end."""
+    for stream in (sys.stderr, sys.stdout):
+        try:
+            stream.flush()
+        except Exception:
+            continue
+
+
+def show(error: "BaseException | None") -> "tuple[int, bool]":
+    """Show what the file ended with, as the interpreter does.
+
+    Returns:
+        The exit status, and whether an uncaught KeyboardInterrupt ended the file.
+    """
+    if error is None:
+        return 0, False
+    if isinstance(error, SystemExit):
+        return status_of(error), False
+    below = error.__traceback__ and error.__traceback__.tb_next  # Without the frame that executed the file.
+    error.__traceback__ = below
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, below
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
+    if not hasattr(sys, "excepthook"):
+        sys.stderr.write("sys.excepthook is missing\n")
+        sys.__excepthook__(type(error), error, below)
+        return 1, type(error) is KeyboardInterrupt
+    try:
+        sys.excepthook(type(error), error, below)
+    except SystemExit as another:
+        return status_of(another), False
+    except BaseException as another:
+        wrong = another
+    else:
+        return 1, type(error) is KeyboardInterrupt
+    flush_both()
+    within = wrong.__traceback__ and wrong.__traceback__.tb_next
+    sys.stderr.write("Error in sys.excepthook:\n")
+    sys.__excepthook__(type(wrong), wrong.with_traceback(within), within)
+    sys.stderr.write("\nOriginal exception was:\n")
+    sys.__excepthook__(type(error), error, below)
+    return 1, type(error) is KeyboardInterrupt
+
+
+_ending: "tuple[int, str, bool] | None" = None
+_going: "list[object]" = []
+_gone: object = None
+_is_registered = False
+
+
+def register() -> None:
+    """Have the interpreter end this process in our way.
+
+    Our callbacks must be the first, so that they are called last. Where something that the interpreter imports
+    at its start was quicker, `leave` calls everything instead.
+    """
+    global _is_registered
+    if not atexit._ncallbacks():
+        atexit.register(_end)
+        # No line of ours may be under way when the file's own globals go: warnings name the line.
+        atexit.register(gc.collect)
+        atexit.register(_going.clear)
+        atexit.register(_begin_end)
+        _is_registered = True
+
+
+def leave(status: int, *, owner: str, is_interrupted: bool) -> None:
+    """Have this process end once the caller has raised SystemExit; it may end in here already.
 
     Args:
         status: its exit status.
         owner: name in `sys.modules` of the module whose globals are the file's own; empty: none.
         is_interrupted: whether an uncaught KeyboardInterrupt ended the file: then SIGINT ends the process.
     """
-    wait_for_threads()
-    run_callbacks()
-    is_flushed = flush(sys.stdout)
-    flush(sys.stderr)
-    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-        if hasattr(sys, name):
-            setattr(sys, name, None)
-    if owner:
-        release(owner)
-        is_flushed = flush(sys.stdout) and is_flushed
-        flush(sys.stderr)
-    if has_foreign_extensions():
-        flush_c_streams()
-    if is_interrupted:
-        import _signal
-
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-        os.kill(os.getpid(), _signal.SIGINT)
-    os._exit(status if is_flushed else FLUSH_FAILED)
+    global _ending
+    _ending = status, owner, is_interrupted
+    if not _is_registered:
+        wait_for_threads()
+        run_callbacks()
+        _begin_end()
+        _going.clear()
+        gc.collect()
+        _end()
 
 
 def wait_for_threads() -> None:
@@ -82,41 +132,79 @@ def wait_for_threads() -> None:
 
 def run_callbacks() -> None:
     """Run what was registered with `atexit`; it prints by itself what goes wrong."""
-    import atexit
-
     try:
         atexit._run_exitfuncs()
     except BaseException:  # Python 3.9 has printed it, and raises it once more.
         pass
 
 
+def _begin_end() -> None:
+    """Flush the streams, and take hold of the file's own globals."""
+    global _ending, _gone
+    if _ending is None:
+        return
+    is_flushed = flush(sys.stdout) and flush(sys.stderr)
+    if not is_flushed and not _ending[2]:
+        _ending = None  # The interpreter ends by itself, so as to say and do what it does then.
+        return
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        if hasattr(sys, name):
+            setattr(sys, name, None)
+    module = sys.modules.pop(_ending[1], None)
+    if module is not None:
+        import _weakref
+
+        # The interpreter, too, sets these back before it lets modules go.
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        _gone = _weakref.ref(module)
+        _going.append(module)
+
+
+def _end() -> None:
+    """Let go what is left, and end the process."""
+    if _ending is None:
+        return
+    status, _, is_interrupted = _ending
+    module = _gone() if _gone is not None else None  # type: ignore[operator]
+    if module is not None:
+        clear(module.__dict__)
+        del module
+    flush_open_files()
+    flush_both()
+    if is_libc_loaded() or has_foreign_extensions():
+        flush_c_streams()
+    if is_interrupted:
+        import _signal
+
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        os.kill(os.getpid(), _signal.SIGINT)
+    os._exit(status)
+
+
 def flush(stream: object) -> bool:
     """Flush a standard stream; False: its content is lost."""
-    if stream is None or getattr(stream, "closed", False):
-        return True
     try:
-        stream.flush()  # type: ignore[attr-defined]
-    except Exception:
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()  # type: ignore[attr-defined]
+    except BaseException:
         return False
     return True
 
 
-def release(owner: str) -> None:
-    """Let a module go, so that what only it keeps alive is finalised now."""
-    module = sys.modules.pop(owner, None)
-    if module is None:
-        return
-    import _weakref
-    import gc
+def flush_open_files() -> None:
+    """Write what files that nobody has closed hold back: the interpreter does when it lets them go."""
+    import _io
 
-    alive = _weakref.ref(module)
-    del module
-    gc.collect()
-    module = alive()
-    if module is None:
-        return
-    # Somebody keeps the module itself: then the interpreter takes its globals one by one.
-    namespace = module.__dict__
+    for file in [each for each in gc.get_objects() if isinstance(each, _io._IOBase)]:  # The quickest test.
+        if isinstance(file, (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom)):
+            try:
+                file.flush()
+            except Exception:
+                continue
+
+
+def clear(namespace: "dict[str, object]") -> None:
+    """Let the globals of a module that somebody keeps go one by one, as the interpreter does."""
     names = [name for name in namespace if name != "__builtins__"]
     for is_private in (True, False):
         for name in names:

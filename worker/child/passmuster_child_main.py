@@ -22,5 +22,5 @@ try:
     else:
         exec(_run.code, _run.namespace)
 except BaseException as _error:
-    _run.fail(_error)
+    _run.error = _error
 _run.leave()

@@ -3,8 +3,6 @@
 Shared with the runner (`worker.process_tree`). Imports nothing at its top that a plain interpreter has not
 loaded."""
 
-from __future__ import annotations
-
 import os
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -25,6 +23,11 @@ def libc() -> object:
     return _libc
 
 
+def is_libc_loaded() -> bool:
+    """Whether `libc` has been called here, or in the process that this one was forked from."""
+    return _libc is not None
+
+
 def become_subreaper() -> None:
     """Ask the kernel to hand orphans below us to us; without it (not Linux) only the group is ended."""
     try:
@@ -41,9 +44,9 @@ def flush_c_streams() -> None:
         pass
 
 
-def children_of(pid: int) -> list[int]:
+def children_of(pid: int) -> "list[int]":
     """Return the pids of a process's children, from procfs; empty where it is gone or unreadable."""
-    found: list[int] = []
+    found: "list[int]" = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
@@ -57,7 +60,7 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def all_below(pid: int) -> list[int]:
+def all_below(pid: int) -> "list[int]":
     """Return the pids of every descendant, parents before children."""
     found = children_of(pid)
     for descendant in found:  # The list grows while it is walked, a generation at a time.

@@ -28,13 +28,15 @@ def _make_encoder() -> "Callable[[str], str]":
     return encode_basestring_ascii
 
 
+_quote = _make_encoder()
+
+
 class Reporter:
     """Sends records on one descriptor; never raises and never blocks a test for long."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._pid = os.getpid()
-        self._quote = _make_encoder()
         self.cases = 0
         self.on_begin: "Callable[[], None] | None" = None
         try:
@@ -51,10 +53,10 @@ class Reporter:
     def case(self, case_id: str, outcome: str, seconds: float, message: str = "") -> None:
         """Report one test: `outcome` is a value of the runner's `Outcome`."""
         self.cases += 1
-        extra = ', "message": ' + self._quote(bound(message)) if message else ""
+        extra = ', "message": ' + _quote(bound(message)) if message else ""
         self._send(
             '{"case": %s, "outcome": "%s", "s": %.6f%s}'
-            % (self._quote(str(case_id)[:2000]), outcome, max(0.0, seconds), extra)
+            % (_quote(str(case_id)[:2000]), outcome, max(0.0, seconds), extra)
         )
 
     def mark(self, key: str) -> None:
@@ -78,7 +80,7 @@ class Reporter:
 
     def text(self, key: str, value: str) -> None:
         """Report a text: the `runner`, or a `collect` or `start` error."""
-        self._send('{"%s": %s}' % (key, self._quote(bound(value))))
+        self._send('{"%s": %s}' % (key, _quote(bound(value))))
 
     def _identify(self) -> "tuple[int, int]":
         status = os.fstat(self._descriptor)

@@ -142,7 +142,11 @@ class Server:
             import pytest  # noqa: F401
         if setup["base"]:
             load("passmuster_child_unittest")
+            import argparse
             import unittest  # noqa: F401
+
+            # What `unittest.main` imports and compiles for its arguments is two thirds of a small file's time.
+            argparse.ArgumentParser(prog="").parse_args([])
         if setup["modules"]:
             preload = load("passmuster_child_preload")
             # Under pytest more warnings are shown, and a project may make errors of them.

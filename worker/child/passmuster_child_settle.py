@@ -9,6 +9,7 @@ import _signal
 import gc
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def settle(job: Job) -> None:
         else:
             os.environ[name] = value
     _forget_temporary_folder()
+    _begin_again()
     _draw_new_randomness()
     gc.enable()
 
@@ -32,6 +34,16 @@ def _forget_temporary_folder() -> None:
     tempfile = sys.modules.get("tempfile")
     if tempfile is not None:
         tempfile.tempdir = None  # type: ignore[attr-defined]
+
+
+def _begin_again() -> None:
+    """Let modules know that this is another process, and that it has just begun."""
+    threading = sys.modules.get("threading")
+    if threading is not None and hasattr(threading.Thread, "_set_native_id"):
+        threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
+    logging = sys.modules.get("logging")
+    if logging is not None:  # What `relativeCreated` counts from.
+        logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
 
 
 def _draw_new_randomness() -> None:

@@ -2,8 +2,8 @@
 
 Imported by `passmuster_child_main`, under the project's interpreter, before anything of the project. What
 a test can notice: one frame of ours below its own, a handler for one real-time signal, the descriptor that
-reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json` and
-`faulthandler`.
+reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json`,
+`atexit`, `gc` and `faulthandler`.
 """
 
 import os
@@ -37,11 +37,12 @@ def begin(argv: "list[str]") -> "Run":
     """Return the file to run in this process; a fork server first waits to become that process."""
     if sys.path[:1] == [_HERE]:
         del sys.path[0]
+    load("passmuster_child_end").register()
     if argv[1:2] != ["--serve"] or len(argv) != 3:
         return Run(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
-    for name in ("report", "end", "settle", "preload", "learn"):
+    for name in ("report", "settle", "preload", "learn"):
         load("passmuster_child_" + name)
     load("passmuster_child_procs").libc()
     # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
@@ -74,11 +75,10 @@ class Run:
         self._argv, self._environment = argv, environment
         self.file, wanted, data_file, self.sources = argv[1], argv[2], argv[3], argv[4:]
         self.code: "CodeType | None" = None
+        self.error: "BaseException | None" = None
         self.namespace: "dict[str, object]" = {}
         self._session = session
-        self._status = 0
         self._owner = ""
-        self._is_interrupted = False
         self._coverage: "Any" = None
         self._measured: "Any" = None
         self._count_tests: "Callable[[], int] | None" = None
@@ -112,27 +112,22 @@ class Run:
         environment = {name: value for name, value in (self._environment or {}).items() if value is not None}
         load("passmuster_child_settle").become_fresh(self._argv, environment, self.reporter.descriptor)
 
-    def fail(self, error: BaseException) -> None:
-        """Take note of what the file ended with; show it as the interpreter would."""
-        if isinstance(error, SystemExit):
-            self._status = load("passmuster_child_end").status_of(error)
-            return
-        self._status, self._is_interrupted = 1, type(error) is KeyboardInterrupt
-        below = error.__traceback__ and error.__traceback__.tb_next
-        try:
-            # The hook prints the exception's own traceback, whatever it is handed beside it.
-            sys.excepthook(type(error), error.with_traceback(below), below)
-        except BaseException:
-            self._finish()  # The interpreter shows what is wrong with the hook, and ends.
-            raise
-
     def leave(self) -> None:
-        """Finish what was begun and end the process; called once, however the file ended."""
+        """Show what the file ended with, finish what was begun, and end; called once, however it ended.
+
+        Called where no exception is being handled, as the interpreter calls `sys.excepthook`.
+        """
+        ending = load("passmuster_child_end")
+        error, self.error = self.error, None
+        if self.kind == "script":
+            ending.flush_both()  # A script's output is written before its error is shown.
+        status, is_interrupted = ending.show(error)
+        error = None
         self._finish()
         self.code, self.namespace, self._count_tests = None, {}, None
-        if sys.flags.inspect or os.environ.get("PYTHONINSPECT"):
-            raise SystemExit(self._status)
-        load("passmuster_child_end").end(self._status, owner=self._owner, is_interrupted=self._is_interrupted)
+        if not sys.flags.inspect and not os.environ.get("PYTHONINSPECT"):
+            ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
+        raise SystemExit(status)
 
     def _start_learner(self, project: "Sequence[str]") -> "Any":
         """Begin to record what the file imports; None where nobody wants to know."""
@@ -156,23 +151,35 @@ class Run:
     def framework(self) -> None:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
         if self.kind == "pytest":
+            self._become_module("pytest", self.file)
             if self._session is not None:
                 self._run_in_session()
             import pytest
 
-            sys.argv[0] = os.path.join(os.path.dirname(pytest.__file__), "__main__.py")
-            sys.argv.append(self.file)
             ours = load("passmuster_child_pytest")
             plugin = ours.Plugin(self.reporter, load("passmuster_child_collect").Way)
             raise SystemExit(pytest.main(["-o", ours.cache_option(), self.file], plugins=[plugin]))
         self._watch_unittest()
-        import unittest
-
         folder, name = module_name(self.file)
         self._owner = name
+        self._become_module("unittest", name)
+        sys.argv[0] = os.path.basename(sys.executable) + " -m unittest"
         if folder not in sys.path:
             sys.path.insert(0, folder)
-        unittest.main(module=None, argv=["python -m unittest", name])
+        sys.modules["unittest"].main(module=None)
+
+    def _become_module(self, package: str, argument: str) -> None:
+        """Look like `python -m PACKAGE ARGUMENT`: processes that the file starts read it off `__main__`."""
+        module = type(sys)("__main__")
+        # `importlib.util.find_spec`, without importing that.
+        spec = sys.meta_path[-1].find_spec(package + ".__main__", __import__(package).__path__)
+        if spec is not None:
+            module.__file__, module.__loader__, module.__spec__ = spec.origin, spec.loader, spec
+            module.__package__ = package
+            sys.modules["__main__"] = module
+            sys.argv[:] = [str(spec.origin), argument]
+            if hasattr(sys, "orig_argv"):
+                sys.orig_argv[:] = [sys.executable, "-m", package, argument]
 
     def _read(self) -> bytes:
         try:

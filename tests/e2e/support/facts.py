@@ -1,0 +1,187 @@
+"""Small programs run by plain Python and by us, spawned and forked, to compare what they print and how they end.
+
+Many programs share one call of the runner: that is far quicker than one call each.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.support.project import Project
+from worker.environment import get_test_environment
+from worker.keeper import Ended, Keeper
+from worker.warm.server import ForkServer, Setup, start_server
+
+Seen = dict[str, tuple[str, int | None]]
+"""What each program printed, normalised, and its exit status (negative: the signal that ended it)."""
+
+STATIC = {"TESTING": "true", "TEST_MODE": "mock", "PYTHONFAULTHANDLER": "1", "PASSMUSTER_SLOT": "0"}
+"""What each file gets in its environment beside the caller's, as far as it is the same for all."""
+
+_VARYING = (
+    (r"in [0-9.]+s", "in TIME"),
+    (r"0x[0-9a-f]+", "ADDRESS"),
+    # What warnings say more while the interpreter is whole.
+    (r"\w+Warning: Enable tracemalloc to get the object allocation traceback\n", ""),
+    # Where faulthandler shows stacks, our one frame, and which extensions are loaded.
+    (r'  File ".*passmuster_child_main\.py", line .*\n', ""),
+    (r"\n\nExtension modules: .*\n", "\n"),
+    (r"\n\nCurrent thread's C stack trace \(most recent call first\):\n(  .*\n)+", "\n"),
+)
+
+
+def normalised(text: str) -> str:
+    """Return output without what is different each time."""
+    for pattern, name in _VARYING:
+        text = re.sub(pattern, name, text)
+    return text
+
+
+def file_of(name: str) -> str:
+    """Return the path of a program's file."""
+    return f"tests/test_{name.replace(' ', '_')}.py"
+
+
+class Facts:
+    """The programs of one test module, run in each way at most once.
+
+    Args:
+        project: an empty project, which gets them.
+        interpreter: that runs them.
+        programs: their sources, by name.
+        others: further files of the project.
+        environment: changes to the caller's environment.
+        runner: as the setting of that name.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        interpreter: str,
+        programs: Mapping[str, str],
+        *,
+        others: Mapping[str, str | bytes] | None = None,
+        environment: Mapping[str, str | None] | None = None,
+        runner: str = "script",
+    ) -> None:
+        self._project = project
+        self._interpreter = interpreter
+        self._names = list(programs)
+        self._changes = dict(environment or {})
+        self._runner = runner
+        self._seen: dict[str, Seen] = {}
+        project.write({file_of(name): source for name, source in programs.items()} | dict(others or {}))
+
+    def plain(self) -> Seen:
+        """Return what `python FILE`, `python -m pytest FILE` or `python -m unittest MODULE` makes of them."""
+        if "plain" not in self._seen:
+            with ThreadPoolExecutor(2) as pool:
+                self._seen["plain"] = dict(zip(self._names, pool.map(self._plain, self._names), strict=True))
+        return self._seen["plain"]
+
+    def ours(self, isolation: str) -> Seen:
+        """Return what comes of them with `--isolation`."""
+        if isolation not in self._seen:
+            arguments = ("--runner", self._runner, "--python", self._interpreter, "-j", "2", "-q")
+            outcome = self._project.run("--isolation", isolation, *arguments, env=self._changes)
+            folder = sorted(self._project.root.glob(".passmuster/runs/*/output"))[-1]
+            seen: Seen = {}
+            for name in self._names:
+                ended = outcome.final(file_of(name))
+                log = (folder / f"{file_of(name)}.log").read_text(errors="backslashreplace")
+                seen[name] = (normalised(log), ended.exit_code if ended.signal is None else -ended.signal)
+            used = {event["isolation"] for event in outcome.of_kind("file-finished")}
+            assert used == {isolation}, outcome
+            self._seen[isolation] = seen
+        return self._seen[isolation]
+
+    def preloaded(self, modules: Sequence[str]) -> Seen:
+        """Return what comes of them when forked from a server that has imported these modules."""
+        if "preloaded" not in self._seen:
+            environment = self._environment()
+            with warm_keeper(self._interpreter, environment, self._project.root, modules) as keeper:
+                self._seen["preloaded"] = {name: self._forked(keeper, name) for name in self._names}
+        return self._seen["preloaded"]
+
+    def _environment(self) -> dict[str, str]:
+        return get_test_environment(self._project.environment(self._changes))
+
+    def _changes_for(self, name: str, way: str) -> dict[str, str]:
+        folder = self._project.base / way / name.replace(" ", "_")
+        folder.mkdir(parents=True)
+        return {"TMPDIR": str(folder), "PASSMUSTER_ATTEMPT": f"{way}:{name}"}
+
+    def _plain(self, name: str) -> tuple[str, int]:
+        how = {
+            "script": [file_of(name)],
+            "pytest": ["-m", "pytest", "-o", "cache_dir=/proc/nowhere", file_of(name)],
+            "unittest": ["-m", "unittest", Path(file_of(name)).stem],
+        }[self._runner]
+        changes = self._changes_for(name, "plain")
+        if self._runner == "unittest":
+            changes["PYTHONPATH"] = "tests"
+        finished = subprocess.run(
+            [self._interpreter, *how],
+            cwd=self._project.root,
+            env={**self._environment(), **changes},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            timeout=60,
+            check=False,
+        )
+        return normalised(finished.stdout.decode(errors="backslashreplace")), finished.returncode
+
+    def _forked(self, keeper: Keeper, name: str) -> tuple[str, int | None]:
+        argv = ["passmuster_child_main.py", file_of(name), self._runner, ""]
+        read, write = os.pipe()
+        output: list[bytes] = []
+
+        def drain() -> None:
+            while part := os.read(read, 1 << 16):
+                output.append(part)
+
+        with open(os.devnull, "wb") as report:
+            changes = self._changes_for(name, "preloaded")
+            keeper.fork(argv, changes, str(self._project.root), [], output=write, report=report.fileno())
+        os.close(write)
+        reader = threading.Thread(target=drain)
+        reader.start()
+        ended = next(message for message in _messages(keeper) if isinstance(message, Ended))
+        reader.join()
+        os.close(read)
+        text = normalised(b"".join(output).decode(errors="backslashreplace"))
+        return text, os.waitstatus_to_exitcode(ended.wait_status)
+
+
+def _messages(keeper: Keeper) -> Iterator[object]:
+    while True:
+        yield from keeper.receive()
+
+
+@contextmanager
+def warm_keeper(
+    interpreter: str, environment: Mapping[str, str], cwd: Path, modules: Sequence[str]
+) -> Iterator[Keeper]:
+    """Have a keeper that forks from a server with unittest and further modules imported."""
+    servers: list[ForkServer] = [start_server(interpreter, environment, str(cwd))]
+    keeper: Keeper | None = None
+    try:
+        servers.append(servers[-1].derive(Setup(base="script")))
+        servers.append(servers[-1].derive(Setup(modules=tuple(modules))))
+        assert not servers[-1].answer.why_not, servers[-1].answer.why_not
+        keeper = servers[-1].keeper()
+        yield keeper
+    finally:
+        if keeper is not None:
+            keeper.close()
+        for server in reversed(servers):
+            server.close()
