@@ -149,7 +149,7 @@ class Preparation:
         def determine_setup(*args: "Any", **named: "Any") -> "Any":
             self._setup_call = (setup, args, named)
             found = setup(*args, **named)
-            self.setup = tuple(copy.copy(part) for part in found)  # pytest goes on to change them.
+            self.setup = copy.deepcopy(tuple(found))  # pytest goes on to change them, and lists inside them.
             return found
 
         manager._set_initial_conftests = set_initial_conftests

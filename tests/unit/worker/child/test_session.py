@@ -187,3 +187,11 @@ def test_every_file_ends_as_when_it_is_spawned(project: SessionBench) -> None:
     assert statuses["test_broken.py"] == 2
     assert statuses["unit/test_fixtures.py"] == 0, runs["unit/test_fixtures.py"].output
     assert statuses["deep/er/test_deep.py"] == 0
+
+
+def test_a_list_that_plugins_add_to_makes_no_other_configuration(bench: SessionBench) -> None:
+    (bench.root / "pytest.ini").unlink()
+    bench.write("pyproject.toml", "[tool.pytest.ini_options]\nmarkers = ['even: as pytest adds its own']\n")
+    bench.write("test_it.py", "import pytest\n@pytest.mark.even\ndef test_it(): pass\n")
+
+    assert bench.compare("test_it.py")["test_it.py"].status == 0
