@@ -18,6 +18,7 @@ if __name__ == "__main__":
     end_at_interrupt()
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,10 +32,11 @@ from dispatcher.file_rules import group_limits
 from dispatcher.run.results import TestResults
 from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.bootstrap import base_python
+from passmuster.errors import ConfigurationError
 from passmuster.executor import Limit
 from passmuster.overcommit import MOST_TIMES, MOST_WAITING_TIMES
 from passmuster.result import CaseResult, TestResult
-from passmuster.status import Outcome, RunnerKind, Status
+from passmuster.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.units import format_bytes, parse_amount, parse_seconds
 from worker.capacity import calculate_max_workers as workers_for
 from worker.capacity import resolve_budget, resolve_limit
@@ -44,6 +46,7 @@ from worker.execute import LocalExecutor
 from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
 from worker.settings import WorkerSettings
+from worker.warm.fleet import Fleet
 
 __all__ = [
     "CaseResult",
@@ -97,14 +100,38 @@ class LocalSite:
         )
 
     def backend(self, request: BackendRequest) -> Backend:
-        """Return a pool for one run, its processes already on their way up."""
-        config, capacity = request.config, self.capacity(request.config)
+        """Return a pool for one run, its processes already on their way up.
+
+        Raises:
+            ConfigurationError: files are to be forked, and cannot be here.
+        """
+        config = request.config
         pool, notice = open_pool(
             is_default=config.memory_budget is None,
             available_bytes=read_available_bytes,
             environment=request.environ,
         )
-        settings = WorkerSettings(
+        executor = LocalExecutor(self._settings(request), pool)
+        why = executor.why_no_fork() if config.isolation is Isolation.FORK else ""
+        if why:
+            executor.close()
+            raise ConfigurationError(f"--isolation fork cannot be had: {why}; use --isolation auto or spawn")
+        executor.warm_up(len(request.tasks))
+        prepare_child(request.interpreter, request.cache_tag)
+        notices = [text for text in (notice, executor.proposal()) if text]
+        return LocalBackend(executor, notices=notices, groups=group_limits(config))
+
+    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
+        """Return what is imported before a file's process is forked, what is not, and why, as lines."""
+        # Only who asks for it pays for it.
+        from worker.warm.explain import explain
+
+        with closing(Fleet(self._settings(request))) as fleet:
+            return tuple(explain(fleet, request.tasks))
+
+    def _settings(self, request: BackendRequest) -> WorkerSettings:
+        config, capacity = request.config, self.capacity(request.config)
+        return WorkerSettings(
             root=config.root,
             workdir=request.workdir,
             interpreter=request.interpreter,
@@ -120,14 +147,6 @@ class LocalSite:
             idle_cpus=capacity.idle_cpus,
             state_dir=_state_dir(config),
         )
-        executor = LocalExecutor(settings, pool)
-        executor.warm_up(request.files)
-        prepare_child(request.interpreter, request.cache_tag)
-        return LocalBackend(executor, notices=(notice,) if notice else (), groups=group_limits(config))
-
-    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
-        """Return what is imported before a file's process is forked, what is not, and why, as lines."""
-        return (f"isolation: {request.config.isolation}", "nothing is imported before files are forked")
 
 
 def _overcommits(config: TestConfig) -> bool:

@@ -10,8 +10,10 @@ and is an upper bound, because it counts the page cache too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import signal
 import subprocess
 import threading
 import time
@@ -48,6 +50,8 @@ class Measured:
         oom_kills: processes that the kernel killed for want of memory; None without a cgroup.
         memory_source: where the memory was read.
         survivors: processes that were still there when the command had ended; they were killed.
+        peak_processes: the most processes at once, sampled.
+        timed_out: whether it was killed because it took too long.
     """
 
     exit_code: int
@@ -63,6 +67,8 @@ class Measured:
     oom_kills: int | None
     memory_source: str
     survivors: int
+    peak_processes: int
+    timed_out: bool
 
 
 @dataclass(slots=True)
@@ -76,6 +82,7 @@ class _Samples:
     over_s: float = 0.0
     longest_over_s: float = 0.0
     over_since_s: float | None = None
+    processes: int = 1
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -87,6 +94,7 @@ def measure(
     output: Path,
     budget_bytes: int | None = None,
     limit_bytes: int | None = None,
+    timeout_s: float | None = None,
 ) -> Measured:
     """Run `command` to its end and return what it took.
 
@@ -97,6 +105,7 @@ def measure(
         output: the file for its stdout and stderr.
         budget_bytes: what the tests of a runner of ours may use; None: the command is no runner of ours.
         limit_bytes: hard limit of the cgroup; None: none.
+        timeout_s: seconds after which all of it is killed; None: it may take as long as it likes.
 
     Raises:
         RuntimeError: a hard limit is wanted and no cgroup can be made.
@@ -115,10 +124,16 @@ def measure(
             ) as process:
                 sampler = threading.Thread(target=_sample, args=(process.pid, group, budget_bytes, samples))
                 sampler.start()
-                process.wait()
-                wall_s = time.perf_counter() - start_s
-                samples.done.set()
-                sampler.join()
+                try:
+                    timed_out = _wait(process, group, timeout_s)
+                    wall_s = time.perf_counter() - start_s
+                except BaseException:
+                    # Else nobody would end what is measured, and the `with` above would wait for it.
+                    _kill(process, group)
+                    raise
+                finally:
+                    samples.done.set()
+                    sampler.join()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Measured(
@@ -135,10 +150,31 @@ def measure(
             oom_kills=None if group is None else group.oom_kills(),
             memory_source="sampled PSS" if group is None else group.name,
             survivors=0 if group is None else len(group.pids()),
+            peak_processes=samples.processes,
+            timed_out=timed_out,
         )
     finally:
         if group is not None:
             group.remove()
+
+
+def _wait(process: subprocess.Popen[bytes], group: ControlGroup | None, timeout_s: float | None) -> bool:
+    """Wait for a command; kill its whole tree if that takes too long, and return whether it did."""
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        _kill(process, group)
+        return True
+    return False
+
+
+def _kill(process: subprocess.Popen[bytes], group: ControlGroup | None) -> None:
+    """Kill a command with its whole tree, and reap it."""
+    while process.poll() is None:
+        for pid in tree(process.pid) if group is None else group.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(SAMPLE_S)
 
 
 def plain_environment() -> dict[str, str]:
@@ -151,7 +187,9 @@ def _sample(pid: int, group: ControlGroup | None, budget_bytes: int | None, samp
     """Take samples until the command has ended."""
     last_s = time.perf_counter()
     while not samples.done.wait(SAMPLE_S if group is not None else SAMPLE_PSS_S):
-        used_bytes = group.used_bytes() if group is not None else proportional_bytes(tree(pid))
+        pids = tree(pid) if group is None else group.pids()
+        used_bytes = proportional_bytes(pids) if group is None else group.used_bytes()
+        samples.processes = max(samples.processes, len(pids))
         now_s = time.perf_counter()
         samples.peak_bytes = max(samples.peak_bytes, used_bytes)
         if budget_bytes is not None:

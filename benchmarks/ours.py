@@ -28,6 +28,7 @@ class FileRun:
         output_tail: the end of what it printed.
         peak_bytes: its peak; None: not measured.
         duration_s: seconds.
+        cpu_s: CPU seconds of its tree; None: not known.
         waited_for: what it waited for, empty: nothing.
         leaked: processes it left behind.
     """
@@ -43,6 +44,7 @@ class FileRun:
     output_tail: str
     peak_bytes: int | None
     duration_s: float
+    cpu_s: float | None
     waited_for: str
     leaked: tuple[str, ...]
 
@@ -103,6 +105,7 @@ def read_record(events: Path) -> RunRecord:
                     output_tail=event["output_tail"],
                     peak_bytes=event["peak_bytes"],
                     duration_s=event["duration_s"],
+                    cpu_s=event["cpu_s"],
                     waited_for=event["waited_for"],
                     leaked=tuple(event["leaked"]),
                 )

@@ -1,4 +1,6 @@
-"""Runs one of the benchmarks: `python -m benchmarks.run heavy|hostile|overhead|outcomes [--help]`.
+"""Runs one of the benchmarks: `python -m benchmarks.run heavy|hostile|overhead|outcomes|startup [--help]`.
+
+`python -m benchmarks.run bed [--help]` is the bed: suites times runners, and it has options of its own.
 
 Exit status 0: what the benchmark demands holds; 1: it does not.
 """
@@ -6,12 +8,13 @@ Exit status 0: what the benchmark demands holds; 1: it does not.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.commands import heavy, hostile, outcomes, overhead
+from benchmarks.commands import bed, heavy, hostile, outcomes, overhead, startup
 from benchmarks.commands.setting import Setting
 
 COMMANDS: dict[str, Callable[[Setting], bool]] = {
@@ -19,11 +22,14 @@ COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "hostile": hostile.run,
     "overhead": overhead.run,
     "outcomes": outcomes.run,
+    "startup": startup.run,
 }
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the benchmark that the arguments name and return the exit status."""
+    if argv and argv[0] == "bed":
+        return bed.main(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("benchmark", choices=COMMANDS)
     parser.add_argument(
@@ -36,6 +42,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=1, help="how often each variant is measured, in turns")
     parser.add_argument("--jobs", type=int, help="files at once for our runner (default: its own default)")
     parser.add_argument("--seed", type=int, default=1, help="of the suites (default: %(default)s)")
+    parser.add_argument(
+        "--ours-options", default="", help="further options of our runner, as one text in a shell's words"
+    )
     arguments = parser.parse_args(argv)
     arguments.cache.mkdir(parents=True, exist_ok=True)
     setting = Setting(
@@ -44,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
         rounds=arguments.rounds,
         jobs=arguments.jobs,
         seed=arguments.seed,
+        ours_options=tuple(shlex.split(arguments.ours_options)),
     )
     return 0 if COMMANDS[arguments.benchmark](setting) else 1
 

@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 MB = 1e6
 
 
-def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; its first column is text, the others are numbers and stand to the right."""
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table's lines; its first column is text, the others are numbers and stand to the right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    print(f"\n{title}")
+    lines: list[str] = []
     for row in (head, *rows):
         cells = [
             cell.ljust(width) if column == 0 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
-    print(flush=True)
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table under its title."""
+    print("\n".join(["", title, *format_table(head, rows), ""]), flush=True)
 
 
 def write_json(output: Path | None, benchmark: str, records: Sequence[DataclassInstance]) -> None:

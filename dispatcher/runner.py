@@ -294,8 +294,7 @@ class TestRunner:
             cache_tag=tag,
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
-            files=len(plan.files),
-            paths=tuple(planned.file.path for planned in plan.files),
+            tasks=tuple(planned.task for planned in plan.files),
         )
 
     def _policy(self, *, watched: bool) -> RunPolicy:

@@ -86,7 +86,7 @@ class ChildReport:
         if not line.startswith(b"{"):
             return False
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode())  # Given text, it need not find out the encoding.
         except (ValueError, RecursionError):  # The latter by an object nested thousands deep.
             return False
         match record:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -40,6 +42,9 @@ EXHAUSTED_WAIT_S = 60.0
 
 EXHAUSTED_PAUSE_S = 0.25
 
+OOM_COUNT_AGE_S = 0.25
+"""How old the kernel's count of kills may be when a file starts: reading it for each short one would cost."""
+
 
 class LocalExecutor:
     """Runs files within the slots and the memory of one worker.
@@ -62,6 +67,7 @@ class LocalExecutor:
         self._stopping: tuple[StopReason, float] | None = None
         self._stopped = threading.Event()
         self._count = 0
+        self._oom_kills = _OomKills()
         self._governor = MemoryGovernor(
             slots=settings.slots,
             budget_bytes=settings.budget_bytes,
@@ -77,6 +83,14 @@ class LocalExecutor:
         """Start the keepers that so many files will need, so that the first file need not wait for one."""
         with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
             self._fleet.warm_up(min(files, self._settings.slots))
+
+    def why_no_fork(self) -> str:
+        """Return why no file can be forked here; empty: they can."""
+        return self._fleet.why_no_fork()
+
+    def proposal(self) -> str:
+        """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
+        return self._fleet.proposal()
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which tasks will come: it can then be prepared what several of them need."""
@@ -142,7 +156,7 @@ class LocalExecutor:
     def _run(self, task: TestTask, slot: int, number: int) -> TestResult:
         tmp_dir = self._tmp.make(str(number))
         coverage_file = self._coverage_file(task, number)
-        oom_kills = oom_kill_count()
+        oom_kills = self._oom_kills.before()
         attempt, supervised, has_waited = self._start(task, slot, tmp_dir, coverage_file)
         max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None
         measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
@@ -153,12 +167,12 @@ class LocalExecutor:
             supervised,
             settings=self._settings,
             peak_bytes=measured.peak_bytes,
-            kernel_killed=(oom_kill_count() or 0) > (oom_kills or 0),
+            kernel_killed=_is_killed(supervised) and self._oom_kills.now() > oom_kills,
         )
         if attempt.launch.is_learning and result.status.is_pass:
             self._fleet.learn(task.file_path, attempt.report.imports)
-        if attempt.report.why_not_forked:
-            self._fleet.no_session(task.file_path, attempt.report.why_not_forked)
+        if attempt.report.why_not_forked and attempt.launch.server is not None:
+            self._fleet.refuse_session(task.file_path, attempt.launch.server)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
         kept = self._clear_tmp(tmp_dir, result.status)
         return dataclasses.replace(
@@ -263,6 +277,29 @@ class LocalExecutor:
             worker=self._settings.name,
             slot=slot,
         )
+
+
+class _OomKills:
+    """The kernel's count of kills for want of memory, asked for as rarely as will do."""
+
+    def __init__(self) -> None:
+        self._count, self._read_at_s = 0, float("-inf")
+
+    def before(self) -> int:
+        """Return the count before a file starts; it may be a moment old."""
+        if time.monotonic() - self._read_at_s > OOM_COUNT_AGE_S:
+            self.now()
+        return self._count
+
+    def now(self) -> int:
+        """Return the count; 0 where the kernel does not say."""
+        self._count, self._read_at_s = oom_kill_count() or 0, time.monotonic()
+        return self._count
+
+
+def _is_killed(supervised: Supervised) -> bool:
+    ended = supervised.ended
+    return ended is not None and os.waitstatus_to_exitcode(ended.wait_status) == -signal.SIGKILL
 
 
 _WORDS = {

@@ -23,6 +23,7 @@ class Setting:
         rounds: how often each variant is measured, in turns.
         jobs: files at once for our runner; None: its default.
         seed: of the suites.
+        ours_options: further options of our runner.
     """
 
     cache: Path
@@ -30,6 +31,7 @@ class Setting:
     rounds: int
     jobs: int | None
     seed: int
+    ours_options: tuple[str, ...] = ()
 
     @property
     def work(self) -> Path:
@@ -78,7 +80,13 @@ def run_ours(
     events.unlink(missing_ok=True)
     jobs = [] if setting.jobs is None else ["--jobs", str(setting.jobs)]
     measured = measure(
-        our_command(root, interpreter=interpreter, events=events, options=[*jobs, *options], paths=paths),
+        our_command(
+            root,
+            interpreter=interpreter,
+            events=events,
+            options=[*jobs, *options, *setting.ours_options],
+            paths=paths,
+        ),
         cwd=root,
         environment=plain_environment() if environment is None else environment,
         output=setting.work / "ours.log",

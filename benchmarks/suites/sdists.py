@@ -5,12 +5,19 @@ Each gets an environment with the package itself, installed from that source, an
 
 from __future__ import annotations
 
+import json
+import random
 import subprocess
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.environments import base_interpreter, ensure_environment
+from benchmarks.outcome import run_pytest_alone
+
+LONGEST_S = 10.0
+"""Seconds that a drawn file may take alone; networkx has some that take minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,25 +29,60 @@ class Package:
         tests: the folder of its tests, relative to its source.
         requirements: what they need besides the package.
         left_out: names of files that do not end when they are run by hand here, and why they are left out.
+        folders: folders below `tests` whose own files are taken, and not those deeper down; empty: all files.
+        draw: how many files that pass alone within `LONGEST_S` are drawn by seed; None: all are taken.
+        own_package: the package under test, as it is imported.
+        pytest_options: what pytest needs besides, when it loads no plugin by itself.
+        refused: beginnings of the names of the bed's runners that cannot run it, each with the reason.
     """
 
     name: str
     tests: str
     requirements: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    draw: int | None = None
+    own_package: str | None = None
+    pytest_options: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
 
 
-PACKAGES = (
-    Package(name="click==8.3.1", tests="tests", requirements=("pytest<9.1",)),
-    Package(name="jinja2==3.1.6", tests="tests", requirements=("pytest<9.1", "trio")),
-    Package(
-        name="werkzeug==3.1.4",
-        tests="tests",
-        requirements=("pytest<9.1", "pytest-timeout", "ephemeral-port-reserve", "cryptography", "watchdog"),
-        left_out=("test_serving.py",),
-    ),
-    Package(name="mako==1.3.10", tests="test", requirements=("pytest<9.1", "babel", "dogpile.cache")),
+CLICK = Package(name="click==8.3.1", tests="tests", requirements=("pytest<9.1",), own_package="click")
+NEWER_CLICK = replace(CLICK, name="click==8.4.2")
+"""For runners that spread a file's tests: the older one's tests of pagers collide, as they share a file."""
+
+JINJA2 = Package(
+    name="jinja2==3.1.6", tests="tests", requirements=("pytest<9.1", "trio"), own_package="jinja2"
 )
+WERKZEUG = Package(
+    name="werkzeug==3.1.4",
+    tests="tests",
+    requirements=("pytest<9.1", "pytest-timeout", "ephemeral-port-reserve", "cryptography", "watchdog"),
+    left_out=("test_serving.py",),
+    own_package="werkzeug",
+    pytest_options=("-p", "timeout"),
+)
+MAKO = Package(name="mako==1.3.10", tests="test", requirements=("pytest<9.1", "babel", "dogpile.cache"))
+NETWORKX = Package(
+    name="networkx==3.6",
+    tests="networkx",
+    requirements=("pytest<9.1", "numpy", "scipy", "pandas"),
+    draw=90,
+    own_package="networkx",
+)
+SQLALCHEMY = Package(
+    name="sqlalchemy==2.0.44",
+    tests="test",
+    requirements=("pytest<9.1",),
+    folders=("base", "engine", "ext"),
+    own_package="sqlalchemy",
+    refused=(
+        ("rstest", "sqlalchemy's plugin takes it for pytest-xdist and stops: KeyError 'follower_ident'"),
+    ),
+)
+
+PACKAGES = (CLICK, JINJA2, WERKZEUG, MAKO)
+"""Those whose outcomes are held against each file by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +102,16 @@ class SourceSuite:
     files: tuple[str, ...]
 
 
-def write_suite(folder: Path, package: Package) -> SourceSuite:
+def write_suite(
+    folder: Path, package: Package, *, added: Sequence[str] = (), environment: str = "environment"
+) -> SourceSuite:
     """Return a package's suite; download, unpack and install it below `folder` where that was not done.
+
+    Args:
+        folder: where everything is kept.
+        package: which.
+        added: further requirements.
+        environment: the name of its environment's folder, another one for other requirements.
 
     Raises:
         subprocess.CalledProcessError: pip failed; its output has been printed.
@@ -71,13 +121,42 @@ def write_suite(folder: Path, package: Package) -> SourceSuite:
     if not source.exists():
         _unpack(package, place)
     root = next(path for path in sorted(source.iterdir()) if path.is_dir())
-    interpreter = ensure_environment(place / "environment", (*package.requirements, str(root)))
+    interpreter = ensure_environment(place / environment, (*package.requirements, *added, str(root)))
+    tests = root / package.tests
+    found = [path for name in package.folders for path in (tests / name).glob("test_*.py")]
     files = sorted(
         str(path.relative_to(root))
-        for path in (root / package.tests).rglob("test_*.py")
+        for path in (found if package.folders else tests.rglob("test_*.py"))
         if path.name not in package.left_out
     )
     return SourceSuite(name=package.name, root=root, interpreter=interpreter, files=tuple(files))
+
+
+def draw_files(suite: SourceSuite, *, wanted: int, kept: Path, work: Path, seed: int) -> tuple[str, ...]:
+    """Return some of a suite's files, drawn by seed out of those that pass alone within `LONGEST_S`.
+
+    Args:
+        suite: the suite.
+        wanted: how many.
+        kept: the file in which the choice is kept for the next time.
+        work: a directory for the outputs of single runs.
+        seed: of the draw.
+    """
+    if kept.exists():
+        return tuple(json.loads(kept.read_text()))
+    candidates = list(suite.files)
+    random.Random(seed).shuffle(candidates)
+    found: list[str] = []
+    for file in candidates:
+        outcome = run_pytest_alone(suite.interpreter, suite.root, file, work=work, timeout_s=LONGEST_S)
+        if outcome is not None and outcome.exit_code == 0 and outcome.counts.get("passed"):
+            found.append(file)
+            print(f"\r{len(found)} of {wanted} files chosen", end="", flush=True)
+        if len(found) == wanted:
+            break
+    print()
+    kept.write_text(json.dumps(sorted(found)))
+    return tuple(sorted(found))
 
 
 def _unpack(package: Package, place: Path) -> None:

@@ -112,8 +112,7 @@ class BackendRequest:
         cache_tag: its `sys.implementation.cache_tag`; empty: unknown.
         environ: the environment the tests start from.
         coverage_dir: where coverage data is to be put; None: none is measured.
-        files: how many files will run.
-        paths: those files, as `TestTask.file_path`, in the order in which they should start.
+        tasks: the first attempt at each file that will run, in the order in which they should start.
     """
 
     config: TestConfig
@@ -122,8 +121,7 @@ class BackendRequest:
     environ: Mapping[str, str] = field(repr=False)
     cache_tag: str = ""
     coverage_dir: Path | None = None
-    files: int = 0
-    paths: tuple[str, ...] = ()
+    tasks: tuple[TestTask, ...] = ()
 
 
 class Site(Protocol):

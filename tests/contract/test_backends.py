@@ -76,7 +76,6 @@ class Place:
                 interpreter=sys.executable,
                 cache_tag=str(sys.implementation.cache_tag),
                 environ=environ,
-                files=slots,
             )
         )
         self._opened.append(backend)

@@ -25,7 +25,7 @@ OF_USERS = {
 
 REPOSITORY_FILES = {
     path.relative_to(REPOSITORY).as_posix()
-    for folder in ("passmuster", "worker", "dispatcher", "tests", "scripts", "docs", "examples")
+    for folder in ("passmuster", "worker", "dispatcher", "tests", "benchmarks", "scripts", "docs", "examples")
     for path in (REPOSITORY / folder).rglob("*")
     if path.is_file()
 } | {path.name for path in REPOSITORY.iterdir() if path.is_file()}

@@ -15,10 +15,10 @@ Messages (`passmuster_child_channel`):
                         ("failed", errno, text)
 
 A setup is a dictionary: `base` (`script`, `pytest`, or empty for neither), `coverage` (whether to load it),
-`modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `session` (a file to prepare a
-pytest session for; empty: none). An answer is one, too: `verdicts`, `why_not` (why it is no good; empty: it
-is), `pytest` (whether the interpreter has it), `version`, `modules` (all that a server with a framework has),
-`rss_bytes`, `anon_bytes`.
+`modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `path` (where to look for it
+first), `session` (a file to prepare a pytest session for; empty: none). An answer is one, too: `verdicts`,
+`why_not` (why it is no good; empty: it is), `pytest` (whether the interpreter has it), `version`, `modules`
+(all that a server with a framework has), `rss_bytes`, `anon_bytes`.
 """
 
 from __future__ import annotations
@@ -147,9 +147,12 @@ class Server:
             preload = load("passmuster_child_preload")
             # Under pytest more warnings are shown, and a project may make errors of them.
             every = "_pytest" in sys.modules
+            path = list(sys.path)
+            sys.path[:0] = [folder for folder in setup["path"] if folder not in path]
             verdicts = preload.preload(
                 setup["modules"], preload.interpreter_roots(), setup["own"], every_warning=every
             )
+            sys.path[:] = path
             answer["verdicts"] = verdicts
             if not preload.is_clean(verdicts):
                 answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])

@@ -145,21 +145,22 @@ def why_setting(config: "Any") -> str:
 
 
 def why_modules(before: "set[str]", roots: "list[str]") -> str:
-    """Return which module of the project was imported since, or that pytest itself is the project."""
-    installed = ("site-packages", "dist-packages")
-    homes = [sys.prefix + os.sep, sys.base_prefix + os.sep, os.path.dirname(os.__file__) + os.sep]
+    """Return which module of the project was imported since, or that pytest itself is the project's."""
+    homes = [sys.prefix, sys.base_prefix, os.path.dirname(os.__file__)]
     for name, module in list(sys.modules.items()):
-        if (name in before and name != "_pytest") or name.startswith("passmuster_child_"):
-            continue
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
+        is_old = name in before and name != "_pytest"
+        if is_old or name.startswith("passmuster_child_") or not isinstance(file, str):
             continue
         file = os.path.abspath(file)
         parts = file.split(os.sep)
-        if any(part in parts for part in installed) or file.startswith(tuple(homes)):
+        if "site-packages" in parts or "dist-packages" in parts:
             continue
-        if any(file.startswith(root.rstrip(os.sep) + os.sep) for root in roots):
-            return "a plugin of pytest imported %s, which belongs to the project" % name
+        for root in roots:
+            # An environment inside the project is not the project's; a project inside an environment is.
+            inside = [home for home in homes if _is_below(home, root)]
+            if _is_below(file, root) and not any(_is_below(file, home) for home in inside):
+                return "a plugin of pytest imported %s, which belongs to the project" % name
     return ""
 
 
@@ -187,6 +188,10 @@ def why_late(plugins: "list[Any]") -> str:
     if "twisted.trial.unittest" in sys.modules:
         return "a conftest imports twisted.trial"
     return ""
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(os.path.join(folder, ""))
 
 
 def _why_conftest(path: str) -> str:

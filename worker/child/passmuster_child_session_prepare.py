@@ -37,6 +37,7 @@ class Preparation:
         config: pytest's `Config`.
         session: pytest's `Session`.
         early: the plugins that are registered before the conftests as a rule.
+        registered: all plugins.
         started: the plugins whose `pytest_sessionstart` has been called.
         capture: pytest's capture manager, stopped; None: capturing is switched off.
         load: the function that loads initial conftests, and `initial`: its named arguments.
@@ -53,6 +54,7 @@ class Preparation:
         self.session: "Any" = None
         self.capture: "Any" = None
         self.early: "set[Any]" = set()
+        self.registered: "set[Any]" = set()
         self.started: "list[Any]" = []
         self.load: "Any" = None
         self.initial: "dict[str, Any]" = {}
@@ -128,6 +130,7 @@ class Preparation:
         if self.capture is not None:
             # Its files and saved descriptors would be shared by all children.
             self.capture.stop_global_capturing()
+        self.registered = set(config.pluginmanager.get_plugins())
 
     def _read_configuration(self, config_module: "Any") -> None:
         """Do what `pytest.main` does first, but keep what it would load conftests with."""
@@ -149,7 +152,7 @@ class Preparation:
         def determine_setup(*args: "Any", **named: "Any") -> "Any":
             self._setup_call = (setup, args, named)
             found = setup(*args, **named)
-            self.setup = copy.deepcopy(tuple(found))  # pytest goes on to change them, and lists inside them.
+            self.setup = copy.deepcopy(tuple(found))  # pytest goes on to change them.
             return found
 
         manager._set_initial_conftests = set_initial_conftests

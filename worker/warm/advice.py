@@ -17,7 +17,7 @@ from worker.child.passmuster_child_start import has_guard
 from worker.settings import WorkerSettings
 from worker.warm.choice import Choice, choose
 from worker.warm.costs import ModuleFacts, is_allowed
-from worker.warm.installed import installed, plugin_packages
+from worker.warm.installed import installed
 from worker.warm.needs import FileNeeds, Imported, with_learned, with_own
 from worker.warm.scan import Roots, Scanner
 from worker.warm.server import Answer, Verdict
@@ -25,6 +25,9 @@ from worker.warm.store import ImportStore
 
 SERVERS_SHARE = 8
 """The servers together may take one part in so many of the memory budget."""
+
+PROPOSED_S = 3.0
+"""Processor seconds that preloading a package of the project must save in a run before it is proposed."""
 
 SCRIPT, PYTEST = "script", "pytest"
 
@@ -61,7 +64,6 @@ class Advisor:
         self._store: ImportStore | None = None
         self._scanner: Scanner | None = None
         self._identity = ""
-        self._plugins: frozenset[str] = frozenset()
         self._needs: dict[str, FileNeeds] = {}
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
@@ -97,11 +99,39 @@ class Advisor:
             and not store.has_learned(task.file_path, needs.stamp),
         )
 
-    def needs(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> dict[str, FileNeeds]:
-        """Think now, and return what is known of each file."""
+    def think(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> None:
+        """Think now about what these files need together."""
         self._think(tuple(paths), dict(runners))
+
+    def needs(self) -> dict[str, FileNeeds]:
+        """Return what is known of each file."""
         with self._lock:
-            return {path: self._needs[path] for path in paths}
+            return dict(self._needs)
+
+    def proposal(self) -> str:
+        """Return which package of the project is worth preloading, in one line; empty: none is."""
+        with self._lock:
+            if self._store is None and self._settings.state_dir is None:
+                return ""
+            store = self._store or ImportStore(self._settings.state_dir)
+            costs = store.own_costs()
+        worth = {
+            name: (files - 1) * seconds
+            for name, (files, seconds) in costs.items()
+            if name not in self._settings.preload and (files - 1) * seconds >= PROPOSED_S
+        }
+        if not worth:
+            return ""
+        name = max(worth, key=lambda each: worth[each])
+        return (
+            f'importing {name} took {costs[name][0]} files {costs[name][1]:.2f} s each: preload = ["{name}"]'
+            " in [tool.passmuster] imports it once (see --explain preload)"
+        )
+
+    def base_of(self, path: str) -> str:
+        """Return the framework of a file that was thought about."""
+        with self._lock:
+            return self._bases[path]
 
     def choices(self) -> dict[str, Choice]:
         """Return the choice for each framework that has files."""
@@ -146,16 +176,13 @@ class Advisor:
                 if each.is_own:
                     self._own_s.setdefault(each.name, []).append(each.seconds)
 
-    def own_costs(self) -> dict[str, list[float]]:
-        """Return for each package of the project the seconds that files spent on importing it."""
-        with self._lock:
-            return {name: list(seconds) for name, seconds in self._own_s.items()}
-
     def close(self) -> None:
         """Keep what was learned."""
         with self._lock:
             self._is_closed = True
             if self._store is not None:
+                for name, seconds in self._own_s.items():
+                    self._store.record_own(name, len(seconds), sum(seconds) / len(seconds))
                 self._store.save()
 
     def _think(self, paths: tuple[str, ...], runners: dict[str, RunnerKind]) -> None:
@@ -183,7 +210,6 @@ class Advisor:
             self._store.facts(self._identity),
             base=self._answer_of(base).modules,
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
-            never=self._plugins if base == PYTEST else (),
         )
 
     def _look(self, path: str, base: str) -> FileNeeds:
@@ -202,6 +228,8 @@ class Advisor:
 
     def _base(self, path: str, runner: RunnerKind) -> str:
         """Return the framework that a file needs, chosen as the child does."""
+        if path in self._bases:
+            return self._bases[path]
         if runner is not RunnerKind.AUTO:
             return PYTEST if runner is RunnerKind.PYTEST else SCRIPT
         if not self._answer_of("").has_pytest:
@@ -220,6 +248,5 @@ class Advisor:
         store = ImportStore(settings.state_dir)
         found = installed(settings.interpreter, answer.version)
         self._identity = found.identity
-        self._plugins = store.plugins(found.identity, lambda: plugin_packages(found.folders))
         self._scanner = Scanner(Roots(root=settings.root, workdir=settings.workdir), store)
         self._store = store

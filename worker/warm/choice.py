@@ -67,7 +67,6 @@ def choose(
     base: Collection[str] = (),
     max_sets: int = MOST_SETS,
     max_bytes: int,
-    never: Collection[str] = (),
 ) -> Choice:
     """Return the sets that save most time.
 
@@ -77,9 +76,8 @@ def choose(
         base: modules that every server has anyway.
         max_sets: how many sets there may be.
         max_bytes: memory that all servers together may add to the base.
-        never: top-level names that are left out, as plugins of pytest are.
     """
-    words = Words(needs, facts, base, never)
+    words = Words(needs, facts, base)
     groups = _groups(needs, words)
     plan = _Plan(words, groups)
     return plan.result(plan.pick(max_sets, max_bytes))

@@ -61,14 +61,12 @@ class Words:
         needs: Mapping[str, HasModules],
         facts: Mapping[str, ModuleFacts],
         base: Collection[str],
-        never: Collection[str],
     ) -> None:
         self._facts = dict(facts)
         for name, fact in facts.items():
             if ":" in name and fact.verdict != "attribute":
                 self._facts.setdefault(name.replace(":", "."), fact)
         self._base = frozenset(base)
-        self._never = frozenset(never)
         asked = {name for need in needs.values() for name in need.modules}
         self._modules = {part for name in asked | set(facts) if ":" not in name for part in parents_of(name)}
         self._bits: dict[str, int] = {}
@@ -134,8 +132,6 @@ class Words:
         return parts
 
     def _is_allowed(self, name: str) -> bool:
-        if name.partition(".")[0].partition(":")[0] in self._never:
-            return False
         known = self._facts.get(name)
         return known is None or known.is_allowed
 

@@ -38,6 +38,9 @@ from worker.warm.server import (
 MAX_DEATHS = 3
 """Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
 
+MAX_SESSIONS = 4
+"""pytest sessions begun for a project with several configurations of pytest."""
+
 KEEPER_BYTES = 2 * 1024 * 1024
 """What a keeper takes that was forked from a server: seen were 1 to 2 MiB."""
 
@@ -66,10 +69,10 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """A server by what it has imported: its framework, for whose session, and which modules in order."""
+    """A server by what it has imported: its framework, the file whose session it began, modules in order."""
 
     base: str = ""
-    session: bool = False
+    session: str = ""
     modules: tuple[str, ...] = ()
 
 
@@ -96,7 +99,8 @@ class Fleet:
         self._keepers: dict[tuple[int, _Place | None], Keeper] = {}
         self._deaths = 0
         self._is_closed = False
-        self._no_session: dict[str, str] = {}
+        self._sessions: list[str] = []
+        self._session_numbers: dict[str, int] = {}
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
         self._advisor = Advisor(settings, self._answer_of)
@@ -120,9 +124,32 @@ class Fleet:
                 total_bytes += node.server.answer.anon_bytes - (below.answer.anon_bytes if below else 0)
         return total_bytes
 
+    def why_no_fork(self) -> str:
+        """Return why no file can be forked here; empty: they can."""
+        try:
+            self._server(_Place(base=SCRIPT))
+        except ServerError as error:
+            return str(error)
+        return self._why_never
+
+    def proposal(self) -> str:
+        """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
+        return "" if self.wanted(Isolation.AUTO) is Isolation.SPAWN else self._advisor.proposal()
+
+    def probe(self, tasks: Sequence[TestTask]) -> Advisor:
+        """Start every server that these tasks would be forked from; return who knows what came of it."""
+        paths = [task.file_path for task in tasks]
+        self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
+        for task in tasks:
+            with contextlib.suppress(ServerError):
+                self._best_server(task, self._advisor.advise(task))
+        # Now it is known what each module costs, and so whether it is worth a server.
+        self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
+        return self._advisor
+
     def warm_up(self, slots: int) -> None:
         """Start what the first files will need: keepers, or the first server."""
-        if self._wanted(Isolation.AUTO) is Isolation.SPAWN:
+        if self.wanted(Isolation.AUTO) is Isolation.SPAWN:
             for slot in range(slots):
                 self._plain(slot)
         else:
@@ -130,7 +157,7 @@ class Fleet:
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which files will come, so that it can be thought about what they need together."""
-        forked = [task for task in tasks if self._wanted(task.isolation) is not Isolation.SPAWN]
+        forked = [task for task in tasks if self.wanted(task.isolation) is not Isolation.SPAWN]
         if len(forked) > 1:
             paths = [task.file_path for task in forked]
             self._advisor.expect(paths, {task.file_path: task.runner for task in forked})
@@ -141,7 +168,7 @@ class Fleet:
         Raises:
             OSError: no process can be started.
         """
-        wanted = self._wanted(task.isolation)
+        wanted = self.wanted(task.isolation)
         if wanted is Isolation.SPAWN:
             return Launch(keeper=self._plain(slot), note=self._why_never)
         while True:
@@ -162,10 +189,14 @@ class Fleet:
         """Take note of what a file was seen to import."""
         self._advisor.learn_imports(path, imported)
 
-    def no_session(self, path: str, reason: str) -> None:
-        """Take note that the files of a folder cannot be forked from the prepared pytest session."""
+    def refuse_session(self, path: str, server: ForkServer) -> None:
+        """Take note that the files of a folder cannot be forked from the pytest session of a server."""
         with self._lock:
-            self._no_session[_folder(path)] = reason
+            number = self._session_numbers.get(_folder(path), 0)
+            places = [place for place, node in self._nodes.items() if node.server is server]
+            # Another file of the folder may have been refused at the same time.
+            if any(place.session in self._sessions[number : number + 1] for place in places):
+                self._session_numbers[_folder(path)] = number + 1
 
     def discard(self, slot: int, keeper: Keeper) -> None:
         """Forget a keeper that a test has killed; the caller closes it."""
@@ -187,7 +218,8 @@ class Fleet:
                     node.server.close()
         self._advisor.close()
 
-    def _wanted(self, asked: Isolation) -> Isolation:
+    def wanted(self, asked: Isolation) -> Isolation:
+        """Return how a task that asks for this is started, as far as the file does not matter."""
         wanted = self._settings.isolation if asked is Isolation.AUTO else asked
         return Isolation.SPAWN if self._why_never else wanted
 
@@ -200,33 +232,46 @@ class Fleet:
 
     def _best_server(self, task: TestTask, advice: Advice) -> tuple[_Place, ForkServer]:
         """Return the server that has imported most of what the file needs, and nothing else."""
-        base = advice.base
-        place = _Place(base=base, session=base == PYTEST and not self._has_no_session(task.file_path))
-        while True:
+        plain = _Place(base=advice.base)
+        session = (
+            replace(plain, session=self._session_for(task.file_path)) if advice.base == PYTEST else plain
+        )
+        # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
+        has_all = (
+            session
+            if advice.base == PYTEST and not session.session
+            else replace(session, modules=advice.modules)
+        )
+        # A session that cannot be had is no reason against a fork, nor are modules that cannot.
+        for place in dict.fromkeys((has_all, session)):
             try:
-                wanted = replace(place, modules=advice.modules) if advice.modules else place
-                return wanted, self._server(wanted, task.file_path)
+                return place, self._server(place)
             except (ServerBusyError, ServerGoneError):
                 raise
             except ServerError:
-                # A session that cannot be had is no reason against a fork, nor are modules that cannot.
-                if advice.modules:
-                    advice = replace(advice, modules=())
-                elif place.session:
-                    place = replace(place, session=False)
-                else:
-                    raise
+                continue
+        return plain, self._server(plain)
 
-    def _has_no_session(self, path: str) -> bool:
+    def _session_for(self, path: str) -> str:
+        """Return the file whose session the files of a folder can run in, as far as is known; empty: none.
+
+        Sessions of one configuration are all alike, and most projects have one. Where a folder was refused
+        by a session, the next one is tried, and at last one is begun for the folder itself.
+        """
         with self._lock:
-            return _folder(path) in self._no_session
+            number = self._session_numbers.get(_folder(path), 0)
+            if number == len(self._sessions) and number < MAX_SESSIONS:
+                self._sessions.append(path)
+            return self._sessions[number] if number < len(self._sessions) else ""
 
     def _parent(self, place: _Place) -> _Place:
         if place.modules:
             return replace(place, modules=self._advisor.parent_of(place.base, place.modules))
-        return replace(place, session=False) if place.session else _Place()
+        if place.session:
+            return replace(place, session="")
+        return _Place()
 
-    def _server(self, place: _Place, file_path: str = "") -> ForkServer:
+    def _server(self, place: _Place) -> ForkServer:
         """Return the server at a place, made when it is first asked for.
 
         Raises:
@@ -243,7 +288,7 @@ class Fleet:
                 raise ServerError(node.why_not)
             if node.server is None:
                 try:
-                    node.server = self._make(place, file_path)
+                    node.server = self._make(place)
                 except (ServerBusyError, ServerGoneError):
                     raise
                 except ServerError as error:
@@ -251,13 +296,13 @@ class Fleet:
                     raise
             return node.server
 
-    def _make(self, place: _Place, file_path: str) -> ForkServer:
+    def _make(self, place: _Place) -> ForkServer:
         if place == _Place():
             workdir = str(self._settings.workdir)
             return start_server(self._settings.interpreter, self._environment, workdir)
-        parent = self._server(self._parent(place), file_path)
+        parent = self._server(self._parent(place))
         try:
-            server = parent.derive(self._setup(place, file_path))
+            server = parent.derive(self._setup(place))
         except ServerGoneError:
             self._bury(self._parent(place))
             raise
@@ -268,12 +313,14 @@ class Fleet:
             raise ServerError(server.answer.why_not)
         return server
 
-    def _setup(self, place: _Place, file_path: str) -> Setup:
+    def _setup(self, place: _Place) -> Setup:
         settings = self._settings
         if place.modules:
-            return Setup(modules=place.modules, own=settings.preload)
+            folders = (settings.workdir, settings.root, settings.root / "src", settings.root / "lib")
+            path = tuple(dict.fromkeys(map(str, folders))) if settings.preload else ()
+            return Setup(modules=place.modules, own=settings.preload, path=path)
         if place.session:
-            return Setup(session=str(settings.root / file_path))
+            return Setup(session=str(settings.root / place.session))
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)
 
     def _forked(self, slot: int, place: _Place, server: ForkServer) -> Keeper:

@@ -1,4 +1,4 @@
-"""Tells one interpreter with its packages from another, and which packages are plugins of pytest."""
+"""Tells one interpreter with its packages from another."""
 
 from __future__ import annotations
 
@@ -72,27 +72,6 @@ def package_folders(executable: str, version: str) -> Iterator[str]:
         yield from _folders_of(place, short)
 
 
-def plugin_packages(folders: Iterable[str]) -> frozenset[str]:
-    """Return the top-level names of all distributions that are plugins of pytest.
-
-    pytest rewrites their assertions when it imports them, and warns when they have been imported before.
-    """
-    names: set[str] = set()
-    for folder in folders:
-        try:
-            entries = sorted(
-                name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))
-            )
-        except OSError:
-            continue
-        for entry in entries:
-            points = _content(os.path.join(folder, entry, "entry_points.txt"))
-            if b"[pytest11]" in points:
-                names |= _entry_modules(points.decode(errors="replace"))
-                names |= _top_level(os.path.join(folder, entry))
-    return frozenset(names)
-
-
 def _folders_of(prefix: str, short: str) -> Iterator[str]:
     yield os.path.join(prefix, "lib", f"python{short}", "site-packages")
     if prefix == "/usr":
@@ -104,29 +83,6 @@ def _folders_of(prefix: str, short: str) -> Iterator[str]:
 def _setting(line: str) -> tuple[str, str]:
     name, _, value = line.partition("=")
     return name.strip().lower(), value.strip()
-
-
-def _entry_modules(points: str) -> set[str]:
-    found: set[str] = set()
-    section = ""
-    for line in points.splitlines():
-        text = line.strip()
-        if text.startswith("["):
-            section = text
-        elif section == "[pytest11]" and "=" in text:
-            found.add(text.partition("=")[2].strip().partition(":")[0].partition(".")[0])
-    return found
-
-
-def _top_level(folder: str) -> set[str]:
-    """Return the top-level names that a distribution installed."""
-    found: set[str] = set()
-    for line in _content(os.path.join(folder, "RECORD")).decode(errors="replace").splitlines():
-        path = line.partition(",")[0]
-        if path.endswith(".py") and not path.startswith(("..", "/")):
-            found.add(path.partition("/")[0].removesuffix(".py"))
-    found |= set(_content(os.path.join(folder, "top_level.txt")).decode(errors="replace").split())
-    return found
 
 
 def _content(path: str) -> bytes:

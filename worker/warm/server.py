@@ -65,6 +65,7 @@ class Setup:
         coverage: whether coverage is imported before everything else.
         modules: what to preload, in order.
         own: names of the project's own packages that may be among them.
+        path: folders in which those are looked for, first.
         session: a file, relative to the working directory, to prepare a pytest session for; empty: none.
     """
 
@@ -72,6 +73,7 @@ class Setup:
     coverage: bool = False
     modules: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
     session: str = ""
 
     def as_message(self) -> dict[str, object]:
@@ -81,6 +83,7 @@ class Setup:
             "coverage": self.coverage,
             "modules": list(self.modules),
             "own": list(self.own),
+            "path": list(self.path),
             "session": self.session,
         }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ _MOST_FACTS = 5_000
 _MOST_PYTHONS = 4
 _LONGEST_VERDICT = 200
 _FADING = 0.9
-_PARTS = ("sources", "learned", "facts", "plugins")
+_PARTS = ("sources", "learned", "facts", "own")
 
 
 class ImportStore:
@@ -119,12 +119,25 @@ class ImportStore:
                 size = max(size, int(before.bytes * _FADING))
             added[name] = [round(seconds, 6), size, verdict[:_LONGEST_VERDICT]]
 
-    def plugins(self, identity: str, find: Callable[[], Collection[str]]) -> frozenset[str]:
-        """Return the names that belong to plugins of pytest; `find` tells if it is not known yet."""
-        known = self._find("plugins", identity)
-        if not isinstance(known, str):
-            known = self._added["plugins"][identity] = " ".join(sorted(find()))
-        return frozenset(known.split())
+    def own_costs(self) -> dict[str, tuple[int, float]]:
+        """Return for packages of the project how many files import them, and the seconds that takes."""
+        found: dict[str, tuple[int, float]] = {}
+        for name, entry in {**self._known["own"], **self._added["own"]}.items():
+            match entry:
+                case [int(files), int() | float() as seconds]:
+                    found[name] = (files, float(seconds))
+        return found
+
+    def record_own(self, name: str, files: int, seconds: float) -> None:
+        """Remember a package of the project; a run of fewer files than before says less than that.
+
+        Args:
+            name: of the package.
+            files: that were seen to import it.
+            seconds: that it took each, on average.
+        """
+        if files >= self.own_costs().get(name, (0, 0.0))[0]:
+            self._added["own"][name] = [files, round(seconds, 6)]
 
     def save(self) -> None:
         """Write what was added; nothing is said when that cannot be done."""
@@ -132,15 +145,14 @@ class ImportStore:
             return
         if _identity(self._path) != self._read_as:
             self._known, _ = _load(self._path)
-        for part in ("sources", "learned", "plugins"):
+        for part in ("sources", "learned", "own"):
             self._known[part] = _newest({**self._known[part], **self._added[part]}, self._added[part])
         facts = self._known["facts"]
         for identity, entries in self._added["facts"].items():
             merged = {**self._all_facts(self._known, identity), **entries}
             facts.pop(identity, None)
             facts[identity] = dict(list(merged.items())[-_MOST_FACTS:])
-        for part in ("facts", "plugins"):
-            self._known[part] = dict(list(self._known[part].items())[-_MOST_PYTHONS:])
+        self._known["facts"] = dict(list(facts.items())[-_MOST_PYTHONS:])
         self._added = {part: {} for part in _PARTS}
         self._read_as = _write(self._path, self._known)
 

@@ -38,7 +38,7 @@ class ScriptedSite:
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         self.requests.append(request)
-        return (f"{len(request.paths)} files explained",)
+        return (f"{len(request.tasks)} files explained",)
 
     def backend(self, request: BackendRequest) -> ClosedBackend:
         self.requests.append(request)

@@ -51,7 +51,7 @@ def test_the_backend_is_told_of_the_run_and_closed_after_it(root: Path) -> None:
     runner_of(root, site).run_tests()
 
     [request], [backend] = site.requests, site.backends
-    assert (request.workdir, request.interpreter, request.files) == (root, sys.executable, 2)
+    assert (request.workdir, request.interpreter, len(request.tasks)) == (root, sys.executable, 2)
     assert (dict(request.environ), request.coverage_dir) == ({"A": "1"}, None)
     assert request.cache_tag == sys.implementation.cache_tag
     assert backend.closed == 1
@@ -170,5 +170,6 @@ def test_what_would_be_preloaded_is_asked_of_the_site_and_nothing_runs(root: Pat
     lines = runner_of(root, site, enable_coverage=True).explain_preload()
 
     assert lines == ("2 files explained",)
-    assert sorted(site.requests[0].paths) == ["tests/test_a.py", "tests/test_b.py"]
+    tasks = site.requests[0].tasks
+    assert sorted(task.file_path for task in tasks) == ["tests/test_a.py", "tests/test_b.py"]
     assert site.backends == []

@@ -59,7 +59,7 @@ print(json.dumps(told))
 """
 
 _NOISE = (
-    (re.compile(r"=* ?(.*\bin )[0-9.]+s(?: \([0-9:]+\))? =*"), r"\1<time>"),
+    (re.compile(r"=* ?(.*\bin )[0-9.]+s(?: \([0-9:]+\))?((?:\x1b\[\d+m)*) ?=*"), r"\1<time>\2"),
     (re.compile(r"0x[0-9a-f]+"), "<address>"),
     (re.compile(r"^[0-9.]+s (setup|call|teardown)", re.MULTILINE), r"<time> \1"),
 )

@@ -7,173 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.unit.worker.child.session_bench import SessionBench, find_pythons
-
-FILES = {
-    "conftest.py": """
-        import sys, pytest
-        print("the upper conftest is loaded")
-        def pytest_addoption(parser):
-            parser.addoption("--mood", default="fine")
-            parser.addini("colour", "a setting", default="none")
-        def pytest_configure(config):
-            config.mood = config.getoption("--mood") + "/" + config.getini("colour")
-            config.addinivalue_line("markers", "odd: a marker of the project")
-        def pytest_sessionstart(session):
-            session.config.started = ["upper"]
-        def pytest_report_header(config):
-            return "mood: " + config.mood
-        @pytest.hookimpl
-        def pytest_runtest_logreport(report):
-            if report.when == "call" and report.failed:
-                print("the conftest saw a failure")
-        def pytest_collection_modifyitems(items):
-            items.reverse()
-        def pytest_sessionfinish(session, exitstatus):
-            print("finished with", int(exitstatus), session.config.started)
-        def pytest_unconfigure(config):
-            print("unconfigured")
-        def pytest_terminal_summary(terminalreporter):
-            terminalreporter.write_line("a summary of the project")
-        @pytest.fixture(scope="session")
-        def session_thing(request):
-            yield "session"
-        @pytest.fixture(autouse=True)
-        def always(request):
-            yield
-    """,
-    "unit/__init__.py": "print('the package is imported')\nimported = True\n",
-    "unit/conftest.py": """
-        import pytest, warnings
-        warnings.warn("the lower conftest warns")
-        def pytest_addoption(parser):
-            parser.addoption("--lower", action="store_true")
-        def pytest_configure(config):
-            config.lower = config.getoption("lower")
-        def pytest_sessionstart(session):
-            session.config.started = ["lower"] + getattr(session.config, "started", [])
-        @pytest.fixture(scope="package")
-        def package_thing():
-            return "package"
-        @pytest.fixture
-        def session_thing(session_thing):
-            return "overridden " + session_thing
-    """,
-    "unit/test_fixtures.py": """
-        import os, pytest
-        import unit
-        @pytest.fixture(scope="module")
-        def module_thing(): return "module"
-        @pytest.fixture(scope="class", params=["a", "b"])
-        def class_thing(request): return request.param
-        class TestIt:
-            def test_all(self, session_thing, package_thing, module_thing, class_thing):
-                assert (session_thing, package_thing) == ("overridden session", "package")
-        def test_options(pytestconfig):
-            assert (pytestconfig.mood, pytestconfig.lower) == ("grim/red", False)
-            assert pytestconfig.started == ["lower", "upper"] or pytestconfig.started == ["upper"]
-        def test_paths(tmp_path, tmp_path_factory):
-            assert str(tmp_path).startswith(os.environ["TMPDIR"])
-        def test_cache(cache):
-            assert str(cache.mkdir("x")).startswith(os.environ["TMPDIR"])
-            assert cache.get("x/y", None) is None
-        @pytest.mark.odd
-        def test_configuration(request, pytestconfig):
-            assert pytestconfig.args == [os.path.join("unit", "test_fixtures.py")]
-            assert pytestconfig.invocation_params.args[2:] == ("unit/test_fixtures.py",)
-            assert pytestconfig.option.file_or_dir == ["unit/test_fixtures.py"]
-            assert request.session.config is pytestconfig
-            assert request.node.nodeid == "unit/test_fixtures.py::test_configuration"
-        """,
-    "unit/test_output.py": """
-        import os, sys, logging, warnings, pytest
-        def test_capsys(capsys):
-            print("captured"); assert capsys.readouterr().out == "captured\\n"
-        def test_capfd(capfd):
-            os.write(1, b"low"); assert capfd.readouterr().out == "low"
-        def test_shown():
-            print("out"); print("err", file=sys.stderr); os.system("echo from a child")
-            logging.getLogger("x").warning("logged"); assert [1, 2, 3] == [1, 2, 4]
-        def test_caplog(caplog):
-            logging.warning("w"); assert caplog.messages == ["w"]
-        def test_warns():
-            warnings.warn("a warning of a test"); warnings.warn("old", DeprecationWarning)
-        def test_stdin():
-            input()
-        def test_environment():
-            print(sorted(name for name in os.environ if name.startswith("PYTEST_"))); assert 0
-        """,
-    "test_outcomes.py": """
-        import unittest, pytest
-        @pytest.mark.parametrize("value", ["a b", "\\u00e9", None], ids=str)
-        def test_each(value): pass
-        def test_fail(): assert {"a": 1} == {"a": 2}, "reason"
-        def test_skip(): pytest.skip("today")
-        @pytest.mark.xfail
-        def test_xfail(): assert 0
-        @pytest.mark.xfail
-        def test_xpass(): pass
-        @pytest.fixture
-        def broken(): raise OSError("no base")
-        def test_error(broken): pass
-        @pytest.fixture
-        def late():
-            yield
-            raise OSError("late")
-        def test_late(late): pass
-        def test_subclass(doctest_namespace): pass
-        class TestCase(unittest.TestCase):
-            @classmethod
-            def setUpClass(cls): cls.x = 1
-            def test_one(self): self.assertEqual(self.x, 1)
-            def test_two(self): self.fail("two")
-            @unittest.skip("three")
-            def test_three(self): pass
-            @unittest.expectedFailure
-            def test_four(self): self.fail()
-            def test_subtests(self):
-                with self.subTest(i=1): self.fail()
-        """,
-    "test_broken.py": "import no_such_module\n",
-    "test_syntax.py": "def test_(:\n",
-    "test_empty.py": "x = 1\n",
-    "test_skips.py": "import pytest\npytest.skip('all of it', allow_module_level=True)\n",
-    "test_exits.py": "import pytest\ndef test_a(): pytest.exit('enough', returncode=7)\n",
-    "test_interrupt.py": "def test_a(): raise KeyboardInterrupt\ndef test_b(): pass\n",
-    "test_leaves.py": "import sys\ndef test_a(): sys.exit(3)\n",
-    "test_exits_at_once.py": "import pytest\npytest.exit('at once')\n",
-    "test_thread.py": """
-        import threading
-        def test_a():
-            thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()
-        def test_b():
-            class Odd:
-                def __del__(self): raise ValueError("odd")
-            Odd()
-        """,
-    "deep/er/test_deep.py": "def test_deep(session_thing): assert session_thing == 'session'\n",
-    "deep/er/conftest.py": "def pytest_report_header(): return 'from the depth'\n",
-}
-
-NAMES = sorted(name for name in FILES if Path(name).name.startswith("test_"))
-
-INI = """
-[pytest]
-addopts = --mood=grim -rA --durations=3 --durations-min=100 --strict-markers
-colour = red
-"""
+from tests.unit.worker.child.session_project import FILES, INI, NAMES
 
 
 @pytest.fixture(params=find_pythons())
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> SessionBench:
     (tmp_path / "project").mkdir()
     made = SessionBench(tmp_path / "project", str(request.param))
-    made.write("pytest.ini", INI)
+    made.write("pytest.ini", "[pytest]\n")
     return made
 
 
 @pytest.fixture
 def project(bench: SessionBench) -> SessionBench:
-    for name, text in FILES.items():
+    for name, text in {"pytest.ini": INI, **FILES}.items():
         bench.write(name, text)
     return bench
 
@@ -189,9 +36,113 @@ def test_every_file_ends_as_when_it_is_spawned(project: SessionBench) -> None:
     assert statuses["deep/er/test_deep.py"] == 0
 
 
-def test_a_list_that_plugins_add_to_makes_no_other_configuration(bench: SessionBench) -> None:
-    (bench.root / "pytest.ini").unlink()
-    bench.write("pyproject.toml", "[tool.pytest.ini_options]\nmarkers = ['even: as pytest adds its own']\n")
-    bench.write("test_it.py", "import pytest\n@pytest.mark.even\ndef test_it(): pass\n")
+TRIVIAL = "def test_a(): pass\ndef test_b(): assert [1] == [2]\n"
 
-    assert bench.compare("test_it.py")["test_it.py"].status == 0
+SETTINGS = {
+    "no terminal": "-p no:terminal",
+    "no capture": "-s",
+    "capture by sys": "--capture=sys",
+    "capture by tee": "--capture=tee-sys",
+    "no capture plugin": "-p no:capture -p no:logging -p no:faulthandler",
+    "no cache": "-p no:cacheprovider -p no:warnings",
+    "importlib": "--import-mode=importlib -v",
+    "warnings as errors": "-W error",
+    "first failure": "-x --doctest-modules -vv",
+    "quiet": "-q --tb=short --no-header",
+    "shown set-up": "--setup-show --junitxml=junit.xml",
+    "stepwise": "--sw --nf",
+    "verbose options": "-v -v --color=yes --strict-config",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_work_as_ever(bench: SessionBench, name: str) -> None:
+    bench.write("pytest.ini", f"[pytest]\naddopts = {SETTINGS[name]}\n")
+    bench.write(
+        "conftest.py", "import pytest\n@pytest.fixture(autouse=True)\ndef always(): print('always')\n"
+    )
+    bench.write("test_a.py", TRIVIAL + "def test_c():\n    import warnings\n    warnings.warn('c')\n")
+
+    bench.compare("test_a.py")
+
+
+def test_settings_in_the_file_work_as_ever(bench: SessionBench) -> None:
+    bench.write(
+        "pytest.ini",
+        """
+        [pytest]
+        minversion = 7.0
+        required_plugins = pytest-timeout
+        timeout = 50
+        pythonpath = library
+        testpaths = nowhere
+        xfail_strict = true
+        usefixtures = wanted
+        unknown_key = 1
+        filterwarnings =
+            error
+            ignore:just:UserWarning
+        markers = known: a marker
+        log_cli = true
+        log_cli_level = INFO
+        """,
+    )
+    bench.write("library/helper.py", "value = 1\n")
+    bench.write(
+        "conftest.py",
+        """
+        import logging, pytest
+        from helper import value
+        def pytest_sessionstart(): logging.getLogger().warning("started")
+        @pytest.fixture
+        def wanted(): logging.getLogger().warning("set up")
+        """,
+    )
+    bench.write(
+        "test_a.py",
+        """
+        import warnings, helper, pytest
+        def test_a(): warnings.warn("just so")
+        def test_b(): warnings.warn("not so", DeprecationWarning)
+        @pytest.mark.xfail
+        def test_c(): pass
+        @pytest.mark.unknown
+        def test_d(): pass
+        """,
+    )
+
+    bench.compare("test_a.py", PYTEST_DISABLE_PLUGIN_AUTOLOAD="", PYTEST_PLUGINS="")
+
+
+def test_a_hook_of_a_conftest_comes_where_it_would_have_come(bench: SessionBench) -> None:
+    bench.write(
+        "conftest.py",
+        """
+        import pytest
+        NAMES = ["pytest_runtest_logreport", "pytest_collection_modifyitems", "pytest_runtest_protocol"]
+        @pytest.hookimpl(trylast=True)
+        def pytest_runtest_protocol(item): pass
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_logreport(report): pass
+        def pytest_collection_modifyitems(config, items):
+            for name in NAMES:
+                print(name, [impl.plugin_name for impl in getattr(config.hook, name).get_hookimpls()
+                             if not impl.plugin_name.isdigit()])
+        """,
+    )
+    bench.write("test_a.py", TRIVIAL)
+
+    runs = bench.compare("test_a.py", PYTEST_ADDOPTS="-s")
+
+    assert "terminalreporter" in runs["test_a.py"].output
+
+
+def test_nothing_of_one_file_is_seen_by_the_next(bench: SessionBench) -> None:
+    bench.write("conftest.py", "import os\nos.environ['SEEN'] = os.environ.get('SEEN', '') + 'x'\n")
+    text = "import os, sys\ndef test_a(): assert (os.environ['SEEN'], '{}' in sys.modules) == ('x', False)\n"
+    bench.write("test_a.py", text.format("test_b"))
+    bench.write("test_b.py", text.format("test_a"))
+
+    runs = bench.compare("test_a.py", "test_b.py")
+
+    assert [run.status for run in runs.values()] == [0, 0]

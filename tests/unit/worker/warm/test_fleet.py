@@ -219,8 +219,10 @@ def test_a_pytest_file_with_another_configuration_becomes_a_fresh_interpreter(be
     status, isolation, note = how(run("two/test_it.py"))
     assert (status, isolation) == (Status.PASS, Isolation.SPAWN)
     assert "configuration" in note
-    # What one file of a folder has found out holds for the others: no prepared session, but a fork.
+    # What one file of a folder has found out holds for the others: they get a session of their own.
     assert how(run("two/test_more.py")) == (Status.PASS, Isolation.FORK, "")
+    sessions = {place.session for place in bench.executor._fleet._nodes}
+    assert sessions == {"", "one/test_it.py", "two/test_more.py"}
 
 
 def test_what_the_servers_take_is_held_once(bench: Workbench) -> None:

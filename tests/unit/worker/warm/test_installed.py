@@ -1,4 +1,4 @@
-"""How a change of installed packages is noticed, and which of them are plugins of pytest."""
+"""How a change of installed packages is noticed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.warm.installed import installed, package_folders, plugin_packages
+from worker.warm.installed import installed, package_folders
 
 
 @pytest.fixture
@@ -62,21 +62,3 @@ def test_the_packages_of_this_interpreter_are_found() -> None:
     found = installed(sys.executable, version)
 
     assert any((Path(folder) / "pytest").is_dir() for folder in found.folders)
-    assert "pytest_timeout" in plugin_packages(found.folders)
-    assert "pytest" not in plugin_packages(found.folders)
-
-
-def test_all_top_level_names_of_a_plugin_are_told(site: Path) -> None:
-    plugin, other = site / "shelf-1.0.dist-info", site / "other-1.0.dist-info"
-    plugin.mkdir()
-    other.mkdir()
-    (plugin / "entry_points.txt").write_text(
-        "[console_scripts]\na = b:c\n[pytest11]\nshelf = _shelf.plugin:x\n"
-    )
-    (plugin / "RECORD").write_text(
-        "shelf/__init__.py,x,1\nshelf_single.py,x,1\n../../bin/a.py,,\ndata/x.txt,,\n"
-    )
-    (other / "entry_points.txt").write_text("[console_scripts]\npytest11 = b:c\n")
-    (other / "RECORD").write_text("other/__init__.py,,\n")
-
-    assert plugin_packages([str(site), "/nowhere"]) == {"_shelf", "shelf", "shelf_single"}

@@ -143,15 +143,6 @@ def test_what_is_wrong_with_the_projects_own_packages_is_not_kept() -> None:
     assert list(store.facts("python")) == ["shop"]
 
 
-def test_plugins_are_looked_for_once(tmp_path: Path) -> None:
-    store = ImportStore(tmp_path)
-
-    assert store.plugins("python", lambda: ["xdist", "hypothesis"]) == {"xdist", "hypothesis"}
-    store.save()
-    assert ImportStore(tmp_path).plugins("python", list) == {"xdist", "hypothesis"}
-    assert ImportStore(tmp_path).plugins("another", list) == set()
-
-
 def test_the_oldest_go_where_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storing, "_MOST_FILES", 3)
     store = ImportStore(tmp_path)
