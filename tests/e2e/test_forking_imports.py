@@ -125,8 +125,12 @@ def test_a_module_that_does_more_than_define_things_is_left_to_each_file(
         for name in USERS:
             assert outcome.final(name).output == f"{shown}{variable}\n", str(outcome)
             assert outcome.final(name).isolation == "fork"
-    third = environment.run()
-    assert environment.imports.read_text() == "x" * 5, str(third)
+    # It has been tried in a server meanwhile, or will be; after that it is known.
+    for _ in range(3):
+        last = environment.run()
+        if environment.imports.read_text() == "x" * 5:
+            return
+    raise AssertionError(f"{environment.imports.read_text()} imports: {last!r}")
 
 
 def test_an_own_package_that_is_named_is_imported_once(environment: Environment) -> None:
