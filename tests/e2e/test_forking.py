@@ -121,12 +121,14 @@ def test_a_file_that_fails_only_when_forked_passes_and_is_spawned_until_it_chang
     assert project.run().attempts("tests/test_fresh.py")[0].isolation == "fork"
 
 
-def test_a_file_that_fails_either_way_fails_once(project: Project) -> None:
+def test_a_file_that_fails_either_way_fails_once_and_is_spawned_the_next_time(project: Project) -> None:
     project.write({"tests/test_bad.py": script(f"{VISITED}\nraise SystemExit(3)")})
-    outcome = project.run()
-    assert (outcome.code, outcome.statuses()) == (1, {"tests/test_bad.py": "FAIL"})
-    assert (project.root / "visits").read_text() == "xx"
-    assert "  Failed: 1" in outcome.lines
+    first, second = project.run(), project.run()
+    for outcome in (first, second):
+        assert (outcome.code, outcome.statuses()) == (1, {"tests/test_bad.py": "FAIL"})
+        assert "  Failed: 1" in outcome.lines
+    assert [ended.isolation for ended in first.finished()] == ["fork", "spawn"]
+    assert [ended.isolation for ended in second.finished()] == ["spawn"]
 
 
 def test_a_file_that_passes_only_when_forked_is_found_by_a_verification(project: Project) -> None:
