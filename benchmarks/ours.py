@@ -12,6 +12,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+STANDING = ("", "confirm", "alone")
+"""What follows an attempt whose verdict stands unless that comes to another one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRun:
     """One attempt at one file, as the runner tells it.
@@ -67,8 +71,8 @@ class RunRecord:
 
     @property
     def final(self) -> dict[str, FileRun]:
-        """The attempt that counts, by path."""
-        return {attempt.path: attempt for attempt in self.attempts if not attempt.again}
+        """The attempt that counts, by path: the last one that came to a verdict."""
+        return {attempt.path: attempt for attempt in self.attempts if attempt.again in STANDING}
 
     @property
     def evictions(self) -> tuple[FileRun, ...]:

@@ -7,6 +7,7 @@ for themselves.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from worker.child.passmuster_child_start import has_guard
 from worker.settings import WorkerSettings
 from worker.warm.choice import Choice, choose
 from worker.warm.costs import ModuleFacts, is_allowed
+from worker.warm.fleet import PROPOSAL_FILE, PYTEST, SCRIPT
 from worker.warm.installed import installed
 from worker.warm.needs import FileNeeds, Imported, with_learned, with_own
 from worker.warm.scan import Roots, Scanner
@@ -28,8 +30,6 @@ SERVERS_SHARE = 8
 
 PROPOSED_S = 3.0
 """Processor seconds that preloading a package of the project must save in a run before it is proposed."""
-
-SCRIPT, PYTEST = "script", "pytest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +68,7 @@ class Advisor:
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
         self._own_s: dict[str, list[float]] = {}
-        self._thread: threading.Thread | None = None
         self._is_closed = False
-
-    def expect(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> None:
-        """Begin to think about what these files need together."""
-        self._thread = threading.Thread(
-            target=self._think, args=(tuple(paths), dict(runners)), name="preload-choice", daemon=True
-        )
-        self._thread.start()
 
     def advise(self, task: TestTask) -> Advice:
         """Return how a task's file should be started.
@@ -100,31 +92,40 @@ class Advisor:
         )
 
     def think(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> None:
-        """Think now about what these files need together."""
-        self._think(tuple(paths), dict(runners))
+        """Look at these files, and choose what is preloaded for them; without an outcome where that fails."""
+        try:
+            for path in paths:
+                if self._is_closed:
+                    return
+                base = self._base(path, runners.get(path, RunnerKind.AUTO))
+                with self._lock:
+                    self._look(path, base)
+            with self._lock:
+                for base in sorted(set(self._bases.values())):
+                    self._choose(base)
+        except Exception:  # Preloading only makes files faster: without it they import for themselves.
+            return
 
     def needs(self) -> dict[str, FileNeeds]:
         """Return what is known of each file."""
         with self._lock:
             return dict(self._needs)
 
-    def proposal(self) -> str:
-        """Return which package of the project is worth preloading, in one line; empty: none is."""
+    def proposal(self) -> tuple[str, str] | None:
+        """Return the package of the project that is most worth preloading, and why; None: none is."""
         with self._lock:
-            if self._store is None and self._settings.state_dir is None:
-                return ""
-            store = self._store or ImportStore(self._settings.state_dir)
-            costs = store.own_costs()
+            costs = self._store.own_costs() if self._store is not None else {}
         worth = {
             name: (files - 1) * seconds
             for name, (files, seconds) in costs.items()
             if name not in self._settings.preload and (files - 1) * seconds >= PROPOSED_S
         }
         if not worth:
-            return ""
+            return None
         name = max(worth, key=lambda each: worth[each])
-        return (
-            f'importing {name} took {costs[name][0]} files {costs[name][1]:.2f} s each: preload = ["{name}"]'
+        files, seconds = costs[name]
+        return name, (
+            f'importing {name} took {files} files {seconds:.2f} s each: preload = ["{name}"]'
             " in [tool.passmuster] imports it once (see --explain preload)"
         )
 
@@ -184,20 +185,19 @@ class Advisor:
                 for name, seconds in self._own_s.items():
                     self._store.record_own(name, len(seconds), sum(seconds) / len(seconds))
                 self._store.save()
+                self._propose()
 
-    def _think(self, paths: tuple[str, ...], runners: dict[str, RunnerKind]) -> None:
-        try:
-            for path in paths:
-                if self._is_closed:
-                    return
-                base = self._base(path, runners.get(path, RunnerKind.AUTO))
-                with self._lock:
-                    self._look(path, base)
-            with self._lock:
-                for base in sorted(set(self._bases.values())):
-                    self._choose(base)
-        except Exception:  # Preloading only makes files faster: without it they import for themselves.
+    def _propose(self) -> None:
+        """Leave a line for the next run, which must not read all that is known to find it."""
+        directory = self._settings.state_dir
+        if directory is None or not self._own_s:
             return
+        proposal = self.proposal()
+        with contextlib.suppress(OSError):
+            if proposal is None:
+                (directory / PROPOSAL_FILE).unlink(missing_ok=True)
+            else:
+                (directory / PROPOSAL_FILE).write_text("\n".join(proposal), encoding="utf-8")
 
     def _choose(self, base: str) -> None:
         assert self._store is not None

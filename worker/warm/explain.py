@@ -34,7 +34,7 @@ def explain(fleet: Fleet, tasks: Sequence[TestTask]) -> Iterator[str]:
     yield from _left_out(advisor)
     yield from _spawned(advisor, spawned)
     if proposal := advisor.proposal():
-        yield f"worth a try: {proposal}"
+        yield f"worth a try: {proposal[1]}"
 
 
 def _sets(advisor: Advisor) -> Iterator[str]:

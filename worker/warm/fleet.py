@@ -17,26 +17,25 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from passmuster.status import Isolation
 from passmuster.task import TestTask
 from worker.environment import get_test_environment
 from worker.keeper import Keeper, start_keeper
 from worker.settings import WorkerSettings
-from worker.warm.advice import PYTEST, SCRIPT, Advice, Advisor
-from worker.warm.needs import Imported
-from worker.warm.server import (
-    Answer,
-    ForkServer,
-    ServerBusyError,
-    ServerError,
-    ServerGoneError,
-    Setup,
-    start_server,
-)
+from worker.warm.server import ForkServer, ServerBusyError, ServerError, ServerGoneError
+from worker.warm.tree import Place, ServerTree
 
-MAX_DEATHS = 3
-"""Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
+if TYPE_CHECKING:
+    from worker.warm.advice import Advice, Advisor
+    from worker.warm.needs import Imported
+
+SCRIPT, PYTEST = "script", "pytest"
+"""The frameworks that a server may have imported: unittest, or pytest too."""
+
+PROPOSAL_FILE = "preload-proposal"
+"""In the state folder: a package of the project, and in a second line why it should be preloaded."""
 
 MAX_SESSIONS = 4
 """pytest sessions begun for a project with several configurations of pytest."""
@@ -67,24 +66,6 @@ class Launch:
         return Isolation.SPAWN if self.server is None else Isolation.FORK
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """A server by what it has imported: its framework, the file whose session it began, modules in order."""
-
-    base: str = ""
-    session: str = ""
-    modules: tuple[str, ...] = ()
-
-
-class _Node:
-    """A server that is there, or is being made, or cannot be had."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.server: ForkServer | None = None
-        self.why_not = ""
-
-
 class Fleet:
     """All servers and keepers of one run. Thread-safe.
 
@@ -95,15 +76,19 @@ class Fleet:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._nodes: dict[_Place, _Node] = {}
-        self._keepers: dict[tuple[int, _Place | None], Keeper] = {}
-        self._deaths = 0
+        self._keepers: dict[tuple[int, Place | None], Keeper] = {}
         self._is_closed = False
         self._sessions: list[str] = []
         self._session_numbers: dict[str, int] = {}
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
-        self._advisor = Advisor(settings, self._answer_of)
+        self._tree = ServerTree(
+            settings,
+            self._environment,
+            modules_below=lambda base, modules: self._advisor.parent_of(base, modules),
+            on_verdicts=lambda base, verdicts: self._advisor.learn_verdicts(base, verdicts),
+        )
+        self._known_advisor: Advisor | None = None
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -114,37 +99,36 @@ class Fleet:
     def held_bytes(self) -> int:
         """What the servers and their keepers take, pages that they share counted once."""
         with self._lock:
-            nodes = list(self._nodes.items())
             forked = sum(1 for _, place in self._keepers if place is not None)
-        total_bytes = forked * KEEPER_BYTES
-        for place, node in nodes:
-            if node.server is not None:
-                parent = self._nodes.get(self._parent(place)) if place != _Place() else None
-                below = parent.server if parent is not None else None
-                total_bytes += node.server.answer.anon_bytes - (below.answer.anon_bytes if below else 0)
-        return total_bytes
+        return forked * KEEPER_BYTES + self._tree.held_bytes
 
     def why_no_fork(self) -> str:
         """Return why no file can be forked here; empty: they can."""
         try:
-            self._server(_Place(base=SCRIPT))
+            self._tree.server(Place(base=SCRIPT))
         except ServerError as error:
             return str(error)
         return self._why_never
 
     def proposal(self) -> str:
         """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
-        return "" if self.wanted(Isolation.AUTO) is Isolation.SPAWN else self._advisor.proposal()
+        settings = self._settings
+        if settings.state_dir is None or self.wanted(Isolation.AUTO) is Isolation.SPAWN:
+            return ""
+        try:
+            name, text = (settings.state_dir / PROPOSAL_FILE).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return ""
+        return "" if name in settings.preload else text
 
     def probe(self, tasks: Sequence[TestTask]) -> Advisor:
         """Start every server that these tasks would be forked from; return who knows what came of it."""
-        paths = [task.file_path for task in tasks]
-        self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
+        self._think(tasks)
         for task in tasks:
             with contextlib.suppress(ServerError):
                 self._best_server(task, self._advisor.advise(task))
         # Now it is known what each module costs, and so whether it is worth a server.
-        self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
+        self._think(tasks)
         return self._advisor
 
     def warm_up(self, slots: int) -> None:
@@ -159,8 +143,7 @@ class Fleet:
         """Tell which files will come, so that it can be thought about what they need together."""
         forked = [task for task in tasks if self.wanted(task.isolation) is not Isolation.SPAWN]
         if len(forked) > 1:
-            paths = [task.file_path for task in forked]
-            self._advisor.expect(paths, {task.file_path: task.runner for task in forked})
+            threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True).start()
 
     def launch(self, task: TestTask, slot: int) -> Launch:
         """Return how a task is to be started in a slot.
@@ -193,7 +176,7 @@ class Fleet:
         """Take note that the files of a folder cannot be forked from the pytest session of a server."""
         with self._lock:
             number = self._session_numbers.get(_folder(path), 0)
-            places = [place for place, node in self._nodes.items() if node.server is server]
+            places = [place for place, known in self._tree.servers.items() if known is server]
             # Another file of the folder may have been refused at the same time.
             if any(place.session in self._sessions[number : number + 1] for place in places):
                 self._session_numbers[_folder(path)] = number + 1
@@ -209,30 +192,39 @@ class Fleet:
         with self._lock:
             self._is_closed = True
             keepers, self._keepers = list(self._keepers.values()), {}
-            nodes, self._nodes = list(self._nodes.values()), {}
         for keeper in keepers:
             keeper.close()
-        for node in reversed(nodes):
-            with node.lock:
-                if node.server is not None:
-                    node.server.close()
-        self._advisor.close()
+        self._tree.close()
+        if self._known_advisor is not None:
+            self._known_advisor.close()
 
     def wanted(self, asked: Isolation) -> Isolation:
         """Return how a task that asks for this is started, as far as the file does not matter."""
         wanted = self._settings.isolation if asked is Isolation.AUTO else asked
         return Isolation.SPAWN if self._why_never else wanted
 
-    def _answer_of(self, base: str) -> Answer:
-        return self._server(_Place(base=base)).answer
+    def _think(self, tasks: Sequence[TestTask]) -> None:
+        paths = [task.file_path for task in tasks]
+        self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
+
+    @property
+    def _advisor(self) -> Advisor:
+        """Return who knows the files; not needed before the first server is on its way."""
+        # Its parts take as long to import as a server takes to start, which is the time for it.
+        from worker.warm.advice import Advisor
+
+        with self._lock:
+            if self._known_advisor is None:
+                self._known_advisor = Advisor(self._settings, self._tree.answer_of)
+            return self._known_advisor
 
     def _warm_up_server(self) -> None:
         with contextlib.suppress(ServerError):  # Whoever needs it is told.
-            self._server(_Place(base=SCRIPT))
+            self._tree.server(Place(base=SCRIPT))
 
-    def _best_server(self, task: TestTask, advice: Advice) -> tuple[_Place, ForkServer]:
+    def _best_server(self, task: TestTask, advice: Advice) -> tuple[Place, ForkServer]:
         """Return the server that has imported most of what the file needs, and nothing else."""
-        plain = _Place(base=advice.base)
+        plain = Place(base=advice.base)
         session = (
             replace(plain, session=self._session_for(task.file_path)) if advice.base == PYTEST else plain
         )
@@ -245,12 +237,12 @@ class Fleet:
         # A session that cannot be had is no reason against a fork, nor are modules that cannot.
         for place in dict.fromkeys((has_all, session)):
             try:
-                return place, self._server(place)
+                return place, self._tree.server(place)
             except (ServerBusyError, ServerGoneError):
                 raise
             except ServerError:
                 continue
-        return plain, self._server(plain)
+        return plain, self._tree.server(plain)
 
     def _session_for(self, path: str) -> str:
         """Return the file whose session the files of a folder can run in, as far as is known; empty: none.
@@ -264,66 +256,7 @@ class Fleet:
                 self._sessions.append(path)
             return self._sessions[number] if number < len(self._sessions) else ""
 
-    def _parent(self, place: _Place) -> _Place:
-        if place.modules:
-            return replace(place, modules=self._advisor.parent_of(place.base, place.modules))
-        if place.session:
-            return replace(place, session="")
-        return _Place()
-
-    def _server(self, place: _Place) -> ForkServer:
-        """Return the server at a place, made when it is first asked for.
-
-        Raises:
-            ServerError: it cannot be had.
-        """
-        with self._lock:
-            if self._is_closed:
-                raise ServerError("the run is over")
-            if self._deaths >= MAX_DEATHS:
-                raise ServerError("fork servers died or hung too often")
-            node = self._nodes.setdefault(place, _Node())
-        with node.lock:
-            if node.why_not:
-                raise ServerError(node.why_not)
-            if node.server is None:
-                try:
-                    node.server = self._make(place)
-                except (ServerBusyError, ServerGoneError):
-                    raise
-                except ServerError as error:
-                    node.why_not = str(error)
-                    raise
-            return node.server
-
-    def _make(self, place: _Place) -> ForkServer:
-        if place == _Place():
-            workdir = str(self._settings.workdir)
-            return start_server(self._settings.interpreter, self._environment, workdir)
-        parent = self._server(self._parent(place))
-        try:
-            server = parent.derive(self._setup(place))
-        except ServerGoneError:
-            self._bury(self._parent(place))
-            raise
-        if place.modules:
-            self._advisor.learn_verdicts(place.base, server.answer.verdicts)
-        if server.answer.why_not:
-            server.close()
-            raise ServerError(server.answer.why_not)
-        return server
-
-    def _setup(self, place: _Place) -> Setup:
-        settings = self._settings
-        if place.modules:
-            folders = (settings.workdir, settings.root, settings.root / "src", settings.root / "lib")
-            path = tuple(dict.fromkeys(map(str, folders))) if settings.preload else ()
-            return Setup(modules=place.modules, own=settings.preload, path=path)
-        if place.session:
-            return Setup(session=str(settings.root / place.session))
-        return Setup(base=place.base, coverage=settings.coverage_dir is not None)
-
-    def _forked(self, slot: int, place: _Place, server: ForkServer) -> Keeper:
+    def _forked(self, slot: int, place: Place, server: ForkServer) -> Keeper:
         key = (slot, place)
         with self._lock:
             keeper = self._keepers.get(key)
@@ -331,18 +264,10 @@ class Fleet:
             try:
                 keeper = server.keeper()
             except ServerGoneError:
-                self._bury(place)
+                self._tree.bury(place)
                 raise
             self._keep(key, keeper)
         return keeper
-
-    def _bury(self, place: _Place) -> None:
-        """Forget a server that has died or hangs, so that the next file gets a new one."""
-        with self._lock:
-            self._deaths += 1
-            node = self._nodes.pop(place, None)
-        if node is not None and node.server is not None:
-            node.server.close()
 
     def _plain(self, slot: int) -> Keeper:
         with self._lock:
@@ -352,7 +277,7 @@ class Fleet:
             self._keep((slot, None), keeper)
         return keeper
 
-    def _keep(self, key: tuple[int, _Place | None], keeper: Keeper) -> None:
+    def _keep(self, key: tuple[int, Place | None], keeper: Keeper) -> None:
         with self._lock:
             if not self._is_closed:
                 self._keepers[key] = keeper

@@ -119,12 +119,18 @@ class ForkServer:
     _link: Link
     _pid: int
     _process: subprocess.Popen[bytes] | None = None
+    _below_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def pid(self) -> int:
         """Its process."""
         return self._pid
+
+    @property
+    def added_bytes(self) -> int:
+        """What it takes beyond the server that it was forked from."""
+        return self.answer.anon_bytes - self._below_bytes
 
     def keeper(self) -> Keeper:
         """Have a keeper forked, which can fork processes that have what this server has imported.
@@ -144,7 +150,7 @@ class ForkServer:
         """
         link, pid = self._fork(("server", setup.as_message()))
         try:
-            return ForkServer(_ready(link), link, pid)
+            return ForkServer(_ready(link), link, pid, _below_bytes=self.answer.anon_bytes)
         except ServerError:
             link.close()
             with contextlib.suppress(ProcessLookupError):

@@ -15,7 +15,8 @@ from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, Status
 from tests.unit.worker.workbench import Workbench, is_alive, until
 from worker.child.passmuster_child_procs import children_of
-from worker.warm.fleet import MAX_DEATHS, Fleet, Launch
+from worker.warm.fleet import Fleet, Launch
+from worker.warm.tree import MAX_DEATHS
 
 WAITS = """
     import pathlib, time
@@ -45,8 +46,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
 
 def servers(bench: Workbench) -> list[int]:
     """Return the processes of all fork servers of the bench."""
-    fleet = bench.executor._fleet
-    return [node.server.pid for node in fleet._nodes.values() if node.server is not None]
+    return [server.pid for server in bench.executor._fleet._tree.servers.values()]
 
 
 def kill_servers(bench: Workbench) -> None:
@@ -122,7 +122,7 @@ def test_a_running_file_is_not_harmed_when_servers_die(bench: Workbench) -> None
 
 
 def test_where_servers_died_too_often_files_are_spawned(bench: Workbench) -> None:
-    bench.executor._fleet._deaths = MAX_DEATHS
+    bench.executor._fleet._tree._deaths = MAX_DEATHS
 
     result = bench.run_text("print('ran')\n")
 
@@ -221,7 +221,7 @@ def test_a_pytest_file_with_another_configuration_becomes_a_fresh_interpreter(be
     assert "configuration" in note
     # What one file of a folder has found out holds for the others: they get a session of their own.
     assert how(run("two/test_more.py")) == (Status.PASS, Isolation.FORK, "")
-    sessions = {place.session for place in bench.executor._fleet._nodes}
+    sessions = {place.session for place in bench.executor._fleet._tree.servers}
     assert sessions == {"", "one/test_it.py", "two/test_more.py"}
 
 
