@@ -54,7 +54,7 @@ class Ways:
         asked_for, known = self._asked_for(file), self._known.get(file.path)
         if asked_for is not Isolation.AUTO or known is None or self._config.verify_isolation:
             return asked_for
-        return Isolation.SPAWN if known.must_spawn(file) else Isolation.AUTO
+        return Isolation.SPAWN if known.is_spawned(file) else Isolation.AUTO
 
     def needs_room(self, file: TestFile) -> bool:
         """Whether a file is to run alone, since it was seen to fail of company."""

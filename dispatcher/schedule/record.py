@@ -99,6 +99,14 @@ class FileHistory:
         """Whether the file, as it is, is known to come to something else when forked."""
         return self.forking is Forking.HARMFUL and self.is_of(file)
 
+    def is_spawned(self, file: TestFile) -> bool:
+        """Whether the file, as it is, should be spawned where the user leaves that open.
+
+        One that did not pass is likely not to pass again, and a forked failure would have to be checked by
+        a spawned attempt: that is had at once, or a file that hangs would hang twice in every run.
+        """
+        return self.must_spawn(file) or (self.last_status.is_failure and self.is_of(file))
+
     def is_confirmed(self, file: TestFile) -> bool:
         """Whether the file, as it is, is known to come to the same forked and spawned."""
         return self.forking is Forking.CONFIRMED and self.is_of(file)
@@ -116,7 +124,7 @@ class FileHistory:
             file: the file as it is now.
             isolation: what is asked for.
         """
-        forks = isolation is Isolation.FORK or (isolation is Isolation.AUTO and not self.must_spawn(file))
+        forks = isolation is Isolation.FORK or (isolation is Isolation.AUTO and not self.is_spawned(file))
         forked = self.forked
         if forked is None or (not forks and self.runs) or (forks and not forked.runs and self.runs):
             return self

@@ -41,6 +41,8 @@ class Finished:
     stacks: str
     kept_tmp: str
     duration_s: float
+    isolation: str
+    isolation_note: str
 
     @property
     def is_verdict(self) -> bool:
@@ -105,6 +107,10 @@ class Outcome:
         """Return every attempt that ended, in order."""
         return [_finished(event) for event in self.events if event["event"] == "file-finished"]
 
+    def ways(self) -> dict[str, str]:
+        """Return how the process of each file's last attempt came into being, by its label."""
+        return {ended.label: ended.isolation for ended in self.finished()}
+
     def of_kind(self, name: str) -> list[dict[str, EventValue]]:
         """Return all events of one name."""
         return [event for event in self.events if event["event"] == name]
@@ -141,6 +147,8 @@ def _finished(event: dict[str, EventValue]) -> Finished:
         stacks=_text(event["stacks_tail"]),
         kept_tmp=_text(event["kept_tmp"]),
         duration_s=_seconds(event["duration_s"]),
+        isolation=_text(event["isolation"]),
+        isolation_note=_text(event["isolation_note"]),
     )
 
 

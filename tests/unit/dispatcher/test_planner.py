@@ -130,5 +130,8 @@ def test_a_plan_says_what_is_known_of_each_file() -> None:
     planned = planned_after(known)
 
     assert (planned.failed_before, planned.is_confirmed, planned.spawned_bytes) == (True, True, 1150)
-    assert (planned.task.predicted_s, planned.task.predicted_bytes) == (1.0, 115)
+    # It failed, so it is spawned; one that passed is forked.
+    assert (planned.task.isolation, planned.task.predicted_s) == (Isolation.SPAWN, 4.0)
+    forked = planned_after(replace(known, last_status=Status.PASS))
+    assert (forked.task.predicted_s, forked.task.predicted_bytes) == (1.0, 115)
     assert planned_after(known, TestConfig(isolation=Isolation.SPAWN)).task.predicted_s == 4.0

@@ -8,7 +8,7 @@ import pytest
 
 from dispatcher.plan import TestFile
 from dispatcher.schedule.record import Figures, FileHistory, Forking
-from passmuster.status import Isolation
+from passmuster.status import Isolation, Status
 
 FILE = TestFile(path="a.py", label="a.py", size_bytes=10, mtime_ns=20)
 SPAWNED = Figures(duration_s=3.0, cpu_s=2.0, peak_bytes=300, runs=4)
@@ -29,6 +29,15 @@ def test_what_was_found_holds_until_the_file_changes(change: dict[str, int]) -> 
     assert not confirmed.is_confirmed(changed)
     assert not KNOWN.is_confirmed(FILE)
     assert not KNOWN.must_spawn(FILE)
+
+
+def test_a_file_that_failed_is_spawned_until_it_changes_or_passes() -> None:
+    failed = replace(KNOWN, last_status=Status.TIMEOUT)
+
+    assert (failed.is_spawned(FILE), KNOWN.is_spawned(FILE)) == (True, False)
+    assert not failed.is_spawned(replace(FILE, mtime_ns=21))
+    assert not replace(KNOWN, last_status=Status.CANCELLED).is_spawned(FILE)
+    assert failed.as_run(FILE, Isolation.AUTO).spawned == SPAWNED
 
 
 @pytest.mark.parametrize(
