@@ -174,7 +174,7 @@ PROGRAMS = {
     """,
     "unraisable": LOUD.replace("print(", "raise ValueError(") + "Loud('a')\n",
     "hook of unraisables": LOUD.replace("print(", "raise ValueError(")
-    + "import sys\nsys.unraisablehook = lambda found: print(found.exc_value.args[1])\nkept = Loud('b')\n",
+    + "import sys\nsys.unraisablehook = lambda found: print(found.exc_value.args[1])\nLoud('b')\n",
     "own globals go": LOUD
     + "import sys\n_private = Loud('private')\npublic = Loud('public')\nprint('end')\n",
     "own globals go after an error": LOUD + "kept = Loud('kept')\n1 / 0\n",
@@ -197,7 +197,7 @@ PROGRAMS = {
         names = [os.environ["TMPDIR"] + "/" + name for name in ("helper", "bytes", "own", "deep")]
         if os.fork():
             os.wait()
-            print([open(name).read() for name in names])
+            print([open(name).read() for name in names], flush=True)
             os._exit(0)
         helper.kept = open(names[0], "w")
         helper.kept.write("text of the helper")
