@@ -1,11 +1,9 @@
-"""A forked file that pytest or unittest runs finds what it finds with `python -m pytest FILE`, or unittest."""
+"""A forked file that pytest or unittest runs finds what it finds with `python -m pytest FILE`."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-
-import pytest
 
 from tests.e2e.support.facts import Facts, Seen
 from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
@@ -14,9 +12,10 @@ BY_PYTEST = {
     "modules and arguments": """
         import os, sys
         main = sys.modules["__main__"]
-        print(main.__name__, main.__package__, main.__spec__.name, main.__file__, main.__loader__, sys.orig_argv[1:])
+        print(main.__name__, main.__package__, main.__spec__.name, main.__file__, main.__loader__)
+        print(sys.orig_argv[1:])
         def test_it(request):
-            print(__name__, sys.argv[0].rpartition("/")[2], sys.argv[-1], sys.path[0] == os.getcwd() or sys.path[:2])
+            print(__name__, sys.argv, sys.path)
             print(request.config.invocation_params.dir, request.config.rootpath, request.config.args)
             print(sys.modules["__main__"].__name__, sys.flags, os.getcwd(), request.node.nodeid)
             assert 0
@@ -121,7 +120,7 @@ BY_PYTEST = {
     "collection fails": "import not_there\n\ndef test_it():\n    pass\n",
     "syntax": "def test_it(:\n    pass\n",
     "nothing": "VALUE = 1\n",
-    "exit": "import pytest\ndef test_a():\n    pytest.exit('enough', returncode=7)\ndef test_b():\n    pass\n",
+    "exit": "import pytest\ndef test_a():\n    pytest.exit('enough', returncode=7)\ndef test_b(): pass\n",
     "system exit": "import sys\ndef test_it():\n    sys.exit(3)\n",
     "interrupt": "def test_it():\n    raise KeyboardInterrupt\n",
     "hard exit": "import os\ndef test_it():\n    os._exit(5)\n",
@@ -171,7 +170,8 @@ BY_UNITTEST = {
     "identity": """
         import os, sys, unittest
         main = sys.modules["__main__"]
-        print(main.__name__, main.__package__, main.__spec__.name, main.__file__, main.__loader__, sys.orig_argv[1:])
+        print(main.__name__, main.__package__, main.__spec__.name, main.__file__, main.__loader__)
+        print(sys.orig_argv[1:])
         print(__name__, sys.argv, sys.path[0] == os.getcwd(), os.getcwd(), sys.flags)
         class T(unittest.TestCase):
             def test_it(self):
@@ -228,7 +228,11 @@ BY_UNITTEST = {
             def test_it(self): pass
     """,
     "exit": "import sys, unittest\nclass T(unittest.TestCase):\n    def test_it(self): sys.exit(3)\n",
-    "interrupt": "import unittest\nclass T(unittest.TestCase):\n    def test_it(self): raise KeyboardInterrupt\n",
+    "interrupt": """
+        import unittest
+        class T(unittest.TestCase):
+            def test_it(self): raise KeyboardInterrupt
+    """,
     "load tests": """
         import unittest
         class T(unittest.TestCase):

@@ -9,8 +9,21 @@ import pytest
 from tests.e2e.support.facts import Facts
 from tests.e2e.support.project import Project
 
-MODULES = ("asyncio", "concurrent.futures", "ctypes", "decimal", "logging", "multiprocessing", "random")
-MODULES += ("resource", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "uuid")
+MODULES = (
+    "asyncio",
+    "concurrent.futures",
+    "ctypes",
+    "decimal",
+    "logging",
+    "multiprocessing",
+    "random",
+    "resource",
+    "shutil",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "uuid",
+)
 """What is imported beforehand, for the strictest way of forking."""
 
 PROGRAMS = {
@@ -56,8 +69,8 @@ PROGRAMS = {
         print(os.sched_getscheduler(0), sorted(os.sched_getaffinity(0)), os.umask(0o77))
         os.close(os.open(os.environ["TMPDIR"] + "/file", os.O_CREAT))
         print(oct(os.stat(os.environ["TMPDIR"] + "/file").st_mode))
-        keys = ("NoNewPrivs", "Seccomp:", "CapEff", "CapInh", "Groups", "SigBlk", "SigIgn", "SigPnd", "ShdPnd")
-        print([line for line in open("/proc/self/status") if line.startswith((*keys, "Name", "Tracer"))])
+        keys = ("NoNew", "Seccomp:", "Cap", "Groups", "SigBlk", "SigIgn", "SigPnd", "ShdPnd", "Name")
+        print([line for line in open("/proc/self/status") if line.startswith(keys)])
     """,
     "kernel's view of the thread": """
         import ctypes
@@ -140,8 +153,8 @@ PROGRAMS = {
     """,
     "locale": """
         import locale, sys
-        print(locale.setlocale(locale.LC_ALL), locale.getpreferredencoding(False), sys.getfilesystemencoding())
-        print(locale.localeconv()["decimal_point"], sys.getfilesystemencodeerrors())
+        print(locale.setlocale(locale.LC_ALL), locale.getpreferredencoding(False))
+        print(locale.localeconv()["decimal_point"], sys.getfilesystemencoding())
     """,
     "warning filters": """
         import warnings
@@ -169,7 +182,6 @@ PROGRAMS = {
         with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile(dir=folder) as file:
             print(os.path.dirname(folder) == os.environ["TMPDIR"], os.path.dirname(file.name) == folder)
     """,
-    "hash with a seed": "import os\nprint(len(str(hash('a'))) > 0, os.environ.get('PYTHONHASHSEED'))\n",
     "name of the process": "print(open('/proc/self/comm').read())\n",
     "crash handler": "import faulthandler\nprint(faulthandler.is_enabled())\n",
     "garbage of the import system": """
@@ -180,7 +192,7 @@ PROGRAMS = {
         import os, subprocess, sys
         os.environ["LATER"] = "x"
         os.putenv("HIDDEN", "y")
-        code = "import os; print(os.environ['LATER'], os.environ['HIDDEN'], 'PASSMUSTER_ATTEMPT' in os.environ)"
+        code = "from os import environ as e; print(e['LATER'], e['HIDDEN'], 'PASSMUSTER_ATTEMPT' in e)"
         subprocess.run([sys.executable, "-c", code])
     """,
     "unset and own tmp": """

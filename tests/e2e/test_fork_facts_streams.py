@@ -1,4 +1,4 @@
-"""A forked file has the streams, the warnings and the settings that the environment asks the interpreter for."""
+"""A forked file has the streams, warnings and settings that the environment asks the interpreter for."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.e2e.support.project import Project
 LOOK = """
 import io, locale, os, sys
 for stream in (sys.stdin, sys.stdout, sys.stderr):
-    print(type(stream), stream.name, stream.mode, stream.encoding, stream.errors, stream.newlines, stream.fileno())
+    print(type(stream), stream.name, stream.mode, stream.encoding, stream.errors, stream.newlines)
     print(stream.line_buffering, stream.isatty(), stream.writable(), stream.seekable(), stream.closed)
-    print(stream.write_through if hasattr(stream, "write_through") else None, type(stream.buffer), stream.buffer.name)
+    print(getattr(stream, "write_through", None), type(stream.buffer), stream.buffer.name)
     print(type(stream.buffer.raw) if hasattr(stream.buffer, "raw") else None, os.isatty(stream.fileno()))
 print(sys.getfilesystemencoding(), sys.getfilesystemencodeerrors(), locale.getpreferredencoding(False))
 print(sys.flags, sys.warnoptions, sys._xoptions, sys.getdefaultencoding(), sys.path)

@@ -86,8 +86,8 @@ _is_registered = False
 def register() -> None:
     """Have the interpreter end this process in our way.
 
-    Our callbacks must be the first, so that they are called last. Where something that the interpreter imports
-    at its start was quicker, `leave` calls everything instead.
+    Our callbacks must be the first, so that they are called last. Where something that the interpreter
+    imports at its start was quicker, `leave` calls everything instead.
     """
     global _is_registered
     if not atexit._ncallbacks():

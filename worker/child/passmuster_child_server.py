@@ -145,7 +145,7 @@ class Server:
             import argparse
             import unittest  # noqa: F401
 
-            # What `unittest.main` imports and compiles for its arguments is two thirds of a small file's time.
+            # What `unittest.main` imports and compiles for its arguments took half of a small file's time.
             argparse.ArgumentParser(prog="").parse_args([])
         if setup["modules"]:
             preload = load("passmuster_child_preload")

@@ -13,6 +13,8 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from passmuster_child_keeper import Job
 
 
@@ -38,10 +40,10 @@ def _forget_temporary_folder() -> None:
 
 def _begin_again() -> None:
     """Let modules know that this is another process, and that it has just begun."""
-    threading = sys.modules.get("threading")
+    threading: Any = sys.modules.get("threading")
     if threading is not None and hasattr(threading.Thread, "_set_native_id"):
-        threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
-    logging = sys.modules.get("logging")
+        threading.main_thread()._set_native_id()
+    logging: Any = sys.modules.get("logging")
     if logging is not None:  # What `relativeCreated` counts from.
         logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
 

@@ -236,14 +236,10 @@ class Run:
             self.code = compile(source, path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             self.reporter.text("collect", "%s: %s" % (type(error).__name__, error))
-            self.show_syntax_error(error)
+            sys.excepthook(type(error), error.with_traceback(None), None)  # As `python FILE` shows it.
             raise SystemExit(1) from None
         self._count_tests = lambda: count_tests(source)
         self._watch_unittest()
-
-    def show_syntax_error(self, error: Exception) -> None:
-        """Print what `python FILE` prints for source that does not compile."""
-        sys.excepthook(type(error), error.with_traceback(None), None)
 
     def _watch_unittest(self) -> None:
         cases = load("passmuster_child_unittest")

@@ -1,4 +1,4 @@
-"""Small programs run by plain Python and by us, spawned and forked, to compare what they print and how they end.
+"""Small programs run by plain Python and by us, spawned and forked, to compare output and exit status.
 
 Many programs share one call of the runner: that is far quicker than one call each.
 """
@@ -28,6 +28,7 @@ STATIC = {"TESTING": "true", "TEST_MODE": "mock", "PYTHONFAULTHANDLER": "1", "PA
 _VARYING = (
     (r"in [0-9.]+s", "in TIME"),
     (r"0x[0-9a-f]+", "ADDRESS"),
+    (r"psm_[0-9a-f]+", "SHARED"),
     # What warnings say more while the interpreter is whole.
     (r"\w+Warning: Enable tracemalloc to get the object allocation traceback\n", ""),
     # Where faulthandler shows stacks, our one frame, and which extensions are loaded.
@@ -121,7 +122,7 @@ class Facts:
     def _plain(self, name: str) -> tuple[str, int]:
         how = {
             "script": [file_of(name)],
-            "pytest": ["-m", "pytest", "-o", "cache_dir=/proc/nowhere", file_of(name)],
+            "pytest": ["-m", "pytest", file_of(name)],
             "unittest": ["-m", "unittest", Path(file_of(name)).stem],
         }[self._runner]
         changes = self._changes_for(name, "plain")
