@@ -187,6 +187,10 @@ class Fleet:
             for key in [key for key, known in self._keepers.items() if key[0] == slot and known is keeper]:
                 del self._keepers[key]
 
+    def give_up(self) -> None:
+        """Make no further server: nothing that starts from now on is to wait for one."""
+        self._tree.give_up()
+
     def close(self) -> None:
         """End all keepers, with what they own, and all servers."""
         with self._lock:
