@@ -88,6 +88,12 @@ class ServerTree:
             return {place: node.server for place, node in self._nodes.items() if node.server is not None}
 
     @property
+    def refusals(self) -> dict[Place, str]:
+        """Why the servers that cannot be had are no good."""
+        with self._lock:
+            return {place: node.why_not for place, node in self._nodes.items() if node.why_not}
+
+    @property
     def held_bytes(self) -> int:
         """What they take, pages that they share counted once."""
         return sum(server.added_bytes for server in self.servers.values())
