@@ -137,6 +137,7 @@ class LocalExecutor:
             self._stopping = (reason, grace_s)
             self._stopped.set()
             running = list(self._running.values())
+        self._fleet.give_up()
         for attempt in running:
             attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
 

@@ -79,11 +79,17 @@ class Link:
         """
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
-            if not _is_readable(self._socket, left_s):
-                break
-            for message in self.receive():
+            for message in self.receive_within(left_s):
                 return message
         return None
+
+    def receive_within(self, timeout_s: float) -> list[tuple[object, ...]]:
+        """Return the messages that came, as `receive` does; none where nothing comes in time.
+
+        Raises:
+            LinkClosedError: the other end is gone.
+        """
+        return self.receive() if _is_readable(self._socket, timeout_s) else []
 
     def close(self) -> None:
         """Close this end: whoever has the other one ends."""

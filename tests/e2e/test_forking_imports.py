@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,17 @@ def test_a_module_that_does_more_than_define_things_is_left_to_each_file(
         if environment.imports.read_text() == "x" * 5:
             return
     raise AssertionError(f"{environment.imports.read_text()} imports: {last!r}")
+
+
+def test_ctrl_c_does_not_wait_for_a_module_that_hangs_in_a_server(environment: Environment) -> None:
+    project = environment.project
+    environment.install("stuck.py", DEAR + "    time.sleep(600)\n")
+    project.write(use("stuck"))
+    env = {"VIRTUAL_ENV": str(environment.home), "IMPORTS": str(environment.imports)}
+    running = project.start("--jobs", "1", "--grace", "300ms", env=env)
+    running.wait_for_file(str(environment.imports))
+    running.send(signal.SIGINT)
+    assert running.end(timeout_s=20).code == 130
 
 
 def test_an_own_package_that_is_named_is_imported_once(environment: Environment) -> None:

@@ -55,6 +55,7 @@ def preload(
     own: "Iterable[str]" = (),
     *,
     every_warning: bool = False,
+    on_import: "Callable[[str], object]" = bool,
 ) -> "list[Result]":
     """Import modules one after another until one is not clean.
 
@@ -62,24 +63,31 @@ def preload(
         names: dotted names; `a:b` stands for what `from a import b` imports.
         allowed_roots: folders whose modules may be imported, see `interpreter_roots`.
         own: top-level names of packages of the project that may be imported as well.
+        on_import: is told of each name before it is imported, so that one that never returns is known.
         every_warning: warnings that the filters hide count, too: pytest shows more of them than Python.
     """
     if not CAN_TELL:
         return [(name, 0.0, 0, "cannot be watched on this system") for name in names]
     with _Outputs() as outputs, _Warnings(every=every_warning) as warned:
-        return _Preload(allowed_roots, own, outputs, warned).run(names)
+        return _Preload(allowed_roots, own, outputs, warned, on_import).run(names)
 
 
 class _Preload:
     """One call of `preload`."""
 
     def __init__(
-        self, allowed_roots: "Iterable[str]", own: "Iterable[str]", outputs: "_Outputs", warned: "_Warnings"
+        self,
+        allowed_roots: "Iterable[str]",
+        own: "Iterable[str]",
+        outputs: "_Outputs",
+        warned: "_Warnings",
+        on_import: "Callable[[str], object]",
     ) -> None:
         self._roots = tuple(os.path.join(os.path.realpath(root), "") for root in allowed_roots)
         self._own = set(own)
         self._outputs = outputs
         self._warned = warned
+        self._on_import = on_import
         self._results: "dict[str, Result]" = {}
         self._before = Traces(outputs.descriptor)
 
@@ -135,6 +143,7 @@ class _Preload:
     def _watched(self, step: str, act: "Callable[[], str]") -> "Result":
         """Do something and say what it cost and left behind."""
         before = self._before
+        self._on_import(step)
         began = time.perf_counter()
         try:
             verdict = act()

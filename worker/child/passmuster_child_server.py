@@ -10,7 +10,8 @@ Messages (`passmuster_child_channel`):
 
     runner to server    ("server", setup)   with the descriptor of the new server's socket
                         ("keeper",)         with the descriptor of the new keeper's socket
-    server to runner    ("ready", answer)   once, when it has imported what it was set up with
+    server to runner    ("importing", name) before a module is preloaded
+                        ("ready", answer)   once, when it has imported what it was set up with
                         ("forked", pid)     a server or keeper is on its way
                         ("failed", errno, text)
 
@@ -154,7 +155,11 @@ class Server:
             path = list(sys.path)
             sys.path[:0] = [folder for folder in setup["path"] if folder not in path]
             verdicts = preload.preload(
-                setup["modules"], preload.interpreter_roots(), setup["own"], every_warning=every
+                setup["modules"],
+                preload.interpreter_roots(),
+                setup["own"],
+                every_warning=every,
+                on_import=lambda name: self.control.send("importing", name),
             )
             sys.path[:] = path
             answer["verdicts"] = verdicts

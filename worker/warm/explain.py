@@ -30,6 +30,8 @@ def explain(fleet: Fleet, tasks: Sequence[TestTask]) -> Iterator[str]:
         return
     forked = [task for task in tasks if task not in spawned]
     advisor = fleet.probe(forked)
+    for reason in fleet.why_no_session():
+        yield f"pytest: files begin their session themselves, and get nothing but the framework: {reason}"
     yield from _sets(advisor)
     yield from _left_out(advisor)
     yield from _spawned(advisor, spawned)
@@ -62,7 +64,7 @@ def _left_out(advisor: Advisor) -> Iterator[str]:
 def _spawned(advisor: Advisor, asked: Sequence[TestTask]) -> Iterator[str]:
     """Yield the files that are not forked."""
     for task in asked:
-        yield f"spawned: {task.file_path}: asked for"
+        yield f"spawned: {task.file_path}: asked for, or since an earlier run of it"
     for path, needs in sorted(advisor.needs().items()):
         if needs.why_spawn:
             yield f"spawned: {path}: {needs.why_spawn}"

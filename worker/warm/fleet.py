@@ -110,6 +110,11 @@ class Fleet:
             return str(error)
         return self._why_never
 
+    def why_no_session(self) -> list[str]:
+        """Return why no session of pytest could be begun ahead of files, each reason once."""
+        reasons = (why for place, why in self._tree.refusals.items() if place.session and not place.modules)
+        return list(dict.fromkeys(why.removeprefix("Unsupported: ") for why in reasons))
+
     def proposal(self) -> str:
         """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
         settings = self._settings
@@ -186,6 +191,10 @@ class Fleet:
         with self._lock:
             for key in [key for key, known in self._keepers.items() if key[0] == slot and known is keeper]:
                 del self._keepers[key]
+
+    def give_up(self) -> None:
+        """Make no further server: nothing that starts from now on is to wait for one."""
+        self._tree.give_up()
 
     def close(self) -> None:
         """End all keepers, with what they own, and all servers."""

@@ -11,8 +11,10 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from worker.command import CHILD_MAIN
 from worker.keeper import Keeper
@@ -21,14 +23,31 @@ from worker.link import Link, LinkClosedError, open_link
 FORK_WAIT_S = 30.0
 """How long a server may take to fork: it does nothing else, so a busy machine is the only excuse."""
 
-IMPORT_WAIT_S = 120.0
-"""How long a server may take to import: longer than any import takes that does not hang."""
+IMPORT_WAIT_S = 60.0
+"""How long a server may take for one import: longer than any import takes that does not hang."""
+
+GIVE_UP_LOOK_S = 0.1
+"""How often is looked whether a server that is being made is still wanted."""
 
 CLOSE_WAIT_S = 5.0
 
 
 class ServerError(Exception):
     """A server cannot do what it was asked for; the message is one line that says why."""
+
+
+class ImportStuckError(ServerError):
+    """A new server died of an import, or hangs in it.
+
+    Args:
+        module: which.
+        reason: what came of it, as the end of "it ...".
+    """
+
+    def __init__(self, module: str, reason: str) -> None:
+        super().__init__(f"importing {module} {reason}")
+        self.module = module
+        self.reason = reason
 
 
 class ServerBusyError(ServerError):
@@ -141,8 +160,12 @@ class ForkServer:
         link, pid = self._fork(("keeper",))
         return Keeper(link, pid)
 
-    def derive(self, setup: Setup) -> ForkServer:
+    def derive(self, setup: Setup, given_up: threading.Event) -> ForkServer:
         """Have another server forked that imports more.
+
+        Args:
+            setup: what.
+            given_up: set as soon as nobody wants it any more.
 
         Raises:
             ServerError: this server or the new one is gone, hangs, or cannot fork. A new one that is merely
@@ -150,7 +173,7 @@ class ForkServer:
         """
         link, pid = self._fork(("server", setup.as_message()))
         try:
-            return ForkServer(_ready(link), link, pid, _below_bytes=self.answer.anon_bytes)
+            return ForkServer(_ready(link, given_up), link, pid, _below_bytes=self.answer.anon_bytes)
         except ServerError:
             link.close()
             with contextlib.suppress(ProcessLookupError):
@@ -190,13 +213,16 @@ class ForkServer:
                 raise ServerGoneError(f"the fork server did not answer within {FORK_WAIT_S:g} s")
 
 
-def start_server(interpreter: str, environment: Mapping[str, str], cwd: str) -> ForkServer:
+def start_server(
+    interpreter: str, environment: Mapping[str, str], cwd: str, given_up: threading.Event
+) -> ForkServer:
     """Start the first server of an interpreter and an environment; it has imported nothing.
 
     Args:
         interpreter: the project's Python, absolute.
         environment: what tests get, but for what differs from file to file.
         cwd: the folder that tests run in.
+        given_up: set as soon as nobody wants it any more.
 
     Raises:
         ServerError: it does not start, or does not answer.
@@ -218,7 +244,7 @@ def start_server(interpreter: str, environment: Mapping[str, str], cwd: str) -> 
         link.close()
         raise ServerError(f"{interpreter} cannot be started: {error.strerror}") from error
     try:
-        answer = _ready(link)
+        answer = _ready(link, given_up)
     except ServerError as error:
         link.close()
         process.kill()
@@ -229,25 +255,40 @@ def start_server(interpreter: str, environment: Mapping[str, str], cwd: str) -> 
     return ForkServer(answer, link, process.pid, process)
 
 
-def _ready(link: Link) -> Answer:
+def _ready(link: Link, given_up: threading.Event) -> Answer:
     """Wait until a new server is set up."""
-    try:
-        reply = link.wait(IMPORT_WAIT_S)
-    except LinkClosedError:
-        raise ServerError("the fork server died while it imported") from None
-    match reply:
-        case ("ready", dict() as answer):
-            return Answer(
-                verdicts=tuple(_verdict(verdict) for verdict in answer["verdicts"]),
-                why_not=str(answer["why_not"]),
-                has_pytest=bool(answer["pytest"]),
-                version=str(answer["version"]),
-                modules=tuple(map(str, answer["modules"])),
-                rss_bytes=int(answer["rss_bytes"]),
-                anon_bytes=int(answer["anon_bytes"]),
-            )
-        case _:
-            raise ServerError(f"the fork server was not ready within {IMPORT_WAIT_S:g} s")
+    importing = ""
+    deadline = time.monotonic() + IMPORT_WAIT_S
+    while time.monotonic() < deadline and not given_up.is_set():
+        try:
+            messages = link.receive_within(GIVE_UP_LOOK_S)
+        except LinkClosedError:
+            if importing:
+                raise ImportStuckError(importing, "ends the process") from None
+            raise ServerError("the fork server died while it was set up") from None
+        for message in messages:
+            match message:
+                case ("ready", dict() as answer):
+                    return _answer(answer)
+                case ("importing", str(name)):
+                    importing, deadline = name, time.monotonic() + IMPORT_WAIT_S
+    if given_up.is_set():
+        raise ServerError("the run is over")
+    if importing:
+        raise ImportStuckError(importing, f"does not end within {IMPORT_WAIT_S:g} s")
+    raise ServerError(f"the fork server was not ready within {IMPORT_WAIT_S:g} s")
+
+
+def _answer(answer: Mapping[str, Any]) -> Answer:
+    return Answer(
+        verdicts=tuple(_verdict(verdict) for verdict in answer["verdicts"]),
+        why_not=str(answer["why_not"]),
+        has_pytest=bool(answer["pytest"]),
+        version=str(answer["version"]),
+        modules=tuple(map(str, answer["modules"])),
+        rss_bytes=int(answer["rss_bytes"]),
+        anon_bytes=int(answer["anon_bytes"]),
+    )
 
 
 def _verdict(values: Sequence[object]) -> Verdict:

@@ -14,6 +14,7 @@ from worker.settings import WorkerSettings
 from worker.warm.server import (
     Answer,
     ForkServer,
+    ImportStuckError,
     ServerBusyError,
     ServerError,
     ServerGoneError,
@@ -78,12 +79,19 @@ class ServerTree:
         self._nodes: dict[Place, _Node] = {}
         self._deaths = 0
         self._is_closed = False
+        self._given_up = threading.Event()
 
     @property
     def servers(self) -> dict[Place, ForkServer]:
         """The servers that are there."""
         with self._lock:
             return {place: node.server for place, node in self._nodes.items() if node.server is not None}
+
+    @property
+    def refusals(self) -> dict[Place, str]:
+        """Why the servers that cannot be had are no good."""
+        with self._lock:
+            return {place: node.why_not for place, node in self._nodes.items() if node.why_not}
 
     @property
     def held_bytes(self) -> int:
@@ -105,7 +113,7 @@ class ServerTree:
             ServerError: it cannot be had.
         """
         with self._lock:
-            if self._is_closed:
+            if self._is_closed or self._given_up.is_set():
                 raise ServerError("the run is over")
             if self._deaths >= MAX_DEATHS:
                 raise ServerError("fork servers died or hung too often")
@@ -131,8 +139,13 @@ class ServerTree:
         if node is not None and node.server is not None:
             node.server.close()
 
+    def give_up(self) -> None:
+        """Make no further server, and have whoever waits for one told so."""
+        self._given_up.set()
+
     def close(self) -> None:
-        """End all servers; those that are being made end when they are ready."""
+        """End all servers, and those that are being made."""
+        self.give_up()
         with self._lock:
             self._is_closed = True
             nodes = list(self._nodes.values())
@@ -151,12 +164,15 @@ class ServerTree:
     def _make(self, place: Place) -> ForkServer:
         if place == ROOT:
             workdir = str(self._settings.workdir)
-            return start_server(self._settings.interpreter, self._environment, workdir)
+            return start_server(self._settings.interpreter, self._environment, workdir, self._given_up)
         below = self._below(place)
         try:
-            server = self.server(below).derive(self._setup(place))
+            server = self.server(below).derive(self._setup(place), self._given_up)
         except ServerGoneError:
             self.bury(below)
+            raise
+        except ImportStuckError as error:
+            self._on_verdicts(place.base, [Verdict(name=error.module, verdict=error.reason)])
             raise
         if place.modules:
             self._on_verdicts(place.base, server.answer.verdicts)

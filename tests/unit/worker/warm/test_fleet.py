@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, Status
 from tests.unit.worker.workbench import Workbench, is_alive, until
 from worker.child.passmuster_child_procs import children_of
+from worker.warm.explain import explain
 from worker.warm.fleet import Fleet, Launch
 from worker.warm.tree import MAX_DEATHS
 
@@ -240,3 +242,15 @@ def test_a_forked_file_is_not_charged_for_what_its_server_has_imported(bench: Wo
 
     assert result.peak_bytes is not None
     assert 40 * 2**20 <= result.peak_bytes <= 60 * 2**20
+
+
+def test_the_explanation_says_why_no_session_of_pytest_is_begun_ahead(bench: Workbench) -> None:
+    bench.write("pytest.ini", "[pytest]\naddopts = -p own_plugin\n")
+    bench.write("own_plugin.py", "")
+    bench.write("test_it.py", "def test_it(): pass\n")
+    task = dataclasses.replace(bench.task("test_it.py"), runner=RunnerKind.PYTEST)
+
+    with closing(Fleet(bench.settings)) as fleet:
+        lines = list(explain(fleet, [task]))
+
+    assert any("begin their session themselves" in line and "own_plugin" in line for line in lines), lines

@@ -117,6 +117,27 @@ def test_a_module_that_is_unfit_is_left_out_and_named(bench: Installation, text:
     assert [chosen.modules for choice in advisor.choices().values() for chosen in choice.sets] == [("heavy",)]
 
 
+ONLY_IN_A_SERVER = "import sys, time, os\nif '--serve' in sys.orig_argv:\n    {act}\n"
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"), [("os._exit(3)", "ends the process"), ("time.sleep(600)", "does not end within 1 s")]
+)
+def test_a_module_whose_import_never_returns_is_left_out(
+    bench: Installation, monkeypatch: pytest.MonkeyPatch, act: str, reason: str
+) -> None:
+    bench.run_text("pass\n")  # The servers below are there: the limit is for that one import.
+    monkeypatch.setattr("worker.warm.server.IMPORT_WAIT_S", 1.0)
+    bench.install("stuck.py", ONLY_IN_A_SERVER.format(act=act))
+    bench.install("heavy.py", SLOW)
+    names = bench.write_files("import stuck, heavy\n")
+    advisor = bench.think(names)
+    monkeypatch.undo()
+
+    assert advisor.facts()["stuck"].verdict == reason
+    assert bench.outputs(names) == [""] * 4
+
+
 def test_what_a_file_was_seen_to_import_is_preloaded_next_time(bench: Installation) -> None:
     bench.install("hidden.py", SLOW)
     names = bench.write_files("__import__('hid' + 'den')\n")
