@@ -236,7 +236,7 @@ class LocalExecutor:
         return directory / "data"
 
     def _clear_tmp(self, tmp_dir: Path, status: Status, *, is_wanted: bool) -> str:
-        """Remove a file's TMPDIR, or return where it was kept: that of a fork that is checked is not wanted."""
+        """Remove a file's TMPDIR, or return where it was kept; that of a checked fork is not wanted."""
         if self._settings.keep_tmp and status.is_failure and is_wanted:
             return str(tmp_dir)
         self._tmp.remove(tmp_dir)

@@ -134,7 +134,7 @@ class ConsoleReporter:
 
     def _begun_lines(self, event: FileStarted) -> list[str]:
         if event.reason in (*STANDS_BEFORE, Again.CHECK) and self._verbosity is not Verbosity.VERBOSE:
-            return []  # Its verdict is printed, or it is still the same file that runs: nobody waits for more.
+            return []  # Its verdict is printed, or it still runs for whoever waits for it.
         return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
 
     def _finished_lines(self, event: FileFinished) -> list[str]:

@@ -173,11 +173,12 @@ def warm_keeper(
     interpreter: str, environment: Mapping[str, str], cwd: Path, modules: Sequence[str]
 ) -> Iterator[Keeper]:
     """Have a keeper that forks from a server with unittest and further modules imported."""
-    servers: list[ForkServer] = [start_server(interpreter, environment, str(cwd))]
+    never = threading.Event()
+    servers: list[ForkServer] = [start_server(interpreter, environment, str(cwd), never)]
     keeper: Keeper | None = None
     try:
-        servers.append(servers[-1].derive(Setup(base="script")))
-        servers.append(servers[-1].derive(Setup(modules=tuple(modules))))
+        servers.append(servers[-1].derive(Setup(base="script"), never))
+        servers.append(servers[-1].derive(Setup(modules=tuple(modules)), never))
         assert not servers[-1].answer.why_not, servers[-1].answer.why_not
         keeper = servers[-1].keeper()
         yield keeper

@@ -107,13 +107,11 @@ def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> Non
     ]
 
 
-def test_a_check_is_announced_and_the_file_is_named_at_the_end() -> None:
+def test_a_check_is_no_second_line_and_the_file_is_named_at_the_end() -> None:
     lines, _, _ = run({"a": [FORKED_FAIL, PASS]})
 
     assert of(lines, "a") == [
         "[INFO] Running: a",
-        "[WARN] a: FAIL; it failed when forked, and runs again spawned",
-        "[INFO] Running again: a (attempt 2)",
         "[PASS] a completed successfully",
     ]
     assert after_the_counts(lines) == [
