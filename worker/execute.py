@@ -175,7 +175,10 @@ class LocalExecutor:
         if attempt.report.why_not_forked and attempt.launch.server is not None:
             self._fleet.refuse_session(task.file_path, attempt.launch.server)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
-        is_checked = task.isolation is Isolation.AUTO and attempt.launch.isolation is Isolation.FORK
+        is_checked = (
+            task.isolation is self._settings.isolation is Isolation.AUTO
+            and attempt.launch.isolation is Isolation.FORK
+        )
         kept = self._clear_tmp(tmp_dir, result.status, is_wanted=not is_checked)
         return dataclasses.replace(
             result,

@@ -5,9 +5,12 @@ Many programs share one call of the runner: that is far quicker than one call ea
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +78,8 @@ class Facts:
         self._project = project
         self._interpreter = interpreter
         self._names = list(programs)
-        self._changes = dict(environment or {})
+        # Sockets in a TMPDIR may have no path of more than 107 bytes (unix(7)), and a test's own is long.
+        self._changes = {"TMPDIR": "/tmp", **(environment or {})}
         self._runner = runner
         self._seen: dict[str, Seen] = {}
         project.write({file_of(name): source for name, source in programs.items()} | dict(others or {}))
@@ -115,9 +119,9 @@ class Facts:
         return get_test_environment(self._project.environment(self._changes))
 
     def _changes_for(self, name: str, way: str) -> dict[str, str]:
-        folder = self._project.base / way / name.replace(" ", "_")
-        folder.mkdir(parents=True)
-        return {"TMPDIR": str(folder), "PASSMUSTER_ATTEMPT": f"{way}:{name}"}
+        folder = tempfile.mkdtemp(prefix="pmf-", dir="/tmp")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return {"TMPDIR": folder, "PASSMUSTER_ATTEMPT": f"{way}:{name}"}
 
     def _plain(self, name: str) -> tuple[str, int]:
         how = {

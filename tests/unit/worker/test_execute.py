@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from passmuster.errors import InfrastructureError
-from passmuster.status import Status, StopReason
+from passmuster.status import Isolation, Status, StopReason
 from tests.unit.worker.workbench import Workbench, open_descriptors, until
 from worker.execute import LocalExecutor
 
@@ -135,7 +135,8 @@ def test_each_file_has_a_private_tmpdir_that_is_gone_afterwards(bench: Workbench
 
 @pytest.mark.parametrize(("code", "is_kept"), [(0, False), (1, True)])
 def test_the_tmpdir_of_a_failure_is_kept_when_asked_for(bench: Workbench, code: int, is_kept: bool) -> None:
-    bench.use(dataclasses.replace(bench.settings, keep_tmp=True))
+    # That of a fork which is checked is not: the check keeps its own.
+    bench.use(dataclasses.replace(bench.settings, keep_tmp=True, isolation=Isolation.SPAWN))
 
     result = bench.run_text(
         f"import os\nopen(os.environ['TMPDIR'] + '/note', 'w').close()\nraise SystemExit({code})"
