@@ -44,11 +44,9 @@ def label_of(file: Hostile) -> str:
 
 @pytest.mark.parametrize("file", HOSTILE_FILES, ids=lambda file: ascii(file.name).strip("'\""))
 def test_it_gets_its_verdict(file: Hostile, hostile_run: Outcome) -> None:
-    attempts = [
-        ended for ended in hostile_run.finished() if ended.label == label_of(file) and ended.is_verdict
-    ]
-    assert len(attempts) == 1, str(hostile_run)
-    attempt = attempts[0]
+    *before, attempt = hostile_run.attempts(label_of(file))
+    # In an idle moment a pass is confirmed spawned; nothing else runs a file again here, but a check.
+    assert {earlier.again for earlier in before} <= {"check", "confirm"}, str(hostile_run)
     assert (attempt.status, file.error in attempt.error) == (file.status, True), attempt
     assert file.also(attempt), attempt
 
