@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from passmuster.records import dataclass
 from passmuster.units import Amount, format_bytes
 
 DEFAULT_CPUS = 4

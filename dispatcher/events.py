@@ -7,7 +7,6 @@ since the start of the run on a clock that only goes forward.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from dispatcher.plan import Plan, TestFile
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import TestResults
 from passmuster.executor import Limit, Usage
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 
 

@@ -7,9 +7,9 @@ versions of it serve the tests. Every method may be called from any thread.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import StopReason
 from passmuster.task import TestTask

@@ -15,10 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from passmuster import bootstrap
+from passmuster.records import dataclass
 
 EXIT_INTERRUPTED = 130
 _MAKING = b"making\n"

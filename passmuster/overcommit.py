@@ -13,7 +13,8 @@ Pure. Both sides must decide alike: a worker by what it measures, a forecast by 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from passmuster.records import dataclass
 
 MOST_TIMES = 2
 """How many times the usual number of files may run when processors are idle."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from passmuster.records import dataclass
 from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
 

@@ -6,9 +6,9 @@ executes it, so that nothing on the wire can choose what is executed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from passmuster.records import dataclass
 from passmuster.status import Isolation, RunnerKind
 
 DEFAULT_TIMEOUT_S = 300.0

@@ -7,7 +7,8 @@ module is the only place that turns text into those and back.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from passmuster.records import dataclass
 
 _SIZE_UNITS = {
     "": 1,

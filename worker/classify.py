@@ -7,8 +7,8 @@ process says of itself, and that before its exit status.
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 
+from passmuster.records import dataclass
 from passmuster.result import CaseResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 

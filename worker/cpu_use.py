@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from passmuster.records import dataclass
 from worker.machine import PROC
 
 WINDOW_S = 0.08

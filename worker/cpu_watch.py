@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from passmuster.overcommit import SATURATED_CPUS
+from passmuster.records import dataclass
 from worker.cpu_use import CpuMeter, machine_cpu_s, tree_cpu_s, usable_cpus
 from worker.machine import PROC
 

@@ -6,7 +6,6 @@ says whether a file may start, a keeper owns its processes, a supervisor watches
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import os
@@ -51,17 +50,18 @@ class LocalExecutor:
 
     Args:
         settings: where and within what.
+        fleet: the servers and keepers to start files with; ended with this object.
         pool: what all runs of this machine share; None: this run has its budget to itself.
 
     Raises:
         InfrastructureError: the temporary directory cannot be made.
     """
 
-    def __init__(self, settings: WorkerSettings, pool: MachinePool | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, fleet: Fleet, pool: MachinePool | None = None) -> None:
         self._settings = settings
         self._pool = pool
         self._lock = threading.Lock()
-        self._fleet = Fleet(settings)
+        self._fleet = fleet
         self._slots: dict[str, int] = {}
         self._running: dict[str, Attempt] = {}
         self._stopping: tuple[StopReason, float] | None = None
@@ -78,19 +78,6 @@ class LocalExecutor:
             pool=pool,
         )
         self._tmp = PrivateTmp(settings.tmp_parent)
-
-    def warm_up(self, files: int) -> None:
-        """Start the keepers that so many files will need, so that the first file need not wait for one."""
-        with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
-            self._fleet.warm_up(min(files, self._settings.slots))
-
-    def why_no_fork(self) -> str:
-        """Return why no file can be forked here; empty: they can."""
-        return self._fleet.why_no_fork()
-
-    def proposal(self) -> str:
-        """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
-        return self._fleet.proposal()
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which tasks will come: it can then be prepared what several of them need."""

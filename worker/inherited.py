@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from passmuster.records import dataclass
 
 UNSHARED_BYTES = 8 * 1024**2
 """What a short forked file makes its own of its server's pages: 1 MiB by existing, more by using them."""

@@ -12,9 +12,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from passmuster.records import dataclass
 from worker.link import Link, LinkClosedError, open_link
 
 MAIN = Path(__file__).with_name("child") / "passmuster_child_keeper.py"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from passmuster.records import dataclass
 from passmuster.status import StopReason
 from passmuster.task import TestTask
 from worker.cpu_use import CpuMeter

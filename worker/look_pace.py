@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from passmuster.records import dataclass
 from worker.memory_policy import COST_RATIO, MAX_TICK_S, MIN_TICK_S, REACTION_S, next_look_s
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from passmuster.records import dataclass
 from worker.without_procfs import host_memory
 
 PROC = Path("/proc")

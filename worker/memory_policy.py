@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from passmuster.records import dataclass
 from passmuster.status import StopReason
 from passmuster.units import format_bytes
 

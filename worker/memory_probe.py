@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from passmuster.records import dataclass
 from worker.machine import PROC
 from worker.without_procfs import resident_bytes, unshared_bytes
 

@@ -12,7 +12,8 @@ Pure: `worker.machine_pool` exchanges the claims between processes. The rule kee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from passmuster.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

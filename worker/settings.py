@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from passmuster.executor import Limit
+from passmuster.records import dataclass
 from passmuster.status import Isolation
 
 

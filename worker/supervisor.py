@@ -14,8 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 
+from passmuster.records import dataclass
 from passmuster.status import StopReason
 from passmuster.task import Limits
 from worker.child_report import ChildReport

@@ -6,7 +6,7 @@ Neighbours: `worker.machine`, `worker.memory_probe` and `worker.process_tree`, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from passmuster.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ placement; it never decides whether a result counts, or whether a file runs agai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from dispatcher.config.model import TestConfig
 from passmuster.executor import Limit, Usage
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import StopReason
 from passmuster.task import TestTask

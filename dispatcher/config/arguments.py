@@ -8,12 +8,13 @@ raised, so that `--help` works beside a wrong argument.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.config.origins import Given
 from dispatcher.config.setting import Setting
 from dispatcher.config.settings import MODE, SETTINGS
 from dispatcher.config.values import on_one_line
+from passmuster.records import dataclass
 
 SILENT = ("--unit", "--parallel", "--full")
 """Words of later shell scripts that name what happens anyway."""

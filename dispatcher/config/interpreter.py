@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.config.locations import is_directory
@@ -16,6 +15,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import DEFAULT, Origin, origin_of
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
+from passmuster.records import dataclass
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""

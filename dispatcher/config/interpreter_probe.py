@@ -10,7 +10,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from passmuster.records import dataclass
 
 PROBE_TIMEOUT_S = 20.0
 """Seconds to wait for an answer: a cold start over a network file system takes a few."""

@@ -7,8 +7,9 @@ configuration file is relative to the project's root, where that file lies.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from passmuster.records import dataclass
 
 
 def is_directory(path: Path | str) -> bool:

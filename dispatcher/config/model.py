@@ -6,11 +6,11 @@ of None means "decide at run time", its documentation says how.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
+from passmuster.records import dataclass
 from passmuster.status import Isolation, RunnerKind
 from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.units import Amount

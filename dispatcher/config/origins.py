@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.setting import Setting
 from dispatcher.config.values import on_one_line
+from passmuster.records import dataclass
 
 DEFAULT = "default"
 """The origin of a value that nobody gave."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from dispatcher.config.values import FLAG, Kind
+from passmuster.records import dataclass
 
 
 class Group(StrEnum):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
+from passmuster.records import dataclass
 from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, parse_amount, parse_seconds
 
 Value = bool | int | float | str | Path | Amount | StrEnum | tuple[object, ...] | None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.run.results import TestResults
+from passmuster.records import dataclass
 
 _JOURNAL_SUFFIXES = ("-journal", "-wal", "-shm")
 """SQLite's own files beside the data of a process that was killed while it saved."""

@@ -13,13 +13,13 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dispatcher.coverage_report.collect import CollectedData
 from dispatcher.coverage_report.publish import publish
 from dispatcher.coverage_report.request import CoveragePlan
 from passmuster.errors import InfrastructureError, PassmusterError
+from passmuster.records import dataclass
 
 TEXT_NAME = "coverage_report.txt"
 """The name of the text report: users' other tools read it."""

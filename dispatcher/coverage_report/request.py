@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
 from passmuster.errors import ConfigurationError
+from passmuster.records import dataclass
 
 _HAS_COVERAGE = (
     # The current directory is taken off the path, and a spec without an origin is not believed: a folder

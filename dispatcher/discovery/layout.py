@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.config.locations import is_directory
@@ -17,6 +16,7 @@ from dispatcher.discovery.patterns import (
     compile_names,
 )
 from passmuster.errors import ConfigurationError
+from passmuster.records import dataclass
 
 SCRIPT_WORKDIR = "mvp_site"
 SCRIPT_UNIT_ROOTS = ("tests",)

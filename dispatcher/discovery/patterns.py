@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import translate
+
+from passmuster.records import dataclass
 
 SCRIPT_PATTERNS = ("test_*.py",)
 """What the shell scripts ran."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.patterns import ENVIRONMENT_MARK, Rules
+from passmuster.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

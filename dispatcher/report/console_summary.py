@@ -7,7 +7,6 @@ details:`, or at the end of a failed file's details, so that the last block is s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from dispatcher.config.model import Verbosity
 from dispatcher.report.console_format import (
@@ -26,6 +25,7 @@ from dispatcher.report.summary import Summary, biggest, slowest, summarize
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
+from passmuster.records import dataclass
 from passmuster.status import Status
 from passmuster.units import format_bytes, format_seconds
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -18,6 +17,7 @@ from dispatcher.report.junit_model import Case, Suite, Trouble, Verdict, suite_o
 from dispatcher.report.plain_text import one_line, sanitize
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.records import dataclass
 
 MAX_ATTRIBUTE_CHARS = 1000
 """Characters of a message in an attribute; the text of the element has the rest."""

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from dispatcher.report.plain_text import bounded_tail
 from dispatcher.run.differences import Difference
 from dispatcher.run.results import FileRecord
+from passmuster.records import dataclass
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Outcome, Status
 

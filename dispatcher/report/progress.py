@@ -5,11 +5,10 @@ The cost of an event does not depend on the size of the run, so that a plan of 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dispatcher.again import Again
 from dispatcher.events import FileFinished, FileSettled, FileStarted, RunStarted, UsageSampled
 from passmuster.executor import Usage
+from passmuster.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 
 from dispatcher.run.results import FileRecord, TestResults
+from passmuster.records import dataclass
 from passmuster.status import Isolation, Outcome, Status
 
 

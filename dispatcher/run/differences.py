@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from dispatcher.plan import TestFile
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Outcome
 

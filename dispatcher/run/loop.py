@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeGuard
 
 from dispatcher.again import Again
@@ -32,6 +31,7 @@ from dispatcher.run.signals import Interrupts, watch_interrupts
 from dispatcher.run.state import RunState
 from dispatcher.schedule.retry import MAX_ALONE, Next, Rules, is_unchecked, next_attempt, says_nothing
 from passmuster.errors import InfrastructureError
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask

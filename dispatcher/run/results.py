@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from dispatcher.again import Again
 from dispatcher.plan import TestFile
 from dispatcher.run.differences import Difference, differences
 from dispatcher.run.findings import Finding, find
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Outcome, Status
 

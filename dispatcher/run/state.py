@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispatcher.again import STANDS_BEFORE, Again
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.schedule.retry import Next, Past
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Status
 

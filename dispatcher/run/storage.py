@@ -10,8 +10,9 @@ import os
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
+
+from passmuster.records import dataclass
 
 STATE_DIRECTORY = ".passmuster"
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from statistics import median
 
 from dispatcher.schedule.line import Line
 from passmuster.executor import Room
 from passmuster.overcommit import free_places
+from passmuster.records import dataclass
 from passmuster.task import TestTask
 
 

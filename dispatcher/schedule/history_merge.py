@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dispatcher.plan import TestFile
 from dispatcher.run.findings import Finding
 from dispatcher.schedule.record import Figures, FileHistory, Forking
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Status
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dispatcher.plan import TestFile
 from dispatcher.schedule.record import FileHistory
+from passmuster.records import dataclass
 
 MEMORY_MARGIN = 1.15
 """What a recorded peak is multiplied with: peaks of one file move by about a tenth from run to run."""

@@ -9,10 +9,11 @@ whatever these attempts were for, and a prediction takes those of the way in whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from dispatcher.plan import TestFile
+from passmuster.records import dataclass
 from passmuster.status import Isolation, Status
 
 

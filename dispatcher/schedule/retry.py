@@ -14,9 +14,10 @@ Once a file was spawned for one of these reasons it stays spawned until it is de
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dispatcher.again import Again
+from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Status
 from passmuster.task import TestTask

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-import run_tests
+import worker.execute
 from dispatcher.backends.base import BackendRequest
 from dispatcher.config.model import Overcommit, TestConfig
 from passmuster.status import Isolation
 from run_tests import LocalSite
 from worker.execute import LocalExecutor
 from worker.settings import WorkerSettings
+from worker.warm.fleet import Fleet
 
 
 def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
@@ -22,11 +23,11 @@ def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSe
     made: list[WorkerSettings] = []
 
     class Watched(LocalExecutor):
-        def __init__(self, settings: WorkerSettings, pool: object = None) -> None:
+        def __init__(self, settings: WorkerSettings, fleet: Fleet, pool: object = None) -> None:
             made.append(settings)
-            super().__init__(settings)
+            super().__init__(settings, fleet)
 
-    monkeypatch.setattr(run_tests, "LocalExecutor", Watched)
+    monkeypatch.setattr(worker.execute, "LocalExecutor", Watched)
     # A run inside a test takes no part in what the machine's runs share.
     environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
     request = BackendRequest(config=config, workdir=config.root, interpreter=sys.executable, environ=environ)

@@ -29,7 +29,11 @@ def _marked(option: str) -> "Callable[[_Hook], _Hook]":
 
 def cache_option() -> str:
     """Return the setting that keeps pytest's cache out of the project: in the file's temporary directory."""
-    return "cache_dir=" + os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")
+    return "cache_dir=" + _cache_folder()
+
+
+def _cache_folder() -> str:
+    return os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")
 
 
 class Plugin:
@@ -66,6 +70,10 @@ class Plugin:
     def pytest_sessionstart(self) -> None:
         """The session begins."""
         self.on_start()
+        try:
+            os.mkdir(_cache_folder(), 0o700)
+        except OSError:  # pytest makes it, with files beside what it keeps for whoever finds the folder.
+            pass
         self.reporter.mark("begin")
 
     def pytest_sessionfinish(self) -> None:

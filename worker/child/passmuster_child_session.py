@@ -12,6 +12,7 @@ have had among the plugins. Where that could make a difference to `pytest.main`,
 
 import os
 import sys
+import tempfile
 
 import passmuster_child_session_checks as checks
 from passmuster_child_collect import Way
@@ -157,6 +158,9 @@ class PreparedSession:
             sys.path[:] = self._path[1]
         self._interpreter.restore()
         checks.aim_faulthandler(self._made.config)
+        if self._made.capture is not None and os.environ.get("TMPDIR"):
+            # Capturing asks for it at once, and finds it out by writing a file.
+            tempfile.tempdir = os.path.abspath(os.environ["TMPDIR"])
         adopt(self._made, file)
         try:
             conftests = load_conftests(self._made)

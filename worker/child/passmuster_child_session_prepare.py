@@ -213,12 +213,14 @@ class Preparation:
         if not hasattr(self.session, "_fixturemanager") or not hasattr(self.session, "_setupstate"):
             raise Unsupported("this pytest starts a session in another way")
 
-    @staticmethod
-    def _look_up_versions() -> None:
-        """Find out once what is in each session's header: pluggy would look into its metadata each time."""
+    def _look_up_versions(self) -> None:
+        """Find out once what is in each session's header: else packages' metadata are parsed each time."""
         import platform
 
         import pluggy
 
         platform.python_version()
         vars(pluggy).setdefault("__version__", pluggy.__version__)
+        for _, distribution in self.config.pluginmanager.list_plugin_distinfo():
+            found = {name: getattr(distribution, name) for name in ("metadata", "version")}
+            vars(distribution).update(found)

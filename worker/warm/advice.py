@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 from worker.child.passmuster_child_start import has_guard

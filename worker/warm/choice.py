@@ -6,8 +6,9 @@ A file gets a set only if it needs every module of it by itself: what it forgets
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from passmuster.records import dataclass
 from worker.warm.costs import HasModules, ModuleFacts, Words, places_of
 
 MOST_SETS = 8

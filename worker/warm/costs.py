@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from passmuster.records import dataclass
 
 UNKNOWN_S = 0.1
 UNKNOWN_PART_S = 0.01

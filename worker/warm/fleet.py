@@ -15,10 +15,11 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from passmuster.records import dataclass
 from passmuster.status import Isolation
 from passmuster.task import TestTask
 from worker.environment import get_test_environment
@@ -139,8 +140,9 @@ class Fleet:
     def warm_up(self, slots: int) -> None:
         """Start what the first files will need: keepers, or the first server."""
         if self.wanted(Isolation.AUTO) is Isolation.SPAWN:
-            for slot in range(slots):
-                self._plain(slot)
+            with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
+                for slot in range(slots):
+                    self._plain(slot)
         else:
             threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True).start()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from passmuster.records import dataclass
 
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
 _MOST_BYTES = 4_000_000

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from passmuster.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

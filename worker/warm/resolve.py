@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+
+from passmuster.records import dataclass
 
 _SUFFIXES = (".py", ".so", ".pyd")
 _STDLIB = sys.stdlib_module_names - {"test"}

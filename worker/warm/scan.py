@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from passmuster.records import dataclass
 from worker.warm.needs import FileNeeds
 from worker.warm.resolve import Folders
 from worker.warm.source import ENVIRONMENT, Source, read, why_imports

@@ -13,9 +13,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from passmuster.records import dataclass
 from worker.command import CHILD_MAIN
 from worker.keeper import Keeper
 from worker.link import Link, LinkClosedError, open_link

@@ -6,7 +6,8 @@ import _ast
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from passmuster.records import dataclass
 
 ENVIRONMENT = "="
 """Stands among the imports where a variable of the environment is set."""

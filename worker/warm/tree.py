@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from passmuster.records import dataclass
 from worker.settings import WorkerSettings
 from worker.warm.server import (
     Answer,

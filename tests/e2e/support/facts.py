@@ -96,7 +96,8 @@ class Facts:
         if isolation not in self._seen:
             arguments = ("--runner", self._runner, "--python", self._interpreter, "-j", "2", "-q")
             outcome = self._project.run("--isolation", isolation, *arguments, env=self._changes)
-            folder = sorted(self._project.root.glob(".passmuster/runs/*/output"))[-1]
+            (started,) = outcome.of_kind("run-started")
+            folder = self._project.root / ".passmuster/runs" / str(started["run_id"]) / "output"
             seen: Seen = {}
             for name in self._names:
                 ended = outcome.final(file_of(name))

@@ -110,7 +110,7 @@ def test_a_root_without_room_for_temporary_files_is_told_in_one_line(tmp_path: P
     bench = Workbench(tmp_path)
     bench.executor.close()
     with pytest.raises(InfrastructureError, match="cannot make a temporary directory in"):
-        LocalExecutor(dataclasses.replace(bench.settings, tmp_parent=tmp_path / "gone"))
+        LocalExecutor(dataclasses.replace(bench.settings, tmp_parent=tmp_path / "gone"), bench.fleet)
 
 
 def test_each_file_has_a_private_tmpdir_that_is_gone_afterwards(bench: Workbench) -> None:
@@ -275,7 +275,7 @@ def test_fifty_files_leave_no_descriptor_and_no_thread_behind(bench: Workbench) 
 def test_closing_gives_everything_back(tmp_path: Path) -> None:
     before = open_descriptors(), threading.active_count()
     bench = Workbench(tmp_path)
-    bench.executor.warm_up(10)
+    bench.fleet.warm_up(10)
     assert bench.run_text("pass").status is Status.PASS
 
     bench.executor.close()

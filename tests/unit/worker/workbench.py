@@ -16,6 +16,7 @@ from passmuster.task import Limits, TestTask
 from worker.execute import LocalExecutor
 from worker.process_tree import marked
 from worker.settings import WorkerSettings
+from worker.warm.fleet import Fleet
 
 GIB = 1024**3
 DEADLINE_S = 30.0
@@ -61,13 +62,17 @@ class Workbench:
         )
         self._count = 0
         self._run_id = f"bench-{os.getpid()}-{id(self)}"
-        self.executor = LocalExecutor(self.settings)
+        self._begin()
 
     def use(self, settings: WorkerSettings) -> None:
         """Start anew with other settings."""
         self.executor.close()
         self.settings = settings
-        self.executor = LocalExecutor(settings)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.fleet = Fleet(self.settings)
+        self.executor = LocalExecutor(self.settings, self.fleet)
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the project."""

@@ -14,7 +14,6 @@ import pytest
 
 from passmuster.status import Isolation, Status
 from tests.unit.worker.workbench import Workbench
-from worker.execute import LocalExecutor
 from worker.warm.advice import Advisor
 from worker.warm.explain import explain
 from worker.warm.fleet import Fleet
@@ -175,17 +174,16 @@ def test_a_package_of_the_project_that_costs_much_is_proposed(
     monkeypatch.setattr("worker.warm.advice.PROPOSED_S", 0.1)
     bench.write("shop/__init__.py", SLOW)
     names = bench.write_files("import shop\n")
-    assert bench.executor.proposal() == ""
+    assert bench.fleet.proposal() == ""
     bench.think(names)
     bench.outputs(names)
 
     bench.use(bench.settings)
 
-    assert 'preload = ["shop"]' in bench.executor.proposal()
+    assert 'preload = ["shop"]' in bench.fleet.proposal()
     assert any('preload = ["shop"]' in line for line in bench.explanation(names))
-    asked = LocalExecutor(dataclasses.replace(bench.settings, preload=("shop",)))
-    assert asked.proposal() == ""
-    asked.close()
+    bench.use(dataclasses.replace(bench.settings, preload=("shop",)))
+    assert bench.fleet.proposal() == ""
 
 
 def test_the_explanation_names_the_files_that_are_spawned_and_why(bench: Installation) -> None:
