@@ -25,6 +25,9 @@ from pathlib import Path
 from benchmarks.control_group import ControlGroup, make_group
 from benchmarks.process_memory import anonymous_bytes, children, proportional_bytes, tree
 
+LINGER_S = 0.25
+"""How long processes may outlive the command, as the helpers of `multiprocessing` do by milliseconds."""
+
 SAMPLE_S = 0.01
 """Seconds between two samples of a cgroup; reading one takes about 0.1 ms."""
 
@@ -150,7 +153,7 @@ def measure(
             longest_over_s=samples.longest_over_s,
             oom_kills=None if group is None else group.oom_kills(),
             memory_source="sampled PSS" if group is None else group.name,
-            survivors=0 if group is None else len(group.pids()),
+            survivors=0 if group is None else _survivors(group),
             peak_processes=samples.processes,
             timed_out=timed_out,
         )
@@ -172,6 +175,14 @@ def _wait(process: subprocess.Popen[bytes], group: ControlGroup | None, timeout_
         return True
     process.wait()
     return False
+
+
+def _survivors(group: ControlGroup) -> int:
+    """Return how many processes a command has left behind, but for those that are about to end."""
+    deadline = time.monotonic() + LINGER_S
+    while (left := len(group.pids())) and time.monotonic() < deadline:
+        time.sleep(SAMPLE_S)
+    return left
 
 
 def _kill(process: subprocess.Popen[bytes], group: ControlGroup | None) -> None:
