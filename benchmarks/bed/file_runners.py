@@ -37,9 +37,9 @@ while IFS= read -r file; do
     "$python" -m coverage run --append "$@" "$file" > "$logs/$n.log" 2>&1 < /dev/null; echo $?
     n=$((n + 1))
 done < "$list" > "$statuses"
-"$python" -m coverage report > "$logs/report.txt"
-"$python" -m coverage html -q -d "$logs/html"
-"$python" -m coverage xml -q -o "$logs/coverage.xml"
+"$python" -m coverage report -i > "$logs/report.txt"
+"$python" -m coverage html -i -q -d "$logs/html"
+"$python" -m coverage xml -i -q -o "$logs/coverage.xml"
 """
 """The same script's run with coverage: one file after another, all into one data file, then the reports."""
 
