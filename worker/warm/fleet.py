@@ -245,11 +245,10 @@ class Fleet:
             if advice.base == PYTEST and not session.session
             else replace(session, modules=advice.modules)
         )
-        # A session that cannot be had is no reason against a fork, nor are modules that cannot. While they
-        # are imported for another file, this one imports them itself rather than leave a processor idle.
+        # A session that cannot be had is no reason against a fork, nor are modules that cannot.
         for place in dict.fromkeys((has_all, session)):
             try:
-                return place, self._tree.server(place, may_wait=not place.modules)
+                return place, self._tree.server(place)
             except (ServerBusyError, ServerGoneError):
                 raise
             except ServerError:

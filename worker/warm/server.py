@@ -55,10 +55,6 @@ class ServerBusyError(ServerError):
     """A server cannot fork now, because processes or memory are exhausted: that passes."""
 
 
-class ServerUnfinishedError(ServerError):
-    """A server is being made for another file, and this one is better off with what there is."""
-
-
 class ServerGoneError(ServerError):
     """A server has died or hangs: another one may be started in its place."""
 

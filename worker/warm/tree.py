@@ -19,7 +19,6 @@ from worker.warm.server import (
     ServerBusyError,
     ServerError,
     ServerGoneError,
-    ServerUnfinishedError,
     Setup,
     Verdict,
     start_server,
@@ -108,15 +107,10 @@ class ServerTree:
         """
         return self.server(Place(base=base)).answer
 
-    def server(self, place: Place, *, may_wait: bool = True) -> ForkServer:
+    def server(self, place: Place) -> ForkServer:
         """Return the server at a place, made when it is first asked for.
 
-        Args:
-            place: what it has imported.
-            may_wait: whether to wait while it is being made for somebody else.
-
         Raises:
-            ServerUnfinishedError: it is being made, and the caller would have had to wait.
             ServerError: it cannot be had.
         """
         with self._lock:
@@ -125,9 +119,7 @@ class ServerTree:
             if self._deaths >= MAX_DEATHS:
                 raise ServerError("fork servers died or hung too often")
             node = self._nodes.setdefault(place, _Node())
-        if not node.lock.acquire(blocking=may_wait):
-            raise ServerUnfinishedError("its fork server is being made")
-        try:
+        with node.lock:
             if node.why_not:
                 raise ServerError(node.why_not)
             if node.server is None:
@@ -139,8 +131,6 @@ class ServerTree:
                     node.why_not = str(error)
                     raise
             return node.server
-        finally:
-            node.lock.release()
 
     def bury(self, place: Place) -> None:
         """Forget a server that has died or hangs, so that whoever asks next gets a new one."""

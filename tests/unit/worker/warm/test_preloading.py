@@ -6,7 +6,6 @@ import dataclasses
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from passmuster.status import Isolation, Status
-from tests.unit.worker.workbench import Workbench, until
+from tests.unit.worker.workbench import Workbench
 from worker.warm.advice import Advisor
 from worker.warm.explain import explain
 from worker.warm.fleet import Fleet
@@ -78,31 +77,6 @@ def test_a_module_that_several_files_need_is_imported_once(bench: Installation) 
 
     assert bench.outputs(names) == ["heavy\n"] * 4
     assert Path(place).read_text(encoding="utf-8") == "."
-
-
-def test_no_file_waits_for_what_is_imported_for_another_one(
-    bench: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.warm.server.IMPORT_WAIT_S", 600.0)  # It is not given up meanwhile.
-    gate, place = tmp_path / "gate", tmp_path / "imports"
-    wait = f"import os, sys, time\nwhile '--serve' in sys.orig_argv and os.path.exists({str(gate)!r}):\n"
-    bench.install("heavy.py", COUNTS.format(place=str(place)) + SLOW + wait + "    time.sleep(0.01)\n")
-    names = bench.write_files("import heavy\nprint(heavy.__name__)\n")
-    bench.think(names)
-    bench.use(bench.settings)
-    bench.fleet._think([bench.task(name) for name in names])  # Known is what they need; no server is there.
-    place.write_text("")
-    gate.touch()
-    first: list[str] = []
-    thread = threading.Thread(target=lambda: first.extend(bench.outputs(names[:1])))
-    thread.start()
-    until(lambda: place.read_text() == ".", "the module is being imported")
-
-    assert bench.outputs(names[1:2]) == ["heavy\n"]
-    assert first == []
-    gate.unlink()
-    thread.join()
-    assert first == ["heavy\n"]
 
 
 def test_a_missing_import_stays_missing(bench: Installation) -> None:
