@@ -59,8 +59,9 @@ def parse_broker(url: str, *, source: str) -> BrokerAddress:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise _wrong("has a part that cannot be read", source) from error
+    except ValueError:
+        # Without its cause: that quotes what may be the password.
+        raise _wrong("has a part that cannot be read", source) from None
     if parts.scheme == "redis+socket":
         return _socket_address(url, parts, source)
     if parts.scheme not in ("redis", "rediss"):

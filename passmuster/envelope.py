@@ -54,7 +54,7 @@ class Envelope:
         """
         if sum(map(len, parts)) > MAX_PARTS_BYTES:
             raise EnvelopeError(f"the {kind} message is larger than {MAX_PARTS_BYTES} bytes")
-        body = [VERSION, kind, *map(_packed, parts)]
+        body: list[int | str] = [VERSION, kind, *map(_packed, parts)]
         text = json.dumps([*body, self._signature(body)], separators=(",", ":"))
         if len(text) > MAX_MESSAGE_CHARS:
             raise EnvelopeError(f"the {kind} message is larger than {MAX_MESSAGE_CHARS} characters")
