@@ -213,6 +213,10 @@ class RunRecord:
         states = self._client.hgetall(self._state)
         return {path: int(state[2:]) for path, state in states.items() if state.startswith("Q:")}
 
+    def queued(self) -> int:
+        """Return how many messages the run's queue holds. Fewer than wait: some were lost on their way."""
+        return sum(int(self._client.llen(key)) for key in queue_keys(self._run_id))
+
     def cancel(self) -> None:
         """Let nothing start any more, and have what runs ended. Results are still taken."""
         self._script(run_scripts.CANCEL, "", 0, "", self._run_id)

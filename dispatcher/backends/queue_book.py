@@ -201,6 +201,11 @@ class QueueBook:
         )
         return self.finished(path, job.take, result)
 
+    def task(self, path: str, take: int) -> TestTask | None:
+        """Return the task that this take is of; None: it has ended, or never was."""
+        job = self._job(path, take)
+        return None if job is None else job.task
+
     def running(self) -> tuple[TestTask, ...]:
         """Return what workers have begun with and not ended."""
         return tuple(job.task for job in self._jobs.values() if job.is_running)
