@@ -40,6 +40,8 @@ IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multipro
 
 PURE = (
     "dispatcher/again.py",
+    "dispatcher/backends/preflight.py",
+    "dispatcher/backends/queue_book.py",
     "dispatcher/discovery/patterns.py",
     "dispatcher/events.py",
     "dispatcher/file_rules.py",
