@@ -1,0 +1,348 @@
+"""Runs files on workers elsewhere: keeps the broker's record of the run and this program's book in step.
+
+Nothing depends on a message arriving. What is lost on its way, dies with its worker or is forgotten by the
+broker is noticed here, and goes out again; the broker's record sees to it that only one result counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+from dispatcher.backends.base import BackendEvent
+from dispatcher.backends.queue_book import Message, QueueBook
+from passmuster.errors import InfrastructureError, PassmusterError
+from passmuster.executor import FileUsage, Limit, Usage
+from passmuster.result import TestResult
+from passmuster.routing import HEARTBEAT_S, LEASE_S
+from passmuster.status import Status, StopReason
+from passmuster.task import TestTask
+
+TICK_S = 1.0
+"""Seconds between two looks at leases and at whether the broker still knows the run."""
+
+LOOK_S = 0.2
+"""Seconds the broker is asked to wait for news at most: what `wake` may have to wait too."""
+
+SWALLOWED_S = 5.0
+"""Seconds the queue may be empty while files wait, until they are sent once more: workers take a moment."""
+
+AWAY_S = 120.0
+"""Seconds the broker may be away before the run is told: as long as workers keep a result for it."""
+
+LAST_RESULTS_S = 5.0
+"""Seconds beyond the grace in which a stopped file's result must come."""
+
+_SETTLE_LOOK_S = 0.1
+
+
+class Lease(Protocol):
+    """A worker's right to run a file."""
+
+    @property
+    def path(self) -> str:
+        """The file."""
+
+    @property
+    def attempt(self) -> int:
+        """Its take."""
+
+    @property
+    def worker(self) -> str:
+        """Who has it."""
+
+
+class Record(Protocol):
+    """What is asked of the broker; see `passmuster.run_record.RunRecord`, which explains more."""
+
+    def seed(self, attempts: Mapping[str, int], *, epoch: str) -> None:
+        """Begin, or begin again, with these files waiting."""
+
+    def add(self, path: str, attempt: int) -> None:
+        """Let a file wait, unless it runs."""
+
+    def withdraw(self, path: str, attempt: int) -> bool:
+        """Take a waiting file back; False: it waits no longer."""
+
+    def epoch(self) -> str | None:
+        """Return the word of the last `seed`; None: the broker knows no such run."""
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+
+    def expired(self) -> Sequence[Lease]:
+        """Return the leases whose time is over."""
+
+    def expire(self, lease: Lease) -> bool:
+        """End such a lease and forget its file; False: it was renewed, or the file is done."""
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return the take of every file that waits."""
+
+    def queued(self) -> int:
+        """Return how many messages the queue holds."""
+
+    def cancel(self) -> None:
+        """Let nothing start any more, and have what runs ended."""
+
+    def is_settled(self) -> bool:
+        """Whether nobody holds a lease."""
+
+    def end(self) -> None:
+        """Remove everything of the run."""
+
+    def read(self, last_id: str, *, block_s: float) -> Sequence[tuple[str, str, str, int, str, str]]:
+        """Return id, kind, path, take, worker and body of what came after `last_id`."""
+
+    def trim(self, last_id: str) -> None:
+        """Remove the entries up to and with `last_id`."""
+
+
+class QueueBackend:
+    """A `Backend` over a broker.
+
+    Args:
+        record: the run, as the broker has it; seeded and ended here.
+        publish: puts messages on the run's queue, in their order.
+        open_result: makes a result of an entry's body; raises `PassmusterError` for what is not ours.
+        new_epoch: returns a fresh random word.
+        broken: the errors that mean that the broker is away.
+        slots: files all workers together run at once.
+        budget_bytes: memory of all workers together.
+        limits: what holds there, for people.
+        groups: how many files of each group may run at once.
+        clock: seconds that never go back.
+        pause: waits so many seconds.
+
+    Raises:
+        InfrastructureError: the broker is away from the start.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        publish: Callable[[Sequence[Message]], None],
+        open_result: Callable[[str], TestResult],
+        *,
+        new_epoch: Callable[[], str],
+        broken: tuple[type[Exception], ...],
+        slots: int,
+        budget_bytes: int,
+        limits: Sequence[Limit] = (),
+        groups: Mapping[str, int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.notices: tuple[str, ...] = ()
+        self._record, self._publish_all, self._open_result = record, publish, open_result
+        self._new_epoch, self._broken = new_epoch, broken
+        self._slots, self._budget_bytes, self._limits = slots, budget_bytes, tuple(limits)
+        self._clock, self._pause = clock, pause
+        self._book = QueueBook(groups)
+        self._outbox: list[Message] = []
+        self._events: list[BackendEvent] = []
+        self._last_id = "0"
+        self._is_woken = False
+        self._stopped: StopReason | None = None
+        self._abandon_at: float | None = None
+        self._next_tick = self._judge_from = clock()
+        self._empty_since: float | None = None
+        self._away_since: float | None = None
+        self._is_away_told = False
+        self._is_unsure = False
+        self._epoch = new_epoch()
+        try:
+            record.seed({}, epoch=self._epoch)
+        except broken as error:
+            raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return what holds where the files run."""
+        return self._limits
+
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+        """Take tasks in order and publish those that may go."""
+        self._book.submit(tasks, first=first, spare=spare)
+        self._with_broker(self._publish)
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return what happened; see `Backend.poll`."""
+        deadline = self._clock() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - self._clock())
+            block_s = 0.0 if self._events or self._is_woken else min(left_s, LOOK_S)
+            if not self._with_broker(partial(self._look, block_s)):
+                self._pause(block_s)
+            self._abandon()
+            if self._events or self._is_woken or self._clock() >= deadline:
+                self._is_woken = False
+                found, self._events = tuple(self._events), []
+                if not found:
+                    self._tell_away()
+                return found
+
+    def wake(self) -> None:
+        """Make `poll` return within `LOOK_S` seconds; only sets a flag, so a signal handler may."""
+        self._is_woken = True
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Take back what has not started. What the broker cannot be asked for stays."""
+        found: list[TestTask] = []
+        self._with_broker(lambda: self._withdraw_published(found))
+        return (*found, *self._book.withdraw_kept())
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End what runs, and let nothing start any more. Workers have their own grace."""
+        self._stopped = self._stopped or reason
+        self._abandon_at = self._clock() + grace_s + LAST_RESULTS_S
+        self._with_broker(self._record.cancel)
+
+    def usage(self) -> Usage:
+        """Return what runs. How much memory it uses, only its worker knows."""
+        files = tuple(
+            FileUsage(attempt_id=task.attempt_id, file_path=task.file_path, slot=0, seconds=0.0, used_bytes=0)
+            for task in self._book.running()
+        )
+        return Usage(
+            slots=self._slots, budget_bytes=self._budget_bytes, used_bytes=0, peak_bytes=0, files=files
+        )
+
+    def close(self) -> None:
+        """End what runs, wait a little for it, and remove the run from the broker."""
+        self._with_broker(self._settle)
+        self._with_broker(self._record.end)
+
+    def _with_broker(self, step: Callable[[], object]) -> bool:
+        """Do something with the broker; False: it is away, and everything is to be tried again later."""
+        try:
+            step()
+        except self._broken:
+            now = self._clock()
+            if self._away_since is None:
+                self._away_since = now
+            # Workers could not renew either: nobody is dead because of that.
+            self._judge_from = now + LEASE_S + HEARTBEAT_S
+            return False
+        self._away_since, self._is_away_told = None, False
+        return True
+
+    def _tell_away(self) -> None:
+        """Raise once when the broker has been away for too long."""
+        since = self._away_since
+        if since is None or self._is_away_told or self._clock() - since < AWAY_S:
+            return
+        self._is_away_told = True
+        raise InfrastructureError(
+            f"the broker has been away for {self._clock() - since:.0f} s, so nothing further can start;"
+            " look whether it runs and can be reached"
+        )
+
+    def _look(self, block_s: float) -> None:
+        """Take the broker's news, and once in `TICK_S` look after what no news comes of."""
+        entries = self._record.read(self._last_id, block_s=block_s)
+        for entry_id, kind, path, take, worker, body in entries:
+            if kind == "started":
+                self._events += self._book.started(path, take)
+            else:
+                self._events += self._book.finished(path, take, self._result(path, take, worker, body))
+            self._last_id = entry_id
+        if entries:
+            self._record.trim(self._last_id)
+        if self._clock() >= self._next_tick:
+            self._next_tick = self._clock() + TICK_S
+            self._tick()
+        self._publish()
+
+    def _result(self, path: str, take: int, worker: str, body: str) -> TestResult:
+        try:
+            return self._open_result(body)
+        except PassmusterError as error:
+            # It is done as far as the broker knows: no other result will come.
+            task = self._book.task(path, take)
+            attempt = 1 if task is None else task.attempt
+            return TestResult(
+                file_path=path,
+                status=Status.LOST,
+                attempt=attempt,
+                worker=worker,
+                error=f"its result from worker {worker} cannot be used: {error}",
+            )
+
+    def _tick(self) -> None:
+        if self._is_unsure or self._record.epoch() != self._epoch:
+            self._seed_again()
+            return
+        self._record.beat()
+        if self._stopped is not None or self._clock() < self._judge_from:
+            return
+        for lease in self._record.expired():
+            # When its answer does not arrive, the broker may have forgotten a file that nobody runs.
+            self._is_unsure = True
+            is_lost = self._record.expire(lease)
+            self._is_unsure = False
+            if is_lost:
+                self._events += self._book.lost(lease.path, lease.attempt, lease.worker)
+        self._find_swallowed()
+
+    def _seed_again(self) -> None:
+        """Tell a broker that came back empty of everything that has not ended."""
+        self._book.forgotten()
+        epoch = self._new_epoch()
+        self._record.seed(self._book.takes(), epoch=epoch)
+        self._epoch, self._last_id, self._outbox, self._is_unsure = epoch, "0", [], False
+        self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
+        if self._stopped is not None:
+            self._record.cancel()
+
+    def _find_swallowed(self) -> None:
+        """Send once more what waits although the queue is empty: a worker died between the two."""
+        waiting = {} if self._record.queued() else self._record.waiting()
+        if not waiting:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = self._clock()
+        elif self._clock() - self._empty_since >= SWALLOWED_S:
+            self._empty_since = None
+            self._outbox += self._book.swallowed(waiting)
+
+    def _publish(self) -> None:
+        """Send what may go. What is uncertain stays in the outbox: a second copy is dropped at its claim."""
+        if self._stopped is not None:
+            return
+        self._outbox += self._book.due(slots=self._slots)
+        current = self._book.takes()
+        messages = [one for one in self._outbox if current.get(one.task.file_path) == one.take]
+        self._outbox = messages
+        if messages:
+            for message in messages:
+                self._record.add(message.task.file_path, message.take)
+            self._publish_all(messages)
+            self._outbox = []
+
+    def _withdraw_published(self, found: list[TestTask]) -> None:
+        unsent = {(message.task.file_path, message.take) for message in self._outbox}
+        for path, take in self._book.published():
+            if not self._record.withdraw(path, take) and (path, take) not in unsent:
+                continue
+            task = self._book.withdrawn(path)
+            if task is None:
+                self._events += self._book.abandoned(path, self._stopped or StopReason.CANCELLED)
+            else:
+                found.append(task)
+
+    def _abandon(self) -> None:
+        """Make the results that did not come in time after a stop."""
+        if self._stopped is None or self._abandon_at is None or self._clock() < self._abandon_at:
+            return
+        self._abandon_at = None
+        for path in self._book.takes():
+            self._events += self._book.abandoned(path, self._stopped)
+
+    def _settle(self) -> None:
+        """Let workers end what they run: once the run is unknown to the broker, they would go on."""
+        self._record.cancel()
+        until = self._clock() + LAST_RESULTS_S
+        while not self._record.is_settled() and self._clock() < until:
+            self._pause(_SETTLE_LOOK_S)

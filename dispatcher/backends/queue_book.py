@@ -1,0 +1,266 @@
+"""What a run has on its queue: what to publish, and what the broker's news mean for the run.
+
+Pure: it asks nobody and knows no clock. Its owner tells it what the broker said and does what it answers.
+The broker knows a file by its path alone, so of two tasks for one file the second is kept back until the
+first has ended. The run counts attempts; the wire counts takes (`routing.TAKES`), because a file whose worker
+died goes out again without the run hearing of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as mutable_dataclass
+
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
+from passmuster.records import dataclass
+from passmuster.result import TestResult
+from passmuster.routing import TAKES
+from passmuster.status import Status, StopReason
+from passmuster.task import TestTask
+
+MOST_LOSSES = 3
+"""A file whose worker died this often while it ran is taken to be the cause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message for the queue.
+
+    Args:
+        task: what is to run.
+        take: the number under which the broker is to know it.
+        is_first: whether it goes before what waits.
+    """
+
+    task: TestTask
+    take: int
+    is_first: bool = False
+
+
+@mutable_dataclass(slots=True)
+class _Job:
+    """A task that the queue has.
+
+    Args:
+        task: what it is.
+        take: the newest number it was published under.
+        is_spare: whether it was given as spare.
+        is_running: whether some worker has it, as far as is known.
+        is_told: whether the run has heard of its start.
+        losses: how many workers died while they had it.
+    """
+
+    task: TestTask
+    take: int
+    is_spare: bool
+    is_running: bool = False
+    is_told: bool = False
+    losses: int = 0
+
+
+class QueueBook:
+    """The tasks of one run that have not ended.
+
+    Args:
+        groups: how many files of each group may be on the queue at once; of one not named, any number.
+    """
+
+    def __init__(self, groups: Mapping[str, int] | None = None) -> None:
+        self._groups = dict(groups or {})
+        self._used: Counter[str] = Counter()
+        self._held: deque[tuple[TestTask, bool]] = deque()
+        self._spare: deque[TestTask] = deque()
+        self._again: deque[str] = deque()
+        self._jobs: dict[str, _Job] = {}
+        self._last_take: dict[str, int] = {}
+
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+        """Take tasks in order; `due` says what of them can be published."""
+        if spare:
+            self._spare.extend(tasks)
+        elif first:
+            self._held.extendleft((task, True) for task in reversed(tasks))
+        else:
+            self._held.extend((task, False) for task in tasks)
+
+    def due(self, *, slots: int) -> list[Message]:
+        """Return what is to be published now; it counts as published from here on.
+
+        Args:
+            slots: how many files all workers together run at once: spare tasks take only free ones.
+        """
+        found = [_message(self._jobs[path], is_first=True) for path in self._again]
+        self._again.clear()
+        kept: deque[tuple[TestTask, bool]] = deque()
+        for task, is_first in self._held:
+            if self._may_go(task):
+                found.append(self._publish(task, is_first=is_first))
+            else:
+                kept.append((task, is_first))
+        self._held = kept
+        while not self._held and self._has_idle_slot(slots):
+            task = self._spare[0]
+            if not self._may_go(task):
+                break
+            found.append(self._publish(self._spare.popleft(), is_spare=True))
+        return found
+
+    def started(self, path: str, take: int) -> list[BackendEvent]:
+        """Return what it means for the run that a worker began with a file."""
+        job = self._job(path, take)
+        if job is None:
+            return []
+        job.is_running = True
+        return self._start_events(job)
+
+    def finished(self, path: str, take: int, result: TestResult) -> list[BackendEvent]:
+        """Return what it means for the run that a file ended. Only the first result of a task counts."""
+        job = self._job(path, take)
+        if job is None:
+            return []
+        self._remove(job)
+        return [*self._start_events(job), AttemptFinished(task=job.task, result=result)]
+
+    def lost(self, path: str, take: int, worker: str) -> list[BackendEvent]:
+        """Return what it means for the run that a worker died with a file: it goes again, or was the cause.
+
+        Args:
+            path: the file.
+            take: the take the worker had.
+            worker: its name.
+        """
+        job = self._job(path, take)
+        if job is None:
+            return []
+        job.losses += 1
+        if job.losses < MOST_LOSSES:
+            self._take_again(job)
+            return []
+        result = TestResult(
+            file_path=path,
+            status=Status.CRASH,
+            attempt=job.task.attempt,
+            error=f"the worker died {job.losses} times while it ran, last on {worker}",
+            worker=worker,
+        )
+        return self.finished(path, take, result)
+
+    def forgotten(self) -> None:
+        """Have everything published again: the broker has lost its memory."""
+        for job in self._jobs.values():
+            self._take_again(job)
+
+    def takes(self) -> dict[str, int]:
+        """Return the newest take of every task that the queue has, by path."""
+        return {path: job.take for path, job in self._jobs.items()}
+
+    def swallowed(self, waiting: Mapping[str, int]) -> list[Message]:
+        """Return the messages to publish once more, when the queue is empty and these files still wait.
+
+        Args:
+            waiting: the take of every file that waits, as the broker has it.
+        """
+        return [
+            _message(job, is_first=True)
+            for path, job in self._jobs.items()
+            if waiting.get(path) == job.take and path not in self._again
+        ]
+
+    def published(self) -> list[tuple[str, int]]:
+        """Return path and take of what no worker has begun with, as far as is known."""
+        return [(path, job.take) for path, job in self._jobs.items() if not job.is_running]
+
+    def withdrawn(self, path: str) -> TestTask | None:
+        """Forget a task that the broker gave back; None: the run has heard of its start, so it must end.
+
+        A task whose worker died and that waits again is such a one: `abandoned` gives it a result.
+        """
+        job = self._jobs[path]
+        if job.is_told:
+            return None
+        self._remove(job)
+        return job.task
+
+    def withdraw_kept(self) -> tuple[TestTask, ...]:
+        """Take back what was never published."""
+        found = (*(task for task, _ in self._held), *self._spare)
+        self._held.clear()
+        self._spare.clear()
+        return found
+
+    def abandoned(self, path: str, reason: StopReason) -> list[BackendEvent]:
+        """Return the end of a task whose worker gives no result after the run was stopped."""
+        job = self._jobs[path]
+        result = TestResult(
+            file_path=path,
+            status=Status.CANCELLED,
+            attempt=job.task.attempt,
+            error="ended with the run; its worker gave no result",
+            stop_reason=reason,
+        )
+        return self.finished(path, job.take, result)
+
+    def task(self, path: str, take: int) -> TestTask | None:
+        """Return the task that this take is of; None: it has ended, or never was."""
+        job = self._job(path, take)
+        return None if job is None else job.task
+
+    def running(self) -> tuple[TestTask, ...]:
+        """Return what workers have begun with and not ended."""
+        return tuple(job.task for job in self._jobs.values() if job.is_running)
+
+    def _may_go(self, task: TestTask) -> bool:
+        most = self._groups.get(task.group)
+        return task.file_path not in self._jobs and (most is None or self._used[task.group] < most)
+
+    def _has_idle_slot(self, slots: int) -> bool:
+        """Whether a spare task may go: nothing waits, some task that is not spare runs, a slot is free."""
+        jobs = self._jobs.values()
+        return (
+            bool(self._spare)
+            and len(jobs) < slots
+            and all(job.is_running or job.is_spare for job in jobs)
+            and any(not job.is_spare for job in jobs)
+        )
+
+    def _publish(self, task: TestTask, *, is_first: bool = False, is_spare: bool = False) -> Message:
+        job = _Job(task, self._next_take(task), is_spare)
+        self._jobs[task.file_path] = job
+        self._used[task.group] += 1
+        return _message(job, is_first=is_first)
+
+    def _next_take(self, task: TestTask) -> int:
+        take = max(task.attempt * TAKES, self._last_take.get(task.file_path, 0)) + 1
+        self._last_take[task.file_path] = take
+        return take
+
+    def _take_again(self, job: _Job) -> None:
+        job.take = self._next_take(job.task)
+        job.is_running = False
+        if job.task.file_path not in self._again:
+            self._again.append(job.task.file_path)
+
+    def _job(self, path: str, take: int) -> _Job | None:
+        """Return the task of this take. An older take counts too: its worker was only thought dead."""
+        job = self._jobs.get(path)
+        if job is None or take > job.take or take // TAKES != job.task.attempt:
+            return None
+        return job
+
+    def _start_events(self, job: _Job) -> list[BackendEvent]:
+        if job.is_told:
+            return []
+        job.is_told = True
+        return [AttemptStarted(task=job.task)]
+
+    def _remove(self, job: _Job) -> None:
+        path = job.task.file_path
+        del self._jobs[path]
+        self._used[job.task.group] -= 1
+        if path in self._again:
+            self._again.remove(path)
+
+
+def _message(job: _Job, *, is_first: bool) -> Message:
+    return Message(task=job.task, take=job.take, is_first=is_first)

@@ -1,0 +1,86 @@
+"""Names and times on the broker that dispatcher and workers must agree on. Nothing else.
+
+pm:runs               SET    runs under way; workers subscribe to their queues
+pm:{run}:meta         HASH   state (run, cancelled), epoch, dispatcher_beat (ms)
+pm:{run}:state        HASH   path -> Q:take | R:take:worker | D:take:worker
+pm:{run}:lease        ZSET   take, worker, path -> deadline in ms, by the broker's clock alone
+pm:{run}:results      STREAM an entry for each claim and each counted result
+pm:pm.RUN             LIST   the queue: what is to go first
+pm:pm.RUN 0x06 0x16 5 LIST   the queue: the rest
+pm:w:NAME             STRING the card of a worker; expires
+pm:workers            SET    names of the cards there may be
+"""
+
+from __future__ import annotations
+
+PREFIX = "pm:"
+"""Before every key of ours; Celery's `global_keyprefix` must be the same."""
+
+QUEUE_PREFIX = "pm."
+TASK_NAME = "pm.run_file"
+
+PRIORITY_NORMAL = 5
+PRIORITY_FIRST = 0
+PRIORITY_STEPS = (PRIORITY_FIRST, PRIORITY_NORMAL)
+"""Both sides need the same steps: each is a list of its own."""
+
+_PRIORITY_SEPARATOR = "\x06\x16"
+"""Between a queue's name and its priority, where that is not 0 (kombu/transport/redis.py, 5.7.0)."""
+
+HEARTBEAT_S = 2
+"""Seconds between two renewals by a worker."""
+
+LEASE_S = 10
+"""Seconds a claim holds without renewal: four missed heartbeats and a little."""
+
+WORKER_TTL_S = 10
+"""Seconds a worker's card holds without being announced again."""
+
+RUN_TTL_S = 86400
+"""Seconds after the dispatcher's last sign of life until what is left of a run expires."""
+
+TAKES = 100
+"""The wire counts takes: the task's attempt times this, plus how often it was handed out (1, 2, …).
+
+Only takes of the same attempt stand in for each other: what is left of an earlier attempt must neither take a
+later one over nor answer for it.
+"""
+
+RUNS_KEY = f"{PREFIX}runs"
+WORKERS_KEY = f"{PREFIX}workers"
+
+
+def queue_name(run_id: str) -> str:
+    """Return the name of a run's queue, as Celery knows it."""
+    return f"{QUEUE_PREFIX}{run_id}"
+
+
+def queue_keys(run_id: str) -> tuple[str, str]:
+    """Return the two lists of a run's queue, as the broker has them: what goes first, and the rest."""
+    first = f"{PREFIX}{queue_name(run_id)}"
+    return first, f"{first}{_PRIORITY_SEPARATOR}{PRIORITY_NORMAL}"
+
+
+def meta_key(run_id: str) -> str:
+    """Return the key of what holds for the whole run."""
+    return f"{PREFIX}{{{run_id}}}:meta"
+
+
+def state_key(run_id: str) -> str:
+    """Return the key of the files' states."""
+    return f"{PREFIX}{{{run_id}}}:state"
+
+
+def lease_key(run_id: str) -> str:
+    """Return the key of the deadlines of what runs."""
+    return f"{PREFIX}{{{run_id}}}:lease"
+
+
+def results_key(run_id: str) -> str:
+    """Return the key of the stream."""
+    return f"{PREFIX}{{{run_id}}}:results"
+
+
+def worker_key(name: str) -> str:
+    """Return the key of a worker's card."""
+    return f"{PREFIX}w:{name}"

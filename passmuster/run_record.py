@@ -1,0 +1,339 @@
+"""What the broker knows of a run: who may run which file, who does, and whose result counts.
+
+The queue's messages may get lost or come twice; nothing depends on that. A message is only the hint to ask
+here. A file is waiting (Q), running (R) with a lease that its worker renews, or done (D). Changes are single
+steps of the broker (`run_scripts`), so two workers never both get a file, and only the first result counts.
+
+Imports redis: only runs with a queue may load this module. Every method may raise `redis.RedisError`; what
+that means is for the caller to say. The attempt here is the take of `routing.TAKES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from passmuster import run_scripts
+from passmuster.broker import parse_broker
+from passmuster.executor import Limit
+from passmuster.records import dataclass
+from passmuster.routing import (
+    RUNS_KEY,
+    WORKER_TTL_S,
+    WORKERS_KEY,
+    lease_key,
+    meta_key,
+    queue_keys,
+    results_key,
+    state_key,
+    worker_key,
+)
+from passmuster.strict_json import CodecError, dump, load
+
+_MOST_ENTRIES = 100
+"""Entries of one `read`: results can have megabytes."""
+
+_LONGEST_BLOCK_S = 1.0
+"""Seconds one `read` waits at most: well below any socket's time limit."""
+
+_MAX_CARD_CHARS = 64 * 1024
+
+
+class Claim(StrEnum):
+    """The answer to who wants to run a file."""
+
+    OK = "ok"
+    GONE = "gone"
+    """Cancelled, unknown, done, or another's: forget the message."""
+    SUSPECT = "suspect"
+    """A second file whose worker was lost before: put the message back, these run one at a time."""
+
+
+class Hold(StrEnum):
+    """The answer to who renews a lease."""
+
+    HELD = "held"
+    LOST = "lost"
+    """It is another's by now, done or withdrawn: end it."""
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """The broker knows no such run. It may have lost its memory: go on, the dispatcher will tell it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A worker's right to run a file."""
+
+    path: str
+    attempt: int
+    worker: str
+
+
+class Entry(NamedTuple):
+    """One line of the run's stream: `kind` is "started" or "finished"; `body` is empty for the first."""
+
+    entry_id: str
+    kind: str
+    path: str
+    attempt: int
+    worker: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerCard:
+    """What a worker says of itself.
+
+    Args:
+        name: unique among all workers.
+        host: where it is.
+        slots: files at once.
+        busy: how many run.
+        budget_bytes: memory for all of them together.
+        version: of Passmuster.
+        limits: what it keeps, for people to read.
+    """
+
+    name: str
+    host: str
+    slots: int
+    busy: int
+    budget_bytes: int
+    version: str
+    limits: tuple[Limit, ...] = ()
+
+
+UNREADABLE_VERSION = "unreadable"
+"""The version in a card that this program cannot read: its worker is of another one."""
+
+
+def connect(url: str, *, timeout_s: float) -> redis.Redis:
+    """Return a client for the broker. Nothing is sent yet.
+
+    Args:
+        url: the broker's address.
+        timeout_s: seconds to connect, and to wait for an answer; more than a second.
+
+    Raises:
+        ConfigurationError: this is no address.
+    """
+    address = parse_broker(url, source="the broker's address")
+    options: dict[str, Any] = {
+        "protocol": 2,  # with 3, XREAD answers in another form
+        "decode_responses": True,
+        "encoding_errors": "surrogateescape",  # names of files need not be UTF-8
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),  # a repeated XADD would be a second entry
+    }
+    if address.path:
+        password = urlsplit(url).password
+        options["password"] = unquote(password) if password else None
+        return redis.Redis(unix_socket_path=address.path, db=address.database, **options)
+    return redis.Redis.from_url(url, **options)
+
+
+class RunRecord:
+    """One run, as the broker knows it.
+
+    Args:
+        client: from `connect`.
+        run_id: random, so that no two runs share keys.
+    """
+
+    def __init__(self, client: redis.Redis, run_id: str) -> None:
+        # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
+        self._client: Any = client
+        self._run_id = run_id
+        self._keys = (
+            meta_key(run_id),
+            state_key(run_id),
+            lease_key(run_id),
+            results_key(run_id),
+            RUNS_KEY,
+            *queue_keys(run_id),
+        )
+        self._meta, self._state, self._lease, self._results = self._keys[:4]
+
+    # The dispatcher's side.
+
+    def seed(self, attempts: Mapping[str, int], *, epoch: str) -> None:
+        """Begin, or begin again: forget the run, and let these files wait. Read from "0" afterwards.
+
+        Args:
+            attempts: the take of each path.
+            epoch: a fresh random word; when `epoch()` gives another or none, the broker has forgotten.
+        """
+        with self._client.pipeline(transaction=True) as pipeline:
+            self._forget(pipeline)
+            if attempts:
+                pipeline.hset(self._state, mapping={path: f"Q:{take}" for path, take in attempts.items()})
+            pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch})
+            pipeline.sadd(RUNS_KEY, self._run_id)
+            pipeline.execute()
+        self.beat()
+
+    def add(self, path: str, attempt: int) -> None:
+        """Let a file wait with this take, unless it is running."""
+        self._script(run_scripts.ADD, path, attempt)
+
+    def withdraw(self, path: str, attempt: int) -> bool:
+        """Take a waiting file back; False: it is no longer waiting with this take."""
+        return bool(self._script(run_scripts.WITHDRAW, path, attempt))
+
+    def epoch(self) -> str | None:
+        """Return the word of the last `seed`; None: the broker knows no such run."""
+        found = self._client.hget(self._meta, "epoch")
+        return None if found is None else str(found)
+
+    def beat(self) -> None:
+        """Give the dispatcher's sign of life. Without one, what is left of the run expires in a day."""
+        self._script(run_scripts.BEAT)
+
+    def expired(self) -> list[Lease]:
+        """Return the leases whose time is over."""
+        return [_lease(member) for member in self._script(run_scripts.EXPIRED)]
+
+    def expire(self, lease: Lease) -> bool:
+        """End an expired lease and forget its file; `add` makes it wait again.
+
+        Returns:
+            False: it was renewed meanwhile, or the file is done or another's.
+        """
+        return bool(self._script(run_scripts.EXPIRE, lease.path, lease.attempt, lease.worker))
+
+    def waiting(self) -> dict[str, int]:
+        """Return the take of every file that waits."""
+        states = self._client.hgetall(self._state)
+        return {path: int(state[2:]) for path, state in states.items() if state.startswith("Q:")}
+
+    def queued(self) -> int:
+        """Return how many messages the run's queue holds. Fewer than wait: some were lost on their way."""
+        return sum(int(self._client.llen(key)) for key in queue_keys(self._run_id))
+
+    def cancel(self) -> None:
+        """Let nothing start any more, and have what runs ended. Results are still taken."""
+        self._script(run_scripts.CANCEL, "", 0, "", self._run_id)
+
+    def is_settled(self) -> bool:
+        """Whether nobody holds a lease."""
+        return int(self._client.zcard(self._lease)) == 0
+
+    def end(self) -> None:
+        """Remove everything of the run."""
+        with self._client.pipeline(transaction=True) as pipeline:
+            self._forget(pipeline)
+            pipeline.execute()
+
+    def read(self, last_id: str, *, block_s: float) -> list[Entry]:
+        """Return the entries after `last_id`, oldest first; perhaps not all of them at once.
+
+        Args:
+            last_id: of the last entry that was read; "0" at first.
+            block_s: seconds to wait when there is none, at most one.
+        """
+        # 0 would mean for ever to the broker.
+        block_ms = int(min(block_s, _LONGEST_BLOCK_S) * 1000) or None
+        answer = self._client.xread({self._results: last_id}, count=_MOST_ENTRIES, block=block_ms)
+        return [_entry(entry_id, fields) for _, entries in answer or () for entry_id, fields in entries]
+
+    def trim(self, last_id: str) -> None:
+        """Remove the entries up to and with `last_id`."""
+        time_ms, _, number = last_id.partition("-")
+        self._client.xtrim(self._results, minid=f"{time_ms}-{int(number or 0) + 1}", approximate=False)
+
+    # The worker's side.
+
+    def claim(self, path: str, attempt: int, worker: str) -> Claim:
+        """Ask for a file; after `OK` it is this worker's as long as it renews. Writes a "started" entry."""
+        return Claim(self._script(run_scripts.CLAIM, path, attempt, worker))
+
+    def renew(self, path: str, attempt: int, worker: str) -> Hold:
+        """Keep a file. One that waits again, because this worker was thought lost, is taken back."""
+        return Hold(self._script(run_scripts.RENEW, path, attempt, worker))
+
+    def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
+        """Give a file back with its result. Safe to repeat.
+
+        Returns:
+            Whether it counted and was written to the stream. False: another one did, the file was withdrawn,
+            or the broker knows no such run; `epoch()` is None then, and a later call may succeed.
+        """
+        return bool(self._script(run_scripts.FINISH, path, attempt, worker, body))
+
+    def release(self, path: str, attempt: int, worker: str) -> None:
+        """Give a file back without a result: its lease expires at once."""
+        self._script(run_scripts.RELEASE, path, attempt, worker)
+
+    @staticmethod
+    def active_runs(client: redis.Redis) -> set[str]:
+        """Return the ids of the runs under way."""
+        commands: Any = client
+        return set(commands.smembers(RUNS_KEY))
+
+    def _script(self, script: str, path: str = "", attempt: int = 0, worker: str = "", *more: str) -> Any:
+        # EVAL, not EVALSHA: a broker that came back empty knows no scripts, and these are short.
+        return self._client.eval(script, len(self._keys), *self._keys, path, attempt, worker, *more)
+
+    def _forget(self, pipeline: Any) -> None:
+        pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))
+        pipeline.srem(RUNS_KEY, self._run_id)
+
+
+class WorkerBoard:
+    """Where workers say that they are there."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client: Any = client
+
+    def announce(self, card: WorkerCard) -> None:
+        """Put a worker's card up, for `WORKER_TTL_S` seconds."""
+        text = dump(card, what="the worker's card", most_chars=_MAX_CARD_CHARS)
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.set(worker_key(card.name), text, ex=WORKER_TTL_S)
+            pipeline.sadd(WORKERS_KEY, card.name)
+            pipeline.execute()
+
+    def remove(self, name: str) -> None:
+        """Take a worker's card down."""
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.delete(worker_key(name))
+            pipeline.srem(WORKERS_KEY, name)
+            pipeline.execute()
+
+    def cards(self) -> list[WorkerCard]:
+        """Return the cards that hold, by name. One that cannot be read has `UNREADABLE_VERSION`."""
+        names = sorted(self._client.smembers(WORKERS_KEY))
+        texts = self._client.mget([worker_key(name) for name in names]) if names else []
+        found = []
+        for name, text in zip(names, texts, strict=True):
+            if text is None:
+                # Expired. If it is put up at this moment, the next announcement names it again.
+                self._client.srem(WORKERS_KEY, name)
+            else:
+                found.append(_card(name, text))
+        return found
+
+
+def _card(name: str, text: str) -> WorkerCard:
+    try:
+        return load(WorkerCard, text, what=f"the card of worker {name!r}", most_chars=_MAX_CARD_CHARS)
+    except CodecError:
+        return WorkerCard(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
+
+
+def _lease(member: str) -> Lease:
+    attempt, worker, path = member.split("\0", 2)
+    return Lease(path=path, attempt=int(attempt), worker=worker)
+
+
+def _entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
+    return Entry(
+        entry_id, fields["kind"], fields["path"], int(fields["attempt"]), fields["worker"], fields["body"]
+    )

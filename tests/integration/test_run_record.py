@@ -1,0 +1,303 @@
+"""What the broker keeps of a run, on a real one: each file is one worker's, and one result counts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.routing import (
+    PREFIX,
+    RUNS_KEY,
+    TAKES,
+    lease_key,
+    meta_key,
+    queue_keys,
+    results_key,
+    state_key,
+)
+from passmuster.run_record import Claim, Hold, Lease, RunRecord, connect
+
+FIRST, AGAIN, RETRY = TAKES + 1, TAKES + 2, 2 * TAKES + 1
+"""The first take of a file, the one after its worker was lost, and the first of the run's second attempt."""
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> Iterator[Any]:
+    with connect(server.url, timeout_s=5.0) as client:
+        yield client
+
+
+@pytest.fixture
+def record(client: Any) -> Iterator[RunRecord]:
+    record = RunRecord(client, secrets.token_hex(8))
+    record.seed({"a.py": FIRST, "b.py": FIRST}, epoch="e1")
+    yield record
+    record.end()
+
+
+def run_of(record: RunRecord) -> str:
+    return record._run_id
+
+
+def let_time_pass(client: Any, record: RunRecord) -> None:
+    """Make every lease of the run old."""
+    key = lease_key(run_of(record))
+    for member in client.zrange(key, 0, -1):
+        client.zadd(key, {member: 1})
+
+
+def kinds(record: RunRecord) -> list[tuple[str, str, int, str, str]]:
+    return [entry[1:] for entry in record.read("0", block_s=0)]
+
+
+def test_a_file_goes_from_waiting_to_running_to_done(record: RunRecord) -> None:
+    assert record.waiting() == {"a.py": FIRST, "b.py": FIRST}
+    assert record.claim("a.py", FIRST, "w1") is Claim.OK
+    assert record.waiting() == {"b.py": FIRST}
+    assert not record.is_settled()
+    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+    assert record.finish("a.py", FIRST, "w1", "body")
+    assert record.is_settled()
+    assert kinds(record) == [
+        ("started", "a.py", FIRST, "w1", ""),
+        ("finished", "a.py", FIRST, "w1", "body"),
+    ]
+
+
+def test_a_second_copy_of_a_message_gets_nothing(record: RunRecord) -> None:
+    assert record.claim("a.py", FIRST, "w1") is Claim.OK
+
+    assert record.claim("a.py", FIRST, "w2") is Claim.GONE
+    assert record.claim("a.py", FIRST, "w1") is Claim.GONE
+    record.finish("a.py", FIRST, "w1", "")
+    assert record.claim("a.py", FIRST, "w2") is Claim.GONE
+
+
+@pytest.mark.parametrize(("path", "take"), [("a.py", AGAIN), ("a.py", 1), ("c.py", FIRST)])
+def test_what_does_not_wait_cannot_be_claimed(record: RunRecord, path: str, take: int) -> None:
+    assert record.claim(path, take, "w1") is Claim.GONE
+
+
+def test_the_first_result_counts_and_only_once(record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+
+    assert record.finish("a.py", FIRST, "w1", "one")
+    assert not record.finish("a.py", FIRST, "w1", "one")
+    assert not record.finish("a.py", FIRST, "w2", "two")
+    assert [entry.body for entry in record.read("0", block_s=0) if entry.kind == "finished"] == ["one"]
+
+
+def test_a_lost_worker_s_file_is_freed_and_goes_to_another(client: Any, record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    lease = Lease(path="a.py", attempt=FIRST, worker="w1")
+    assert record.expired() == []
+    assert not record.expire(lease)
+
+    let_time_pass(client, record)
+
+    assert record.expired() == [lease]
+    assert record.expire(lease)
+    assert not record.expire(lease)
+    assert record.renew("a.py", FIRST, "w1") is Hold.LOST
+    record.add("a.py", AGAIN)
+    assert record.claim("a.py", AGAIN, "w2") is Claim.OK
+    assert record.renew("a.py", FIRST, "w1") is Hold.LOST
+
+
+def test_a_renewal_between_look_and_expiry_saves_the_file(client: Any, record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    let_time_pass(client, record)
+    [lease] = record.expired()
+    record.renew("a.py", FIRST, "w1")
+
+    assert not record.expire(lease)
+    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+
+
+def test_a_worker_that_returns_takes_its_waiting_file_back(client: Any, record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    let_time_pass(client, record)
+    record.expire(record.expired()[0])
+    record.add("a.py", AGAIN)
+
+    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+    assert record.claim("a.py", AGAIN, "w2") is Claim.GONE
+    assert record.finish("a.py", FIRST, "w1", "body")
+
+
+def test_the_faster_of_two_workers_counts_and_the_other_loses(client: Any, record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    let_time_pass(client, record)
+    record.expire(record.expired()[0])
+    record.add("a.py", AGAIN)
+    record.claim("a.py", AGAIN, "w2")
+
+    assert record.finish("a.py", FIRST, "w1", "body")
+    assert record.is_settled()
+    assert record.renew("a.py", AGAIN, "w2") is Hold.LOST
+    assert not record.finish("a.py", AGAIN, "w2", "late")
+
+
+def test_what_is_left_of_an_attempt_neither_takes_nor_answers_the_next_one(record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    record.finish("a.py", FIRST, "w1", "failed")
+    record.add("a.py", RETRY)
+
+    assert record.renew("a.py", AGAIN, "w2") is Hold.LOST
+    assert not record.finish("a.py", AGAIN, "w2", "late")
+    assert record.waiting()["a.py"] == RETRY
+    assert record.claim("a.py", RETRY, "w1") is Claim.OK
+
+
+def test_a_running_file_is_not_made_to_wait(record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    record.add("a.py", AGAIN)
+
+    assert "a.py" not in record.waiting()
+    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+
+
+def test_only_what_waits_can_be_withdrawn(record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+
+    assert not record.withdraw("a.py", FIRST)
+    assert not record.withdraw("b.py", AGAIN)
+    assert record.withdraw("b.py", FIRST)
+    assert not record.withdraw("b.py", FIRST)
+    assert record.claim("b.py", FIRST, "w1") is Claim.GONE
+
+
+def test_files_whose_worker_was_lost_run_one_at_a_time_on_a_worker(record: RunRecord) -> None:
+    for path in ("a.py", "b.py"):
+        record.add(path, AGAIN)
+    record.add("c.py", FIRST)
+    record.add("d.py", RETRY)
+
+    assert record.claim("a.py", AGAIN, "w1") is Claim.OK
+    assert record.claim("b.py", AGAIN, "w1") is Claim.SUSPECT
+    assert record.claim("c.py", FIRST, "w1") is Claim.OK
+    assert record.claim("d.py", RETRY, "w1") is Claim.OK
+    assert record.claim("b.py", AGAIN, "w2") is Claim.OK
+
+
+def test_a_file_that_is_given_back_expires_at_once(record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    record.release("a.py", FIRST, "w1")
+    record.release("b.py", FIRST, "w1")
+
+    assert record.expired() == [Lease(path="a.py", attempt=FIRST, worker="w1")]
+
+
+def test_a_cancelled_run_starts_nothing_and_still_takes_results(client: Any, record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    for key in queue_keys(run_of(record)):
+        client.lpush(key, "message")
+
+    record.cancel()
+
+    assert record.claim("b.py", FIRST, "w1") is Claim.GONE
+    assert record.renew("a.py", FIRST, "w1") is Hold.CANCELLED
+    assert run_of(record) not in RunRecord.active_runs(client)
+    assert client.exists(*queue_keys(run_of(record))) == 0
+    assert record.finish("a.py", FIRST, "w1", "cancelled")
+    assert record.is_settled()
+
+
+def test_a_broker_that_forgot_is_told_again_and_the_running_file_goes_on(
+    client: Any, record: RunRecord
+) -> None:
+    record.claim("a.py", FIRST, "w1")
+    client.delete(*client.keys(f"{PREFIX}*"))
+
+    assert record.epoch() is None
+    assert record.renew("a.py", FIRST, "w1") is Hold.UNKNOWN
+    assert record.claim("b.py", FIRST, "w1") is Claim.GONE
+    assert not record.finish("a.py", FIRST, "w1", "body")
+    record.beat()
+    assert record.epoch() is None
+
+    record.seed({"a.py": AGAIN, "b.py": AGAIN}, epoch="e2")
+
+    assert record.epoch() == "e2"
+    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+    assert record.finish("a.py", FIRST, "w1", "body")
+
+
+def test_a_seed_forgets_what_was_before(record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+
+    record.seed({}, epoch="e2")
+
+    assert record.waiting() == {}
+    assert record.is_settled()
+    assert record.read("0", block_s=0) == []
+
+
+def test_nothing_of_an_ended_run_is_left(client: Any, record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    client.lpush(queue_keys(run_of(record))[0], "message")
+
+    record.end()
+
+    assert client.keys(f"*{run_of(record)}*") == []
+    assert not client.sismember(RUNS_KEY, run_of(record))
+
+
+def test_what_nobody_ends_expires_and_the_queue_does_not(client: Any, record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    client.lpush(queue_keys(run_of(record))[0], "message")
+    record.beat()
+
+    for key in (meta_key, state_key, lease_key, results_key):
+        assert client.ttl(key(run_of(record))) > 80_000
+    assert client.ttl(queue_keys(run_of(record))[0]) == -1
+
+
+def test_reading_goes_on_after_the_last_entry_and_trimming_removes_what_was_read(record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    [started] = record.read("0", block_s=0)
+    record.finish("a.py", FIRST, "w1", "body")
+
+    [finished] = record.read(started.entry_id, block_s=0.01)
+    assert finished.kind == "finished"
+    assert record.read(finished.entry_id, block_s=0.01) == []
+    record.trim(started.entry_id)
+    assert record.read("0", block_s=0) == [finished]
+    record.trim(finished.entry_id)
+    assert record.read("0", block_s=0) == []
+
+
+def test_two_runs_do_not_see_each_other(client: Any, record: RunRecord) -> None:
+    other = RunRecord(client, secrets.token_hex(8))
+    other.seed({"a.py": FIRST}, epoch="e")
+
+    assert record.claim("a.py", FIRST, "w1") is Claim.OK
+    assert other.claim("a.py", FIRST, "w1") is Claim.OK
+    assert {run_of(record), run_of(other)} <= RunRecord.active_runs(client)
+    other.end()
+    assert record.epoch() == "e1"
+
+
+@pytest.mark.parametrize("path", ["a|b:c.py", "a\nb.py", "ü.py", "a\udcff.py", "{x}.py"])
+def test_any_name_of_a_file_survives(client: Any, record: RunRecord, path: str) -> None:
+    record.add(path, FIRST)
+    assert record.claim(path, FIRST, "w:1|x") is Claim.OK
+    let_time_pass(client, record)
+    lease = Lease(path=path, attempt=FIRST, worker="w:1|x")
+    assert record.expired() == [lease]
+    assert record.finish(path, FIRST, "w:1|x", "body")
+    assert record.is_settled()
+    assert record.read("0", block_s=0)[-1].path == path
+
+
+def test_a_wrong_password_is_refused(server: EmbeddedServer) -> None:
+    with (
+        connect(server.url.replace("redis://:", "redis://:x"), timeout_s=5.0) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        client.ping()

@@ -1,0 +1,63 @@
+"""Workers put up cards, and what nobody renews is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.executor import Limit
+from passmuster.routing import WORKER_TTL_S, WORKERS_KEY, worker_key
+from passmuster.run_record import UNREADABLE_VERSION, WorkerBoard, WorkerCard, connect
+
+CARD = WorkerCard(
+    name="w1",
+    host="h",
+    slots=4,
+    busy=1,
+    budget_bytes=1 << 30,
+    version="0.1.0",
+    limits=(Limit(name="slots", value="4", source="--slots"),),
+)
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> Iterator[Any]:
+    with connect(server.url, timeout_s=5.0) as client:
+        yield client
+        client.delete(WORKERS_KEY, worker_key("w1"), worker_key("w2"))
+
+
+def test_a_card_comes_back_the_same_until_it_is_removed(client: Any) -> None:
+    board = WorkerBoard(client)
+    assert board.cards() == []
+
+    board.announce(CARD)
+    assert board.cards() == [CARD]
+    assert 0 < client.ttl(worker_key("w1")) <= WORKER_TTL_S
+
+    board.remove("w1")
+    assert board.cards() == []
+
+
+def test_a_card_that_nobody_renewed_is_forgotten(client: Any) -> None:
+    board = WorkerBoard(client)
+    board.announce(CARD)
+    client.delete(worker_key("w1"))
+
+    assert board.cards() == []
+    assert not client.sismember(WORKERS_KEY, "w1")
+
+
+def test_a_card_of_another_version_is_told_as_such(client: Any) -> None:
+    board = WorkerBoard(client)
+    board.announce(CARD)
+    client.set(worker_key("w2"), '{"name":"w2"}')
+    client.sadd(WORKERS_KEY, "w2")
+
+    assert [(card.name, card.version) for card in board.cards()] == [
+        ("w1", "0.1.0"),
+        ("w2", UNREADABLE_VERSION),
+    ]

@@ -1,0 +1,309 @@
+"""The backend over a broker in memory: what it does when workers, messages or the broker are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from dispatcher.backends.base import AttemptFinished, BackendEvent
+from dispatcher.backends.queue_backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
+from dispatcher.backends.queue_book import Message
+from passmuster.errors import InfrastructureError, PassmusterError
+from passmuster.result import TestResult
+from passmuster.routing import HEARTBEAT_S, LEASE_S
+from passmuster.status import Status, StopReason
+from passmuster.task import TestTask
+
+
+@dataclass(frozen=True)
+class Lease:
+    path: str
+    attempt: int
+    worker: str
+
+
+class AwayError(Exception):
+    """The broker is away."""
+
+
+class Broker:
+    """A broker in memory, its queue and its clock; a test plays the workers."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.state: dict[str, tuple[str, int]] = {}
+        self.queue: list[tuple[str, int]] = []
+        self.entries: list[tuple[str, str, str, int, str, str]] = []
+        self.dead: list[Lease] = []
+        self.word: str | None = None
+        self.is_away = False
+        self.is_cancelled = False
+        self.loses_the_answer = False
+
+    def _ask(self) -> None:
+        if self.is_away:
+            raise AwayError
+
+    def seed(self, attempts: Mapping[str, int], *, epoch: str) -> None:
+        self._ask()
+        self.state = {path: ("Q", take) for path, take in attempts.items()}
+        self.word, self.queue = epoch, []
+
+    def add(self, path: str, attempt: int) -> None:
+        self._ask()
+        if self.state.get(path, ("", 0))[0] != "R":
+            self.state[path] = ("Q", attempt)
+
+    def withdraw(self, path: str, attempt: int) -> bool:
+        self._ask()
+        if self.state.get(path) != ("Q", attempt):
+            return False
+        del self.state[path]
+        return True
+
+    def epoch(self) -> str | None:
+        self._ask()
+        return self.word
+
+    def beat(self) -> None:
+        self._ask()
+
+    def expired(self) -> Sequence[Lease]:
+        self._ask()
+        return list(self.dead)
+
+    def expire(self, lease: Lease) -> bool:
+        self._ask()
+        self.dead.remove(lease)
+        del self.state[lease.path]
+        if self.loses_the_answer:
+            self.loses_the_answer = False
+            raise AwayError
+        return True
+
+    def waiting(self) -> Mapping[str, int]:
+        self._ask()
+        return {path: take for path, (kind, take) in self.state.items() if kind == "Q"}
+
+    def queued(self) -> int:
+        return len(self.queue)
+
+    def cancel(self) -> None:
+        self._ask()
+        self.is_cancelled = True
+
+    def is_settled(self) -> bool:
+        return True
+
+    def end(self) -> None:
+        self._ask()
+        self.word = None
+
+    def read(self, last_id: str, *, block_s: float) -> Sequence[tuple[str, str, str, int, str, str]]:
+        self._ask()
+        self.now += block_s
+        return [entry for entry in self.entries if int(entry[0]) > int(last_id)]
+
+    def trim(self, last_id: str) -> None:
+        self._ask()
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        self._ask()
+        self.queue += [(message.task.file_path, message.take) for message in messages]
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+    def start(self, path: str, take: int) -> None:
+        """Play a worker that takes the file's message."""
+        self.queue.remove((path, take))
+        assert self.state[path] == ("Q", take)
+        self.state[path] = ("R", take)
+        self.tell("started", path, take)
+
+    def end_file(self, path: str, take: int, body: str = "PASS") -> None:
+        """Play a worker that has run the file."""
+        self.state[path] = ("D", take)
+        self.tell("finished", path, take, body)
+
+    def tell(self, kind: str, path: str, take: int, body: str = "") -> None:
+        self.entries.append((str(len(self.entries) + 1), kind, path, take, "w1", body))
+
+
+def opened(body: str) -> TestResult:
+    if body == "forged":
+        raise PassmusterError("a message has a wrong signature")
+    return TestResult(file_path="a", status=Status(body))
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def backend(broker: Broker) -> QueueBackend:
+    words = iter(["first", "second", "third"])
+    return QueueBackend(
+        broker,
+        broker.publish,
+        opened,
+        new_epoch=lambda: next(words),
+        broken=(AwayError,),
+        slots=2,
+        budget_bytes=0,
+        clock=lambda: broker.now,
+        pause=broker.pause,
+    )
+
+
+def task(path: str) -> TestTask:
+    return TestTask(run_id="run", file_path=path)
+
+
+def statuses(events: Sequence[BackendEvent]) -> list[Status]:
+    return [event.result.status for event in events if isinstance(event, AttemptFinished)]
+
+
+def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    broker.end_file("a", 101)
+
+    events = backend.poll(5)
+
+    assert len(events) == 2
+    assert statuses(events) == [Status.PASS]
+    assert backend.poll(1) == ()
+
+
+def test_a_result_that_is_not_ours_is_no_result(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    broker.end_file("a", 101, "forged")
+
+    assert statuses(backend.poll(5)) == [Status.LOST]
+
+
+def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    backend.poll(1)
+    broker.dead.append(Lease("a", 101, "w1"))
+
+    assert backend.poll(2 * TICK_S) == ()
+    broker.start("a", 102)
+    broker.end_file("a", 102)
+
+    assert statuses(backend.poll(5)) == [Status.PASS]
+
+
+def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    backend.poll(1)
+    broker.dead.append(Lease("a", 101, "w1"))
+    broker.loses_the_answer = True
+
+    backend.poll(4 * TICK_S)
+
+    assert broker.queue == [("a", 102)]
+
+
+def test_a_broker_that_came_back_empty_is_told_again(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a"), task("b")])
+    broker.start("a", 101)
+    backend.poll(1)
+    broker.state, broker.queue, broker.word = {}, [], None
+
+    backend.poll(2 * TICK_S)
+
+    assert broker.state == {"a": ("Q", 102), "b": ("Q", 102)}
+    assert broker.queue == [("a", 102), ("b", 102)]
+    # The worker that still runs it delivers under the number that it knows.
+    broker.end_file("a", 101)
+    assert statuses(backend.poll(1)) == [Status.PASS]
+
+
+def test_a_swallowed_message_is_sent_once_more(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.queue.clear()
+
+    backend.poll(SWALLOWED_S + 3 * TICK_S)
+
+    assert broker.queue == [("a", 101)]
+
+
+def test_leases_are_not_judged_until_workers_could_renew_them(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    backend.poll(1)
+    broker.is_away = True
+    backend.poll(LEASE_S * 2)
+    broker.is_away = False
+    broker.dead.append(Lease("a", 101, "w1"))
+
+    backend.poll(HEARTBEAT_S)
+    assert broker.state["a"] == ("R", 101)
+    backend.poll(LEASE_S + HEARTBEAT_S)
+    assert broker.state["a"] == ("Q", 102)
+
+
+def test_what_was_submitted_while_the_broker_was_away_is_sent_later(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    broker.is_away = True
+    backend.submit([task("a")])
+    broker.is_away = False
+
+    backend.poll(1)
+
+    assert broker.queue == [("a", 101)]
+
+
+def test_a_broker_that_stays_away_is_told_once(broker: Broker, backend: QueueBackend) -> None:
+    broker.is_away = True
+    backend.submit([task("a")])
+
+    with pytest.raises(InfrastructureError, match="the broker has been away"):
+        backend.poll(AWAY_S + 1)
+    assert backend.poll(1) == ()
+
+
+def test_what_waits_is_withdrawn_and_what_runs_is_not(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a"), task("b")])
+    broker.start("a", 101)
+    backend.submit([task("s")], spare=True)
+
+    assert [one.file_path for one in backend.withdraw()] == ["b", "s"]
+    assert backend.withdraw() == ()
+    assert broker.state == {"a": ("R", 101)}
+
+
+def test_a_stopped_file_without_a_result_gets_one(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    backend.poll(1)
+
+    backend.stop(StopReason.CANCELLED, grace_s=1)
+
+    assert broker.is_cancelled
+    assert backend.poll(1) == ()
+    assert statuses(backend.poll(LAST_RESULTS_S + 1)) == [Status.CANCELLED]
+
+
+def test_a_wake_ends_a_wait(broker: Broker, backend: QueueBackend) -> None:
+    backend.wake()
+
+    assert backend.poll(60) == ()
+    assert broker.now < 101
+
+
+def test_closing_leaves_nothing_on_the_broker(broker: Broker, backend: QueueBackend) -> None:
+    backend.close()
+
+    assert broker.word is None

@@ -1,0 +1,168 @@
+"""The book of a run on a queue, against a broker that loses workers, messages and its memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
+from dispatcher.backends.queue_book import MOST_LOSSES, Message, QueueBook
+from passmuster.result import TestResult
+from passmuster.status import Status, StopReason
+from passmuster.task import TestTask
+
+SLOTS = 3
+
+
+def task(path: str, **changes: object) -> TestTask:
+    return TestTask(run_id="run", file_path=path, **changes)  # type: ignore[arg-type]  # Fields by name.
+
+
+def passed(path: str) -> TestResult:
+    return TestResult(file_path=path, status=Status.PASS)
+
+
+def sent(messages: list[Message]) -> list[tuple[str, int]]:
+    return [(message.task.file_path, message.take) for message in messages]
+
+
+def test_tasks_are_published_in_their_order_and_told_once() -> None:
+    book = QueueBook()
+    book.submit([task("a"), task("b")])
+
+    assert sent(book.due(slots=SLOTS)) == [("a", 101), ("b", 101)]
+    assert book.due(slots=SLOTS) == []
+    assert book.started("a", 101) == [AttemptStarted(task=task("a"))]
+    assert book.started("a", 101) == []
+    assert book.finished("a", 101, passed("a")) == [AttemptFinished(task=task("a"), result=passed("a"))]
+    assert book.finished("a", 101, passed("a")) == []
+
+
+def test_what_a_full_group_does_not_allow_is_kept_back() -> None:
+    book = QueueBook({"db": 1})
+    book.submit([task("a", group="db"), task("b", group="db"), task("c")])
+
+    assert sent(book.due(slots=SLOTS)) == [("a", 101), ("c", 101)]
+    book.finished("a", 101, passed("a"))
+    assert sent(book.due(slots=SLOTS)) == [("b", 101)]
+
+
+def test_a_lost_file_goes_again_before_the_others_and_the_run_hears_nothing() -> None:
+    book = QueueBook()
+    book.submit([task("a")])
+    book.due(slots=SLOTS)
+    book.started("a", 101)
+
+    assert book.lost("a", 101, "w1") == []
+    assert book.due(slots=SLOTS) == [Message(task=task("a"), take=102, is_first=True)]
+    assert book.started("a", 102) == []
+
+
+def test_a_file_that_kills_its_workers_is_a_crash() -> None:
+    book = QueueBook()
+    book.submit([task("a")])
+    book.due(slots=SLOTS)
+    book.started("a", 101)
+    events: list[BackendEvent] = []
+    for loss in range(MOST_LOSSES):
+        events += book.lost("a", 101 + loss, f"w{loss}")
+
+    [finished] = events
+    assert isinstance(finished, AttemptFinished)
+    assert finished.result.status is Status.CRASH
+    assert finished.result.error == "the worker died 3 times while it ran, last on w2"
+
+
+def test_the_result_of_a_worker_that_was_only_thought_dead_counts() -> None:
+    book = QueueBook()
+    book.submit([task("a")])
+    book.due(slots=SLOTS)
+    book.started("a", 101)
+    book.lost("a", 101, "w1")
+
+    assert len(book.finished("a", 101, passed("a"))) == 1
+    assert book.due(slots=SLOTS) == []
+
+
+def test_a_result_of_an_earlier_attempt_answers_for_no_later_one() -> None:
+    book = QueueBook()
+    book.submit([task("a", attempt=2)])
+    book.due(slots=SLOTS)
+
+    assert book.finished("a", 101, passed("a")) == []
+    assert book.finished("a", 202, passed("a")) == []
+
+
+def test_spare_tasks_take_only_slots_that_are_free_while_others_run() -> None:
+    book = QueueBook()
+    book.submit([task("s1"), task("s2"), task("s3")], spare=True)
+    assert book.due(slots=SLOTS) == []
+    book.submit([task("a")])
+
+    assert sent(book.due(slots=SLOTS)) == [("a", 101)]
+    book.started("a", 101)
+    assert sent(book.due(slots=SLOTS)) == [("s1", 101), ("s2", 101)]
+    assert book.withdraw_kept() == (task("s3"),)
+
+
+def test_only_what_the_run_has_not_heard_of_can_be_withdrawn() -> None:
+    book = QueueBook()
+    book.submit([task("a"), task("b")])
+    book.due(slots=SLOTS)
+    book.started("a", 101)
+    book.lost("a", 101, "w1")
+
+    assert book.withdrawn("b") == task("b")
+    assert book.withdrawn("a") is None
+    [finished] = book.abandoned("a", StopReason.CANCELLED)
+    assert isinstance(finished, AttemptFinished)
+    assert finished.result.status is Status.CANCELLED
+
+
+def test_only_messages_that_still_wait_are_sent_once_more() -> None:
+    book = QueueBook()
+    book.submit([task("a"), task("b"), task("c")])
+    book.due(slots=SLOTS)
+    book.started("a", 101)
+
+    assert sent(book.swallowed({"b": 101, "c": 100, "strange": 101})) == [("b", 101)]
+
+
+@given(st.data())
+def test_every_task_ends_once_whatever_the_broker_says(data: st.DataObject) -> None:
+    book = QueueBook({"g": 1})
+    # The same file twice: the broker knows only its path.
+    tasks = [
+        TestTask(run_id=str(number), file_path=path, group=group)
+        for number, (path, group) in enumerate(
+            data.draw(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "g"])), max_size=8))
+        )
+    ]
+    book.submit(tasks)
+    seen: set[tuple[str, int]] = set()
+    events: list[BackendEvent] = []
+    for step in range(200):
+        for message in book.due(slots=SLOTS):
+            assert (message.task.file_path, message.take) not in seen
+            seen.add((message.task.file_path, message.take))
+        on_queue = book.takes()
+        if not on_queue:
+            break
+        path = data.draw(st.sampled_from(sorted(on_queue)))
+        # Towards the end everything succeeds.
+        kinds = ["start", "finish", "lose", "forget"] if step < 100 else ["finish"]
+        match data.draw(st.sampled_from(kinds)):
+            case "start":
+                events += book.started(path, on_queue[path])
+            case "finish":
+                events += book.finished(path, on_queue[path], passed(path))
+            case "lose":
+                events += book.lost(path, on_queue[path], "w")
+            case "forget":
+                book.forgotten()
+
+    for kind in (AttemptStarted, AttemptFinished):
+        told = Counter(event.task.attempt_id for event in events if isinstance(event, kind))
+        assert told == Counter(one.attempt_id for one in tasks)

@@ -1,0 +1,96 @@
+"""A broker's address is checked before anything goes there, and never shown with its password."""
+
+from __future__ import annotations
+
+import pytest
+
+from passmuster.broker import parse_broker, require_secret
+from passmuster.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "database", "is_loopback", "shown"),
+    [
+        ("redis://127.0.0.1", "127.0.0.1", 6379, 0, True, "redis://127.0.0.1:6379/0"),
+        ("redis://localhost:7000/3", "localhost", 7000, 3, True, "redis://localhost:7000/3"),
+        ("redis://:geheim@cache.example/", "cache.example", 6379, 0, False, "redis://cache.example:6379/0"),
+        ("redis://me:geheim@10.0.0.1:1", "10.0.0.1", 1, 0, False, "redis://10.0.0.1:1/0"),
+        ("redis://[::1]:7000", "::1", 7000, 0, True, "redis://[::1]:7000/0"),
+        (
+            "rediss://:geheim@h?ssl_cert_reqs=required",
+            "h",
+            6379,
+            0,
+            False,
+            "rediss://h:6379/0",
+        ),
+        (
+            "redis://localhost.example",
+            "localhost.example",
+            6379,
+            0,
+            False,
+            "redis://localhost.example:6379/0",
+        ),
+    ],
+)
+def test_an_address_is_read(
+    url: str, host: str, port: int, database: int, is_loopback: bool, shown: str
+) -> None:
+    address = parse_broker(url, source="--broker")
+
+    assert (address.url, address.host, address.port, address.database) == (url, host, port, database)
+    assert (address.path, address.is_loopback, address.shown) == ("", is_loopback, shown)
+    assert "geheim" not in repr(address)
+
+
+def test_a_socket_in_the_file_system_is_this_machine_s_own() -> None:
+    address = parse_broker("redis+socket://:geheim@/run/a.sock?virtual_host=2", source="--broker")
+
+    assert (address.path, address.database, address.is_loopback) == ("/run/a.sock", 2, True)
+    assert address.shown == "redis+socket:///run/a.sock?virtual_host=2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost",
+        "localhost:6379",
+        "amqp://:geheim@host",
+        "redis://",
+        "redis://:geheim@",
+        "redis://:geheim@host:port",
+        "redis://:geheim@host:99999",
+        "redis://:geheim@host:0",
+        "redis://:geheim@host/db",
+        "redis://:geheim@host/-1",
+        "redis://:ge?heim@host",
+        "redis://:ge#heim@host",
+        "redis://:geheim@[::1",
+        "redis+socket://",
+        "redis+socket://geheim/run/a.sock",
+        "redis+socket:///run/a.sock?db=1",
+    ],
+)
+def test_what_is_no_address_is_refused_with_its_source_and_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_broker(url, source="--broker")
+
+    assert "(from --broker)" in str(caught.value)
+    assert "redis://[:password@]host" in str(caught.value)
+    assert "heim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"), [("redis://127.0.0.1", ""), ("redis://host", "s"), ("redis+socket:///a.sock", "")]
+)
+def test_a_secret_is_needed_only_where_others_can_reach_the_broker(url: str, secret: str) -> None:
+    require_secret(parse_broker(url, source="--broker"), secret)
+
+
+def test_a_broker_in_reach_of_others_needs_a_secret() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"redis://host:6379/0 can be reached.*set PASSMUSTER_SECRET"
+    ):
+        require_secret(parse_broker("redis://:geheim@host", source="--broker"), "")
