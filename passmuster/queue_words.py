@@ -1,6 +1,6 @@
-"""The answers of a broker, and what a worker says of itself: for those who do not talk to the broker themselves.
+"""The answers of a broker, and what a worker says of itself.
 
-`passmuster.run_record` gives them, and needs redis; this needs nothing.
+`passmuster.run_record` gives them, and needs redis; this is for those who only understand them.
 """
 
 from __future__ import annotations

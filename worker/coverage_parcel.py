@@ -1,7 +1,7 @@
 """One file's coverage data as text for a message, and its removal from this machine.
 
-A file that starts further Python processes leaves data of each; they are joined here, because a message carries
-one. That is done by the project's own `coverage` (`child/passmuster_child_merge.py`): only it knows the form.
+A file that starts further Python processes leaves data of each; they are joined here, because a message
+carries one. The project's own `coverage` does that (`child/passmuster_child_merge.py`): it knows the form.
 """
 
 from __future__ import annotations

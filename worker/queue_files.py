@@ -6,6 +6,7 @@ Celery: `worker.tasks` calls `QueueFiles.take` for each message, from as many th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import traceback
@@ -185,7 +186,7 @@ class QueueFiles:
             return record.claim(held.path, held.take, name)
         except self._broken:
             pass
-        # The question may have arrived although the answer did not: whether the file is ours, its renewal says.
+        # It may have been asked although no answer came: whether the file is ours, its renewal says.
         until = self._clock() + CLAIM_S
         while self._clock() < until and not self._roster.is_closed:
             self._pause(RETRY_S)
@@ -218,10 +219,8 @@ class QueueFiles:
             self._finish(record, held, self._body(result))
 
     def _release(self, record: Record, held: Held) -> None:
-        try:
+        with contextlib.suppress(*self._broken):  # Its lease runs out by itself.
             record.release(held.path, held.take, self._settings.name)
-        except self._broken:
-            pass  # Its lease runs out by itself.
 
     def _finish(self, record: Record, held: Held, body: str) -> None:
         until = self._clock() + KEEP_RESULT_S
