@@ -21,8 +21,7 @@ from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
 from passmuster.errors import InfrastructureError, PassmusterError
-
-VERSION = "0.1.0"
+from passmuster.version import VERSION
 
 
 class Command:

@@ -1,7 +1,7 @@
-"""The doors of the installed package: what the commands `run-tests` and `run-ci-replica` call.
+"""The doors of the installed package: what its commands call.
 
-The commands themselves are the modules `run_tests` and `run_ci_replica`, installed beside this package.
-They are looked up by name, because this package imports neither the worker nor the dispatcher.
+The commands themselves are the modules `run_tests`, `run_ci_replica` and `worker.cli`, installed beside this
+package. They are looked up by name, because this package imports neither the worker nor the dispatcher.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ def run_tests() -> int:
 def run_ci_replica() -> int:
     """Run the command `run-ci-replica` with this process's arguments; return its exit status."""
     return _command("run_ci_replica").main()
+
+
+def run_tests_worker() -> int:
+    """Run the command `run-tests-worker` with this process's arguments; return its exit status."""
+    return _command("worker.cli").main()
 
 
 def _command(name: str) -> _Command:

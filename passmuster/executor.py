@@ -6,7 +6,7 @@ versions of it serve the tests. Every method may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from passmuster.records import dataclass
@@ -103,8 +103,11 @@ class Executor(Protocol):
     def admit(self, task: TestTask) -> bool:
         """Reserve a slot and memory for `task`; False when it does not fit now.
 
-        After True, `run_single_test` must be called for it, once.
+        After True, `run_single_test` or `dismiss` must be called for it, once.
         """
+
+    def dismiss(self, task: TestTask) -> None:
+        """Give the slot and the memory of an admitted task back: it is not to run after all."""
 
     def run_single_test(self, task: TestTask) -> TestResult:
         """Run an admitted task to its end, and give its slot and memory back. Never raises."""
@@ -114,6 +117,15 @@ class Executor(Protocol):
 
         A second call with a shorter grace shortens the first one's. Tasks admitted later end at once,
         as cancelled.
+        """
+
+    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+        """End only these attempts, running or admitted, as `stop` does; others go on. Does not wait.
+
+        Args:
+            attempt_ids: whose; those that are not here are passed over.
+            reason: why.
+            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL at once.
         """
 
     def usage(self) -> Usage:

@@ -11,7 +11,6 @@ that means is for the caller to say. The attempt here is the take of `routing.TA
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -21,7 +20,9 @@ from redis.retry import Retry
 
 from passmuster import run_scripts
 from passmuster.broker import parse_broker
-from passmuster.executor import Limit
+from passmuster.queue_words import Claim as Claim
+from passmuster.queue_words import Hold as Hold
+from passmuster.queue_words import WorkerCard as WorkerCard
 from passmuster.records import dataclass
 from passmuster.routing import (
     RUNS_KEY,
@@ -45,27 +46,6 @@ _LONGEST_BLOCK_S = 1.0
 _MAX_CARD_CHARS = 64 * 1024
 
 
-class Claim(StrEnum):
-    """The answer to who wants to run a file."""
-
-    OK = "ok"
-    GONE = "gone"
-    """Cancelled, unknown, done, or another's: forget the message."""
-    SUSPECT = "suspect"
-    """A second file whose worker was lost before: put the message back, these run one at a time."""
-
-
-class Hold(StrEnum):
-    """The answer to who renews a lease."""
-
-    HELD = "held"
-    LOST = "lost"
-    """It is another's by now, done or withdrawn: end it."""
-    CANCELLED = "cancelled"
-    UNKNOWN = "unknown"
-    """The broker knows no such run. It may have lost its memory: go on, the dispatcher will tell it again."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A worker's right to run a file."""
@@ -84,29 +64,6 @@ class Entry(NamedTuple):
     attempt: int
     worker: str
     body: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerCard:
-    """What a worker says of itself.
-
-    Args:
-        name: unique among all workers.
-        host: where it is.
-        slots: files at once.
-        busy: how many run.
-        budget_bytes: memory for all of them together.
-        version: of Passmuster.
-        limits: what it keeps, for people to read.
-    """
-
-    name: str
-    host: str
-    slots: int
-    busy: int
-    budget_bytes: int
-    version: str
-    limits: tuple[Limit, ...] = ()
 
 
 UNREADABLE_VERSION = "unreadable"

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -65,6 +65,7 @@ class LocalExecutor:
         self._slots: dict[str, int] = {}
         self._running: dict[str, Attempt] = {}
         self._stopping: tuple[StopReason, float] | None = None
+        self._ending: dict[str, tuple[StopReason, float]] = {}
         self._stopped = threading.Event()
         self._count = 0
         self._oom_kills = _OomKills()
@@ -100,10 +101,14 @@ class LocalExecutor:
             self._slots[task.attempt_id] = slot
         return True
 
+    def dismiss(self, task: TestTask) -> None:
+        """Give back what an admitted task holds that is not to run after all."""
+        self._forget(task)
+
     def run_single_test(self, task: TestTask) -> TestResult:
         """Run an admitted task to its end and give back what it held. Never raises."""
         with self._lock:
-            slot = self._slots.pop(task.attempt_id)
+            slot = self._slots[task.attempt_id]
             self._count += 1
             number = self._count
         refusal = why_not_executable(task, self._settings)
@@ -114,9 +119,7 @@ class LocalExecutor:
         except (OSError, InfrastructureError) as error:
             return self._not_started(task, slot, f"could not be started: {error}")
         finally:
-            with self._lock:
-                self._running.pop(task.attempt_id, None)
-            self._governor.detach(task.attempt_id)
+            self._forget(task)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs; tasks admitted later end at once."""
@@ -125,6 +128,15 @@ class LocalExecutor:
             self._stopped.set()
             running = list(self._running.values())
         self._fleet.give_up()
+        for attempt in running:
+            attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
+
+    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+        """End only these attempts; those that are admitted and have not started end as soon as they do."""
+        with self._lock:
+            here = [attempt_id for attempt_id in attempt_ids if attempt_id in self._slots]
+            self._ending.update((attempt_id, (reason, grace_s)) for attempt_id in here)
+            running = [self._running[attempt_id] for attempt_id in here if attempt_id in self._running]
         for attempt in running:
             attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
 
@@ -206,16 +218,24 @@ class LocalExecutor:
                 if error.errno not in EXHAUSTED or time.monotonic() > give_up_at:
                     raise
             has_waited = True
-            if self._stopped.wait(EXHAUSTED_PAUSE_S):
+            if self._stopped.wait(EXHAUSTED_PAUSE_S) or task.attempt_id in self._ending:
                 give_up_at = 0.0
 
     def _note_running(self, attempt: Attempt) -> None:
-        """Let an attempt be stopped from now on; it is at once where everything is to stop."""
+        """Let an attempt be stopped from now on; it is at once where it, or everything, is to stop."""
         with self._lock:
             self._running[attempt.task.attempt_id] = attempt
-            stopping = self._stopping
-        if stopping is not None:
-            attempt.stop(stopping[0], _WORDS[stopping[0]], grace_s=stopping[1])
+            wishes = (self._ending.get(attempt.task.attempt_id), self._stopping)
+        for wish in wishes:
+            if wish is not None:
+                attempt.stop(wish[0], _WORDS[wish[0]], grace_s=wish[1])
+
+    def _forget(self, task: TestTask) -> None:
+        with self._lock:
+            self._slots.pop(task.attempt_id, None)
+            self._running.pop(task.attempt_id, None)
+            self._ending.pop(task.attempt_id, None)
+        self._governor.detach(task.attempt_id)
 
     def _coverage_file(self, task: TestTask, number: int) -> Path | None:
         """Return where the file's coverage data goes: a name alone in its own directory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pytest
 
@@ -24,7 +24,7 @@ def task(name: str, need_bytes: int | None = None, *, alone: bool = False, group
 
 
 class ScriptedExecutor:
-    """Runs a task until `end` is called for it, or the script says how it ends at once."""
+    """Runs a task until `let_end` is called for it, or the script says how it ends at once."""
 
     def __init__(self, *, slots: int = 1, free_bytes: int = 100) -> None:
         self.slots, self.free_bytes = slots, free_bytes
@@ -80,14 +80,20 @@ class ScriptedExecutor:
             raise self.bug
         return TestResult(file_path=task.file_path, status=Status.PASS, attempt=task.attempt)
 
-    def end(self, *names: str) -> None:
+    def let_end(self, *names: str) -> None:
         with self._changed:
             self._ended.update(names)
             self._changed.notify_all()
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         self.stops.append((reason, grace_s))
-        self.end(*self._running)
+        self.let_end(*self._running)
+
+    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+        raise AssertionError("the local backend ends everything or nothing")
+
+    def dismiss(self, task: TestTask) -> None:
+        raise AssertionError("the local backend runs what it has admitted")
 
     def usage(self) -> Usage:
         return Usage(slots=self.slots, budget_bytes=100, used_bytes=1, peak_bytes=2, files=())
@@ -146,9 +152,9 @@ def test_slots_are_filled(executor: ScriptedExecutor, backend: LocalBackend) -> 
     backend.submit([task(name) for name in "abcd"])
 
     assert executor.started == ["a", "b", "c"]
-    executor.end("b", "d")
+    executor.let_end("b", "d")
     assert set(finished(poll_until(backend, lambda found: len(finished(found)) == 2))) == {"b", "d"}
-    executor.end("a", "c")
+    executor.let_end("a", "c")
 
 
 def test_what_goes_first_passes_what_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
@@ -156,7 +162,7 @@ def test_what_goes_first_passes_what_waits(executor: ScriptedExecutor, backend: 
     backend.submit([task(name) for name in "abc"])
     backend.submit([task("retry")], first=True)
 
-    executor.end("a", "b", "c", "retry")
+    executor.let_end("a", "b", "c", "retry")
     poll_until(backend, lambda found: len(finished(found)) == 4)
 
     assert executor.started == ["a", "retry", "b", "c"]
@@ -168,13 +174,13 @@ def test_a_file_that_does_not_fit_is_passed_and_said_to_have_waited(
     executor.slots, executor.holds = 2, True
     backend.submit([task("a", 60), task("big", 90), task("small", 10)])
     assert executor.started == ["a", "small"]
-    executor.end("small")
+    executor.let_end("small")
     poll_until(backend, lambda found: finished(found) == ["small"])
     deadline_s = time.monotonic() + 0.2
     while time.monotonic() < deadline_s:
         assert backend.poll(0.05) == ()
 
-    executor.end("a", "big")
+    executor.let_end("a", "big")
     ends = results(poll_until(backend, lambda found: len(finished(found)) == 2))
 
     assert {result.file_path: result.waited_for for result in ends} == {"a": "", "big": "memory"}
@@ -190,9 +196,9 @@ def test_files_of_a_group_run_one_after_another_and_did_not_wait_for_memory(
     while time.monotonic() < deadline_s:
         assert [event for event in backend.poll(0.05) if isinstance(event, AttemptFinished)] == []
 
-    executor.end("a", "b")
+    executor.let_end("a", "b")
     ends = results(poll_until(backend, lambda found: len(finished(found)) == 2))
-    executor.end("c")
+    executor.let_end("c")
 
     assert executor.started == ["a", "c", "b"]
     assert [result.waited_for for result in ends] == ["", ""]
@@ -227,11 +233,11 @@ def test_a_task_to_run_alone_waits_until_nothing_runs(
     executor.slots, executor.holds = 3, True
     backend.submit([task("alone", alone=True), task("a"), task("b")])
     assert executor.started == ["a", "b"]
-    executor.end("a")
+    executor.let_end("a")
     poll_until(backend, lambda found: finished(found) == ["a"])
     assert executor.started == ["a", "b"]
 
-    executor.end("b", "alone")
+    executor.let_end("b", "alone")
     poll_until(backend, lambda found: len(finished(found)) == 2)
 
     assert executor.started == ["a", "b", "alone"]
@@ -243,7 +249,7 @@ def test_withdrawn_tasks_produce_no_event(executor: ScriptedExecutor, backend: L
 
     assert [one.file_path for one in backend.withdraw()] == ["b", "c"]
     assert backend.withdraw() == ()
-    executor.end("a", "b", "c")
+    executor.let_end("a", "b", "c")
     events = poll_until(backend, lambda found: len(finished(found)) == 1)
     assert backend.poll(0.05) == ()
     assert finished(events) == executor.started == ["a"]
@@ -281,7 +287,7 @@ def test_when_nothing_can_start_any_more_it_is_said_once_and_no_task_is_lost(
     executor.holds = True
     backend.submit([task("a"), task("b"), task("c")])
     setattr(executor, place, InfrastructureError("memory can no longer be measured"))
-    executor.end("a")
+    executor.let_end("a")
 
     with pytest.raises(InfrastructureError, match="no longer be measured"):
         poll_until(backend, lambda _: False)
@@ -302,7 +308,7 @@ def test_what_happened_before_the_trouble_is_told_before_it(
     assert [type(event) for event in backend.poll(1.0)] == [AttemptStarted]
     with pytest.raises(InfrastructureError, match="gone"):
         backend.poll(1.0)
-    executor.end("a")
+    executor.let_end("a")
     assert finished(poll_until(backend, lambda found: len(finished(found)) == 1)) == ["a"]
 
 

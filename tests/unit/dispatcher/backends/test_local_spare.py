@@ -36,7 +36,7 @@ def test_a_spare_task_starts_when_no_other_waits(executor: ScriptedExecutor, bac
     backend.submit([task("a"), task("b")])
     backend.submit([task("spare")], spare=True)
     executor.slots = 2
-    executor.end("a")
+    executor.let_end("a")
     poll_until(backend, lambda found: "spare" in started(found))
 
     assert executor.started == ["a", "b", "spare"]
@@ -49,7 +49,7 @@ def test_a_spare_task_does_not_pass_one_that_waits_for_memory(
     backend.submit([task("spare", 1)], spare=True)
     assert executor.started == ["a"]
 
-    executor.end("a")
+    executor.let_end("a")
     poll_until(backend, lambda found: "spare" in started(found))
 
     assert executor.started == ["a", "big", "spare"]
@@ -70,9 +70,9 @@ def test_nothing_spare_starts_where_only_spare_tasks_run(
     backend.submit([task("one"), task("two"), task("three")], spare=True)
     assert executor.started == ["a", "one"]
 
-    executor.end("a")
+    executor.let_end("a")
     poll_until(backend, lambda found: finished(found) == ["a"])
-    executor.end("one")
+    executor.let_end("one")
     poll_until(backend, lambda found: finished(found) == ["one"])
 
     assert executor.started == ["a", "one"]

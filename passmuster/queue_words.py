@@ -1,0 +1,55 @@
+"""The answers of a broker, and what a worker says of itself.
+
+`passmuster.run_record` gives them, and needs redis; this is for those who only understand them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from passmuster.executor import Limit
+from passmuster.records import dataclass
+
+
+class Claim(StrEnum):
+    """The answer to who wants to run a file."""
+
+    OK = "ok"
+    GONE = "gone"
+    """Cancelled, unknown, done, or another's: forget the message."""
+    SUSPECT = "suspect"
+    """A second file whose worker was lost before: put the message back, these run one at a time."""
+
+
+class Hold(StrEnum):
+    """The answer to who renews a lease."""
+
+    HELD = "held"
+    LOST = "lost"
+    """It is another's by now, done or withdrawn: end it."""
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """The broker knows no such run. It may have lost its memory: go on, the dispatcher will tell it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerCard:
+    """What a worker says of itself.
+
+    Args:
+        name: unique among all workers.
+        host: where it is.
+        slots: files at once.
+        busy: how many run.
+        budget_bytes: memory for all of them together.
+        version: of Passmuster.
+        limits: what it keeps, for people to read.
+    """
+
+    name: str
+    host: str
+    slots: int
+    busy: int
+    budget_bytes: int
+    version: str
+    limits: tuple[Limit, ...] = ()

@@ -1,0 +1,254 @@
+"""A real worker with a real broker and real files: what is run, what is left, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.status import Status, StopReason
+from tests.support.queue_worker import Run, WorkerProcess, until
+
+FILES = {
+    "ok.py": "print('hello')\n",
+    "fail.py": "import sys\nsys.exit(3)\n",
+    "hangs.py": "import time\ntime.sleep(600)\n",
+    "environ.py": (
+        "import os\nwords = ('SECRET', 'BROKER', '_MP_')\n"
+        "print(sorted(name for name in os.environ if any(word in name for word in words)))\n"
+    ),
+    "half.py": "x = 1\nif x > 1:\n    y = 2\n",
+}
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def run(server: EmbeddedServer) -> Iterator[Run]:
+    run = Run(server.url)
+    yield run
+    run.close()
+
+
+@pytest.fixture
+def start(server: EmbeddedServer, root: Path, run: Run) -> Iterator[Start]:
+    workers: list[WorkerProcess] = []
+
+    def begin(*words: str) -> WorkerProcess:
+        worker = WorkerProcess(server.url, root, *words)
+        workers.append(worker)
+        until(lambda: worker.name in run.workers() or worker.process.poll() is not None, "it is ready")
+        return worker
+
+    yield begin
+    for worker in workers:
+        worker.close()
+
+
+def test_files_run_and_their_results_come_once(run: Run, start: Start) -> None:
+    worker = start()
+
+    run.submit(run.task("ok.py"), run.task("fail.py"), run.task("gone.py"))
+    results = run.wait(3)
+
+    assert {name: result.status for name, result in results.items()} == {
+        "ok.py": Status.PASS,
+        "fail.py": Status.FAIL,
+        "gone.py": Status.START_ERROR,
+    }
+    assert results["ok.py"].output == "hello\n"
+    assert {result.worker for result in results.values() if result.status is not Status.START_ERROR} == {
+        worker.name
+    }
+    assert run.record.is_settled()
+
+
+def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> None:
+    start()
+
+    run.submit(run.task("environ.py"))
+
+    assert run.wait(1)["environ.py"].output == "[]\n"
+
+
+def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
+    start("--coverage", "--python", sys.executable)
+
+    run.submit(run.task("half.py", with_coverage=True))
+
+    assert run.wait(1)["half.py"].status is Status.PASS
+    assert run.coverage["half.py"].startswith(b"SQLite format 3")
+
+
+def test_a_message_with_another_secret_starts_nothing(run: Run, start: Start) -> None:
+    worker = start()
+    run.record.seed({"ok.py": 101, "fail.py": 101}, epoch="word")
+
+    run.publish(run.task("ok.py"), 101, secret="another")
+    run.publish(run.task("fail.py"), 101)
+    run.wait(1)
+
+    assert list(run.results) == ["fail.py"]
+    worker.signal(signal.SIGTERM)
+    assert "a message was dropped: a message has a wrong signature" in worker.end()[1]
+
+
+def test_a_second_copy_of_a_message_starts_nothing(run: Run, start: Start) -> None:
+    start()
+    run.submit(run.task("ok.py"))
+    run.publish(run.task("ok.py"), 101)
+    run.wait(1)
+
+    until(lambda: run.client.llen(f"pm:pm.{run.run_id}\x06\x165") == 0, "both messages are taken")
+    run.look()
+    assert len(run.started) == 1
+
+
+def test_a_cancelled_run_ends_what_runs_and_gives_its_result(run: Run, start: Start) -> None:
+    start()
+    run.submit(run.task("hangs.py"), run.task("ok.py"))
+    run.wait_for_start(2)
+
+    run.record.cancel()
+
+    assert run.wait(2)["hangs.py"].stop_reason is StopReason.CANCELLED
+    until(run.record.is_settled, "nobody holds a lease")
+
+
+def test_a_file_that_another_worker_finished_is_ended_without_a_result(run: Run, start: Start) -> None:
+    worker = start()
+    run.submit(run.task("hangs.py"))
+    run.wait_for_start()
+
+    assert run.record.finish("hangs.py", 101, "somebody", run.body("hangs.py"))
+    assert run.wait(1)["hangs.py"].worker == "somebody"
+
+    until(lambda: run.busy(worker.name) == 0, "the file is ended")
+    run.look()  # A second result would be an error.
+
+
+def test_sigterm_releases_what_runs_and_ends_with_status_0(run: Run, start: Start) -> None:
+    worker = start("--grace", "100ms")
+    run.submit(run.task("hangs.py"))
+    run.wait_for_start()
+
+    worker.signal(signal.SIGTERM)
+    status, output = worker.end()
+
+    assert (status, output.splitlines()[-1]) == (0, "ran 0 file(s)")
+    assert [lease.path for lease in run.record.expired()] == ["hangs.py"]
+    assert worker.name not in run.workers()
+
+
+def test_sigterm_lets_a_file_finish_within_the_grace(run: Run, start: Start, root: Path) -> None:
+    (root / "waits.py").write_text(
+        "import pathlib, time\nwhile not pathlib.Path('go-on').exists():\n    time.sleep(0.01)\n"
+    )
+    worker = start("--grace", "60s")
+    run.submit(run.task("waits.py"))
+    run.wait_for_start()
+
+    worker.signal(signal.SIGTERM)
+    (root / "go-on").touch()
+
+    assert worker.end()[0] == 0
+    assert run.wait(1)["waits.py"].status is Status.PASS
+
+
+def test_a_second_signal_does_not_wait_for_the_grace(run: Run, start: Start) -> None:
+    worker = start("--grace", "10m")
+    run.submit(run.task("hangs.py"))
+    run.wait_for_start()
+
+    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGINT)
+
+    assert worker.end()[0] == 0
+
+
+def test_it_ends_with_its_standard_input(run: Run, start: Start) -> None:
+    worker = start("--exit-with-stdin", "--grace", "10m")
+    run.submit(run.task("hangs.py"))
+    run.wait_for_start()
+
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()
+    worker.process.stdin = None
+
+    assert worker.end()[0] == 0
+
+
+def test_limits_are_said_with_their_sources(start: Start) -> None:
+    worker = start("--memory-budget", "1GiB")
+
+    worker.signal(signal.SIGTERM)
+    lines = worker.end()[1].splitlines()
+
+    assert lines[0] == "slots: 2 (asked for)"
+    assert lines[1] == "memory budget: 1 GiB (asked for as 1 GiB)"
+    assert lines[2].startswith(f"ready: {worker.name}, broker redis://127.0.0.1:")
+    assert "@" not in lines[2]
+
+
+def test_a_name_can_be_taken_once(server: EmbeddedServer, start: Start, root: Path) -> None:
+    worker = start()
+
+    second = WorkerProcess(server.url, root, name=worker.name)
+    status, output = second.end()
+
+    assert status == 2
+    assert f"a worker called {worker.name} is there already" in output
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "is neither Redis nor Valkey"), (None, "cannot be reached")],
+)
+def test_a_broker_that_is_none_is_told_in_one_line(root: Path, answer: bytes | None, complaint: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        if answer is not None:
+            listener.listen()
+            threading.Thread(target=_answer, args=(listener, answer), daemon=True).start()
+        worker = WorkerProcess(f"redis://127.0.0.1:{port}", root)
+        status, output = worker.end()
+
+    assert status == 3
+    assert complaint in output
+    assert len(output.splitlines()) == 1
+
+
+def _answer(listener: socket.socket, answer: bytes) -> None:
+    while True:
+        try:
+            link, _ = listener.accept()
+        except OSError:
+            return
+        with link:
+            link.recv(1024)
+            link.sendall(answer)
+
+
+def test_a_wrong_password_is_told_apart(server: EmbeddedServer, root: Path) -> None:
+    address = server.url.rpartition("@")[2]
+
+    worker = WorkerProcess(f"redis://:wrong@{address}", root)
+    status, output = worker.end()
+
+    assert status == 3
+    assert "refuses the password" in output
+    assert ":wrong@" not in output

@@ -1,0 +1,163 @@
+"""A real worker of a queue in a process of its own, and a dispatcher that can only what a test needs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from passmuster.codec import decode_result, encode_result, encode_task
+from passmuster.envelope import Envelope, unpack_bytes
+from passmuster.result import TestResult
+from passmuster.routing import TASK_NAME, queue_name
+from passmuster.run_record import RunRecord, WorkerBoard, connect
+from passmuster.status import RunnerKind, Status
+from passmuster.task import CoverageRequest, Limits, TestTask
+from worker.celery_app import make_app
+
+DEADLINE_S = 60.0
+SECRET = "the tests' secret"
+MAIN = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds, but not for ever."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"waited in vain until {what}"
+        time.sleep(0.02)
+
+
+class WorkerProcess:
+    """A worker over a folder."""
+
+    def __init__(self, url: str, root: Path, *words: str, name: str = "") -> None:
+        self.name = name or f"worker-{secrets.token_hex(4)}"
+        # A run inside a test takes no part in what the machine's runs share; see `worker.machine_pool`.
+        environ = {
+            **os.environ,
+            "PASSMUSTER_BROKER_URL": url,
+            "PASSMUSTER_SECRET": SECRET,
+            "PASSMUSTER_SLOT": "0",
+        }
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                str(MAIN),
+                "--root",
+                str(root),
+                "--name",
+                self.name,
+                "--slots",
+                "2",
+                *words,
+            ],
+            cwd=root,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; return its status and what it printed."""
+        output, _ = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, output
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+class Run:
+    """One run, as a dispatcher would have it."""
+
+    def __init__(self, url: str) -> None:
+        self.run_id = secrets.token_hex(8)
+        self.client = connect(url, timeout_s=5)
+        self.record = RunRecord(self.client, self.run_id)
+        self._envelope = Envelope(SECRET)
+        self._app = make_app(url)
+        self._last_id = "0"
+        self.results: dict[str, TestResult] = {}
+        self.coverage: dict[str, bytes] = {}
+        self.started: list[tuple[str, int, str]] = []
+
+    def submit(self, *tasks: TestTask) -> None:
+        """Begin the run with these tasks."""
+        self.record.seed({task.file_path: task.attempt * 100 + 1 for task in tasks}, epoch="word")
+        for task in tasks:
+            self.publish(task, task.attempt * 100 + 1)
+
+    def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
+        text = Envelope(secret).seal("task", encode_task(task), str(take))
+        self._app.send_task(
+            TASK_NAME, args=[text], exchange="", routing_key=queue_name(self.run_id), priority=5, declare=[]
+        )
+
+    def task(self, name: str, *, timeout_s: float = 60.0, with_coverage: bool = False) -> TestTask:
+        return TestTask(
+            run_id=self.run_id,
+            file_path=name,
+            runner=RunnerKind.SCRIPT,
+            limits=Limits(timeout_s=timeout_s),
+            coverage=CoverageRequest() if with_coverage else None,
+        )
+
+    def look(self) -> None:
+        """Take the news."""
+        for entry in self.record.read(self._last_id, block_s=0.1):
+            self._last_id = entry.entry_id
+            if entry.kind == "started":
+                self.started.append((entry.path, entry.attempt, entry.worker))
+            else:
+                text, packed = self._envelope.open("result", entry.body)
+                assert entry.path not in self.results, "a second result"
+                self.results[entry.path] = decode_result(text)
+                if packed:
+                    self.coverage[entry.path] = unpack_bytes(packed, limit_bytes=1 << 26)
+
+    def wait(self, count: int) -> dict[str, TestResult]:
+        """Wait for so many results; return all there are."""
+
+        def is_there() -> bool:
+            self.look()
+            return len(self.results) >= count
+
+        until(is_there, f"{count} results are there")
+        return self.results
+
+    def wait_for_start(self, count: int = 1) -> None:
+        def is_there() -> bool:
+            self.look()
+            return len(self.started) >= count
+
+        until(is_there, f"{count} files run")
+
+    def workers(self) -> list[str]:
+        return [card.name for card in WorkerBoard(self.client).cards()]
+
+    def busy(self, name: str) -> int | None:
+        """Return how many files a worker says it runs."""
+        cards = WorkerBoard(self.client).cards()
+        return next((card.busy for card in cards if card.name == name), None)
+
+    def body(self, name: str) -> str:
+        """Return the message of a pass by another worker."""
+        result = TestResult(file_path=name, status=Status.PASS, worker="somebody")
+        return self._envelope.seal("result", encode_result(result), "")
+
+    def close(self) -> None:
+        self.record.end()

@@ -1,0 +1,112 @@
+"""What a worker is started with: arguments, variables, and which of them tests must not see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from passmuster.errors import ConfigurationError
+from passmuster.units import Amount
+from worker.cli import Options, main, put_aside, read_options
+
+BROKER = "redis://:pw@127.0.0.1:6379/0"
+
+
+def options(root: Path, *words: str, **environ: str) -> Options:
+    return read_options(["--broker", BROKER, "--root", str(root), *words], environ)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    found = options(tmp_path)
+
+    assert (found.root, found.workdir, found.slots, found.grace_s) == (tmp_path, tmp_path, None, 5.0)
+    assert found.name
+    assert options(tmp_path).name != found.name
+    assert (found.secret, found.allowed, found.ends_with_stdin) == ("", (), False)
+
+
+def test_everything_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    words = ["--workdir", str(tmp_path / "sub"), "--slots", "3", "--memory-budget", "1GiB", "--grace", "1m"]
+    words += ["--allow-env", "A", "--allow-env", "B", "--preload", "shop", "--name", "w.1", "--coverage"]
+    words += ["--exit-with-stdin", "--keep-tmp", "--isolation", "spawn", "--memory-limit", "50%"]
+
+    found = options(tmp_path, *words)
+
+    assert (found.workdir.name, found.slots, found.memory_budget) == ("sub", 3, Amount(size_bytes=1 << 30))
+    assert (found.grace_s, found.allowed, found.preload, found.name) == (60.0, ("A", "B"), ("shop",), "w.1")
+    assert (found.has_coverage, found.ends_with_stdin, found.keep_tmp) == (True, True, True)
+    assert found.isolation == "spawn"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--slots", "0"], "--slots must be at least 1, got 0"),
+        (["--memory-budget", "much"], "--memory-budget: expected a size"),
+        (["--grace", "-1"], "--grace: expected a time"),
+        (["--name", "a b"], "--name must have"),
+        (["--allow-env", "A=1"], "--allow-env must be the name of a variable"),
+        (["--workdir", "/"], "--workdir / must be inside the root"),
+        (["--secret-file", "/no/such/file"], "--secret-file /no/such/file cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path: Path, words: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        options(tmp_path, *words)
+
+    assert str(caught.value).startswith(complaint)
+
+
+def test_the_broker_may_come_from_a_variable(tmp_path: Path) -> None:
+    found = read_options(["--root", str(tmp_path)], {"PASSMUSTER_BROKER_URL": BROKER})
+
+    assert found.broker.url == BROKER
+
+
+def test_without_a_broker_it_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no broker was given: use --broker URL, or set"):
+        read_options(["--root", str(tmp_path)], {})
+
+
+def test_a_file_with_the_secret_wins_over_the_variable(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the file\n", encoding="utf-8")
+
+    found = options(tmp_path, "--secret-file", str(tmp_path / "secret"), PASSMUSTER_SECRET="of the variable")
+
+    assert found.secret == "of the file"
+    assert options(tmp_path, PASSMUSTER_SECRET="of the variable").secret == "of the variable"
+
+
+def test_an_open_broker_needs_a_secret(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no secret"):
+        read_options(["--broker", "redis://queue.example:6379", "--root", str(tmp_path)], {})
+
+
+def test_tests_keep_their_variables_and_see_no_secret() -> None:
+    environ = {
+        "CELERY_BROKER_URL": "x",
+        "PASSMUSTER_SECRET": "s",
+        "PASSMUSTER_BROKER_URL": BROKER,
+        "HOME": "/",
+    }
+
+    tests_environ = put_aside(environ)
+
+    assert tests_environ == {"CELERY_BROKER_URL": "x", "HOME": "/"}
+    assert environ == {"HOME": "/"}
+
+
+def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["--broker", "http://x", "--root", str(tmp_path)], {})
+
+    assert status == 2
+    assert capsys.readouterr().err.startswith("worker: the broker's address (from --broker) has the scheme")
+
+
+def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:
+    shown = repr(options(tmp_path, PASSMUSTER_SECRET="hidden"))
+
+    assert "hidden" not in shown
+    assert ":pw@" not in shown

@@ -1,0 +1,159 @@
+"""The Celery application of a worker, and the queues it takes messages from.
+
+Whoever imports this must have put aside the tests' environment before, and have removed `CELERY_*`: Celery
+lets these variables win over all that is set here (celery issue 4284), and sets some of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from celery import Celery, signals
+from kombu import Exchange, Queue
+
+from passmuster.routing import PREFIX, PRIORITY_STEPS, QUEUE_PREFIX, queue_name
+
+IDLE_QUEUE = f"{QUEUE_PREFIX}idle"
+"""A queue that nobody writes to: Celery cannot be without one."""
+
+VISIBILITY_S = 86400
+"""Seconds until Redis' transport hands a message out again: far, because leases find what is lost."""
+
+SOCKET_S = 20
+CONNECT_S = 5
+HEALTH_CHECK_S = 10
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+def make_app(url: str) -> Celery:
+    """Return the application.
+
+    Args:
+        url: the broker's address.
+    """
+    # Without fixups: one for Django would put the current folder in front of `sys.path`.
+    app = Celery("passmuster", fixups=[])
+    app.conf.update(
+        # Both, and not `broker_url`: that loses against variables of the environment.
+        broker_read_url=url,
+        broker_write_url=url,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "global_keyprefix": PREFIX,
+            "priority_steps": list(PRIORITY_STEPS),
+            "visibility_timeout": VISIBILITY_S,
+            "socket_timeout": SOCKET_S,
+            "socket_connect_timeout": CONNECT_S,
+            "socket_keepalive": True,
+            "health_check_interval": HEALTH_CHECK_S,
+        },
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        # Late, and one at a time: no worker hoards messages while another one has a free slot.
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        task_queues=(_queue(IDLE_QUEUE),),
+        task_default_queue=IDLE_QUEUE,
+        task_create_missing_queues=False,
+        # Whoever can write to the broker could end the worker by it.
+        worker_enable_remote_control=False,
+        control_exchange="pm",
+        worker_redirect_stdouts=False,
+        worker_hijack_root_logger=False,
+    )
+    return app
+
+
+class RunQueues:
+    """The queues of the runs under way. Its methods only ask: Celery's own thread does it.
+
+    Args:
+        app: the application.
+        consumer: Celery's consumer, as the signal `worker_ready` gives it.
+    """
+
+    def __init__(self, app: Celery, consumer: Any) -> None:
+        self._app, self._consumer = app, consumer
+
+    def follow(self, run_id: str) -> None:
+        """Take messages of a run, after a lost connection too."""
+        self._consumer.call_soon(self._follow, queue_name(run_id))
+
+    def leave(self, run_id: str) -> None:
+        """Take none of it any more."""
+        self._consumer.call_soon(self._leave, queue_name(run_id))
+
+    def _follow(self, name: str) -> None:
+        self._app.amqp.queues.select_add(_queue(name))
+        self._consumer.add_task_queue(name)
+
+    def _leave(self, name: str) -> None:
+        self._consumer.cancel_task_queue(name)
+        self._app.amqp.queues.pop(name, None)
+
+
+def run_worker(
+    app: Celery,
+    *,
+    name: str,
+    slots: int,
+    on_ready: Callable[[RunQueues], None],
+    on_signal: Callable[[], None],
+) -> None:
+    """Take messages until a signal comes; return once no task runs any more.
+
+    Args:
+        app: from `make_app`, with its task.
+        name: of the worker, unique.
+        slots: tasks at once.
+        on_ready: called in Celery's thread once messages can be taken.
+        on_signal: called for each signal that asks for the end, in its handler.
+    """
+
+    def ready(sender: Any = None, **_: Any) -> None:
+        # Celery's own answer to SIGTERM, for all three: its others do harm where tasks are threads.
+        _install(signal.getsignal(signal.SIGTERM), on_signal)
+        on_ready(RunQueues(app, sender))
+
+    signals.worker_ready.connect(ready, weak=False)
+    try:
+        app.worker_main(
+            [
+                "--quiet",
+                "worker",
+                "--pool=threads",
+                f"--concurrency={slots}",
+                f"--hostname={name}@%h",
+                "--loglevel=WARNING",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ]
+        )
+    finally:
+        signals.worker_ready.disconnect(ready)
+
+
+def _install(celerys: Any, on_signal: Callable[[], None]) -> None:
+    asked: list[int] = []  # No lock: a handler may interrupt itself.
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        on_signal()
+        asked.append(number)
+        if len(asked) == 1 and callable(celerys):
+            celerys(number, frame)
+
+    for number in _SIGNALS:
+        signal.signal(number, handle)
+
+
+def _queue(name: str) -> Queue:
+    # Not declared: a declaration leaves keys on the broker for ever.
+    return Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)

@@ -1,0 +1,239 @@
+"""The command of a queue's worker: arguments and environment in, exit status back.
+
+Nothing that is slow or that changes the environment is imported before the arguments are known to be right,
+and before what is the tests' own environment was put aside: Celery reads variables, and sets some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import secrets
+import socket
+import sys
+from collections.abc import MutableMapping, Sequence
+from dataclasses import field
+from pathlib import Path
+
+from passmuster.broker import (
+    BROKER_VARIABLE,
+    DEFAULT_SECRET_VARIABLE,
+    BrokerAddress,
+    parse_broker,
+    require_secret,
+)
+from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.records import dataclass
+from passmuster.status import Isolation
+from passmuster.units import Amount, parse_amount, parse_seconds
+
+DEFAULT_GRACE = "5s"
+
+NEEDED = ("celery", "kombu", "redis")
+"""What a local run does without."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a worker was started with.
+
+    Args:
+        broker: where messages come from.
+        secret: what signs them; empty: they are only guarded against damage.
+        root: the project's root, absolute.
+        workdir: where tests run, absolute, inside the root.
+        python: the interpreter as it was named; None: the project's own.
+        slots: files at once; None: what the machine allows.
+        memory_budget: for all files together; None: the default.
+        memory_limit: for one file; None: the budget.
+        isolation: how processes come into being where tasks say nothing.
+        preload: the project's own packages that may be imported before a fork.
+        has_coverage: whether files may be measured.
+        keep_tmp: whether the TMPDIR of a file that does not pass is kept.
+        name: unique among all workers.
+        grace_s: seconds that running files may go on when the worker is asked to end.
+        allowed: names of variables that tasks may set, besides our own.
+        ends_with_stdin: whether the worker ends when its standard input does.
+    """
+
+    broker: BrokerAddress
+    secret: str = field(repr=False)
+    root: Path
+    workdir: Path
+    python: str | None
+    slots: int | None
+    memory_budget: Amount | None
+    memory_limit: Amount | None
+    isolation: Isolation
+    preload: tuple[str, ...]
+    has_coverage: bool
+    keep_tmp: bool
+    name: str
+    grace_s: float
+    allowed: tuple[str, ...]
+    ends_with_stdin: bool
+
+
+def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> int:
+    """Run a worker until it is asked to end; return the exit status.
+
+    Args:
+        argv: the words after the program's name; None: this process's.
+        environ: the environment; None: this process's. What must not be seen by Celery is removed from it.
+    """
+    own = os.environ if environ is None else environ
+    try:
+        options = read_options(sys.argv[1:] if argv is None else argv, own)
+        tests_environ = put_aside(own)
+        try:
+            # Only now: see above.
+            from worker.service import serve
+        except ModuleNotFoundError as error:
+            if error.name not in NEEDED:
+                raise
+            raise ConfigurationError(
+                f"a worker needs the package {error.name}, which is not installed here: "
+                "pip install passmuster"
+            ) from error
+        return serve(options, tests_environ, say)
+    except PassmusterError as error:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"worker: {error}\n")
+        return error.exit_code
+
+
+def say(line: str) -> None:
+    """Print a line at once. Who reads it may be gone; that is no reason to end."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+def put_aside(environ: MutableMapping[str, str]) -> dict[str, str]:
+    """Return the environment for tests, and remove from `environ` what Celery must not see.
+
+    Tests see neither the secret nor the broker's password.
+    """
+    ours = (DEFAULT_SECRET_VARIABLE, BROKER_VARIABLE)
+    tests_environ = {name: value for name, value in environ.items() if name not in ours}
+    for name in [name for name in environ if name in ours or name.startswith("CELERY_")]:
+        del environ[name]
+    return tests_environ
+
+
+def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Options:
+    """Return what the words and the environment ask for.
+
+    Raises:
+        ConfigurationError: something is missing, or is not what it must be.
+        SystemExit: argparse has printed the help, or what is wrong (status 2).
+    """
+    found = _parser().parse_args(argv)
+    url, source = found.broker, "--broker"
+    if url is None:
+        url, source = environ.get(BROKER_VARIABLE, ""), BROKER_VARIABLE
+    if not url:
+        raise ConfigurationError(f"no broker was given: use --broker URL, or set {BROKER_VARIABLE}")
+    broker = parse_broker(url, source=source)
+    secret = _secret(found.secret_file, environ)
+    require_secret(broker, secret)
+    root = _folder(found.root, "--root")
+    workdir = root if found.workdir is None else _folder(found.workdir, "--workdir")
+    if not workdir.is_relative_to(root):
+        raise ConfigurationError(f"--workdir {workdir} must be inside the root {root}")
+    name = found.name or f"{_host()}-{secrets.token_hex(4)}"
+    if _NAME.fullmatch(name) is None:
+        raise ConfigurationError(
+            f"--name must have up to 64 letters, digits, dots, dashes and underscores, got {ascii(name)[:80]}"
+        )
+    for variable in found.allow_env:
+        if _VARIABLE.fullmatch(variable) is None:
+            raise ConfigurationError(
+                f"--allow-env must be the name of a variable, got {ascii(variable)[:80]}"
+            )
+    if found.slots is not None and found.slots < 1:
+        raise ConfigurationError(f"--slots must be at least 1, got {found.slots}")
+    try:
+        grace_s = parse_seconds(found.grace)
+    except ValueError as error:
+        raise ConfigurationError(f"--grace: {error}") from error
+    return Options(
+        broker=broker,
+        secret=secret,
+        root=root,
+        workdir=workdir,
+        python=found.python,
+        slots=found.slots,
+        memory_budget=_amount(found.memory_budget, "--memory-budget"),
+        memory_limit=_amount(found.memory_limit, "--memory-limit"),
+        isolation=Isolation(found.isolation),
+        preload=tuple(found.preload),
+        has_coverage=found.coverage,
+        keep_tmp=found.keep_tmp,
+        name=name,
+        grace_s=grace_s,
+        allowed=tuple(found.allow_env),
+        ends_with_stdin=found.exit_with_stdin,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run-tests-worker",
+        description="Run the test files that dispatchers put on a queue.",
+        epilog=f"The secret that signs messages comes from {DEFAULT_SECRET_VARIABLE} or --secret-file.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--broker", metavar="URL", help=f"where messages come from (or {BROKER_VARIABLE})")
+    add("--root", metavar="DIR", required=True, help="the project's root; nothing outside it is executed")
+    add("--workdir", metavar="DIR", help="the folder tests run in (default: the root)")
+    add("--python", metavar="PATH", help="the interpreter for tests (default: the project's own)")
+    add("--slots", metavar="N", type=int, help="files at once (default: what CPUs and memory allow)")
+    add("--memory-budget", metavar="SIZE", help="memory for all files together, such as 4GiB or 80%%")
+    add("--memory-limit", metavar="SIZE", help="memory for one file (default: the budget)")
+    add("--isolation", choices=[one.value for one in Isolation], default="auto", help="how files are started")
+    add("--preload", metavar="NAME", action="append", default=[], help="a package to import before forks")
+    add("--coverage", action="store_true", help="measure coverage where a run asks for it")
+    add("--keep-tmp", action="store_true", help="keep the TMPDIR of files that do not pass")
+    add("--name", metavar="NAME", help="how this worker is called; unique (default: host and a number)")
+    add("--secret-file", metavar="FILE", help="a file that holds the secret, readable by you alone")
+    add("--allow-env", metavar="NAME", action="append", default=[], help="a variable that runs may set")
+    add("--grace", metavar="TIME", default=DEFAULT_GRACE, help="how long files may go on at SIGTERM (5s)")
+    add("--exit-with-stdin", action="store_true", help="end at once when standard input ends")
+    return parser
+
+
+def _secret(file_name: str | None, environ: MutableMapping[str, str]) -> str:
+    if file_name is None:
+        return environ.get(DEFAULT_SECRET_VARIABLE, "")
+    try:
+        secret = Path(file_name).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--secret-file {file_name} cannot be read: {error}") from error
+    if not secret:
+        raise ConfigurationError(f"--secret-file {file_name} is empty: write the secret into it")
+    return secret
+
+
+def _folder(text: str, source: str) -> Path:
+    path = Path(text).resolve()
+    if not path.is_dir():
+        raise ConfigurationError(f"{source} {text} is no folder")
+    return path
+
+
+def _amount(text: str | None, source: str) -> Amount | None:
+    try:
+        return None if text is None else parse_amount(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{source}: {error}") from error
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname().partition(".")[0])[:40] or "worker"

@@ -1,0 +1,161 @@
+"""A worker's sign of life: renews what it has, obeys what the broker says of it, and follows the runs.
+
+One thread with a client of its own, so that nothing that runs can hold it up. It ends only what was lost or
+cancelled; all else goes on, even while the broker is away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Protocol
+
+from passmuster.executor import Executor
+from passmuster.queue_words import Hold, WorkerCard
+from passmuster.routing import HEARTBEAT_S
+from passmuster.status import StopReason
+from worker.queue_files import KEEP_RESULT_S, Record
+from worker.roster import Fate, Held, Roster
+
+CANCEL_GRACE_S = 2.0
+"""Seconds between SIGTERM and SIGKILL where a run was stopped: with the heartbeat before it, and the result
+after it, less than the five seconds that a dispatcher waits."""
+
+
+class Board(Protocol):
+    """Where workers say that they are there; see `passmuster.run_record.WorkerBoard`."""
+
+    def announce(self, card: WorkerCard) -> None:
+        """Put a card up, for a while."""
+
+    def remove(self, name: str) -> None:
+        """Take a card down."""
+
+
+class Subscriptions(Protocol):
+    """The queues that this worker takes messages from. Called from the heartbeat's thread."""
+
+    def follow(self, run_id: str) -> None:
+        """Take messages of a run."""
+
+    def leave(self, run_id: str) -> None:
+        """Take none of it any more."""
+
+
+class Heartbeat:
+    """The thread.
+
+    Args:
+        executor: ends what must end.
+        roster: what this worker has.
+        board: where it says that it is there.
+        record: returns what the broker knows of a run.
+        active_runs: asks the broker which runs are under way.
+        subscriptions: what it takes messages from.
+        name: of this worker.
+        card: returns what to say of this worker, given how many files it runs.
+        broken: the errors that mean that the broker is away.
+        say: prints a line.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        roster: Roster,
+        board: Board,
+        record: Callable[[str], Record],
+        active_runs: Callable[[], set[str]],
+        subscriptions: Subscriptions,
+        *,
+        name: str,
+        card: Callable[[int], WorkerCard],
+        broken: tuple[type[Exception], ...],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._executor, self._roster, self._board = executor, roster, board
+        self._record, self._active_runs, self._subscriptions = record, active_runs, subscriptions
+        self._name, self._card, self._broken, self._say, self._clock = name, card, broken, say, clock
+        self._followed: set[str] = set()
+        self._unknown_since: dict[str, float] = {}
+        self._is_away = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin, at once with a first beat."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, and take the worker's card down where that can be done. May be called twice."""
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join(HEARTBEAT_S)
+        with contextlib.suppress(*self._broken):  # It expires.
+            self._board.remove(self._name)
+
+    def beat(self) -> None:
+        """Do all that is to be done once in `HEARTBEAT_S` seconds. A broker that is away is asked again."""
+        try:
+            # First what cannot wait: the rest only costs time when it is late.
+            held = self._roster.held()
+            for one in held:
+                self._obey(one, self._record(one.run_id).renew(one.path, one.take, self._name))
+            self._forget_all_but(held)
+            if not self._roster.is_closed:
+                self._board.announce(self._card(len(held)))
+                self._follow(self._active_runs())
+        except self._broken as error:
+            if not self._is_away:
+                self._say(f"the broker is away: {error}; what runs goes on")
+            self._is_away = True
+            return
+        if self._is_away:
+            self._say("the broker is there again")
+        self._is_away = False
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.beat()
+            except Exception:  # The thread's top: without heartbeats every file would be thought lost.
+                self._say(f"a fault in the heartbeat: {traceback.format_exc()}")
+            self._stopped.wait(HEARTBEAT_S)
+
+    def _obey(self, held: Held, hold: Hold) -> None:
+        if hold is not Hold.UNKNOWN:
+            self._unknown_since.pop(held.attempt_id, None)
+        match hold:
+            case Hold.HELD:
+                pass
+            case Hold.LOST:
+                self._end(held, Fate.LOST, grace_s=0)
+            case Hold.CANCELLED:
+                self._end(held, Fate.CANCELLED, grace_s=CANCEL_GRACE_S)
+            case Hold.UNKNOWN:
+                # A broker that lost its memory is told again. Nobody waits longer for a result than this.
+                since = self._unknown_since.setdefault(held.attempt_id, self._clock())
+                if self._clock() - since >= KEEP_RESULT_S:
+                    self._end(held, Fate.LOST, grace_s=0)
+
+    def _end(self, held: Held, fate: Fate, *, grace_s: float) -> None:
+        if self._roster.doom(held.attempt_id, fate):
+            self._executor.end([held.attempt_id], StopReason.CANCELLED, grace_s=grace_s)
+
+    def _forget_all_but(self, held: tuple[Held, ...]) -> None:
+        here = {one.attempt_id for one in held}
+        for attempt_id in self._unknown_since.keys() - here:
+            del self._unknown_since[attempt_id]
+
+    def _follow(self, runs: set[str]) -> None:
+        for run_id in runs - self._followed:
+            self._subscriptions.follow(run_id)
+        for run_id in self._followed - runs:
+            self._subscriptions.leave(run_id)
+        self._followed = set(runs)

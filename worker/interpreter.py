@@ -1,0 +1,93 @@
+"""Finds the interpreter for a queue's tests: the one named, the project's own, or the one under ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from passmuster.bootstrap import base_python
+from passmuster.errors import ConfigurationError
+from passmuster.records import dataclass
+
+OLDEST = (3, 9)
+"""What the scripts that run inside it need."""
+
+ASK_S = 30.0
+"""Seconds it may take to tell its version; 20 ms on an idle machine."""
+
+_ASK = "import sys; print(*sys.version_info[:2], sys.implementation.cache_tag)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """An interpreter that was found and asked.
+
+    Args:
+        path: as it will be executed, absolute; links are kept, because a virtual environment's is one.
+        cache_tag: how its compiled modules are called.
+    """
+
+    path: str
+    cache_tag: str
+
+
+def find_interpreter(named: str | None, root: Path, environ: Mapping[str, str]) -> Interpreter:
+    """Return the interpreter for the files below `root`.
+
+    Args:
+        named: what the user wrote for it: a path, or a name on PATH; None: nothing.
+        root: the project's root.
+        environ: for PATH and VIRTUAL_ENV.
+
+    Raises:
+        ConfigurationError: it does not exist, cannot be executed, is no Python, or too old.
+    """
+    path, source = _choose(named, root, environ)
+    oldest = ".".join(map(str, OLDEST))
+    wanted = f"expected Python {oldest} or later; name one with --python"
+    try:
+        asked = subprocess.run(
+            [path, "-I", "-c", _ASK],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            timeout=ASK_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConfigurationError(
+            f"interpreter {path} (from {source}) cannot be executed: {error}; {wanted}"
+        ) from error
+    words = asked.stdout.split()
+    if asked.returncode != 0 or len(words) != 3 or not all(word.isdecimal() for word in words[:2]):
+        raise ConfigurationError(f"interpreter {path} (from {source}) is not Python; {wanted}")
+    if (int(words[0]), int(words[1])) < OLDEST:
+        raise ConfigurationError(
+            f"interpreter {path} (from {source}) is Python {words[0]}.{words[1]}; {wanted}"
+        )
+    return Interpreter(path=path, cache_tag=words[2])
+
+
+def _choose(named: str | None, root: Path, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return a path and where it came from."""
+    if named is not None:
+        found = named if "/" in named else shutil.which(named, path=environ.get("PATH", os.defpath))
+        if found is None:
+            raise ConfigurationError(f"interpreter {named!r} (from --python) is not on PATH: name its path")
+        return str(Path(found).absolute()), "--python"
+    for folder in ("venv", ".venv"):
+        path = root / folder / "bin" / "python"
+        # A package of the project may be called venv too: only what looks like an environment counts.
+        if path.exists():
+            return str(path), f"{folder}/ of the root"
+    active = environ.get("VIRTUAL_ENV")
+    # Our own environment may be active when a worker is started by hand; its packages are not the tests'.
+    if active and Path(active).resolve() != Path(sys.prefix).resolve():
+        return str(Path(active).absolute() / "bin" / "python"), "VIRTUAL_ENV"
+    return base_python(), "the worker's own interpreter"
