@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from passmuster.executor import Limit
 from passmuster.records import dataclass
@@ -30,6 +31,32 @@ class Hold(StrEnum):
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
     """The broker knows no such run. It may have lost its memory: go on, the dispatcher will tell it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A worker's right to run a file.
+
+    Args:
+        path: the file.
+        attempt: its take (`routing.TAKES`).
+        worker: who has it.
+    """
+
+    path: str
+    attempt: int
+    worker: str
+
+
+class Entry(NamedTuple):
+    """One line of the run's stream: `kind` is "started" or "finished"; `body` is empty for the first."""
+
+    entry_id: str
+    kind: str
+    path: str
+    attempt: int
+    worker: str
+    body: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

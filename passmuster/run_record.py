@@ -11,7 +11,7 @@ that means is for the caller to say. The attempt here is the take of `routing.TA
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import redis
@@ -20,10 +20,7 @@ from redis.retry import Retry
 
 from passmuster import run_scripts
 from passmuster.broker import parse_broker
-from passmuster.queue_words import Claim as Claim
-from passmuster.queue_words import Hold as Hold
-from passmuster.queue_words import WorkerCard as WorkerCard
-from passmuster.records import dataclass
+from passmuster.queue_words import Claim, Entry, Hold, Lease, WorkerCard
 from passmuster.routing import (
     RUNS_KEY,
     WORKER_TTL_S,
@@ -44,26 +41,6 @@ _LONGEST_BLOCK_S = 1.0
 """Seconds one `read` waits at most: well below any socket's time limit."""
 
 _MAX_CARD_CHARS = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A worker's right to run a file."""
-
-    path: str
-    attempt: int
-    worker: str
-
-
-class Entry(NamedTuple):
-    """One line of the run's stream: `kind` is "started" or "finished"; `body` is empty for the first."""
-
-    entry_id: str
-    kind: str
-    path: str
-    attempt: int
-    worker: str
-    body: str
 
 
 UNREADABLE_VERSION = "unreadable"

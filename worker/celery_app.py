@@ -7,12 +7,14 @@ lets these variables win over all that is set here (celery issue 4284), and sets
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from celery import Celery, signals
-from kombu import Exchange, Queue
+from celery.exceptions import SecurityWarning
+from kombu.entity import Exchange, Queue
 
 from passmuster.routing import PREFIX, PRIORITY_STEPS, QUEUE_PREFIX, queue_name
 
@@ -123,6 +125,8 @@ def run_worker(
         on_ready(RunQueues(app, sender))
 
     signals.worker_ready.connect(ready, weak=False)
+    # It warns of root because of pickles, and there are none; a container often has nobody else.
+    warnings.simplefilter("ignore", SecurityWarning)
     try:
         app.worker_main(
             [

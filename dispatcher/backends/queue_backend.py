@@ -15,6 +15,7 @@ from dispatcher.backends.base import BackendEvent
 from dispatcher.backends.queue_book import Message, QueueBook
 from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.executor import FileUsage, Limit, Usage
+from passmuster.queue_words import Entry, Lease
 from passmuster.result import TestResult
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.status import Status, StopReason
@@ -36,22 +37,6 @@ LAST_RESULTS_S = 5.0
 """Seconds beyond the grace in which a stopped file's result must come."""
 
 _SETTLE_LOOK_S = 0.1
-
-
-class Lease(Protocol):
-    """A worker's right to run a file."""
-
-    @property
-    def path(self) -> str:
-        """The file."""
-
-    @property
-    def attempt(self) -> int:
-        """Its take."""
-
-    @property
-    def worker(self) -> str:
-        """Who has it."""
 
 
 class Record(Protocol):
@@ -93,8 +78,8 @@ class Record(Protocol):
     def end(self) -> None:
         """Remove everything of the run."""
 
-    def read(self, last_id: str, *, block_s: float) -> Sequence[tuple[str, str, str, int, str, str]]:
-        """Return id, kind, path, take, worker and body of what came after `last_id`."""
+    def read(self, last_id: str, *, block_s: float) -> Sequence[Entry]:
+        """Return what came after `last_id`."""
 
     def trim(self, last_id: str) -> None:
         """Remove the entries up to and with `last_id`."""

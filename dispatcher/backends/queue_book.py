@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass as mutable_dataclass
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
 from passmuster.records import dataclass
@@ -38,7 +37,7 @@ class Message:
     is_first: bool = False
 
 
-@mutable_dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Job:
     """A task that the queue has.
 
@@ -225,7 +224,7 @@ class QueueBook:
         )
 
     def _publish(self, task: TestTask, *, is_first: bool = False, is_spare: bool = False) -> Message:
-        job = _Job(task, self._next_take(task), is_spare)
+        job = _Job(task=task, take=self._next_take(task), is_spare=is_spare)
         self._jobs[task.file_path] = job
         self._used[task.group] += 1
         return _message(job, is_first=is_first)

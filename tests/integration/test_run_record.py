@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.queue_words import Claim, Hold, Lease
 from passmuster.routing import (
     PREFIX,
     RUNS_KEY,
@@ -20,7 +21,7 @@ from passmuster.routing import (
     results_key,
     state_key,
 )
-from passmuster.run_record import Claim, Hold, Lease, RunRecord, connect
+from passmuster.run_record import RunRecord, connect
 
 FIRST, AGAIN, RETRY = TAKES + 1, TAKES + 2, 2 * TAKES + 1
 """The first take of a file, the one after its worker was lost, and the first of the run's second attempt."""

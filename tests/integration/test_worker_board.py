@@ -9,8 +9,9 @@ import pytest
 
 from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.executor import Limit
+from passmuster.queue_words import WorkerCard
 from passmuster.routing import WORKER_TTL_S, WORKERS_KEY, worker_key
-from passmuster.run_record import UNREADABLE_VERSION, WorkerBoard, WorkerCard, connect
+from passmuster.run_record import UNREADABLE_VERSION, WorkerBoard, connect
 
 CARD = WorkerCard(
     name="w1",

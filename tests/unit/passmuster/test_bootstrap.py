@@ -239,7 +239,11 @@ def test_the_base_interpreter_is_never_one_of_a_virtual_environment(tmp_path: Pa
 def test_every_pin_lies_in_the_range_of_the_package() -> None:
     with open(REPOSITORY / "pyproject.toml", "rb") as file:
         project = tomllib.load(file)
-    ranges = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    ranges = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["cluster"],
+        *project["dependency-groups"]["dev"],
+    ]
     pinned = {name.lower(): version for name, version in pins(REPOSITORY / "requirements" / "dev.txt")}
 
     for wanted in ranges:
@@ -249,16 +253,16 @@ def test_every_pin_lies_in_the_range_of_the_package() -> None:
         assert _numbers(pinned[match[1].lower()]) >= _numbers(match[2]), wanted
 
 
-@pytest.mark.parametrize("group", ["runtime", "dev"])
+@pytest.mark.parametrize("group", ["runtime", "cluster", "dev"])
 def test_every_requirement_is_pinned_exactly(group: str) -> None:
     found = pins(REPOSITORY / "requirements" / f"{group}.txt")
 
     assert found
-    assert all(re.fullmatch(r"[0-9]+(\.[0-9]+)*", version) for _, version in found), found
+    assert all(re.fullmatch(r"[0-9]+(\.(post)?[0-9]+)*", version) for _, version in found), found
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def test_an_interrupt_ends_the_process_silently_until_somebody_answers_it() -> None:

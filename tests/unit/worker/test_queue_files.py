@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,7 @@ def test_a_claim_is_given_up_before_its_lease_could_end(desk: Desk) -> None:
     ],
 )
 def test_what_must_not_run_here_is_refused_with_a_result(
-    desk: Desk, changes: dict[str, object], complaint: str
+    desk: Desk, changes: dict[str, Any], complaint: str
 ) -> None:
     assert desk.files.take(desk.message(task(**changes)))
 

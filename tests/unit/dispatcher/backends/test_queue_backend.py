@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pytest
 
@@ -11,17 +10,11 @@ from dispatcher.backends.base import AttemptFinished, BackendEvent
 from dispatcher.backends.queue_backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
 from dispatcher.backends.queue_book import Message
 from passmuster.errors import InfrastructureError, PassmusterError
+from passmuster.queue_words import Entry, Lease
 from passmuster.result import TestResult
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
-
-
-@dataclass(frozen=True)
-class Lease:
-    path: str
-    attempt: int
-    worker: str
 
 
 class AwayError(Exception):
@@ -35,7 +28,7 @@ class Broker:
         self.now = 100.0
         self.state: dict[str, tuple[str, int]] = {}
         self.queue: list[tuple[str, int]] = []
-        self.entries: list[tuple[str, str, str, int, str, str]] = []
+        self.entries: list[Entry] = []
         self.dead: list[Lease] = []
         self.word: str | None = None
         self.is_away = False
@@ -101,7 +94,7 @@ class Broker:
         self._ask()
         self.word = None
 
-    def read(self, last_id: str, *, block_s: float) -> Sequence[tuple[str, str, str, int, str, str]]:
+    def read(self, last_id: str, *, block_s: float) -> Sequence[Entry]:
         self._ask()
         self.now += block_s
         return [entry for entry in self.entries if int(entry[0]) > int(last_id)]
@@ -129,7 +122,7 @@ class Broker:
         self.tell("finished", path, take, body)
 
     def tell(self, kind: str, path: str, take: int, body: str = "") -> None:
-        self.entries.append((str(len(self.entries) + 1), kind, path, take, "w1", body))
+        self.entries.append(Entry(str(len(self.entries) + 1), kind, path, take, "w1", body))
 
 
 def opened(body: str) -> TestResult:
@@ -191,7 +184,7 @@ def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.dead.append(Lease("a", 101, "w1"))
+    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
 
     assert backend.poll(2 * TICK_S) == ()
     broker.start("a", 102)
@@ -206,7 +199,7 @@ def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
-    broker.dead.append(Lease("a", 101, "w1"))
+    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
     broker.loses_the_answer = True
 
     backend.poll(4 * TICK_S)
@@ -245,7 +238,7 @@ def test_leases_are_not_judged_until_workers_could_renew_them(broker: Broker, ba
     broker.is_away = True
     backend.poll(LEASE_S * 2)
     broker.is_away = False
-    broker.dead.append(Lease("a", 101, "w1"))
+    broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
 
     backend.poll(HEARTBEAT_S)
     assert broker.state["a"] == ("R", 101)
