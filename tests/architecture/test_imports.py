@@ -27,6 +27,7 @@ THIRD_PARTY = {"psutil", "rich", "_typeshed"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "passmuster/run_record.py",
+    "passmuster/tree_store.py",
     "worker/broker_access.py",
     "worker/celery_app.py",
     "worker/tasks.py",
@@ -76,6 +77,7 @@ PURE = (
     "passmuster/status.py",
     "passmuster/strict_json.py",
     "passmuster/task.py",
+    "passmuster/tree_manifest.py",
     "passmuster/units.py",
     "passmuster/version.py",
     "worker/capacity.py",
