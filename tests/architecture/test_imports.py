@@ -73,6 +73,7 @@ PURE = (
     "passmuster/result.py",
     "passmuster/routing.py",
     "passmuster/run_scripts.py",
+    "passmuster/run_terms.py",
     "passmuster/server_check.py",
     "passmuster/status.py",
     "passmuster/strict_json.py",
