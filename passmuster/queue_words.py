@@ -18,8 +18,6 @@ class Claim(StrEnum):
     OK = "ok"
     GONE = "gone"
     """Cancelled, unknown, done, or another's: forget the message."""
-    SUSPECT = "suspect"
-    """A second file whose worker was lost before: put the message back, these run one at a time."""
 
 
 class Hold(StrEnum):
@@ -49,7 +47,11 @@ class Lease:
 
 
 class Entry(NamedTuple):
-    """One line of the run's stream: `kind` is "started" or "finished"; `body` is empty for the first."""
+    """One line of the run's stream.
+
+    Its `kind` is "started", "finished" (with a result in `body`), "released" (the file waits again with the
+    same take), or "refused" (a worker does not serve the run and says why in `body`; there is no path).
+    """
 
     entry_id: str
     kind: str
@@ -71,6 +73,7 @@ class WorkerCard:
         budget_bytes: memory for all of them together.
         version: of Passmuster.
         limits: what it keeps, for people to read.
+        runs: the ids of the runs that it serves.
     """
 
     name: str
@@ -80,3 +83,4 @@ class WorkerCard:
     budget_bytes: int
     version: str
     limits: tuple[Limit, ...] = ()
+    runs: tuple[str, ...] = ()

@@ -117,7 +117,8 @@ class LocalExecutor:
                 return self._not_started(task, slot, refusal)
             return self._run(task, slot, number)
         except (OSError, InfrastructureError) as error:
-            return self._not_started(task, slot, f"could not be started: {error}")
+            not_started = self._not_started(task, slot, f"could not be started: {error}")
+            return dataclasses.replace(not_started, is_worker_fault=True)
         finally:
             self._forget(task)
 
@@ -185,6 +186,7 @@ class LocalExecutor:
             kept_tmp=kept,
             was_alone=measured.was_alone,
             waited_for="processes" if has_waited else "",
+            is_worker_fault=_is_worker_fault(supervised),
         )
 
     def _start(
@@ -307,6 +309,11 @@ class _OomKills:
         """Return the count; 0 where the kernel does not say."""
         self._count, self._read_at_s = oom_kill_count() or 0, time.monotonic()
         return self._count
+
+
+def _is_worker_fault(supervised: Supervised) -> bool:
+    """Whether nothing was started for a reason that no task can be blamed for: only its variables can."""
+    return supervised.failed is not None and supervised.failed.errno != errno.E2BIG
 
 
 def _is_killed(supervised: Supervised) -> bool:

@@ -1,17 +1,15 @@
-"""Whether a broker and its workers can hold a run, before the first file is sent.
+"""Whether the workers of a broker can hold a run, before the first file is sent.
 
-Pure: the caller asks the broker and waits. A refusal names what was found, what is needed, and what to do.
+Pure: the caller asks the broker (which `passmuster.server_check` judges) and waits. A refusal names what was
+found, what is needed, and what to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from passmuster.errors import InfrastructureError
-
-OLDEST_VERSION = (6, 2)
-"""Of the server: what `run_scripts` uses is all there."""
 
 WAIT_FOR_WORKER_S = 60.0
 """Seconds a run waits for its first worker."""
@@ -27,40 +25,6 @@ class Card(Protocol):
     @property
     def version(self) -> str:
         """Of Passmuster, on its side."""
-
-
-def check_server(info: Mapping[str, object], *, shown: str) -> None:
-    """Refuse a server that cannot keep a run.
-
-    Args:
-        info: what the server answers to INFO.
-        shown: its address without the password.
-
-    Raises:
-        InfrastructureError: it is too old, only read from, or throws data away when its memory is full.
-    """
-    version = str(info.get("redis_version", ""))
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isascii() and part.isdigit())
-    if len(numbers) < 2:
-        raise InfrastructureError(
-            f"the broker {shown} does not say that it is Redis or Valkey: give the address of one"
-        )
-    if numbers < OLDEST_VERSION:
-        oldest = ".".join(map(str, OLDEST_VERSION))
-        raise InfrastructureError(
-            f"the broker {shown} has version {version}, at least {oldest} is needed: use a newer server"
-        )
-    role = str(info.get("role", "master"))
-    if role != "master":
-        raise InfrastructureError(
-            f"the broker {shown} is a {role}, which takes no changes: give the address of its master"
-        )
-    policy = str(info.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction":
-        raise InfrastructureError(
-            f"the broker {shown} throws data away when its memory is full (maxmemory-policy {policy}):"
-            " set maxmemory-policy to noeviction"
-        )
 
 
 def check_workers(cards: Sequence[Card], *, version: str) -> None:

@@ -74,6 +74,8 @@ PURE = (
     "passmuster/result.py",
     "passmuster/routing.py",
     "passmuster/run_scripts.py",
+    "passmuster/run_terms.py",
+    "passmuster/server_check.py",
     "passmuster/status.py",
     "passmuster/strict_json.py",
     "passmuster/task.py",
