@@ -36,6 +36,10 @@ from worker.warm.fleet import Fleet
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM)
 """What fork(2) fails with where the limit of processes is reached, or memory is short: both pass."""
 
+TASKS_OWN = (0, errno.E2BIG)
+"""What an execution fails with because of what the task asks for: a NUL byte, which has no number of its own,
+or more variables than fit."""
+
 EXHAUSTED_WAIT_S = 60.0
 """How long a file waits for a process before it is given up."""
 
@@ -312,8 +316,8 @@ class _OomKills:
 
 
 def _is_worker_fault(supervised: Supervised) -> bool:
-    """Whether nothing was started for a reason that no task can be blamed for: only its variables can."""
-    return supervised.failed is not None and supervised.failed.errno != errno.E2BIG
+    """Whether nothing was started for a reason that lies with the worker."""
+    return supervised.failed is not None and supervised.failed.errno not in TASKS_OWN
 
 
 def _is_killed(supervised: Supervised) -> bool:

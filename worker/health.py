@@ -1,7 +1,7 @@
 """Whether a worker can still run files: one that cannot would spoil every file that it gets.
 
-Only what the worker itself is to blame for counts: no room for temporary files, or files that could not be
-started (`TestResult.is_worker_fault`). A file that ran is evidence that the worker is fine.
+Only what the worker itself is to blame for counts: a root that is gone, no room for temporary files, or files
+that could not be started (`TestResult.is_worker_fault`). A file that ran is evidence that the worker is fine.
 """
 
 from __future__ import annotations
@@ -34,18 +34,21 @@ class Health:
     """A worker's own. Thread-safe.
 
     Args:
+        root: the project's.
         folder: where temporary files are made.
         free: returns how many bytes can be written there.
     """
 
-    def __init__(self, folder: Path, *, free: Callable[[Path], int] = free_bytes) -> None:
-        self._folder, self._free = folder, free
+    def __init__(self, root: Path, folder: Path, *, free: Callable[[Path], int] = free_bytes) -> None:
+        self._root, self._folder, self._free = root, folder, free
         self._lock = threading.Lock()
         self._has_run = False
         self._in_a_row = 0
 
-    def why_no_space(self) -> str:
+    def why_not_now(self) -> str:
         """Return why nothing should be started now; empty: it may."""
+        if not self._root.is_dir():
+            return f"the project's root {self._root} is gone: start the worker again once it is there"
         try:
             found = self._free(self._folder)
         except OSError as error:

@@ -179,7 +179,7 @@ class QueueFiles:
 
     def _is_well(self) -> bool:
         """Whether this worker can start a file at all."""
-        reason = self._health.why_no_space()
+        reason = self._health.why_not_now()
         if reason and self._health.has_failed():
             self._roster.close()
             self._fail(reason)

@@ -75,8 +75,8 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
     say = WorkerLog(write, form=options.log_format, worker=options.name)
     with ExitStack() as undo:
         settings = _settings(options, environ, undo)
-        health = Health(settings.tmp_parent)
-        if why := health.why_no_space():
+        health = Health(settings.root, settings.tmp_parent)
+        if why := health.why_not_now():
             raise InfrastructureError(why)
         executor = _executor(options, settings, undo, say)
         for limit in settings.limits:

@@ -55,6 +55,7 @@ class ScriptedExecutor:
         self.trouble: Exception | None = None
         self.bug: Exception | None = None
         self.result = TestResult(file_path="ok.py", status=Status.PASS)
+        self.while_refusing: Callable[[], object] = lambda: None
         self.while_running: Callable[[], object] = lambda: None
         self.admitted: list[str] = []
         self.dismissed: list[str] = []
@@ -75,6 +76,7 @@ class ScriptedExecutor:
             raise self.trouble
         if self.refuses:
             self.refuses -= 1
+            self.while_refusing()
             return False
         self.admitted.append(task.file_path)
         return True
@@ -109,6 +111,7 @@ class ScriptedRecord:
         self.holds: list[Hold | Exception] = [Hold.HELD]
         self.finishes: list[bool | Exception] = [True]
         self.epochs: list[str | Exception | None] = ["word"]
+        self.while_releasing: Callable[[], object] = lambda: None
         self.while_renewing: Callable[[], object] = lambda: None
         self.waiting: list[bool | Exception] = [True]
         self.asked: list[tuple[str, str, int, str]] = []
@@ -130,6 +133,7 @@ class ScriptedRecord:
 
     def release(self, path: str, attempt: int, worker: str) -> None:
         self.asked.append(("release", path, attempt, worker))
+        self.while_releasing()
 
     def waits(self, path: str, attempt: int) -> bool:
         return _next(self.waiting)
@@ -185,7 +189,7 @@ class Desk:
         self.files = QueueFiles(
             self.executor,
             self.admission,
-            Health(root, free=lambda _: self.free_bytes),
+            Health(root, root, free=lambda _: self.free_bytes),
             self.settings,
             self.envelope,
             lambda run_id: self.record,
