@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from passmuster.executor import Executor
+from passmuster.executor import Stoppable
 from passmuster.status import StopReason
 from worker.roster import Roster
 
@@ -37,7 +37,7 @@ class Ending:
 
     def __init__(
         self,
-        executor: Executor,
+        executor: Stoppable,
         roster: Roster,
         *,
         grace_s: float,

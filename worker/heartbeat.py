@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from passmuster.executor import Executor
+from passmuster.executor import Stoppable
 from passmuster.queue_words import Hold, WorkerCard
 from passmuster.routing import HEARTBEAT_S
 from passmuster.status import StopReason
@@ -62,7 +62,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        executor: Executor,
+        executor: Stoppable,
         roster: Roster,
         board: Board,
         record: Callable[[str], Record],

@@ -90,8 +90,8 @@ def why_not_installed(tree: Path, interpreter: str, environ: Mapping[str, str]) 
     if not lacking:
         return ""
     return (
-        f"{interpreter} lacks what {REQUIREMENTS_FILE} names: {', '.join(lacking)}; install it there, or start"
-        f' the worker with --setup "pip install -r {REQUIREMENTS_FILE}"'
+        f"{interpreter} lacks what {REQUIREMENTS_FILE} names: {', '.join(lacking)}; install it there, or"
+        f' start the worker with --setup "pip install -r {REQUIREMENTS_FILE}"'
     )
 
 

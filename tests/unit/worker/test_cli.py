@@ -34,6 +34,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
 
     found = options(tmp_path, *words)
 
+    assert found.workdir is not None
     assert (found.workdir.name, found.slots, found.memory_budget) == ("sub", 3, Amount(size_bytes=1 << 30))
     assert (found.grace_s, found.allowed, found.preload, found.name) == (60.0, ("A", "B"), ("shop",), "w.1")
     assert (found.ends_with_stdin, found.keep_tmp) == (True, True)
