@@ -82,6 +82,11 @@ class RootBench:
         """Do what a message asks for; False: it is to be put back."""
         return self._files.take(text)
 
+    @property
+    def used_bytes(self) -> int:
+        """Memory that the running files use."""
+        return self._executor.usage().used_bytes
+
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs."""
         self._executor.stop(reason, grace_s=grace_s)

@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError
 from passmuster.queue_words import WorkerCard
@@ -25,7 +26,6 @@ from passmuster.tree_store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.version import VERSION
 from worker.admission import Admission
 from worker.bench import BenchMaker, read_share
-from worker.broker_access import BROKEN, open_broker
 from worker.celery_app import RunQueues, make_app, run_worker
 from worker.cli import Options
 from worker.ending import Ending
@@ -184,6 +184,7 @@ class _Service:
             budget_bytes=self._share.budget_bytes,
             version=VERSION,
             limits=self._share.limits,
+            used_bytes=self._place.used_bytes,
             runs=runs,
         )
 

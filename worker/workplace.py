@@ -27,6 +27,10 @@ class Bench(Protocol):
     def take(self, text: str) -> bool:
         """Do what a message asks for; False: it is to be put back."""
 
+    @property
+    def used_bytes(self) -> int:
+        """Memory that the running files use."""
+
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs."""
 
@@ -69,6 +73,12 @@ class Workplace:
         self._bench: Bench | None = None
         self._bench_of = ""
         self._stopped: tuple[StopReason, float] | None = None
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory that the running files use."""
+        bench = self._bench
+        return 0 if bench is None else bench.used_bytes
 
     def open(self) -> None:
         """Make the worker's own root ready before any run asks for it, so that errors are seen at once.

@@ -27,8 +27,8 @@ THIRD_PARTY = {"psutil", "rich", "_typeshed"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "passmuster/run_record.py",
+    "passmuster/broker_access.py",
     "passmuster/tree_store.py",
-    "worker/broker_access.py",
     "worker/celery_app.py",
     "worker/tasks.py",
     "dispatcher/backends/celery_*.py",
@@ -42,7 +42,7 @@ IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multipro
 
 PURE = (
     "dispatcher/again.py",
-    "dispatcher/backends/preflight.py",
+    "dispatcher/backends/crew.py",
     "dispatcher/backends/queue_book.py",
     "dispatcher/discovery/patterns.py",
     "dispatcher/events.py",
