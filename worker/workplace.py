@@ -8,6 +8,7 @@ a run starts in a clean tree, and nobody waits for ever.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ from typing import Protocol
 from passmuster.run_terms import RunTerms
 from passmuster.status import StopReason
 from passmuster.tree_identity import tree_identity, why_other_tree
+from worker.queue_files import PUT_BACK_S
 from worker.roster import Roster
 
 LOOK_S = 0.2
@@ -93,7 +95,10 @@ class Workplace:
     def take(self, text: str) -> bool:
         """Do what a message asks for, in the present root; False: it is to be put back."""
         bench = self._bench
-        return bench is not None and bench.take(text)
+        if bench is None:
+            time.sleep(PUT_BACK_S)  # So that it does not come again and again without a pause.
+            return False
+        return bench.take(text)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs, and start nothing any more."""
@@ -173,9 +178,8 @@ class Workplace:
         if self._line[0] != terms.run_id or self._is_preparing:
             return False
         if self._bench is not None and self._bench_of == _wanted(terms):
-            return (
-                True  # The worker's own root; or a run whose broker had forgotten it: its files may be here.
-            )
+            # The worker's own root; or a run that the broker had forgotten: its files may still be here.
+            return True
         return not self._runs and self._roster.wait_until_empty(0)
 
     def _prepare(self, terms: RunTerms) -> None:

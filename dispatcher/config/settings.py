@@ -239,6 +239,12 @@ SETTINGS: tuple[Setting, ...] = (
         "none",
         in_file=False,
     ),
+    switch(
+        "ship",
+        "ship",
+        Group.QUEUE,
+        "send the project's files to the workers: what git tracks, and what it does not ignore",
+    ),
     switch("coverage", "enable_coverage", Group.COVERAGE, "measure coverage and report it"),
     valued(
         "coverage-dir",

@@ -127,6 +127,13 @@ def _check_queue(config: TestConfig, origins: Sequence[Origin]) -> None:
             f"cluster (from {origin_of('cluster', origins)}) brings a server of its own, and broker "
             f"(from {origin_of('broker', origins)}) names another: leave out one, or say --broker none"
         )
+    origin = origin_of("ship", origins)
+    # What stands in the file is meant for the runs that have a broker.
+    if config.ship and config.broker is None and not origin.startswith("["):
+        raise ConfigurationError(
+            f"ship (from {origin}) is for workers elsewhere, and there is no broker: "
+            "give its address by --broker URL, or leave out ship"
+        )
 
 
 def _check_groups(config: TestConfig, origins: Sequence[Origin]) -> None:
