@@ -20,6 +20,9 @@ from tests.support.valkey import private_server
 SECRET = {"PASSMUSTER_SECRET": "the tests' secret"}
 WORKER = REPOSITORY / "worker" / "__main__.py"
 
+PRINTS = 'import pathlib, shop\nif __name__ == "__main__":\n    print(pathlib.Path.cwd(), shop.PRICE)\n'
+ASSERTS = 'import shop\nif __name__ == "__main__":\n    assert shop.PRICE == 2\n'
+
 Start = Callable[..., str]
 
 
@@ -33,13 +36,13 @@ def server() -> Iterator[EmbeddedServer]:
 def git(project: Project) -> GitProject:
     """The project under git, with something that is not committed."""
     git = GitProject(project.root)
-    git.write("shop.py", "PRICE = 1\n")
+    git.write("tests/shop.py", "PRICE = 1\n")
     for number in range(4):
-        git.write(f"tests/test_{number}.py", "import pathlib, shop\nprint(pathlib.Path.cwd(), shop.PRICE)\n")
+        git.write(f"tests/test_{number}.py", PRINTS)
     git.write(".gitignore", "large.bin\n")
     git.commit()
-    git.write("shop.py", "PRICE = 2\n")
-    git.write("tests/test_new.py", "import shop\nassert shop.PRICE == 2\n")
+    git.write("tests/shop.py", "PRICE = 2\n")
+    git.write("tests/test_new.py", ASSERTS)
     git.write("large.bin", "ignored")
     return git
 
@@ -106,12 +109,12 @@ def test_what_lies_on_the_laptop_runs_where_there_is_nothing(
         assert price == "2"
         assert not Path(folder).is_relative_to(project.root)
 
-    git.write("shop.py", "PRICE = 3\n")
+    git.write("tests/shop.py", "PRICE = 3\n")
     second = project.run("--broker", server.url, "--ship", "--verbose", env=SECRET)
 
     assert second.code == 1, "tests/test_new.py wants the price of before"
     assert second.final("tests/test_0.py").output.split()[1] == "3"
-    assert ", 2 sent (" in second.stderr + second.stdout
+    assert ", 1 sent (" in second.stderr + second.stdout
 
 
 def test_a_worker_of_another_commit_refuses_and_nobody_else_is_there(
