@@ -41,6 +41,7 @@ from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
 from worker.neighbours import Neighbours
 from worker.queue_files import QueueFiles
+from worker.queue_transport import guard
 from worker.roster import Roster
 from worker.settings import WorkerSettings
 from worker.tasks import register
@@ -118,6 +119,7 @@ class _Service:
             fail=self._fail,
             allowed=self._options.allowed,
         )
+        guard(self._say)
         app = make_app(self._options.broker.url)
         register(app, files)
         self._ending.start()
@@ -134,6 +136,8 @@ class _Service:
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.close()
+        if not self._ending.is_asked:
+            self._failure = self._failure or "Celery has ended by itself; its output says why"
         self._say(f"ran {self._roster.ran} file(s)")
         self._ending.done()
         if self._failure:

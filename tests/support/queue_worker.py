@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kombu.entity import Exchange, Queue
+
 from passmuster.codec import decode_result, encode_result, encode_task
 from passmuster.envelope import Envelope, unpack_bytes
 from passmuster.result import TestResult
-from passmuster.routing import TASK_NAME, queue_name
+from passmuster.routing import PRIORITY_NORMAL, TASK_NAME, queue_name
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import RunTerms, encode_terms
 from passmuster.status import RunnerKind, Status
@@ -119,10 +121,13 @@ class Run:
         return Envelope(secret).seal("terms", encode_terms(terms))
 
     def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
-        text = Envelope(secret).seal("task", encode_task(task), str(take))
-        self._app.send_task(
-            TASK_NAME, args=[text], exchange="", routing_key=queue_name(self.run_id), priority=5, declare=[]
-        )
+        self.publish_text(Envelope(secret).seal("task", encode_task(task), str(take)))
+
+    def publish_text(self, text: str) -> None:
+        """Put a message on the run's queue, whatever it holds."""
+        name = queue_name(self.run_id)
+        queue = Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
+        self._app.send_task(TASK_NAME, args=[text], queue=queue, priority=PRIORITY_NORMAL, declare=[])
 
     def task(self, name: str, *, timeout_s: float = 60.0, with_coverage: bool = False) -> TestTask:
         return TestTask(
