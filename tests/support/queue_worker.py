@@ -86,11 +86,15 @@ class WorkerProcess:
         self.process.communicate()
 
 
+Start = Callable[..., WorkerProcess]
+"""Starts a worker with these words; it is ready when it is returned."""
+
+
 class Run:
     """One run, as a dispatcher would have it."""
 
     def __init__(self, url: str) -> None:
-        self.run_id = secrets.token_hex(8)
+        self.url, self.run_id = url, secrets.token_hex(8)
         self.client = connect(url, timeout_s=5)
         self.record = RunRecord(self.client, self.run_id)
         self._envelope = Envelope(SECRET)
@@ -129,14 +133,17 @@ class Run:
         queue = Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
         self._app.send_task(TASK_NAME, args=[text], queue=queue, priority=PRIORITY_NORMAL, declare=[])
 
-    def task(self, name: str, *, timeout_s: float = 60.0, with_coverage: bool = False) -> TestTask:
-        return TestTask(
+    def task(
+        self, name: str, *, timeout_s: float = 60.0, with_coverage: bool = False, **changes: object
+    ) -> TestTask:
+        plain = TestTask(
             run_id=self.run_id,
             file_path=name,
             runner=RunnerKind.SCRIPT,
             limits=Limits(timeout_s=timeout_s),
             coverage=CoverageRequest() if with_coverage else None,
         )
+        return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
 
     def look(self) -> None:
         """Take the news."""
