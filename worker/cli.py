@@ -26,6 +26,7 @@ from passmuster.broker import (
 )
 from passmuster.errors import ConfigurationError, PassmusterError
 from passmuster.records import dataclass
+from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
 from passmuster.units import Amount, parse_amount, parse_seconds
 from worker.worker_log import LogFormat
@@ -213,13 +214,7 @@ def _parser() -> argparse.ArgumentParser:
 def _secret(file_name: str | None, environ: MutableMapping[str, str]) -> str:
     if file_name is None:
         return environ.get(DEFAULT_SECRET_VARIABLE, "")
-    try:
-        secret = Path(file_name).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--secret-file {file_name} cannot be read: {error}") from error
-    if not secret:
-        raise ConfigurationError(f"--secret-file {file_name} is empty: write the secret into it")
-    return secret
+    return read_secret_file(Path(file_name), source="--secret-file")
 
 
 def _folder(text: str, source: str) -> Path:

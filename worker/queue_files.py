@@ -17,7 +17,7 @@ from passmuster.codec import decode_task, encode_result
 from passmuster.envelope import Envelope, EnvelopeError
 from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.executor import Executor
-from passmuster.queue_words import Claim, Hold
+from passmuster.queue_words import TASK_KIND, Claim, Hold, result_kind
 from passmuster.result import TestResult
 from passmuster.run_terms import RunTerms
 from passmuster.status import Status
@@ -30,9 +30,6 @@ from worker.joining import not_allowed
 from worker.roster import Fate, Held, Roster
 from worker.settings import WorkerSettings
 from worker.worker_log import Level, Say
-
-TASK_KIND, RESULT_KIND = "task", "result"
-"""Kinds of messages. A task's parts are the task and its take, a result's the result and coverage data."""
 
 PUT_BACK_S = 0.5
 """Seconds before a message is put back, so that it does not come again and again without a pause."""
@@ -245,7 +242,7 @@ class QueueFiles:
         self._roster.note_run()
         self._say(f"{result.status} after {result.duration:.2f} s", about=held)
         if fate is not Fate.LOST:
-            self._finish(record, held, self._body(result))
+            self._finish(record, held, self._body(result, held.run_id))
 
     def _own_up(self, record: Record, held: Held, reason: str) -> None:
         """Give a file back that could not be started because of this worker, which may be the last straw."""
@@ -281,13 +278,13 @@ class QueueFiles:
                 return
             self._pause(RETRY_S)
 
-    def _body(self, result: TestResult) -> str:
+    def _body(self, result: TestResult, run_id: str) -> str:
         """Return the message that carries a result; where that cannot be made, one that says so."""
         name = self._settings.name
         plain = dataclasses.replace(result, worker=name, coverage_files=())
         try:
             coverage = pack_coverage(result.coverage_files, self._settings)
-            return self._envelope.seal(RESULT_KIND, encode_result(plain), coverage)
+            return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage)
         except PassmusterError as error:
             lost = TestResult(
                 file_path=result.file_path,
@@ -296,7 +293,7 @@ class QueueFiles:
                 worker=name,
                 error=f"it ended as {result.status}, but its result cannot be sent: {error}",
             )
-            return self._envelope.seal(RESULT_KIND, encode_result(lost), "")
+            return self._envelope.seal(result_kind(run_id), encode_result(lost), "")
 
 
 def _not_started(task: TestTask, refusal: str) -> TestResult:

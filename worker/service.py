@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
@@ -26,7 +27,6 @@ from passmuster.status import Isolation
 from passmuster.units import format_bytes
 from passmuster.version import VERSION
 from worker.admission import Admission
-from worker.broker_access import BROKEN, open_broker
 from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from worker.celery_app import RunQueues, make_app, run_worker
 from worker.cli import Options
@@ -186,6 +186,7 @@ class _Service:
             budget_bytes=self._settings.budget_bytes,
             version=VERSION,
             limits=self._settings.limits,
+            used_bytes=self._executor.usage().used_bytes,
             runs=runs,
         )
 

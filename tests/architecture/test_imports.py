@@ -27,7 +27,7 @@ THIRD_PARTY = {"psutil", "rich", "_typeshed"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "passmuster/run_record.py",
-    "worker/broker_access.py",
+    "passmuster/broker_access.py",
     "worker/celery_app.py",
     "worker/queue_transport.py",
     "worker/tasks.py",
@@ -42,7 +42,7 @@ IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multipro
 
 PURE = (
     "dispatcher/again.py",
-    "dispatcher/backends/preflight.py",
+    "dispatcher/backends/crew.py",
     "dispatcher/backends/queue_book.py",
     "dispatcher/discovery/patterns.py",
     "dispatcher/events.py",

@@ -127,7 +127,7 @@ def test_sigterm_releases_what_runs_and_ends_with_status_0(run: Run, start: Star
     assert (status, output.splitlines()[-1]) == (0, "ran 0 file(s)")
     run.look()
     assert run.released == [("hangs.py", 101, worker.name)]
-    assert run.record.waiting() == {"hangs.py": 101}
+    assert run.record.waiting(["hangs.py"]) == {"hangs.py": 101}
     assert run.record.is_settled()
     assert worker.name not in run.workers()
 

@@ -16,6 +16,7 @@ from kombu.entity import Exchange, Queue
 
 from passmuster.codec import decode_result, encode_result, encode_task
 from passmuster.envelope import Envelope, unpack_bytes
+from passmuster.queue_words import result_kind
 from passmuster.result import TestResult
 from passmuster.routing import PRIORITY_NORMAL, TASK_NAME, queue_name
 from passmuster.run_record import RunRecord, WorkerBoard, connect
@@ -156,7 +157,7 @@ class Run:
             elif entry.kind == "refused":
                 self.refused.append((entry.worker, entry.body))
             else:
-                text, packed = self._envelope.open("result", entry.body)
+                text, packed = self._envelope.open(result_kind(self.run_id), entry.body)
                 assert entry.path not in self.results, "a second result"
                 self.results[entry.path] = decode_result(text)
                 if packed:
@@ -190,7 +191,7 @@ class Run:
     def body(self, name: str) -> str:
         """Return the message of a pass by another worker."""
         result = TestResult(file_path=name, status=Status.PASS, worker="somebody")
-        return self._envelope.seal("result", encode_result(result), "")
+        return self._envelope.seal(result_kind(self.run_id), encode_result(result), "")
 
     def close(self) -> None:
         self.record.end()

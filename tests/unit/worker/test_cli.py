@@ -102,7 +102,7 @@ def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.C
     status = main(["--broker", "http://x", "--root", str(tmp_path)], {})
 
     assert status == 2
-    assert capsys.readouterr().err.startswith("worker: the broker's address (from --broker) has the scheme")
+    assert capsys.readouterr().err.startswith("worker: wrong value for the broker: expected redis://")
 
 
 def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
-from dispatcher.backends.base import AttemptFinished, BackendEvent
+from dispatcher.backends.base import AttemptFinished, BackendEvent, BackendNotice
+from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
 from dispatcher.backends.queue_book import Message
-from passmuster.errors import InfrastructureError, PassmusterError
-from passmuster.queue_words import Entry, Lease
+from passmuster.errors import InfrastructureError
+from passmuster.queue_words import Entry, Lease, WorkerCard
 from passmuster.result import TestResult
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
+
+PATIENCE_S = 60.0
+
+
+def card(name: str, **changes: Any) -> WorkerCard:
+    plain = WorkerCard(name=name, host="h", slots=2, busy=0, budget_bytes=1 << 30, version="1")
+    return dataclasses.replace(plain, **changes)
 
 
 class AwayError(Exception):
@@ -34,20 +44,22 @@ class Broker:
         self.is_away = False
         self.is_cancelled = False
         self.loses_the_answer = False
+        self.cards = [card("w1")]
 
     def _ask(self) -> None:
         if self.is_away:
             raise AwayError
 
-    def seed(self, attempts: Mapping[str, int], *, epoch: str) -> None:
+    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
         self._ask()
         self.state = {path: ("Q", take) for path, take in attempts.items()}
         self.word, self.queue = epoch, []
 
-    def add(self, path: str, attempt: int) -> None:
+    def add(self, attempts: Mapping[str, int]) -> None:
         self._ask()
-        if self.state.get(path, ("", 0))[0] != "R":
-            self.state[path] = ("Q", attempt)
+        for path, take in attempts.items():
+            if self.state.get(path, ("", 0))[0] != "R":
+                self.state[path] = ("Q", take)
 
     def withdraw(self, path: str, attempt: int) -> bool:
         self._ask()
@@ -76,9 +88,10 @@ class Broker:
             raise AwayError
         return True
 
-    def waiting(self) -> Mapping[str, int]:
+    def waiting(self, paths: Sequence[str]) -> Mapping[str, int]:
         self._ask()
-        return {path: take for path, (kind, take) in self.state.items() if kind == "Q"}
+        found = {path: self.state.get(path, ("", 0)) for path in paths}
+        return {path: take for path, (kind, take) in found.items() if kind == "Q"}
 
     def queued(self) -> int:
         return len(self.queue)
@@ -125,10 +138,16 @@ class Broker:
         self.entries.append(Entry(str(len(self.entries) + 1), kind, path, take, "w1", body))
 
 
-def opened(body: str) -> TestResult:
-    if body == "forged":
-        raise PassmusterError("a message has a wrong signature")
-    return TestResult(file_path="a", status=Status(body))
+class Mail:
+    def result(self, entry: Entry, task: TestTask) -> TestResult:
+        return TestResult(file_path=entry.path, status=Status(entry.body), attempt=task.attempt)
+
+    def refusal(self, entry: Entry) -> str:
+        return entry.body
+
+
+def notices(events: Sequence[BackendEvent]) -> list[str]:
+    return [event.text for event in events if isinstance(event, BackendNotice)]
 
 
 @pytest.fixture
@@ -142,11 +161,12 @@ def backend(broker: Broker) -> QueueBackend:
     return QueueBackend(
         broker,
         broker.publish,
-        opened,
+        Mail(),
+        Crew(version="1", patience_s=PATIENCE_S, now_s=broker.now),
+        lambda: list(broker.cards),
+        terms="terms",
         new_epoch=lambda: next(words),
         broken=(AwayError,),
-        slots=2,
-        budget_bytes=0,
         clock=lambda: broker.now,
         pause=broker.pause,
     )
@@ -172,25 +192,62 @@ def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBac
     assert backend.poll(1) == ()
 
 
-def test_a_result_that_is_not_ours_is_no_result(broker: Broker, backend: QueueBackend) -> None:
-    backend.submit([task("a")])
-    broker.start("a", 101)
-    broker.end_file("a", 101, "forged")
-
-    assert statuses(backend.poll(5)) == [Status.LOST]
-
-
 def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
     backend.poll(1)
     broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
 
-    assert backend.poll(2 * TICK_S) == ()
+    assert notices(backend.poll(2 * TICK_S)) == ["worker w1 was lost while a ran there; it runs again, alone"]
     broker.start("a", 102)
     broker.end_file("a", 102)
 
     assert statuses(backend.poll(5)) == [Status.PASS]
+
+
+def test_a_file_that_was_given_back_is_published_again(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    broker.state["a"] = ("Q", 101)
+    broker.tell("released", "a", 101)
+
+    backend.poll(1)
+
+    assert broker.queue == [("a", 101)]
+
+
+def test_who_does_not_take_part_is_named_and_nobody_is_waited_for_without_end(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    backend.submit([task("a")])
+    broker.tell("refused", "", 0, "another tree")
+
+    assert notices(backend.poll(1)) == ["worker w1 does not take part: another tree"]
+    with pytest.raises(InfrastructureError, match="no worker takes part: w1: another tree"):
+        backend.poll(PATIENCE_S + 2 * TICK_S)
+    assert backend.poll(1) == ()
+
+
+def test_a_worker_that_comes_late_is_waited_for(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    backend.poll(TICK_S)
+    broker.cards = []
+    assert notices(backend.poll(PATIENCE_S / 2)) == [
+        "worker w1 is gone",
+        "no worker is left; waiting for another one",
+    ]
+    broker.cards = [card("w2")]
+
+    assert backend.poll(PATIENCE_S * 2) == ()
+    assert [worker.name for worker in backend.usage().workers] == ["w2"]
+
+
+def test_what_is_too_big_for_every_worker_is_said_at_once(broker: Broker, backend: QueueBackend) -> None:
+    backend.poll(2 * TICK_S)
+    backend.submit([dataclasses.replace(task("a"), predicted_bytes=2 << 30)])
+
+    [text] = notices(backend.poll(0))
+    assert text.startswith("a needed 2 GiB when it last ran, and the largest worker has 1 GiB")
 
 
 def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(
