@@ -35,7 +35,7 @@ from worker.ending import Ending
 from worker.execute import LocalExecutor
 from worker.health import Health
 from worker.heartbeat import Heartbeat
-from worker.interpreter import find_interpreter
+from worker.interpreter import find_interpreter, why_no_coverage
 from worker.joining import Joining, allowed_names
 from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
@@ -149,7 +149,7 @@ class _Service:
         joining = Joining(
             self._record,
             self._envelope,
-            (allowed_names(self._options.allowed),),
+            (allowed_names(self._options.allowed), self._why_no_coverage),
             queues,
             name=self._settings.name,
             broken=BROKEN,
@@ -176,6 +176,11 @@ class _Service:
 
     def _terms(self, run_id: str) -> RunTerms | None:
         return None if self._joining is None else self._joining.terms(run_id)
+
+    def _why_no_coverage(self, terms: RunTerms) -> str:
+        if not terms.has_coverage:
+            return ""
+        return why_no_coverage(self._settings.interpreter, self._settings.environ)
 
     def _card(self, busy: int, runs: tuple[str, ...]) -> WorkerCard:
         return WorkerCard(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,19 @@ def test_a_run_that_a_worker_cannot_serve_is_refused_and_nothing_of_it_is_taken(
     assert worker.end()[1].count(f"does not serve run {run.run_id}: {reason}") == 1
 
 
+def test_a_run_with_coverage_is_refused_where_it_cannot_be_measured(
+    run: Run, start: Start, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "bare", with_pip=False)
+    start("--python", str(tmp_path / "bare/bin/python"))
+
+    run.seed(run.task("ok.py"), terms=run.sealed_terms(has_coverage=True))
+
+    reason = Envelope(SECRET).open("refused", refusal(run)[1])[0]
+    assert "the run measures coverage" in reason
+    assert "No module named 'coverage'" in reason
+
+
 def test_another_secret_is_refused_with_the_worker_s_own(run: Run, start: Start) -> None:
     worker = start()
     run.seed(run.task("ok.py"), terms=run.sealed_terms(secret="another"))
@@ -119,7 +133,7 @@ def test_a_worker_whose_interpreter_is_gone_gives_the_file_back_and_takes_itself
     assert name == worker.name
     assert f"cannot execute {python}" in Envelope(SECRET).open("refused", body)[0]
     assert run.released == [("ok.py", 101, worker.name)]
-    assert run.record.waiting() == {"ok.py": 101}
+    assert run.record.waiting(["ok.py"]) == {"ok.py": 101}
     status, output = worker.end()
     assert status == 3
     assert f"ended because it can run nothing any more: cannot execute {python}" in output

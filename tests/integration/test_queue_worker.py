@@ -63,7 +63,8 @@ def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> No
 def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
     start("--python", sys.executable)
 
-    run.submit(run.task("half.py", with_coverage=True))
+    run.seed(run.task("half.py"), terms=run.sealed_terms(has_coverage=True))
+    run.publish(run.task("half.py", with_coverage=True), 101)
 
     assert run.wait(1)["half.py"].status is Status.PASS
     assert run.coverage["half.py"].startswith(b"SQLite format 3")

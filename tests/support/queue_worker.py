@@ -120,7 +120,7 @@ class Run:
 
     def sealed_terms(self, *, secret: str = SECRET, **changes: object) -> str:
         plain = RunTerms(
-            run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=True, environment_names=()
+            run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
         terms = dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
         return Envelope(secret).seal("terms", encode_terms(terms))
