@@ -35,12 +35,13 @@ from worker.ending import Ending
 from worker.execute import LocalExecutor
 from worker.health import Health
 from worker.heartbeat import Heartbeat
-from worker.interpreter import find_interpreter
+from worker.interpreter import find_interpreter, why_no_coverage
 from worker.joining import Joining, allowed_names
 from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
 from worker.neighbours import Neighbours
 from worker.queue_files import QueueFiles
+from worker.queue_transport import guard
 from worker.roster import Roster
 from worker.settings import WorkerSettings
 from worker.tasks import register
@@ -118,6 +119,7 @@ class _Service:
             fail=self._fail,
             allowed=self._options.allowed,
         )
+        guard(self._say)
         app = make_app(self._options.broker.url)
         register(app, files)
         self._ending.start()
@@ -134,6 +136,8 @@ class _Service:
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.close()
+        if not self._ending.is_asked:
+            self._failure = self._failure or "Celery has ended by itself; its output says why"
         self._say(f"ran {self._roster.ran} file(s)")
         self._ending.done()
         if self._failure:
@@ -145,7 +149,7 @@ class _Service:
         joining = Joining(
             self._record,
             self._envelope,
-            (allowed_names(self._options.allowed),),
+            (allowed_names(self._options.allowed), self._why_no_coverage),
             queues,
             name=self._settings.name,
             broken=BROKEN,
@@ -172,6 +176,11 @@ class _Service:
 
     def _terms(self, run_id: str) -> RunTerms | None:
         return None if self._joining is None else self._joining.terms(run_id)
+
+    def _why_no_coverage(self, terms: RunTerms) -> str:
+        if not terms.has_coverage:
+            return ""
+        return why_no_coverage(self._settings.interpreter, self._settings.environ)
 
     def _card(self, busy: int, runs: tuple[str, ...]) -> WorkerCard:
         return WorkerCard(

@@ -29,6 +29,7 @@ QUEUE_PLACES = (
     "passmuster/run_record.py",
     "passmuster/broker_access.py",
     "worker/celery_app.py",
+    "worker/queue_transport.py",
     "worker/tasks.py",
     "dispatcher/backends/celery_*.py",
 )
