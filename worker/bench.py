@@ -10,6 +10,7 @@ from pathlib import Path
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
 from passmuster.records import dataclass
+from passmuster.run_terms import RunTerms
 from passmuster.status import Isolation, StopReason
 from passmuster.units import format_bytes
 from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
@@ -17,7 +18,7 @@ from worker.cli import Options
 from worker.command import prepare_child
 from worker.execute import LocalExecutor
 from worker.health import Health
-from worker.interpreter import find_interpreter
+from worker.interpreter import find_interpreter, why_no_coverage
 from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
 from worker.queue_files import QueueFiles
@@ -73,10 +74,17 @@ class RootBench:
     Args:
         executor: runs them.
         files: what does with a message what it asks for.
+        settings: of both.
     """
 
-    def __init__(self, executor: LocalExecutor, files: QueueFiles) -> None:
-        self._executor, self._files = executor, files
+    def __init__(self, executor: LocalExecutor, files: QueueFiles, settings: WorkerSettings) -> None:
+        self._executor, self._files, self._settings = executor, files, settings
+
+    def why_not(self, terms: RunTerms) -> str:
+        """Return why a run cannot be served here; empty: it can."""
+        if not terms.has_coverage:
+            return ""
+        return why_no_coverage(self._settings.interpreter, self._settings.environ)
 
     def take(self, text: str) -> bool:
         """Do what a message asks for; False: it is to be put back."""
@@ -157,7 +165,7 @@ class BenchMaker:
                     f"--isolation fork cannot be had: {why}; use --isolation auto or spawn"
                 )
             undo.pop_all()
-        return RootBench(executor, self._make_files(executor, health, settings))
+        return RootBench(executor, self._make_files(executor, health, settings), settings)
 
     def _workdir(self, root: Path, workdir: str | None) -> Path:
         if workdir is None:

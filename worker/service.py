@@ -35,6 +35,7 @@ from worker.heartbeat import Heartbeat
 from worker.joining import Joining, allowed_names
 from worker.neighbours import Neighbours
 from worker.queue_files import QueueFiles
+from worker.queue_transport import guard
 from worker.roster import Roster
 from worker.settings import WorkerSettings
 from worker.shipped_trees import ShippedTrees
@@ -103,6 +104,7 @@ class _Service:
         self._place.open()
         for limit in self._share.limits:
             self._say(f"{limit.name}: {limit.value} ({limit.source})")
+        guard(self._say)
         app = make_app(self._options.broker.url)
         register(app, self._place.take)
         self._ending.start()
@@ -119,6 +121,8 @@ class _Service:
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.close()
+        if not self._ending.is_asked:
+            self._failure = self._failure or "Celery has ended by itself; its output says why"
         self._say(f"ran {self._roster.ran} file(s)")
         self._ending.done()
         if self._failure:

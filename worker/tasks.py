@@ -23,3 +23,7 @@ def register(app: Celery, take: Callable[[str], bool]) -> None:
             raise Reject("not here, or not now", requeue=True)
 
     app.task(name=TASK_NAME)(run_file)
+    # Celery's own tasks take orders that nobody signed.
+    app.finalize()
+    for name in [name for name in app.tasks if name != TASK_NAME]:
+        app.tasks.unregister(name)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
+from passmuster.errors import InfrastructureError
 from passmuster.run_terms import RunTerms
 from passmuster.status import StopReason
 from passmuster.tree_identity import tree_identity, why_other_tree
@@ -21,6 +22,9 @@ from worker.roster import Roster
 
 LOOK_S = 0.2
 """Seconds between two looks whether files of an earlier run have ended."""
+
+
+_NO_TREE = "it has no tree of its own (--root), and the run ships none: use --ship, or give it one"
 
 
 class Bench(Protocol):
@@ -32,6 +36,9 @@ class Bench(Protocol):
     @property
     def used_bytes(self) -> int:
         """Memory that the running files use."""
+
+    def why_not(self, terms: RunTerms) -> str:
+        """Return why a run cannot be served here; empty: it can."""
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs."""
@@ -127,7 +134,7 @@ class Workplace:
         if terms.tree:
             return ""
         if self._own_root is None:
-            return "it has no tree of its own (--root), and the run ships none: use --ship, or give it one"
+            return _NO_TREE
         if not terms.source_identity:
             return ""
         return why_other_tree(tree_identity(self._own_root), terms.source_identity)
@@ -153,17 +160,16 @@ class Workplace:
                 return "the worker ends"
             self._is_preparing = True
             self._runs.add(run_id)
-        is_ready = False
+        reason = None
         try:
-            self._prepare(terms)
-            is_ready = True
+            reason = self._prepare(terms).why_not(terms)
         finally:
             with self._changed:
                 self._is_preparing = False
-                if not is_ready:
+                if reason != "":
                     self._runs.discard(run_id)
                 self._changed.notify_all()
-        return ""
+        return reason
 
     def leave(self, run_id: str) -> None:
         """Let others have a run's place once none of its files is here; it may not have come to it."""
@@ -182,26 +188,32 @@ class Workplace:
             return True
         return not self._runs and self._roster.wait_until_empty(0)
 
-    def _prepare(self, terms: RunTerms) -> None:
-        wanted = _wanted(terms)
-        if self._bench is not None and self._bench_of == wanted:
-            return
+    def _prepare(self, terms: RunTerms) -> Bench:
+        wanted, present = _wanted(terms), self._bench
+        if present is not None and self._bench_of == wanted:
+            return present
         # First: what ran there may still hold files open, and two benches would be two budgets.
         self.close()
         if terms.tree:
-            root = self._trees.prepare(terms.tree)
-            self._install(self._build(root, terms.workdir), wanted)
+            bench = self._build(self._trees.prepare(terms.tree), terms.workdir)
         elif self._own_root is not None:
-            self._install(self._build(self._own_root, None), wanted)
+            bench = self._build(self._own_root, None)
+        else:
+            raise InfrastructureError(_NO_TREE)
+        return self._install(bench, wanted)
 
-    def _install(self, bench: Bench, owner: str) -> None:
+    def _install(self, bench: Bench, owner: str) -> Bench:
         with self._changed:
             self._bench, self._bench_of = bench, owner
             stopped = self._stopped
         if stopped is not None:
             bench.stop(stopped[0], grace_s=stopped[1])
+        return bench
 
 
 def _wanted(terms: RunTerms) -> str:
-    """Return whose bench a run needs: its own, or (empty) that of the worker's root."""
-    return terms.run_id if terms.tree else ""
+    """Return whose bench a run needs: one of its own, or (empty) that of the worker's root.
+
+    A run that is resumed may bring another tree.
+    """
+    return f"{terms.run_id} {terms.tree}" if terms.tree else ""

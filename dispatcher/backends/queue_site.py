@@ -189,6 +189,7 @@ def open_queue(
             broken=BROKEN,
             limits=_limits(crew, address),
             groups=group_limits(request.config),
+            is_resumed=request.is_resumed,
             release=undo.pop_all().close,
         )
 

@@ -179,6 +179,7 @@ class TestConfig:
         events: where the events go, as JSON Lines; None: nowhere.
         color: whether output is coloured.
         verbosity: how much is printed.
+        resume: the id of the run to go on with, or `last`; None: a new run begins.
         history: whether `.passmuster/` in the root is read and written.
         overrides: what holds for some files only; later ones are stronger.
         groups: the groups that overrides put files into.
@@ -228,6 +229,7 @@ class TestConfig:
     events: Path | None = None
     color: ColorChoice = ColorChoice.AUTO
     verbosity: Verbosity = Verbosity.NORMAL
+    resume: str | None = None
     history: bool = True
     overrides: tuple[Override, ...] = ()
     groups: tuple[FileGroup, ...] = ()

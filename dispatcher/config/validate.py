@@ -36,10 +36,16 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
     if config.explain is not None and config.mode is not Mode.RUN:
         raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
     if config.failed_only and not config.history:
-        raise ConfigurationError(
-            f"--failed (from {origin_of('failed', origins)}) needs the history, which is off "
-            f"(from {origin_of('history', origins)}): leave out one of them"
-        )
+        raise _needs_history("failed", origins)
+    if config.resume is not None and not config.history:
+        raise _needs_history("resume", origins)
+
+
+def _needs_history(name: str, origins: Sequence[Origin]) -> ConfigurationError:
+    return ConfigurationError(
+        f"--{name} (from {origin_of(name, origins)}) needs the history, which is off "
+        f"(from {origin_of('history', origins)}): leave out one of them"
+    )
 
 
 def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Sequence[Origin]) -> None:

@@ -30,6 +30,7 @@ QUEUE_PLACES = (
     "passmuster/broker_access.py",
     "passmuster/tree_store.py",
     "worker/celery_app.py",
+    "worker/queue_transport.py",
     "worker/tasks.py",
     "dispatcher/backends/celery_*.py",
 )

@@ -19,7 +19,7 @@ from passmuster.codec import decode_result, encode_result, encode_task
 from passmuster.envelope import Envelope, unpack_bytes
 from passmuster.queue_words import result_kind
 from passmuster.result import TestResult
-from passmuster.routing import TASK_NAME, queue_name
+from passmuster.routing import PRIORITY_NORMAL, TASK_NAME, queue_name
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import RunTerms, encode_terms
 from passmuster.status import RunnerKind, Status
@@ -99,11 +99,15 @@ class WorkerProcess:
         self.process.communicate()
 
 
+Start = Callable[..., WorkerProcess]
+"""Starts a worker with these words; it is ready when it is returned."""
+
+
 class Run:
     """One run, as a dispatcher would have it."""
 
     def __init__(self, url: str) -> None:
-        self.run_id = secrets.token_hex(8)
+        self.url, self.run_id = url, secrets.token_hex(8)
         self.client = connect(url, timeout_s=5)
         self.record = RunRecord(self.client, self.run_id)
         self._envelope = Envelope(SECRET)
@@ -128,25 +132,31 @@ class Run:
 
     def sealed_terms(self, *, secret: str = SECRET, **changes: object) -> str:
         plain = RunTerms(
-            run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=True, environment_names=()
+            run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
         terms = dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
         return Envelope(secret).seal("terms", encode_terms(terms))
 
     def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
-        text = Envelope(secret).seal("task", encode_task(task), str(take))
+        self.publish_text(Envelope(secret).seal("task", encode_task(task), str(take)))
+
+    def publish_text(self, text: str) -> None:
+        """Put a message on the run's queue, whatever it holds."""
         name = queue_name(self.run_id)
         queue = Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
-        self._app.send_task(TASK_NAME, args=[text], queue=queue, priority=5, declare=[])
+        self._app.send_task(TASK_NAME, args=[text], queue=queue, priority=PRIORITY_NORMAL, declare=[])
 
-    def task(self, name: str, *, timeout_s: float = 60.0, with_coverage: bool = False) -> TestTask:
-        return TestTask(
+    def task(
+        self, name: str, *, timeout_s: float = 60.0, with_coverage: bool = False, **changes: object
+    ) -> TestTask:
+        plain = TestTask(
             run_id=self.run_id,
             file_path=name,
             runner=RunnerKind.SCRIPT,
             limits=Limits(timeout_s=timeout_s),
             coverage=CoverageRequest() if with_coverage else None,
         )
+        return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
 
     def look(self) -> None:
         """Take the news."""
