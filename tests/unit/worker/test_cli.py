@@ -111,3 +111,12 @@ def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:
 
     assert "hidden" not in shown
     assert ":pw@" not in shown
+
+
+def test_a_worker_may_have_no_tree_but_then_no_folder_in_it(tmp_path: Path) -> None:
+    environ = {"PASSMUSTER_BROKER_URL": BROKER}
+    found = read_options(["--setup", "make ready"], environ)
+
+    assert (found.root, found.workdir, found.setup) == (None, None, "make ready")
+    with pytest.raises(ConfigurationError, match=r"--workdir .* needs --root"):
+        read_options(["--workdir", str(tmp_path)], environ)
