@@ -1,4 +1,4 @@
-"""One run of the harness: a server, workers and a dispatcher, faults by plan, and what is wrong afterwards."""
+"""One run of the harness: server, workers and dispatchers, faults by plan, and what is wrong afterwards."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.faults import check
 from tests.faults.broker import Broker
 from tests.faults.crew import Crew, Worker, processes_with
 from tests.faults.network import Network
-from tests.faults.plan import Fault, Kind, Plan
+from tests.faults.plan import OF_WORKERS, Fault, Kind, Plan
 from tests.faults.project import STARTS_VARIABLE, Note, read_notes, write_project
 from worker.private_tmp import sweep
 
@@ -129,7 +130,7 @@ class _Run:
         self._wait(lambda: all(one.run_id for one in self._dispatchers), BEGIN_S, "a run begins")
         self._zero = time.monotonic()
         for fault in self._plan.faults:
-            self._at(fault.at_s, lambda fault=fault: self._break(fault))
+            self._at(fault.at_s, partial(self._break, fault))
         if self._plan.interrupt_s is not None:
             self._at(self._plan.interrupt_s, self._interrupt)
         is_over = self._wait(self._has_ended, RUN_S, "all dispatchers have ended")
@@ -191,10 +192,14 @@ class _Run:
                 one.process.send_signal(signal.SIGINT)
 
     def _break(self, fault: Fault) -> None:
-        self._note(str(fault.kind) + (f" {fault.target}" if fault.kind.value[0] not in "s" else ""))
+        self._note(fault.kind + (f" {fault.target}" if fault.kind in OF_WORKERS else ""))
         mend = self._broken(fault)
         if mend is not None:
-            self._at(fault.at_s + fault.length_s, lambda: (self._note(f"{fault.kind} is over"), mend())[1])
+            self._at(fault.at_s + fault.length_s, partial(self._mend, fault, mend))
+
+    def _mend(self, fault: Fault, mend: Callable[[], None]) -> None:
+        self._note(f"{fault.kind} is over")
+        mend()
 
     def _broken(self, fault: Fault) -> Callable[[], None] | None:
         """Break something; return what mends it."""
