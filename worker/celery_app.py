@@ -37,6 +37,8 @@ def make_app(url: str) -> Celery:
         **shared_settings(url),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A server that is full refuses commands: no reason to end, any more than one that is away.
+        broker_channel_error_retry=True,
         # Late, and one at a time: no worker hoards messages while another one has a free slot.
         task_acks_late=True,
         worker_prefetch_multiplier=1,
@@ -86,7 +88,7 @@ def run_worker(
     slots: int,
     on_ready: Callable[[RunQueues], None],
     on_signal: Callable[[], None],
-) -> None:
+) -> bool:
     """Take messages until a signal comes; return once no task runs any more.
 
     Args:
@@ -95,13 +97,21 @@ def run_worker(
         slots: tasks at once.
         on_ready: called in Celery's thread once messages can be taken.
         on_signal: called for each signal that asks for the end, in its handler.
+
+    Returns:
+        Whether that was as asked; False: Celery gave up, and has printed why.
     """
+    controllers: list[Any] = []
+
+    def begun(sender: Any = None, **_: Any) -> None:
+        controllers.append(sender)
 
     def ready(sender: Any = None, **_: Any) -> None:
         # Celery's own answer to SIGTERM, for all three: its others do harm where tasks are threads.
         _install(signal.getsignal(signal.SIGTERM), on_signal)
         on_ready(RunQueues(app, sender))
 
+    signals.worker_init.connect(begun, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     # It warns of root because of pickles, and there are none; a container often has nobody else.
     warnings.simplefilter("ignore", SecurityWarning)
@@ -120,7 +130,10 @@ def run_worker(
             ]
         )
     finally:
+        signals.worker_init.disconnect(begun)
         signals.worker_ready.disconnect(ready)
+    # `worker_main` returns nothing.
+    return not any(controller.exitcode for controller in controllers)
 
 
 def _install(celerys: Any, on_signal: Callable[[], None]) -> None:

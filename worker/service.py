@@ -124,7 +124,7 @@ class _Service:
         if self._options.ends_with_stdin:
             threading.Thread(target=self._end_with_stdin, name="stdin", daemon=True).start()
         try:
-            run_worker(
+            is_as_asked = run_worker(
                 app,
                 name=self._settings.name,
                 slots=self._settings.slots,
@@ -136,6 +136,8 @@ class _Service:
                 self._heartbeat.close()
         self._say(f"ran {self._roster.ran} file(s)")
         self._ending.done()
+        if not is_as_asked and not self._failure:
+            self._failure = "Celery gave up, and the lines above say why"
         if self._failure:
             self._say(f"ended because it can run nothing any more: {self._failure}", level=Level.ERROR)
         return 3 if self._failure else 0
