@@ -40,6 +40,7 @@ from worker.joining import Joining, allowed_names
 from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
 from worker.neighbours import Neighbours
+from worker.private_tmp import PrivateTmp
 from worker.queue_files import QueueFiles
 from worker.roster import Roster
 from worker.settings import WorkerSettings
@@ -209,7 +210,7 @@ class _Service:
         """End the process although its main thread does not: the files first, so that none stays behind."""
         self._executor.close()
         if self._settings.coverage_dir is not None:
-            shutil.rmtree(self._settings.coverage_dir, ignore_errors=True)
+            shutil.rmtree(self._settings.coverage_dir.parent, ignore_errors=True)
         self._say(f"ran {self._roster.ran} file(s)")
         os._exit(3 if self._failure else 0)
 
@@ -226,7 +227,9 @@ def _settings(options: Options, environ: Mapping[str, str], undo: ExitStack) -> 
     )
     interpreter = find_interpreter(options.python, options.root, environ)
     prepare_child(interpreter.path, interpreter.cache_tag)
-    coverage_dir = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="pm-coverage-")))
+    # With a lock in it: the next worker here removes what a killed one left.
+    private = PrivateTmp(Path(tempfile.gettempdir()))
+    undo.callback(private.close, keep=False)
     state_dir = options.root / STATE_DIRECTORY
     return WorkerSettings(
         root=options.root,
@@ -241,7 +244,7 @@ def _settings(options: Options, environ: Mapping[str, str], undo: ExitStack) -> 
             Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
         ),
         keep_tmp=options.keep_tmp,
-        coverage_dir=coverage_dir,
+        coverage_dir=private.make("coverage"),
         isolation=options.isolation,
         preload=options.preload,
         state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,

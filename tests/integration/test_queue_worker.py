@@ -255,3 +255,26 @@ def test_a_wrong_password_is_told_apart(server: EmbeddedServer, root: Path) -> N
     assert status == 3
     assert "refuses the password" in output
     assert ":wrong@" not in output
+
+
+def test_what_a_killed_worker_left_is_removed_by_the_next_one(
+    server: EmbeddedServer,
+    root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tmp = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setenv("TMPDIR", str(tmp))
+    run = Run(server.url)
+
+    def end_one(number: signal.Signals) -> None:
+        worker = WorkerProcess(server.url, root)
+        until(lambda: worker.name in run.workers() or worker.process.poll() is not None, "it is ready")
+        worker.signal(number)
+        worker.end()
+
+    end_one(signal.SIGKILL)
+    assert list(tmp.iterdir()) != []
+
+    end_one(signal.SIGTERM)
+    assert list(tmp.iterdir()) == []
