@@ -11,15 +11,18 @@ from tests.support.valkey import private_server
 
 
 def test_a_worker_outlives_a_server_that_is_full(tmp_path: Path) -> None:
-    (tmp_path / "ok.py").write_text("print('hello')\n")
+    for name in ("first.py", "ok.py"):
+        (tmp_path / name).write_text("print('hello')\n")
     with private_server() as server:
         run = Run(server.url)
         client: Any = run.client
         worker = WorkerProcess(server.url, tmp_path)
         try:
-            until(lambda: worker.name in run.workers() or worker.process.poll() is not None, "it is ready")
             task = run.task("ok.py")
-            run.submit(task)
+            run.submit(run.task("first.py"))
+            run.wait(1)  # It serves the run now.
+            run.record.add({"ok.py": 101})
+            run.publish(task, 101)
             client.config_set("maxmemory", 1)
 
             # Taking a message is allowed then, noting that it was taken is not.
@@ -29,7 +32,7 @@ def test_a_worker_outlives_a_server_that_is_full(tmp_path: Path) -> None:
             client.config_set("maxmemory", 0)
             run.publish(task, 101)
 
-            assert run.wait(1)["ok.py"].status is Status.PASS
+            assert run.wait(2)["ok.py"].status is Status.PASS
             assert worker.process.poll() is None
         finally:
             worker.close()
