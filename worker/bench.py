@@ -23,7 +23,7 @@ from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
 from worker.queue_files import QueueFiles
 from worker.settings import WorkerSettings
-from worker.warm.fleet import Fleet
+from worker.warm.fleets import Fleets
 from worker.worker_log import Say
 
 STATE_DIRECTORY = ".passmuster"
@@ -149,7 +149,7 @@ class BenchMaker:
         if why := health.why_not_now():
             raise InfrastructureError(why)
         with ExitStack() as undo:
-            fleet = undo.enter_context(closing(Fleet(settings)))
+            fleet = undo.enter_context(closing(Fleets(settings)))
             fleet.warm_up(settings.slots)
             pool, notice = open_pool(
                 is_default=self._options.memory_budget is None,

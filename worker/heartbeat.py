@@ -124,7 +124,7 @@ class Heartbeat:
         self._is_away = False
 
     def is_news(self) -> bool:
-        """Whether a run has begun, ended or been stopped since the last beat, as far as the broker can be asked."""
+        """Whether a run has begun, ended or been stopped since the last beat, as far as can be known."""
         try:
             return self._active_runs() != self._seen
         except self._broken:

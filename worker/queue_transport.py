@@ -24,6 +24,10 @@ MAX_BODY_CHARS = 4 * MAX_TASK_CHARS
 """Characters of a message's body: a task's text, signed, as JSON, and in base64."""
 
 
+LONGEST_WAIT_S = 0.25
+"""Seconds that one look for messages waits at the broker; the next one looks at a new run's queue too."""
+
+
 class ForeignMessageError(Exception):
     """What lay on the queue is no message for our task."""
 
@@ -42,6 +46,7 @@ def guard(say: Say) -> None:
 
     class GuardedTransport(Transport):
         Channel = GuardedChannel
+        brpop_timeout: float = LONGEST_WAIT_S  # type: ignore[assignment]  # The server takes parts of a second.
 
         def _deliver(self, message: object, queue: str) -> None:
             try:
