@@ -173,7 +173,7 @@ def open_queue(
     with release as undo:
         client = undo.enter_context(closing(open_broker(address)))
         board = WorkerBoard(client)
-        crew = _crew(request.config)
+        crew = _crew(request.config, request.run_id)
         crew.saw(board.cards(), now_s=time.monotonic())
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
@@ -213,8 +213,8 @@ def _terms(request: BackendRequest, source: RunSource) -> RunTerms:
     )
 
 
-def _crew(config: TestConfig) -> Crew:
-    return Crew(version=VERSION, patience_s=config.wait_workers_s, now_s=time.monotonic())
+def _crew(config: TestConfig, run_id: str = "") -> Crew:
+    return Crew(version=VERSION, patience_s=config.wait_workers_s, now_s=time.monotonic(), run_id=run_id)
 
 
 def _limits(crew: Crew, address: BrokerAddress) -> tuple[Limit, ...]:
