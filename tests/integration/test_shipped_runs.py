@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,8 +72,11 @@ def start(server: EmbeddedServer, begin: Begin, cache: Path) -> Iterator[Start]:
         return worker
 
     yield new
+    # In order: the card of a killed one stays for a while.
     for worker in workers:
-        worker.close()
+        worker.signal(signal.SIGTERM)
+    for worker in workers:
+        worker.end()
 
 
 @pytest.fixture
