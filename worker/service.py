@@ -10,11 +10,11 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
@@ -34,6 +34,7 @@ from worker.health import Health
 from worker.heartbeat import Heartbeat
 from worker.joining import Joining, allowed_names
 from worker.neighbours import Neighbours
+from worker.private_tmp import PrivateTmp
 from worker.queue_files import QueueFiles
 from worker.queue_transport import guard
 from worker.roster import Roster
@@ -67,10 +68,11 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
             "after a killed worker its name is free within seconds"
         )
     say = WorkerLog(write, form=options.log_format, worker=options.name)
-    with (
-        TemporaryDirectory(prefix="pm-coverage-") as coverage_dir,
-        closing(_Service(options, environ, Path(coverage_dir), say)) as service,
-    ):
+    with ExitStack() as undo:
+        # With a lock in it: the next worker here removes what a killed one left.
+        private = PrivateTmp(Path(tempfile.gettempdir()))
+        undo.callback(private.close, keep=False)
+        service = undo.enter_context(closing(_Service(options, environ, private.make("coverage"), say)))
         return service.run()
 
 
@@ -213,6 +215,6 @@ class _Service:
     def _leave(self) -> None:
         """End the process although its main thread does not: the files first, so that none stays behind."""
         self._place.close()
-        shutil.rmtree(self._coverage_dir, ignore_errors=True)
+        shutil.rmtree(self._coverage_dir.parent, ignore_errors=True)
         self._say(f"ran {self._roster.ran} file(s)")
         os._exit(3 if self._failure else 0)

@@ -247,3 +247,26 @@ def test_lines_about_a_file_name_it_and_can_be_json(run: Run, start: Start) -> N
     assert line["event"].startswith("PASS after ")
     assert {line["worker"] for line in lines} == {worker.name}
     assert lines[-1]["event"] == "ran 1 file(s)"
+
+
+def test_what_a_killed_worker_left_is_removed_by_the_next_one(
+    server: EmbeddedServer,
+    root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tmp = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setenv("TMPDIR", str(tmp))
+    run = Run(server.url)
+
+    def end_one(number: signal.Signals) -> None:
+        worker = WorkerProcess(server.url, root)
+        until(lambda: worker.name in run.workers() or worker.process.poll() is not None, "it is ready")
+        worker.signal(number)
+        worker.end()
+
+    end_one(signal.SIGKILL)
+    assert list(tmp.iterdir()) != []
+
+    end_one(signal.SIGTERM)
+    assert list(tmp.iterdir()) == []
