@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -143,6 +144,25 @@ def test_a_worker_of_the_same_tree_takes_part(
     ended = project.run("--broker", server.url, env=SECRET)
 
     assert ended.code == 0, str(ended)
+
+
+def test_a_copy_without_git_is_compared_file_by_file(
+    project: Project, git: GitProject, server: EmbeddedServer, start: Start, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(project.root, copy, ignore=shutil.ignore_patterns(".git", "large.bin"))
+    (copy / "more.txt").write_text("nobody minds")
+    name = start("--root", str(copy))
+
+    same = project.run("--broker", server.url, env=SECRET)
+    git.write("tests/shop.py", "PRICE = 2  # changed\n")
+    other = project.run("--broker", server.url, "--wait-workers", "2s", env=SECRET)
+
+    assert same.code == 0, str(same)
+    assert other.code == 3, str(other)
+    said = other.stdout + other.stderr
+    assert f"worker {name} does not take part: its files are not those of commit " in said
+    assert ": tests/shop.py differ: check out the same commit there" in said
 
 
 def test_coverage_of_a_shipped_tree_is_that_of_the_files_here(
