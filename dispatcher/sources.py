@@ -28,6 +28,9 @@ from passmuster.tree_manifest import (
 )
 from passmuster.units import format_bytes
 
+LISTED_FILES, LISTED_BYTES = 5_000, 128 * 1024 * 1024
+"""What is read for each run that is not shipped: half a second at most, for workers that have no git."""
+
 _NAMED = 3
 """How many of the largest files are named where there is too much."""
 
@@ -89,6 +92,28 @@ def ship_tree(store: Store, root: Path) -> ShippedTree:
         sent_files=len(missing),
         sent_bytes=sent_bytes,
     )
+
+
+def list_tree(store: Store, root: Path) -> str:
+    """Have the broker keep the list of the tree below `root`, without its contents, and return its digest.
+
+    Returns:
+        Empty: there is too much to read for each run, or something that no list can hold.
+
+    Raises:
+        InfrastructureError: git cannot say what belongs to the tree.
+    """
+    paths = tree_files(root)
+    if len(paths) > LISTED_FILES or sum(_size_bytes(root / path) for path in paths) > LISTED_BYTES:
+        return ""
+    try:
+        data = encode_manifest(TreeManifest(entries=tuple(_entry(root, path) for path in paths)))
+    except (ConfigurationError, TreeError):
+        return ""
+    digest = digest_of(data)
+    if store.missing([digest]):
+        store.put([(digest, data)])
+    return digest
 
 
 def collect_tree(root: Path) -> TreeManifest:

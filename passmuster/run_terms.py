@@ -22,6 +22,7 @@ class RunTerms:
         run_id: whose terms these are.
         version: of Passmuster, on the dispatcher's side.
         source_identity: which tree the plan was made from; empty: not checked.
+        listing: the digest of the list of its files, for workers that cannot tell its identity; empty: none.
         tree: the digest of the tree that the dispatcher ships; empty: none is shipped.
         workdir: where the tests of a shipped tree run, relative to its root; empty: there.
         grace_s: seconds between SIGTERM and SIGKILL where the run is stopped.
@@ -32,6 +33,7 @@ class RunTerms:
     run_id: str
     version: str
     source_identity: str = ""
+    listing: str = ""
     tree: str = ""
     workdir: str = ""
     grace_s: float

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from passmuster.errors import InfrastructureError
@@ -22,6 +23,11 @@ _MOST_DEPTH = 20
 """Repositories inside each other."""
 
 _READ_BYTES = 1 << 20
+
+_SAME_THERE = "check out the same commit there, with the same changes, or use --ship"
+
+_NAMED = 3
+"""Files that are named where more differ."""
 
 _SHOWN = 12
 """Characters of a digest that people are shown."""
@@ -63,9 +69,28 @@ def why_other_tree(here: str, wanted: str) -> str:
     if here == wanted:
         return ""
     why = f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
-    if here.partition(":")[0] != wanted.partition(":")[0]:
+    if is_of_git(here) != is_of_git(wanted):
         return f"{why}: these compare only where both sides have git and the repository; or use --ship"
-    return f"{why}: check out the same commit there, with the same changes, or use --ship"
+    return f"{why}: {_SAME_THERE}"
+
+
+def why_other_files(differing: Sequence[str], wanted: str) -> str:
+    """Return why files are not those of a run, and what to do; empty: they are.
+
+    Args:
+        differing: paths of those that are not there, or are others.
+        wanted: the identity of the run's tree.
+    """
+    if not differing:
+        return ""
+    named = ", ".join(path if path.isprintable() else ascii(path) for path in differing[:_NAMED])
+    more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+    return f"its files are not those of {describe_identity(wanted)}: {named}{more} differ: {_SAME_THERE}"
+
+
+def is_of_git(identity: str) -> bool:
+    """Return whether an identity names a commit."""
+    return identity.startswith("git:")
 
 
 def parse_status(answer: bytes) -> tuple[str, tuple[str, ...]]:

@@ -157,7 +157,8 @@ class _Service:
             say=self._say,
         )
         self._heartbeat.start()
-        self._say(f"ready: {self._options.name}, broker {self._options.broker.shown}")
+        what = "" if self._options.root is not None else ", for runs with --ship alone"
+        self._say(f"ready: {self._options.name}, broker {self._options.broker.shown}{what}")
 
     def _files(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> QueueFiles:
         return QueueFiles(

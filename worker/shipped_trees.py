@@ -8,6 +8,7 @@ from pathlib import Path
 from passmuster.errors import InfrastructureError
 from worker.interpreter import find_interpreter
 from worker.tree_cache import KEPT_TREES, Store, TreeCache, TreeFolder
+from worker.tree_folder import differing
 from worker.tree_setup import set_up, why_not_installed
 from worker.worker_log import Say
 
@@ -55,6 +56,14 @@ class ShippedTrees:
             self._make_ready(folder)
             self._set_up.add(digest)
         return folder.path
+
+    def differing(self, listing: str, root: Path) -> tuple[str, ...]:
+        """Return the paths at which a root is not as a list says.
+
+        Raises:
+            TreeError: the broker does not have the list, or it is damaged.
+        """
+        return differing(root, self._store.manifest(listing))
 
     def close(self) -> None:
         """Let other workers have the folders."""

@@ -92,6 +92,14 @@ def made_in(folder: Path, manifest: TreeManifest) -> frozenset[str]:
     return found.strange | {entry.path for entry in manifest.entries}.difference(found.right)
 
 
+def differing(folder: Path, manifest: TreeManifest) -> tuple[str, ...]:
+    """Return the paths of a tree that are not there, or are something else; nothing is changed.
+
+    What lies there besides is no difference, nor are permissions: not every mount has them.
+    """
+    return tuple(entry.path for entry in manifest.entries if not _is_there(folder / entry.path, entry))
+
+
 def read_content(path: Path, digest: str) -> bytes | None:
     """Return a file's content; None: it is not there, no file, or other content."""
     try:
@@ -161,6 +169,16 @@ def _is_right(found: os.DirEntry[str], entry: TreeEntry) -> bool:
         and status.st_size == entry.size_bytes
         and read_content(Path(found.path), entry.sha256) is not None
     )
+
+
+def _is_there(path: Path, entry: TreeEntry) -> bool:
+    try:
+        status = path.lstat()
+        if entry.kind is Kind.LINK:
+            return stat.S_ISLNK(status.st_mode) and os.fspath(path.readlink()) == entry.target
+    except OSError:
+        return False
+    return status.st_size == entry.size_bytes and read_content(path, entry.sha256) is not None
 
 
 def _parents(paths: Iterable[str]) -> Iterator[str]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from passmuster.errors import InfrastructureError
+from passmuster.git_command import git_prefix
 from passmuster.run_terms import RunTerms
 from passmuster.status import StopReason
-from passmuster.tree_identity import tree_identity, why_other_tree
+from passmuster.tree_identity import is_of_git, tree_identity, why_other_files, why_other_tree
 from worker.queue_files import PUT_BACK_S
 from worker.roster import Roster
 
@@ -55,6 +56,9 @@ class Trees(Protocol):
 
     def prepare(self, digest: str) -> Path:
         """Return the folder of a tree, clean and ready for tests."""
+
+    def differing(self, listing: str, root: Path) -> Sequence[str]:
+        """Return the paths at which a root is not as a list says."""
 
 
 class Workplace:
@@ -135,9 +139,13 @@ class Workplace:
             return ""
         if self._own_root is None:
             return _NO_TREE
-        if not terms.source_identity:
+        wanted = terms.source_identity
+        if not wanted:
             return ""
-        return why_other_tree(tree_identity(self._own_root), terms.source_identity)
+        is_under_git = git_prefix(self._own_root) is not None
+        if terms.listing and is_under_git != is_of_git(wanted):
+            return why_other_files(self._trees.differing(terms.listing, self._own_root), wanted)
+        return why_other_tree(tree_identity(self._own_root), wanted)
 
     def enter(self, terms: RunTerms) -> str:
         """Wait for a run's turn, and make its root ready; after that it is here until `leave`.

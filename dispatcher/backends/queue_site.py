@@ -16,7 +16,7 @@ from dispatcher.backends.queue_backend import QueueBackend
 from dispatcher.backends.queue_results import QueueMail
 from dispatcher.config.model import TestConfig
 from dispatcher.file_rules import group_limits
-from dispatcher.sources import ship_tree
+from dispatcher.sources import list_tree, ship_tree
 from passmuster.broker import (
     DEFAULT_SECRET_VARIABLE,
     BrokerAddress,
@@ -50,11 +50,13 @@ class RunSource:
 
     Args:
         identity: that of the tree that workers must have; empty: it is not compared.
+        listing: the digest of the list of its files; empty: none.
         tree: the digest of the tree that they are sent; empty: none.
         workdir: where the tests of such a tree run, relative to its root.
     """
 
     identity: str = ""
+    listing: str = ""
     tree: str = ""
     workdir: str = ""
 
@@ -97,23 +99,27 @@ class QueueSite:
             InfrastructureError: the broker cannot be used.
         """
         address, secret = broker_access(request.config, self._environ)
-        source = self._shipped(request, address) if request.config.ship else _own_source(request)
+        source = self._source(request, address)
         return open_queue(request, address, secret, source=source, release=ExitStack())
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         """Refuse: each worker has an interpreter of its own."""
         raise ConfigurationError("--explain preload is about this machine: leave out --broker")
 
-    def _shipped(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
+    def _source(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
+        """Send the files, or have workers compare theirs."""
         root = request.config.root
         client = connect(address.url, timeout_s=SHIP_TIMEOUT_S)
         try:
             with closing(client):
-                shipped = ship_tree(TreeStore(client), root)
+                store = TreeStore(client)
+                if not request.config.ship:
+                    return RunSource(identity=tree_identity(root), listing=list_tree(store, root))
+                shipped = ship_tree(store, root)
         except BROKEN as error:
             raise InfrastructureError(
-                f"the broker {address.shown} does not take the tree of --ship: {error}; look whether it has"
-                " memory for it"
+                f"the broker {address.shown} does not take the run's files, or the list of them: {error};"
+                " look whether it has memory for it"
             ) from error
         self._say(str(shipped))
         return RunSource(tree=shipped.digest, workdir=os.path.relpath(request.workdir, root))
@@ -173,7 +179,7 @@ def open_queue(
     with release as undo:
         client = undo.enter_context(closing(open_broker(address)))
         board = WorkerBoard(client)
-        crew = _crew(request.config)
+        crew = _crew(request.config, request.run_id)
         crew.saw(board.cards(), now_s=time.monotonic())
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
@@ -194,17 +200,13 @@ def open_queue(
         )
 
 
-def _own_source(request: BackendRequest) -> RunSource:
-    """Have workers compare their files with ours."""
-    return RunSource(identity=tree_identity(request.config.root))
-
-
 def _terms(request: BackendRequest, source: RunSource) -> RunTerms:
     names = {name for task in request.tasks for name, _ in task.environment}
     return RunTerms(
         run_id=request.run_id,
         version=VERSION,
         source_identity=source.identity,
+        listing=source.listing,
         tree=source.tree,
         workdir=source.workdir,
         grace_s=request.config.grace_s,
@@ -213,8 +215,8 @@ def _terms(request: BackendRequest, source: RunSource) -> RunTerms:
     )
 
 
-def _crew(config: TestConfig) -> Crew:
-    return Crew(version=VERSION, patience_s=config.wait_workers_s, now_s=time.monotonic())
+def _crew(config: TestConfig, run_id: str = "") -> Crew:
+    return Crew(version=VERSION, patience_s=config.wait_workers_s, now_s=time.monotonic(), run_id=run_id)
 
 
 def _limits(crew: Crew, address: BrokerAddress) -> tuple[Limit, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.run_record import WorkerBoard, connect
 from tests.e2e.support.processes import wait_until
-from tests.e2e.support.project import REPOSITORY, Project
+from tests.e2e.support.project import PYTEST_ENVIRONMENT, REPOSITORY, Project
 from tests.support.git_project import GitProject
 from tests.support.valkey import private_server
 
@@ -143,6 +144,43 @@ def test_a_worker_of_the_same_tree_takes_part(
     ended = project.run("--broker", server.url, env=SECRET)
 
     assert ended.code == 0, str(ended)
+
+
+def test_a_copy_without_git_is_compared_file_by_file(
+    project: Project, git: GitProject, server: EmbeddedServer, start: Start, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(project.root, copy, ignore=shutil.ignore_patterns(".git", "large.bin"))
+    (copy / "more.txt").write_text("nobody minds")
+    name = start("--root", str(copy))
+
+    same = project.run("--broker", server.url, env=SECRET)
+    git.write("tests/shop.py", "PRICE = 2  # changed\n")
+    other = project.run("--broker", server.url, "--wait-workers", "2s", env=SECRET)
+
+    assert same.code == 0, str(same)
+    assert other.code == 3, str(other)
+    said = other.stdout + other.stderr
+    assert f"worker {name} does not take part: its files are not those of commit " in said
+    assert ": tests/shop.py differ: check out the same commit there" in said
+
+
+def test_coverage_of_a_shipped_tree_is_that_of_the_files_here(
+    project: Project, git: GitProject, server: EmbeddedServer, start: Start, tmp_path: Path
+) -> None:
+    python = ("--python", str(PYTEST_ENVIRONMENT / "bin" / "python"))
+    start(*python)
+    reports = tmp_path / "coverage"
+    words = ("--coverage", "--coverage-dir", str(reports), "--coverage-source", "tests", *python)
+
+    here = project.run(*words)
+    expected = (reports / "coverage_report.txt").read_text()
+    there = project.run("--broker", server.url, "--ship", *words, env=SECRET)
+
+    assert (here.code, there.code) == (0, 0), str(there)
+    assert "tests/shop.py" in expected
+    assert (reports / "coverage_report.txt").read_text() == expected
+    assert "[WARN]" not in there.stdout + there.stderr, str(there)
 
 
 def test_what_is_too_large_to_send_is_named(

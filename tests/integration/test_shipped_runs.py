@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from passmuster.status import Status
 from passmuster.tree_identity import tree_identity
 from passmuster.tree_store import TreeStore
 from tests.support.git_project import GitProject
-from tests.support.queue_worker import Run, WorkerProcess, until
+from tests.support.queue_worker import DEADLINE_S, Run, WorkerProcess, until
+from tests.unit.worker.workbench import is_alive
 
 Start = Callable[..., WorkerProcess]
 Begin = Callable[[], Run]
@@ -71,7 +73,11 @@ def start(server: EmbeddedServer, begin: Begin, cache: Path) -> Iterator[Start]:
         return worker
 
     yield new
+    # In order: the card of a killed one stays for a while.
     for worker in workers:
+        worker.signal(signal.SIGTERM)
+    for worker in workers:
+        worker.process.wait(DEADLINE_S)
         worker.close()
 
 
@@ -217,6 +223,24 @@ def test_a_setup_that_fails_is_shown(start: Start, begin: Begin, ship: Ship, pro
     reason = refusal(run)
 
     assert "ended with status 7; its last lines: looking | no such package" in reason
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_setup_ends_with_its_worker(
+    start: Start, begin: Begin, ship: Ship, project: GitProject, tmp_path: Path, number: signal.Signals
+) -> None:
+    pid_file = tmp_path / "pid"
+    worker = start(
+        None, "--setup", f"sleep 600 & echo $! > {pid_file}.part; mv {pid_file}.part {pid_file}; wait"
+    )
+    run = begin()
+    run.submit(run.task("test_data.py"), tree=ship(project.root))
+    until(pid_file.exists, "the setup runs")
+
+    worker.signal(number)
+    worker.end()
+
+    until(lambda: not is_alive(int(pid_file.read_text())), "the setup has ended")
 
 
 def test_packages_that_are_missing_are_named(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher import sources
-from dispatcher.sources import collect_tree, ship_tree
+from dispatcher.sources import collect_tree, list_tree, ship_tree
 from passmuster.errors import ConfigurationError
 from passmuster.tree_manifest import Kind, digest_of
 from tests.support.git_project import GitProject
@@ -135,3 +135,30 @@ def test_what_was_sent_is_said_in_a_line(project: GitProject) -> None:
     assert ": 5 file(s), " in first
     assert ", 4 sent (" in first
     assert str(ship_tree(shelf, project.root)).endswith("none new")
+
+
+def test_the_list_alone_can_be_had(project: GitProject) -> None:
+    shelf = TreeShelf()
+
+    digest = list_tree(shelf, project.root)
+
+    assert shelf.put_digests == [digest]
+    assert shelf.manifest(digest) == collect_tree(project.root)
+    assert list_tree(shelf, project.root) == digest
+    assert shelf.put_digests == [digest]
+
+
+@pytest.mark.parametrize("why", ["files", "bytes", "link"])
+def test_what_is_too_much_or_cannot_be_listed_has_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    (tmp_path / "a").write_text("1234567890")
+    (tmp_path / "b").write_text("1234567890")
+    if why == "files":
+        monkeypatch.setattr(sources, "LISTED_FILES", 1)
+    elif why == "bytes":
+        monkeypatch.setattr(sources, "LISTED_BYTES", 19)
+    else:
+        (tmp_path / "c").symlink_to("/etc/passwd")
+
+    assert list_tree(TreeShelf(), tmp_path) == ""

@@ -11,7 +11,7 @@ import pytest
 
 from passmuster.errors import InfrastructureError
 from passmuster.tree_manifest import Kind, TreeEntry, TreeError, TreeManifest, digest_of
-from worker.tree_folder import lay_down, made_in, remove
+from worker.tree_folder import differing, lay_down, made_in, remove
 
 CONTENTS = {
     "a.py": b"x = 1\n",
@@ -211,3 +211,19 @@ def test_a_folder_that_cannot_be_written_is_named(bench: Bench) -> None:
 
     with pytest.raises(InfrastructureError, match=r"cannot be laid down in .*tree"):
         bench.lay_down()
+
+
+def test_what_differs_is_named_and_left_alone(bench: Bench) -> None:
+    bench.lay_down()
+    assert differing(bench.tree, MANIFEST) == ()
+    (bench.tree / "more").write_text("x")
+    (bench.tree / "copy.py").chmod(0o777)
+    assert differing(bench.tree, MANIFEST) == ()
+
+    same_size_and_time(bench)
+    other_link(bench)
+    remove(bench.tree / "sub")
+    before = bench.seen()
+
+    assert differing(bench.tree, MANIFEST) == ("a.py", "link", "sub/c.sh", "sub/deep/b.py")
+    assert bench.seen() == before

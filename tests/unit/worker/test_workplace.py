@@ -11,6 +11,7 @@ import pytest
 from passmuster.errors import InfrastructureError
 from passmuster.run_terms import RunTerms
 from passmuster.status import StopReason
+from passmuster.tree_identity import tree_identity
 from tests.support.git_project import GitProject
 from tests.support.queue_worker import until
 from worker.roster import Held, Roster
@@ -19,13 +20,16 @@ from worker.workplace import Workplace
 OWN = Path("/own")
 
 
-def terms(run_id: str, *, tree: str = "", workdir: str = "", identity: str = "") -> RunTerms:
+def terms(
+    run_id: str, *, tree: str = "", workdir: str = "", identity: str = "", listing: str = ""
+) -> RunTerms:
     return RunTerms(
         run_id=run_id,
         version="1",
         tree=tree,
         workdir=workdir,
         source_identity=identity,
+        listing=listing,
         grace_s=1.0,
         has_coverage=False,
         environment_names=(),
@@ -73,6 +77,9 @@ class Site:
         if self.trouble is not None:
             raise self.trouble
         return Path("/trees", digest)
+
+    def differing(self, listing: str, root: Path) -> list[str]:
+        return {"same": [], "other": ["a", "b\n", "c", "d"]}[listing]
 
     def build(self, root: Path, workdir: str | None) -> ScriptedBench:
         bench = ScriptedBench(str(root) + (f" ({workdir})" if workdir else ""), self.log)
@@ -259,3 +266,17 @@ def test_runs_are_compared_with_the_own_root_alone(tmp_path: Path) -> None:
     assert "its tree is at commit" in own.why_other_source(terms("a", identity="git:other"))
     assert none.why_other_source(terms("a", tree="1")) == ""
     assert "no tree of its own" in none.why_other_source(terms("a"))
+
+
+def test_a_root_without_git_is_compared_file_by_file(tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("x = 1")
+    place = Site(tmp_path).place
+
+    assert place.why_other_source(terms("a", identity="git:1234", listing="same")) == ""
+    assert place.why_other_source(terms("a", identity="git:1234", listing="other")) == (
+        r"its files are not those of commit 1234: a, 'b\n', c and 1 more differ: "
+        "check out the same commit there, with the same changes, or use --ship"
+    )
+    assert "both sides have git" in place.why_other_source(terms("a", identity="git:1234"))
+    own = tree_identity(tmp_path)
+    assert place.why_other_source(terms("a", identity=own, listing="other")) == "", "both have no git"
