@@ -205,6 +205,10 @@ class RunRecord:
 
     # The worker's side.
 
+    def some_paths(self, most: int) -> list[str]:
+        """Return up to so many of the run's files, whatever has become of them, in no order."""
+        return list(self._client.hrandfield(self._state, most))
+
     def claim(self, path: str, attempt: int, worker: str) -> Claim:
         """Ask for a file; after `OK` it is this worker's as long as it renews. Writes a "started" entry."""
         return Claim(self._script(run_scripts.CLAIM, path, attempt, worker))

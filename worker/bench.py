@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from passmuster.executor import Limit
 from passmuster.records import dataclass
 from passmuster.run_terms import RunTerms
 from passmuster.status import Isolation, StopReason
+from passmuster.task import CoverageRequest, TestTask
 from passmuster.units import format_bytes
 from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from worker.cli import Options
-from worker.command import prepare_child
+from worker.command import prepare_child, why_not_executable
 from worker.execute import LocalExecutor
 from worker.health import Health
 from worker.interpreter import find_interpreter, why_no_coverage
@@ -85,6 +86,17 @@ class RootBench:
         if not terms.has_coverage:
             return ""
         return why_no_coverage(self._settings.interpreter, self._settings.environ)
+
+    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+        """Look at what these files need, so that it is there when they come.
+
+        Args:
+            terms: of their run.
+            paths: as the broker has them, which nobody signed: what is no file of the root is left out.
+        """
+        coverage = CoverageRequest() if terms.has_coverage else None
+        tasks = [TestTask(run_id=terms.run_id, file_path=path, coverage=coverage) for path in paths]
+        self._executor.expect([task for task in tasks if not why_not_executable(task, self._settings)])
 
     def take(self, text: str) -> bool:
         """Do what a message asks for; False: it is to be put back."""

@@ -45,6 +45,9 @@ from worker.tree_cache import TreeCache, default_base
 from worker.worker_log import Level, Say, WorkerLog
 from worker.workplace import Workplace
 
+MOST_EXPECTED = 1000
+"""Files of a run that are looked at before it begins, for what they import."""
+
 
 def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], None]) -> int:
     """Run files until the worker is asked to end; return the exit status.
@@ -136,7 +139,12 @@ class _Service:
         joining = Joining(
             self._record,
             self._envelope,
-            (allowed_names(self._options.allowed), self._place.why_other_source, self._place.enter),
+            (
+                allowed_names(self._options.allowed),
+                self._place.why_other_source,
+                self._place.enter,
+                self._expect,
+            ),
             queues,
             name=self._options.name,
             broken=BROKEN,
@@ -175,6 +183,11 @@ class _Service:
             fail=self._fail,
             allowed=self._options.allowed,
         )
+
+    def _expect(self, terms: RunTerms) -> str:
+        """Look ahead at a run's files. That only makes them faster, and is no reason to refuse a run."""
+        self._place.expect(terms, self._record(terms.run_id).some_paths(MOST_EXPECTED))
+        return ""
 
     def _record(self, run_id: str) -> RunRecord:
         return RunRecord(self._client, run_id)

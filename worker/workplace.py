@@ -31,6 +31,9 @@ _NO_TREE = "it has no tree of its own (--root), and the run ships none: use --sh
 class Bench(Protocol):
     """What runs files in one root. See `worker.bench`."""
 
+    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+        """Look at what these files need, so that it is there when they come."""
+
     def take(self, text: str) -> bool:
         """Do what a message asks for; False: it is to be put back."""
 
@@ -110,6 +113,12 @@ class Workplace:
             time.sleep(PUT_BACK_S)  # So that it does not come again and again without a pause.
             return False
         return bench.take(text)
+
+    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+        """Look at what these files of a run need that is here."""
+        bench = self._bench
+        if bench is not None:
+            bench.expect(terms, paths)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs, and start nothing any more."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.status import Status, StopReason
+from passmuster.status import Isolation, Status, StopReason
 from tests.support.queue_worker import Run, Start, WorkerProcess, until
 
 FILES = {
@@ -68,6 +68,22 @@ def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
 
     assert run.wait(1)["half.py"].status is Status.PASS
     assert run.coverage["half.py"].startswith(b"SQLite format 3")
+
+
+def test_files_are_forked_whether_they_are_measured_or_not(run: Run, start: Start) -> None:
+    start("--python", sys.executable)
+    measured = run.task("half.py", with_coverage=True)
+
+    run.seed(run.task("ok.py"), measured, terms=run.sealed_terms(has_coverage=True))
+    run.publish(run.task("ok.py"), 101)
+    run.publish(measured, 101)
+
+    results = run.wait(2)
+    assert {name: (one.isolation, one.isolation_note) for name, one in results.items()} == {
+        "ok.py": (Isolation.FORK, ""),
+        "half.py": (Isolation.FORK, ""),
+    }
+    assert list(run.coverage) == ["half.py"]
 
 
 def test_a_message_with_another_secret_starts_nothing(run: Run, start: Start) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,9 @@ class ScriptedBench:
 
     def why_not(self, terms: RunTerms) -> str:
         return self.refusal
+
+    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+        self._log.append(f"expects {','.join(paths)} in {self.place}")
 
     def take(self, text: str) -> bool:
         self._log.append(f"took {text} in {self.place}")
@@ -120,6 +123,15 @@ def site() -> Iterator[Site]:
 
 def held(run_id: str) -> Held:
     return Held(run_id=run_id, path="a.py", take=101, attempt_id=f"{run_id}/a.py", cancel_grace_s=1.0)
+
+
+def test_files_are_looked_ahead_at_where_they_will_run(site: Site) -> None:
+    site.place.expect(terms("a"), ["a.py"])
+    site.place.open()
+
+    site.place.expect(terms("a"), ["a.py", "b.py"])
+
+    assert [line for line in site.log if line.startswith("expects")] == [f"expects a.py,b.py in {OWN}"]
 
 
 def test_any_number_of_runs_share_the_own_root(site: Site) -> None:
