@@ -1,4 +1,4 @@
-"""`docker compose` with the repository's own file: containers with a name, secrets and settings of their own."""
+"""`docker compose` with the repository's own file: containers with names, secrets and settings of their own."""
 
 from __future__ import annotations
 
