@@ -15,7 +15,9 @@ if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.realpath(__file__))
     from passmuster.bootstrap import end_at_interrupt, ensure_environment, raise_at_interrupt
 
-    ensure_environment(home=sys.path[0])
+    # The server of --cluster is large, and few want it.
+    _is_cluster = any(word.startswith("--cluster") for word in sys.argv) or "PASSMUSTER_CLUSTER" in os.environ
+    ensure_environment(home=sys.path[0], groups=("runtime", "cluster") if _is_cluster else ("runtime",))
     end_at_interrupt()
     gc.disable()  # What is imported stays; looking for garbage in it takes a tenth of the time.
 
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dispatcher import cli, process_manager, runner
-from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.config.model import Overcommit, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.exit_codes import ExitCode
@@ -49,6 +51,7 @@ from worker.warm.fleet import Fleet
 
 __all__ = [
     "CaseResult",
+    "ChosenSite",
     "ExitCode",
     "LocalSite",
     "Outcome",
@@ -157,6 +160,41 @@ class LocalSite:
         )
 
 
+class ChosenSite:
+    """The place that a run's configuration asks for: this machine, a cluster on it, or workers elsewhere."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+
+    def capacity(self, config: TestConfig) -> Capacity:
+        """Return what that place offers."""
+        return self._of(config).capacity(config)
+
+    def backend(self, request: BackendRequest) -> Backend:
+        """Return the backend of one run there."""
+        return self._of(request.config).backend(request)
+
+    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
+        """Return what would be imported there, as lines."""
+        return self._of(request.config).explain_preload(request)
+
+    def _of(self, config: TestConfig) -> Site:
+        if config.cluster is not None:
+            from dispatcher.backends.cluster import ClusterSite  # Loads Celery.
+
+            return ClusterSite(LocalSite())
+        if config.broker is not None:
+            from dispatcher.backends.queue_site import QueueSite  # As above.
+
+            return QueueSite(self._environ, _say)
+        return LocalSite()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"[INFO] {line}\n")
+    sys.stderr.flush()
+
+
 def _overcommits(config: TestConfig) -> bool:
     """Whether further files start while processors are idle: who says how many gets as many."""
     if config.overcommit is None:
@@ -197,7 +235,7 @@ class TestRunner(runner.TestRunner):
     ) -> None:
         super().__init__(
             config or TestConfig(root=Path.cwd()),
-            site=LocalSite(),
+            site=ChosenSite(environ),
             environ=environ,
             cwd=cwd,
             runner_python=base_python(),
@@ -252,7 +290,7 @@ def main(
         sys.argv[1:] if argv is None else argv,
         environ=os.environ if environ is None else environ,
         cwd=Path.cwd(),
-        site=LocalSite(),
+        site=ChosenSite(environ),
         program=sys.argv[0] if program is None else program,
         runner_python=base_python(),
     )

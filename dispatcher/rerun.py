@@ -34,7 +34,8 @@ def options_for_one_file(argv: Sequence[str]) -> list[str]:
             continue
         words.append(given.origin)
         if given.origin in setting.options:
-            words.append(",".join(given.texts))
+            shown = setting.kind.shown or str
+            words.append(",".join(map(shown, given.texts)))
     return words
 
 

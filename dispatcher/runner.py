@@ -289,6 +289,7 @@ class TestRunner:
         tag = f"{interpreter.implementation}-{major}{minor}"
         return BackendRequest(
             config=self.config,
+            run_id=plan.run_id,
             workdir=discovered.workdir,
             interpreter=interpreter.path,
             cache_tag=tag,

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from kombu.entity import Queue
 
+from passmuster.broker_access import BROKEN
 from passmuster.routing import queue_name
 from passmuster.run_record import RunRecord, connect
-from worker.broker_access import BROKEN
 from worker.celery_app import make_app
 from worker.cli import read_options
 

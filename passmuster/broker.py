@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import field
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit, urlunsplit
 
 from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
@@ -57,23 +57,35 @@ def parse_broker(url: str, *, source: str) -> BrokerAddress:
         ConfigurationError: it is no address of a broker. The message never shows the password.
     """
     try:
+        return read_address(url)
+    except ValueError as error:
+        raise ConfigurationError(f"wrong value for the broker: {error} (from {source})") from None
+
+
+def read_address(url: str) -> BrokerAddress:
+    """Return the address that `url` means.
+
+    Raises:
+        ValueError: it is none; says what was expected, and never shows the password.
+    """
+    try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         # Without its cause: that quotes what may be the password.
-        raise _wrong("has a part that cannot be read", source) from None
+        raise _wrong("has a part that cannot be read") from None
     if parts.scheme == "redis+socket":
-        return _socket_address(url, parts, source)
+        return _socket_address(url, parts)
     if parts.scheme not in ("redis", "rediss"):
-        raise _wrong(f"has the scheme {parts.scheme[:20]!r}", source)
+        raise _wrong(f"has the scheme {parts.scheme[:20]!r}")
     if not parts.hostname:
-        raise _wrong("names no host", source)
+        raise _wrong("names no host")
     if parts.fragment or (parts.query and parts.scheme == "redis"):
         # An unencoded `#` or `?` in a password ends up here: the rest would be silently another address.
-        raise _wrong("has a `?` or `#`; in a password write %3F and %23", source)
+        raise _wrong("has a `?` or `#`; in a password write %3F and %23")
     if port == 0:
-        raise _wrong(f"has port 0 (1 to {_MOST_PORT} are possible)", source)
-    database = _database(parts.path.removeprefix("/"), source)
+        raise _wrong(f"has port 0 (1 to {_MOST_PORT} are possible)")
+    database = _database(parts.path.removeprefix("/"))
     port = port or _DEFAULT_PORT
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return BrokerAddress(
@@ -85,6 +97,19 @@ def parse_broker(url: str, *, source: str) -> BrokerAddress:
         is_loopback=_is_loopback(parts.hostname),
         shown=f"{parts.scheme}://{host}:{port}/{database}",
     )
+
+
+def with_password(address: BrokerAddress, password: str) -> BrokerAddress:
+    """Return the address with another password; the user's name stays.
+
+    Args:
+        address: with or without a password.
+        password: as it is, not encoded.
+    """
+    parts = urlsplit(address.url)
+    place = parts.netloc.rpartition("@")[2]
+    netloc = f"{parts.username or ''}:{quote(password, safe='')}@{place}"
+    return read_address(urlunsplit(parts._replace(netloc=netloc)))
 
 
 def require_secret(address: BrokerAddress, secret: str) -> None:
@@ -101,24 +126,24 @@ def require_secret(address: BrokerAddress, secret: str) -> None:
         )
 
 
-def _socket_address(url: str, parts: SplitResult, source: str) -> BrokerAddress:
+def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
     if parts.hostname or not parts.path.startswith("/") or parts.path == "/":
-        raise _wrong("names no absolute path of a socket", source)
+        raise _wrong("names no absolute path of a socket")
     query = parse_qs(parts.query, keep_blank_values=True)
     if parts.fragment or query.keys() - {"virtual_host"}:
-        raise _wrong("has more than `?virtual_host=DATABASE` behind the path", source)
-    database = _database(query.get("virtual_host", [""])[-1], source)
+        raise _wrong("has more than `?virtual_host=DATABASE` behind the path")
+    database = _database(query.get("virtual_host", [""])[-1])
     shown = f"redis+socket://{parts.path}" + (f"?virtual_host={database}" if database else "")
     return BrokerAddress(
         url=url, host="", port=0, database=database, path=parts.path, is_loopback=True, shown=shown
     )
 
 
-def _database(text: str, source: str) -> int:
+def _database(text: str) -> int:
     if not text:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= 4):
-        raise _wrong("names a database that is no number", source)
+        raise _wrong("names a database that is no number")
     return int(text)
 
 
@@ -131,5 +156,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _wrong(problem: str, source: str) -> ConfigurationError:
-    return ConfigurationError(f"the broker's address (from {source}) {problem}; allowed: {_ALLOWED}")
+def _wrong(problem: str) -> ValueError:
+    return ValueError(f"expected {_ALLOWED}, got an address that {problem}")

@@ -55,6 +55,25 @@ class FileUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerUsage:
+    """What one worker of several has, and uses of it, as it last said.
+
+    Args:
+        name: which.
+        slots: files it runs at once.
+        busy: files it runs now.
+        budget_bytes: memory for them.
+        used_bytes: what they use.
+    """
+
+    name: str
+    slots: int
+    busy: int
+    budget_bytes: int
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What all running files use at this moment.
 
@@ -64,6 +83,7 @@ class Usage:
         used_bytes: what they use.
         peak_bytes: the most they used together since the executor was made.
         files: each running file, in the order of their start.
+        workers: each worker, where there are several machines or processes.
     """
 
     slots: int
@@ -71,6 +91,7 @@ class Usage:
     used_bytes: int
     peak_bytes: int
     files: tuple[FileUsage, ...]
+    workers: tuple[WorkerUsage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,20 @@ from typing import NamedTuple
 from passmuster.executor import Limit
 from passmuster.records import dataclass
 
+TASK_KIND = "task"
+"""The kind of a message that asks for a file to be run. Its parts: the task, and its take."""
+
+REFUSAL_KIND = "refused"
+"""The kind of a message by which a worker says why it does not take part in a run. Its part: the reason."""
+
+
+def result_kind(run_id: str) -> str:
+    """Return the kind of a message with a result: one of another run must not answer for a file of this one.
+
+    Its parts: the result, and coverage data.
+    """
+    return f"result:{run_id}"
+
 
 class Claim(StrEnum):
     """The answer to who wants to run a file."""
@@ -71,6 +85,7 @@ class WorkerCard:
         budget_bytes: memory for all of them together.
         version: of Passmuster.
         limits: what it keeps, for people to read.
+        used_bytes: memory that what runs uses.
     """
 
     name: str
@@ -80,3 +95,4 @@ class WorkerCard:
     budget_bytes: int
     version: str
     limits: tuple[Limit, ...] = ()
+    used_bytes: int = 0

@@ -10,7 +10,7 @@ that means is for the caller to say. The attempt here is the take of `routing.TA
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -113,9 +113,12 @@ class RunRecord:
             pipeline.execute()
         self.beat()
 
-    def add(self, path: str, attempt: int) -> None:
-        """Let a file wait with this take, unless it is running."""
-        self._script(run_scripts.ADD, path, attempt)
+    def add(self, attempts: Mapping[str, int]) -> None:
+        """Let files wait with these takes, by path, but for those that are running."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for path, take in attempts.items():
+                pipeline.eval(run_scripts.ADD, len(self._keys), *self._keys, path, take, "")
+            pipeline.execute()
 
     def withdraw(self, path: str, attempt: int) -> bool:
         """Take a waiting file back; False: it is no longer waiting with this take."""
@@ -142,10 +145,14 @@ class RunRecord:
         """
         return bool(self._script(run_scripts.EXPIRE, lease.path, lease.attempt, lease.worker))
 
-    def waiting(self) -> dict[str, int]:
-        """Return the take of every file that waits."""
-        states = self._client.hgetall(self._state)
-        return {path: int(state[2:]) for path, state in states.items() if state.startswith("Q:")}
+    def waiting(self, paths: Sequence[str]) -> dict[str, int]:
+        """Return the take of each of these files that waits."""
+        states = self._client.hmget(self._state, list(paths)) if paths else []
+        return {
+            path: int(state[2:])
+            for path, state in zip(paths, states, strict=True)
+            if state is not None and state.startswith("Q:")
+        }
 
     def queued(self) -> int:
         """Return how many messages the run's queue holds. Fewer than wait: some were lost on their way."""

@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    _home = Path(__file__).resolve().parent.parent
+    sys.path.insert(0, str(_home))
+    if (_home / "requirements").is_dir():
+        # A checkout runs in its own private environment; an installed package is in one already.
+        from passmuster.bootstrap import ensure_environment
+
+        ensure_environment(home=_home)
     from worker.cli import main
 
     sys.exit(main())

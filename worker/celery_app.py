@@ -16,17 +16,11 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from kombu.entity import Exchange, Queue
 
-from passmuster.routing import PREFIX, PRIORITY_STEPS, QUEUE_PREFIX, queue_name
+from passmuster.celery_settings import shared_settings
+from passmuster.routing import QUEUE_PREFIX, queue_name
 
 IDLE_QUEUE = f"{QUEUE_PREFIX}idle"
 """A queue that nobody writes to: Celery cannot be without one."""
-
-VISIBILITY_S = 86400
-"""Seconds until Redis' transport hands a message out again: far, because leases find what is lost."""
-
-SOCKET_S = 20
-CONNECT_S = 5
-HEALTH_CHECK_S = 10
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -40,33 +34,17 @@ def make_app(url: str) -> Celery:
     # Without fixups: one for Django would put the current folder in front of `sys.path`.
     app = Celery("passmuster", fixups=[])
     app.conf.update(
-        # Both, and not `broker_url`: that loses against variables of the environment.
-        broker_read_url=url,
-        broker_write_url=url,
+        **shared_settings(url),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "global_keyprefix": PREFIX,
-            "priority_steps": list(PRIORITY_STEPS),
-            "visibility_timeout": VISIBILITY_S,
-            "socket_timeout": SOCKET_S,
-            "socket_connect_timeout": CONNECT_S,
-            "socket_keepalive": True,
-            "health_check_interval": HEALTH_CHECK_S,
-        },
-        accept_content=["json"],
-        task_serializer="json",
-        task_ignore_result=True,
         # Late, and one at a time: no worker hoards messages while another one has a free slot.
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         task_queues=(_queue(IDLE_QUEUE),),
         task_default_queue=IDLE_QUEUE,
-        task_create_missing_queues=False,
         # Whoever can write to the broker could end the worker by it.
         worker_enable_remote_control=False,
-        control_exchange="pm",
         worker_redirect_stdouts=False,
         worker_hijack_root_logger=False,
     )

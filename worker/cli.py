@@ -27,6 +27,7 @@ from passmuster.broker import (
 )
 from passmuster.errors import ConfigurationError, PassmusterError
 from passmuster.records import dataclass
+from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
 from passmuster.units import Amount, parse_amount, parse_seconds
 
@@ -149,7 +150,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
     if password_file is None:
         password_file, password_source = environ.get(PASSWORD_FILE_VARIABLE), PASSWORD_FILE_VARIABLE
     if password_file:
-        broker = with_password(broker, _content(password_file, password_source))
+        broker = with_password(broker, read_secret_file(Path(password_file), source=password_source))
     secret = _secret(found.secret_file, environ)
     require_secret(broker, secret)
     root = _folder(found.root, "--root")
@@ -224,18 +225,11 @@ def _secret(file_name: str | None, environ: Mapping[str, str]) -> str:
     source = "--secret-file"
     if file_name is None:
         file_name, source = environ.get(SECRET_FILE_VARIABLE), SECRET_FILE_VARIABLE
-    return _content(file_name, source) if file_name else environ.get(DEFAULT_SECRET_VARIABLE, "")
-
-
-def _content(file_name: str, source: str) -> str:
-    """Return the line that a file holds; what is wrong with it, without what it holds."""
-    try:
-        text = Path(file_name).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{source} {file_name} cannot be read: {error}") from error
-    if not text:
-        raise ConfigurationError(f"{source} {file_name} is empty: write into it what it is for")
-    return text
+    return (
+        read_secret_file(Path(file_name), source=source)
+        if file_name
+        else environ.get(DEFAULT_SECRET_VARIABLE, "")
+    )
 
 
 def _folder(text: str, source: str) -> Path:

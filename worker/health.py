@@ -27,8 +27,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         options = read_options(argv, os.environ)
         put_aside(os.environ)
+        from passmuster.broker_access import open_broker
         from passmuster.run_record import WorkerBoard
-        from worker.broker_access import open_broker
 
         cards = WorkerBoard(open_broker(options.broker)).cards()
     except PassmusterError as error:

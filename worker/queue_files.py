@@ -17,7 +17,7 @@ from passmuster.codec import decode_task, encode_result
 from passmuster.envelope import Envelope, EnvelopeError
 from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.executor import Executor
-from passmuster.queue_words import Claim, Hold
+from passmuster.queue_words import TASK_KIND, Claim, Hold, result_kind
 from passmuster.result import TestResult
 from passmuster.status import Status
 from passmuster.task import TestTask
@@ -25,9 +25,6 @@ from worker.command import why_not_executable
 from worker.coverage_parcel import pack_coverage
 from worker.roster import Fate, Held, Roster
 from worker.settings import WorkerSettings
-
-TASK_KIND, RESULT_KIND = "task", "result"
-"""Kinds of messages. A task's parts are the task and its take, a result's the result and coverage data."""
 
 ADMIT_S = 2.0
 """Seconds a file waits here for room before others may try it."""
@@ -216,7 +213,7 @@ class QueueFiles:
             return
         self._roster.note_run()
         if fate is not Fate.LOST:
-            self._finish(record, held, self._body(result))
+            self._finish(record, held, self._body(result, held.run_id))
 
     def _release(self, record: Record, held: Held) -> None:
         with contextlib.suppress(*self._broken):  # Its lease runs out by itself.
@@ -238,13 +235,13 @@ class QueueFiles:
                 return
             self._pause(RETRY_S)
 
-    def _body(self, result: TestResult) -> str:
+    def _body(self, result: TestResult, run_id: str) -> str:
         """Return the message that carries a result; where that cannot be made, one that says so."""
         name = self._settings.name
         plain = dataclasses.replace(result, worker=name, coverage_files=())
         try:
             coverage = pack_coverage(result.coverage_files, self._settings)
-            return self._envelope.seal(RESULT_KIND, encode_result(plain), coverage)
+            return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage)
         except PassmusterError as error:
             lost = TestResult(
                 file_path=result.file_path,
@@ -253,7 +250,7 @@ class QueueFiles:
                 worker=name,
                 error=f"it ended as {result.status}, but its result cannot be sent: {error}",
             )
-            return self._envelope.seal(RESULT_KIND, encode_result(lost), "")
+            return self._envelope.seal(result_kind(run_id), encode_result(lost), "")
 
 
 def _not_started(task: TestTask, refusal: str) -> TestResult:

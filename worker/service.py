@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError
 from passmuster.executor import Limit
@@ -24,7 +25,6 @@ from passmuster.run_record import RunRecord, WorkerBoard
 from passmuster.status import Isolation
 from passmuster.units import format_bytes
 from passmuster.version import VERSION
-from worker.broker_access import BROKEN, open_broker
 from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from worker.celery_app import RunQueues, make_app, run_worker
 from worker.cli import Options
@@ -146,6 +146,7 @@ class _Service:
             budget_bytes=self._settings.budget_bytes,
             version=VERSION,
             limits=self._settings.limits,
+            used_bytes=self._executor.usage().used_bytes,
         )
 
     def _fail(self, reason: str) -> None:

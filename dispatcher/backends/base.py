@@ -34,7 +34,14 @@ class AttemptFinished:
     result: TestResult
 
 
-BackendEvent = AttemptStarted | AttemptFinished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendNotice:
+    """Something the user should know that belongs to no file: one line."""
+
+    text: str
+
+
+BackendEvent = AttemptStarted | AttemptFinished | BackendNotice
 
 
 class Backend(Protocol):
@@ -108,6 +115,7 @@ class BackendRequest:
 
     Args:
         config: what the user wants.
+        run_id: the run, unlike any other.
         workdir: the directory the tests run in, absolute.
         interpreter: the project's Python, absolute.
         cache_tag: its `sys.implementation.cache_tag`; empty: unknown.
@@ -117,6 +125,7 @@ class BackendRequest:
     """
 
     config: TestConfig
+    run_id: str
     workdir: Path
     interpreter: str
     environ: Mapping[str, str] = field(repr=False)

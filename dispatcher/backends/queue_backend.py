@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from dispatcher.backends.base import BackendEvent
+from dispatcher.backends.base import BackendEvent, BackendNotice
+from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_book import Message, QueueBook
-from passmuster.errors import InfrastructureError, PassmusterError
+from passmuster.errors import InfrastructureError
 from passmuster.executor import FileUsage, Limit, Usage
-from passmuster.queue_words import Entry, Lease
+from passmuster.queue_words import Entry, Lease, WorkerCard
 from passmuster.result import TestResult
 from passmuster.routing import HEARTBEAT_S, LEASE_S
-from passmuster.status import Status, StopReason
+from passmuster.status import StopReason
 from passmuster.task import TestTask
 
 TICK_S = 1.0
@@ -45,8 +46,8 @@ class Record(Protocol):
     def seed(self, attempts: Mapping[str, int], *, epoch: str) -> None:
         """Begin, or begin again, with these files waiting."""
 
-    def add(self, path: str, attempt: int) -> None:
-        """Let a file wait, unless it runs."""
+    def add(self, attempts: Mapping[str, int]) -> None:
+        """Let files wait, but for those that run."""
 
     def withdraw(self, path: str, attempt: int) -> bool:
         """Take a waiting file back; False: it waits no longer."""
@@ -63,8 +64,8 @@ class Record(Protocol):
     def expire(self, lease: Lease) -> bool:
         """End such a lease and forget its file; False: it was renewed, or the file is done."""
 
-    def waiting(self) -> Mapping[str, int]:
-        """Return the take of every file that waits."""
+    def waiting(self, paths: Sequence[str]) -> Mapping[str, int]:
+        """Return the take of each of these files that waits."""
 
     def queued(self) -> int:
         """Return how many messages the queue holds."""
@@ -85,19 +86,30 @@ class Record(Protocol):
         """Remove the entries up to and with `last_id`."""
 
 
+class Mail(Protocol):
+    """Opens what workers sent; see `dispatcher.backends.queue_results`."""
+
+    def result(self, entry: Entry, task: TestTask) -> TestResult:
+        """Return the result of this task in an entry; one that says so where there is none."""
+
+    def refusal(self, entry: Entry) -> str:
+        """Return why a worker does not take part."""
+
+
 class QueueBackend:
     """A `Backend` over a broker.
 
     Args:
         record: the run, as the broker has it; seeded and ended here.
         publish: puts messages on the run's queue, in their order.
-        open_result: makes a result of an entry's body; raises `PassmusterError` for what is not ours.
+        mail: opens what workers sent.
+        crew: the workers.
+        cards: asks the broker which workers are there.
         new_epoch: returns a fresh random word.
         broken: the errors that mean that the broker is away.
-        slots: files all workers together run at once.
-        budget_bytes: memory of all workers together.
         limits: what holds there, for people.
         groups: how many files of each group may run at once.
+        release: gives back what the backend was made of; called when it is closed.
         clock: seconds that never go back.
         pause: waits so many seconds.
 
@@ -109,21 +121,23 @@ class QueueBackend:
         self,
         record: Record,
         publish: Callable[[Sequence[Message]], None],
-        open_result: Callable[[str], TestResult],
+        mail: Mail,
+        crew: Crew,
+        cards: Callable[[], Sequence[WorkerCard]],
         *,
         new_epoch: Callable[[], str],
         broken: tuple[type[Exception], ...],
-        slots: int,
-        budget_bytes: int,
         limits: Sequence[Limit] = (),
         groups: Mapping[str, int] | None = None,
+        release: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.notices: tuple[str, ...] = ()
-        self._record, self._publish_all, self._open_result = record, publish, open_result
+        self._record, self._publish_all, self._mail = record, publish, mail
+        self._crew, self._cards = crew, cards
         self._new_epoch, self._broken = new_epoch, broken
-        self._slots, self._budget_bytes, self._limits = slots, budget_bytes, tuple(limits)
+        self._limits, self._release = tuple(limits), release
         self._clock, self._pause = clock, pause
         self._book = QueueBook(groups)
         self._outbox: list[Message] = []
@@ -137,6 +151,7 @@ class QueueBackend:
         self._away_since: float | None = None
         self._is_away_told = False
         self._is_unsure = False
+        self._peak_bytes = 0
         self._epoch = new_epoch()
         try:
             record.seed({}, epoch=self._epoch)
@@ -150,6 +165,8 @@ class QueueBackend:
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
         """Take tasks in order and publish those that may go."""
         self._book.submit(tasks, first=first, spare=spare)
+        for task in tasks:
+            self._notice(self._crew.too_big(task.file_path, task.predicted_bytes))
         self._with_broker(self._publish)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
@@ -166,6 +183,7 @@ class QueueBackend:
                 found, self._events = tuple(self._events), []
                 if not found:
                     self._tell_away()
+                    self._tell_nobody()
                 return found
 
     def wake(self) -> None:
@@ -185,19 +203,30 @@ class QueueBackend:
         self._with_broker(self._record.cancel)
 
     def usage(self) -> Usage:
-        """Return what runs. How much memory it uses, only its worker knows."""
+        """Return what runs. How much memory a file uses, only its worker knows."""
         files = tuple(
             FileUsage(attempt_id=task.attempt_id, file_path=task.file_path, slot=0, seconds=0.0, used_bytes=0)
             for task in self._book.running()
         )
+        workers = self._crew.usage()
+        used_bytes = sum(worker.used_bytes for worker in workers)
+        self._peak_bytes = max(self._peak_bytes, used_bytes)
         return Usage(
-            slots=self._slots, budget_bytes=self._budget_bytes, used_bytes=0, peak_bytes=0, files=files
+            slots=self._crew.slots,
+            budget_bytes=self._crew.budget_bytes,
+            used_bytes=used_bytes,
+            peak_bytes=self._peak_bytes,
+            files=files,
+            workers=workers,
         )
 
     def close(self) -> None:
         """End what runs, wait a little for it, and remove the run from the broker."""
-        self._with_broker(self._settle)
-        self._with_broker(self._record.end)
+        try:
+            self._with_broker(self._settle)
+            self._with_broker(self._record.end)
+        finally:
+            self._release()
 
     def _with_broker(self, step: Callable[[], object]) -> bool:
         """Do something with the broker; False: it is away, and everything is to be tried again later."""
@@ -224,15 +253,22 @@ class QueueBackend:
             " look whether it runs and can be reached"
         )
 
+    def _tell_nobody(self) -> None:
+        """Raise once when no worker takes part for too long."""
+        if self._away_since is None and self._stopped is None:
+            reason = self._crew.why_nobody(now_s=self._clock())
+            if reason:
+                raise InfrastructureError(reason)
+
+    def _notice(self, *texts: str) -> None:
+        self._events += [BackendNotice(text=text) for text in texts if text]
+
     def _look(self, block_s: float) -> None:
         """Take the broker's news, and once in `TICK_S` look after what no news comes of."""
         entries = self._record.read(self._last_id, block_s=block_s)
-        for entry_id, kind, path, take, worker, body in entries:
-            if kind == "started":
-                self._events += self._book.started(path, take)
-            else:
-                self._events += self._book.finished(path, take, self._result(path, take, worker, body))
-            self._last_id = entry_id
+        for entry in entries:
+            self._events += self._meaning(entry)
+            self._last_id = entry.entry_id
         if entries:
             self._record.trim(self._last_id)
         if self._clock() >= self._next_tick:
@@ -240,27 +276,30 @@ class QueueBackend:
             self._tick()
         self._publish()
 
-    def _result(self, path: str, take: int, worker: str, body: str) -> TestResult:
-        try:
-            return self._open_result(body)
-        except PassmusterError as error:
-            # It is done as far as the broker knows: no other result will come.
-            task = self._book.task(path, take)
-            attempt = 1 if task is None else task.attempt
-            return TestResult(
-                file_path=path,
-                status=Status.LOST,
-                attempt=attempt,
-                worker=worker,
-                error=f"its result from worker {worker} cannot be used: {error}",
-            )
+    def _meaning(self, entry: Entry) -> Sequence[BackendEvent]:
+        """Return what a line of the stream means for the run."""
+        match entry.kind:
+            case "started":
+                return self._book.started(entry.path, entry.attempt)
+            case "released":
+                self._book.released(entry.path, entry.attempt)
+            case "refused":
+                reason = self._mail.refusal(entry)
+                return [BackendNotice(text=text) for text in self._crew.refused(entry.worker, reason)]
+            case "finished":
+                task = self._book.task(entry.path, entry.attempt)
+                if task is not None:
+                    return self._book.finished(entry.path, entry.attempt, self._mail.result(entry, task))
+        return ()
 
     def _tick(self) -> None:
         if self._is_unsure or self._record.epoch() != self._epoch:
             self._seed_again()
             return
         self._record.beat()
-        if self._stopped is not None or self._clock() < self._judge_from:
+        now_s = self._clock()
+        self._notice(*self._crew.saw(self._cards(), now_s=now_s))
+        if self._stopped is not None or now_s < self._judge_from:
             return
         for lease in self._record.expired():
             # When its answer does not arrive, the broker may have forgotten a file that nobody runs.
@@ -283,7 +322,8 @@ class QueueBackend:
 
     def _find_swallowed(self) -> None:
         """Send once more what waits although the queue is empty: a worker died between the two."""
-        waiting = {} if self._record.queued() else self._record.waiting()
+        paths = [path for path, _ in self._book.published()]
+        waiting = self._record.waiting(paths) if paths and not self._record.queued() else {}
         if not waiting:
             self._empty_since = None
         elif self._empty_since is None:
@@ -296,13 +336,11 @@ class QueueBackend:
         """Send what may go. What is uncertain stays in the outbox: a second copy is dropped at its claim."""
         if self._stopped is not None:
             return
-        self._outbox += self._book.due(slots=self._slots)
-        current = self._book.takes()
-        messages = [one for one in self._outbox if current.get(one.task.file_path) == one.take]
+        self._outbox += self._book.due(slots=self._crew.slots)
+        messages = [message for message in self._outbox if self._book.is_current(message)]
         self._outbox = messages
         if messages:
-            for message in messages:
-                self._record.add(message.task.file_path, message.take)
+            self._record.add({message.task.file_path: message.take for message in messages})
             self._publish_all(messages)
             self._outbox = []
 

@@ -8,10 +8,11 @@ died goes out again without the run hearing of it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
-from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
 from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.routing import TAKES
@@ -19,7 +20,14 @@ from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
 
 MOST_LOSSES = 3
-"""A file whose worker died this often while it ran is taken to be the cause."""
+"""A file whose worker died this often while it ran is taken to be the cause. From the first time on it runs
+alone, so that no file is blamed for what another one did beside it."""
+
+LEAST_PUBLISHED = 1000
+"""So many files may wait on the queue at least, however few workers there are: one by one would be slow."""
+
+PUBLISHED_FOR_A_SLOT = 4
+"""So many files may wait there for each slot, so that no worker ever waits for the dispatcher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class _Job:
         is_spare: whether it was given as spare.
         is_running: whether some worker has it, as far as is known.
         is_told: whether the run has heard of its start.
-        losses: how many workers died while they had it.
+        lost_on: the workers that died while they had it.
     """
 
     task: TestTask
@@ -55,7 +63,7 @@ class _Job:
     is_spare: bool
     is_running: bool = False
     is_told: bool = False
-    losses: int = 0
+    lost_on: tuple[str, ...] = ()
 
 
 class QueueBook:
@@ -73,6 +81,7 @@ class QueueBook:
         self._again: deque[str] = deque()
         self._jobs: dict[str, _Job] = {}
         self._last_take: dict[str, int] = {}
+        self._waiting = 0  # of the jobs: those that no worker has begun with
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
         """Take tasks in order; `due` says what of them can be published."""
@@ -91,13 +100,15 @@ class QueueBook:
         """
         found = [_message(self._jobs[path], is_first=True) for path in self._again]
         self._again.clear()
+        room = max(LEAST_PUBLISHED, PUBLISHED_FOR_A_SLOT * slots) - self._waiting
         kept: deque[tuple[TestTask, bool]] = deque()
-        for task, is_first in self._held:
+        while self._held and len(found) < room:
+            task, is_first = self._held.popleft()
             if self._may_go(task):
                 found.append(self._publish(task, is_first=is_first))
             else:
                 kept.append((task, is_first))
-        self._held = kept
+        self._held.extendleft(reversed(kept))
         while not self._held and self._has_idle_slot(slots):
             task = self._spare[0]
             if not self._may_go(task):
@@ -110,7 +121,7 @@ class QueueBook:
         job = self._job(path, take)
         if job is None:
             return []
-        job.is_running = True
+        self._set_running(job)
         return self._start_events(job)
 
     def finished(self, path: str, take: int, result: TestResult) -> list[BackendEvent]:
@@ -132,18 +143,28 @@ class QueueBook:
         job = self._job(path, take)
         if job is None:
             return []
-        job.losses += 1
-        if job.losses < MOST_LOSSES:
+        job.lost_on = (*job.lost_on, worker)
+        losses = len(job.lost_on)
+        if losses < MOST_LOSSES:
             self._take_again(job)
-            return []
+            return [
+                BackendNotice(text=f"worker {worker} was lost while {path} ran there; it runs again, alone")
+            ]
         result = TestResult(
             file_path=path,
             status=Status.CRASH,
             attempt=job.task.attempt,
-            error=f"the worker died {job.losses} times while it ran, last on {worker}",
+            error=f"{losses} workers were lost while it ran, the last {losses - 1} while it ran alone there: "
+            + ", ".join(job.lost_on),
             worker=worker,
         )
         return self.finished(path, take, result)
+
+    def released(self, path: str, take: int) -> None:
+        """Have a file published again, under the same number: its worker gave it back without running it."""
+        job = self._job(path, take)
+        if job is not None and job.take == take:
+            self._put_back(job)
 
     def forgotten(self) -> None:
         """Have everything published again: the broker has lost its memory."""
@@ -153,6 +174,11 @@ class QueueBook:
     def takes(self) -> dict[str, int]:
         """Return the newest take of every task that the queue has, by path."""
         return {path: job.take for path, job in self._jobs.items()}
+
+    def is_current(self, message: Message) -> bool:
+        """Whether a message is still to be sent: its task has not ended, and has no newer number."""
+        job = self._jobs.get(message.task.file_path)
+        return job is not None and job.take == message.take
 
     def swallowed(self, waiting: Mapping[str, int]) -> list[Message]:
         """Return the messages to publish once more, when the queue is empty and these files still wait.
@@ -226,6 +252,7 @@ class QueueBook:
     def _publish(self, task: TestTask, *, is_first: bool = False, is_spare: bool = False) -> Message:
         job = _Job(task=task, take=self._next_take(task), is_spare=is_spare)
         self._jobs[task.file_path] = job
+        self._waiting += 1
         self._used[task.group] += 1
         return _message(job, is_first=is_first)
 
@@ -236,9 +263,17 @@ class QueueBook:
 
     def _take_again(self, job: _Job) -> None:
         job.take = self._next_take(job.task)
+        self._put_back(job)
+
+    def _put_back(self, job: _Job) -> None:
+        self._waiting += job.is_running
         job.is_running = False
         if job.task.file_path not in self._again:
             self._again.append(job.task.file_path)
+
+    def _set_running(self, job: _Job) -> None:
+        self._waiting -= not job.is_running
+        job.is_running = True
 
     def _job(self, path: str, take: int) -> _Job | None:
         """Return the task of this take. An older take counts too: its worker was only thought dead."""
@@ -256,10 +291,12 @@ class QueueBook:
     def _remove(self, job: _Job) -> None:
         path = job.task.file_path
         del self._jobs[path]
+        self._waiting -= not job.is_running
         self._used[job.task.group] -= 1
         if path in self._again:
             self._again.remove(path)
 
 
 def _message(job: _Job, *, is_first: bool) -> Message:
-    return Message(task=job.task, take=job.take, is_first=is_first)
+    task = dataclasses.replace(job.task, alone=True) if job.lost_on else job.task
+    return Message(task=task, take=job.take, is_first=is_first)

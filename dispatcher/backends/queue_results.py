@@ -1,4 +1,4 @@
-"""What a worker's message says of a file, and where its coverage data goes."""
+"""What workers sent, opened: results, and where their coverage data goes; reasons not to take part."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 
 from passmuster.codec import decode_result
 from passmuster.envelope import MAX_PARTS_BYTES, Envelope, EnvelopeError, unpack_bytes
+from passmuster.errors import PassmusterError
+from passmuster.queue_words import REFUSAL_KIND, Entry, result_kind
 from passmuster.result import TestResult
+from passmuster.status import Status
+from passmuster.task import TestTask
 
-RESULT_KIND = "result"
 
-
-class ResultOpener:
-    """Makes results of messages.
+class QueueMail:
+    """Opens the messages of one run.
 
     Args:
         envelope: with the run's secret.
@@ -26,18 +28,39 @@ class ResultOpener:
         self._envelope = envelope
         self._coverage_dir = coverage_dir
 
-    def open(self, body: str) -> TestResult:
-        """Return the result in a message, its coverage data written here.
+    def result(self, entry: Entry, task: TestTask) -> TestResult:
+        """Return the result of this task in an entry, its coverage data written here.
 
-        Raises:
-            PassmusterError: the message is not ours, or damaged.
+        Where there is none, the answer says so: to the broker the file is done, no other result will come.
         """
-        parts = self._envelope.open(RESULT_KIND, body)
+        try:
+            return self._opened(entry.body, task)
+        except PassmusterError as error:
+            return TestResult(
+                file_path=task.file_path,
+                status=Status.LOST,
+                attempt=task.attempt,
+                worker=entry.worker,
+                error=f"its result from worker {entry.worker} cannot be used: {error}",
+            )
+
+    def refusal(self, entry: Entry) -> str:
+        """Return why a worker does not take part."""
+        try:
+            (reason,) = self._envelope.open(REFUSAL_KIND, entry.body)
+        except (PassmusterError, ValueError):
+            return "its reason is signed with another secret: give the same one to all"
+        return reason
+
+    def _opened(self, body: str, task: TestTask) -> TestResult:
+        parts = self._envelope.open(result_kind(task.run_id), body)
         if len(parts) != 2:
-            raise EnvelopeError(f"a {RESULT_KIND} message has {len(parts)} parts, 2 were expected")
-        text, packed = parts
+            raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
+        result = decode_result(parts[0])
+        if (result.file_path, result.attempt) != (task.file_path, task.attempt):
+            raise EnvelopeError(f"it is that of {result.file_path}, attempt {result.attempt}")
         # The paths in it are the worker's: never to be opened here.
-        return dataclasses.replace(decode_result(text), coverage_files=self._keep(packed))
+        return dataclasses.replace(result, coverage_files=self._keep(parts[1]))
 
     def _keep(self, packed: str) -> tuple[str, ...]:
         if not packed or self._coverage_dir is None:

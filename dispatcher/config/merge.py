@@ -137,5 +137,6 @@ def _origins(root: Path, winners: Mapping[str, tuple[Given, Value]]) -> Iterable
         else:
             given, value = winners[setting.name]
             is_place = isinstance(value, Path) or setting.name == "python"
-            text = on_one_line(str(value)) if is_place else printable_list(given.texts)
+            texts = given.texts if setting.kind.shown is None else map(setting.kind.shown, given.texts)
+            text = on_one_line(str(value)) if is_place else printable_list(texts)
             yield Origin(setting.name, text, given.origin)

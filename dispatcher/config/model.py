@@ -6,6 +6,7 @@ of None means "decide at run time", its documentation says how.
 
 from __future__ import annotations
 
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
@@ -21,6 +22,8 @@ DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 DEFAULT_SLOW_S = 60.0
 """Seconds after which a running file is mentioned: a fifth of the default time limit."""
 
+DEFAULT_WAIT_WORKERS_S = 60.0
+"""Seconds to wait for a first worker: a container takes some of them to start."""
 
 SERIAL = "serial: "
 """How the name of a group begins that `serial = true` makes: one of its files runs at a time."""
@@ -160,6 +163,12 @@ class TestConfig:
         allow_no_tests: whether a file that runs no test passes.
         keep_tmp: whether the private TMPDIR of a file that fails is kept.
         output_limit_bytes: bytes of a file's output that are kept.
+        broker: the address of the server over which workers run the files, password included; None: this
+            machine runs them.
+        broker_password_file: the file with the server's password; None: the address has it, or there is none.
+        secret_file: the file with the secret that signs messages; None: `$PASSMUSTER_SECRET`.
+        wait_workers_s: seconds to wait for a first worker.
+        cluster: workers on this machine that the run starts for itself, with a server; None: none.
         coverage_dir: where the coverage reports go.
         coverage_source: what is measured; empty: the project's own coverage settings, else `.`.
         coverage_xml: where a Cobertura XML report goes; None: nowhere.
@@ -203,6 +212,11 @@ class TestConfig:
     allow_no_tests: bool = False
     keep_tmp: bool = False
     output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
+    broker: str | None = field(default=None, repr=False)
+    broker_password_file: Path | None = None
+    secret_file: Path | None = None
+    wait_workers_s: float = DEFAULT_WAIT_WORKERS_S
+    cluster: int | None = None
     coverage_dir: Path = DEFAULT_COVERAGE_DIR
     coverage_source: tuple[str, ...] = ()
     coverage_xml: Path | None = None

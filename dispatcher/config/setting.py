@@ -14,6 +14,7 @@ class Group(StrEnum):
     SELECTION = "What runs"
     EXECUTION = "How a file runs"
     LIMITS = "Limits"
+    QUEUE = "On many machines"
     COVERAGE = "Coverage"
     OUTPUT = "Output"
     BY_FILE = "For some files only (configuration file only)"

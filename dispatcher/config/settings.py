@@ -16,6 +16,7 @@ from dispatcher.config.model import (
 )
 from dispatcher.config.setting import Group, Setting, layout, switch, table, valued
 from dispatcher.config.values import (
+    BROKER,
     BYTES,
     MODULES,
     PATH,
@@ -37,6 +38,9 @@ MOST_JOBS = 4096
 
 MOST_FILES = 10_000_000
 MOST_RETRIES = 100
+MOST_WORKERS = 64
+"""More workers than this on one machine share too little memory to be of use."""
+
 
 _COUNT_FROM_ONE = optional(count(least=1, most=MOST_FILES))
 
@@ -193,6 +197,48 @@ SETTINGS: tuple[Setting, ...] = (
         constants=(("-x", "1"), ("--fail-fast", "1")),
     ),
     valued("output-limit", "output_limit_bytes", Group.LIMITS, BYTES, "output kept of each file", "2MiB"),
+    valued(
+        "broker",
+        "broker",
+        Group.QUEUE,
+        optional(BROKER),
+        "the Redis or Valkey server over which workers elsewhere run the files",
+        "none: this machine runs them",
+        legacy="PASSMUSTER_BROKER_URL",
+    ),
+    valued(
+        "broker-password-file",
+        "broker_password_file",
+        Group.QUEUE,
+        optional(PATH),
+        "a file that holds the server's password, so that no address has to",
+        "none",
+    ),
+    valued(
+        "secret-file",
+        "secret_file",
+        Group.QUEUE,
+        optional(PATH),
+        "a file that holds the secret by which this program and its workers know each other",
+        "$PASSMUSTER_SECRET",
+    ),
+    valued(
+        "wait-workers",
+        "wait_workers_s",
+        Group.QUEUE,
+        TIME,
+        "how long to wait for the first worker",
+        "60s",
+    ),
+    valued(
+        "cluster",
+        "cluster",
+        Group.QUEUE,
+        optional(count(least=1, most=MOST_WORKERS)),
+        "run over a server and this many workers of its own, all on this machine, to try that",
+        "none",
+        in_file=False,
+    ),
     switch("coverage", "enable_coverage", Group.COVERAGE, "measure coverage and report it"),
     valued(
         "coverage-dir",

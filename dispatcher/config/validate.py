@@ -32,6 +32,7 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
     _check_layout(config, origins)
     _check_isolation(config, origins)
     _check_groups(config, origins)
+    _check_queue(config, origins)
     if config.explain is not None and config.mode is not Mode.RUN:
         raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
     if config.failed_only and not config.history:
@@ -117,6 +118,14 @@ def _check_isolation(config: TestConfig, origins: Sequence[Origin]) -> None:
         raise ConfigurationError(
             f"verify-isolation (from {origin_of('verify-isolation', origins)}) compares with forked runs, "
             f"and isolation is spawn (from {origin_of('isolation', origins)}): leave out one of them"
+        )
+
+
+def _check_queue(config: TestConfig, origins: Sequence[Origin]) -> None:
+    if config.broker is not None and config.cluster is not None:
+        raise ConfigurationError(
+            f"cluster (from {origin_of('cluster', origins)}) brings a server of its own, and broker "
+            f"(from {origin_of('broker', origins)}) names another: leave out one, or say --broker none"
         )
 
 

@@ -41,6 +41,7 @@ class Kind:
         toml_types: types that a key of the configuration file may have.
         is_list: several values, separated by commas; a list in the configuration file.
         is_path: the text is a path that still has to be made absolute.
+        shown: turns the text into what people may see of it; None: all of it.
     """
 
     read: Callable[[str], Value]
@@ -49,6 +50,7 @@ class Kind:
     toml_types: tuple[type, ...] = (str,)
     is_list: bool = False
     is_path: bool = False
+    shown: Callable[[str], str] | None = None
 
 
 def quoted(text: str) -> str:
@@ -103,6 +105,21 @@ def _read_bytes(text: str) -> int:
     if amount.size_bytes is None:
         raise ValueError(f"expected {BYTES.allowed}, got {quoted(text)}")
     return amount.size_bytes
+
+
+def _read_broker(text: str) -> str:
+    from passmuster.broker import read_address  # Few runs have one.
+
+    return read_address(text.strip()).url
+
+
+def _shown_broker(text: str) -> str:
+    from passmuster.broker import read_address
+
+    try:
+        return read_address(text.strip()).shown
+    except ValueError:
+        return text if text.strip().lower() == NONE else "(not shown)"
 
 
 def _read_percent(text: str) -> float:
@@ -172,6 +189,9 @@ MODULES = Kind(
 )
 TABLES = Kind(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))
 TABLE = Kind(read=_read_table, allowed="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,))
+BROKER = Kind(
+    read=_read_broker, allowed="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
+)
 PATH = Kind(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
 TIME = Kind(read=_read_time, allowed=TIMES_ALLOWED, metavar="TIME", toml_types=(str, int, float))
 SIZE = Kind(read=parse_amount, allowed=SIZES_ALLOWED, metavar="SIZE", toml_types=(str, int))

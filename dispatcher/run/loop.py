@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from dispatcher.again import Again
-from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend, BackendNotice
 from dispatcher.events import (
     FileFinished,
     FileSettled,
@@ -173,6 +173,8 @@ class Run:
                     self._on_started(event.task)
                 case AttemptFinished():
                     self._on_finished(event.task, event.result)
+                case BackendNotice():
+                    self._announce(Notice(at_s=self._now(), text=event.text))
 
     def _now(self) -> float:
         return self._clock() - self._start_s

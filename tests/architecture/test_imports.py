@@ -27,7 +27,7 @@ THIRD_PARTY = {"psutil", "rich", "_typeshed"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "passmuster/run_record.py",
-    "worker/broker_access.py",
+    "passmuster/broker_access.py",
     "worker/celery_app.py",
     "worker/tasks.py",
     "dispatcher/backends/celery_*.py",

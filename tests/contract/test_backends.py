@@ -22,13 +22,14 @@ from dispatcher.backends.base import (
     BackendRequest,
     Site,
 )
+from dispatcher.backends.cluster import ClusterSite
 from dispatcher.config.model import TestConfig
 from passmuster.result import TestResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 from passmuster.task import Limits, TestTask
 from run_tests import LocalSite
 
-SITES: dict[str, Callable[[], Site]] = {"local": LocalSite}
+SITES: dict[str, Callable[[], Site]] = {"local": LocalSite, "queue": lambda: ClusterSite(LocalSite())}
 DEADLINE_S = 60.0
 
 FILES = {
@@ -47,7 +48,7 @@ FILES = {
         "    def test_a(self): pass\n    def test_b(self): self.fail('b')\n"
         "    def test_c(self): self.skipTest('c')\nunittest.main()\n"
     ),
-    "slot.py": "import os\nprint(os.environ['PASSMUSTER_SLOT'], os.environ['TESTING'])\n",
+    "slot.py": "import os\nprint(os.environ['PASSMUSTER_SLOT'], os.environ['PASSMUSTER_X'])\n",
     "flaky.py": (
         "import pathlib, sys\nmark = pathlib.Path('flaky')\n"
         "if not mark.exists():\n    mark.touch()\n    sys.exit(1)\n"
@@ -68,10 +69,11 @@ class Place:
         """Return the backend of one run."""
         # A run inside a test takes no part in what the machine's runs share; see `worker.machine_pool`.
         environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
-        config = TestConfig(root=self._root, max_workers=slots, history=False)
+        config = TestConfig(root=self._root, max_workers=slots, history=False, cluster=1)
         backend = self._site.backend(
             BackendRequest(
                 config=config,
+                run_id="contract",
                 workdir=self._root,
                 interpreter=sys.executable,
                 cache_tag=str(sys.implementation.cache_tag),
@@ -171,7 +173,7 @@ def test_every_case_comes_with_its_outcome(place: Place) -> None:
 
 
 def test_a_result_tells_where_and_how_it_was_made(place: Place) -> None:
-    [result] = place.run(task("slot.py", attempt=3, environment=(("TESTING", "x"),))).values()
+    [result] = place.run(task("slot.py", attempt=3, environment=(("PASSMUSTER_X", "x"),))).values()
 
     assert result.output == f"{result.slot} x\n"
     assert result.worker != ""
@@ -182,7 +184,7 @@ def test_a_result_tells_where_and_how_it_was_made(place: Place) -> None:
 
 def test_each_task_has_one_start_and_one_result_and_no_other(place: Place) -> None:
     backend = place.open()
-    tasks = [task("ok.py", run_id=f"run-{number}") for number in range(8)]
+    tasks = [task("ok.py", attempt=number + 1) for number in range(8)]
     backend.submit(tasks)
 
     events = collect(backend, len(tasks))

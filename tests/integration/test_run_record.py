@@ -57,9 +57,9 @@ def kinds(record: RunRecord) -> list[tuple[str, str, int, str, str]]:
 
 
 def test_a_file_goes_from_waiting_to_running_to_done(record: RunRecord) -> None:
-    assert record.waiting() == {"a.py": FIRST, "b.py": FIRST}
+    assert record.waiting(["a.py", "b.py"]) == {"a.py": FIRST, "b.py": FIRST}
     assert record.claim("a.py", FIRST, "w1") is Claim.OK
-    assert record.waiting() == {"b.py": FIRST}
+    assert record.waiting(["a.py", "b.py"]) == {"b.py": FIRST}
     assert not record.is_settled()
     assert record.renew("a.py", FIRST, "w1") is Hold.HELD
     assert record.finish("a.py", FIRST, "w1", "body")
@@ -105,7 +105,7 @@ def test_a_lost_worker_s_file_is_freed_and_goes_to_another(client: Any, record: 
     assert record.expire(lease)
     assert not record.expire(lease)
     assert record.renew("a.py", FIRST, "w1") is Hold.LOST
-    record.add("a.py", AGAIN)
+    record.add({"a.py": AGAIN})
     assert record.claim("a.py", AGAIN, "w2") is Claim.OK
     assert record.renew("a.py", FIRST, "w1") is Hold.LOST
 
@@ -124,7 +124,7 @@ def test_a_worker_that_returns_takes_its_waiting_file_back(client: Any, record: 
     record.claim("a.py", FIRST, "w1")
     let_time_pass(client, record)
     record.expire(record.expired()[0])
-    record.add("a.py", AGAIN)
+    record.add({"a.py": AGAIN})
 
     assert record.renew("a.py", FIRST, "w1") is Hold.HELD
     assert record.claim("a.py", AGAIN, "w2") is Claim.GONE
@@ -135,7 +135,7 @@ def test_the_faster_of_two_workers_counts_and_the_other_loses(client: Any, recor
     record.claim("a.py", FIRST, "w1")
     let_time_pass(client, record)
     record.expire(record.expired()[0])
-    record.add("a.py", AGAIN)
+    record.add({"a.py": AGAIN})
     record.claim("a.py", AGAIN, "w2")
 
     assert record.finish("a.py", FIRST, "w1", "body")
@@ -147,19 +147,19 @@ def test_the_faster_of_two_workers_counts_and_the_other_loses(client: Any, recor
 def test_what_is_left_of_an_attempt_neither_takes_nor_answers_the_next_one(record: RunRecord) -> None:
     record.claim("a.py", FIRST, "w1")
     record.finish("a.py", FIRST, "w1", "failed")
-    record.add("a.py", RETRY)
+    record.add({"a.py": RETRY})
 
     assert record.renew("a.py", AGAIN, "w2") is Hold.LOST
     assert not record.finish("a.py", AGAIN, "w2", "late")
-    assert record.waiting()["a.py"] == RETRY
+    assert record.waiting(["a.py"])["a.py"] == RETRY
     assert record.claim("a.py", RETRY, "w1") is Claim.OK
 
 
 def test_a_running_file_is_not_made_to_wait(record: RunRecord) -> None:
     record.claim("a.py", FIRST, "w1")
-    record.add("a.py", AGAIN)
+    record.add({"a.py": AGAIN})
 
-    assert "a.py" not in record.waiting()
+    assert "a.py" not in record.waiting(["a.py"])
     assert record.renew("a.py", FIRST, "w1") is Hold.HELD
 
 
@@ -175,9 +175,9 @@ def test_only_what_waits_can_be_withdrawn(record: RunRecord) -> None:
 
 def test_files_whose_worker_was_lost_run_one_at_a_time_on_a_worker(record: RunRecord) -> None:
     for path in ("a.py", "b.py"):
-        record.add(path, AGAIN)
-    record.add("c.py", FIRST)
-    record.add("d.py", RETRY)
+        record.add({path: AGAIN})
+    record.add({"c.py": FIRST})
+    record.add({"d.py": RETRY})
 
     assert record.claim("a.py", AGAIN, "w1") is Claim.OK
     assert record.claim("b.py", AGAIN, "w1") is Claim.SUSPECT
@@ -234,7 +234,7 @@ def test_a_seed_forgets_what_was_before(record: RunRecord) -> None:
 
     record.seed({}, epoch="e2")
 
-    assert record.waiting() == {}
+    assert record.waiting(["a.py", "b.py"]) == {}
     assert record.is_settled()
     assert record.read("0", block_s=0) == []
 
@@ -286,7 +286,7 @@ def test_two_runs_do_not_see_each_other(client: Any, record: RunRecord) -> None:
 
 @pytest.mark.parametrize("path", ["a|b:c.py", "a\nb.py", "ü.py", "a\udcff.py", "{x}.py"])
 def test_any_name_of_a_file_survives(client: Any, record: RunRecord, path: str) -> None:
-    record.add(path, FIRST)
+    record.add({path: FIRST})
     assert record.claim(path, FIRST, "w:1|x") is Claim.OK
     let_time_pass(client, record)
     lease = Lease(path=path, attempt=FIRST, worker="w:1|x")

@@ -1,4 +1,4 @@
-"""`docker compose` with the repository's own file: containers with names, secrets and settings of their own."""
+"""`docker compose` with the repository's own file, under a name and with secrets of its own."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from passmuster.codec import decode_result, encode_result, encode_task
 from passmuster.envelope import Envelope, unpack_bytes
+from passmuster.queue_words import result_kind
 from passmuster.result import TestResult
 from passmuster.routing import TASK_NAME, queue_name
 from passmuster.run_record import RunRecord, WorkerBoard, connect
@@ -122,8 +123,8 @@ class Run:
             self._last_id = entry.entry_id
             if entry.kind == "started":
                 self.started.append((entry.path, entry.attempt, entry.worker))
-            else:
-                text, packed = self._envelope.open("result", entry.body)
+            elif entry.kind == "finished":
+                text, packed = self._envelope.open(result_kind(self.run_id), entry.body)
                 assert entry.path not in self.results, "a second result"
                 self.results[entry.path] = decode_result(text)
                 if packed:
@@ -157,7 +158,7 @@ class Run:
     def body(self, name: str) -> str:
         """Return the message of a pass by another worker."""
         result = TestResult(file_path=name, status=Status.PASS, worker="somebody")
-        return self._envelope.seal("result", encode_result(result), "")
+        return self._envelope.seal(result_kind(self.run_id), encode_result(result), "")
 
     def close(self) -> None:
         self.record.end()

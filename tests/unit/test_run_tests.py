@@ -30,7 +30,9 @@ def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSe
     monkeypatch.setattr(worker.execute, "LocalExecutor", Watched)
     # A run inside a test takes no part in what the machine's runs share.
     environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
-    request = BackendRequest(config=config, workdir=config.root, interpreter=sys.executable, environ=environ)
+    request = BackendRequest(
+        config=config, run_id="run", workdir=config.root, interpreter=sys.executable, environ=environ
+    )
     LocalSite().backend(request).close()
     return made[0]
 

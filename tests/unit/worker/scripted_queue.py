@@ -10,7 +10,7 @@ from typing import TypeVar
 from passmuster.codec import decode_result, encode_task
 from passmuster.envelope import Envelope
 from passmuster.executor import Limit, Room, Usage
-from passmuster.queue_words import Claim, Hold
+from passmuster.queue_words import Claim, Hold, result_kind
 from passmuster.result import TestResult
 from passmuster.status import RunnerKind, Status, StopReason
 from passmuster.task import TestTask
@@ -177,7 +177,7 @@ class Desk:
 
     def result(self) -> TestResult:
         """Return the last result that was sent."""
-        return decode_result(self.envelope.open("result", self.record.bodies[-1])[0])
+        return decode_result(self.envelope.open(result_kind("run"), self.record.bodies[-1])[0])
 
 
 def task(name: str = "ok.py", **changes: object) -> TestTask:

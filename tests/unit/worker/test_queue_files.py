@@ -10,7 +10,7 @@ import pytest
 from passmuster.codec import encode_task
 from passmuster.envelope import Envelope
 from passmuster.errors import InfrastructureError
-from passmuster.queue_words import Claim, Hold
+from passmuster.queue_words import Claim, Hold, result_kind
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import CoverageRequest
@@ -50,7 +50,7 @@ def test_it_is_held_only_while_it_runs(desk: Desk) -> None:
     [
         "no message",
         Envelope("another secret").seal("task", encode_task(task()), "101"),
-        Envelope("a secret").seal("result", encode_task(task()), "101"),
+        Envelope("a secret").seal(result_kind("run"), encode_task(task()), "101"),
         Envelope("a secret").seal("task", encode_task(task())),
         Envelope("a secret").seal("task", encode_task(task()), "-1"),
         Envelope("a secret").seal("task", "{}", "101"),

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from dispatcher.backends.base import AttemptFinished, BackendEvent
+from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
 from dispatcher.backends.queue_book import Message
-from passmuster.errors import InfrastructureError, PassmusterError
-from passmuster.queue_words import Entry, Lease
+from passmuster.errors import InfrastructureError
+from passmuster.queue_words import Entry, Lease, WorkerCard
 from passmuster.result import TestResult
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
+
+PATIENCE_S = 60.0
+
+
+def card(name: str, **changes: Any) -> WorkerCard:
+    plain = WorkerCard(name=name, host="h", slots=2, busy=0, budget_bytes=1 << 30, version="1")
+    return dataclasses.replace(plain, **changes)
 
 
 class AwayError(Exception):
@@ -34,6 +44,7 @@ class Broker:
         self.is_away = False
         self.is_cancelled = False
         self.loses_the_answer = False
+        self.cards = [card("w1")]
 
     def _ask(self) -> None:
         if self.is_away:
@@ -44,10 +55,11 @@ class Broker:
         self.state = {path: ("Q", take) for path, take in attempts.items()}
         self.word, self.queue = epoch, []
 
-    def add(self, path: str, attempt: int) -> None:
+    def add(self, attempts: Mapping[str, int]) -> None:
         self._ask()
-        if self.state.get(path, ("", 0))[0] != "R":
-            self.state[path] = ("Q", attempt)
+        for path, take in attempts.items():
+            if self.state.get(path, ("", 0))[0] != "R":
+                self.state[path] = ("Q", take)
 
     def withdraw(self, path: str, attempt: int) -> bool:
         self._ask()
@@ -76,9 +88,10 @@ class Broker:
             raise AwayError
         return True
 
-    def waiting(self) -> Mapping[str, int]:
+    def waiting(self, paths: Sequence[str]) -> Mapping[str, int]:
         self._ask()
-        return {path: take for path, (kind, take) in self.state.items() if kind == "Q"}
+        found = {path: self.state.get(path, ("", 0)) for path in paths}
+        return {path: take for path, (kind, take) in found.items() if kind == "Q"}
 
     def queued(self) -> int:
         return len(self.queue)
@@ -125,10 +138,12 @@ class Broker:
         self.entries.append(Entry(str(len(self.entries) + 1), kind, path, take, "w1", body))
 
 
-def opened(body: str) -> TestResult:
-    if body == "forged":
-        raise PassmusterError("a message has a wrong signature")
-    return TestResult(file_path="a", status=Status(body))
+class Mail:
+    def result(self, entry: Entry, task: TestTask) -> TestResult:
+        return TestResult(file_path=entry.path, status=Status(entry.body), attempt=task.attempt)
+
+    def refusal(self, entry: Entry) -> str:
+        return entry.body
 
 
 @pytest.fixture
@@ -142,11 +157,11 @@ def backend(broker: Broker) -> QueueBackend:
     return QueueBackend(
         broker,
         broker.publish,
-        opened,
+        Mail(),
+        Crew(version="1", patience_s=PATIENCE_S, now_s=broker.now),
+        lambda: list(broker.cards),
         new_epoch=lambda: next(words),
         broken=(AwayError,),
-        slots=2,
-        budget_bytes=0,
         clock=lambda: broker.now,
         pause=broker.pause,
     )
@@ -170,14 +185,6 @@ def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBac
     assert len(events) == 2
     assert statuses(events) == [Status.PASS]
     assert backend.poll(1) == ()
-
-
-def test_a_result_that_is_not_ours_is_no_result(broker: Broker, backend: QueueBackend) -> None:
-    backend.submit([task("a")])
-    broker.start("a", 101)
-    broker.end_file("a", 101, "forged")
-
-    assert statuses(backend.poll(5)) == [Status.LOST]
 
 
 def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -> None:

@@ -1,52 +1,81 @@
-"""Results from the wire, and the coverage data that comes with them."""
+"""Messages from workers: results, the coverage data that comes with them, and refusals."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from dispatcher.backends.queue_results import RESULT_KIND, ResultOpener
+from dispatcher.backends.queue_results import QueueMail
 from passmuster.codec import encode_result
-from passmuster.envelope import Envelope, EnvelopeError, pack_bytes
+from passmuster.envelope import Envelope, pack_bytes
+from passmuster.queue_words import REFUSAL_KIND, Entry, result_kind
 from passmuster.result import TestResult
 from passmuster.status import Status
+from passmuster.task import TestTask
 
+TASK = TestTask(run_id="run", file_path="test_a.py")
 RESULT = TestResult(file_path="test_a.py", status=Status.PASS, coverage_files=("/etc/passwd",))
+OURS = Envelope("secret")
+
+
+def sealed(
+    result: TestResult, packed: str = "", *, envelope: Envelope = OURS, kind: str = result_kind("run")
+) -> Entry:
+    body = envelope.seal(kind, encode_result(result), packed)
+    return Entry("1-0", "finished", "test_a.py", 101, "w1", body)
 
 
 def test_coverage_data_is_put_under_a_name_of_ours(tmp_path: Path) -> None:
-    envelope = Envelope("secret")
-    body = envelope.seal(RESULT_KIND, encode_result(RESULT), pack_bytes(b"data"))
+    result = QueueMail(OURS, tmp_path).result(sealed(RESULT, pack_bytes(b"data")), TASK)
 
-    [name] = ResultOpener(envelope, tmp_path).open(body).coverage_files
-
+    [name] = result.coverage_files
+    assert result.status is Status.PASS
     assert Path(name).parent == tmp_path
     assert Path(name).read_bytes() == b"data"
 
 
 def test_without_coverage_no_path_of_the_worker_remains(tmp_path: Path) -> None:
-    envelope = Envelope("secret")
-
     for packed, folder in (("", tmp_path), (pack_bytes(b"data"), None)):
-        body = envelope.seal(RESULT_KIND, encode_result(RESULT), packed)
-        assert ResultOpener(envelope, folder).open(body).coverage_files == ()
+        assert QueueMail(OURS, folder).result(sealed(RESULT, packed), TASK).coverage_files == ()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_not_signed_or_of_another_form_is_refused(tmp_path: Path) -> None:
-    envelope = Envelope("secret")
-    strange = Envelope("other").seal(RESULT_KIND, encode_result(RESULT), "")
-    short = envelope.seal(RESULT_KIND, encode_result(RESULT))
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (sealed(RESULT, envelope=Envelope("other")), "wrong signature"),
+        (sealed(RESULT, kind=result_kind("an earlier run")), "is of the kind 'result:an earlier run'"),
+        (sealed(dataclasses.replace(RESULT, file_path="test_b.py")), "it is that of test_b.py"),
+        (sealed(dataclasses.replace(RESULT, attempt=2)), "it is that of test_a.py, attempt 2"),
+        (
+            Entry("1-0", "finished", "test_a.py", 101, "w1", OURS.seal(result_kind("run"), "{}")),
+            "has 1 parts",
+        ),
+        (Entry("1-0", "finished", "test_a.py", 101, "w1", "no message"), "it is no JSON"),
+    ],
+)
+def test_what_is_not_the_result_of_this_task_is_no_result(entry: Entry, words: str) -> None:
+    result = QueueMail(OURS, None).result(entry, TASK)
 
-    for body, words in ((strange, "wrong signature"), (short, "has 1 parts, 2 were expected")):
-        with pytest.raises(EnvelopeError, match=words):
-            ResultOpener(envelope, tmp_path).open(body)
+    assert (result.file_path, result.attempt, result.status) == ("test_a.py", 1, Status.LOST)
+    assert words in result.error
+    assert "from worker w1 cannot be used" in result.error
 
 
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
-    envelope = Envelope("")
-    body = envelope.seal(RESULT_KIND, encode_result(RESULT), pack_bytes(b"data"))
+    result = QueueMail(OURS, tmp_path / "gone").result(sealed(RESULT, pack_bytes(b"data")), TASK)
 
-    with pytest.raises(EnvelopeError, match="cannot be written"):
-        ResultOpener(envelope, tmp_path / "gone").open(body)
+    assert result.status is Status.LOST
+    assert "cannot be written" in result.error
+
+
+def test_a_refusal_is_opened_and_one_with_another_secret_says_so() -> None:
+    mail = QueueMail(OURS, None)
+
+    ours = Entry("1-0", "refused", "", 0, "w1", OURS.seal(REFUSAL_KIND, "another tree"))
+    other = Entry("1-0", "refused", "", 0, "w1", Envelope("other").seal(REFUSAL_KIND, "another tree"))
+
+    assert mail.refusal(ours) == "another tree"
+    assert "another secret" in mail.refusal(other)

@@ -1,6 +1,6 @@
-"""The worker's way to the broker: a look whether it can be used at all, and what stands for "it is away".
+"""The way to the broker: a look whether it can be used at all, and what stands for "it is away".
 
-Imports redis: only a worker of a queue may load this module.
+Imports redis: only runs with a broker may load this module.
 """
 
 from __future__ import annotations

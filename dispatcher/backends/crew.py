@@ -1,0 +1,122 @@
+"""The workers of a run over a queue: who is there, who does not take part and why, and whether any is left.
+
+Pure: its owner reads the cards, and tells it what time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from passmuster.executor import WorkerUsage
+from passmuster.queue_words import WorkerCard
+from passmuster.units import format_bytes
+
+_MOST_NAMED = 3
+"""Reasons in one line; ten machines with the same fault need not all be named."""
+
+
+class Crew:
+    """Who runs a run's files.
+
+    Args:
+        version: of this program; workers of another one do not count.
+        patience_s: seconds without anybody after which nobody is waited for any more.
+        now_s: the time.
+    """
+
+    def __init__(self, *, version: str, patience_s: float, now_s: float) -> None:
+        self._version, self._patience_s = version, patience_s
+        self._cards: dict[str, WorkerCard] = {}
+        self._refusals: dict[str, str] = {}
+        self._nobody_since_s: float | None = now_s
+        self._is_told = False
+
+    @property
+    def slots(self) -> int:
+        """How many files all of them run at once."""
+        return sum(card.slots for card in self._serving())
+
+    @property
+    def budget_bytes(self) -> int:
+        """The memory of all of them."""
+        return sum(card.budget_bytes for card in self._serving())
+
+    @property
+    def most_bytes(self) -> int:
+        """The memory of the largest of them."""
+        return max((card.budget_bytes for card in self._serving()), default=0)
+
+    def saw(self, cards: Sequence[WorkerCard], *, now_s: float) -> list[str]:
+        """Take the cards that hold now; return what the user should know, a line each."""
+        before = {card.name for card in self._serving()}
+        self._cards = {card.name: card for card in cards}
+        for name in self._refusals.keys() - self._cards.keys():
+            del self._refusals[name]  # Under this name it may come back mended.
+        serving = {card.name for card in self._serving()}
+        notices = [f"worker {name} is gone" for name in sorted(before - self._cards.keys())]
+        if serving:
+            self._nobody_since_s, self._is_told = None, False
+        elif self._nobody_since_s is None:
+            self._nobody_since_s = now_s
+        if not serving and before:
+            notices.append("no worker is left; waiting for another one")
+        return notices
+
+    def refused(self, worker: str, reason: str) -> list[str]:
+        """Note that a worker does not take part; return what the user should know."""
+        if self._refusals.get(worker) == reason:
+            return []
+        self._refusals[worker] = reason
+        return [f"worker {worker} does not take part: {reason}"]
+
+    def why_nobody(self, *, now_s: float) -> str:
+        """Return why nothing can run any more, once; empty: somebody is there, or may still come."""
+        since_s = self._nobody_since_s
+        if since_s is None or self._is_told or now_s - since_s < self._patience_s:
+            return ""
+        self._is_told = True
+        return self.nobody(waited_s=now_s - since_s)
+
+    def nobody(self, *, waited_s: float) -> str:
+        """Return the line that says that nobody takes part, and why."""
+        reasons = [f"{name}: {reason}" for name, reason in sorted(self._refusals.items())]
+        reasons += [
+            f"{card.name}: it has version {card.version} of Passmuster, this is {self._version}; "
+            "install the same version on both"
+            for card in self._cards.values()
+            if card.version != self._version and card.name not in self._refusals
+        ]
+        if not reasons:
+            return f"no worker was there for {waited_s:.0f} s: start one with run-tests-worker --broker URL"
+        more = len(reasons) - _MOST_NAMED
+        text = "; ".join(reasons[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        return f"no worker takes part: {text}"
+
+    def usage(self) -> tuple[WorkerUsage, ...]:
+        """Return what each of them has and uses, by name."""
+        return tuple(
+            WorkerUsage(
+                name=card.name,
+                slots=card.slots,
+                busy=card.busy,
+                budget_bytes=card.budget_bytes,
+                used_bytes=card.used_bytes,
+            )
+            for card in self._serving()
+        )
+
+    def too_big(self, path: str, predicted_bytes: int | None) -> str:
+        """Return what to say of a file that fits no worker; empty: it fits, or that is not known."""
+        if predicted_bytes is None or not 0 < self.most_bytes < predicted_bytes:
+            return ""
+        return (
+            f"{path} needed {format_bytes(predicted_bytes)} when it last ran, and the largest worker has "
+            f"{format_bytes(self.most_bytes)}: it runs alone there, and is stopped if it needs more"
+        )
+
+    def _serving(self) -> list[WorkerCard]:
+        return [
+            card
+            for card in self._cards.values()
+            if card.version == self._version and card.name not in self._refusals
+        ]

@@ -1,0 +1,176 @@
+"""A place of many machines: workers that were started there, and the broker between them and this program."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+
+from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from dispatcher.backends.celery_queue import BROKEN, Publisher
+from dispatcher.backends.crew import Crew
+from dispatcher.backends.queue_backend import QueueBackend
+from dispatcher.backends.queue_results import QueueMail
+from dispatcher.config.model import TestConfig
+from dispatcher.file_rules import group_limits
+from passmuster.broker import (
+    DEFAULT_SECRET_VARIABLE,
+    BrokerAddress,
+    parse_broker,
+    require_secret,
+    with_password,
+)
+from passmuster.broker_access import open_broker
+from passmuster.envelope import Envelope
+from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.executor import Limit
+from passmuster.queue_words import WorkerCard
+from passmuster.run_record import RunRecord, WorkerBoard
+from passmuster.secret_file import read_secret_file
+from passmuster.status import Isolation
+from passmuster.task import TestTask
+from passmuster.units import format_bytes
+from passmuster.version import VERSION
+
+_LOOK_S = 0.2
+"""Seconds between two looks for a first worker."""
+
+
+class QueueSite:
+    """Workers over a broker.
+
+    Args:
+        environ: where the secret may be.
+        say: tells the user what is waited for, a line.
+    """
+
+    def __init__(self, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self._environ, self._say = environ, say
+
+    def capacity(self, config: TestConfig) -> Capacity:
+        """Return what all workers together offer, once there is one.
+
+        Raises:
+            ConfigurationError: the broker or the secret is none.
+            InfrastructureError: the broker cannot be used, or no worker came.
+        """
+        address, _ = broker_access(config, self._environ)
+        with closing(open_broker(address)) as client:
+            cards = self._wait(WorkerBoard(client), address, config.wait_workers_s)
+        crew = _crew(config)
+        crew.saw(cards, now_s=time.monotonic())
+        return Capacity(
+            slots=crew.slots,
+            budget_bytes=crew.budget_bytes,
+            total_bytes=crew.most_bytes,
+            limits=_limits(crew, address),
+        )
+
+    def backend(self, request: BackendRequest) -> Backend:
+        """Return the backend of one run, the run begun on the broker.
+
+        Raises:
+            ConfigurationError: the broker or the secret is none.
+            InfrastructureError: the broker cannot be used.
+        """
+        address, secret = broker_access(request.config, self._environ)
+        return open_queue(request, address, secret, release=ExitStack())
+
+    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
+        """Refuse: each worker has an interpreter of its own."""
+        raise ConfigurationError("--explain preload is about this machine: leave out --broker")
+
+    def _wait(self, board: WorkerBoard, address: BrokerAddress, wait_s: float) -> list[WorkerCard]:
+        until = time.monotonic() + wait_s
+        cards = board.cards()
+        if not any(card.version == VERSION for card in cards) and wait_s > 0:
+            self._say(f"waiting up to {wait_s:.0f} s for a worker at {address.shown}")
+        while not any(card.version == VERSION for card in cards):
+            if time.monotonic() >= until:
+                crew = Crew(version=VERSION, patience_s=wait_s, now_s=0.0)
+                crew.saw(cards, now_s=0.0)
+                raise InfrastructureError(f"{crew.nobody(waited_s=wait_s)} (broker {address.shown})")
+            time.sleep(_LOOK_S)
+            cards = board.cards()
+        return cards
+
+
+def broker_access(config: TestConfig, environ: Mapping[str, str]) -> tuple[BrokerAddress, str]:
+    """Return the broker's address, password included, and the secret.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or there must be a secret and is none.
+    """
+    address = parse_broker(config.broker or "", source="--broker")
+    if config.broker_password_file is not None:
+        password = read_secret_file(config.broker_password_file, source="--broker-password-file")
+        address = with_password(address, password)
+    secret = environ.get(DEFAULT_SECRET_VARIABLE, "")
+    if config.secret_file is not None:
+        secret = read_secret_file(config.secret_file, source="--secret-file")
+    require_secret(address, secret)
+    return address, secret
+
+
+def open_queue(
+    request: BackendRequest, address: BrokerAddress, secret: str, *, release: ExitStack
+) -> Backend:
+    """Return the backend of one run.
+
+    Args:
+        request: the run.
+        address: the broker's, password included.
+        secret: signs what is sent.
+        release: what to end with the backend; also at an error.
+
+    Raises:
+        InfrastructureError: the broker cannot be used.
+    """
+    with release as undo:
+        client = undo.enter_context(closing(open_broker(address)))
+        board = WorkerBoard(client)
+        crew = _crew(request.config)
+        crew.saw(board.cards(), now_s=time.monotonic())
+        envelope = Envelope(secret)
+        publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
+        undo.callback(publisher.close)
+        return QueueBackend(
+            RunRecord(client, request.run_id),
+            publisher.publish,
+            QueueMail(envelope, request.coverage_dir),
+            crew,
+            board.cards,
+            new_epoch=lambda: secrets.token_hex(8),
+            broken=BROKEN,
+            limits=_limits(crew, address),
+            groups=group_limits(request.config),
+            release=undo.pop_all().close,
+        )
+
+
+def _crew(config: TestConfig) -> Crew:
+    return Crew(version=VERSION, patience_s=config.wait_workers_s, now_s=time.monotonic())
+
+
+def _limits(crew: Crew, address: BrokerAddress) -> tuple[Limit, ...]:
+    source = f"{len(crew.usage())} worker(s) at {address.shown}"
+    return (
+        Limit(name="slots", value=str(crew.slots), source=source),
+        Limit(name="memory budget", value=format_bytes(crew.budget_bytes), source=source),
+    )
+
+
+def _completed(config: TestConfig, crew: Crew) -> Callable[[TestTask], TestTask]:
+    """Return what puts into a task that which a pool on this machine has from the configuration."""
+
+    def complete(task: TestTask) -> TestTask:
+        limits = task.limits
+        if limits.memory_bytes is None and config.memory_limit is not None:
+            memory_bytes = config.memory_limit.resolve(crew.most_bytes)
+            limits = dataclasses.replace(limits, memory_bytes=memory_bytes)
+        isolation = config.isolation if task.isolation is Isolation.AUTO else task.isolation
+        return dataclasses.replace(task, limits=limits, isolation=isolation)
+
+    return complete

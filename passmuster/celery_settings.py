@@ -1,0 +1,39 @@
+"""The settings of Celery that dispatcher and workers must share. Why each is as it is: docs/decisions.md."""
+
+from __future__ import annotations
+
+from passmuster.routing import PREFIX, PRIORITY_STEPS
+
+VISIBILITY_S = 86400
+"""Seconds until Redis' transport hands a message out again: far, because leases find what is lost."""
+
+SOCKET_S = 20
+CONNECT_S = 5
+HEALTH_CHECK_S = 10
+
+
+def shared_settings(url: str) -> dict[str, object]:
+    """Return the settings of an application that publishes or consumes.
+
+    Args:
+        url: the broker's address, with the password.
+    """
+    return {
+        # Both, and not `broker_url`: that loses against variables of the environment.
+        "broker_read_url": url,
+        "broker_write_url": url,
+        "broker_transport_options": {
+            "global_keyprefix": PREFIX,
+            "priority_steps": list(PRIORITY_STEPS),
+            "visibility_timeout": VISIBILITY_S,
+            "socket_timeout": SOCKET_S,
+            "socket_connect_timeout": CONNECT_S,
+            "socket_keepalive": True,
+            "health_check_interval": HEALTH_CHECK_S,
+        },
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "task_ignore_result": True,
+        "task_create_missing_queues": False,
+        "control_exchange": "pm",
+    }
