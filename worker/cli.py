@@ -225,11 +225,9 @@ def _secret(file_name: str | None, environ: Mapping[str, str]) -> str:
     source = "--secret-file"
     if file_name is None:
         file_name, source = environ.get(SECRET_FILE_VARIABLE), SECRET_FILE_VARIABLE
-    return (
-        read_secret_file(Path(file_name), source=source)
-        if file_name
-        else environ.get(DEFAULT_SECRET_VARIABLE, "")
-    )
+    if file_name:
+        return read_secret_file(Path(file_name), source=source)
+    return environ.get(DEFAULT_SECRET_VARIABLE, "")
 
 
 def _folder(text: str, source: str) -> Path:
