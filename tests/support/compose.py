@@ -45,12 +45,14 @@ class Compose:
 
     Args:
         folder: for the secrets; must not exist.
+        files: further files, besides the compose file.
         settings: variables of the compose file, without `PASSMUSTER_`.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *files: str, **settings: str) -> None:
         self.name = f"pm-test-{secrets.token_hex(4)}"
         self.secrets = make_secrets(folder)
+        self._files = [word for file in (FILE.name, *files) for word in ("-f", str(REPOSITORY / file))]
         ours = {
             "SECRETS": str(self.secrets),
             "IMAGE": self.name,
@@ -80,7 +82,7 @@ class Compose:
             self.name,
         ]
         profiles = [word for profile in PROFILES for word in ("--profile", profile)]
-        return ["docker", "compose", "-f", str(FILE), *where, *profiles, *words]
+        return ["docker", "compose", *self._files, *where, *profiles, *words]
 
     def call(self, *words: str, status: int = 0) -> str:
         """Call `docker compose`; return both streams."""
@@ -113,6 +115,10 @@ class Compose:
         service_label = ["--filter", f"label=com.docker.compose.service={service}"] if service else []
         return self.docker("ps", "-aq", "--no-trunc", *self._label(), *service_label).split()
 
+    def place(self, service: str, port: int) -> str:
+        """Return where a container's port is on this machine, as `host:port`."""
+        return self.call("port", service, str(port)).strip()
+
     def inspect(self, container: str, form: str) -> str:
         """Return what the engine knows of a container."""
         return self.docker("inspect", "-f", form, container).strip()
@@ -120,9 +126,12 @@ class Compose:
     def close(self) -> None:
         """Remove everything, and look whether anything is left."""
         self.call("down", "--volumes", "--remove-orphans", "--timeout", "10")
-        images = self.docker("images", "-q", "--filter", f"reference={self.name}*").split()
+        # By their names: the same image may have another one, and be in use under that.
+        images = self.docker(
+            "images", "--format", "{{.Repository}}", "--filter", f"reference={self.name}*"
+        ).split()
         if images:
-            self.docker("rmi", "-f", *sorted(set(images)))
+            self.docker("rmi", *images)
         left = [
             self.docker(kind, "ls", "-q", *self._label(), *(["-a"] if kind == "container" else []))
             for kind in ("container", "volume", "network")
