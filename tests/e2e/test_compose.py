@@ -187,7 +187,7 @@ def test_limits_became_slots_and_a_budget(compose: Compose) -> None:
 
     assert "slots: 2 (2 CPUs (" in log, log
     assert "768 MiB (cgroup v" in log, log
-    assert "memory budget: 5" in log, log
+    assert "memory budget: 576 MiB (asked for as 75%)" in log, log
 
 
 def test_it_is_used_from_outside_too(compose: Compose, tmp_path: Path) -> None:
