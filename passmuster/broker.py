@@ -1,6 +1,6 @@
 """Where the broker is: its address as the user wrote it, checked, and fit to be shown.
 
-Purely about text: `run_record.connect` goes there, `dispatcher.backends.preflight` looks what it is.
+Purely about text: `run_record.connect` goes there, `passmuster.server_check` judges what is there.
 """
 
 from __future__ import annotations

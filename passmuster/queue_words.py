@@ -14,9 +14,6 @@ from passmuster.records import dataclass
 TASK_KIND = "task"
 """The kind of a message that asks for a file to be run. Its parts: the task, and its take."""
 
-REFUSAL_KIND = "refused"
-"""The kind of a message by which a worker says why it does not take part in a run. Its part: the reason."""
-
 
 def result_kind(run_id: str) -> str:
     """Return the kind of a message with a result: one of another run must not answer for a file of this one.
@@ -32,8 +29,6 @@ class Claim(StrEnum):
     OK = "ok"
     GONE = "gone"
     """Cancelled, unknown, done, or another's: forget the message."""
-    SUSPECT = "suspect"
-    """A second file whose worker was lost before: put the message back, these run one at a time."""
 
 
 class Hold(StrEnum):
@@ -63,7 +58,11 @@ class Lease:
 
 
 class Entry(NamedTuple):
-    """One line of the run's stream: `kind` is "started" or "finished"; `body` is empty for the first."""
+    """One line of the run's stream.
+
+    Its `kind` is "started", "finished" (with a result in `body`), "released" (the file waits again with the
+    same take), or "refused" (a worker does not serve the run and says why in `body`; there is no path).
+    """
 
     entry_id: str
     kind: str
@@ -86,6 +85,7 @@ class WorkerCard:
         version: of Passmuster.
         limits: what it keeps, for people to read.
         used_bytes: memory that what runs uses.
+        runs: the ids of the runs that it serves.
     """
 
     name: str
@@ -96,3 +96,4 @@ class WorkerCard:
     version: str
     limits: tuple[Limit, ...] = ()
     used_bytes: int = 0
+    runs: tuple[str, ...] = ()

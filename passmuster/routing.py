@@ -1,10 +1,10 @@
 """Names and times on the broker that dispatcher and workers must agree on. Nothing else.
 
 pm:runs               SET    runs under way; workers subscribe to their queues
-pm:{run}:meta         HASH   state (run, cancelled), epoch, dispatcher_beat (ms)
+pm:{run}:meta         HASH   state (run, cancelled), epoch, dispatcher_beat (ms), terms (`run_terms`)
 pm:{run}:state        HASH   path -> Q:take | R:take:worker | D:take:worker
 pm:{run}:lease        ZSET   take, worker, path -> deadline in ms, by the broker's clock alone
-pm:{run}:results      STREAM an entry for each claim and each counted result
+pm:{run}:results      STREAM an entry for each claim, counted result, file given back and refusal
 pm:pm.RUN             LIST   the queue: what is to go first
 pm:pm.RUN 0x06 0x16 5 LIST   the queue: the rest
 pm:w:NAME             STRING the card of a worker; expires
@@ -35,6 +35,9 @@ LEASE_S = 10
 
 WORKER_TTL_S = 10
 """Seconds a worker's card holds without being announced again."""
+
+SILENT_S = 600
+"""Seconds without the dispatcher's sign of life after which workers leave a run, until there is one again."""
 
 RUN_TTL_S = 86400
 """Seconds after the dispatcher's last sign of life until what is left of a run expires."""

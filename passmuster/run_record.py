@@ -97,21 +97,23 @@ class RunRecord:
 
     # The dispatcher's side.
 
-    def seed(self, attempts: Mapping[str, int], *, epoch: str) -> None:
+    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str = "") -> None:
         """Begin, or begin again: forget the run, and let these files wait. Read from "0" afterwards.
 
         Args:
             attempts: the take of each path.
             epoch: a fresh random word; when `epoch()` gives another or none, the broker has forgotten.
+            terms: the sealed message that says what the run asks of workers (`run_terms`). None of them
+                serves a run without.
         """
         with self._client.pipeline(transaction=True) as pipeline:
             self._forget(pipeline)
             if attempts:
                 pipeline.hset(self._state, mapping={path: f"Q:{take}" for path, take in attempts.items()})
-            pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch})
+            pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch, "terms": terms})
             pipeline.sadd(RUNS_KEY, self._run_id)
+            self._script(run_scripts.BEAT, client=pipeline)
             pipeline.execute()
-        self.beat()
 
     def add(self, attempts: Mapping[str, int]) -> None:
         """Let files wait with these takes, by path, but for those that are running."""
@@ -209,18 +211,36 @@ class RunRecord:
         return bool(self._script(run_scripts.FINISH, path, attempt, worker, body))
 
     def release(self, path: str, attempt: int, worker: str) -> None:
-        """Give a file back without a result: its lease expires at once."""
+        """Give a file back without a result: it waits again with the same take. Writes a "released" entry."""
         self._script(run_scripts.RELEASE, path, attempt, worker)
+
+    def waits(self, path: str, attempt: int) -> bool:
+        """Whether the run is under way and this file waits with this take: its message is still wanted."""
+        return bool(self._script(run_scripts.WAITS, path, attempt))
+
+    def terms(self) -> str | None:
+        """Return the message that says what the run asks of workers; None: the broker knows no such run."""
+        found = self._client.hget(self._meta, "terms")
+        return None if found is None else str(found)
+
+    def refuse(self, worker: str, body: str) -> None:
+        """Say that a worker does not serve the run; `body` is the sealed reason. Writes a "refused" entry."""
+        self._script(run_scripts.REFUSE, "", 0, worker, body)
 
     @staticmethod
     def active_runs(client: redis.Redis) -> set[str]:
-        """Return the ids of the runs under way."""
+        """Return the ids of the runs under way whose dispatcher gave a sign of life within `SILENT_S`."""
         commands: Any = client
-        return set(commands.smembers(RUNS_KEY))
+        meta = meta_key("\0").split("\0")
+        first, rest = queue_keys("")
+        return set(commands.eval(run_scripts.ACTIVE, 1, RUNS_KEY, *meta, first, rest.removeprefix(first)))
 
-    def _script(self, script: str, path: str = "", attempt: int = 0, worker: str = "", *more: str) -> Any:
+    def _script(
+        self, script: str, path: str = "", attempt: int = 0, worker: str = "", *more: str, client: Any = None
+    ) -> Any:
         # EVAL, not EVALSHA: a broker that came back empty knows no scripts, and these are short.
-        return self._client.eval(script, len(self._keys), *self._keys, path, attempt, worker, *more)
+        where = self._client if client is None else client
+        return where.eval(script, len(self._keys), *self._keys, path, attempt, worker, *more)
 
     def _forget(self, pipeline: Any) -> None:
         pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))

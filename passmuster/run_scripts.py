@@ -7,7 +7,7 @@ is the broker's: the clocks of workers need not agree.
 
 from __future__ import annotations
 
-from passmuster.routing import LEASE_S, RUN_TTL_S, TAKES
+from passmuster.routing import LEASE_S, RUN_TTL_S, SILENT_S, TAKES
 
 _HEAD = f"""
 local meta, state, lease, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -32,15 +32,9 @@ end
 
 CLAIM = (
     _HEAD
-    + f"""
+    + """
 if redis.call('HGET', meta, 'state') ~= 'run' then return 'gone' end
 if redis.call('HGET', state, path) ~= 'Q:' .. take then return 'gone' end
-if tonumber(take) % {TAKES} > 1 then
-  for _, m in ipairs(redis.call('ZRANGE', lease, 0, -1)) do
-    local t, w = string.match(m, '^(%d+)%z([^%z]*)%z')
-    if w == worker and tonumber(t) % {TAKES} > 1 then return 'suspect' end
-  end
-end
 hold()
 tell('started', '')
 return 'ok'
@@ -82,7 +76,11 @@ return 1
 RELEASE = (
     _HEAD
     + """
-return redis.call('ZADD', lease, 'XX', string.format('%.0f', now()), member(take, worker))
+redis.call('ZREM', lease, member(take, worker))
+if redis.call('HGET', state, path) ~= 'R:' .. take .. ':' .. worker then return 0 end
+redis.call('HSET', state, path, 'Q:' .. take)
+tell('released', '')
+return 1
 """
 )
 
@@ -124,6 +122,24 @@ return 1
 """
 )
 
+WAITS = (
+    _HEAD
+    + """
+if redis.call('HGET', meta, 'state') ~= 'run' then return 0 end
+return redis.call('HGET', state, path) == 'Q:' .. take and 1 or 0
+"""
+)
+
+REFUSE = (
+    _HEAD
+    + """
+if redis.call('EXISTS', meta) == 0 then return 0 end
+tell('refused', ARGV[4])
+return 1
+"""
+)
+"""Only where there is a run: a stream of its own would stay for ever."""
+
 BEAT = (
     _HEAD
     + f"""
@@ -134,6 +150,23 @@ return 1
 """
 )
 """Only where there is a run: after the broker came back empty, half a run would look like a whole one."""
+
+ACTIVE = f"""
+local now_s = tonumber(redis.call('TIME')[1])
+local found = {{}}
+for _, run in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local beat_ms = redis.call('HGET', ARGV[1] .. run .. ARGV[2], 'dispatcher_beat')
+  if not beat_ms then
+    redis.call('SREM', KEYS[1], run)
+    redis.call('DEL', ARGV[3] .. run, ARGV[3] .. run .. ARGV[4])
+  elseif now_s - tonumber(beat_ms) / 1000 < {SILENT_S} then
+    table.insert(found, run)
+  end
+end
+return found
+"""
+"""Of all runs. Gets the key of their set, and what stands before and behind a run's id in its meta key,
+and in the key of its second queue. A run without a beat has expired; its queue cannot, and goes with it."""
 
 CANCEL = (
     _HEAD

@@ -30,6 +30,7 @@ from passmuster.records import dataclass
 from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
 from passmuster.units import Amount, parse_amount, parse_seconds
+from worker.worker_log import LogFormat
 
 DEFAULT_GRACE = "5s"
 
@@ -59,12 +60,12 @@ class Options:
         memory_limit: for one file; None: the budget.
         isolation: how processes come into being where tasks say nothing.
         preload: the project's own packages that may be imported before a fork.
-        has_coverage: whether files may be measured.
         keep_tmp: whether the TMPDIR of a file that does not pass is kept.
         name: unique among all workers.
         grace_s: seconds that running files may go on when the worker is asked to end.
         allowed: names of variables that tasks may set, besides our own.
         ends_with_stdin: whether the worker ends when its standard input does.
+        log_format: the form of the lines it prints.
     """
 
     broker: BrokerAddress
@@ -77,12 +78,12 @@ class Options:
     memory_limit: Amount | None
     isolation: Isolation
     preload: tuple[str, ...]
-    has_coverage: bool
     keep_tmp: bool
     name: str
     grace_s: float
     allowed: tuple[str, ...]
     ends_with_stdin: bool
+    log_format: LogFormat
 
 
 def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> int:
@@ -184,12 +185,12 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         memory_limit=_amount(found.memory_limit, "--memory-limit"),
         isolation=Isolation(found.isolation),
         preload=tuple(found.preload),
-        has_coverage=found.coverage,
         keep_tmp=found.keep_tmp,
         name=name,
         grace_s=grace_s,
         allowed=tuple(found.allow_env),
         ends_with_stdin=found.exit_with_stdin,
+        log_format=LogFormat(found.log_format),
     )
 
 
@@ -210,13 +211,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--memory-limit", metavar="SIZE", help="memory for one file (default: the budget)")
     add("--isolation", choices=[one.value for one in Isolation], default="auto", help="how files are started")
     add("--preload", metavar="NAME", action="append", default=[], help="a package to import before forks")
-    add("--coverage", action="store_true", help="measure coverage where a run asks for it")
     add("--keep-tmp", action="store_true", help="keep the TMPDIR of files that do not pass")
     add("--name", metavar="NAME", help="how this worker is called; unique (default: host and a number)")
     add("--secret-file", metavar="FILE", help="a file that holds the secret, readable by you alone")
     add("--broker-password-file", metavar="FILE", help="a file that holds the broker's password")
     add("--allow-env", metavar="NAME", action="append", default=[], help="a variable that runs may set")
     add("--grace", metavar="TIME", default=DEFAULT_GRACE, help="how long files may go on at SIGTERM (5s)")
+    add("--log-format", choices=[one.value for one in LogFormat], default="plain", help="lines, or JSON")
     add("--exit-with-stdin", action="store_true", help="end at once when standard input ends")
     return parser
 

@@ -36,6 +36,10 @@ from worker.warm.fleet import Fleet
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM)
 """What fork(2) fails with where the limit of processes is reached, or memory is short: both pass."""
 
+TASKS_OWN = (0, errno.E2BIG)
+"""What an execution fails with because of what the task asks for: a NUL byte, which has no number of its own,
+or more variables than fit."""
+
 EXHAUSTED_WAIT_S = 60.0
 """How long a file waits for a process before it is given up."""
 
@@ -117,7 +121,8 @@ class LocalExecutor:
                 return self._not_started(task, slot, refusal)
             return self._run(task, slot, number)
         except (OSError, InfrastructureError) as error:
-            return self._not_started(task, slot, f"could not be started: {error}")
+            not_started = self._not_started(task, slot, f"could not be started: {error}")
+            return dataclasses.replace(not_started, is_worker_fault=True)
         finally:
             self._forget(task)
 
@@ -185,6 +190,7 @@ class LocalExecutor:
             kept_tmp=kept,
             was_alone=measured.was_alone,
             waited_for="processes" if has_waited else "",
+            is_worker_fault=_is_worker_fault(supervised),
         )
 
     def _start(
@@ -307,6 +313,11 @@ class _OomKills:
         """Return the count; 0 where the kernel does not say."""
         self._count, self._read_at_s = oom_kill_count() or 0, time.monotonic()
         return self._count
+
+
+def _is_worker_fault(supervised: Supervised) -> bool:
+    """Whether nothing was started for a reason that lies with the worker."""
+    return supervised.failed is not None and supervised.failed.errno not in TASKS_OWN
 
 
 def _is_killed(supervised: Supervised) -> bool:

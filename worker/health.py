@@ -1,46 +1,74 @@
-"""Whether this container's worker is well: the health check of its image.
+"""Whether a worker can still run files: one that cannot would spoil every file that it gets.
 
-A worker that runs says so at the broker every two seconds, and what it said last holds for ten. So this asks
-the broker: a worker whose process is there, but which could take no file, is found out too.
+Only what the worker itself is to blame for counts: a root that is gone, no room for temporary files, or files
+that could not be started (`TestResult.is_worker_fault`). A file that ran is evidence that the worker is fine.
 """
 
 from __future__ import annotations
 
 import os
-import socket
-import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parent.parent
+from passmuster.units import format_bytes
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""Bytes for temporary files below which nothing is started: tests would fail for want of them."""
+
+PATIENCE = 2
+"""Failures in a row that show that a worker which could run files cannot any more. One may be bad luck."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Return 0 if a worker of this host is known to the broker, else 1, and say why.
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes can be written in a folder.
+
+    Raises:
+        OSError: it is not there, or cannot be asked.
+    """
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+class Health:
+    """A worker's own. Thread-safe.
 
     Args:
-        argv: the words that the worker itself was started with.
+        root: the project's.
+        folder: where temporary files are made.
+        free: returns how many bytes can be written there.
     """
-    from passmuster.errors import PassmusterError
-    from worker.cli import put_aside, read_options
 
-    try:
-        options = read_options(argv, os.environ)
-        put_aside(os.environ)
-        from passmuster.broker_access import open_broker
-        from passmuster.run_record import WorkerBoard
+    def __init__(self, root: Path, folder: Path, *, free: Callable[[Path], int] = free_bytes) -> None:
+        self._root, self._folder, self._free = root, folder, free
+        self._lock = threading.Lock()
+        self._has_run = False
+        self._in_a_row = 0
 
-        cards = WorkerBoard(open_broker(options.broker)).cards()
-    except PassmusterError as error:
-        sys.stdout.write(f"{error}\n")
-        return 1
-    host = socket.gethostname()
-    if any(card.host == host for card in cards):
-        return 0
-    sys.stdout.write(f"the broker {options.broker.shown} knows no worker of the host {host}\n")
-    return 1
+    def why_not_now(self) -> str:
+        """Return why nothing should be started now; empty: it may."""
+        if not self._root.is_dir():
+            return f"the project's root {self._root} is gone: start the worker again once it is there"
+        try:
+            found = self._free(self._folder)
+        except OSError as error:
+            return (
+                f"the folder for temporary files {self._folder} cannot be used: {error.strerror}; set TMPDIR"
+            )
+        if found >= MIN_FREE_BYTES:
+            return ""
+        return (
+            f"the folder for temporary files {self._folder} has {format_bytes(found)} free, at least"
+            f" {format_bytes(MIN_FREE_BYTES)} are needed: free some space there or set TMPDIR to another one"
+        )
 
+    def has_run(self) -> None:
+        """Note that a file ran, however it ended."""
+        with self._lock:
+            self._has_run, self._in_a_row = True, 0
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(HOME))
-    sys.exit(main(sys.argv[1:]))
+    def has_failed(self) -> bool:
+        """Note that a file could not be started; return whether this worker should take no more of them."""
+        with self._lock:
+            self._in_a_row += 1
+            return not self._has_run or self._in_a_row >= PATIENCE

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from passmuster.executor import Executor
@@ -19,10 +19,11 @@ from passmuster.routing import HEARTBEAT_S
 from passmuster.status import StopReason
 from worker.queue_files import KEEP_RESULT_S, Record
 from worker.roster import Fate, Held, Roster
+from worker.worker_log import Level, Say
 
 CANCEL_GRACE_S = 2.0
-"""Seconds between SIGTERM and SIGKILL where a run was stopped: with the heartbeat before it, and the result
-after it, less than the five seconds that a dispatcher waits."""
+"""Seconds between SIGTERM and SIGKILL at most where a run was stopped: with the heartbeat before it, and the
+result after it, less than the five seconds that a dispatcher waits."""
 
 
 class Board(Protocol):
@@ -35,14 +36,11 @@ class Board(Protocol):
         """Take a card down."""
 
 
-class Subscriptions(Protocol):
-    """The queues that this worker takes messages from. Called from the heartbeat's thread."""
+class Runs(Protocol):
+    """The runs that this worker serves; see `worker.joining.Joining`."""
 
-    def follow(self, run_id: str) -> None:
-        """Take messages of a run."""
-
-    def leave(self, run_id: str) -> None:
-        """Take none of it any more."""
+    def follow(self, runs: Collection[str]) -> None:
+        """Serve these and no others. Must not wait."""
 
 
 class Heartbeat:
@@ -54,7 +52,7 @@ class Heartbeat:
         board: where it says that it is there.
         record: returns what the broker knows of a run.
         active_runs: asks the broker which runs are under way.
-        subscriptions: what it takes messages from.
+        runs: those it serves.
         name: of this worker.
         card: returns what to say of this worker, given how many files it runs.
         broken: the errors that mean that the broker is away.
@@ -69,18 +67,17 @@ class Heartbeat:
         board: Board,
         record: Callable[[str], Record],
         active_runs: Callable[[], set[str]],
-        subscriptions: Subscriptions,
+        runs: Runs,
         *,
         name: str,
         card: Callable[[int], WorkerCard],
         broken: tuple[type[Exception], ...],
-        say: Callable[[str], None],
+        say: Say,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._executor, self._roster, self._board = executor, roster, board
-        self._record, self._active_runs, self._subscriptions = record, active_runs, subscriptions
+        self._record, self._active_runs, self._runs = record, active_runs, runs
         self._name, self._card, self._broken, self._say, self._clock = name, card, broken, say, clock
-        self._followed: set[str] = set()
         self._unknown_since: dict[str, float] = {}
         self._is_away = False
         self._stopped = threading.Event()
@@ -106,14 +103,15 @@ class Heartbeat:
             # First what cannot wait: the rest only costs time when it is late.
             held = self._roster.held()
             for one in held:
-                self._obey(one, self._record(one.run_id).renew(one.path, one.take, self._name))
+                record = self._record(one.run_id)
+                self._obey(one, record.renew(one.path, one.take, self._name), record)
             self._forget_all_but(held)
             if not self._roster.is_closed:
                 self._board.announce(self._card(len(held)))
-                self._follow(self._active_runs())
+                self._runs.follow(self._active_runs())
         except self._broken as error:
             if not self._is_away:
-                self._say(f"the broker is away: {error}; what runs goes on")
+                self._say(f"the broker is away: {error}; what runs goes on", level=Level.WARNING)
             self._is_away = True
             return
         if self._is_away:
@@ -125,19 +123,21 @@ class Heartbeat:
             try:
                 self.beat()
             except Exception:  # The thread's top: without heartbeats every file would be thought lost.
-                self._say(f"a fault in the heartbeat: {traceback.format_exc()}")
+                self._say(f"a fault in the heartbeat: {traceback.format_exc()}", level=Level.ERROR)
             self._stopped.wait(HEARTBEAT_S)
 
-    def _obey(self, held: Held, hold: Hold) -> None:
+    def _obey(self, held: Held, hold: Hold, record: Record) -> None:
         if hold is not Hold.UNKNOWN:
             self._unknown_since.pop(held.attempt_id, None)
         match hold:
             case Hold.HELD:
-                pass
+                if not self._roster.has_claimed(held.attempt_id):
+                    # It was given back at this moment, and this renewal took it once more.
+                    record.release(held.path, held.take, self._name)
             case Hold.LOST:
                 self._end(held, Fate.LOST, grace_s=0)
             case Hold.CANCELLED:
-                self._end(held, Fate.CANCELLED, grace_s=CANCEL_GRACE_S)
+                self._end(held, Fate.CANCELLED, grace_s=min(held.cancel_grace_s, CANCEL_GRACE_S))
             case Hold.UNKNOWN:
                 # A broker that lost its memory is told again. Nobody waits longer for a result than this.
                 since = self._unknown_since.setdefault(held.attempt_id, self._clock())
@@ -146,16 +146,10 @@ class Heartbeat:
 
     def _end(self, held: Held, fate: Fate, *, grace_s: float) -> None:
         if self._roster.doom(held.attempt_id, fate):
+            self._say(f"ends a file: it is {fate}", about=held)
             self._executor.end([held.attempt_id], StopReason.CANCELLED, grace_s=grace_s)
 
     def _forget_all_but(self, held: tuple[Held, ...]) -> None:
         here = {one.attempt_id for one in held}
         for attempt_id in self._unknown_since.keys() - here:
             del self._unknown_since[attempt_id]
-
-    def _follow(self, runs: set[str]) -> None:
-        for run_id in runs - self._followed:
-            self._subscriptions.follow(run_id)
-        for run_id in self._followed - runs:
-            self._subscriptions.leave(run_id)
-        self._followed = set(runs)

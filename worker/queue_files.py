@@ -19,17 +19,17 @@ from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.executor import Executor
 from passmuster.queue_words import TASK_KIND, Claim, Hold, result_kind
 from passmuster.result import TestResult
+from passmuster.run_terms import RunTerms
 from passmuster.status import Status
 from passmuster.task import TestTask
+from worker.admission import Admission
 from worker.command import why_not_executable
 from worker.coverage_parcel import pack_coverage
+from worker.health import Health
+from worker.joining import not_allowed
 from worker.roster import Fate, Held, Roster
 from worker.settings import WorkerSettings
-
-ADMIT_S = 2.0
-"""Seconds a file waits here for room before others may try it."""
-
-ADMIT_LOOK_S = 0.05
+from worker.worker_log import Level, Say
 
 PUT_BACK_S = 0.5
 """Seconds before a message is put back, so that it does not come again and again without a pause."""
@@ -41,9 +41,6 @@ KEEP_RESULT_S = 120.0
 """Seconds a result is kept for a broker that is away, or has forgotten the run and will be told again."""
 
 RETRY_S = 1.0
-
-OWN_NAMES = "PASSMUSTER_"
-"""Variables that begin like this may be set by a task in any case."""
 
 
 class Record(Protocol):
@@ -59,7 +56,10 @@ class Record(Protocol):
         """Give a file back with its result; False: it did not count."""
 
     def release(self, path: str, attempt: int, worker: str) -> None:
-        """Give a file back without a result."""
+        """Give a file back without a result: it waits again."""
+
+    def waits(self, path: str, attempt: int) -> bool:
+        """Whether the run is under way and this file waits with this take."""
 
     def epoch(self) -> str | None:
         """Return a word; None: the broker knows no such run."""
@@ -70,9 +70,12 @@ class QueueFiles:
 
     Args:
         executor: runs them.
+        admission: where they wait for a place.
+        health: whether this worker can run any.
         settings: of this worker.
         envelope: opens tasks and seals results.
         record: returns what the broker knows of a run.
+        terms: returns the terms of a run that this worker serves; None: it serves none of this id.
         roster: what this worker has.
         broken: the errors that mean that the broker is away.
         say: prints a line.
@@ -85,20 +88,24 @@ class QueueFiles:
     def __init__(
         self,
         executor: Executor,
+        admission: Admission,
+        health: Health,
         settings: WorkerSettings,
         envelope: Envelope,
         record: Callable[[str], Record],
+        terms: Callable[[str], RunTerms | None],
         roster: Roster,
         *,
         broken: tuple[type[Exception], ...],
-        say: Callable[[str], None],
+        say: Say,
         fail: Callable[[str], None],
         allowed: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._executor, self._settings, self._envelope = executor, settings, envelope
-        self._record, self._roster, self._broken = record, roster, broken
+        self._executor, self._admission, self._health = executor, admission, health
+        self._settings, self._envelope = settings, envelope
+        self._record, self._terms, self._roster, self._broken = record, terms, roster, broken
         self._say, self._fail, self._allowed = say, fail, frozenset(allowed)
         self._clock, self._pause = clock, pause
 
@@ -107,16 +114,34 @@ class QueueFiles:
         try:
             task, take = self._opened(text)
         except PassmusterError as error:
-            self._say(f"a message was dropped: {error}")
+            self._say(f"a message was dropped: {error}", level=Level.WARNING)
             return True
-        held = Held(run_id=task.run_id, path=task.file_path, take=take, attempt_id=task.attempt_id)
-        if not self._roster.enter(held):
-            self._pause(PUT_BACK_S)
-            return False
+        terms = self._terms(task.run_id)
+        held = Held(
+            run_id=task.run_id,
+            path=task.file_path,
+            take=take,
+            attempt_id=task.attempt_id,
+            cancel_grace_s=0.0 if terms is None else terms.grace_s,
+        )
+        record = self._record(held.run_id)
+        if terms is None or not self._roster.enter(held):
+            return self._put_back(record, held)
         try:
-            return self._run_if_ours(task, held)
+            return self._run_if_ours(task, held, record) or self._put_back(record, held)
         finally:
             self._roster.leave(held.attempt_id)
+
+    def _put_back(self, record: Record, held: Held) -> bool:
+        """Return False: a message goes back, after a pause; or True, where nobody wants it any more.
+
+        A message on the queue of a run that has ended would stay there for ever.
+        """
+        self._pause(PUT_BACK_S)
+        try:
+            return not record.waits(held.path, held.take)
+        except self._broken:
+            return False
 
     def _opened(self, text: str) -> tuple[TestTask, int]:
         parts = self._envelope.open(TASK_KIND, text)
@@ -124,10 +149,10 @@ class QueueFiles:
             raise EnvelopeError(f"a {TASK_KIND} message has other parts than a task and its take")
         return decode_task(parts[0]), int(parts[1])
 
-    def _run_if_ours(self, task: TestTask, held: Held) -> bool:
-        record = self._record(held.run_id)
+    def _run_if_ours(self, task: TestTask, held: Held, record: Record) -> bool:
+        """Do with a task what is to be done; False: nothing was, others may."""
         refusal = self._why_refused(task)
-        if not refusal and not self._admit(task):
+        if not refusal and (not self._is_well() or not self._admit(task, record, held)):
             return False
         answer = None
         try:
@@ -135,44 +160,41 @@ class QueueFiles:
         finally:
             if answer is not Claim.OK and not refusal:
                 self._executor.dismiss(task)
-        match answer:
-            case Claim.OK:
-                self._roster.claim(held.attempt_id)
-                self._deliver(record, held, _not_started(task, refusal) if refusal else self._run(task))
-                return True
-            case Claim.GONE:
-                return True
-            case Claim.SUSPECT | None:
-                self._pause(PUT_BACK_S)
-                return False
+        if answer is Claim.OK:
+            self._roster.claim(held.attempt_id)
+            self._deliver(record, held, _not_started(task, refusal) if refusal else self._run(task))
+        return answer is not None
 
     def _why_refused(self, task: TestTask) -> str:
         """Return why a task is not to be run here, whatever the broker says; empty: it is."""
-        wrong = [
-            name
-            for name, _ in task.environment
-            if not name.startswith(OWN_NAMES) and name not in self._allowed
-        ]
-        if wrong:
+        if wrong := not_allowed([name for name, _ in task.environment], self._allowed):
             return (
                 f"worker {self._settings.name} lets no task set {', '.join(wrong)}: "
                 "start it with --allow-env NAME for each of them"
             )
-        if task.coverage is not None and self._settings.coverage_dir is None:
-            return f"worker {self._settings.name} measures no coverage: start it with --coverage"
         return why_not_executable(task, self._settings)
 
-    def _admit(self, task: TestTask) -> bool:
-        """Reserve a place, waiting a little for it; False: there is none, or nothing is taken any more."""
-        until = self._clock() + ADMIT_S
+    def _is_well(self) -> bool:
+        """Whether this worker can start a file at all."""
+        reason = self._health.why_not_now()
+        if reason and self._health.has_failed():
+            self._roster.close()
+            self._fail(reason)
+        return not reason
+
+    def _admit(self, task: TestTask, record: Record, held: Held) -> bool:
+        """Reserve a place; False: there is none, or nothing is taken any more."""
+
+        def is_wanted() -> bool:
+            try:
+                return record.waits(held.path, held.take)
+            except self._broken:
+                return True
+
         try:
-            while not self._roster.is_closed:
-                if self._executor.admit(task):
-                    return True
-                if self._clock() >= until:
-                    return False
-                self._pause(ADMIT_LOOK_S)
+            return self._admission.admit(task, is_wanted)
         except InfrastructureError as error:
+            self._roster.close()
             self._fail(str(error))
         return False
 
@@ -208,14 +230,33 @@ class QueueFiles:
     def _deliver(self, record: Record, held: Held, result: TestResult) -> None:
         """Give a file back: with its result, or without one where it was not the file that ended."""
         fate = self._roster.fate(held.attempt_id)
-        if fate is None and self._roster.has_given_up and result.status.is_cancelled:
+        is_ours = result.status.is_cancelled or result.is_worker_fault
+        if fate is None and self._roster.has_given_up and is_ours:
             self._release(record, held)
             return
+        if fate is None and result.is_worker_fault:
+            self._own_up(record, held, result.error)
+            return
+        if result.status is not Status.START_ERROR:
+            self._health.has_run()
         self._roster.note_run()
+        self._say(f"{result.status} after {result.duration:.2f} s", about=held)
         if fate is not Fate.LOST:
             self._finish(record, held, self._body(result, held.run_id))
 
+    def _own_up(self, record: Record, held: Held, reason: str) -> None:
+        """Give a file back that could not be started because of this worker, which may be the last straw."""
+        is_last = self._health.has_failed()
+        if is_last:
+            self._roster.close()  # Before it waits again, or it could come here once more.
+        self._say(f"gives a file back: {reason}", about=held, level=Level.WARNING)
+        self._release(record, held)
+        if is_last:
+            self._fail(reason)
+
     def _release(self, record: Record, held: Held) -> None:
+        # First: a renewal that is under way might take the file back. The heartbeat looks here after each.
+        self._roster.unclaim(held.attempt_id)
         with contextlib.suppress(*self._broken):  # Its lease runs out by itself.
             record.release(held.path, held.take, self._settings.name)
 
@@ -231,7 +272,9 @@ class QueueFiles:
             except self._broken:
                 pass
             if self._clock() >= until or self._roster.has_given_up:
-                self._say(f"the result of {held.path} was given up: the broker does not take it")
+                self._say(
+                    "its result was given up: the broker does not take it", about=held, level=Level.ERROR
+                )
                 return
             self._pause(RETRY_S)
 

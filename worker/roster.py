@@ -20,12 +20,14 @@ class Held:
         path: the file.
         take: the number under which it was handed out.
         attempt_id: as the executor knows it.
+        cancel_grace_s: seconds its run gives it to tidy up when it is stopped.
     """
 
     run_id: str
     path: str
     take: int
     attempt_id: str
+    cancel_grace_s: float = 0.0
 
 
 class Fate(StrEnum):
@@ -76,6 +78,15 @@ class Roster:
         """Note that the broker gave the file to this worker, so that it must be renewed."""
         with self._changed:
             self._claimed.add(attempt_id)
+
+    def unclaim(self, attempt_id: str) -> None:
+        """Note that the file is about to be given back without a result: it is not to be renewed."""
+        with self._changed:
+            self._claimed.discard(attempt_id)
+
+    def has_claimed(self, attempt_id: str) -> bool:
+        """Whether the broker gave the file to this worker, which still has it."""
+        return attempt_id in self._claimed
 
     def note_run(self) -> None:
         """Count a file that was run to an end of its own."""

@@ -18,44 +18,50 @@ from pathlib import Path
 
 from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
-from passmuster.errors import ConfigurationError
+from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
 from passmuster.queue_words import WorkerCard
 from passmuster.run_record import RunRecord, WorkerBoard
+from passmuster.run_terms import RunTerms
 from passmuster.status import Isolation
 from passmuster.units import format_bytes
 from passmuster.version import VERSION
+from worker.admission import Admission
 from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from worker.celery_app import RunQueues, make_app, run_worker
 from worker.cli import Options
 from worker.command import prepare_child
 from worker.ending import Ending
 from worker.execute import LocalExecutor
+from worker.health import Health
 from worker.heartbeat import Heartbeat
 from worker.interpreter import find_interpreter
+from worker.joining import Joining, allowed_names
 from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
+from worker.neighbours import Neighbours
 from worker.queue_files import QueueFiles
 from worker.roster import Roster
 from worker.settings import WorkerSettings
 from worker.tasks import register
 from worker.warm.fleet import Fleet
+from worker.worker_log import Level, Say, WorkerLog
 
 STATE_DIRECTORY = ".passmuster"
 """In the root: where a run on the same machine keeps what it learns. Used where it exists, never made."""
 
 
-def serve(options: Options, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
+def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], None]) -> int:
     """Run files until the worker is asked to end; return the exit status.
 
     Args:
         options: what it was started with.
         environ: the environment that tests start from.
-        say: prints a line.
+        write: prints a line.
 
     Raises:
         ConfigurationError: the interpreter or the name cannot be used, or files cannot be forked as asked.
-        InfrastructureError: the broker cannot be used, or temporary files cannot be made.
+        InfrastructureError: the broker cannot be used, or there is no room for temporary files.
     """
     # Until Celery has its own: what was begun must be taken apart.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -66,32 +72,46 @@ def serve(options: Options, environ: Mapping[str, str], say: Callable[[str], Non
             f"a worker called {options.name} is there already: give another --name, or none; "
             "after a killed worker its name is free within seconds"
         )
+    say = WorkerLog(write, form=options.log_format, worker=options.name)
     with ExitStack() as undo:
         settings = _settings(options, environ, undo)
+        health = Health(settings.root, settings.tmp_parent)
+        if why := health.why_not_now():
+            raise InfrastructureError(why)
         executor = _executor(options, settings, undo, say)
         for limit in settings.limits:
             say(f"{limit.name}: {limit.value} ({limit.source})")
-        service = _Service(options, settings, executor, say)
-        return service.run()
+        return _Service(options, settings, executor, health, say).run()
 
 
 class _Service:
     def __init__(
-        self, options: Options, settings: WorkerSettings, executor: LocalExecutor, say: Callable[[str], None]
+        self,
+        options: Options,
+        settings: WorkerSettings,
+        executor: LocalExecutor,
+        health: Health,
+        say: Say,
     ) -> None:
         self._options, self._settings, self._executor, self._say = options, settings, executor, say
+        self._health, self._envelope = health, Envelope(options.secret)
         self._roster = Roster()
         self._failure = ""
         self._ending = Ending(executor, self._roster, grace_s=options.grace_s, leave=self._leave)
         self._client, self._heart_client = open_broker(options.broker), open_broker(options.broker)
         self._heartbeat: Heartbeat | None = None
+        self._joining: Joining | None = None
 
     def run(self) -> int:
+        neighbours = Neighbours(WorkerBoard(self._client).cards, name=self._settings.name, broken=BROKEN)
         files = QueueFiles(
             self._executor,
+            Admission(self._executor, self._roster, neighbours, budget_bytes=self._settings.budget_bytes),
+            self._health,
             self._settings,
-            Envelope(self._options.secret),
-            lambda run_id: RunRecord(self._client, run_id),
+            self._envelope,
+            self._record,
+            self._terms,
             self._roster,
             broken=BROKEN,
             say=self._say,
@@ -117,27 +137,43 @@ class _Service:
         self._say(f"ran {self._roster.ran} file(s)")
         self._ending.done()
         if self._failure:
-            self._say(f"ended because it can run nothing any more: {self._failure}")
+            self._say(f"ended because it can run nothing any more: {self._failure}", level=Level.ERROR)
         return 3 if self._failure else 0
 
     def _ready(self, queues: RunQueues) -> None:
         client = self._heart_client
+        joining = Joining(
+            self._record,
+            self._envelope,
+            (allowed_names(self._options.allowed),),
+            queues,
+            name=self._settings.name,
+            broken=BROKEN,
+            say=self._say,
+        )
+        self._joining = joining
         self._heartbeat = Heartbeat(
             self._executor,
             self._roster,
             WorkerBoard(client),
             lambda run_id: RunRecord(client, run_id),
             lambda: RunRecord.active_runs(client),
-            queues,
+            joining,
             name=self._settings.name,
-            card=self._card,
+            card=lambda busy: self._card(busy, joining.served()),
             broken=BROKEN,
             say=self._say,
         )
         self._heartbeat.start()
         self._say(f"ready: {self._settings.name}, broker {self._options.broker.shown}")
 
-    def _card(self, busy: int) -> WorkerCard:
+    def _record(self, run_id: str) -> RunRecord:
+        return RunRecord(self._client, run_id)
+
+    def _terms(self, run_id: str) -> RunTerms | None:
+        return None if self._joining is None else self._joining.terms(run_id)
+
+    def _card(self, busy: int, runs: tuple[str, ...]) -> WorkerCard:
         return WorkerCard(
             name=self._settings.name,
             host=socket.gethostname(),
@@ -147,10 +183,14 @@ class _Service:
             version=VERSION,
             limits=self._settings.limits,
             used_bytes=self._executor.usage().used_bytes,
+            runs=runs,
         )
 
     def _fail(self, reason: str) -> None:
-        self._failure = self._failure or reason
+        if not self._failure:
+            self._failure = reason
+            if self._joining is not None:
+                self._joining.refuse_all(f"worker {self._settings.name} can run nothing any more: {reason}")
         self._end_at_once()
 
     def _end_with_stdin(self) -> None:
@@ -184,9 +224,7 @@ def _settings(options: Options, environ: Mapping[str, str], undo: ExitStack) -> 
     )
     interpreter = find_interpreter(options.python, options.root, environ)
     prepare_child(interpreter.path, interpreter.cache_tag)
-    coverage_dir = None
-    if options.has_coverage:
-        coverage_dir = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="pm-coverage-")))
+    coverage_dir = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="pm-coverage-")))
     state_dir = options.root / STATE_DIRECTORY
     return WorkerSettings(
         root=options.root,
@@ -209,9 +247,7 @@ def _settings(options: Options, environ: Mapping[str, str], undo: ExitStack) -> 
     )
 
 
-def _executor(
-    options: Options, settings: WorkerSettings, undo: ExitStack, say: Callable[[str], None]
-) -> LocalExecutor:
+def _executor(options: Options, settings: WorkerSettings, undo: ExitStack, say: Say) -> LocalExecutor:
     fleet = undo.enter_context(closing(Fleet(settings)))
     fleet.warm_up(settings.slots)
     pool, notice = open_pool(

@@ -100,8 +100,6 @@ def _of_the_run(request: BackendRequest) -> list[str]:
         words += ("--preload", name)
     if config.keep_tmp:
         words.append("--keep-tmp")
-    if request.coverage_dir is not None:
-        words.append("--coverage")
     return words
 
 

@@ -43,7 +43,7 @@ _SETTLE_LOOK_S = 0.1
 class Record(Protocol):
     """What is asked of the broker; see `passmuster.run_record.RunRecord`, which explains more."""
 
-    def seed(self, attempts: Mapping[str, int], *, epoch: str) -> None:
+    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
         """Begin, or begin again, with these files waiting."""
 
     def add(self, attempts: Mapping[str, int]) -> None:
@@ -105,6 +105,7 @@ class QueueBackend:
         mail: opens what workers sent.
         crew: the workers.
         cards: asks the broker which workers are there.
+        terms: the sealed message that says what the run asks of workers.
         new_epoch: returns a fresh random word.
         broken: the errors that mean that the broker is away.
         limits: what holds there, for people.
@@ -125,6 +126,7 @@ class QueueBackend:
         crew: Crew,
         cards: Callable[[], Sequence[WorkerCard]],
         *,
+        terms: str,
         new_epoch: Callable[[], str],
         broken: tuple[type[Exception], ...],
         limits: Sequence[Limit] = (),
@@ -136,7 +138,7 @@ class QueueBackend:
         self.notices: tuple[str, ...] = ()
         self._record, self._publish_all, self._mail = record, publish, mail
         self._crew, self._cards = crew, cards
-        self._new_epoch, self._broken = new_epoch, broken
+        self._terms, self._new_epoch, self._broken = terms, new_epoch, broken
         self._limits, self._release = tuple(limits), release
         self._clock, self._pause = clock, pause
         self._book = QueueBook(groups)
@@ -154,7 +156,7 @@ class QueueBackend:
         self._peak_bytes = 0
         self._epoch = new_epoch()
         try:
-            record.seed({}, epoch=self._epoch)
+            record.seed({}, epoch=self._epoch, terms=terms)
         except broken as error:
             raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
 
@@ -314,7 +316,7 @@ class QueueBackend:
         """Tell a broker that came back empty of everything that has not ended."""
         self._book.forgotten()
         epoch = self._new_epoch()
-        self._record.seed(self._book.takes(), epoch=epoch)
+        self._record.seed(self._book.takes(), epoch=epoch, terms=self._terms)
         self._epoch, self._last_id, self._outbox, self._is_unsure = epoch, "0", [], False
         self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
         if self._stopped is not None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from passmuster.codec import decode_result
 from passmuster.envelope import MAX_PARTS_BYTES, Envelope, EnvelopeError, unpack_bytes
 from passmuster.errors import PassmusterError
-from passmuster.queue_words import REFUSAL_KIND, Entry, result_kind
+from passmuster.queue_words import Entry, result_kind
 from passmuster.result import TestResult
+from passmuster.run_terms import REFUSED_KIND
 from passmuster.status import Status
 from passmuster.task import TestTask
 
@@ -47,7 +48,7 @@ class QueueMail:
     def refusal(self, entry: Entry) -> str:
         """Return why a worker does not take part."""
         try:
-            (reason,) = self._envelope.open(REFUSAL_KIND, entry.body)
+            (reason,) = self._envelope.open(REFUSED_KIND, entry.body)
         except (PassmusterError, ValueError):
             return "its reason is signed with another secret: give the same one to all"
         return reason

@@ -28,6 +28,7 @@ from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
 from passmuster.queue_words import WorkerCard
 from passmuster.run_record import RunRecord, WorkerBoard
+from passmuster.run_terms import TERMS_KIND, RunTerms, encode_terms
 from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
 from passmuster.task import TestTask
@@ -142,12 +143,24 @@ def open_queue(
             QueueMail(envelope, request.coverage_dir),
             crew,
             board.cards,
+            terms=envelope.seal(TERMS_KIND, encode_terms(_terms(request))),
             new_epoch=lambda: secrets.token_hex(8),
             broken=BROKEN,
             limits=_limits(crew, address),
             groups=group_limits(request.config),
             release=undo.pop_all().close,
         )
+
+
+def _terms(request: BackendRequest) -> RunTerms:
+    names = {name for task in request.tasks for name, _ in task.environment}
+    return RunTerms(
+        run_id=request.run_id,
+        version=VERSION,
+        grace_s=request.config.grace_s,
+        has_coverage=request.coverage_dir is not None,
+        environment_names=tuple(sorted(names)),
+    )
 
 
 def _crew(config: TestConfig) -> Crew:

@@ -41,7 +41,7 @@ IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multipro
 
 PURE = (
     "dispatcher/again.py",
-    "dispatcher/backends/preflight.py",
+    "dispatcher/backends/crew.py",
     "dispatcher/backends/queue_book.py",
     "dispatcher/discovery/patterns.py",
     "dispatcher/events.py",
@@ -73,6 +73,8 @@ PURE = (
     "passmuster/result.py",
     "passmuster/routing.py",
     "passmuster/run_scripts.py",
+    "passmuster/run_terms.py",
+    "passmuster/server_check.py",
     "passmuster/status.py",
     "passmuster/strict_json.py",
     "passmuster/task.py",

@@ -85,7 +85,7 @@ def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> No
 
 
 def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
-    start("--coverage", "--python", sys.executable)
+    start("--python", sys.executable)
 
     run.submit(run.task("half.py", with_coverage=True))
 
@@ -95,7 +95,7 @@ def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
 
 def test_a_message_with_another_secret_starts_nothing(run: Run, start: Start) -> None:
     worker = start()
-    run.record.seed({"ok.py": 101, "fail.py": 101}, epoch="word")
+    run.seed(run.task("ok.py"), run.task("fail.py"))
 
     run.publish(run.task("ok.py"), 101, secret="another")
     run.publish(run.task("fail.py"), 101)
@@ -149,7 +149,10 @@ def test_sigterm_releases_what_runs_and_ends_with_status_0(run: Run, start: Star
     status, output = worker.end()
 
     assert (status, output.splitlines()[-1]) == (0, "ran 0 file(s)")
-    assert [lease.path for lease in run.record.expired()] == ["hangs.py"]
+    run.look()
+    assert run.released == [("hangs.py", 101, worker.name)]
+    assert run.record.waiting(["hangs.py"]) == {"hangs.py": 101}
+    assert run.record.is_settled()
     assert worker.name not in run.workers()
 
 

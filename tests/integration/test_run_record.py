@@ -14,6 +14,7 @@ from passmuster.queue_words import Claim, Hold, Lease
 from passmuster.routing import (
     PREFIX,
     RUNS_KEY,
+    SILENT_S,
     TAKES,
     lease_key,
     meta_key,
@@ -173,25 +174,81 @@ def test_only_what_waits_can_be_withdrawn(record: RunRecord) -> None:
     assert record.claim("b.py", FIRST, "w1") is Claim.GONE
 
 
-def test_files_whose_worker_was_lost_run_one_at_a_time_on_a_worker(record: RunRecord) -> None:
-    for path in ("a.py", "b.py"):
-        record.add({path: AGAIN})
-    record.add({"c.py": FIRST})
-    record.add({"d.py": RETRY})
-
-    assert record.claim("a.py", AGAIN, "w1") is Claim.OK
-    assert record.claim("b.py", AGAIN, "w1") is Claim.SUSPECT
-    assert record.claim("c.py", FIRST, "w1") is Claim.OK
-    assert record.claim("d.py", RETRY, "w1") is Claim.OK
-    assert record.claim("b.py", AGAIN, "w2") is Claim.OK
-
-
-def test_a_file_that_is_given_back_expires_at_once(record: RunRecord) -> None:
+def test_a_file_that_is_given_back_waits_again_with_the_same_take(record: RunRecord) -> None:
     record.claim("a.py", FIRST, "w1")
+
+    record.release("a.py", FIRST, "w1")
     record.release("a.py", FIRST, "w1")
     record.release("b.py", FIRST, "w1")
 
-    assert record.expired() == [Lease(path="a.py", attempt=FIRST, worker="w1")]
+    assert record.is_settled()
+    assert record.expired() == []
+    assert record.waiting(["a.py", "b.py"]) == {"a.py": FIRST, "b.py": FIRST}
+    assert kinds(record)[1:] == [("released", "a.py", FIRST, "w1", "")]
+    assert record.claim("a.py", FIRST, "w2") is Claim.OK
+
+
+def test_only_who_has_a_file_can_give_it_back(record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w2")
+    record.claim("b.py", FIRST, "w1")
+    record.finish("b.py", FIRST, "w1", "body")
+
+    record.release("a.py", FIRST, "w1")
+    record.release("b.py", FIRST, "w1")
+
+    assert record.renew("a.py", FIRST, "w2") is Hold.HELD
+    assert record.waiting(["a.py", "b.py"]) == {}
+    assert "released" not in [kind for kind, *_ in kinds(record)]
+
+
+def test_a_message_is_wanted_while_its_file_waits_with_its_take(record: RunRecord) -> None:
+    record.claim("b.py", FIRST, "w1")
+
+    assert record.waits("a.py", FIRST)
+    assert not record.waits("a.py", AGAIN)
+    assert not record.waits("b.py", FIRST)
+    record.cancel()
+    assert not record.waits("a.py", FIRST)
+
+
+def test_terms_are_kept_as_they_came(record: RunRecord) -> None:
+    assert record.terms() == ""
+    record.seed({}, epoch="e2", terms="sealed")
+    assert record.terms() == "sealed"
+    record.end()
+    assert record.terms() is None
+
+
+def test_a_refusal_is_told_while_there_is_a_run(client: Any, record: RunRecord) -> None:
+    record.refuse("w1", "sealed")
+
+    assert kinds(record) == [("refused", "", 0, "w1", "sealed")]
+    record.end()
+    record.refuse("w1", "sealed")
+    assert client.exists(results_key(run_of(record))) == 0
+
+
+def test_a_run_whose_dispatcher_is_silent_is_not_active_until_it_speaks(
+    client: Any, record: RunRecord
+) -> None:
+    seconds, _ = client.time()
+    client.hset(meta_key(run_of(record)), "dispatcher_beat", (seconds - SILENT_S - 1) * 1000)
+    assert run_of(record) not in RunRecord.active_runs(client)
+
+    record.beat()
+
+    assert run_of(record) in RunRecord.active_runs(client)
+
+
+def test_what_an_expired_run_left_is_removed(client: Any, record: RunRecord) -> None:
+    for key in queue_keys(run_of(record)):
+        client.lpush(key, "message")
+    client.delete(meta_key(run_of(record)))
+
+    assert run_of(record) not in RunRecord.active_runs(client)
+
+    assert not client.sismember(RUNS_KEY, run_of(record))
+    assert client.exists(*queue_keys(run_of(record))) == 0
 
 
 def test_a_cancelled_run_starts_nothing_and_still_takes_results(client: Any, record: RunRecord) -> None:

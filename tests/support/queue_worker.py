@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 import signal
@@ -17,8 +18,10 @@ from passmuster.queue_words import result_kind
 from passmuster.result import TestResult
 from passmuster.routing import TASK_NAME, queue_name
 from passmuster.run_record import RunRecord, WorkerBoard, connect
+from passmuster.run_terms import RunTerms, encode_terms
 from passmuster.status import RunnerKind, Status
 from passmuster.task import CoverageRequest, Limits, TestTask
+from passmuster.version import VERSION
 from worker.celery_app import make_app
 
 DEADLINE_S = 60.0
@@ -95,12 +98,26 @@ class Run:
         self.results: dict[str, TestResult] = {}
         self.coverage: dict[str, bytes] = {}
         self.started: list[tuple[str, int, str]] = []
+        self.released: list[tuple[str, int, str]] = []
+        self.refused: list[tuple[str, str]] = []
 
     def submit(self, *tasks: TestTask) -> None:
         """Begin the run with these tasks."""
-        self.record.seed({task.file_path: task.attempt * 100 + 1 for task in tasks}, epoch="word")
+        self.seed(*tasks)
         for task in tasks:
             self.publish(task, task.attempt * 100 + 1)
+
+    def seed(self, *tasks: TestTask, terms: str | None = None) -> None:
+        """Let these tasks wait, without a message."""
+        takes = {task.file_path: task.attempt * 100 + 1 for task in tasks}
+        self.record.seed(takes, epoch="word", terms=self.sealed_terms() if terms is None else terms)
+
+    def sealed_terms(self, *, secret: str = SECRET, **changes: object) -> str:
+        plain = RunTerms(
+            run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=True, environment_names=()
+        )
+        terms = dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+        return Envelope(secret).seal("terms", encode_terms(terms))
 
     def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
         text = Envelope(secret).seal("task", encode_task(task), str(take))
@@ -123,7 +140,11 @@ class Run:
             self._last_id = entry.entry_id
             if entry.kind == "started":
                 self.started.append((entry.path, entry.attempt, entry.worker))
-            elif entry.kind == "finished":
+            elif entry.kind == "released":
+                self.released.append((entry.path, entry.attempt, entry.worker))
+            elif entry.kind == "refused":
+                self.refused.append((entry.worker, entry.body))
+            else:
                 text, packed = self._envelope.open(result_kind(self.run_id), entry.body)
                 assert entry.path not in self.results, "a second result"
                 self.results[entry.path] = decode_result(text)

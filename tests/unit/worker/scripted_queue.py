@@ -10,13 +10,19 @@ from typing import TypeVar
 from passmuster.codec import decode_result, encode_task
 from passmuster.envelope import Envelope
 from passmuster.executor import Limit, Room, Usage
-from passmuster.queue_words import Claim, Hold, result_kind
+from passmuster.queue_words import Claim, Hold, WorkerCard, result_kind
 from passmuster.result import TestResult
+from passmuster.run_terms import RunTerms
 from passmuster.status import RunnerKind, Status, StopReason
 from passmuster.task import TestTask
+from passmuster.version import VERSION
+from worker.admission import Admission
+from worker.health import MIN_FREE_BYTES, Health
+from worker.neighbours import Neighbours
 from worker.queue_files import QueueFiles
-from worker.roster import Roster
+from worker.roster import Held, Roster
 from worker.settings import WorkerSettings
+from worker.worker_log import Level
 
 Answer = TypeVar("Answer")
 
@@ -49,6 +55,7 @@ class ScriptedExecutor:
         self.trouble: Exception | None = None
         self.bug: Exception | None = None
         self.result = TestResult(file_path="ok.py", status=Status.PASS)
+        self.while_refusing: Callable[[], object] = lambda: None
         self.while_running: Callable[[], object] = lambda: None
         self.admitted: list[str] = []
         self.dismissed: list[str] = []
@@ -69,6 +76,7 @@ class ScriptedExecutor:
             raise self.trouble
         if self.refuses:
             self.refuses -= 1
+            self.while_refusing()
             return False
         self.admitted.append(task.file_path)
         return True
@@ -103,6 +111,9 @@ class ScriptedRecord:
         self.holds: list[Hold | Exception] = [Hold.HELD]
         self.finishes: list[bool | Exception] = [True]
         self.epochs: list[str | Exception | None] = ["word"]
+        self.while_releasing: Callable[[], object] = lambda: None
+        self.while_renewing: Callable[[], object] = lambda: None
+        self.waiting: list[bool | Exception] = [True]
         self.asked: list[tuple[str, str, int, str]] = []
         self.bodies: list[str] = []
 
@@ -112,6 +123,7 @@ class ScriptedRecord:
 
     def renew(self, path: str, attempt: int, worker: str) -> Hold:
         self.asked.append(("renew", path, attempt, worker))
+        self.while_renewing()
         return _next(self.holds)
 
     def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
@@ -121,6 +133,10 @@ class ScriptedRecord:
 
     def release(self, path: str, attempt: int, worker: str) -> None:
         self.asked.append(("release", path, attempt, worker))
+        self.while_releasing()
+
+    def waits(self, path: str, attempt: int) -> bool:
+        return _next(self.waiting)
 
     def epoch(self) -> str | None:
         return _next(self.epochs)
@@ -141,13 +157,17 @@ def _next(answers: list[Answer | Exception]) -> Answer:
 class Desk:
     """A `QueueFiles` with everything around it scripted."""
 
-    def __init__(self, root: Path, *, allowed: Collection[str] = ()) -> None:
+    def __init__(
+        self, root: Path, *, allowed: Collection[str] = (), cards: Sequence[WorkerCard] = ()
+    ) -> None:
         (root / "ok.py").write_text("pass\n", encoding="utf-8")
         self.executor, self.record, self.clock = ScriptedExecutor(), ScriptedRecord(), Clock()
         self.roster = Roster()
         self.envelope = Envelope(SECRET)
         self.lines: list[str] = []
         self.failures: list[str] = []
+        self.free_bytes = MIN_FREE_BYTES
+        self.terms: RunTerms | None = terms()
         self.settings = WorkerSettings(
             root=root,
             workdir=root,
@@ -157,19 +177,34 @@ class Desk:
             budget_bytes=1 << 30,
             name=NAME,
         )
+        neighbours = Neighbours(lambda: cards, name=NAME, broken=(BrokerAwayError,), clock=self.clock)
+        self.admission = Admission(
+            self.executor,
+            self.roster,
+            neighbours,
+            budget_bytes=self.settings.budget_bytes,
+            clock=self.clock,
+            pause=self.clock.pause,
+        )
         self.files = QueueFiles(
             self.executor,
+            self.admission,
+            Health(root, root, free=lambda _: self.free_bytes),
             self.settings,
             self.envelope,
             lambda run_id: self.record,
+            lambda run_id: self.terms,
             self.roster,
             broken=(BrokerAwayError,),
-            say=self.lines.append,
+            say=self.say,
             fail=self.failures.append,
             allowed=allowed,
             clock=self.clock,
             pause=self.clock.pause,
         )
+
+    def say(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+        self.lines.append(event if about is None else f"{about.path}: {event}")
 
     def message(self, task: TestTask, take: int = 101) -> str:
         """Return the message of a task."""
@@ -178,6 +213,11 @@ class Desk:
     def result(self) -> TestResult:
         """Return the last result that was sent."""
         return decode_result(self.envelope.open(result_kind("run"), self.record.bodies[-1])[0])
+
+
+def terms(**changes: object) -> RunTerms:
+    plain = RunTerms(run_id="run", version=VERSION, grace_s=1.0, has_coverage=False, environment_names=())
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
 
 
 def task(name: str = "ok.py", **changes: object) -> TestTask:

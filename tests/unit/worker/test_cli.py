@@ -29,14 +29,14 @@ def test_defaults(tmp_path: Path) -> None:
 def test_everything_can_be_said(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     words = ["--workdir", str(tmp_path / "sub"), "--slots", "3", "--memory-budget", "1GiB", "--grace", "1m"]
-    words += ["--allow-env", "A", "--allow-env", "B", "--preload", "shop", "--name", "w.1", "--coverage"]
+    words += ["--allow-env", "A", "--allow-env", "B", "--preload", "shop", "--name", "w.1"]
     words += ["--exit-with-stdin", "--keep-tmp", "--isolation", "spawn", "--memory-limit", "50%"]
 
     found = options(tmp_path, *words)
 
     assert (found.workdir.name, found.slots, found.memory_budget) == ("sub", 3, Amount(size_bytes=1 << 30))
     assert (found.grace_s, found.allowed, found.preload, found.name) == (60.0, ("A", "B"), ("shop",), "w.1")
-    assert (found.has_coverage, found.ends_with_stdin, found.keep_tmp) == (True, True, True)
+    assert (found.ends_with_stdin, found.keep_tmp) == (True, True)
     assert found.isolation == "spawn"
 
 
@@ -102,7 +102,7 @@ def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.C
     status = main(["--broker", "http://x", "--root", str(tmp_path)], {})
 
     assert status == 2
-    assert capsys.readouterr().err.startswith("worker: the broker's address (from --broker) has the scheme")
+    assert capsys.readouterr().err.startswith("worker: wrong value for the broker: expected redis://")
 
 
 def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:

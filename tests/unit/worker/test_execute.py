@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ def test_only_a_regular_file_inside_the_root_is_ever_executed(bench: Workbench, 
 
     assert result.status is Status.START_ERROR
     assert "refusing" in result.error or "does not exist any more" in result.error
+    assert not result.is_worker_fault
     assert not proof.exists()
 
 
@@ -97,13 +99,36 @@ def test_a_missing_interpreter_is_a_start_error(bench: Workbench) -> None:
 
     assert result.status is Status.START_ERROR
     assert result.error.startswith("cannot execute /no/such/python: No such file or directory")
+    assert result.is_worker_fault
 
 
 def test_a_missing_working_directory_is_a_start_error(bench: Workbench) -> None:
     bench.write("prog.py", "pass\n")
     bench.use(dataclasses.replace(bench.settings, workdir=bench.root / "gone"))
 
-    assert bench.run(bench.task("prog.py")).status is Status.START_ERROR
+    result = bench.run(bench.task("prog.py"))
+
+    assert (result.status, result.is_worker_fault) == (Status.START_ERROR, True)
+
+
+def test_a_folder_for_temporary_files_that_is_gone_is_the_worker_s_fault(bench: Workbench) -> None:
+    shutil.rmtree(bench.tmp_parent)
+
+    result = bench.run_text("pass\n")
+
+    assert (result.status, result.is_worker_fault) == (Status.START_ERROR, True)
+
+
+@pytest.mark.parametrize("variable", [("BAD", "nul\0nul"), ("BIG", "x" * (1 << 20))])
+def test_variables_that_no_process_can_have_are_the_task_s_fault(
+    bench: Workbench, variable: tuple[str, str]
+) -> None:
+    bench.write("a.py", "pass\n")
+
+    task = dataclasses.replace(bench.task("a.py"), environment=(variable,), isolation=Isolation.SPAWN)
+    result = bench.run(task)
+
+    assert (result.status, result.is_worker_fault) == (Status.START_ERROR, False)
 
 
 def test_a_root_without_room_for_temporary_files_is_told_in_one_line(tmp_path: Path) -> None:

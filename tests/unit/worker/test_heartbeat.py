@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -12,17 +14,17 @@ from worker.heartbeat import CANCEL_GRACE_S, Heartbeat
 from worker.queue_files import KEEP_RESULT_S
 from worker.roster import Fate, Held
 
-HELD = Held(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id)
+HELD = Held(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id, cancel_grace_s=1.5)
 
 
 class Wall:
-    """A board, and the queues that are followed."""
+    """A board, and the runs that are followed."""
 
     def __init__(self) -> None:
         self.busy: list[int] = []
         self.removed: list[str] = []
         self.runs: set[str] = set()
-        self.changes: list[str] = []
+        self.followed: list[set[str]] = []
         self.trouble: Exception | None = None
 
     def announce(self, card: WorkerCard) -> None:
@@ -35,11 +37,8 @@ class Wall:
         if self.trouble is not None:
             raise self.trouble
 
-    def follow(self, run_id: str) -> None:
-        self.changes.append(f"+{run_id}")
-
-    def leave(self, run_id: str) -> None:
-        self.changes.append(f"-{run_id}")
+    def follow(self, runs: Collection[str]) -> None:
+        self.followed.append(set(runs))
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def heartbeat(desk: Desk, wall: Wall) -> Heartbeat:
         name=NAME,
         card=lambda busy: WorkerCard(name=NAME, host="here", slots=2, busy=busy, budget_bytes=1, version="1"),
         broken=(BrokerAwayError,),
-        say=desk.lines.append,
+        say=desk.say,
         clock=desk.clock,
     )
 
@@ -82,7 +81,7 @@ def test_what_runs_is_renewed_and_the_card_put_up(desk: Desk, wall: Wall, heartb
 
 @pytest.mark.parametrize(
     ("hold", "fate", "grace_s"),
-    [(Hold.LOST, Fate.LOST, 0), (Hold.CANCELLED, Fate.CANCELLED, CANCEL_GRACE_S)],
+    [(Hold.LOST, Fate.LOST, 0), (Hold.CANCELLED, Fate.CANCELLED, 1.5)],
 )
 def test_what_is_lost_or_cancelled_is_ended_once(
     desk: Desk, heartbeat: Heartbeat, hold: Hold, fate: Fate, grace_s: float
@@ -94,6 +93,29 @@ def test_what_is_lost_or_cancelled_is_ended_once(
 
     assert desk.executor.ended == [((HELD.attempt_id,), grace_s)]
     assert desk.roster.fate(HELD.attempt_id) is fate
+
+
+def test_a_run_s_grace_has_a_bound(desk: Desk, heartbeat: Heartbeat) -> None:
+    desk.roster.leave(HELD.attempt_id)
+    patient = dataclasses.replace(HELD, cancel_grace_s=60.0)
+    desk.roster.enter(patient)
+    desk.roster.claim(patient.attempt_id)
+    desk.record.holds = [Hold.CANCELLED]
+
+    heartbeat.beat()
+
+    assert desk.executor.ended == [((HELD.attempt_id,), CANCEL_GRACE_S)]
+
+
+def test_a_file_that_was_given_back_while_it_was_renewed_is_given_back_again(
+    desk: Desk, heartbeat: Heartbeat
+) -> None:
+    desk.record.while_renewing = lambda: desk.roster.unclaim(HELD.attempt_id)
+
+    heartbeat.beat()
+    heartbeat.beat()
+
+    assert desk.record.words == ["renew", "release"]
 
 
 def test_an_unknown_run_goes_on_as_long_as_somebody_may_want_it(desk: Desk, heartbeat: Heartbeat) -> None:
@@ -120,14 +142,13 @@ def test_a_run_that_is_known_again_is_unknown_anew_later(desk: Desk, heartbeat: 
     assert desk.executor.ended == []
 
 
-def test_runs_are_followed_and_left(wall: Wall, heartbeat: Heartbeat) -> None:
+def test_the_runs_under_way_are_followed(wall: Wall, heartbeat: Heartbeat) -> None:
     wall.runs = {"a"}
-    heartbeat.beat()
     heartbeat.beat()
     wall.runs = {"b"}
     heartbeat.beat()
 
-    assert wall.changes == ["+a", "+b", "-a"]
+    assert wall.followed == [{"a"}, {"b"}]
 
 
 def test_a_broker_that_is_away_ends_nothing_and_is_told_once(
@@ -151,7 +172,7 @@ def test_a_worker_that_ends_renews_but_is_no_longer_there_for_others(
     heartbeat.beat()
 
     assert desk.record.words == ["renew"]
-    assert (wall.busy, wall.changes) == ([], [])
+    assert (wall.busy, wall.followed) == ([], [])
 
 
 def test_closing_takes_the_card_down_whether_or_not_the_broker_is_there(

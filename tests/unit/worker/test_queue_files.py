@@ -13,9 +13,9 @@ from passmuster.errors import InfrastructureError
 from passmuster.queue_words import Claim, Hold, result_kind
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
-from passmuster.task import CoverageRequest
 from tests.unit.worker.scripted_queue import NAME, BrokerAwayError, Desk, task
-from worker.queue_files import ADMIT_S, KEEP_RESULT_S, PUT_BACK_S
+from worker.admission import ADMIT_S
+from worker.queue_files import KEEP_RESULT_S, PUT_BACK_S
 from worker.roster import Fate
 
 AWAY = BrokerAwayError()
@@ -80,15 +80,13 @@ def test_room_is_waited_for(desk: Desk) -> None:
     assert desk.result().status is Status.PASS
 
 
-@pytest.mark.parametrize(("answer", "is_done"), [(Claim.GONE, True), (Claim.SUSPECT, False)])
-def test_the_place_of_a_file_that_is_not_ours_is_given_back(desk: Desk, answer: Claim, is_done: bool) -> None:
-    desk.record.claims = [answer]
+def test_the_place_of_a_file_that_is_not_ours_is_given_back(desk: Desk) -> None:
+    desk.record.claims = [Claim.GONE]
 
-    assert desk.files.take(desk.message(task())) is is_done
+    assert desk.files.take(desk.message(task()))
 
     assert desk.executor.dismissed == ["ok.py"]
     assert desk.record.bodies == []
-    assert desk.clock.now == (0 if is_done else PUT_BACK_S)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,6 @@ def test_a_claim_is_given_up_before_its_lease_could_end(desk: Desk) -> None:
     [
         ({"file_path": "gone.py"}, "does not exist any more"),
         ({"environment": (("PATH", "/evil"), ("PASSMUSTER_X", "1"))}, "lets no task set PATH: start it with"),
-        ({"coverage": CoverageRequest()}, "measures no coverage: start it with --coverage"),
     ],
 )
 def test_what_must_not_run_here_is_refused_with_a_result(
@@ -200,7 +197,7 @@ def test_a_result_is_kept_for_a_broker_that_is_away_or_has_forgotten(desk: Desk)
     assert desk.files.take(desk.message(task()))
 
     assert desk.record.words == ["claim", "finish", "finish", "finish"]
-    assert desk.lines == []
+    assert desk.lines == ["ok.py: PASS after 0.00 s"]
 
 
 def test_a_result_that_did_not_count_is_not_sent_again(desk: Desk) -> None:
@@ -217,7 +214,109 @@ def test_a_result_is_not_kept_for_ever(desk: Desk) -> None:
     assert desk.files.take(desk.message(task()))
 
     assert KEEP_RESULT_S <= desk.clock.now < KEEP_RESULT_S + 5
-    assert desk.lines == ["the result of ok.py was given up: the broker does not take it"]
+    assert desk.lines[-1] == "ok.py: its result was given up: the broker does not take it"
+
+
+def test_a_message_that_nobody_wants_any_more_is_not_put_back(desk: Desk) -> None:
+    desk.executor.refuses = 1_000_000
+    desk.record.waiting = [False]
+
+    assert desk.files.take(desk.message(task()))
+
+    assert desk.record.asked == []
+
+
+def test_a_message_is_put_back_after_a_pause_while_the_broker_is_away(desk: Desk) -> None:
+    desk.terms = None
+    desk.record.waiting = [AWAY]
+
+    assert not desk.files.take(desk.message(task()))
+
+    assert desk.clock.now >= PUT_BACK_S
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_file_of_a_run_that_is_not_served_is_not_touched(desk: Desk, is_wanted: bool) -> None:
+    desk.terms = None
+    desk.record.waiting = [is_wanted]
+
+    assert desk.files.take(desk.message(task())) is not is_wanted
+
+    assert desk.executor.admitted == []
+    assert desk.record.asked == []
+
+
+FAULT = TestResult(file_path="ok.py", status=Status.START_ERROR, error="no interpreter", is_worker_fault=True)
+
+
+def test_a_worker_that_never_ran_a_file_and_cannot_gives_it_back_and_goes(desk: Desk) -> None:
+    desk.executor.result = FAULT
+
+    assert desk.files.take(desk.message(task()))
+
+    assert desk.record.words == ["claim", "release"]
+    assert desk.failures == ["no interpreter"]
+    assert desk.roster.is_closed
+    assert desk.lines == ["ok.py: gives a file back: no interpreter"]
+    assert desk.roster.ran == 0
+
+
+def test_a_worker_that_ran_files_goes_at_the_second_failure_in_a_row(desk: Desk) -> None:
+    fine = desk.executor.result
+    for result in (fine, FAULT, fine, FAULT):
+        desk.executor.result = result
+        desk.files.take(desk.message(task()))
+    assert desk.failures == []
+    assert not desk.roster.is_closed
+
+    desk.files.take(desk.message(task()))
+
+    assert desk.failures == ["no interpreter"]
+    assert desk.record.words.count("release") == 3
+
+
+def test_a_file_that_cannot_be_read_says_nothing_of_the_worker(desk: Desk) -> None:
+    desk.executor.result = TestResult(
+        file_path="ok.py", status=Status.START_ERROR, error="cannot read the file"
+    )
+
+    for _ in range(3):
+        desk.files.take(desk.message(task()))
+
+    assert desk.record.words == ["claim", "finish"] * 3
+    assert desk.failures == []
+
+
+def test_a_failure_to_start_because_the_worker_ends_is_no_failure(desk: Desk) -> None:
+    desk.executor.result = FAULT
+    desk.executor.while_running = desk.roster.give_up
+
+    desk.files.take(desk.message(task()))
+
+    assert desk.record.words == ["claim", "release"]
+    assert desk.failures == []
+
+
+def test_a_full_disk_lets_nothing_start(desk: Desk) -> None:
+    desk.files.take(desk.message(task()))
+    desk.free_bytes = 1000
+
+    assert not desk.files.take(desk.message(task()))
+    assert desk.failures == []
+    assert not desk.files.take(desk.message(task()))
+
+    assert desk.record.words == ["claim", "finish"]
+    assert "free some space there" in desk.failures[0]
+
+
+def test_a_file_that_is_given_back_is_not_renewed_any_more(desk: Desk) -> None:
+    seen: list[bool] = []
+    desk.executor.result = FAULT
+    desk.record.while_releasing = lambda: seen.append(desk.roster.has_claimed(task().attempt_id))
+
+    desk.files.take(desk.message(task()))
+
+    assert seen == [False]
 
 
 def test_a_bug_of_ours_gives_a_result_too(desk: Desk) -> None:

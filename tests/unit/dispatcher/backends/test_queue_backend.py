@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.backends.base import AttemptFinished, BackendEvent
+from dispatcher.backends.base import AttemptFinished, BackendEvent, BackendNotice
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
 from dispatcher.backends.queue_book import Message
@@ -50,7 +50,7 @@ class Broker:
         if self.is_away:
             raise AwayError
 
-    def seed(self, attempts: Mapping[str, int], *, epoch: str) -> None:
+    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
         self._ask()
         self.state = {path: ("Q", take) for path, take in attempts.items()}
         self.word, self.queue = epoch, []
@@ -146,6 +146,10 @@ class Mail:
         return entry.body
 
 
+def notices(events: Sequence[BackendEvent]) -> list[str]:
+    return [event.text for event in events if isinstance(event, BackendNotice)]
+
+
 @pytest.fixture
 def broker() -> Broker:
     return Broker()
@@ -160,6 +164,7 @@ def backend(broker: Broker) -> QueueBackend:
         Mail(),
         Crew(version="1", patience_s=PATIENCE_S, now_s=broker.now),
         lambda: list(broker.cards),
+        terms="terms",
         new_epoch=lambda: next(words),
         broken=(AwayError,),
         clock=lambda: broker.now,
@@ -193,11 +198,56 @@ def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -
     backend.poll(1)
     broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
 
-    assert backend.poll(2 * TICK_S) == ()
+    assert notices(backend.poll(2 * TICK_S)) == ["worker w1 was lost while a ran there; it runs again, alone"]
     broker.start("a", 102)
     broker.end_file("a", 102)
 
     assert statuses(backend.poll(5)) == [Status.PASS]
+
+
+def test_a_file_that_was_given_back_is_published_again(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    broker.start("a", 101)
+    broker.state["a"] = ("Q", 101)
+    broker.tell("released", "a", 101)
+
+    backend.poll(1)
+
+    assert broker.queue == [("a", 101)]
+
+
+def test_who_does_not_take_part_is_named_and_nobody_is_waited_for_without_end(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    backend.submit([task("a")])
+    broker.tell("refused", "", 0, "another tree")
+
+    assert notices(backend.poll(1)) == ["worker w1 does not take part: another tree"]
+    with pytest.raises(InfrastructureError, match="no worker takes part: w1: another tree"):
+        backend.poll(PATIENCE_S + 2 * TICK_S)
+    assert backend.poll(1) == ()
+
+
+def test_a_worker_that_comes_late_is_waited_for(broker: Broker, backend: QueueBackend) -> None:
+    backend.submit([task("a")])
+    backend.poll(TICK_S)
+    broker.cards = []
+    assert notices(backend.poll(PATIENCE_S / 2)) == [
+        "worker w1 is gone",
+        "no worker is left; waiting for another one",
+    ]
+    broker.cards = [card("w2")]
+
+    assert backend.poll(PATIENCE_S * 2) == ()
+    assert [worker.name for worker in backend.usage().workers] == ["w2"]
+
+
+def test_what_is_too_big_for_every_worker_is_said_at_once(broker: Broker, backend: QueueBackend) -> None:
+    backend.poll(2 * TICK_S)
+    backend.submit([dataclasses.replace(task("a"), predicted_bytes=2 << 30)])
+
+    [text] = notices(backend.poll(0))
+    assert text.startswith("a needed 2 GiB when it last ran, and the largest worker has 1 GiB")
 
 
 def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(

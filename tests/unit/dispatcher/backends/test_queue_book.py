@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
-from dispatcher.backends.queue_book import MOST_LOSSES, Message, QueueBook
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
+from dispatcher.backends.queue_book import LEAST_PUBLISHED, MOST_LOSSES, Message, QueueBook
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
@@ -49,14 +50,17 @@ def test_what_a_full_group_does_not_allow_is_kept_back() -> None:
     assert sent(book.due(slots=SLOTS)) == [("b", 101)]
 
 
-def test_a_lost_file_goes_again_before_the_others_and_the_run_hears_nothing() -> None:
+def test_a_lost_file_goes_again_before_the_others_and_alone_and_the_user_is_told() -> None:
     book = QueueBook()
     book.submit([task("a")])
     book.due(slots=SLOTS)
     book.started("a", 101)
 
-    assert book.lost("a", 101, "w1") == []
-    assert book.due(slots=SLOTS) == [Message(task=task("a"), take=102, is_first=True)]
+    assert book.lost("a", 101, "w1") == [
+        BackendNotice(text="worker w1 was lost while a ran there; it runs again, alone")
+    ]
+    alone = dataclasses.replace(task("a"), alone=True)
+    assert book.due(slots=SLOTS) == [Message(task=alone, take=102, is_first=True)]
     assert book.started("a", 102) == []
 
 
@@ -69,10 +73,41 @@ def test_a_file_that_kills_its_workers_is_a_crash() -> None:
     for loss in range(MOST_LOSSES):
         events += book.lost("a", 101 + loss, f"w{loss}")
 
-    [finished] = events
+    *notices, finished = events
+    assert len(notices) == MOST_LOSSES - 1
     assert isinstance(finished, AttemptFinished)
     assert finished.result.status is Status.CRASH
-    assert finished.result.error == "the worker died 3 times while it ran, last on w2"
+    assert finished.result.error == (
+        "3 workers were lost while it ran, the last 2 while it ran alone there: w0, w1, w2"
+    )
+    assert finished.task == task("a")
+
+
+def test_a_file_that_was_given_back_goes_again_with_its_take_and_no_blame() -> None:
+    book = QueueBook()
+    book.submit([task("a"), task("b")])
+    book.due(slots=SLOTS)
+    book.started("a", 101)
+
+    book.released("a", 101)
+    book.released("a", 100)
+    book.released("gone", 101)
+
+    assert book.due(slots=SLOTS) == [Message(task=task("a"), take=101, is_first=True)]
+    assert book.due(slots=SLOTS) == []
+
+
+def test_only_so_many_files_wait_on_the_queue() -> None:
+    book = QueueBook()
+    book.submit([task(f"f{number}") for number in range(LEAST_PUBLISHED + 5)])
+
+    assert len(book.due(slots=2)) == LEAST_PUBLISHED
+    assert book.due(slots=2) == []
+    book.started("f1", 101)
+    book.started("f0", 101)
+    book.finished("f0", 101, passed("f0"))
+    assert [message.task.file_path for message in book.due(slots=2)] == ["f1000", "f1001"]
+    assert len(book.due(slots=LEAST_PUBLISHED)) == 3
 
 
 def test_the_result_of_a_worker_that_was_only_thought_dead_counts() -> None:

@@ -10,8 +10,9 @@ import pytest
 from dispatcher.backends.queue_results import QueueMail
 from passmuster.codec import encode_result
 from passmuster.envelope import Envelope, pack_bytes
-from passmuster.queue_words import REFUSAL_KIND, Entry, result_kind
+from passmuster.queue_words import Entry, result_kind
 from passmuster.result import TestResult
+from passmuster.run_terms import REFUSED_KIND
 from passmuster.status import Status
 from passmuster.task import TestTask
 
@@ -74,8 +75,8 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_a_refusal_is_opened_and_one_with_another_secret_says_so() -> None:
     mail = QueueMail(OURS, None)
 
-    ours = Entry("1-0", "refused", "", 0, "w1", OURS.seal(REFUSAL_KIND, "another tree"))
-    other = Entry("1-0", "refused", "", 0, "w1", Envelope("other").seal(REFUSAL_KIND, "another tree"))
+    ours = Entry("1-0", "refused", "", 0, "w1", OURS.seal(REFUSED_KIND, "another tree"))
+    other = Entry("1-0", "refused", "", 0, "w1", Envelope("other").seal(REFUSED_KIND, "another tree"))
 
     assert mail.refusal(ours) == "another tree"
     assert "another secret" in mail.refusal(other)

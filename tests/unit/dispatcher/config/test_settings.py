@@ -26,6 +26,7 @@ def example(setting: Setting) -> object:
         EXAMPLES.get(setting.kind.allowed, ""),
         "1",
         "1GiB",
+        "redis://localhost",
         "true",
         *setting.kind.metavar.split("|"),
     ):
@@ -91,12 +92,13 @@ def test_a_variable_is_named_after_its_setting() -> None:
     assert variable_name("memory-limit") == "PASSMUSTER_MEMORY_LIMIT"
 
 
-def test_the_scripts_own_variables_still_work() -> None:
+def test_the_variables_with_names_of_their_own_still_work() -> None:
     legacy = {setting.variables[1]: setting.target for setting in SETTINGS if len(setting.variables) > 1}
     assert legacy == {
         "TEST_TIMEOUT": "timeout_s",
         "TEST_SUITE_TIMEOUT": "run_timeout_s",
         "CI_TEST_LIMIT": "limit",
+        "PASSMUSTER_BROKER_URL": "broker",
     }
 
 

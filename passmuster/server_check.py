@@ -1,32 +1,17 @@
-"""Whether a broker and its workers can hold a run, before the first file is sent.
+"""Whether a server can be the broker of a run, by what it says of itself.
 
-Pure: the caller asks the broker and waits. A refusal names what was found, what is needed, and what to do.
+Pure: the dispatcher and the worker ask it (`INFO`), each in its own way. A refusal names what was found, what
+is needed, and what to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
 from passmuster.errors import InfrastructureError
 
 OLDEST_VERSION = (6, 2)
 """Of the server: what `run_scripts` uses is all there."""
-
-WAIT_FOR_WORKER_S = 60.0
-"""Seconds a run waits for its first worker."""
-
-
-class Card(Protocol):
-    """What a worker says of itself; see `passmuster.run_record.WorkerCard`."""
-
-    @property
-    def name(self) -> str:
-        """Which worker."""
-
-    @property
-    def version(self) -> str:
-        """Of Passmuster, on its side."""
 
 
 def check_server(info: Mapping[str, object], *, shown: str) -> None:
@@ -61,29 +46,3 @@ def check_server(info: Mapping[str, object], *, shown: str) -> None:
             f"the broker {shown} throws data away when its memory is full (maxmemory-policy {policy}):"
             " set maxmemory-policy to noeviction"
         )
-
-
-def check_workers(cards: Sequence[Card], *, version: str) -> None:
-    """Refuse workers of another version: the two might understand a task differently.
-
-    Args:
-        cards: of all workers.
-        version: of this program.
-
-    Raises:
-        InfrastructureError: names the first such worker.
-    """
-    for card in cards:
-        if card.version != version:
-            raise InfrastructureError(
-                f"worker {card.name} has version {card.version} of Passmuster, this is {version}:"
-                " install the same version on both"
-            )
-
-
-def no_worker(*, shown: str, waited_s: float) -> InfrastructureError:
-    """Return the error that says that no worker came within `waited_s` seconds."""
-    return InfrastructureError(
-        f"no worker came to the broker {shown} within {waited_s:.0f} s: start one there with"
-        " python -P -m worker --broker URL --root DIR"
-    )

@@ -1,0 +1,55 @@
+"""What a run asks of the workers that serve it: written once by the dispatcher, read before a worker joins.
+
+On the broker it is a sealed message (`envelope`) of the kind `TERMS_KIND`, whose one part is `encode_terms`.
+A worker that cannot serve the run answers with one of the kind `REFUSED_KIND`; its one part is the reason.
+"""
+
+from __future__ import annotations
+
+from passmuster.records import dataclass
+from passmuster.strict_json import dump, load
+
+TERMS_KIND, REFUSED_KIND = "terms", "refused"
+
+_MAX_TERMS_CHARS = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTerms:
+    """What a run asks.
+
+    Args:
+        run_id: whose terms these are.
+        version: of Passmuster, on the dispatcher's side.
+        source_identity: which tree the plan was made from; empty: not checked.
+        tree: the digest of the tree that the dispatcher ships; empty: none is shipped.
+        grace_s: seconds between SIGTERM and SIGKILL where the run is stopped.
+        has_coverage: whether coverage is measured.
+        environment_names: the variables that its tasks set.
+    """
+
+    run_id: str
+    version: str
+    source_identity: str = ""
+    tree: str = ""
+    grace_s: float
+    has_coverage: bool
+    environment_names: tuple[str, ...]
+
+
+def encode_terms(terms: RunTerms) -> str:
+    """Return `terms` as text.
+
+    Raises:
+        CodecError: the text would be too long.
+    """
+    return dump(terms, what="the run's terms", most_chars=_MAX_TERMS_CHARS)
+
+
+def decode_terms(text: str) -> RunTerms:
+    """Return the terms that `text` holds.
+
+    Raises:
+        CodecError: it is not exactly terms of ours; names the place.
+    """
+    return load(RunTerms, text, what="the run's terms", most_chars=_MAX_TERMS_CHARS)

@@ -1,0 +1,61 @@
+"""Who runs a run's files, and what is said when nobody does."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dispatcher.backends.crew import Crew
+from passmuster.queue_words import WorkerCard
+
+
+def card(name: str, **changes: object) -> WorkerCard:
+    plain = WorkerCard(name=name, host="h", slots=2, busy=1, budget_bytes=1 << 30, version="1")
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+
+
+def test_only_those_of_the_same_version_that_take_part_count() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0)
+    crew.saw([card("a"), card("b", budget_bytes=3 << 30), card("old", version="0.9")], now_s=0)
+
+    assert (crew.slots, crew.budget_bytes, crew.most_bytes) == (4, 4 << 30, 3 << 30)
+    assert crew.refused("b", "another tree") == ["worker b does not take part: another tree"]
+    assert crew.refused("b", "another tree") == []
+    assert (crew.slots, crew.most_bytes) == (2, 1 << 30)
+
+
+def test_a_worker_that_went_and_came_back_counts_again() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0)
+    crew.saw([card("a"), card("b")], now_s=0)
+    crew.refused("b", "another tree")
+
+    assert crew.saw([card("a")], now_s=1) == []
+    assert crew.saw([card("a"), card("b")], now_s=2) == []
+    assert crew.slots == 4
+
+
+def test_nobody_is_said_once_after_the_patience_with_every_reason() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0)
+    crew.saw([card("a"), card("old", version="0.9")], now_s=0)
+    crew.refused("a", "another tree")
+    crew.saw([card("a"), card("old", version="0.9")], now_s=10)
+
+    assert crew.why_nobody(now_s=69) == ""
+    reason = crew.why_nobody(now_s=70)
+    assert reason.startswith("no worker takes part: a: another tree; old: it has version 0.9 of Passmuster")
+    assert crew.why_nobody(now_s=200) == ""
+
+
+def test_many_reasons_are_not_all_named() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0)
+    crew.saw([card(f"w{number}") for number in range(5)], now_s=0)
+    for number in range(5):
+        crew.refused(f"w{number}", "full disk")
+
+    assert crew.nobody(waited_s=60).endswith("w2: full disk; and 2 more")
+
+
+def test_without_any_worker_it_is_said_how_to_start_one() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0)
+    crew.saw([], now_s=0)
+
+    assert "no worker was there for 60 s: start one with run-tests-worker" in crew.why_nobody(now_s=60)
