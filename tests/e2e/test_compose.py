@@ -109,6 +109,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator
     try:
         made.call("build", "worker", "flower")
         made.call("up", "--detach", "--scale", "worker=3", "worker", "flower")
+        until(lambda: made.call("logs", "worker").count(" ready: ") == 3, "all workers are ready")
         yield made
     finally:
         made.close()
