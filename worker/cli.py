@@ -13,7 +13,7 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from passmuster.broker import (
     BrokerAddress,
     parse_broker,
     require_secret,
+    with_password,
 )
 from passmuster.errors import ConfigurationError, PassmusterError
 from passmuster.records import dataclass
@@ -32,6 +33,10 @@ from passmuster.units import Amount, parse_amount, parse_seconds
 from worker.worker_log import LogFormat
 
 DEFAULT_GRACE = "5s"
+
+PASSWORD_FILE_VARIABLE = "PASSMUSTER_BROKER_PASSWORD_FILE"
+SECRET_FILE_VARIABLE = "PASSMUSTER_SECRET_FILE"
+"""Name a file each, where no argument does: what a container is started with can be seen by others."""
 
 NEEDED = ("celery", "kombu", "redis")
 """What a local run does without."""
@@ -121,9 +126,9 @@ def say(line: str) -> None:
 def put_aside(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Return the environment for tests, and remove from `environ` what Celery must not see.
 
-    Tests see neither the secret nor the broker's password.
+    Tests see neither the secret nor the broker's password, nor where these are.
     """
-    ours = (DEFAULT_SECRET_VARIABLE, BROKER_VARIABLE)
+    ours = (DEFAULT_SECRET_VARIABLE, BROKER_VARIABLE, PASSWORD_FILE_VARIABLE, SECRET_FILE_VARIABLE)
     tests_environ = {name: value for name, value in environ.items() if name not in ours}
     for name in [name for name in environ if name in ours or name.startswith("CELERY_")]:
         del environ[name]
@@ -144,6 +149,11 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
     if not url:
         raise ConfigurationError(f"no broker was given: use --broker URL, or set {BROKER_VARIABLE}")
     broker = parse_broker(url, source=source)
+    password_file, password_source = found.broker_password_file, "--broker-password-file"
+    if password_file is None:
+        password_file, password_source = environ.get(PASSWORD_FILE_VARIABLE), PASSWORD_FILE_VARIABLE
+    if password_file:
+        broker = with_password(broker, read_secret_file(Path(password_file), source=password_source))
     secret = _secret(found.secret_file, environ)
     require_secret(broker, secret)
     root, workdir = _folders(found.root, found.workdir)
@@ -205,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep-tmp", action="store_true", help="keep the TMPDIR of files that do not pass")
     add("--name", metavar="NAME", help="how this worker is called; unique (default: host and a number)")
     add("--secret-file", metavar="FILE", help="a file that holds the secret, readable by you alone")
+    add("--broker-password-file", metavar="FILE", help="a file that holds the broker's password")
     add("--allow-env", metavar="NAME", action="append", default=[], help="a variable that runs may set")
     add("--grace", metavar="TIME", default=DEFAULT_GRACE, help="how long files may go on at SIGTERM (5s)")
     add("--log-format", choices=[one.value for one in LogFormat], default="plain", help="lines, or JSON")
@@ -212,10 +223,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _secret(file_name: str | None, environ: MutableMapping[str, str]) -> str:
+def _secret(file_name: str | None, environ: Mapping[str, str]) -> str:
+    source = "--secret-file"
     if file_name is None:
-        return environ.get(DEFAULT_SECRET_VARIABLE, "")
-    return read_secret_file(Path(file_name), source="--secret-file")
+        file_name, source = environ.get(SECRET_FILE_VARIABLE), SECRET_FILE_VARIABLE
+    if file_name:
+        return read_secret_file(Path(file_name), source=source)
+    return environ.get(DEFAULT_SECRET_VARIABLE, "")
 
 
 def _folders(root: str | None, workdir: str | None) -> tuple[Path | None, Path | None]:
