@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -68,15 +68,20 @@ class ShippedTree:
         return f"tree {self.digest[:12]}: {self.files} file(s), {format_bytes(self.size_bytes)}, {sent}"
 
 
-def ship_tree(store: Store, root: Path) -> ShippedTree:
+def ship_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> ShippedTree:
     """Have the broker keep the tree below `root`, and return what workers need to have it.
+
+    Args:
+        store: where it is kept.
+        root: the tree's folder.
+        reports: files and folders that this run writes itself: they are no part of it.
 
     Raises:
         ConfigurationError: it is larger than a tree may be, cannot be read, holds a link that leads out, or
             changed meanwhile.
         InfrastructureError: git cannot say what belongs to it.
     """
-    manifest = collect_tree(root)
+    manifest = collect_tree(root, reports=reports)
     data = encode_manifest(manifest)
     sizes = manifest.sizes()
     missing = set(store.missing(list(sizes)))
@@ -94,8 +99,13 @@ def ship_tree(store: Store, root: Path) -> ShippedTree:
     )
 
 
-def list_tree(store: Store, root: Path) -> str:
+def list_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> str:
     """Have the broker keep the list of the tree below `root`, without its contents, and return its digest.
+
+    Args:
+        store: where it is kept.
+        root: the tree's folder.
+        reports: as for `ship_tree`.
 
     Returns:
         Empty: there is too much to read for each run, or something that no list can hold.
@@ -103,7 +113,7 @@ def list_tree(store: Store, root: Path) -> str:
     Raises:
         InfrastructureError: git cannot say what belongs to the tree.
     """
-    paths = tree_files(root)
+    paths = _without(tree_files(root), root, reports)
     if len(paths) > LISTED_FILES or sum(_size_bytes(root / path) for path in paths) > LISTED_BYTES:
         return ""
     try:
@@ -116,14 +126,14 @@ def list_tree(store: Store, root: Path) -> str:
     return digest
 
 
-def collect_tree(root: Path) -> TreeManifest:
-    """Return the list of the tree below `root`.
+def collect_tree(root: Path, *, reports: Collection[Path] = ()) -> TreeManifest:
+    """Return the list of the tree below `root`; see `ship_tree`.
 
     Raises:
         ConfigurationError: see `ship_tree`.
         InfrastructureError: git cannot say what belongs to it.
     """
-    paths = tree_files(root)
+    paths = _without(tree_files(root), root, reports)
     _check_size(root, paths)
     manifest = TreeManifest(entries=tuple(_entry(root, path) for path in paths))
     try:
@@ -133,6 +143,13 @@ def collect_tree(root: Path) -> TreeManifest:
             f"--ship cannot send {root}: {error}; have git ignore it, or remove it"
         ) from error
     return manifest
+
+
+def _without(paths: Sequence[str], root: Path, reports: Collection[Path]) -> tuple[str, ...]:
+    left_out = [os.path.relpath(os.path.realpath(report), os.path.realpath(root)) for report in reports]
+    return tuple(
+        path for path in paths if not any(path == one or path.startswith(f"{one}/") for one in left_out)
+    )
 
 
 def _check_size(root: Path, paths: Sequence[str]) -> None:

@@ -74,18 +74,31 @@ def why_other_tree(here: str, wanted: str) -> str:
     return f"{why}: {_SAME_THERE}"
 
 
-def why_other_files(differing: Sequence[str], wanted: str) -> str:
+def why_other_files(differing: Sequence[str], here: str, wanted: str) -> str:
     """Return why files are not those of a run, and what to do; empty: they are.
 
     Args:
         differing: paths of those that are not there, or are others.
-        wanted: the identity of the run's tree.
+        here: the identity of the tree that is there.
+        wanted: that of the run's.
     """
     if not differing:
         return ""
     named = ", ".join(path if path.isprintable() else ascii(path) for path in differing[:_NAMED])
     more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
-    return f"its files are not those of {describe_identity(wanted)}: {named}{more} differ: {_SAME_THERE}"
+    return (
+        f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
+        f" ({named}{more} differ): {_SAME_THERE}"
+    )
+
+
+def may_have_the_same_files(here: str, wanted: str) -> bool:
+    """Whether two trees that differ may still be the same but for files that one side has besides.
+
+    What tests write, for example, and git does not ignore. Another commit is another tree in any case.
+    """
+    is_comparable = is_of_git(here) and is_of_git(wanted)
+    return not is_comparable or here.partition("+")[0] == wanted.partition("+")[0]
 
 
 def is_of_git(identity: str) -> bool:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from passmuster.errors import InfrastructureError
-from passmuster.git_command import git_prefix
 from passmuster.run_terms import RunTerms
 from passmuster.status import StopReason
-from passmuster.tree_identity import is_of_git, tree_identity, why_other_files, why_other_tree
+from passmuster.tree_identity import may_have_the_same_files, tree_identity, why_other_files, why_other_tree
 from worker.queue_files import PUT_BACK_S
 from worker.roster import Roster
 
@@ -151,10 +150,10 @@ class Workplace:
         wanted = terms.source_identity
         if not wanted:
             return ""
-        is_under_git = git_prefix(self._own_root) is not None
-        if terms.listing and is_under_git != is_of_git(wanted):
-            return why_other_files(self._trees.differing(terms.listing, self._own_root), wanted)
-        return why_other_tree(tree_identity(self._own_root), wanted)
+        here = tree_identity(self._own_root)
+        if here != wanted and terms.listing and may_have_the_same_files(here, wanted):
+            return why_other_files(self._trees.differing(terms.listing, self._own_root), here, wanted)
+        return why_other_tree(here, wanted)
 
     def enter(self, terms: RunTerms) -> str:
         """Wait for a run's turn, and make its root ready; after that it is here until `leave`.

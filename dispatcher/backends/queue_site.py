@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 from dispatcher.backends.base import Backend, BackendRequest, Capacity
 from dispatcher.backends.celery_queue import BROKEN, Publisher
@@ -108,14 +109,15 @@ class QueueSite:
 
     def _source(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
         """Send the files, or have workers compare theirs."""
-        root = request.config.root
+        root, reports = request.config.root, _reports(request.config)
         client = connect(address.url, timeout_s=SHIP_TIMEOUT_S)
         try:
             with closing(client):
                 store = TreeStore(client)
                 if not request.config.ship:
-                    return RunSource(identity=tree_identity(root), listing=list_tree(store, root))
-                shipped = ship_tree(store, root)
+                    listing = list_tree(store, root, reports=reports)
+                    return RunSource(identity=tree_identity(root), listing=listing)
+                shipped = ship_tree(store, root, reports=reports)
         except BROKEN as error:
             raise InfrastructureError(
                 f"the broker {address.shown} does not take the run's files, or the list of them: {error};"
@@ -137,6 +139,12 @@ class QueueSite:
             time.sleep(_LOOK_S)
             cards = board.cards()
         return cards
+
+
+def _reports(config: TestConfig) -> list[Path]:
+    """Return what this run writes itself, perhaps into the tree: it is no part of what is tested."""
+    wanted = (config.junit_xml, config.events, config.coverage_xml, config.coverage_dir)
+    return [path for path in wanted if path is not None]
 
 
 def broker_access(config: TestConfig, environ: Mapping[str, str]) -> tuple[BrokerAddress, str]:

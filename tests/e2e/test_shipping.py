@@ -161,7 +161,7 @@ def test_a_copy_without_git_is_compared_file_by_file(
     assert same.code == 0, str(same)
     assert other.code == 3, str(other)
     said = other.stdout + other.stderr
-    assert f"worker {name} does not take part: its files are not those of commit " in said
+    assert f"worker {name} does not take part: its tree is at " in said
     assert ": tests/shop.py differ: check out the same commit there" in said
 
 

@@ -162,3 +162,16 @@ def test_what_is_too_much_or_cannot_be_listed_has_no_list(
         (tmp_path / "c").symlink_to("/etc/passwd")
 
     assert list_tree(TreeShelf(), tmp_path) == ""
+
+
+def test_what_the_run_writes_itself_is_no_part_of_the_tree(tmp_path: Path) -> None:
+    for name in ("test_a.py", "events.jsonl", "reports/index.html", "reports.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+
+    manifest = collect_tree(
+        tmp_path, reports=[tmp_path / "events.jsonl", tmp_path / "reports", Path("/gone")]
+    )
+
+    assert [entry.path for entry in manifest.entries] == ["reports.py", "test_a.py"]

@@ -285,10 +285,24 @@ def test_a_root_without_git_is_compared_file_by_file(tmp_path: Path) -> None:
     place = Site(tmp_path).place
 
     assert place.why_other_source(terms("a", identity="git:1234", listing="same")) == ""
-    assert place.why_other_source(terms("a", identity="git:1234", listing="other")) == (
-        r"its files are not those of commit 1234: a, 'b\n', c and 1 more differ: "
+    differing = place.why_other_source(terms("a", identity="git:1234", listing="other"))
+    assert differing.startswith("its tree is at 1 file(s) outside git (")
+    assert differing.endswith(
+        r", the run is of commit 1234 (a, 'b\n', c and 1 more differ): "
         "check out the same commit there, with the same changes, or use --ship"
     )
     assert "both sides have git" in place.why_other_source(terms("a", identity="git:1234"))
     own = tree_identity(tmp_path)
-    assert place.why_other_source(terms("a", identity=own, listing="other")) == "", "both have no git"
+    assert place.why_other_source(terms("a", identity=own, listing="other")) == "", "nothing differs"
+
+
+def test_files_that_only_the_worker_has_are_no_other_tree(tmp_path: Path) -> None:
+    git = GitProject(tmp_path / "own")
+    commit = git.commit()
+    (git.root / "written_by_a_test.txt").write_text("x")
+    place = Site(git.root).place
+
+    assert place.why_other_source(terms("a", identity=f"git:{commit}", listing="same")) == ""
+    assert "differ" in place.why_other_source(terms("a", identity=f"git:{commit}", listing="other"))
+    assert "its tree is at commit" in place.why_other_source(terms("a", identity=f"git:{commit}"))
+    assert "its tree is at" in place.why_other_source(terms("a", identity="git:other", listing="same"))
