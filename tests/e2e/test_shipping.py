@@ -162,7 +162,7 @@ def test_a_copy_without_git_is_compared_file_by_file(
     assert other.code == 3, str(other)
     said = other.stdout + other.stderr
     assert f"worker {name} does not take part: its tree is at " in said
-    assert ": tests/shop.py differ: check out the same commit there" in said
+    assert "(tests/shop.py differ): check out the same commit there" in said
 
 
 def test_coverage_of_a_shipped_tree_is_that_of_the_files_here(
