@@ -67,7 +67,16 @@ class QueueRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Farm:
+class Farm:
+    """A server and workers that stand.
+
+    Args:
+        url: the server's address, password included.
+        secret: what signs messages.
+        server: its process.
+        workers: theirs.
+    """
+
     url: str
     secret: str
     server: psutil.Process
@@ -80,21 +89,21 @@ def run(setting: Setting) -> bool:
     root = fresh_suite(setting.cache / "suites" / "queue")
     trivial.write_suite(root, files=setting.files)
     records: list[QueueRecord] = []
-    _run(setting, root, "eager", slots, None)
+    measure_run(setting, root, "eager", setting.files, slots, None)
     for _ in range(setting.rounds):
-        records.append(_run(setting, root, "eager", slots, None))
+        records.append(measure_run(setting, root, "eager", setting.files, slots, None))
         for count in (1, 2):
-            with _farm(setting, root, [max(1, slots // count)] * count) as farm:
-                records.append(_run(setting, root, f"{count} worker(s)", slots, farm))
-    with _farm(setting, root, [slots]) as farm:
-        idle_bytes, idle_cpu = _idle(farm)
+            with farm(setting, root, [max(1, slots // count)] * count) as place:
+                records.append(measure_run(setting, root, f"{count} worker(s)", setting.files, slots, place))
+    with farm(setting, root, [slots]) as place:
+        idle_bytes, idle_cpu = _idle(place)
     _print(records, idle_bytes, idle_cpu)
     write_json(setting.output, "queue", records)
     return all(record.passed for record in records) and _ratio(records) <= MOST_TIMES_EAGER
 
 
 @contextmanager
-def _farm(setting: Setting, root: Path, slots: Sequence[int]) -> Iterator[_Farm]:
+def farm(setting: Setting, root: Path, slots: Sequence[int]) -> Iterator[Farm]:
     """Have a server and workers with so many slots each, all of them ready."""
     with ExitStack() as undo:
         folder = fresh_suite(setting.work / "server")
@@ -125,7 +134,7 @@ def _farm(setting: Setting, root: Path, slots: Sequence[int]) -> Iterator[_Farm]
             while len(WorkerBoard(client).cards()) < len(slots):
                 time.sleep(0.05)
             server_pid = int(client.info("server")["process_id"])
-        yield _Farm(
+        yield Farm(
             url=server.url,
             secret=secret,
             server=psutil.Process(server_pid),
@@ -133,28 +142,30 @@ def _farm(setting: Setting, root: Path, slots: Sequence[int]) -> Iterator[_Farm]
         )
 
 
-def _run(setting: Setting, root: Path, variant: str, slots: int, farm: _Farm | None) -> QueueRecord:
+def measure_run(
+    setting: Setting, root: Path, variant: str, files: int, slots: int, place: Farm | None
+) -> QueueRecord:
     """Run the suite once, measured."""
     forget_history(root)
     options = ["--python", str(base_interpreter()), "-q", *setting.ours_options]
     environment = plain_environment()
-    if farm is None:
+    if place is None:
         options += ["--jobs", str(slots)]
     else:
-        environment |= {BROKER_VARIABLE: farm.url, DEFAULT_SECRET_VARIABLE: farm.secret}
-    before = _cpu(farm)
+        environment |= {BROKER_VARIABLE: place.url, DEFAULT_SECRET_VARIABLE: place.secret}
+    before = _cpu(place)
     started = time.monotonic()
     command = [sys.executable, str(HOME / "run_tests.py"), *options]
     with open(setting.work / f"{variant.split()[0]}.log", "wb") as log:
         process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    after = _cpu(farm)
+    after = _cpu(place)
     return QueueRecord(
         variant=variant,
-        files=setting.files,
+        files=files,
         wall_s=time.monotonic() - started,
-        command_cpu_s=_own_cpu_s(used) if farm is not None else float("nan"),
+        command_cpu_s=_own_cpu_s(used) if place is not None else float("nan"),
         server_cpu_s=after[0] - before[0],
         worker_cpu_s=after[1] - before[1],
         peak_rss_bytes=used.ru_maxrss * 1024,
@@ -167,21 +178,21 @@ def _own_cpu_s(used: resource.struct_rusage) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _cpu(farm: _Farm | None) -> tuple[float, float]:
+def _cpu(place: Farm | None) -> tuple[float, float]:
     """Return the CPU seconds of the server, and of the workers without what they run."""
-    if farm is None:
+    if place is None:
         return 0.0, 0.0
-    server = farm.server.cpu_times()
-    workers = [worker.cpu_times() for worker in farm.workers]
+    server = place.server.cpu_times()
+    workers = [worker.cpu_times() for worker in place.workers]
     return server.user + server.system, sum(times.user + times.system for times in workers)
 
 
-def _idle(farm: _Farm) -> tuple[int, float]:
+def _idle(place: Farm) -> tuple[int, float]:
     """Return the memory (PSS of all its processes) and the share of a CPU of a worker with nothing to do."""
-    before = _cpu(farm)[1]
+    before = _cpu(place)[1]
     time.sleep(IDLE_S)
-    used = (_cpu(farm)[1] - before) / IDLE_S
-    return proportional_bytes(tree(farm.workers[0].pid)), used
+    used = (_cpu(place)[1] - before) / IDLE_S
+    return proportional_bytes(tree(place.workers[0].pid)), used
 
 
 def _ratio(records: Sequence[QueueRecord]) -> float:
