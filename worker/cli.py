@@ -13,7 +13,7 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
@@ -23,8 +23,11 @@ from passmuster.broker import (
     BrokerAddress,
     parse_broker,
     require_secret,
+    why_visible,
+    with_password,
 )
 from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.private_variables import PRIVATE_VARIABLES
 from passmuster.records import dataclass
 from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
@@ -32,6 +35,10 @@ from passmuster.units import Amount, parse_amount, parse_seconds
 from worker.worker_log import LogFormat
 
 DEFAULT_GRACE = "5s"
+
+PASSWORD_FILE_VARIABLE = "PASSMUSTER_BROKER_PASSWORD_FILE"
+SECRET_FILE_VARIABLE = "PASSMUSTER_SECRET_FILE"
+"""Name a file each, where no argument does: what a container is started with can be seen by others."""
 
 NEEDED = ("celery", "kombu", "redis")
 """What a local run does without."""
@@ -61,6 +68,7 @@ class Options:
         allowed: names of variables that tasks may set, besides our own.
         ends_with_stdin: whether the worker ends when its standard input does.
         log_format: the form of the lines it prints.
+        warning: what is not as it should be; empty: nothing.
     """
 
     broker: BrokerAddress
@@ -79,6 +87,7 @@ class Options:
     allowed: tuple[str, ...]
     ends_with_stdin: bool
     log_format: LogFormat
+    warning: str = ""
 
 
 def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> int:
@@ -92,6 +101,8 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
     try:
         options = read_options(sys.argv[1:] if argv is None else argv, own)
         tests_environ = put_aside(own)
+        if options.warning:
+            _complain(options.warning)
         try:
             # Only now: see above.
             from worker.service import serve
@@ -104,9 +115,13 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
             ) from error
         return serve(options, tests_environ, say)
     except PassmusterError as error:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"worker: {error}\n")
+        _complain(str(error))
         return error.exit_code
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"worker: {text}\n")
 
 
 def say(line: str) -> None:
@@ -119,11 +134,10 @@ def say(line: str) -> None:
 def put_aside(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Return the environment for tests, and remove from `environ` what Celery must not see.
 
-    Tests see neither the secret nor the broker's password.
+    Tests see neither the secret nor the broker's password, nor where these are.
     """
-    ours = (DEFAULT_SECRET_VARIABLE, BROKER_VARIABLE)
-    tests_environ = {name: value for name, value in environ.items() if name not in ours}
-    for name in [name for name in environ if name in ours or name.startswith("CELERY_")]:
+    tests_environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
+    for name in [name for name in environ if name in PRIVATE_VARIABLES or name.startswith("CELERY_")]:
         del environ[name]
     return tests_environ
 
@@ -142,6 +156,12 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
     if not url:
         raise ConfigurationError(f"no broker was given: use --broker URL, or set {BROKER_VARIABLE}")
     broker = parse_broker(url, source=source)
+    warning = why_visible(broker, source=source)
+    password_file, password_source = found.broker_password_file, "--broker-password-file"
+    if password_file is None:
+        password_file, password_source = environ.get(PASSWORD_FILE_VARIABLE), PASSWORD_FILE_VARIABLE
+    if password_file:
+        broker = with_password(broker, read_secret_file(Path(password_file), source=password_source))
     secret = _secret(found.secret_file, environ)
     require_secret(broker, secret)
     root = _folder(found.root, "--root")
@@ -181,6 +201,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         allowed=tuple(found.allow_env),
         ends_with_stdin=found.exit_with_stdin,
         log_format=LogFormat(found.log_format),
+        warning=warning,
     )
 
 
@@ -204,6 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep-tmp", action="store_true", help="keep the TMPDIR of files that do not pass")
     add("--name", metavar="NAME", help="how this worker is called; unique (default: host and a number)")
     add("--secret-file", metavar="FILE", help="a file that holds the secret, readable by you alone")
+    add("--broker-password-file", metavar="FILE", help="a file that holds the broker's password")
     add("--allow-env", metavar="NAME", action="append", default=[], help="a variable that runs may set")
     add("--grace", metavar="TIME", default=DEFAULT_GRACE, help="how long files may go on at SIGTERM (5s)")
     add("--log-format", choices=[one.value for one in LogFormat], default="plain", help="lines, or JSON")
@@ -211,10 +233,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _secret(file_name: str | None, environ: MutableMapping[str, str]) -> str:
+def _secret(file_name: str | None, environ: Mapping[str, str]) -> str:
+    source = "--secret-file"
     if file_name is None:
-        return environ.get(DEFAULT_SECRET_VARIABLE, "")
-    return read_secret_file(Path(file_name), source="--secret-file")
+        file_name, source = environ.get(SECRET_FILE_VARIABLE), SECRET_FILE_VARIABLE
+    if file_name:
+        return read_secret_file(Path(file_name), source=source)
+    return environ.get(DEFAULT_SECRET_VARIABLE, "")
 
 
 def _folder(text: str, source: str) -> Path:
