@@ -51,8 +51,10 @@ def open_broker(address: BrokerAddress) -> redis.Redis:
                 f"the broker {address.shown} cannot be trusted: {reason}; its certificate must be valid, for"
                 " this name, and from a CA that the system or the address (?ssl_ca_certs=PATH) names"
             ) from error
+        what = "Redis or Valkey" if address.tls is None else "Redis or Valkey with TLS"
         raise InfrastructureError(
-            f"the broker {address.shown} cannot be reached: {error}; look whether it runs"
+            f"the broker {address.shown} cannot be reached: {str(error).rstrip('.')}; "
+            f"look whether {what} runs there"
         ) from error
     except redis.RedisError as error:
         raise InfrastructureError(

@@ -1,4 +1,4 @@
-"""Every way to a broker, each with a whole run over it: the command, a worker, and the server between them."""
+"""Every way to a broker, each with a whole run over it: the command, a worker and a real server."""
 
 from __future__ import annotations
 
@@ -72,7 +72,11 @@ def test_a_run_goes_over_it(project: Project, places: dict[str, str], way: str) 
         worker.end()
 
     assert outcome.code == 1, f"{outcome}\n{worker.log}"
-    assert outcome.statuses() == {"tests/test_a.py": "PASS", "tests/test_b.py": "FAIL", "tests/test_c.py": "PASS"}
+    assert outcome.statuses() == {
+        "tests/test_a.py": "PASS",
+        "tests/test_b.py": "FAIL",
+        "tests/test_c.py": "PASS",
+    }
     assert worker.process.returncode == 0
     assert worker.log.splitlines()[-1].startswith("ran ")
     for text in (outcome.stdout, outcome.stderr, worker.log):

@@ -1,4 +1,4 @@
-"""Real servers for tests of how a broker is reached: with settings of their own, and behind TLS."""
+"""Real servers for tests of a broker: with settings of their own, and behind TLS."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ class Worker:
 
     def wait_until_ready(self) -> None:
         wait_until(
-            lambda: "\nready: " in f"\n{self.log}" or self.process.poll() is not None, "the worker is not ready"
+            lambda: "\nready: " in f"\n{self.log}" or self.process.poll() is not None,
+            "the worker is not ready",
         )
         assert self.process.poll() is None, self.log
 
