@@ -1,4 +1,4 @@
-"""Runs one of the benchmarks: `python -m benchmarks.run heavy|hostile|overhead|outcomes|startup [--help]`.
+"""Runs one of the benchmarks: `python -m benchmarks.run NAME [--help]`.
 
 `python -m benchmarks.run bed [--help]` is the bed: suites times runners, and it has options of its own.
 
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.commands import bed, heavy, hostile, outcomes, overhead, startup
+from benchmarks.commands import bed, heavy, hostile, outcomes, overhead, queue, startup
 from benchmarks.commands.setting import Setting
 
 COMMANDS: dict[str, Callable[[Setting], bool]] = {
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "hostile": hostile.run,
     "overhead": overhead.run,
     "outcomes": outcomes.run,
+    "queue": queue.run,
     "startup": startup.run,
 }
 
@@ -42,6 +43,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, help="write what was measured to this file, as JSON")
     parser.add_argument("--rounds", type=int, default=1, help="how often each variant is measured, in turns")
     parser.add_argument("--jobs", type=int, help="files at once for our runner (default: its own default)")
+    parser.add_argument(
+        "--files", type=int, default=1000, help="of the suite of `queue` (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the suites (default: %(default)s)")
     parser.add_argument(
         "--ours-options", default="", help="further options of our runner, as one text in a shell's words"
@@ -53,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
         output=arguments.output,
         rounds=arguments.rounds,
         jobs=arguments.jobs,
+        files=arguments.files,
         seed=arguments.seed,
         ours_options=tuple(shlex.split(arguments.ours_options)),
     )

@@ -133,6 +133,11 @@ class Command:
         for trouble in (*runner.lost_reports, runner.breakdown):
             if trouble:
                 self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
+        if runner.can_be_resumed:
+            from dispatcher.rerun import resume_command  # Few runs are broken off.
+
+            line = f"To go on with this run: {resume_command(self._program, self._argv, runner.run_id)}"
+            self._err.write(f"{tagged(Tag.INFO, line, color=self._color(config, self._stderr))}\n")
         if runner.breakdown or (runner.lost_reports and code == ExitCode.OK):
             return ExitCode.INFRASTRUCTURE
         return code

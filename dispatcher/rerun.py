@@ -7,9 +7,12 @@ import shlex
 from collections.abc import Sequence
 
 from dispatcher.config.arguments import parse_arguments
+from dispatcher.config.origins import Given
 from dispatcher.config.setting import Group
 
-_WHOLE_RUN = frozenset({"integration", "failed", "limit", "max-fail", "run-timeout", "junit-xml", "events"})
+_WHOLE_RUN = frozenset(
+    {"integration", "failed", "limit", "max-fail", "resume", "run-timeout", "junit-xml", "events"}
+)
 """Settings that say which files run, or what is made of all of them: not for one file."""
 
 
@@ -21,8 +24,20 @@ def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
         argv: the words of this run's call.
         label: the file as it is printed.
     """
-    end_of_options = ("--",) if label.startswith("-") else ()
-    return " ".join(map(_quoted, (program, *options_for_one_file(argv), *end_of_options, label)))
+    return " ".join(map(_quoted, (program, *options_for_one_file(argv), *_named([label]))))
+
+
+def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
+    """Return a line for a shell that goes on with a run.
+
+    Args:
+        program: the program as the user called it.
+        argv: the words of the run's call.
+        run_id: the run.
+    """
+    arguments = parse_arguments(argv)
+    words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
+    return " ".join(map(_quoted, (program, *words, "--resume", run_id, *_named(arguments.paths))))
 
 
 def options_for_one_file(argv: Sequence[str]) -> list[str]:
@@ -32,11 +47,22 @@ def options_for_one_file(argv: Sequence[str]) -> list[str]:
         setting = given.setting
         if setting.name in _WHOLE_RUN or setting.group is Group.COVERAGE or not given.origin.startswith("-"):
             continue
-        words.append(given.origin)
-        if given.origin in setting.options:
-            shown = setting.kind.shown or str
-            words.append(",".join(map(shown, given.texts)))
+        words += _words(given)
     return words
+
+
+def _words(given: Given) -> list[str]:
+    """Return an argument as it was given, without what nobody may see."""
+    if not given.origin.startswith("-"):
+        return []
+    if given.origin not in given.setting.options:
+        return [given.origin]
+    return [given.origin, ",".join(map(given.setting.kind.shown or str, given.texts))]
+
+
+def _named(paths: Sequence[str]) -> list[str]:
+    """Return paths so that none is taken for an option."""
+    return ["--", *paths] if any(path.startswith("-") for path in paths) else list(paths)
 
 
 def _quoted(word: str) -> str:

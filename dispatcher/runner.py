@@ -16,7 +16,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from dispatcher.backends.base import BackendRequest, Capacity, Site
+from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
+from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import Overcommit, TestConfig
 from dispatcher.config.origins import Origin
@@ -27,11 +28,13 @@ from dispatcher.file_rules import FileRules
 from dispatcher.plan import Plan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
+from dispatcher.run.journal import FILE_NAME as JOURNAL
+from dispatcher.run.journal import Ended, Journal, find_run, has_data, read_journal
 from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import watch_interrupts
-from dispatcher.run.storage import KEPT_RUNS, open_storage
+from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, open_storage
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
 from passmuster.errors import ConfigurationError, PassmusterError
@@ -162,8 +165,11 @@ class TestRunner:
             if self.config.enable_coverage:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)
-            backend = self.site.backend(self._request(plan, discovered, interpreter))
+            journal, ended = self._open_journal(discovered.files, stack)
+            backend: Backend = self.site.backend(self._request(plan, discovered, interpreter))
             stack.callback(backend.close)
+            if journal is not None:
+                backend = JournaledBackend(backend, journal, ended)
             run = Run(
                 plan,
                 backend,
@@ -176,7 +182,20 @@ class TestRunner:
             )
             self._results = run.execute()
             self.lost_reports, self.breakdown = run.lost_reports, run.breakdown
+            if journal is not None and not self.can_be_resumed:
+                journal.end()
         return self._results
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether the last run was broken off, and what had ended was written down."""
+        is_broken_off = bool(self.breakdown) or (self._results is not None and self._results.interrupted)
+        return is_broken_off and self._storage.temporary is None
+
+    @property
+    def run_id(self) -> str:
+        """The last run's id."""
+        return self._run_id
 
     def generate_coverage(self) -> CoverageReport:
         """Combine the coverage data of the last run and write the reports.
@@ -231,14 +250,16 @@ class TestRunner:
         return history
 
     def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
-        run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
+        self._run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
+        if self.config.resume is not None:
+            self._run_id = find_run(self.config.root / STATE_DIRECTORY / "runs", self.config.resume)
         capacity, rules = self.capacity(), FileRules(self.config.overrides)
         files = self._discover().files
         plan = make_plan(
             files,
             remembered,
             self.config,
-            run_id=run_id,
+            run_id=self._run_id,
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
@@ -286,6 +307,28 @@ class TestRunner:
             prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
         return keepers
 
+    def _open_journal(self, files: Sequence[TestFile], stack: ExitStack) -> tuple[Journal | None, Ended]:
+        """Return the run's journal, None where there can be none; and the attempts that have ended."""
+        if self._storage.temporary is not None:
+            return None, {}
+        path = self._storage.run_dir / JOURNAL
+        is_queue = self.config.broker is not None or self.config.cluster is not None
+        try:
+            journal = stack.enter_context(closing(Journal(path, is_durable=is_queue)))
+            if journal.is_new:
+                journal.begin(self._run_id, files)
+                return journal, {}
+        except OSError as error:
+            self._notices.append(f"this run could not be resumed, its journal cannot be written: {error}")
+            return None, {}
+        ended = read_journal(path, files)
+        if self.config.enable_coverage:
+            ended = {key: result for key, result in ended.items() if has_data(result)}
+        paths = {file_path for file_path, _ in ended}
+        count = f"{len(paths)} of {len(files)}"
+        self._notices.append(f"going on with run {self._run_id}: {count} files had been run")
+        return journal, ended
+
     def _request(self, plan: Plan, discovered: Discovered, interpreter: Interpreter) -> BackendRequest:
         major, minor, _ = interpreter.version
         tag = f"{interpreter.implementation}-{major}{minor}"
@@ -298,6 +341,7 @@ class TestRunner:
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),
+            is_resumed=self.config.resume is not None,
         )
 
     def _policy(self, *, watched: bool) -> RunPolicy:

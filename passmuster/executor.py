@@ -109,7 +109,27 @@ class Limit:
     source: str
 
 
-class Executor(Protocol):
+class Stoppable(Protocol):
+    """What can be ended, whatever runs it."""
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End whatever runs: SIGTERM, and SIGKILL after `grace_s` seconds. Does not wait.
+
+        A second call with a shorter grace shortens the first one's. Tasks admitted later end at once,
+        as cancelled.
+        """
+
+    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+        """End only these attempts, running or admitted, as `stop` does; others go on. Does not wait.
+
+        Args:
+            attempt_ids: whose; those that are not here are passed over.
+            reason: why.
+            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL at once.
+        """
+
+
+class Executor(Stoppable, Protocol):
     """Runs files on this machine within its slots and its memory budget."""
 
     def limits(self) -> tuple[Limit, ...]:
@@ -132,22 +152,6 @@ class Executor(Protocol):
 
     def run_single_test(self, task: TestTask) -> TestResult:
         """Run an admitted task to its end, and give its slot and memory back. Never raises."""
-
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """End whatever runs: SIGTERM, and SIGKILL after `grace_s` seconds. Does not wait.
-
-        A second call with a shorter grace shortens the first one's. Tasks admitted later end at once,
-        as cancelled.
-        """
-
-    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """End only these attempts, running or admitted, as `stop` does; others go on. Does not wait.
-
-        Args:
-            attempt_ids: whose; those that are not here are passed over.
-            reason: why.
-            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL at once.
-        """
 
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""

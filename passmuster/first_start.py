@@ -205,8 +205,13 @@ class _Maker:
             pip = self._create(python)
         self._install(pip)
         tag = self._tag(python)
-        for group, digest in bootstrap.group_digests(str(self.home), self.groups):
+        for group, digest in bootstrap.group_digests(str(self.home), self._complete_groups()):
             (self._venv / bootstrap.marker_name(group, tag, digest)).touch()
+
+    def _complete_groups(self) -> tuple[str, ...]:
+        """Return the groups that are installed now: who asks for another one next has nothing to wait for."""
+        others = sorted({path.stem for path in (self.home / "requirements").glob("*.txt")} - {*self.groups})
+        return (*self.groups, *(group for group in others if not missing_pins(self.home, (group,))))
 
     def _run(self, command: Sequence[str]) -> Finished:
         try:

@@ -52,6 +52,7 @@ class TestResult:
         stacks: the stacks of its Python processes at a timeout.
         output_dropped_bytes: bytes of output between its kept head and tail.
         coverage_files: absolute paths of the coverage data it delivered.
+        coverage_root: the project's root in that data, links resolved; empty: the one of the run.
         isolation: how its process came into being: `FORK` or `SPAWN`.
         isolation_note: why it was not forked although it might have been; empty: nothing to say.
         was_alone: whether no other file of this run ran on the same worker at any time beside it.
@@ -82,6 +83,7 @@ class TestResult:
     stacks: str = ""
     output_dropped_bytes: int = 0
     coverage_files: tuple[str, ...] = ()
+    coverage_root: str = ""
     kept_tmp: str = ""
     isolation: Isolation = Isolation.SPAWN
     isolation_note: str = ""

@@ -9,6 +9,7 @@ pm:pm.RUN             LIST   the queue: what is to go first
 pm:pm.RUN 0x06 0x16 5 LIST   the queue: the rest
 pm:w:NAME             STRING the card of a worker; expires
 pm:workers            SET    names of the cards there may be
+pm:blob:SHA256        STRING a file of a tree that was sent, compressed; expires
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ SILENT_S = 600
 
 RUN_TTL_S = 86400
 """Seconds after the dispatcher's last sign of life until what is left of a run expires."""
+
+BLOB_TTL_S = 86400
+"""Seconds that the broker keeps a file of a tree after it was last sent."""
 
 TAKES = 100
 """The wire counts takes: the task's attempt times this, plus how often it was handed out (1, 2, …).
@@ -87,3 +91,8 @@ def results_key(run_id: str) -> str:
 def worker_key(name: str) -> str:
     """Return the key of a worker's card."""
     return f"{PREFIX}w:{name}"
+
+
+def blob_key(digest: str) -> str:
+    """Return the key of a content."""
+    return f"{PREFIX}blob:{digest}"

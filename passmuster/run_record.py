@@ -118,6 +118,18 @@ class RunRecord:
             self._script(run_scripts.BEAT, client=pipeline)
             pipeline.execute()
 
+    def recall(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
+        """Return the epoch of a run that is under way, and of each file its letter (Q, R, D) and its take.
+
+        Returns:
+            None: the broker knows no such run, or it was stopped.
+        """
+        state, epoch = self._client.hmget(self._meta, ["state", "epoch"])
+        if state != "run" or epoch is None:
+            return None
+        states = {path: text.split(":", 2) for path, text in self._client.hgetall(self._state).items()}
+        return epoch, {path: (letter, int(take)) for path, (letter, take, *_) in states.items()}
+
     def add(self, attempts: Mapping[str, int]) -> None:
         """Let files wait with these takes, by path, but for those that are running."""
         with self._client.pipeline(transaction=False) as pipeline:
@@ -195,6 +207,10 @@ class RunRecord:
         self._client.xtrim(self._results, minid=f"{time_ms}-{int(number or 0) + 1}", approximate=False)
 
     # The worker's side.
+
+    def some_paths(self, most: int) -> list[str]:
+        """Return up to so many of the run's files, whatever has become of them, in no order."""
+        return list(self._client.hrandfield(self._state, most))
 
     def claim(self, path: str, attempt: int, worker: str) -> Claim:
         """Ask for a file; after `OK` it is this worker's as long as it renews. Writes a "started" entry."""

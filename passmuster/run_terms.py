@@ -22,7 +22,9 @@ class RunTerms:
         run_id: whose terms these are.
         version: of Passmuster, on the dispatcher's side.
         source_identity: which tree the plan was made from; empty: not checked.
+        listing: the digest of the list of its files, for workers that cannot tell its identity; empty: none.
         tree: the digest of the tree that the dispatcher ships; empty: none is shipped.
+        workdir: where the tests of a shipped tree run, relative to its root; empty: there.
         grace_s: seconds between SIGTERM and SIGKILL where the run is stopped.
         has_coverage: whether coverage is measured.
         environment_names: the variables that its tasks set.
@@ -31,7 +33,9 @@ class RunTerms:
     run_id: str
     version: str
     source_identity: str = ""
+    listing: str = ""
     tree: str = ""
+    workdir: str = ""
     grace_s: float
     has_coverage: bool
     environment_names: tuple[str, ...]

@@ -37,6 +37,8 @@ def make_app(url: str) -> Celery:
         **shared_settings(url),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A server that is full refuses commands: no reason to end, any more than one that is away.
+        broker_channel_error_retry=True,
         # Late, and one at a time: no worker hoards messages while another one has a free slot.
         task_acks_late=True,
         worker_prefetch_multiplier=1,

@@ -54,8 +54,9 @@ class Options:
     Args:
         broker: where messages come from.
         secret: what signs them; empty: they are only guarded against damage.
-        root: the project's root, absolute.
-        workdir: where tests run, absolute, inside the root.
+        root: the project's root, absolute; None: only shipped trees are served.
+        workdir: where tests run, absolute, inside the root; None: there is no root.
+        setup: what is run once in each shipped tree, for the shell; empty: nothing.
         python: the interpreter as it was named; None: the project's own.
         slots: files at once; None: what the machine allows.
         memory_budget: for all files together; None: the default.
@@ -73,8 +74,9 @@ class Options:
 
     broker: BrokerAddress
     secret: str = field(repr=False)
-    root: Path
-    workdir: Path
+    root: Path | None
+    workdir: Path | None
+    setup: str
     python: str | None
     slots: int | None
     memory_budget: Amount | None
@@ -164,10 +166,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         broker = with_password(broker, read_secret_file(Path(password_file), source=password_source))
     secret = _secret(found.secret_file, environ)
     require_secret(broker, secret)
-    root = _folder(found.root, "--root")
-    workdir = root if found.workdir is None else _folder(found.workdir, "--workdir")
-    if not workdir.is_relative_to(root):
-        raise ConfigurationError(f"--workdir {workdir} must be inside the root {root}")
+    root, workdir = _folders(found.root, found.workdir)
     name = found.name or f"{_host()}-{secrets.token_hex(4)}"
     if _NAME.fullmatch(name) is None:
         raise ConfigurationError(
@@ -189,6 +188,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         secret=secret,
         root=root,
         workdir=workdir,
+        setup=found.setup,
         python=found.python,
         slots=found.slots,
         memory_budget=_amount(found.memory_budget, "--memory-budget"),
@@ -214,8 +214,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--broker", metavar="URL", help=f"where messages come from (or {BROKER_VARIABLE})")
-    add("--root", metavar="DIR", required=True, help="the project's root; nothing outside it is executed")
+    add("--root", metavar="DIR", help="the project's root (default: none, for runs with --ship alone)")
     add("--workdir", metavar="DIR", help="the folder tests run in (default: the root)")
+    add("--setup", metavar="COMMAND", default="", help="run once in each tree that a run with --ship sends")
     add("--python", metavar="PATH", help="the interpreter for tests (default: the project's own)")
     add("--slots", metavar="N", type=int, help="files at once (default: what CPUs and memory allow)")
     add("--memory-budget", metavar="SIZE", help="memory for all files together, such as 4GiB or 80%%")
@@ -240,6 +241,19 @@ def _secret(file_name: str | None, environ: Mapping[str, str]) -> str:
     if file_name:
         return read_secret_file(Path(file_name), source=source)
     return environ.get(DEFAULT_SECRET_VARIABLE, "")
+
+
+def _folders(root: str | None, workdir: str | None) -> tuple[Path | None, Path | None]:
+    """Return the root, and the folder tests run in."""
+    if root is None:
+        if workdir is not None:
+            raise ConfigurationError(f"--workdir {workdir} needs --root: a run with --ship brings its own")
+        return None, None
+    top = _folder(root, "--root")
+    inside = top if workdir is None else _folder(workdir, "--workdir")
+    if not inside.is_relative_to(top):
+        raise ConfigurationError(f"--workdir {inside} must be inside the root {top}")
+    return top, inside
 
 
 def _folder(text: str, source: str) -> Path:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from passmuster.executor import Executor
+from passmuster.executor import Stoppable
 from passmuster.status import StopReason
 from worker.roster import Roster
 
@@ -37,7 +37,7 @@ class Ending:
 
     def __init__(
         self,
-        executor: Executor,
+        executor: Stoppable,
         roster: Roster,
         *,
         grace_s: float,
@@ -48,6 +48,7 @@ class Ending:
         self._grace_s, self._leave, self._clock = grace_s, leave, clock
         self._wishes: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._ended = threading.Event()
+        self._is_asked = False
 
     def start(self) -> None:
         """Wait in a thread of its own."""
@@ -55,7 +56,13 @@ class Ending:
 
     def ask(self, *, at_once: bool = False) -> None:
         """Ask for the end; again, or with `at_once`, for one without a grace. For signal handlers too."""
+        self._is_asked = True
         self._wishes.put(at_once)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anybody wished for the end."""
+        return self._is_asked
 
     def done(self) -> None:
         """Say that the process is about to end by itself."""

@@ -32,6 +32,7 @@ from worker.process_tree import descendants, kill_all, marked
 from worker.settings import WorkerSettings
 from worker.supervisor import Supervised
 from worker.warm.fleet import Fleet
+from worker.warm.fleets import Fleets
 
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM)
 """What fork(2) fails with where the limit of processes is reached, or memory is short: both pass."""
@@ -61,7 +62,9 @@ class LocalExecutor:
         InfrastructureError: the temporary directory cannot be made.
     """
 
-    def __init__(self, settings: WorkerSettings, fleet: Fleet, pool: MachinePool | None = None) -> None:
+    def __init__(
+        self, settings: WorkerSettings, fleet: Fleet | Fleets, pool: MachinePool | None = None
+    ) -> None:
         self._settings = settings
         self._pool = pool
         self._lock = threading.Lock()
@@ -175,9 +178,9 @@ class LocalExecutor:
             kernel_killed=_is_killed(supervised) and self._oom_kills.now() > oom_kills,
         )
         if attempt.launch.is_learning and result.status.is_pass:
-            self._fleet.learn(task.file_path, attempt.report.imports)
+            self._fleet.of(task).learn(task.file_path, attempt.report.imports)
         if attempt.report.why_not_forked and attempt.launch.server is not None:
-            self._fleet.refuse_session(task.file_path, attempt.launch.server)
+            self._fleet.of(task).refuse_session(task.file_path, attempt.launch.server)
         files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
         is_checked = (
             task.isolation is self._settings.isolation is Isolation.AUTO
@@ -208,7 +211,7 @@ class LocalExecutor:
         has_waited = False
         while True:
             try:
-                attempt = Attempt(task, slot, self._fleet.launch(task, slot), self._settings)
+                attempt = Attempt(task, slot, self._fleet.of(task).launch(task, slot), self._settings)
                 self._governor.hold(self._fleet.held_bytes)
                 self._note_running(attempt)
                 supervised = attempt.run(

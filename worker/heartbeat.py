@@ -13,13 +13,16 @@ import traceback
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from passmuster.executor import Executor
+from passmuster.executor import Stoppable
 from passmuster.queue_words import Hold, WorkerCard
 from passmuster.routing import HEARTBEAT_S
 from passmuster.status import StopReason
 from worker.queue_files import KEEP_RESULT_S, Record
 from worker.roster import Fate, Held, Roster
 from worker.worker_log import Level, Say
+
+LOOK_S = 0.5
+"""Seconds between two looks at which runs there are: what a run waits for at its start, and at Ctrl-C."""
 
 CANCEL_GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL at most where a run was stopped: with the heartbeat before it, and the
@@ -62,7 +65,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        executor: Executor,
+        executor: Stoppable,
         roster: Roster,
         board: Board,
         record: Callable[[str], Record],
@@ -80,6 +83,7 @@ class Heartbeat:
         self._name, self._card, self._broken, self._say, self._clock = name, card, broken, say, clock
         self._unknown_since: dict[str, float] = {}
         self._is_away = False
+        self._seen: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -108,7 +112,8 @@ class Heartbeat:
             self._forget_all_but(held)
             if not self._roster.is_closed:
                 self._board.announce(self._card(len(held)))
-                self._runs.follow(self._active_runs())
+                self._seen = self._active_runs()
+                self._runs.follow(self._seen)
         except self._broken as error:
             if not self._is_away:
                 self._say(f"the broker is away: {error}; what runs goes on", level=Level.WARNING)
@@ -118,13 +123,23 @@ class Heartbeat:
             self._say("the broker is there again")
         self._is_away = False
 
+    def is_news(self) -> bool:
+        """Whether a run has begun, ended or been stopped since the last beat, as far as can be known."""
+        try:
+            return self._active_runs() != self._seen
+        except self._broken:
+            return False
+
     def _run(self) -> None:
+        next_beat_s = self._clock()
         while not self._stopped.is_set():
             try:
-                self.beat()
+                if self._clock() >= next_beat_s or self.is_news():
+                    next_beat_s = self._clock() + HEARTBEAT_S
+                    self.beat()
             except Exception:  # The thread's top: without heartbeats every file would be thought lost.
                 self._say(f"a fault in the heartbeat: {traceback.format_exc()}", level=Level.ERROR)
-            self._stopped.wait(HEARTBEAT_S)
+            self._stopped.wait(LOOK_S)
 
     def _obey(self, held: Held, hold: Hold, record: Record) -> None:
         if hold is not Hold.UNKNOWN:

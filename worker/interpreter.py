@@ -21,6 +21,11 @@ ASK_S = 30.0
 
 _ASK = "import sys; print(*sys.version_info[:2], sys.implementation.cache_tag)"
 
+_IMPORT_COVERAGE = (
+    "import sys; sys.path[:] = [one for one in sys.path if one]; import coverage; coverage.Coverage"
+)
+"""Not from the current folder: a folder of reports called `coverage` must not pass for the package."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
@@ -72,6 +77,30 @@ def find_interpreter(named: str | None, root: Path, environ: Mapping[str, str]) 
             f"interpreter {path} (from {source}) is Python {words[0]}.{words[1]}; {wanted}"
         )
     return Interpreter(path=path, cache_tag=words[2])
+
+
+def why_no_coverage(interpreter: str, environ: Mapping[str, str]) -> str:
+    """Return why the interpreter cannot measure coverage, in one line with what to do; empty: it can."""
+    try:
+        asked = subprocess.run(
+            [interpreter, "-c", _IMPORT_COVERAGE],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            timeout=ASK_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"the worker's interpreter {interpreter} cannot be executed: {error}"
+    if asked.returncode == 0:
+        return ""
+    said = asked.stderr.strip().rpartition("\n")[2]
+    return (
+        f"the run measures coverage, the worker's interpreter {interpreter} cannot ({said}): install it with"
+        f" {interpreter} -m pip install coverage, or start the worker with another --python"
+    )
 
 
 def _choose(named: str | None, root: Path, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -63,6 +63,7 @@ class Joining:
         name: of this worker.
         broken: the errors that mean that the broker is away.
         say: prints a line.
+        leave: is told of each run that is gone, after all its checks; perhaps twice.
     """
 
     def __init__(
@@ -75,8 +76,9 @@ class Joining:
         name: str,
         broken: tuple[type[Exception], ...],
         say: Say,
+        leave: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._record, self._envelope, self._checks = record, envelope, tuple(checks)
+        self._record, self._envelope, self._checks, self._leave = record, envelope, tuple(checks), leave
         self._subscriptions, self._name, self._broken, self._say = subscriptions, name, broken, say
         self._lock = threading.Lock()
         self._seen: dict[str, _Membership] = {}
@@ -97,6 +99,8 @@ class Joining:
             new = () if self._is_over else set(runs) - self._seen.keys()
             for run_id in new:
                 self._seen[run_id] = _Membership()
+        for run_id in gone:
+            self._leave(run_id)
         for run_id in new:
             thread = threading.Thread(target=self.join, args=(run_id,), name=f"join {run_id}", daemon=True)
             thread.start()
@@ -132,7 +136,8 @@ class Joining:
                 return
             terms, reason = self._judged(run_id, text)
             if reason:
-                self._refuse(run_id, reason)
+                if self._seen.get(run_id) is membership:
+                    self._refuse(run_id, reason)
                 return
         except self._broken:
             with self._lock:
@@ -143,6 +148,9 @@ class Joining:
             if membership is not None and self._seen.get(run_id) is membership and not self._is_over:
                 membership.terms = terms
                 self._subscriptions.follow(run_id)
+            is_gone = run_id not in self._seen
+        if is_gone:
+            self._leave(run_id)
 
     def _judged(self, run_id: str, text: str) -> tuple[RunTerms | None, str]:
         """Return the terms of a run, and why it cannot be served: empty, it can."""
@@ -155,6 +163,8 @@ class Joining:
             terms = decode_terms(parts[0])
             found = (check(terms) for check in (_same_run(run_id), same_version, *self._checks))
             return terms, next(filter(None, found), "")
+        except self._broken:
+            raise
         except PassmusterError as error:
             return None, f"worker {self._name} cannot join the run: {error}"
         except Exception as error:  # The thread's top: a bug in a check must not look like a long one.

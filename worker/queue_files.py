@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 import traceback
 from collections.abc import Callable, Collection
@@ -281,7 +282,8 @@ class QueueFiles:
     def _body(self, result: TestResult, run_id: str) -> str:
         """Return the message that carries a result; where that cannot be made, one that says so."""
         name = self._settings.name
-        plain = dataclasses.replace(result, worker=name, coverage_files=())
+        root = os.path.realpath(self._settings.root) if result.coverage_files else ""
+        plain = dataclasses.replace(result, worker=name, coverage_files=(), coverage_root=root)
         try:
             coverage = pack_coverage(result.coverage_files, self._settings)
             return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage)

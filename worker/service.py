@@ -18,37 +18,35 @@ from pathlib import Path
 
 from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
-from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.executor import Limit
+from passmuster.errors import ConfigurationError
 from passmuster.queue_words import WorkerCard
-from passmuster.run_record import RunRecord, WorkerBoard
+from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import RunTerms
-from passmuster.status import Isolation
-from passmuster.units import format_bytes
+from passmuster.tree_store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.version import VERSION
 from worker.admission import Admission
-from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
+from worker.bench import BenchMaker, read_share
 from worker.celery_app import RunQueues, make_app, run_worker
 from worker.cli import Options
-from worker.command import prepare_child
 from worker.ending import Ending
 from worker.execute import LocalExecutor
 from worker.health import Health
 from worker.heartbeat import Heartbeat
-from worker.interpreter import find_interpreter
 from worker.joining import Joining, allowed_names
-from worker.machine import read_available_bytes, read_machine
-from worker.machine_pool import open_pool
 from worker.neighbours import Neighbours
+from worker.private_tmp import PrivateTmp
 from worker.queue_files import QueueFiles
+from worker.queue_transport import guard
 from worker.roster import Roster
 from worker.settings import WorkerSettings
+from worker.shipped_trees import ShippedTrees
 from worker.tasks import register
-from worker.warm.fleet import Fleet
+from worker.tree_cache import TreeCache, default_base
 from worker.worker_log import Level, Say, WorkerLog
+from worker.workplace import Workplace
 
-STATE_DIRECTORY = ".passmuster"
-"""In the root: where a run on the same machine keeps what it learns. Used where it exists, never made."""
+MOST_EXPECTED = 1000
+"""Files of a run that are looked at before it begins, for what they import."""
 
 
 def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], None]) -> int:
@@ -74,66 +72,62 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
         )
     say = WorkerLog(write, form=options.log_format, worker=options.name)
     with ExitStack() as undo:
-        settings = _settings(options, environ, undo)
-        health = Health(settings.root, settings.tmp_parent)
-        if why := health.why_not_now():
-            raise InfrastructureError(why)
-        executor = _executor(options, settings, undo, say)
-        for limit in settings.limits:
-            say(f"{limit.name}: {limit.value} ({limit.source})")
-        return _Service(options, settings, executor, health, say).run()
+        # With a lock in it: the next worker here removes what a killed one left.
+        private = PrivateTmp(Path(tempfile.gettempdir()))
+        undo.callback(private.close, keep=False)
+        service = undo.enter_context(closing(_Service(options, environ, private.make("coverage"), say)))
+        return service.run()
 
 
 class _Service:
-    def __init__(
-        self,
-        options: Options,
-        settings: WorkerSettings,
-        executor: LocalExecutor,
-        health: Health,
-        say: Say,
-    ) -> None:
-        self._options, self._settings, self._executor, self._say = options, settings, executor, say
-        self._health, self._envelope = health, Envelope(options.secret)
-        self._roster = Roster()
-        self._failure = ""
-        self._ending = Ending(executor, self._roster, grace_s=options.grace_s, leave=self._leave)
+    def __init__(self, options: Options, environ: Mapping[str, str], coverage_dir: Path, say: Say) -> None:
+        self._options, self._environ, self._coverage_dir, self._say = options, environ, coverage_dir, say
+        self._envelope, self._roster, self._failure = Envelope(options.secret), Roster(), ""
         self._client, self._heart_client = open_broker(options.broker), open_broker(options.broker)
+        self._neighbours = Neighbours(WorkerBoard(self._client).cards, name=options.name, broken=BROKEN)
         self._heartbeat: Heartbeat | None = None
         self._joining: Joining | None = None
+        self._share = read_share(options)
+        self._trees = ShippedTrees(
+            lambda: TreeCache(default_base(environ)),
+            TreeStore(connect(options.broker.url, timeout_s=SHIP_TIMEOUT_S)),
+            setup=options.setup,
+            python=options.python,
+            environ=environ,
+            say=say,
+        )
+        maker = BenchMaker(options, self._share, environ, coverage_dir, self._files, say)
+        self._place = Workplace(options.root, self._trees, maker.make, self._roster)
+        self._ending = Ending(self._place, self._roster, grace_s=options.grace_s, leave=self._leave)
+
+    def close(self) -> None:
+        """End what runs, and let the folders of trees go."""
+        self._place.close()
+        self._trees.close()
 
     def run(self) -> int:
-        neighbours = Neighbours(WorkerBoard(self._client).cards, name=self._settings.name, broken=BROKEN)
-        files = QueueFiles(
-            self._executor,
-            Admission(self._executor, self._roster, neighbours, budget_bytes=self._settings.budget_bytes),
-            self._health,
-            self._settings,
-            self._envelope,
-            self._record,
-            self._terms,
-            self._roster,
-            broken=BROKEN,
-            say=self._say,
-            fail=self._fail,
-            allowed=self._options.allowed,
-        )
+        self._place.open()
+        for limit in self._share.limits:
+            self._say(f"{limit.name}: {limit.value} ({limit.source})")
+        guard(self._say)
         app = make_app(self._options.broker.url)
-        register(app, files)
+        register(app, self._place.take)
         self._ending.start()
         if self._options.ends_with_stdin:
             threading.Thread(target=self._end_with_stdin, name="stdin", daemon=True).start()
         try:
             run_worker(
                 app,
-                name=self._settings.name,
-                slots=self._settings.slots,
+                name=self._options.name,
+                slots=self._share.slots,
                 on_ready=self._ready,
                 on_signal=self._ending.ask,
             )
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.close()
+        if not self._ending.is_asked:
+            self._failure = self._failure or "Celery has ended by itself; its output says why"
         self._say(f"ran {self._roster.ran} file(s)")
         self._ending.done()
         if self._failure:
@@ -145,27 +139,55 @@ class _Service:
         joining = Joining(
             self._record,
             self._envelope,
-            (allowed_names(self._options.allowed),),
+            (
+                allowed_names(self._options.allowed),
+                self._place.why_other_source,
+                self._place.enter,
+                self._expect,
+            ),
             queues,
-            name=self._settings.name,
+            name=self._options.name,
             broken=BROKEN,
             say=self._say,
+            leave=self._place.leave,
         )
         self._joining = joining
         self._heartbeat = Heartbeat(
-            self._executor,
+            self._place,
             self._roster,
             WorkerBoard(client),
             lambda run_id: RunRecord(client, run_id),
             lambda: RunRecord.active_runs(client),
             joining,
-            name=self._settings.name,
+            name=self._options.name,
             card=lambda busy: self._card(busy, joining.served()),
             broken=BROKEN,
             say=self._say,
         )
         self._heartbeat.start()
-        self._say(f"ready: {self._settings.name}, broker {self._options.broker.shown}")
+        what = "" if self._options.root is not None else ", for runs with --ship alone"
+        self._say(f"ready: {self._options.name}, broker {self._options.broker.shown}{what}")
+
+    def _files(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> QueueFiles:
+        return QueueFiles(
+            executor,
+            Admission(executor, self._roster, self._neighbours, budget_bytes=settings.budget_bytes),
+            health,
+            settings,
+            self._envelope,
+            self._record,
+            self._terms,
+            self._roster,
+            broken=BROKEN,
+            say=self._say,
+            fail=self._fail,
+            allowed=self._options.allowed,
+        )
+
+    def _expect(self, terms: RunTerms) -> str:
+        """Look ahead at a run's files. That only makes them faster, and is no reason to refuse a run."""
+        self._place.expect(terms, self._record(terms.run_id).some_paths(MOST_EXPECTED))
+        return ""
 
     def _record(self, run_id: str) -> RunRecord:
         return RunRecord(self._client, run_id)
@@ -175,14 +197,14 @@ class _Service:
 
     def _card(self, busy: int, runs: tuple[str, ...]) -> WorkerCard:
         return WorkerCard(
-            name=self._settings.name,
+            name=self._options.name,
             host=socket.gethostname(),
-            slots=self._settings.slots,
+            slots=self._share.slots,
             busy=busy,
-            budget_bytes=self._settings.budget_bytes,
+            budget_bytes=self._share.budget_bytes,
             version=VERSION,
-            limits=self._settings.limits,
-            used_bytes=self._executor.usage().used_bytes,
+            limits=self._share.limits,
+            used_bytes=self._place.used_bytes,
             runs=runs,
         )
 
@@ -190,7 +212,7 @@ class _Service:
         if not self._failure:
             self._failure = reason
             if self._joining is not None:
-                self._joining.refuse_all(f"worker {self._settings.name} can run nothing any more: {reason}")
+                self._joining.refuse_all(f"worker {self._options.name} can run nothing any more: {reason}")
         self._end_at_once()
 
     def _end_with_stdin(self) -> None:
@@ -205,60 +227,7 @@ class _Service:
 
     def _leave(self) -> None:
         """End the process although its main thread does not: the files first, so that none stays behind."""
-        self._executor.close()
-        if self._settings.coverage_dir is not None:
-            shutil.rmtree(self._settings.coverage_dir, ignore_errors=True)
+        self._place.close()
+        shutil.rmtree(self._coverage_dir.parent, ignore_errors=True)
         self._say(f"ran {self._roster.ran} file(s)")
         os._exit(3 if self._failure else 0)
-
-
-def _settings(options: Options, environ: Mapping[str, str], undo: ExitStack) -> WorkerSettings:
-    machine = read_machine()
-    slots, slots_source = options.slots, "asked for"
-    if slots is None:
-        slots = calculate_max_workers(cpus=machine.cpus, total_bytes=machine.total_bytes)
-        total = format_bytes(machine.total_bytes)
-        slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
-    budget_bytes, budget_source = resolve_budget(
-        options.memory_budget, total_bytes=machine.total_bytes, available_bytes=machine.available_bytes
-    )
-    interpreter = find_interpreter(options.python, options.root, environ)
-    prepare_child(interpreter.path, interpreter.cache_tag)
-    coverage_dir = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="pm-coverage-")))
-    state_dir = options.root / STATE_DIRECTORY
-    return WorkerSettings(
-        root=options.root,
-        workdir=options.workdir,
-        interpreter=interpreter.path,
-        environ=environ,
-        slots=slots,
-        budget_bytes=budget_bytes,
-        limit_bytes=resolve_limit(options.memory_limit, budget_bytes=budget_bytes),
-        limits=(
-            Limit(name="slots", value=str(slots), source=slots_source),
-            Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
-        ),
-        keep_tmp=options.keep_tmp,
-        coverage_dir=coverage_dir,
-        isolation=options.isolation,
-        preload=options.preload,
-        state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
-        name=options.name,
-    )
-
-
-def _executor(options: Options, settings: WorkerSettings, undo: ExitStack, say: Say) -> LocalExecutor:
-    fleet = undo.enter_context(closing(Fleet(settings)))
-    fleet.warm_up(settings.slots)
-    pool, notice = open_pool(
-        is_default=options.memory_budget is None,
-        available_bytes=read_available_bytes,
-        environment=settings.environ,
-    )
-    if notice:
-        say(notice)
-    executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
-    why = fleet.why_no_fork() if options.isolation is Isolation.FORK else ""
-    if why:
-        raise ConfigurationError(f"--isolation fork cannot be had: {why}; use --isolation auto or spawn")
-    return executor

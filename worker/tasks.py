@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from celery import Celery
 from celery.exceptions import Reject
 
 from passmuster.routing import TASK_NAME
-from worker.queue_files import QueueFiles
 
 
-def register(app: Celery, files: QueueFiles) -> None:
-    """Give the application its task."""
+def register(app: Celery, take: Callable[[str], bool]) -> None:
+    """Give the application its task.
+
+    Args:
+        app: the application.
+        take: does what a message asks for; False: it is to be put back.
+    """
 
     def run_file(text: str) -> None:
-        if not files.take(text):
+        if not take(text):
             raise Reject("not here, or not now", requeue=True)
 
     app.task(name=TASK_NAME)(run_file)
+    # Celery's own tasks take orders that nobody signed.
+    app.finalize()
+    for name in [name for name in app.tasks if name != TASK_NAME]:
+        app.tasks.unregister(name)

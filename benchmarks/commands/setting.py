@@ -23,6 +23,7 @@ class Setting:
         rounds: how often each variant is measured, in turns.
         jobs: files at once for our runner; None: its default.
         seed: of the suites.
+        files: how many the suite of `queue` has.
         ours_options: further options of our runner.
     """
 
@@ -31,6 +32,7 @@ class Setting:
     rounds: int
     jobs: int | None
     seed: int
+    files: int = 1000
     ours_options: tuple[str, ...] = ()
 
     @property

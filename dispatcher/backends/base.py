@@ -122,6 +122,7 @@ class BackendRequest:
         environ: the environment the tests start from.
         coverage_dir: where coverage data is to be put; None: none is measured.
         tasks: the first attempt at each file that will run, in the order in which they should start.
+        is_resumed: whether the run was broken off before, so that some of it may still be under way.
     """
 
     config: TestConfig
@@ -132,6 +133,7 @@ class BackendRequest:
     cache_tag: str = ""
     coverage_dir: Path | None = None
     tasks: tuple[TestTask, ...] = ()
+    is_resumed: bool = False
 
 
 class Site(Protocol):

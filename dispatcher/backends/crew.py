@@ -5,6 +5,7 @@ Pure: its owner reads the cards, and tells it what time it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from passmuster.executor import WorkerUsage
@@ -15,6 +16,10 @@ _MOST_NAMED = 3
 """Reasons in one line; ten machines with the same fault need not all be named."""
 
 
+LATE_S = 10.0
+"""Seconds after which it is said that a worker does not take files: joining a run takes two or three."""
+
+
 class Crew:
     """Who runs a run's files.
 
@@ -22,10 +27,12 @@ class Crew:
         version: of this program; workers of another one do not count.
         patience_s: seconds without anybody after which nobody is waited for any more.
         now_s: the time.
+        run_id: the run; empty: there is none yet.
     """
 
-    def __init__(self, *, version: str, patience_s: float, now_s: float) -> None:
-        self._version, self._patience_s = version, patience_s
+    def __init__(self, *, version: str, patience_s: float, now_s: float, run_id: str = "") -> None:
+        self._version, self._patience_s, self._run_id = version, patience_s, run_id
+        self._late_since_s: dict[str, float] = {}
         self._cards: dict[str, WorkerCard] = {}
         self._refusals: dict[str, str] = {}
         self._nobody_since_s: float | None = now_s
@@ -60,7 +67,19 @@ class Crew:
             self._nobody_since_s = now_s
         if not serving and before:
             notices.append("no worker is left; waiting for another one")
-        return notices
+        return notices + self._late(now_s)
+
+    def _late(self, now_s: float) -> list[str]:
+        """Return what to say, once, of workers that could take files and do not."""
+        waiting = [card.name for card in self._serving() if self._run_id and self._run_id not in card.runs]
+        before = self._late_since_s
+        self._late_since_s = {name: before.get(name, now_s) for name in waiting}
+        late = [name for name, since_s in self._late_since_s.items() if since_s <= now_s - LATE_S]
+        self._late_since_s |= dict.fromkeys(late, math.inf)
+        return [
+            f"worker {name} takes no file of this run yet: it serves another run, or makes the files ready"
+            for name in sorted(late)
+        ]
 
     def refused(self, worker: str, reason: str) -> list[str]:
         """Note that a worker does not take part; return what the user should know."""

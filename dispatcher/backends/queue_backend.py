@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from dispatcher.backends.base import BackendEvent, BackendNotice
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_book import Message, QueueBook
+from dispatcher.backends.queue_needs import Mail, Record
 from passmuster.errors import InfrastructureError
 from passmuster.executor import FileUsage, Limit, Usage
-from passmuster.queue_words import Entry, Lease, WorkerCard
-from passmuster.result import TestResult
+from passmuster.queue_words import Entry, WorkerCard
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.status import StopReason
 from passmuster.task import TestTask
@@ -40,62 +39,6 @@ LAST_RESULTS_S = 5.0
 _SETTLE_LOOK_S = 0.1
 
 
-class Record(Protocol):
-    """What is asked of the broker; see `passmuster.run_record.RunRecord`, which explains more."""
-
-    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
-        """Begin, or begin again, with these files waiting."""
-
-    def add(self, attempts: Mapping[str, int]) -> None:
-        """Let files wait, but for those that run."""
-
-    def withdraw(self, path: str, attempt: int) -> bool:
-        """Take a waiting file back; False: it waits no longer."""
-
-    def epoch(self) -> str | None:
-        """Return the word of the last `seed`; None: the broker knows no such run."""
-
-    def beat(self) -> None:
-        """Give a sign of life."""
-
-    def expired(self) -> Sequence[Lease]:
-        """Return the leases whose time is over."""
-
-    def expire(self, lease: Lease) -> bool:
-        """End such a lease and forget its file; False: it was renewed, or the file is done."""
-
-    def waiting(self, paths: Sequence[str]) -> Mapping[str, int]:
-        """Return the take of each of these files that waits."""
-
-    def queued(self) -> int:
-        """Return how many messages the queue holds."""
-
-    def cancel(self) -> None:
-        """Let nothing start any more, and have what runs ended."""
-
-    def is_settled(self) -> bool:
-        """Whether nobody holds a lease."""
-
-    def end(self) -> None:
-        """Remove everything of the run."""
-
-    def read(self, last_id: str, *, block_s: float) -> Sequence[Entry]:
-        """Return what came after `last_id`."""
-
-    def trim(self, last_id: str) -> None:
-        """Remove the entries up to and with `last_id`."""
-
-
-class Mail(Protocol):
-    """Opens what workers sent; see `dispatcher.backends.queue_results`."""
-
-    def result(self, entry: Entry, task: TestTask) -> TestResult:
-        """Return the result of this task in an entry; one that says so where there is none."""
-
-    def refusal(self, entry: Entry) -> str:
-        """Return why a worker does not take part."""
-
-
 class QueueBackend:
     """A `Backend` over a broker.
 
@@ -110,6 +53,7 @@ class QueueBackend:
         broken: the errors that mean that the broker is away.
         limits: what holds there, for people.
         groups: how many files of each group may run at once.
+        is_resumed: whether the run may be there already, from a dispatcher that is gone.
         release: gives back what the backend was made of; called when it is closed.
         clock: seconds that never go back.
         pause: waits so many seconds.
@@ -131,6 +75,7 @@ class QueueBackend:
         broken: tuple[type[Exception], ...],
         limits: Sequence[Limit] = (),
         groups: Mapping[str, int] | None = None,
+        is_resumed: bool = False,
         release: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
@@ -154,11 +99,25 @@ class QueueBackend:
         self._is_away_told, self._away_reason = False, ""
         self._is_unsure = False
         self._peak_bytes = 0
-        self._epoch = new_epoch()
+        self._is_catching_up = self._is_read = False
         try:
-            record.seed({}, epoch=self._epoch, terms=terms)
+            self._epoch = self._attached() if is_resumed else ""
+            if not self._epoch:
+                self._epoch = new_epoch()
+                record.seed({}, epoch=self._epoch, terms=terms)
         except broken as error:
             raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
+
+    def _attached(self) -> str:
+        """Return the epoch of the run as the broker has it, and take it over; empty: it has none."""
+        found = self._record.recall()
+        if found is None:
+            return ""
+        epoch, states = found
+        self._book.recall(states)
+        self._is_catching_up = True
+        self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
+        return epoch
 
     def limits(self) -> tuple[Limit, ...]:
         """Return what holds where the files run."""
@@ -268,12 +227,18 @@ class QueueBackend:
 
     def _look(self, block_s: float) -> None:
         """Take the broker's news, and once in `TICK_S` look after what no news comes of."""
-        entries = self._record.read(self._last_id, block_s=block_s)
+        if self._is_read:
+            # Only now: the run has written down what the last call told it.
+            self._record.trim(self._last_id)
+            self._is_read = False
+        entries = self._record.read(self._last_id, block_s=0.0 if self._is_catching_up else block_s)
         for entry in entries:
             self._events += self._meaning(entry)
             self._last_id = entry.entry_id
-        if entries:
-            self._record.trim(self._last_id)
+        self._is_read = bool(entries)
+        if self._is_catching_up and not entries:
+            self._is_catching_up = False
+            self._book.caught_up()
         if self._clock() >= self._next_tick:
             self._tick()  # When it fails, it is the next thing to be tried.
             self._next_tick = self._clock() + TICK_S
@@ -322,6 +287,7 @@ class QueueBackend:
         epoch = self._new_epoch()
         self._record.seed(self._book.takes(), epoch=epoch, terms=self._terms)
         self._epoch, self._last_id, self._outbox, self._is_unsure = epoch, "0", [], False
+        self._is_catching_up = self._is_read = False
         self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
         if self._stopped is not None:
             self._record.cancel()

@@ -55,6 +55,7 @@ class _Job:
         is_spare: whether it was given as spare.
         is_running: whether some worker has it, as far as is known.
         is_told: whether the run has heard of its start.
+        is_doubtful: whether it had ended before the run was resumed, and its result is still to be read.
         lost_on: the workers that died while they had it.
     """
 
@@ -63,6 +64,7 @@ class _Job:
     is_spare: bool
     is_running: bool = False
     is_told: bool = False
+    is_doubtful: bool = False
     lost_on: tuple[str, ...] = ()
 
 
@@ -81,16 +83,28 @@ class QueueBook:
         self._again: deque[str] = deque()
         self._jobs: dict[str, _Job] = {}
         self._last_take: dict[str, int] = {}
+        self._recalled: dict[str, tuple[str, int]] = {}
         self._waiting = 0  # of the jobs: those that no worker has begun with
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
         """Take tasks in order; `due` says what of them can be published."""
+        tasks = [task for task in tasks if not self._is_resumed(task)]
         if spare:
             self._spare.extend(tasks)
         elif first:
             self._held.extendleft((task, True) for task in reversed(tasks))
         else:
             self._held.extend((task, False) for task in tasks)
+
+    def recall(self, states: Mapping[str, tuple[str, int]]) -> None:
+        """Take what the broker knows of a run that is gone on with: of each file its letter and its take."""
+        self._recalled = dict(states)
+
+    def caught_up(self) -> None:
+        """Have published again what had ended, but whose result did not come: it was read and lost."""
+        for job in self._jobs.values():
+            if job.is_doubtful:
+                self._take_again(job)
 
     def due(self, *, slots: int) -> list[Message]:
         """Return what is to be published now; it counts as published from here on.
@@ -249,6 +263,19 @@ class QueueBook:
             and any(not job.is_spare for job in jobs)
         )
 
+    def _is_resumed(self, task: TestTask) -> bool:
+        """Take a task over that the queue already has from before the run was resumed."""
+        letter, take = self._recalled.pop(task.file_path, ("", 0))
+        if take // TAKES != task.attempt or task.file_path in self._jobs:
+            return False
+        self._last_take[task.file_path] = take
+        job = _Job(task=task, take=take, is_spare=False, is_running=True, is_doubtful=letter == "D")
+        self._jobs[task.file_path] = job
+        self._used[task.group] += 1
+        if letter == "Q":
+            self._put_back(job)  # A second message is dropped at its claim.
+        return True
+
     def _publish(self, task: TestTask, *, is_first: bool = False, is_spare: bool = False) -> Message:
         job = _Job(task=task, take=self._next_take(task), is_spare=is_spare)
         self._jobs[task.file_path] = job
@@ -262,6 +289,7 @@ class QueueBook:
         return take
 
     def _take_again(self, job: _Job) -> None:
+        job.is_doubtful = False
         job.take = self._next_take(job.task)
         self._put_back(job)
 

@@ -70,6 +70,7 @@ class QueueMail:
         # The name is ours, so that nothing on the wire chooses where something is written.
         path = self._coverage_dir / f".coverage.{secrets.token_hex(8)}"
         try:
+            self._coverage_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(data)
         except OSError as error:

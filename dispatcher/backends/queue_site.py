@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 from dispatcher.backends.base import Backend, BackendRequest, Capacity
 from dispatcher.backends.celery_queue import BROKEN, Publisher
@@ -15,6 +17,7 @@ from dispatcher.backends.queue_backend import QueueBackend
 from dispatcher.backends.queue_results import QueueMail
 from dispatcher.config.model import TestConfig
 from dispatcher.file_rules import group_limits
+from dispatcher.sources import list_tree, ship_tree
 from passmuster.broker import (
     DEFAULT_SECRET_VARIABLE,
     BrokerAddress,
@@ -27,16 +30,36 @@ from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
 from passmuster.queue_words import WorkerCard
-from passmuster.run_record import RunRecord, WorkerBoard
+from passmuster.records import dataclass
+from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import TERMS_KIND, RunTerms, encode_terms
 from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
 from passmuster.task import TestTask
+from passmuster.tree_identity import tree_identity
+from passmuster.tree_store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.units import format_bytes
 from passmuster.version import VERSION
 
 _LOOK_S = 0.2
 """Seconds between two looks for a first worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSource:
+    """Which files a run is of.
+
+    Args:
+        identity: that of the tree that workers must have; empty: it is not compared.
+        listing: the digest of the list of its files; empty: none.
+        tree: the digest of the tree that they are sent; empty: none.
+        workdir: where the tests of such a tree run, relative to its root.
+    """
+
+    identity: str = ""
+    listing: str = ""
+    tree: str = ""
+    workdir: str = ""
 
 
 class QueueSite:
@@ -77,11 +100,31 @@ class QueueSite:
             InfrastructureError: the broker cannot be used.
         """
         address, secret = broker_access(request.config, self._environ)
-        return open_queue(request, address, secret, release=ExitStack())
+        source = self._source(request, address)
+        return open_queue(request, address, secret, source=source, release=ExitStack())
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         """Refuse: each worker has an interpreter of its own."""
         raise ConfigurationError("--explain preload is about this machine: leave out --broker")
+
+    def _source(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
+        """Send the files, or have workers compare theirs."""
+        root, reports = request.config.root, _reports(request.config)
+        client = connect(address.url, timeout_s=SHIP_TIMEOUT_S)
+        try:
+            with closing(client):
+                store = TreeStore(client)
+                if not request.config.ship:
+                    listing = list_tree(store, root, reports=reports)
+                    return RunSource(identity=tree_identity(root), listing=listing)
+                shipped = ship_tree(store, root, reports=reports)
+        except BROKEN as error:
+            raise InfrastructureError(
+                f"the broker {address.shown} does not take the run's files, or the list of them: {error};"
+                " look whether it has memory for it"
+            ) from error
+        self._say(str(shipped))
+        return RunSource(tree=shipped.digest, workdir=os.path.relpath(request.workdir, root))
 
     def _wait(self, board: WorkerBoard, address: BrokerAddress, wait_s: float) -> list[WorkerCard]:
         until = time.monotonic() + wait_s
@@ -96,6 +139,12 @@ class QueueSite:
             time.sleep(_LOOK_S)
             cards = board.cards()
         return cards
+
+
+def _reports(config: TestConfig) -> list[Path]:
+    """Return what this run writes itself, perhaps into the tree: it is no part of what is tested."""
+    wanted = (config.junit_xml, config.events, config.coverage_xml, config.coverage_dir)
+    return [path for path in wanted if path is not None]
 
 
 def broker_access(config: TestConfig, environ: Mapping[str, str]) -> tuple[BrokerAddress, str]:
@@ -116,7 +165,12 @@ def broker_access(config: TestConfig, environ: Mapping[str, str]) -> tuple[Broke
 
 
 def open_queue(
-    request: BackendRequest, address: BrokerAddress, secret: str, *, release: ExitStack
+    request: BackendRequest,
+    address: BrokerAddress,
+    secret: str,
+    *,
+    source: RunSource | None = None,
+    release: ExitStack,
 ) -> Backend:
     """Return the backend of one run.
 
@@ -124,6 +178,7 @@ def open_queue(
         request: the run.
         address: the broker's, password included.
         secret: signs what is sent.
+        source: which files the run is of; None: the workers' are the same.
         release: what to end with the backend; also at an error.
 
     Raises:
@@ -132,7 +187,7 @@ def open_queue(
     with release as undo:
         client = undo.enter_context(closing(open_broker(address)))
         board = WorkerBoard(client)
-        crew = _crew(request.config)
+        crew = _crew(request.config, request.run_id)
         crew.saw(board.cards(), now_s=time.monotonic())
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
@@ -143,28 +198,33 @@ def open_queue(
             QueueMail(envelope, request.coverage_dir),
             crew,
             board.cards,
-            terms=envelope.seal(TERMS_KIND, encode_terms(_terms(request))),
+            terms=envelope.seal(TERMS_KIND, encode_terms(_terms(request, source or RunSource()))),
             new_epoch=lambda: secrets.token_hex(8),
             broken=BROKEN,
             limits=_limits(crew, address),
             groups=group_limits(request.config),
+            is_resumed=request.is_resumed,
             release=undo.pop_all().close,
         )
 
 
-def _terms(request: BackendRequest) -> RunTerms:
+def _terms(request: BackendRequest, source: RunSource) -> RunTerms:
     names = {name for task in request.tasks for name, _ in task.environment}
     return RunTerms(
         run_id=request.run_id,
         version=VERSION,
+        source_identity=source.identity,
+        listing=source.listing,
+        tree=source.tree,
+        workdir=source.workdir,
         grace_s=request.config.grace_s,
         has_coverage=request.coverage_dir is not None,
         environment_names=tuple(sorted(names)),
     )
 
 
-def _crew(config: TestConfig) -> Crew:
-    return Crew(version=VERSION, patience_s=config.wait_workers_s, now_s=time.monotonic())
+def _crew(config: TestConfig, run_id: str = "") -> Crew:
+    return Crew(version=VERSION, patience_s=config.wait_workers_s, now_s=time.monotonic(), run_id=run_id)
 
 
 def _limits(crew: Crew, address: BrokerAddress) -> tuple[Limit, ...]:

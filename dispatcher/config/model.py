@@ -169,6 +169,7 @@ class TestConfig:
         secret_file: the file with the secret that signs messages; None: `$PASSMUSTER_SECRET`.
         wait_workers_s: seconds to wait for a first worker.
         cluster: workers on this machine that the run starts for itself, with a server; None: none.
+        ship: whether the project's files are sent to the workers; else these must have the same ones.
         coverage_dir: where the coverage reports go.
         coverage_source: what is measured; empty: the project's own coverage settings, else `.`.
         coverage_xml: where a Cobertura XML report goes; None: nowhere.
@@ -178,6 +179,7 @@ class TestConfig:
         events: where the events go, as JSON Lines; None: nowhere.
         color: whether output is coloured.
         verbosity: how much is printed.
+        resume: the id of the run to go on with, or `last`; None: a new run begins.
         history: whether `.passmuster/` in the root is read and written.
         overrides: what holds for some files only; later ones are stronger.
         groups: the groups that overrides put files into.
@@ -217,6 +219,7 @@ class TestConfig:
     secret_file: Path | None = None
     wait_workers_s: float = DEFAULT_WAIT_WORKERS_S
     cluster: int | None = None
+    ship: bool = False
     coverage_dir: Path = DEFAULT_COVERAGE_DIR
     coverage_source: tuple[str, ...] = ()
     coverage_xml: Path | None = None
@@ -226,6 +229,7 @@ class TestConfig:
     events: Path | None = None
     color: ColorChoice = ColorChoice.AUTO
     verbosity: Verbosity = Verbosity.NORMAL
+    resume: str | None = None
     history: bool = True
     overrides: tuple[Override, ...] = ()
     groups: tuple[FileGroup, ...] = ()

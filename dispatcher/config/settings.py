@@ -148,6 +148,15 @@ SETTINGS: tuple[Setting, ...] = (
         "how often a file that failed runs again",
         "0",
     ),
+    valued(
+        "resume",
+        "resume",
+        Group.EXECUTION,
+        optional(TEXT),
+        "go on with a run that was broken off, by its id or as `last`; what had ended does not run again",
+        "a new run",
+        in_file=False,
+    ),
     switch("history", "history", Group.EXECUTION, "read and write .passmuster/ in the root", default="true"),
     valued(
         "jobs",
@@ -238,6 +247,12 @@ SETTINGS: tuple[Setting, ...] = (
         "run over a server and this many workers of its own, all on this machine, to try that",
         "none",
         in_file=False,
+    ),
+    switch(
+        "ship",
+        "ship",
+        Group.QUEUE,
+        "send the project's files to the workers: what git tracks, and what it does not ignore",
     ),
     switch("coverage", "enable_coverage", Group.COVERAGE, "measure coverage and report it"),
     valued(

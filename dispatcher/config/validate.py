@@ -36,10 +36,16 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
     if config.explain is not None and config.mode is not Mode.RUN:
         raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
     if config.failed_only and not config.history:
-        raise ConfigurationError(
-            f"--failed (from {origin_of('failed', origins)}) needs the history, which is off "
-            f"(from {origin_of('history', origins)}): leave out one of them"
-        )
+        raise _needs_history("failed", origins)
+    if config.resume is not None and not config.history:
+        raise _needs_history("resume", origins)
+
+
+def _needs_history(name: str, origins: Sequence[Origin]) -> ConfigurationError:
+    return ConfigurationError(
+        f"--{name} (from {origin_of(name, origins)}) needs the history, which is off "
+        f"(from {origin_of('history', origins)}): leave out one of them"
+    )
 
 
 def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Sequence[Origin]) -> None:
@@ -140,6 +146,13 @@ def _check_queue(config: TestConfig, origins: Sequence[Origin]) -> None:
         raise ConfigurationError(
             f"cluster (from {origin_of('cluster', origins)}) brings a server of its own, and broker "
             f"(from {origin_of('broker', origins)}) names another: leave out one, or say --broker none"
+        )
+    origin = origin_of("ship", origins)
+    # What stands in the file is meant for the runs that have a broker.
+    if config.ship and config.broker is None and not origin.startswith("["):
+        raise ConfigurationError(
+            f"ship (from {origin}) is for workers elsewhere, and there is no broker: "
+            "give its address by --broker URL, or leave out ship"
         )
 
 

@@ -18,10 +18,12 @@ class CollectedData:
     Args:
         data_files: absolute paths of coverage data files, sorted.
         files_without_data: labels of the files that passed and yet delivered no data.
+        roots: the project's roots in the data of workers elsewhere, sorted.
     """
 
     data_files: tuple[str, ...]
     files_without_data: tuple[str, ...]
+    roots: tuple[str, ...] = ()
 
 
 def collect_data(results: TestResults) -> CollectedData:
@@ -32,12 +34,19 @@ def collect_data(results: TestResults) -> CollectedData:
     """
     data_files: set[str] = set()
     without_data: list[str] = []
+    roots: set[str] = set()
     for record in results.records:
         delivered = [path for path in record.final.coverage_files if _is_data_file(path)]
         data_files.update(delivered)
+        if delivered and record.final.coverage_root:
+            roots.add(record.final.coverage_root)
         if record.status.is_pass and not delivered:
             without_data.append(record.file.label)
-    return CollectedData(data_files=tuple(sorted(data_files)), files_without_data=tuple(without_data))
+    return CollectedData(
+        data_files=tuple(sorted(data_files)),
+        files_without_data=tuple(without_data),
+        roots=tuple(sorted(roots)),
+    )
 
 
 def _is_data_file(path: str) -> bool:

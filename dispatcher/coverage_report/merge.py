@@ -162,6 +162,8 @@ def _ask(plan: CoveragePlan, data: CollectedData, *, html_directory: Path, text_
     request = {
         "combined_file": str(plan.data_directory / "combined"),
         "data_files": data.data_files,
+        "root": os.path.realpath(plan.root),
+        "other_roots": [root for root in data.roots if root != os.path.realpath(plan.root)],
         "source": plan.source,
         "text_path": str(text_path),
         "html_directory": str(html_directory),

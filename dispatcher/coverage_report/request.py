@@ -31,6 +31,7 @@ class CoveragePlan:
     """Everything about coverage that is fixed before the first test starts.
 
     Args:
+        root: the project's root, absolute.
         interpreter: the project's interpreter, which runs the tests and combines their data.
         workdir: the directory the tests run in; the project's coverage settings are looked for there.
         data_directory: where this run's data is kept; made when needed.
@@ -41,6 +42,7 @@ class CoveragePlan:
         fail_under: percent below which the run fails; None: never.
     """
 
+    root: Path
     interpreter: str
     workdir: Path
     data_directory: Path
@@ -70,6 +72,7 @@ def plan_coverage(
     if config.coverage_xml is not None:
         _require_writable(config.coverage_xml.absolute().parent, "directory of the coverage XML report")
     return CoveragePlan(
+        root=config.root,
         interpreter=interpreter,
         workdir=workdir,
         data_directory=run_directory / "coverage",

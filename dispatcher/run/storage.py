@@ -66,7 +66,7 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
         state_dir = root / STATE_DIRECTORY
         run_dir = state_dir / "runs" / run_id
         try:
-            run_dir.mkdir(parents=True, mode=0o700)
+            run_dir.mkdir(parents=True, mode=0o700, exist_ok=True)  # A resumed run has it.
         except OSError as error:
             notice = f"outputs and history of this run are not kept: {state_dir}: {error.strerror}"
         else:

@@ -28,7 +28,9 @@ QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "passmuster/run_record.py",
     "passmuster/broker_access.py",
+    "passmuster/tree_store.py",
     "worker/celery_app.py",
+    "worker/queue_transport.py",
     "worker/tasks.py",
     "dispatcher/backends/celery_*.py",
 )
@@ -78,6 +80,7 @@ PURE = (
     "passmuster/status.py",
     "passmuster/strict_json.py",
     "passmuster/task.py",
+    "passmuster/tree_manifest.py",
     "passmuster/units.py",
     "passmuster/version.py",
     "worker/capacity.py",

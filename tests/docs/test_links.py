@@ -19,6 +19,7 @@ OF_USERS = {
     "tests/test_x.py",
     "tests/a.py",
     "coverage_report.txt",
+    "requirements.txt",
     "test_integration/test_integration_mock.py",
 }
 """Files that a user's project has, or that a run writes."""

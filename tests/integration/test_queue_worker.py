@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.status import Status, StopReason
-from tests.support.queue_worker import Run, WorkerProcess, until
+from passmuster.status import Isolation, Status, StopReason
+from tests.support.queue_worker import Run, Start, WorkerProcess, until
 
 FILES = {
     "ok.py": "print('hello')\n",
@@ -26,36 +26,12 @@ FILES = {
     "half.py": "x = 1\nif x > 1:\n    y = 2\n",
 }
 
-Start = Callable[..., WorkerProcess]
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
-
-
-@pytest.fixture
-def run(server: EmbeddedServer) -> Iterator[Run]:
-    run = Run(server.url)
-    yield run
-    run.close()
-
-
-@pytest.fixture
-def start(server: EmbeddedServer, root: Path, run: Run) -> Iterator[Start]:
-    workers: list[WorkerProcess] = []
-
-    def begin(*words: str) -> WorkerProcess:
-        worker = WorkerProcess(server.url, root, *words)
-        workers.append(worker)
-        until(lambda: worker.name in run.workers() or worker.process.poll() is not None, "it is ready")
-        return worker
-
-    yield begin
-    for worker in workers:
-        worker.close()
 
 
 def test_files_run_and_their_results_come_once(run: Run, start: Start) -> None:
@@ -87,10 +63,27 @@ def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> No
 def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
     start("--python", sys.executable)
 
-    run.submit(run.task("half.py", with_coverage=True))
+    run.seed(run.task("half.py"), terms=run.sealed_terms(has_coverage=True))
+    run.publish(run.task("half.py", with_coverage=True), 101)
 
     assert run.wait(1)["half.py"].status is Status.PASS
     assert run.coverage["half.py"].startswith(b"SQLite format 3")
+
+
+def test_files_are_forked_whether_they_are_measured_or_not(run: Run, start: Start) -> None:
+    start("--python", sys.executable)
+    measured = run.task("half.py", with_coverage=True)
+
+    run.seed(run.task("ok.py"), measured, terms=run.sealed_terms(has_coverage=True))
+    run.publish(run.task("ok.py"), 101)
+    run.publish(measured, 101)
+
+    results = run.wait(2)
+    assert {name: (one.isolation, one.isolation_note) for name, one in results.items()} == {
+        "ok.py": (Isolation.FORK, ""),
+        "half.py": (Isolation.FORK, ""),
+    }
+    assert list(run.coverage) == ["half.py"]
 
 
 def test_a_message_with_another_secret_starts_nothing(run: Run, start: Start) -> None:
@@ -255,3 +248,41 @@ def test_a_wrong_password_is_told_apart(server: EmbeddedServer, root: Path) -> N
     assert status == 3
     assert "refuses the password" in output
     assert ":wrong@" not in output
+
+
+def test_lines_about_a_file_name_it_and_can_be_json(run: Run, start: Start) -> None:
+    worker = start("--log-format", "json")
+    run.submit(run.task("ok.py"))
+    run.wait(1)
+
+    worker.signal(signal.SIGTERM)
+    lines = [json.loads(line) for line in worker.end()[1].splitlines() if line.startswith("{")]
+
+    [line] = [line for line in lines if "file" in line]
+    assert (line["run"], line["file"], line["attempt"]) == (run.run_id, "ok.py", 1)
+    assert line["event"].startswith("PASS after ")
+    assert {line["worker"] for line in lines} == {worker.name}
+    assert lines[-1]["event"] == "ran 1 file(s)"
+
+
+def test_what_a_killed_worker_left_is_removed_by_the_next_one(
+    server: EmbeddedServer,
+    root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tmp = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setenv("TMPDIR", str(tmp))
+    run = Run(server.url)
+
+    def end_one(number: signal.Signals) -> None:
+        worker = WorkerProcess(server.url, root)
+        until(lambda: worker.name in run.workers() or worker.process.poll() is not None, "it is ready")
+        worker.signal(number)
+        worker.end()
+
+    end_one(signal.SIGKILL)
+    assert list(tmp.iterdir()) != []
+
+    end_one(signal.SIGTERM)
+    assert list(tmp.iterdir()) == []

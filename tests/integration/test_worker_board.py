@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.executor import Limit
 from passmuster.queue_words import WorkerCard
 from passmuster.routing import WORKER_TTL_S, WORKERS_KEY, worker_key
 from passmuster.run_record import UNREADABLE_VERSION, WorkerBoard, connect
+from tests.support.valkey import private_server
 
 CARD = WorkerCard(
     name="w1",
@@ -25,10 +25,10 @@ CARD = WorkerCard(
 
 
 @pytest.fixture
-def client(server: EmbeddedServer) -> Iterator[Any]:
-    with connect(server.url, timeout_s=5.0) as client:
+def client() -> Iterator[Any]:
+    # A server of its own: workers that other tests killed keep their cards for a while.
+    with private_server() as server, connect(server.url, timeout_s=5.0) as client:
         yield client
-        client.delete(WORKERS_KEY, worker_key("w1"), worker_key("w2"))
 
 
 def test_a_card_comes_back_the_same_until_it_is_removed(client: Any) -> None:

@@ -39,8 +39,12 @@ def old_server(version: str) -> Iterator[int]:
         def _word(self) -> bytes:
             return self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2]
 
-    with _serving(lambda: socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+    with _serving(lambda: _Threads(("127.0.0.1", 0), Handler)) as port:
         yield port
+
+
+class _Threads(socketserver.ThreadingTCPServer):
+    daemon_threads = True
 
 
 class _Quiet(http.server.BaseHTTPRequestHandler):
@@ -49,9 +53,8 @@ class _Quiet(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _serving(make: Callable[[], socketserver.ThreadingTCPServer]) -> Iterator[int]:
+def _serving(make: Callable[[], socketserver.TCPServer]) -> Iterator[int]:
     with make() as server:
-        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield int(server.server_address[1])

@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from kombu.entity import Exchange, Queue
 
 from passmuster.codec import decode_result, encode_result, encode_task
 from passmuster.envelope import Envelope, unpack_bytes
 from passmuster.queue_words import result_kind
 from passmuster.result import TestResult
-from passmuster.routing import TASK_NAME, queue_name
+from passmuster.routing import PRIORITY_NORMAL, TASK_NAME, queue_name
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import RunTerms, encode_terms
 from passmuster.status import RunnerKind, Status
@@ -38,9 +41,19 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 class WorkerProcess:
-    """A worker over a folder."""
+    """A worker over a folder.
 
-    def __init__(self, url: str, root: Path, *words: str, name: str = "") -> None:
+    Args:
+        url: the broker.
+        root: the folder; None: it has none, and serves shipped trees alone.
+        words: further arguments.
+        name: of the worker; empty: any.
+        cache: where it puts trees.
+    """
+
+    def __init__(
+        self, url: str, root: Path | None, *words: str, name: str = "", cache: Path | None = None
+    ) -> None:
         self.name = name or f"worker-{secrets.token_hex(4)}"
         # A run inside a test takes no part in what the machine's runs share; see `worker.machine_pool`.
         environ = {
@@ -49,20 +62,21 @@ class WorkerProcess:
             "PASSMUSTER_SECRET": SECRET,
             "PASSMUSTER_SLOT": "0",
         }
+        if cache is not None:
+            environ["XDG_CACHE_HOME"] = str(cache)
         self.process = subprocess.Popen(
             [
                 sys.executable,
                 "-P",
                 str(MAIN),
-                "--root",
-                str(root),
+                *(() if root is None else ("--root", str(root))),
                 "--name",
                 self.name,
                 "--slots",
                 "2",
                 *words,
             ],
-            cwd=root,
+            cwd=root or cache,
             env=environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -85,11 +99,15 @@ class WorkerProcess:
         self.process.communicate()
 
 
+Start = Callable[..., WorkerProcess]
+"""Starts a worker with these words; it is ready when it is returned."""
+
+
 class Run:
     """One run, as a dispatcher would have it."""
 
     def __init__(self, url: str) -> None:
-        self.run_id = secrets.token_hex(8)
+        self.url, self.run_id = url, secrets.token_hex(8)
         self.client = connect(url, timeout_s=5)
         self.record = RunRecord(self.client, self.run_id)
         self._envelope = Envelope(SECRET)
@@ -101,9 +119,9 @@ class Run:
         self.released: list[tuple[str, int, str]] = []
         self.refused: list[tuple[str, str]] = []
 
-    def submit(self, *tasks: TestTask) -> None:
-        """Begin the run with these tasks."""
-        self.seed(*tasks)
+    def submit(self, *tasks: TestTask, **terms: Any) -> None:
+        """Begin the run with these tasks, and with terms that differ from the plain ones."""
+        self.seed(*tasks, terms=self.sealed_terms(**terms))
         for task in tasks:
             self.publish(task, task.attempt * 100 + 1)
 
@@ -114,25 +132,31 @@ class Run:
 
     def sealed_terms(self, *, secret: str = SECRET, **changes: object) -> str:
         plain = RunTerms(
-            run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=True, environment_names=()
+            run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
         terms = dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
         return Envelope(secret).seal("terms", encode_terms(terms))
 
     def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
-        text = Envelope(secret).seal("task", encode_task(task), str(take))
-        self._app.send_task(
-            TASK_NAME, args=[text], exchange="", routing_key=queue_name(self.run_id), priority=5, declare=[]
-        )
+        self.publish_text(Envelope(secret).seal("task", encode_task(task), str(take)))
 
-    def task(self, name: str, *, timeout_s: float = 60.0, with_coverage: bool = False) -> TestTask:
-        return TestTask(
+    def publish_text(self, text: str) -> None:
+        """Put a message on the run's queue, whatever it holds."""
+        name = queue_name(self.run_id)
+        queue = Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
+        self._app.send_task(TASK_NAME, args=[text], queue=queue, priority=PRIORITY_NORMAL, declare=[])
+
+    def task(
+        self, name: str, *, timeout_s: float = 60.0, with_coverage: bool = False, **changes: object
+    ) -> TestTask:
+        plain = TestTask(
             run_id=self.run_id,
             file_path=name,
             runner=RunnerKind.SCRIPT,
             limits=Limits(timeout_s=timeout_s),
             coverage=CoverageRequest() if with_coverage else None,
         )
+        return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
 
     def look(self) -> None:
         """Take the news."""
@@ -150,6 +174,10 @@ class Run:
                 self.results[entry.path] = decode_result(text)
                 if packed:
                     self.coverage[entry.path] = unpack_bytes(packed, limit_bytes=1 << 26)
+
+    def opened_refusals(self) -> list[str]:
+        """Return what workers said that do not serve the run."""
+        return [self._envelope.open("refused", body)[0] for _, body in self.refused]
 
     def wait(self, count: int) -> dict[str, TestResult]:
         """Wait for so many results; return all there are."""

@@ -71,6 +71,7 @@ results = st.builds(
     stacks=words,
     output_dropped_bytes=counts,
     coverage_files=st.lists(words, max_size=2).map(tuple),
+    coverage_root=words,
     kept_tmp=words,
     isolation=st.sampled_from(Isolation),
     isolation_note=words,

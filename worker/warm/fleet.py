@@ -103,6 +103,10 @@ class Fleet:
             forked = sum(1 for _, place in self._keepers if place is not None)
         return forked * KEEPER_BYTES + self._tree.held_bytes
 
+    def of(self, _task: TestTask) -> Fleet:
+        """Return the fleet that a file is started from: all from this one; see `Fleets`."""
+        return self
+
     def why_no_fork(self) -> str:
         """Return why no file can be forked here; empty: they can."""
         try:

@@ -56,6 +56,10 @@ def _report(coverage_module: Any, request: dict[str, Any]) -> dict[str, Any]:
     cov = _new(coverage_module, request["combined_file"], request, suffix=None)
     cov.set_option("run:disable_warnings", ["no-data-collected", "already-imported", "module-not-imported"])
     unexecuted = _unexecuted_file(coverage_module, request)
+    if request["other_roots"]:
+        paths: Any = cov.get_option("paths")
+        # First: the project's own patterns may be meant for what is left.
+        cov.set_option("paths", {"passmuster": [request["root"], *request["other_roots"]], **(paths or {})})
     cov.combine(data_paths=[*request["data_files"], *unexecuted], strict=True, keep=True)
     cov.save()
     if not cov.get_data().measured_files():

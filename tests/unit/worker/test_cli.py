@@ -34,6 +34,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
 
     found = options(tmp_path, *words)
 
+    assert found.workdir is not None
     assert (found.workdir.name, found.slots, found.memory_budget) == ("sub", 3, Amount(size_bytes=1 << 30))
     assert (found.grace_s, found.allowed, found.preload, found.name) == (60.0, ("A", "B"), ("shop",), "w.1")
     assert (found.ends_with_stdin, found.keep_tmp) == (True, True)
@@ -79,6 +80,41 @@ def test_a_file_with_the_secret_wins_over_the_variable(tmp_path: Path) -> None:
     assert options(tmp_path, PASSMUSTER_SECRET="of the variable").secret == "of the variable"
 
 
+def test_password_and_secret_may_be_in_files_that_variables_name(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p/w\n", encoding="utf-8")
+    (tmp_path / "secret").write_text("s\n", encoding="utf-8")
+
+    found = read_options(
+        ["--broker", "redis://queue.example:6379/0", "--root", str(tmp_path)],
+        {
+            "PASSMUSTER_BROKER_PASSWORD_FILE": str(tmp_path / "password"),
+            "PASSMUSTER_SECRET_FILE": str(tmp_path / "secret"),
+            "PASSMUSTER_SECRET": "another",
+        },
+    )
+
+    assert (found.broker.url, found.secret) == ("redis://:p%2Fw@queue.example:6379/0", "s")
+    assert "p%2Fw" not in repr(found)
+
+
+def test_a_file_that_an_argument_names_wins_over_a_variables(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("pw", encoding="utf-8")
+
+    found = options(
+        tmp_path,
+        *("--broker-password-file", str(tmp_path / "password")),
+        PASSMUSTER_BROKER_PASSWORD_FILE="/no/such/file",
+    )
+
+    assert found.broker.url == BROKER
+
+
+@pytest.mark.parametrize("variable", ["PASSMUSTER_BROKER_PASSWORD_FILE", "PASSMUSTER_SECRET_FILE"])
+def test_a_file_that_is_not_there_is_named_with_its_variable(tmp_path: Path, variable: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{variable} /no/such/file cannot be read"):
+        options(tmp_path, **{variable: "/no/such/file"})
+
+
 def test_an_open_broker_needs_a_secret(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no secret"):
         read_options(["--broker", "redis://queue.example:6379", "--root", str(tmp_path)], {})
@@ -89,6 +125,8 @@ def test_tests_keep_their_variables_and_see_no_secret() -> None:
         "CELERY_BROKER_URL": "x",
         "PASSMUSTER_SECRET": "s",
         "PASSMUSTER_BROKER_URL": BROKER,
+        "PASSMUSTER_SECRET_FILE": "/secret",
+        "PASSMUSTER_BROKER_PASSWORD_FILE": "/password",
         "HOME": "/",
     }
 
@@ -110,3 +148,12 @@ def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:
 
     assert "hidden" not in shown
     assert ":pw@" not in shown
+
+
+def test_a_worker_may_have_no_tree_but_then_no_folder_in_it(tmp_path: Path) -> None:
+    environ = {"PASSMUSTER_BROKER_URL": BROKER}
+    found = read_options(["--setup", "make ready"], environ)
+
+    assert (found.root, found.workdir, found.setup) == (None, None, "make ready")
+    with pytest.raises(ConfigurationError, match=r"--workdir .* needs --root"):
+        read_options(["--workdir", str(tmp_path)], environ)

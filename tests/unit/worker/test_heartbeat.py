@@ -184,3 +184,13 @@ def test_closing_takes_the_card_down_whether_or_not_the_broker_is_there(
     heartbeat.close()
 
     assert wall.removed == [NAME]
+
+
+def test_a_run_that_began_or_was_stopped_is_news(heartbeat: Heartbeat, wall: Wall) -> None:
+    assert not heartbeat.is_news()
+    wall.runs = {"run"}
+    assert heartbeat.is_news()
+    heartbeat.beat()
+    assert not heartbeat.is_news()
+    wall.runs = set()
+    assert heartbeat.is_news()

@@ -28,6 +28,7 @@ class Broker:
         self.refusals: list[str] = []
         self.changes: list[str] = []
         self.lines: list[str] = []
+        self.left: list[str] = []
 
     def terms(self) -> str | None:
         if self.trouble:
@@ -65,6 +66,7 @@ def joining(broker: Broker, *checks: Check) -> Joining:
         name=NAME,
         broken=(BrokerAwayError,),
         say=broker.say,
+        leave=broker.left.append,
     )
 
 
@@ -79,6 +81,7 @@ def test_a_run_is_joined_once_and_left_when_it_is_gone(broker: Broker) -> None:
 
     runs.follow(())
     assert broker.changes == ["+run", "-run"]
+    assert broker.left == ["run"]
     assert runs.terms("run") is None
     assert broker.refusals == []
 
@@ -215,3 +218,39 @@ def test_a_worker_that_can_run_nothing_refuses_what_it_serves_and_joins_nothing_
     assert broker.refusals == ["the disk is full"]
     assert broker.changes == ["+run", "-run"]
     assert runs.served() == ()
+
+
+def test_a_run_that_is_gone_while_it_is_checked_is_left_and_not_refused(broker: Broker) -> None:
+    go_on = threading.Event()
+
+    def gone(_: RunTerms) -> str:
+        assert go_on.wait(30)
+        return "it has ended"
+
+    runs = joining(broker, gone)
+    runs.follow({"run"})
+    runs.follow(())
+    go_on.set()
+    until(lambda: not _joins(), "the check has ended")
+
+    assert (broker.left, broker.refusals, broker.changes) == (["run"], [], [])
+
+
+def test_a_run_that_is_gone_after_its_checks_is_left_again(broker: Broker) -> None:
+    go_on = threading.Event()
+
+    def slow(_: RunTerms) -> str:
+        assert go_on.wait(30)
+        return ""
+
+    runs = joining(broker, slow)
+    runs.follow({"run"})
+    runs.follow(())
+    go_on.set()
+    until(lambda: not _joins(), "the check has ended")
+
+    assert (broker.left, broker.changes) == (["run", "run"], [])
+
+
+def _joins() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("join ")]

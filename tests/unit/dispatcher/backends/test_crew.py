@@ -59,3 +59,25 @@ def test_without_any_worker_it_is_said_how_to_start_one() -> None:
     crew.saw([], now_s=0)
 
     assert "no worker was there for 60 s: start one with run-tests-worker" in crew.why_nobody(now_s=60)
+
+
+def test_a_worker_that_does_not_take_files_yet_is_named_once() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0, run_id="x")
+    cards = [card("a"), card("b", runs=("x",)), card("c"), card("old", version="0.9")]
+    assert crew.saw(cards, now_s=0) == []
+    crew.refused("c", "another tree")
+    assert crew.saw(cards, now_s=9) == []
+
+    notice = "worker a takes no file of this run yet: it serves another run, or makes the files ready"
+    assert crew.saw(cards, now_s=10) == [notice]
+    assert crew.saw(cards, now_s=100) == []
+    assert crew.saw([card("a", runs=("x",)), *cards[1:]], now_s=101) == []
+    assert crew.saw(cards, now_s=102) == []
+    assert crew.saw(cards, now_s=112) == [notice]
+
+
+def test_before_there_is_a_run_nobody_is_late() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0)
+    crew.saw([card("a")], now_s=0)
+
+    assert crew.saw([card("a")], now_s=1000) == []

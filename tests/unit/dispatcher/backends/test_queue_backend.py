@@ -62,6 +62,10 @@ class Broker:
         self.state = {path: ("Q", take) for path, take in attempts.items()}
         self.word, self.queue = epoch, []
 
+    def recall(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
+        self._ask()
+        return None if self.word is None else (self.word, dict(self.state))
+
     def add(self, attempts: Mapping[str, int]) -> None:
         self._write()
         for path, take in attempts.items():

@@ -65,8 +65,10 @@ def test_what_is_not_the_result_of_this_task_is_no_result(entry: Entry, words: s
     assert "from worker w1 cannot be used" in result.error
 
 
-def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
-    result = QueueMail(OURS, tmp_path / "gone").result(sealed(RESULT, pack_bytes(b"data")), TASK)
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    result = QueueMail(OURS, tmp_path / "file").result(sealed(RESULT, pack_bytes(b"data")), TASK)
 
     assert result.status is Status.LOST
     assert "cannot be written" in result.error

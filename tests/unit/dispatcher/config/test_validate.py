@@ -109,3 +109,10 @@ def test_nothing_can_be_verified_where_nothing_is_forked(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["my-package", "a..b", ".a", "a b", ""])
 def test_only_importable_names_can_be_preloaded(tmp_path: Path, name: str) -> None:
     assert "expected a list of importable names" in problem(tmp_path, f"--preload=shop,{name}")
+
+
+def test_trees_are_shipped_to_a_broker(tmp_path: Path) -> None:
+    assert "ship (from --ship) is for workers elsewhere" in problem(tmp_path, "--ship")
+    load_config(["--ship", "--broker", "redis://localhost:6379"], {}, tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.passmuster]\nship = true\n")
+    load_config([], {}, tmp_path)

@@ -40,6 +40,17 @@ def test_data_of_passed_and_failed_files_is_collected(tmp_path: Path) -> None:
     assert collected.files_without_data == ()
 
 
+def test_the_roots_of_workers_elsewhere_are_known(tmp_path: Path) -> None:
+    [data] = make(tmp_path, "1")
+    found = [
+        TestResult(file_path=name, status=Status.PASS, coverage_files=(data,), coverage_root=root)
+        for name, root in (("a", "/there"), ("b", ""), ("c", "/here"), ("d", "/there"))
+    ]
+    files = [FileRecord(file=TestFile(path=one.file_path, label="x"), attempts=(one,)) for one in found]
+
+    assert collect_data(results(*files)).roots == ("/here", "/there")
+
+
 def test_only_the_attempt_that_counts_gives_data(tmp_path: Path) -> None:
     first, second = make(tmp_path, "1", "2")
     collected = collect_data(results(record("a", (Status.FAIL, (first,)), (Status.PASS, (second,)))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -39,6 +40,7 @@ def plan(tmp_path: Path) -> CoveragePlan:
     write(workdir / "shop" / "goods.py", "def price():\n    return 1\n\n\ndef other():\n    return 2\n")
     write(workdir / "shop" / "my goods.py", "never = 1\n")
     return CoveragePlan(
+        root=workdir,
         interpreter=sys.executable,
         workdir=workdir,
         data_directory=tmp_path / "data",
@@ -94,6 +96,31 @@ def test_all_reports_are_written_and_data_is_kept(plan: CoveragePlan, tmp_path: 
     assert (tmp_path / "coverage.xml").read_text().startswith("<?xml")
     assert Path(first).exists()
     assert report.files_without_data == ("test_c.py",)
+    assert report.warnings == ()
+
+
+def test_data_of_workers_elsewhere_is_that_of_the_same_files(plan: CoveragePlan, tmp_path: Path) -> None:
+    places = [tmp_path / "elsewhere", tmp_path / "there" / "project"]
+    data_files = [measure(plan, "test_here.py", "from shop import goods\n")]
+    for number, place in enumerate(places):
+        shutil.copytree(plan.workdir, place)
+        remote = replace(plan, workdir=place)
+        data_files.append(measure(remote, f"test_{number}.py", "from shop import goods\ngoods.other()\n"))
+        write(plan.workdir / f"test_{number}.py", "from shop import goods\ngoods.other()\n")
+        shutil.rmtree(place)
+    roots = tuple(map(str, (*places, plan.workdir)))
+
+    data = CollectedData(data_files=tuple(data_files), files_without_data=(), roots=roots)
+    report = merge_coverage(replace(plan, key_files=("*",)), data)
+
+    assert {row.path: row.percent_text for row in report.rows} == {
+        "shop/__init__.py": "100",
+        "shop/goods.py": "75",
+        "shop/my goods.py": "0",
+        "test_0.py": "100",
+        "test_1.py": "100",
+        "test_here.py": "100",
+    }
     assert report.warnings == ()
 
 

@@ -236,7 +236,11 @@ def test_lines_branches_and_total_are_those_of_a_sequential_run(name: str, tmp_p
     reports = tmp_path / "reports"
     reports.mkdir()
     plan = CoveragePlan(
-        interpreter=sys.executable, workdir=root, data_directory=tmp_path / "merged", report_directory=reports
+        root=root,
+        interpreter=sys.executable,
+        workdir=root,
+        data_directory=tmp_path / "merged",
+        report_directory=reports,
     )
     report = merge_coverage(plan, CollectedData(data_files=tuple(data_files), files_without_data=()))
     after = sorted(path.relative_to(root) for path in root.rglob("*"))

@@ -39,6 +39,11 @@ KILLS_ITS_KEEPER = """
 """
 
 
+def fleet_of(bench: Workbench) -> Fleet:
+    assert isinstance(bench.executor._fleet, Fleet)
+    return bench.executor._fleet
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Workbench]:
     bench = Workbench(tmp_path)
@@ -48,7 +53,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
 
 def servers(bench: Workbench) -> list[int]:
     """Return the processes of all fork servers of the bench."""
-    return [server.pid for server in bench.executor._fleet._tree.servers.values()]
+    return [server.pid for server in fleet_of(bench)._tree.servers.values()]
 
 
 def kill_servers(bench: Workbench) -> None:
@@ -124,7 +129,7 @@ def test_a_running_file_is_not_harmed_when_servers_die(bench: Workbench) -> None
 
 
 def test_where_servers_died_too_often_files_are_spawned(bench: Workbench) -> None:
-    bench.executor._fleet._tree._deaths = MAX_DEATHS
+    fleet_of(bench)._tree._deaths = MAX_DEATHS
 
     result = bench.run_text("print('ran')\n")
 
@@ -223,7 +228,7 @@ def test_a_pytest_file_with_another_configuration_becomes_a_fresh_interpreter(be
     assert "configuration" in note
     # What one file of a folder has found out holds for the others: they get a session of their own.
     assert how(run("two/test_more.py")) == (Status.PASS, Isolation.FORK, "")
-    sessions = {place.session for place in bench.executor._fleet._tree.servers}
+    sessions = {place.session for place in fleet_of(bench)._tree.servers}
     assert sessions == {"", "one/test_it.py", "two/test_more.py"}
 
 

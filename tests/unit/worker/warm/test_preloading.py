@@ -50,6 +50,7 @@ class Installation(Workbench):
 
     def think(self, names: list[str]) -> Advisor:
         """Start the servers that these files need, as a run does when it has had the time."""
+        assert isinstance(self.executor._fleet, Fleet)
         return self.executor._fleet.probe([self.task(name) for name in names])
 
     def outputs(self, names: list[str]) -> list[str]:

@@ -1,0 +1,42 @@
+# Passmuster as a worker of a queue, and as the command that puts files on one: docs/compose.md.
+# Tests run under the image's own Python, /usr/local/bin/python3, and never see the runner's packages.
+ARG PYTHON_VERSION=3.11
+
+FROM python:${PYTHON_VERSION}-slim AS build
+# Where pip finds packages, if not where it looks by itself.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /opt/passmuster
+# Before the code, so that a change of that installs nothing anew.
+COPY requirements/runtime.txt requirements/
+RUN python3 -m venv .venv && .venv/bin/python -m pip install --quiet -r requirements/runtime.txt
+COPY . .
+# The runner's first start only finds that everything is there, and remembers it.
+RUN ./run_tests.py --version && .venv/bin/python -m compileall -q passmuster worker dispatcher
+
+FROM build AS packed
+RUN .venv/bin/python -m pip uninstall --quiet --yes pip setuptools
+
+FROM python:${PYTHON_VERSION}-slim AS base
+RUN useradd --uid 1000 --user-group --create-home passmuster && install -d -o passmuster -g passmuster /project
+COPY docker/entrypoint /usr/local/bin/passmuster
+WORKDIR /project
+USER passmuster
+ENTRYPOINT ["passmuster"]
+CMD ["./run_tests.py", "--help"]
+
+FROM base AS passmuster
+COPY --from=packed /opt/passmuster /opt/passmuster
+
+FROM build AS flower-build
+COPY requirements/flower.txt requirements/
+RUN .venv/bin/python -m pip install --quiet -r requirements/flower.txt
+
+FROM base AS flower
+COPY --from=flower-build /opt/passmuster /opt/passmuster
+CMD ["flower"]
+
+# The last stage is what a build without a target makes.
+FROM passmuster

@@ -1,0 +1,166 @@
+"""The diary of a run on the dispatcher's disk: which attempts have ended, and how. `--resume` reads it.
+
+.passmuster/runs/RUN_ID/journal     a line for the run, and one for each attempt that ended, as JSON
+
+What a killed dispatcher had written is there, because each line goes to the system at once; the last one may
+be cut short, and does not count then. The file is locked as long as its run lasts, so that no two programs go
+on with the same run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dispatcher.plan import TestFile
+from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.result import TestResult
+
+FILE_NAME = "journal"
+LAST = "last"
+"""What stands for the run that began last, in place of its id."""
+
+_FORMAT = 1
+_END = "end"
+
+Ended = Mapping[tuple[str, int], TestResult]
+"""The results of the attempts that have ended, by path and attempt."""
+
+
+class Journal:
+    """The diary of a run under way.
+
+    Args:
+        path: the file; made, or continued.
+        is_durable: whether a line must outlive a crash of the machine too, not only of this program.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, is_durable: bool) -> None:
+        self.is_new = not path.exists()
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._is_durable = is_durable
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise ConfigurationError(
+                f"run {path.parent.name} is still under way: wait for its end, or stop it"
+            ) from None
+
+    def begin(self, run_id: str, files: Sequence[TestFile]) -> None:
+        """Write down what the run is about."""
+        known = {file.path: [file.size_bytes, file.mtime_ns] for file in files}
+        self._write(json.dumps({"format": _FORMAT, "run": run_id, "files": known}))
+
+    def add(self, results: Sequence[TestResult]) -> None:
+        """Write down that attempts have ended; they are safe once this returns.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        from passmuster.codec import encode_result  # No first test waits for it.
+
+        for result in results:
+            try:
+                self._write(json.dumps([result.attempt, encode_result(result)]))
+            except PassmusterError:
+                continue  # A path that no wire takes: the file runs again after a resumption, that is all.
+        if self._is_durable:
+            os.fdatasync(self._descriptor)
+
+    def end(self) -> None:
+        """Write down that the run has come to its end."""
+        self._write(json.dumps(_END))
+
+    def close(self) -> None:
+        """Let others have it."""
+        os.close(self._descriptor)
+
+    def _write(self, line: str) -> None:
+        data = f"{line}\n".encode("utf-8", "surrogateescape")
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+def find_run(runs_dir: Path, wanted: str) -> str:
+    """Return the id of the run to go on with.
+
+    Args:
+        runs_dir: where the runs are.
+        wanted: its id, or `last`.
+
+    Raises:
+        ConfigurationError: there is none that can be gone on with.
+    """
+    names = sorted(path.parent.name for path in runs_dir.glob(f"*/{FILE_NAME}"))
+    if not names:
+        raise ConfigurationError(f"there is no run to resume in {runs_dir}: start one without --resume")
+    if wanted == LAST:
+        return names[-1]
+    if wanted not in names:
+        raise ConfigurationError(
+            f"there is no run {ascii(wanted)[1:-1][:80]} to resume in {runs_dir}; there are "
+            f"{', '.join(names[-3:])} (the newest last)"
+        )
+    return wanted
+
+
+def read_journal(path: Path, files: Sequence[TestFile]) -> Ended:
+    """Return what of a run still counts: the attempts at files that are as they were.
+
+    Args:
+        path: the file.
+        files: what the run consists of now.
+
+    Raises:
+        ConfigurationError: the run has come to its end, consisted of other files, or the file is damaged.
+    """
+    from passmuster.codec import decode_result  # As above.
+
+    run_id = path.parent.name
+    try:
+        head, *lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        known = _known(json.loads(head))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"run {run_id} cannot be resumed, its journal {path}: {error}") from error
+    _compare(run_id, known, files)
+    unchanged = {file.path for file in files if known[file.path] == [file.size_bytes, file.mtime_ns]}
+    ended: dict[tuple[str, int], TestResult] = {}
+    for line in lines[:-1]:  # What stands behind the last line's end was cut short.
+        entry = json.loads(line)
+        if entry == _END:
+            raise ConfigurationError(f"run {run_id} has come to its end: start one without --resume")
+        result = decode_result(entry[1])
+        if result.file_path in unchanged:
+            ended[result.file_path, result.attempt] = result
+    return ended
+
+
+def has_data(result: TestResult) -> bool:
+    """Whether the coverage data of an attempt is still there: the report of a broken-off run removes it."""
+    return bool(result.coverage_files) and all(map(os.path.exists, result.coverage_files))
+
+
+def _known(head: object) -> dict[str, object]:
+    files = head.get("files") if isinstance(head, dict) and head.get("format") == _FORMAT else None
+    if not isinstance(files, dict):
+        raise ValueError("it is of another form")
+    return files
+
+
+def _compare(run_id: str, known: Mapping[str, object], files: Sequence[TestFile]) -> None:
+    """Refuse a run of other files: give the arguments it had, or the tree it had."""
+    now = {file.path for file in files}
+    for paths, words in ((now - known.keys(), "did not belong to it"), (known.keys() - now, "does now not")):
+        if paths:
+            raise ConfigurationError(
+                f"run {run_id} cannot be resumed: {min(paths)} {words}"
+                f"{f' (and {len(paths) - 1} more)' if len(paths) > 1 else ''}; "
+                "give the same arguments, with the same files in place"
+            )

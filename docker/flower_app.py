@@ -1,0 +1,50 @@
+"""Flower over Passmuster's broker: how many files each run still has on its queue.
+
+Flower's lists of workers and tasks stay empty. They come from events and remote control, which Passmuster's
+workers do not have: whoever can write to the broker could end them by it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from kombu.entity import Queue
+
+from passmuster.broker_access import BROKEN
+from passmuster.routing import queue_name
+from passmuster.run_record import RunRecord, connect
+from worker.celery_app import make_app
+from worker.cli import read_options
+
+LOOK_S = 2.0
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    # A worker's options, all from variables: where the broker is, and the file with its password.
+    url = read_options(["--root", "."], os.environ).broker.url
+    app = make_app(url)
+
+    def follow() -> None:
+        client = connect(url, timeout_s=5.0)
+        while True:
+            try:
+                runs = RunRecord.active_runs(client)
+            except BROKEN:
+                runs = set()
+            # These are what Flower shows, for want of workers that would name theirs.
+            app.conf.task_queues = [Queue(queue_name(run_id)) for run_id in sorted(runs)]
+            time.sleep(LOOK_S)
+
+    threading.Thread(target=follow, name="runs", daemon=True).start()
+    app.start(["flower", "--address=0.0.0.0", "--port=5555", "--enable_events=False"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Files that need a real worker for themselves, or more memory than it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from passmuster.run_record import WorkerBoard
+from passmuster.status import Status
+from tests.support.queue_worker import Run, Start, until
+
+OTHERS = 24
+GIB = 1 << 30
+
+NOTED = """
+import os, time
+with open("log", "a") as log:
+    log.write("+%s\\n")
+time.sleep(0.15)
+with open("log", "a") as log:
+    log.write("-%s\\n")
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("alone.py", *(f"f{number}.py" for number in range(OTHERS))):
+        (tmp_path / name).write_text(NOTED % (name, name), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_file_to_run_alone_gets_its_turn_while_others_keep_coming(
+    run: Run, start: Start, root: Path
+) -> None:
+    start()
+    names = [f"f{number}.py" for number in range(OTHERS)]
+    tasks = [run.task(name) for name in names]
+    tasks.insert(4, run.task("alone.py", alone=True))
+
+    run.submit(*tasks)
+    results = run.wait(OTHERS + 1)
+
+    assert {result.status for result in results.values()} == {Status.PASS}
+    assert results["alone.py"].was_alone
+    log = (root / "log").read_text(encoding="utf-8").splitlines()
+    place = log.index("+alone.py")
+    assert log[place + 1] == "-alone.py"
+    assert place < len(log) // 2, "it waited until nothing else was there"
+
+
+def test_a_file_too_big_for_one_worker_runs_on_the_one_that_has_room(run: Run, start: Start) -> None:
+    small = start("--memory-budget", "1GiB")
+    run.seed(*(run.task(name) for name in ("alone.py", "f0.py")))
+    until(lambda: small.name in serving(run), "the small one serves the run")
+    big = start("--memory-budget", "3GiB")
+    until(lambda: big.name in serving(run), "the big one serves the run")
+
+    run.publish(run.task("alone.py", predicted_bytes=2 * GIB), 101)
+    run.publish(run.task("f0.py", predicted_bytes=2 * GIB), 101)
+
+    assert {result.worker for result in run.wait(2).values()} == {big.name}
+
+
+def test_a_file_too_big_for_all_workers_runs_where_it_is(run: Run, start: Start) -> None:
+    small = start("--memory-budget", "1GiB")
+
+    run.submit(run.task("f0.py", predicted_bytes=2 * GIB), run.task("f1.py"))
+
+    results = run.wait(2)
+    assert {result.worker for result in results.values()} == {small.name}
+    assert results["f0.py"].was_alone
+
+
+def serving(run: Run) -> set[str]:
+    return {card.name for card in WorkerBoard(run.client).cards() if run.run_id in card.runs}

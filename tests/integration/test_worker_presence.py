@@ -1,0 +1,63 @@
+"""The health check of a worker's container, at a real server."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.queue_words import WorkerCard
+from passmuster.run_record import WorkerBoard, connect
+
+SCRIPT = Path(__file__).resolve().parents[2] / "worker" / "presence.py"
+CARD = WorkerCard(name="present", host=socket.gethostname(), slots=1, busy=0, budget_bytes=1, version="0.1.0")
+
+
+@pytest.fixture
+def board(server: EmbeddedServer) -> Iterator[WorkerBoard]:
+    with connect(server.url, timeout_s=5.0) as client:
+        board = WorkerBoard(client)
+        yield board
+        board.remove(CARD.name)
+
+
+def ask(url: str, root: Path) -> tuple[int, str]:
+    ended = subprocess.run(
+        [sys.executable, "-P", SCRIPT, "--root", root],
+        env={**os.environ, "PASSMUSTER_BROKER_URL": url},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return ended.returncode, ended.stdout
+
+
+def test_a_worker_of_this_host_is_found(server: EmbeddedServer, board: WorkerBoard, tmp_path: Path) -> None:
+    board.announce(CARD)
+
+    assert ask(server.url, tmp_path) == (0, "")
+
+
+def test_one_of_another_host_is_not(server: EmbeddedServer, board: WorkerBoard, tmp_path: Path) -> None:
+    board.announce(dataclasses.replace(CARD, host="elsewhere"))
+
+    status, output = ask(server.url, tmp_path)
+
+    assert status == 1
+    assert output.endswith(f"knows no worker of the host {CARD.host}\n")
+
+
+def test_a_broker_that_is_away_is_named(tmp_path: Path) -> None:
+    status, output = ask("redis://127.0.0.1:1/0", tmp_path)
+
+    assert status == 1
+    assert output.startswith("the broker redis://127.0.0.1:1/0 cannot be reached")

@@ -1,0 +1,213 @@
+"""What a queue's worker needs to run files in one root: settings, fork servers, an executor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.executor import Limit
+from passmuster.records import dataclass
+from passmuster.run_terms import RunTerms
+from passmuster.status import Isolation, StopReason
+from passmuster.task import CoverageRequest, TestTask
+from passmuster.units import format_bytes
+from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
+from worker.cli import Options
+from worker.command import prepare_child, why_not_executable
+from worker.execute import LocalExecutor
+from worker.health import Health
+from worker.interpreter import find_interpreter, why_no_coverage
+from worker.machine import read_available_bytes, read_machine
+from worker.machine_pool import open_pool
+from worker.queue_files import QueueFiles
+from worker.settings import WorkerSettings
+from worker.warm.fleets import Fleets
+from worker.worker_log import Say
+
+STATE_DIRECTORY = ".passmuster"
+"""In the root: where a run on the same machine keeps what it learns. Used where it exists, never made."""
+
+MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], QueueFiles]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What a worker may use, whatever root it works in.
+
+    Args:
+        slots: files at once.
+        budget_bytes: memory for all of them together.
+        limits: both for people, each with its source.
+    """
+
+    slots: int
+    budget_bytes: int
+    limits: tuple[Limit, ...]
+
+
+def read_share(options: Options) -> Share:
+    """Return what this machine, and what the worker was started with, allow."""
+    machine = read_machine()
+    slots, slots_source = options.slots, "asked for"
+    if slots is None:
+        slots = calculate_max_workers(cpus=machine.cpus, total_bytes=machine.total_bytes)
+        total = format_bytes(machine.total_bytes)
+        slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
+    budget_bytes, budget_source = resolve_budget(
+        options.memory_budget, total_bytes=machine.total_bytes, available_bytes=machine.available_bytes
+    )
+    return Share(
+        slots=slots,
+        budget_bytes=budget_bytes,
+        limits=(
+            Limit(name="slots", value=str(slots), source=slots_source),
+            Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
+        ),
+    )
+
+
+class RootBench:
+    """Runs files in one root.
+
+    Args:
+        executor: runs them.
+        files: what does with a message what it asks for.
+        settings: of both.
+    """
+
+    def __init__(self, executor: LocalExecutor, files: QueueFiles, settings: WorkerSettings) -> None:
+        self._executor, self._files, self._settings = executor, files, settings
+
+    def why_not(self, terms: RunTerms) -> str:
+        """Return why a run cannot be served here; empty: it can."""
+        if not terms.has_coverage:
+            return ""
+        return why_no_coverage(self._settings.interpreter, self._settings.environ)
+
+    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+        """Look at what these files need, so that it is there when they come.
+
+        Args:
+            terms: of their run.
+            paths: as the broker has them, which nobody signed: what is no file of the root is left out.
+        """
+        coverage = CoverageRequest() if terms.has_coverage else None
+        tasks = [TestTask(run_id=terms.run_id, file_path=path, coverage=coverage) for path in paths]
+        self._executor.expect([task for task in tasks if not why_not_executable(task, self._settings)])
+
+    def take(self, text: str) -> bool:
+        """Do what a message asks for; False: it is to be put back."""
+        return self._files.take(text)
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory that the running files use."""
+        return self._executor.usage().used_bytes
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End whatever runs."""
+        self._executor.stop(reason, grace_s=grace_s)
+
+    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+        """End only these attempts."""
+        self._executor.end(attempt_ids, reason, grace_s=grace_s)
+
+    def close(self) -> None:
+        """End whatever still runs, the servers and keepers, and remove temporary files."""
+        self._executor.close()
+
+
+class BenchMaker:
+    """Makes benches for one worker, one at a time.
+
+    Args:
+        options: what it was started with.
+        share: what it may use.
+        environ: what tests start from.
+        coverage_dir: where coverage data goes.
+        make_files: returns what does with a message what it asks for.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        share: Share,
+        environ: Mapping[str, str],
+        coverage_dir: Path,
+        make_files: MakeFiles,
+        say: Say,
+    ) -> None:
+        self._options, self._share, self._environ = options, share, environ
+        self._coverage_dir, self._make_files, self._say = coverage_dir, make_files, say
+
+    def make(self, root: Path, workdir: str | None) -> RootBench:
+        """Return a bench.
+
+        Args:
+            root: nothing outside it is executed.
+            workdir: where tests run, relative to the root; None: where the worker was told to.
+
+        Raises:
+            ConfigurationError: the interpreter or the working directory cannot be used, or files cannot be
+                forked as asked.
+            InfrastructureError: there is no room for temporary files.
+        """
+        settings = self._settings(root, self._workdir(root, workdir))
+        health = Health(settings.root, settings.tmp_parent)
+        if why := health.why_not_now():
+            raise InfrastructureError(why)
+        with ExitStack() as undo:
+            fleet = undo.enter_context(closing(Fleets(settings)))
+            fleet.warm_up(settings.slots)
+            pool, notice = open_pool(
+                is_default=self._options.memory_budget is None,
+                available_bytes=read_available_bytes,
+                environment=settings.environ,
+            )
+            if notice:
+                self._say(notice)
+            executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
+            why = fleet.why_no_fork() if settings.isolation is Isolation.FORK else ""
+            if why:
+                raise ConfigurationError(
+                    f"--isolation fork cannot be had: {why}; use --isolation auto or spawn"
+                )
+            undo.pop_all()
+        return RootBench(executor, self._make_files(executor, health, settings), settings)
+
+    def _workdir(self, root: Path, workdir: str | None) -> Path:
+        if workdir is None:
+            return self._options.workdir or root
+        path = (root / workdir).resolve()
+        if not path.is_relative_to(root.resolve()) or not path.is_dir():
+            raise ConfigurationError(
+                f"the run's working directory {ascii(workdir)[:100]} is no folder of its tree:"
+                " git must know a file in it"
+            )
+        return root / workdir
+
+    def _settings(self, root: Path, workdir: Path) -> WorkerSettings:
+        options, share = self._options, self._share
+        interpreter = find_interpreter(options.python, root, self._environ)
+        prepare_child(interpreter.path, interpreter.cache_tag)
+        state_dir = root / STATE_DIRECTORY
+        return WorkerSettings(
+            root=root,
+            workdir=workdir,
+            interpreter=interpreter.path,
+            environ=self._environ,
+            slots=share.slots,
+            budget_bytes=share.budget_bytes,
+            limit_bytes=resolve_limit(options.memory_limit, budget_bytes=share.budget_bytes),
+            limits=share.limits,
+            keep_tmp=options.keep_tmp,
+            coverage_dir=self._coverage_dir,
+            isolation=options.isolation,
+            preload=options.preload,
+            state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
+            name=options.name,
+        )
