@@ -38,6 +38,7 @@ from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, open_storage
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
 from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.private_variables import PRIVATE_VARIABLES
 
 if TYPE_CHECKING:
     from dispatcher.coverage_report.merge import CoverageReport
@@ -70,7 +71,8 @@ class TestRunner:
     ) -> None:
         self.config = config
         self.site = site
-        self._environ = dict(os.environ if environ is None else environ)
+        everything = os.environ if environ is None else environ
+        self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
         self._cwd = cwd
         self._runner_python = runner_python or sys.executable
         self._origins = tuple(origins)

@@ -5,9 +5,10 @@ Purely about text: `run_record.connect` goes there, `passmuster.server_check` ju
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from dataclasses import field
-from urllib.parse import SplitResult, parse_qs, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit, urlunsplit
 
 from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
@@ -18,9 +19,30 @@ DEFAULT_SECRET_VARIABLE = "PASSMUSTER_SECRET"
 BROKER_VARIABLE = "PASSMUSTER_BROKER_URL"
 """Where the address comes from when no argument gives it."""
 
-_ALLOWED = "redis://[:password@]host[:port][/database], or redis+socket:///path/of/the.socket"
+_ALLOWED = (
+    "redis://[[user]:password@]host[:port][/database], the same with rediss:// for TLS, "
+    "or redis+socket://[[user]:password@]/path/of/the.socket"
+)
 _DEFAULT_PORT = 6379
 _MOST_PORT = 65535
+
+_DATABASE_OF_SOCKET = {"redis+socket": "virtual_host", "unix": "db"}
+"""How the database is called behind the path of a socket: as Celery does, and as redis-py does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """What takes part in TLS, as absolute paths; empty: there is none.
+
+    Args:
+        ca_certs: certificates that are trusted besides the system's.
+        certfile: our own certificate, for a server that wants one.
+        keyfile: its key; empty: it is in `certfile`.
+    """
+
+    ca_certs: str = ""
+    certfile: str = ""
+    keyfile: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +51,25 @@ class BrokerAddress:
 
     Args:
         url: as the user wrote it, with the password.
+        user: the user's name, decoded; empty: the server's default one.
+        password: decoded; empty: there is none.
         host: its name or number; empty for a socket in the file system.
         port: 0 for a socket in the file system.
         database: which of the server's databases.
         path: the socket in the file system; empty: there is none.
+        tls: how the server proves who it is; None: nothing is encrypted.
         is_loopback: whether only this machine can reach it.
         shown: the address without the user's name and the password.
     """
 
     url: str = field(repr=False)
+    user: str = field(repr=False)
+    password: str = field(repr=False)
     host: str
     port: int
     database: int
     path: str
+    tls: TlsFiles | None = None
     is_loopback: bool
     shown: str
 
@@ -74,7 +102,7 @@ def read_address(url: str) -> BrokerAddress:
     except ValueError:
         # Without its cause: that quotes what may be the password.
         raise _wrong("has a part that cannot be read") from None
-    if parts.scheme == "redis+socket":
+    if parts.scheme in _DATABASE_OF_SOCKET:
         return _socket_address(url, parts)
     if parts.scheme not in ("redis", "rediss"):
         raise _wrong(f"has the scheme {parts.scheme[:20]!r}")
@@ -83,6 +111,7 @@ def read_address(url: str) -> BrokerAddress:
     if parts.fragment or (parts.query and parts.scheme == "redis"):
         # An unencoded `#` or `?` in a password ends up here: the rest would be silently another address.
         raise _wrong("has a `?` or `#`; in a password write %3F and %23")
+    tls = _tls(parts.query) if parts.scheme == "rediss" else None
     if port == 0:
         raise _wrong(f"has port 0 (1 to {_MOST_PORT} are possible)")
     database = _database(parts.path.removeprefix("/"))
@@ -90,12 +119,15 @@ def read_address(url: str) -> BrokerAddress:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return BrokerAddress(
         url=url,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
         host=parts.hostname,
         port=port,
         database=database,
         path="",
+        tls=tls,
         is_loopback=_is_loopback(parts.hostname),
-        shown=f"{parts.scheme}://{host}:{port}/{database}",
+        shown=f"{parts.scheme}://{host}:{port}/{database}" + (f"?{parts.query}" if parts.query else ""),
     )
 
 
@@ -110,6 +142,21 @@ def with_password(address: BrokerAddress, password: str) -> BrokerAddress:
     place = parts.netloc.rpartition("@")[2]
     netloc = f"{parts.username or ''}:{quote(password, safe='')}@{place}"
     return read_address(urlunsplit(parts._replace(netloc=netloc)))
+
+
+def why_visible(address: BrokerAddress, *, source: str) -> str:
+    """Return a warning that others can read the password; empty: not that we know.
+
+    Args:
+        address: the broker's.
+        source: where it came from; an argument begins with a dash.
+    """
+    if not (source.startswith("-") and address.password):
+        return ""
+    return (
+        f"everybody on this machine can read the password in {source} while this runs: "
+        f"use {BROKER_VARIABLE} or --broker-password-file"
+    )
 
 
 def require_secret(address: BrokerAddress, secret: str) -> None:
@@ -129,14 +176,41 @@ def require_secret(address: BrokerAddress, secret: str) -> None:
 def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
     if parts.hostname or not parts.path.startswith("/") or parts.path == "/":
         raise _wrong("names no absolute path of a socket")
+    name = _DATABASE_OF_SOCKET[parts.scheme]
     query = parse_qs(parts.query, keep_blank_values=True)
-    if parts.fragment or query.keys() - {"virtual_host"}:
-        raise _wrong("has more than `?virtual_host=DATABASE` behind the path")
-    database = _database(query.get("virtual_host", [""])[-1])
-    shown = f"redis+socket://{parts.path}" + (f"?virtual_host={database}" if database else "")
+    if parts.fragment or query.keys() - {name}:
+        raise _wrong(f"has more than `?{name}=DATABASE` behind the path")
+    database = _database(query.get(name, [""])[-1])
+    shown = f"{parts.scheme}://{parts.path}" + (f"?{name}={database}" if database else "")
     return BrokerAddress(
-        url=url, host="", port=0, database=database, path=parts.path, is_loopback=True, shown=shown
+        url=url,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        host="",
+        port=0,
+        database=database,
+        path=unquote(parts.path),
+        is_loopback=True,
+        shown=shown,
     )
+
+
+def _tls(query: str) -> TlsFiles:
+    """Read what may be said of TLS: which files take part in it, and nothing that would weaken it."""
+    found = parse_qs(query, keep_blank_values=True)
+    names = [f"ssl_{one.name}" for one in dataclasses.fields(TlsFiles)]
+    if found.keys() - set(names):
+        # Perhaps the rest of a password, so what it is is not said.
+        raise _wrong(
+            f"has something else than {', '.join(names)} behind `?`: certificates are always checked; "
+            "in a password write %3F"
+        )
+    paths = {name.removeprefix("ssl_"): values[-1] for name, values in found.items()}
+    if not all(path.startswith("/") and "\0" not in path for path in paths.values()):
+        raise _wrong("names a file for TLS by a path that is not absolute")
+    if "keyfile" in paths and "certfile" not in paths:
+        raise _wrong("has ssl_keyfile without ssl_certfile")
+    return TlsFiles(**paths)
 
 
 def _database(text: str) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
+from passmuster.broker import BrokerAddress, read_address
 from passmuster.routing import PREFIX, PRIORITY_STEPS
+from passmuster.tls import tls_options
 
 VISIBILITY_S = 86400
 """Seconds until Redis' transport hands a message out again: far, because leases find what is lost."""
@@ -18,10 +22,14 @@ def shared_settings(url: str) -> dict[str, object]:
     Args:
         url: the broker's address, with the password.
     """
+    address = read_address(url)
+    url = _url(address)
     return {
         # Both, and not `broker_url`: that loses against variables of the environment.
         "broker_read_url": url,
         "broker_write_url": url,
+        # Not in the address: `rediss://` alone is not encrypted at all (kombu/transport/redis.py, 5.7.0).
+        "broker_use_ssl": None if address.tls is None else tls_options(address.tls),
         "broker_transport_options": {
             "global_keyprefix": PREFIX,
             "priority_steps": list(PRIORITY_STEPS),
@@ -37,3 +45,13 @@ def shared_settings(url: str) -> dict[str, object]:
         "task_create_missing_queues": False,
         "control_exchange": "pm",
     }
+
+
+def _url(address: BrokerAddress) -> str:
+    """Return the address as Celery reads it: to it, what is not encoded may mean something else."""
+    login = f"{quote(address.user, safe='')}:{quote(address.password, safe='')}@" if address.password else ""
+    if address.path:
+        return f"redis+socket://{login}{quote(address.path)}?virtual_host={address.database}"
+    scheme = "redis" if address.tls is None else "rediss"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{scheme}://{login}{host}:{address.port}/{address.database}"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -33,6 +32,7 @@ from passmuster.routing import (
     worker_key,
 )
 from passmuster.strict_json import CodecError, dump, load
+from passmuster.tls import tls_options
 
 _MOST_ENTRIES = 100
 """Entries of one `read`: results can have megabytes."""
@@ -65,12 +65,15 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "retry": Retry(NoBackoff(), 0),  # a repeated XADD would be a second entry
+        "db": address.database,
+        "username": address.user or None,
+        "password": address.password or None,
     }
     if address.path:
-        password = urlsplit(url).password
-        options["password"] = unquote(password) if password else None
-        return redis.Redis(unix_socket_path=address.path, db=address.database, **options)
-    return redis.Redis.from_url(url, **options)
+        return redis.Redis(unix_socket_path=address.path, **options)
+    if address.tls is not None:
+        options |= {"ssl": True, **tls_options(address.tls)}
+    return redis.Redis(host=address.host, port=address.port, **options)
 
 
 class RunRecord:

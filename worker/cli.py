@@ -23,9 +23,11 @@ from passmuster.broker import (
     BrokerAddress,
     parse_broker,
     require_secret,
+    why_visible,
     with_password,
 )
 from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.private_variables import PRIVATE_VARIABLES
 from passmuster.records import dataclass
 from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
@@ -67,6 +69,7 @@ class Options:
         allowed: names of variables that tasks may set, besides our own.
         ends_with_stdin: whether the worker ends when its standard input does.
         log_format: the form of the lines it prints.
+        warning: what is not as it should be; empty: nothing.
     """
 
     broker: BrokerAddress
@@ -86,6 +89,7 @@ class Options:
     allowed: tuple[str, ...]
     ends_with_stdin: bool
     log_format: LogFormat
+    warning: str = ""
 
 
 def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> int:
@@ -99,6 +103,8 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
     try:
         options = read_options(sys.argv[1:] if argv is None else argv, own)
         tests_environ = put_aside(own)
+        if options.warning:
+            _complain(options.warning)
         try:
             # Only now: see above.
             from worker.service import serve
@@ -111,9 +117,13 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
             ) from error
         return serve(options, tests_environ, say)
     except PassmusterError as error:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"worker: {error}\n")
+        _complain(str(error))
         return error.exit_code
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"worker: {text}\n")
 
 
 def say(line: str) -> None:
@@ -128,9 +138,8 @@ def put_aside(environ: MutableMapping[str, str]) -> dict[str, str]:
 
     Tests see neither the secret nor the broker's password, nor where these are.
     """
-    ours = (DEFAULT_SECRET_VARIABLE, BROKER_VARIABLE, PASSWORD_FILE_VARIABLE, SECRET_FILE_VARIABLE)
-    tests_environ = {name: value for name, value in environ.items() if name not in ours}
-    for name in [name for name in environ if name in ours or name.startswith("CELERY_")]:
+    tests_environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
+    for name in [name for name in environ if name in PRIVATE_VARIABLES or name.startswith("CELERY_")]:
         del environ[name]
     return tests_environ
 
@@ -149,6 +158,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
     if not url:
         raise ConfigurationError(f"no broker was given: use --broker URL, or set {BROKER_VARIABLE}")
     broker = parse_broker(url, source=source)
+    warning = why_visible(broker, source=source)
     password_file, password_source = found.broker_password_file, "--broker-password-file"
     if password_file is None:
         password_file, password_source = environ.get(PASSWORD_FILE_VARIABLE), PASSWORD_FILE_VARIABLE
@@ -191,6 +201,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         allowed=tuple(found.allow_env),
         ends_with_stdin=found.exit_with_stdin,
         log_format=LogFormat(found.log_format),
+        warning=warning,
     )
 
 

@@ -96,7 +96,7 @@ class QueueBackend:
         self._next_tick = self._judge_from = clock()
         self._empty_since: float | None = None
         self._away_since: float | None = None
-        self._is_away_told = False
+        self._is_away_told, self._away_reason = False, ""
         self._is_unsure = False
         self._peak_bytes = 0
         self._is_catching_up = self._is_read = False
@@ -193,25 +193,26 @@ class QueueBackend:
         """Do something with the broker; False: it is away, and everything is to be tried again later."""
         try:
             step()
-        except self._broken:
+        except self._broken as error:
             now = self._clock()
             if self._away_since is None:
                 self._away_since = now
+                self._notice(f"the broker is of no use now: {error}; waiting up to {AWAY_S:.0f} s for it")
+            self._away_reason = str(error)
             # Workers could not renew either: nobody is dead because of that.
             self._judge_from = now + LEASE_S + HEARTBEAT_S
             return False
-        self._away_since, self._is_away_told = None, False
         return True
 
     def _tell_away(self) -> None:
-        """Raise once when the broker has been away for too long."""
+        """Raise once when the broker has been away, or has refused to serve, for too long."""
         since = self._away_since
         if since is None or self._is_away_told or self._clock() - since < AWAY_S:
             return
         self._is_away_told = True
         raise InfrastructureError(
-            f"the broker has been away for {self._clock() - since:.0f} s, so nothing further can start;"
-            " look whether it runs and can be reached"
+            f"the broker has been of no use for {self._clock() - since:.0f} s, so nothing further can start: "
+            f"{self._away_reason}; look whether it runs and can be reached"
         )
 
     def _tell_nobody(self) -> None:
@@ -239,9 +240,12 @@ class QueueBackend:
             self._is_catching_up = False
             self._book.caught_up()
         if self._clock() >= self._next_tick:
+            self._tick()  # When it fails, it is the next thing to be tried.
             self._next_tick = self._clock() + TICK_S
-            self._tick()
         self._publish()
+        if self._away_since is not None:
+            self._notice("the broker is of use again")
+            self._away_since, self._is_away_told = None, False
 
     def _meaning(self, entry: Entry) -> Sequence[BackendEvent]:
         """Return what a line of the stream means for the run."""

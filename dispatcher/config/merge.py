@@ -18,7 +18,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import DEFAULT, Given, Loaded, Origin, printable_list
 from dispatcher.config.settings import PATHS, ROOT, SETTINGS
 from dispatcher.config.sources import read_environment, read_file
-from dispatcher.config.validate import useless_arguments, validate
+from dispatcher.config.validate import validate, warnings_of
 from dispatcher.config.values import Value, on_one_line
 from passmuster.errors import ConfigurationError
 
@@ -55,7 +55,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     if arguments.unknown and winners.get("strict-args", (None, False))[1]:
         raise ConfigurationError(unknown_problem(arguments.unknown[0]))
     validate(config, origins)
-    warnings = (*map(unknown_warning, arguments.unknown), *useless_arguments(config, origins))
+    warnings = (*map(unknown_warning, arguments.unknown), *warnings_of(config, origins))
     return Loaded(config=config, origins=origins, warnings=warnings)
 
 

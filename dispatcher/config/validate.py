@@ -67,7 +67,21 @@ def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: S
             )
 
 
-def useless_arguments(config: TestConfig, origins: Iterable[Origin]) -> tuple[str, ...]:
+def warnings_of(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
+    """Return what stops nothing, but is not as it should be, a line each."""
+    return (*_visible_password(config, origins), *_useless_arguments(config, origins))
+
+
+def _visible_password(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
+    if config.broker is None:
+        return ()
+    from passmuster.broker import read_address, why_visible  # Few runs have one.
+
+    warning = why_visible(read_address(config.broker), source=origin_of("broker", origins))
+    return (warning,) if warning else ()
+
+
+def _useless_arguments(config: TestConfig, origins: Iterable[Origin]) -> tuple[str, ...]:
     """Return a warning for each argument or variable that has no effect because coverage is off.
 
     What stands in the configuration file is meant for the runs with coverage, so it is no reason to warn.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from passmuster.broker import parse_broker, require_secret
+from passmuster.broker import TlsFiles, parse_broker, require_secret, why_visible, with_password
 from passmuster.errors import ConfigurationError
 
 
@@ -17,12 +17,12 @@ from passmuster.errors import ConfigurationError
         ("redis://me:geheim@10.0.0.1:1", "10.0.0.1", 1, 0, False, "redis://10.0.0.1:1/0"),
         ("redis://[::1]:7000", "::1", 7000, 0, True, "redis://[::1]:7000/0"),
         (
-            "rediss://:geheim@h?ssl_cert_reqs=required",
+            "rediss://:geheim@h?ssl_ca_certs=/ca.pem",
             "h",
             6379,
             0,
             False,
-            "rediss://h:6379/0",
+            "rediss://h:6379/0?ssl_ca_certs=/ca.pem",
         ),
         (
             "redis://localhost.example",
@@ -49,6 +49,64 @@ def test_a_socket_in_the_file_system_is_this_machine_s_own() -> None:
 
     assert (address.path, address.database, address.is_loopback) == ("/run/a.sock", 2, True)
     assert address.shown == "redis+socket:///run/a.sock?virtual_host=2"
+
+
+def test_the_other_name_of_a_socket_is_understood_too() -> None:
+    address = parse_broker("unix://me:ge%2Fheim@/run/a%20b.sock?db=3", source="--broker")
+
+    assert (address.path, address.database, address.user) == ("/run/a b.sock", 3, "me")
+    assert (address.password, address.shown) == ("ge/heim", "unix:///run/a%20b.sock?db=3")
+
+
+def test_files_for_tls_are_read() -> None:
+    query = "ssl_ca_certs=/ca.pem&ssl_certfile=/me.pem&ssl_keyfile=/me.key"
+
+    assert parse_broker(f"rediss://h?{query}", source="--broker").tls == TlsFiles(
+        ca_certs="/ca.pem", certfile="/me.pem", keyfile="/me.key"
+    )
+    assert parse_broker("rediss://h", source="--broker").tls == TlsFiles()
+    assert parse_broker("redis://h", source="--broker").tls is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ssl_cert_reqs=none",
+        "ssl_cert_reqs=required",
+        "ssl_check_hostname=false",
+        "ssl_ca_certs=ca.pem",
+        "ssl_ca_certs=",
+        "ssl_keyfile=/me.key",
+        "db=3",
+    ],
+)
+def test_nothing_can_weaken_tls(query: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected redis"):
+        parse_broker(f"rediss://:geheim@h?{query}", source="--broker")
+
+
+def test_another_password_leaves_everything_else() -> None:
+    address = parse_broker("rediss://me:old@h:7000/2?ssl_ca_certs=/ca.pem", source="--broker")
+
+    changed = with_password(address, "p@ss/word")
+
+    assert (changed.user, changed.password, changed.tls) == ("me", "p@ss/word", address.tls)
+    assert changed.shown == address.shown
+
+
+@pytest.mark.parametrize(
+    ("url", "source", "is_visible"),
+    [
+        ("redis://:geheim@h", "--broker", True),
+        ("redis://h", "--broker", False),
+        ("redis://:geheim@h", "PASSMUSTER_BROKER_URL", False),
+    ],
+)
+def test_a_password_that_others_can_read_is_a_reason_to_warn(url: str, source: str, is_visible: bool) -> None:
+    warning = why_visible(parse_broker(url, source=source), source=source)
+
+    assert bool(warning) is is_visible
+    assert "geheim" not in warning
 
 
 @pytest.mark.parametrize(
@@ -78,7 +136,7 @@ def test_what_is_no_address_is_refused_with_its_source_and_without_its_password(
         parse_broker(url, source="--broker")
 
     assert "(from --broker)" in str(caught.value)
-    assert "redis://[:password@]host" in str(caught.value)
+    assert "redis://[[user]:password@]host" in str(caught.value)
     assert "heim" not in str(caught.value)
 
 

@@ -20,6 +20,7 @@ from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
 
 PATIENCE_S = 60.0
+OF_NO_USE = f"the broker is of no use now: gone; waiting up to {AWAY_S:.0f} s for it"
 
 
 def card(name: str, **changes: Any) -> WorkerCard:
@@ -42,13 +43,19 @@ class Broker:
         self.dead: list[Lease] = []
         self.word: str | None = None
         self.is_away = False
+        self.is_full = False
         self.is_cancelled = False
         self.loses_the_answer = False
         self.cards = [card("w1")]
 
     def _ask(self) -> None:
         if self.is_away:
-            raise AwayError
+            raise AwayError("gone")
+
+    def _write(self) -> None:
+        self._ask()
+        if self.is_full:
+            raise AwayError("gone")
 
     def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
         self._ask()
@@ -60,7 +67,7 @@ class Broker:
         return None if self.word is None else (self.word, dict(self.state))
 
     def add(self, attempts: Mapping[str, int]) -> None:
-        self._ask()
+        self._write()
         for path, take in attempts.items():
             if self.state.get(path, ("", 0))[0] != "R":
                 self.state[path] = ("Q", take)
@@ -77,7 +84,7 @@ class Broker:
         return self.word
 
     def beat(self) -> None:
-        self._ask()
+        self._write()
 
     def expired(self) -> Sequence[Lease]:
         self._ask()
@@ -89,7 +96,7 @@ class Broker:
         del self.state[lease.path]
         if self.loses_the_answer:
             self.loses_the_answer = False
-            raise AwayError
+            raise AwayError("gone")
         return True
 
     def waiting(self, paths: Sequence[str]) -> Mapping[str, int]:
@@ -263,7 +270,8 @@ def test_a_file_is_not_forgotten_when_the_answer_to_its_loss_is(
     broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
     broker.loses_the_answer = True
 
-    backend.poll(4 * TICK_S)
+    assert notices(backend.poll(TICK_S)) == [OF_NO_USE]
+    assert notices(backend.poll(4 * TICK_S)) == ["the broker is of use again"]
 
     assert broker.queue == [("a", 102)]
 
@@ -297,8 +305,10 @@ def test_leases_are_not_judged_until_workers_could_renew_them(broker: Broker, ba
     broker.start("a", 101)
     backend.poll(1)
     broker.is_away = True
+    backend.poll(TICK_S)
     backend.poll(LEASE_S * 2)
     broker.is_away = False
+    backend.poll(TICK_S)
     broker.dead.append(Lease(path="a", attempt=101, worker="w1"))
 
     backend.poll(HEARTBEAT_S)
@@ -322,10 +332,26 @@ def test_what_was_submitted_while_the_broker_was_away_is_sent_later(
 def test_a_broker_that_stays_away_is_told_once(broker: Broker, backend: QueueBackend) -> None:
     broker.is_away = True
     backend.submit([task("a")])
+    assert notices(backend.poll(1)) == [OF_NO_USE]
 
-    with pytest.raises(InfrastructureError, match="the broker has been away"):
+    with pytest.raises(InfrastructureError, match=r"the broker has been of no use for 12\d s.*: gone; look"):
         backend.poll(AWAY_S + 1)
     assert backend.poll(1) == ()
+
+
+def test_a_broker_that_only_gives_answers_is_of_no_use(broker: Broker, backend: QueueBackend) -> None:
+    broker.is_full = True
+    backend.submit([task("a")])
+    assert notices(backend.poll(1)) == [OF_NO_USE]
+    backend.poll(AWAY_S / 2)
+    broker.is_full = False
+
+    assert notices(backend.poll(1)) == ["the broker is of use again"]
+    assert broker.queue == [("a", 101)]
+    broker.is_full = True
+    assert notices(backend.poll(2 * TICK_S)) == [OF_NO_USE]
+    with pytest.raises(InfrastructureError, match="the broker has been of no use"):
+        backend.poll(AWAY_S + 1)
 
 
 def test_what_waits_is_withdrawn_and_what_runs_is_not(broker: Broker, backend: QueueBackend) -> None:
