@@ -1,7 +1,7 @@
 """`queue-load`: what a run of very many files on very many workers asks of the server and of the command.
 
-Measured here: what one idle worker and one file cost the server and the command. Calculated from that: the load
-of any number of both, and what reaches the end of its CPU first. Each of the two has one CPU.
+Measured here: what one idle worker and one file cost the server and the command. Calculated from that: the
+load of any number of both, and what reaches the end of its CPU first. Each of the two has one CPU.
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ def _print(costs: Costs) -> None:
             ]
         )
     print(
-        f"an idle worker costs the server {costs.server_for_worker_s * 1e3:.3f} ms a second and the command "
-        f"{costs.command_for_worker_s * 1e3:.3f}; a file costs the server {costs.server_for_file_s * 1e3:.2f} ms, "
-        f"the command {costs.command_for_file_s * 1e3:.2f} ms and {costs.command_bytes_for_file / 1e3:.1f} kB"
+        f"an idle worker costs the server {costs.server_for_worker_s * 1e3:.3f} ms a second, the command "
+        f"{costs.command_for_worker_s * 1e3:.3f}; a file costs the server "
+        f"{costs.server_for_file_s * 1e3:.2f} ms, the command {costs.command_for_file_s * 1e3:.2f} ms and {costs.command_bytes_for_file / 1e3:.1f} kB"
     )
     head = "run,files a second,server,command,command MB,takes,what bounds it"
     print_table("queue-load: one CPU is 100 %", head.split(","), rows)
