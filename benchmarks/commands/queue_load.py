@@ -128,10 +128,13 @@ def _print(costs: Costs) -> None:
                 "nothing" if most_s == 1.0 else "the command" if command > server else "the server",
             ]
         )
-    print(
-        f"an idle worker costs the server {costs.server_for_worker_s * 1e3:.3f} ms a second, the command "
-        f"{costs.command_for_worker_s * 1e3:.3f}; a file costs the server "
-        f"{costs.server_for_file_s * 1e3:.2f} ms, the command {costs.command_for_file_s * 1e3:.2f} ms and {costs.command_bytes_for_file / 1e3:.1f} kB"
-    )
+    ms = {
+        "worker at the server": costs.server_for_worker_s,
+        "worker at the command": costs.command_for_worker_s,
+        "file at the server": costs.server_for_file_s,
+        "file at the command": costs.command_for_file_s,
+    }
+    print("ms of CPU (a worker: each second):", {name: round(value * 1e3, 3) for name, value in ms.items()})
+    print(f"memory of the command for a file: {costs.command_bytes_for_file / 1e3:.1f} kB")
     head = "run,files a second,server,command,command MB,takes,what bounds it"
     print_table("queue-load: one CPU is 100 %", head.split(","), rows)
