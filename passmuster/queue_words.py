@@ -72,6 +72,30 @@ class Entry(NamedTuple):
     body: str
 
 
+MOST_CARD_FILES = 100
+"""Files that a card names: more than any machine of ours runs at once."""
+
+MOST_CARD_PATH_CHARS = 16 * 1024
+"""Characters of all their paths together: each may become six on the wire, and a card has a bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFile:
+    """A file that a worker runs.
+
+    Args:
+        run_id: whose.
+        path: the file.
+        seconds: wall-clock seconds since its start.
+        used_bytes: memory of its processes; 0: not measured yet.
+    """
+
+    run_id: str
+    path: str
+    seconds: float
+    used_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerCard:
     """What a worker says of itself.
@@ -86,6 +110,7 @@ class WorkerCard:
         limits: what it keeps, for people to read.
         used_bytes: memory that what runs uses.
         runs: the ids of the runs that it serves.
+        files: what it runs, the oldest first; not all of it where there is too much.
     """
 
     name: str
@@ -97,3 +122,4 @@ class WorkerCard:
     limits: tuple[Limit, ...] = ()
     used_bytes: int = 0
     runs: tuple[str, ...] = ()
+    files: tuple[CardFile, ...] = ()

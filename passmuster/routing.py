@@ -1,7 +1,8 @@
 """Names and times on the broker that dispatcher and workers must agree on. Nothing else.
 
 pm:runs               SET    runs under way; workers subscribe to their queues
-pm:{run}:meta         HASH   state (run, cancelled), epoch, dispatcher_beat (ms), terms (`run_terms`)
+pm:{run}:meta         HASH   state (run, cancelled), epoch, begun and dispatcher_beat (ms), kept (files that
+                             wait at the dispatcher), terms (`run_terms`)
 pm:{run}:state        HASH   path -> Q:take | R:take:worker | D:take:worker
 pm:{run}:lease        ZSET   take, worker, path -> deadline in ms, by the broker's clock alone
 pm:{run}:results      STREAM an entry for each claim, counted result, file given back and refusal

@@ -144,7 +144,9 @@ BEAT = (
     _HEAD
     + f"""
 if redis.call('EXISTS', meta) == 0 then return 0 end
-redis.call('HSET', meta, 'dispatcher_beat', string.format('%.0f', now()))
+local ms = string.format('%.0f', now())
+redis.call('HSET', meta, 'dispatcher_beat', ms, 'kept', ARGV[4])
+redis.call('HSETNX', meta, 'begun', ms)
 for i = 1, 4 do redis.call('EXPIRE', KEYS[i], {RUN_TTL_S}) end
 return 1
 """

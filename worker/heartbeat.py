@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from passmuster.executor import Executor
@@ -54,7 +54,7 @@ class Heartbeat:
         active_runs: asks the broker which runs are under way.
         runs: those it serves.
         name: of this worker.
-        card: returns what to say of this worker, given how many files it runs.
+        card: returns what to say of this worker, given what it has.
         broken: the errors that mean that the broker is away.
         say: prints a line.
         clock: seconds that never go back.
@@ -70,7 +70,7 @@ class Heartbeat:
         runs: Runs,
         *,
         name: str,
-        card: Callable[[int], WorkerCard],
+        card: Callable[[Sequence[Held]], WorkerCard],
         broken: tuple[type[Exception], ...],
         say: Say,
         clock: Callable[[], float] = time.monotonic,
@@ -107,7 +107,7 @@ class Heartbeat:
                 self._obey(one, record.renew(one.path, one.take, self._name), record)
             self._forget_all_but(held)
             if not self._roster.is_closed:
-                self._board.announce(self._card(len(held)))
+                self._board.announce(self._card(held))
                 self._runs.follow(self._active_runs())
         except self._broken as error:
             if not self._is_away:

@@ -20,14 +20,13 @@ from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
-from passmuster.queue_words import WorkerCard
 from passmuster.run_record import RunRecord, WorkerBoard
 from passmuster.run_terms import RunTerms
 from passmuster.status import Isolation
 from passmuster.units import format_bytes
-from passmuster.version import VERSION
 from worker.admission import Admission
 from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
+from worker.card import make_card
 from worker.celery_app import RunQueues, make_app, run_worker
 from worker.cli import Options
 from worker.command import prepare_child
@@ -160,7 +159,13 @@ class _Service:
             lambda: RunRecord.active_runs(client),
             joining,
             name=self._settings.name,
-            card=lambda busy: self._card(busy, joining.served()),
+            card=lambda held: make_card(
+                self._settings,
+                self._executor.usage(),
+                held,
+                host=socket.gethostname(),
+                runs=joining.served(),
+            ),
             broken=BROKEN,
             say=self._say,
         )
@@ -172,19 +177,6 @@ class _Service:
 
     def _terms(self, run_id: str) -> RunTerms | None:
         return None if self._joining is None else self._joining.terms(run_id)
-
-    def _card(self, busy: int, runs: tuple[str, ...]) -> WorkerCard:
-        return WorkerCard(
-            name=self._settings.name,
-            host=socket.gethostname(),
-            slots=self._settings.slots,
-            busy=busy,
-            budget_bytes=self._settings.budget_bytes,
-            version=VERSION,
-            limits=self._settings.limits,
-            used_bytes=self._executor.usage().used_bytes,
-            runs=runs,
-        )
 
     def _fail(self, reason: str) -> None:
         if not self._failure:

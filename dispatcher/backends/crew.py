@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from passmuster.executor import WorkerUsage
-from passmuster.queue_words import WorkerCard
+from passmuster.executor import FileUsage, WorkerUsage
+from passmuster.queue_words import CardFile, WorkerCard
+from passmuster.task import TestTask
 from passmuster.units import format_bytes
 
 _MOST_NAMED = 3
@@ -105,6 +106,15 @@ class Crew:
             for card in self._serving()
         )
 
+    def file_usage(self, tasks: Sequence[TestTask]) -> tuple[FileUsage, ...]:
+        """Return what each of these tasks uses, as its worker last said: at first nothing."""
+        told = {
+            (file.run_id, file.path): (card.name, file) for card in self._serving() for file in card.files
+        }
+        return tuple(
+            _file_usage(task, *told.get((task.run_id, task.file_path), ("", None))) for task in tasks
+        )
+
     def too_big(self, path: str, predicted_bytes: int | None) -> str:
         """Return what to say of a file that fits no worker; empty: it fits, or that is not known."""
         if predicted_bytes is None or not 0 < self.most_bytes < predicted_bytes:
@@ -120,3 +130,14 @@ class Crew:
             for card in self._cards.values()
             if card.version == self._version and card.name not in self._refusals
         ]
+
+
+def _file_usage(task: TestTask, worker: str, told: CardFile | None) -> FileUsage:
+    return FileUsage(
+        attempt_id=task.attempt_id,
+        file_path=task.file_path,
+        slot=0,
+        seconds=0.0 if told is None else told.seconds,
+        used_bytes=0 if told is None else told.used_bytes,
+        worker=worker,
+    )

@@ -116,13 +116,13 @@ class QueueBook:
             found.append(self._publish(self._spare.popleft(), is_spare=True))
         return found
 
-    def started(self, path: str, take: int) -> list[BackendEvent]:
+    def started(self, path: str, take: int, worker: str) -> list[BackendEvent]:
         """Return what it means for the run that a worker began with a file."""
         job = self._job(path, take)
         if job is None:
             return []
         self._set_running(job)
-        return self._start_events(job)
+        return self._start_events(job, worker)
 
     def finished(self, path: str, take: int, result: TestResult) -> list[BackendEvent]:
         """Return what it means for the run that a file ended. Only the first result of a task counts."""
@@ -130,7 +130,8 @@ class QueueBook:
         if job is None:
             return []
         self._remove(job)
-        return [*self._start_events(job), AttemptFinished(task=job.task, result=result)]
+        started = self._start_events(job, result.worker)
+        return [*started, AttemptFinished(task=job.task, result=result)]
 
     def lost(self, path: str, take: int, worker: str) -> list[BackendEvent]:
         """Return what it means for the run that a worker died with a file: it goes again, or was the cause.
@@ -231,6 +232,11 @@ class QueueBook:
         job = self._job(path, take)
         return None if job is None else job.task
 
+    @property
+    def kept(self) -> int:
+        """How many tasks, without spare ones, wait here until there is room on the queue."""
+        return len(self._held)
+
     def running(self) -> tuple[TestTask, ...]:
         """Return what workers have begun with and not ended."""
         return tuple(job.task for job in self._jobs.values() if job.is_running)
@@ -282,11 +288,11 @@ class QueueBook:
             return None
         return job
 
-    def _start_events(self, job: _Job) -> list[BackendEvent]:
+    def _start_events(self, job: _Job, worker: str) -> list[BackendEvent]:
         if job.is_told:
             return []
         job.is_told = True
-        return [AttemptStarted(task=job.task)]
+        return [AttemptStarted(task=job.task, worker=worker)]
 
     def _remove(self, job: _Job) -> None:
         path = job.task.file_path
