@@ -20,6 +20,7 @@ from dispatcher.report.terminal import use_color, use_live_footer
 from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
+from dispatcher.subcommands import SUBCOMMANDS, Call
 from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.version import VERSION
 
@@ -64,6 +65,8 @@ class Command:
     def run(self) -> int:
         """Do what was asked for and return the exit status."""
         try:
+            if self._argv and self._argv[0] in SUBCOMMANDS:
+                return self._subcommand(*self._argv)
             if any(map(_may_ask_early, self._argv)):
                 # The texts of the help take as long to load as a small test takes to run.
                 from dispatcher.config.help_text import early_answer
@@ -80,6 +83,18 @@ class Command:
         except KeyboardInterrupt:
             self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
             return ExitCode.INTERRUPTED
+
+    def _subcommand(self, word: str, *argv: str) -> int:
+        act, _ = SUBCOMMANDS[word]
+        return act(
+            Call(
+                argv=argv,
+                environ=self._environ,
+                cwd=self._cwd,
+                program=f"{self._program} {word}",
+                write=self._out.write,
+            )
+        )
 
     def _obey(self, loaded: Loaded) -> int:
         config = loaded.config

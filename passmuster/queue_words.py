@@ -123,3 +123,49 @@ class WorkerCard:
     used_bytes: int = 0
     runs: tuple[str, ...] = ()
     files: tuple[CardFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLook:
+    """A run, as somebody sees it who takes no part.
+
+    Args:
+        run_id: which.
+        begun_at: Unix time of its begin, by the broker's clock.
+        seconds: since then.
+        silent_s: seconds since its dispatcher's last sign of life.
+        waiting: files that nobody has begun with.
+        running: files that workers have.
+        done: files that have ended, and are not to run again as far as the broker knows.
+    """
+
+    run_id: str
+    begun_at: float
+    seconds: float
+    silent_s: float
+    waiting: int
+    running: int
+    done: int
+
+
+class FileStage(StrEnum):
+    """How far a file is, as the broker writes it."""
+
+    WAITING = "Q"
+    RUNNING = "R"
+    DONE = "D"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLook:
+    """A file of a run, as somebody sees it who takes no part.
+
+    Args:
+        stage: how far it is.
+        take: the number under which it was handed out last.
+        worker: who runs it; empty: nobody.
+    """
+
+    stage: FileStage
+    take: int
+    worker: str = ""

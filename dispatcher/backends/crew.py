@@ -106,13 +106,12 @@ class Crew:
             for card in self._serving()
         )
 
-    def file_usage(self, tasks: Sequence[TestTask]) -> tuple[FileUsage, ...]:
-        """Return what each of these tasks uses, as its worker last said: at first nothing."""
-        told = {
-            (file.run_id, file.path): (card.name, file) for card in self._serving() for file in card.files
-        }
+    def file_usage(self, running: Sequence[tuple[TestTask, str]]) -> tuple[FileUsage, ...]:
+        """Return what each task uses, given with its worker, as that last said: at first nothing."""
+        told = {(card.name, file.run_id, file.path): file for card in self._serving() for file in card.files}
         return tuple(
-            _file_usage(task, *told.get((task.run_id, task.file_path), ("", None))) for task in tasks
+            _file_usage(task, worker, told.get((worker, task.run_id, task.file_path)))
+            for task, worker in running
         )
 
     def too_big(self, path: str, predicted_bytes: int | None) -> str:

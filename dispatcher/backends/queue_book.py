@@ -55,6 +55,7 @@ class _Job:
         is_spare: whether it was given as spare.
         is_running: whether some worker has it, as far as is known.
         is_told: whether the run has heard of its start.
+        worker: who has it, or had it last; empty: not known.
         lost_on: the workers that died while they had it.
     """
 
@@ -63,6 +64,7 @@ class _Job:
     is_spare: bool
     is_running: bool = False
     is_told: bool = False
+    worker: str = ""
     lost_on: tuple[str, ...] = ()
 
 
@@ -122,6 +124,7 @@ class QueueBook:
         if job is None:
             return []
         self._set_running(job)
+        job.worker = worker
         return self._start_events(job, worker)
 
     def finished(self, path: str, take: int, result: TestResult) -> list[BackendEvent]:
@@ -237,9 +240,9 @@ class QueueBook:
         """How many tasks, without spare ones, wait here until there is room on the queue."""
         return len(self._held)
 
-    def running(self) -> tuple[TestTask, ...]:
-        """Return what workers have begun with and not ended."""
-        return tuple(job.task for job in self._jobs.values() if job.is_running)
+    def running(self) -> tuple[tuple[TestTask, str], ...]:
+        """Return what workers have begun with and not ended, each with its worker."""
+        return tuple((job.task, job.worker) for job in self._jobs.values() if job.is_running)
 
     def _may_go(self, task: TestTask) -> bool:
         most = self._groups.get(task.group)

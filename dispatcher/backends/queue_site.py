@@ -9,19 +9,14 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 
 from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from dispatcher.backends.broker_settings import broker_access
 from dispatcher.backends.celery_queue import BROKEN, Publisher
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import QueueBackend
 from dispatcher.backends.queue_results import QueueMail
 from dispatcher.config.model import TestConfig
 from dispatcher.file_rules import group_limits
-from passmuster.broker import (
-    DEFAULT_SECRET_VARIABLE,
-    BrokerAddress,
-    parse_broker,
-    require_secret,
-    with_password,
-)
+from passmuster.broker import BrokerAddress
 from passmuster.broker_access import open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
@@ -29,7 +24,6 @@ from passmuster.executor import Limit
 from passmuster.queue_words import WorkerCard
 from passmuster.run_record import RunRecord, WorkerBoard
 from passmuster.run_terms import TERMS_KIND, RunTerms, encode_terms
-from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
 from passmuster.task import TestTask
 from passmuster.units import format_bytes
@@ -96,23 +90,6 @@ class QueueSite:
             time.sleep(_LOOK_S)
             cards = board.cards()
         return cards
-
-
-def broker_access(config: TestConfig, environ: Mapping[str, str]) -> tuple[BrokerAddress, str]:
-    """Return the broker's address, password included, and the secret.
-
-    Raises:
-        ConfigurationError: a file cannot be read, or there must be a secret and is none.
-    """
-    address = parse_broker(config.broker or "", source="--broker")
-    if config.broker_password_file is not None:
-        password = read_secret_file(config.broker_password_file, source="--broker-password-file")
-        address = with_password(address, password)
-    secret = environ.get(DEFAULT_SECRET_VARIABLE, "")
-    if config.secret_file is not None:
-        secret = read_secret_file(config.secret_file, source="--secret-file")
-    require_secret(address, secret)
-    return address, secret
 
 
 def open_queue(

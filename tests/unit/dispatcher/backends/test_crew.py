@@ -34,12 +34,12 @@ def test_what_a_file_uses_is_what_its_worker_said_of_this_run() -> None:
     crew.saw([card("w1"), card("w2", files=tuple(told))], now_s=0)
     tasks = [TestTask(run_id="r", file_path=path) for path in ("a.py", "new.py")]
 
-    known, new = crew.file_usage(tasks)
+    known, new = crew.file_usage([(task, "w2") for task in tasks])
 
     assert known == FileUsage(
         attempt_id=tasks[0].attempt_id, file_path="a.py", slot=0, seconds=2.5, used_bytes=70, worker="w2"
     )
-    assert (new.file_path, new.seconds, new.used_bytes, new.worker) == ("new.py", 0.0, 0, "")
+    assert (new.file_path, new.seconds, new.used_bytes, new.worker) == ("new.py", 0.0, 0, "w2")
 
 
 def test_a_worker_that_went_and_came_back_counts_again() -> None:
