@@ -107,6 +107,10 @@ class Command:
 
             self._out.write(f"{format_config(loaded)}\n")
             return ExitCode.OK
+        if config.tail is not None:
+            from dispatcher.watch.tail import follow_file  # As above.
+
+            return follow_file(config.tail, config, self._environ, self._out.write, self._say)
         runner = TestRunner(
             config,
             site=self._site,
@@ -136,6 +140,9 @@ class Command:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
         return self._run_tests(runner, config, color=color)
+
+    def _say(self, line: str) -> None:
+        self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))

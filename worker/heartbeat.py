@@ -57,6 +57,7 @@ class Heartbeat:
         card: returns what to say of this worker, given what it has.
         broken: the errors that mean that the broker is away.
         say: prints a line.
+        tails: sends what files print to those who watch them, given what this worker has.
         clock: seconds that never go back.
     """
 
@@ -73,9 +74,11 @@ class Heartbeat:
         card: Callable[[Sequence[Held]], WorkerCard],
         broken: tuple[type[Exception], ...],
         say: Say,
+        tails: Callable[[Sequence[Held]], None] = lambda held: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._executor, self._roster, self._board = executor, roster, board
+        self._tails = tails
         self._record, self._active_runs, self._runs = record, active_runs, runs
         self._name, self._card, self._broken, self._say, self._clock = name, card, broken, say, clock
         self._unknown_since: dict[str, float] = {}
@@ -109,6 +112,7 @@ class Heartbeat:
             if not self._roster.is_closed:
                 self._board.announce(self._card(held))
                 self._runs.follow(self._active_runs())
+            self._tails(held)
         except self._broken as error:
             if not self._is_away:
                 self._say(f"the broker is away: {error}; what runs goes on", level=Level.WARNING)

@@ -21,6 +21,7 @@ from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
 from passmuster.run_record import RunRecord, WorkerBoard
+from passmuster.run_tail import TailBoard
 from passmuster.run_terms import RunTerms
 from passmuster.status import Isolation
 from passmuster.units import format_bytes
@@ -42,6 +43,7 @@ from worker.neighbours import Neighbours
 from worker.queue_files import QueueFiles
 from worker.roster import Roster
 from worker.settings import WorkerSettings
+from worker.tails import Tails
 from worker.tasks import register
 from worker.warm.fleet import Fleet
 from worker.worker_log import Level, Say, WorkerLog
@@ -98,6 +100,7 @@ class _Service:
         self._failure = ""
         self._ending = Ending(executor, self._roster, grace_s=options.grace_s, leave=self._leave)
         self._client, self._heart_client = open_broker(options.broker), open_broker(options.broker)
+        self._tails = Tails(executor.output, TailBoard(self._heart_client, self._envelope), broken=BROKEN)
         self._heartbeat: Heartbeat | None = None
         self._joining: Joining | None = None
 
@@ -116,6 +119,7 @@ class _Service:
             say=self._say,
             fail=self._fail,
             allowed=self._options.allowed,
+            on_end=self._tails.end,
         )
         app = make_app(self._options.broker.url)
         register(app, files)
@@ -168,6 +172,7 @@ class _Service:
             ),
             broken=BROKEN,
             say=self._say,
+            tails=self._tails.look,
         )
         self._heartbeat.start()
         self._say(f"ready: {self._settings.name}, broker {self._options.broker.shown}")
