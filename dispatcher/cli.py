@@ -20,6 +20,7 @@ from dispatcher.report.terminal import use_color, use_live_footer
 from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
+from dispatcher.subcommands import SUBCOMMANDS, Call
 from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.version import VERSION
 
@@ -64,6 +65,8 @@ class Command:
     def run(self) -> int:
         """Do what was asked for and return the exit status."""
         try:
+            if self._argv and self._argv[0] in SUBCOMMANDS:
+                return self._subcommand(*self._argv)
             if any(map(_may_ask_early, self._argv)):
                 # The texts of the help take as long to load as a small test takes to run.
                 from dispatcher.config.help_text import early_answer
@@ -81,6 +84,18 @@ class Command:
             self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
             return ExitCode.INTERRUPTED
 
+    def _subcommand(self, word: str, *argv: str) -> int:
+        act, _ = SUBCOMMANDS[word]
+        return act(
+            Call(
+                argv=argv,
+                environ=self._environ,
+                cwd=self._cwd,
+                program=f"{self._program} {word}",
+                write=self._out.write,
+            )
+        )
+
     def _obey(self, loaded: Loaded) -> int:
         config = loaded.config
         for warning in loaded.warnings:
@@ -92,6 +107,10 @@ class Command:
 
             self._out.write(f"{format_config(loaded)}\n")
             return ExitCode.OK
+        if config.tail is not None:
+            from dispatcher.watch.tail import follow_file  # As above.
+
+            return follow_file(config.tail, config, self._environ, self._out.write, self._say)
         runner = TestRunner(
             config,
             site=self._site,
@@ -121,6 +140,9 @@ class Command:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
         return self._run_tests(runner, config, color=color)
+
+    def _say(self, line: str) -> None:
+        self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))

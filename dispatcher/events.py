@@ -40,12 +40,21 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileStarted:
-    """An attempt at a file has started; `reason`: what for, None: it is the first that counts."""
+    """An attempt at a file has started.
+
+    Args:
+        at_s: when.
+        file: the file.
+        attempt: which.
+        reason: what for; None: it is the first that counts.
+        worker: who runs it, where there are several.
+    """
 
     at_s: float
     file: TestFile
     attempt: int
     reason: Again | None = None
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

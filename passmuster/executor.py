@@ -45,13 +45,23 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileUsage:
-    """What one running file uses at this moment."""
+    """What one running file uses at this moment.
+
+    Args:
+        attempt_id: which attempt at it.
+        file_path: the file.
+        slot: the place it has; 0 where only its worker knows.
+        seconds: wall-clock seconds since its start.
+        used_bytes: memory of its processes; 0: not measured yet.
+        worker: who runs it, where there are several.
+    """
 
     attempt_id: str
     file_path: str
     slot: int
     seconds: float
     used_bytes: int
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

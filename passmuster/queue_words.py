@@ -72,6 +72,30 @@ class Entry(NamedTuple):
     body: str
 
 
+MOST_CARD_FILES = 100
+"""Files that a card names: more than any machine of ours runs at once."""
+
+MOST_CARD_PATH_CHARS = 16 * 1024
+"""Characters of all their paths together: each may become six on the wire, and a card has a bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFile:
+    """A file that a worker runs.
+
+    Args:
+        run_id: whose.
+        path: the file.
+        seconds: wall-clock seconds since its start.
+        used_bytes: memory of its processes; 0: not measured yet.
+    """
+
+    run_id: str
+    path: str
+    seconds: float
+    used_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerCard:
     """What a worker says of itself.
@@ -86,6 +110,7 @@ class WorkerCard:
         limits: what it keeps, for people to read.
         used_bytes: memory that what runs uses.
         runs: the ids of the runs that it serves.
+        files: what it runs, the oldest first; not all of it where there is too much.
     """
 
     name: str
@@ -97,3 +122,50 @@ class WorkerCard:
     limits: tuple[Limit, ...] = ()
     used_bytes: int = 0
     runs: tuple[str, ...] = ()
+    files: tuple[CardFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLook:
+    """A run, as somebody sees it who takes no part.
+
+    Args:
+        run_id: which.
+        begun_at: Unix time of its begin, by the broker's clock.
+        seconds: since then.
+        silent_s: seconds since its dispatcher's last sign of life.
+        waiting: files that nobody has begun with.
+        running: files that workers have.
+        done: files that have ended, and are not to run again as far as the broker knows.
+    """
+
+    run_id: str
+    begun_at: float
+    seconds: float
+    silent_s: float
+    waiting: int
+    running: int
+    done: int
+
+
+class FileStage(StrEnum):
+    """How far a file is, as the broker writes it."""
+
+    WAITING = "Q"
+    RUNNING = "R"
+    DONE = "D"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLook:
+    """A file of a run, as somebody sees it who takes no part.
+
+    Args:
+        stage: how far it is.
+        take: the number under which it was handed out last.
+        worker: who runs it; empty: nobody.
+    """
+
+    stage: FileStage
+    take: int
+    worker: str = ""

@@ -1,18 +1,23 @@
 """Names and times on the broker that dispatcher and workers must agree on. Nothing else.
 
 pm:runs               SET    runs under way; workers subscribe to their queues
-pm:{run}:meta         HASH   state (run, cancelled), epoch, dispatcher_beat (ms), terms (`run_terms`)
+pm:{run}:meta         HASH   state (run, cancelled), epoch, begun and dispatcher_beat (ms), kept (files that
+                             wait at the dispatcher), terms (`run_terms`)
 pm:{run}:state        HASH   path -> Q:take | R:take:worker | D:take:worker
 pm:{run}:lease        ZSET   take, worker, path -> deadline in ms, by the broker's clock alone
 pm:{run}:results      STREAM an entry for each claim, counted result, file given back and refusal
 pm:pm.RUN             LIST   the queue: what is to go first
 pm:pm.RUN 0x06 0x16 5 LIST   the queue: the rest
+pm:{run}:tail:PATH    STRING somebody wants to see what a running file prints; expires (PATH: its SHA-256)
+pm:{run}:out:PATH     STREAM what it printed while that was so; expires
 pm:w:NAME             STRING the card of a worker; expires
 pm:workers            SET    names of the cards there may be
 pm:blob:SHA256        STRING a file of a tree that was sent, compressed; expires
 """
 
 from __future__ import annotations
+
+import hashlib
 
 PREFIX = "pm:"
 """Before every key of ours; Celery's `global_keyprefix` must be the same."""
@@ -53,6 +58,18 @@ Only takes of the same attempt stand in for each other: what is left of an earli
 later one over nor answer for it.
 """
 
+TAIL_WANTED_S = 10
+"""Seconds a wish to see what a file prints holds without renewal."""
+
+TAIL_KEPT_S = 60
+"""Seconds that what a file printed is kept for those who wanted to see it."""
+
+MOST_TAIL_BYTES = 256 * 1024
+"""Bytes of output in one entry, and of one file in one heartbeat: of more the oldest is left out."""
+
+MOST_TAIL_ENTRIES = 16
+"""Entries kept of one file: 4 MiB of output."""
+
 RUNS_KEY = f"{PREFIX}runs"
 WORKERS_KEY = f"{PREFIX}workers"
 
@@ -88,6 +105,16 @@ def results_key(run_id: str) -> str:
     return f"{PREFIX}{{{run_id}}}:results"
 
 
+def tail_key(run_id: str, path: str) -> str:
+    """Return the key by which somebody wants to see what a file prints."""
+    return f"{PREFIX}{{{run_id}}}:tail:{_digest(path)}"
+
+
+def output_key(run_id: str, path: str) -> str:
+    """Return the key of the stream of what a file prints."""
+    return f"{PREFIX}{{{run_id}}}:out:{_digest(path)}"
+
+
 def worker_key(name: str) -> str:
     """Return the key of a worker's card."""
     return f"{PREFIX}w:{name}"
@@ -96,3 +123,7 @@ def worker_key(name: str) -> str:
 def blob_key(digest: str) -> str:
     """Return the key of a content."""
     return f"{PREFIX}blob:{digest}"
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()

@@ -40,7 +40,7 @@ _MOST_ENTRIES = 100
 _LONGEST_BLOCK_S = 1.0
 """Seconds one `read` waits at most: well below any socket's time limit."""
 
-_MAX_CARD_CHARS = 64 * 1024
+_MAX_CARD_CHARS = 256 * 1024
 
 
 UNREADABLE_VERSION = "unreadable"
@@ -115,7 +115,7 @@ class RunRecord:
                 pipeline.hset(self._state, mapping={path: f"Q:{take}" for path, take in attempts.items()})
             pipeline.hset(self._meta, mapping={"state": "run", "epoch": epoch, "terms": terms})
             pipeline.sadd(RUNS_KEY, self._run_id)
-            self._script(run_scripts.BEAT, client=pipeline)
+            self._script(run_scripts.BEAT, "", 0, "", "0", client=pipeline)
             pipeline.execute()
 
     def recall(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
@@ -146,9 +146,13 @@ class RunRecord:
         found = self._client.hget(self._meta, "epoch")
         return None if found is None else str(found)
 
-    def beat(self) -> None:
-        """Give the dispatcher's sign of life. Without one, what is left of the run expires in a day."""
-        self._script(run_scripts.BEAT)
+    def beat(self, kept: int = 0) -> None:
+        """Give the dispatcher's sign of life. Without one, what is left of the run expires in a day.
+
+        Args:
+            kept: files that wait at the dispatcher, and not on the queue yet.
+        """
+        self._script(run_scripts.BEAT, "", 0, "", str(kept))
 
     def expired(self) -> list[Lease]:
         """Return the leases whose time is over."""

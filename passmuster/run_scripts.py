@@ -144,7 +144,9 @@ BEAT = (
     _HEAD
     + f"""
 if redis.call('EXISTS', meta) == 0 then return 0 end
-redis.call('HSET', meta, 'dispatcher_beat', string.format('%.0f', now()))
+local ms = string.format('%.0f', now())
+redis.call('HSET', meta, 'dispatcher_beat', ms, 'kept', ARGV[4])
+redis.call('HSETNX', meta, 'begun', ms)
 for i = 1, 4 do redis.call('EXPIRE', KEYS[i], {RUN_TTL_S}) end
 return 1
 """
@@ -177,3 +179,18 @@ redis.call('SREM', KEYS[5], ARGV[4])
 return 1
 """
 )
+
+LOOK = """
+local meta = redis.call('HMGET', KEYS[1], 'state', 'begun', 'dispatcher_beat', 'kept')
+if not meta[1] then return false end
+local counts = {Q = 0, R = 0, D = 0}
+for _, s in ipairs(redis.call('HVALS', KEYS[2])) do
+  local kind = string.sub(s, 1, 1)
+  counts[kind] = (counts[kind] or 0) + 1
+end
+local t = redis.call('TIME')
+local now = string.format('%.0f', tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000))
+return {meta[2] or '', meta[3] or '', meta[4] or '', now, counts.Q, counts.R, counts.D}
+"""
+"""Of one run. Gets the keys meta and state alone, and changes nothing. The broker counts: the files may be
+many."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.executor import Limit
+from passmuster.executor import Limit, Usage
 from passmuster.records import dataclass
 from passmuster.run_terms import RunTerms
 from passmuster.status import Isolation, StopReason
@@ -22,6 +22,7 @@ from worker.health import Health
 from worker.interpreter import find_interpreter, why_no_coverage
 from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
+from worker.output_capture import OutputCapture
 from worker.queue_files import QueueFiles
 from worker.settings import WorkerSettings
 from worker.warm.fleets import Fleets
@@ -102,10 +103,13 @@ class RootBench:
         """Do what a message asks for; False: it is to be put back."""
         return self._files.take(text)
 
-    @property
-    def used_bytes(self) -> int:
-        """Memory that the running files use."""
-        return self._executor.usage().used_bytes
+    def usage(self) -> Usage:
+        """Return what the running files use."""
+        return self._executor.usage()
+
+    def output(self, attempt_id: str) -> OutputCapture | None:
+        """Return what collects a running file's output; None: it does not run."""
+        return self._executor.output(attempt_id)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs."""

@@ -27,6 +27,7 @@ from worker.machine import oom_kill_count
 from worker.machine_pool import MachinePool
 from worker.memory_governor import MemoryGovernor
 from worker.memory_policy import Breach
+from worker.output_capture import OutputCapture
 from worker.private_tmp import PrivateTmp
 from worker.process_tree import descendants, kill_all, marked
 from worker.settings import WorkerSettings
@@ -151,6 +152,12 @@ class LocalExecutor:
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""
         return self._governor.usage()
+
+    def output(self, attempt_id: str) -> OutputCapture | None:
+        """Return what collects a running file's output, also beyond its end; None: it does not run."""
+        with self._lock:
+            attempt = self._running.get(attempt_id)
+        return None if attempt is None else attempt.capture
 
     def close(self) -> None:
         """End whatever still runs, the keepers, the measuring, and remove the temporary directory."""

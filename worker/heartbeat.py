@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from passmuster.executor import Stoppable
@@ -57,9 +57,10 @@ class Heartbeat:
         active_runs: asks the broker which runs are under way.
         runs: those it serves.
         name: of this worker.
-        card: returns what to say of this worker, given how many files it runs.
+        card: returns what to say of this worker, given what it has.
         broken: the errors that mean that the broker is away.
         say: prints a line.
+        tails: sends what files print to those who watch them, given what this worker has.
         clock: seconds that never go back.
     """
 
@@ -73,12 +74,14 @@ class Heartbeat:
         runs: Runs,
         *,
         name: str,
-        card: Callable[[int], WorkerCard],
+        card: Callable[[Sequence[Held]], WorkerCard],
         broken: tuple[type[Exception], ...],
         say: Say,
+        tails: Callable[[Sequence[Held]], None] = lambda held: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._executor, self._roster, self._board = executor, roster, board
+        self._tails = tails
         self._record, self._active_runs, self._runs = record, active_runs, runs
         self._name, self._card, self._broken, self._say, self._clock = name, card, broken, say, clock
         self._unknown_since: dict[str, float] = {}
@@ -111,9 +114,10 @@ class Heartbeat:
                 self._obey(one, record.renew(one.path, one.take, self._name), record)
             self._forget_all_but(held)
             if not self._roster.is_closed:
-                self._board.announce(self._card(len(held)))
+                self._board.announce(self._card(held))
                 self._seen = self._active_runs()
                 self._runs.follow(self._seen)
+            self._tails(held)
         except self._broken as error:
             if not self._is_away:
                 self._say(f"the broker is away: {error}; what runs goes on", level=Level.WARNING)

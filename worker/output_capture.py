@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 
 class OutputCapture:
     """Collects bytes; memory stays within twice the limit however much arrives.
+
+    One thread feeds it; `since` may be called from any other meanwhile.
 
     Args:
         limit_bytes: bytes kept, half of them from the start and half from the end.
@@ -16,9 +20,29 @@ class OutputCapture:
         self._head = bytearray()
         self._tail = bytearray()
         self._cut_bytes = 0
+        self._lock = threading.Lock()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
+        with self._lock:
+            self._feed(data)
+
+    def since(self, offset: int, *, most_bytes: int) -> tuple[int, bytes]:
+        """Return the newest bytes from `offset` on, at most so many, and the offset of the first of them.
+
+        That is larger than `offset` where there is more, or where what came there was not kept.
+        """
+        with self._lock:
+            tail_start = len(self._head) + self._cut_bytes
+            total = tail_start + len(self._tail)
+            start = max(offset, total - most_bytes)
+            if start >= tail_start:
+                return min(start, total), bytes(self._tail[start - tail_start :])
+            if self._cut_bytes:
+                return tail_start, bytes(self._tail)
+            return start, bytes(self._head[start:] + self._tail)
+
+    def _feed(self, data: bytes) -> None:
         room = self._head_limit - len(self._head)
         if room > 0:
             self._head += data[:room]

@@ -82,6 +82,7 @@ class QueueFiles:
         say: prints a line.
         fail: is told why this worker can run nothing any more.
         allowed: names of variables that a task may set, besides our own.
+        on_end: is told when a file has ended, before its result is sent; must not raise.
         clock: seconds that never go back.
         pause: waits so many seconds.
     """
@@ -101,6 +102,7 @@ class QueueFiles:
         say: Say,
         fail: Callable[[str], None],
         allowed: Collection[str] = (),
+        on_end: Callable[[Held], None] = lambda held: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -108,6 +110,7 @@ class QueueFiles:
         self._settings, self._envelope = settings, envelope
         self._record, self._terms, self._roster, self._broken = record, terms, roster, broken
         self._say, self._fail, self._allowed = say, fail, frozenset(allowed)
+        self._on_end = on_end
         self._clock, self._pause = clock, pause
 
     def take(self, text: str) -> bool:
@@ -163,7 +166,9 @@ class QueueFiles:
                 self._executor.dismiss(task)
         if answer is Claim.OK:
             self._roster.claim(held.attempt_id)
-            self._deliver(record, held, _not_started(task, refusal) if refusal else self._run(task))
+            result = _not_started(task, refusal) if refusal else self._run(task)
+            self._on_end(held)
+            self._deliver(record, held, result)
         return answer is not None
 
     def _why_refused(self, task: TestTask) -> str:

@@ -19,13 +19,13 @@ from pathlib import Path
 from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError
-from passmuster.queue_words import WorkerCard
 from passmuster.run_record import RunRecord, WorkerBoard, connect
+from passmuster.run_tail import TailBoard
 from passmuster.run_terms import RunTerms
 from passmuster.tree_store import SHIP_TIMEOUT_S, TreeStore
-from passmuster.version import VERSION
 from worker.admission import Admission
 from worker.bench import BenchMaker, read_share
+from worker.card import make_card
 from worker.celery_app import RunQueues, make_app, run_worker
 from worker.cli import Options
 from worker.ending import Ending
@@ -40,6 +40,7 @@ from worker.queue_transport import guard
 from worker.roster import Roster
 from worker.settings import WorkerSettings
 from worker.shipped_trees import ShippedTrees
+from worker.tails import Tails
 from worker.tasks import register
 from worker.tree_cache import TreeCache, default_base
 from worker.worker_log import Level, Say, WorkerLog
@@ -98,6 +99,8 @@ class _Service:
         )
         maker = BenchMaker(options, self._share, environ, coverage_dir, self._files, say)
         self._place = Workplace(options.root, self._trees, maker.make, self._roster)
+        tails = TailBoard(self._heart_client, self._envelope)
+        self._tails = Tails(self._place.output, tails, broken=BROKEN)
         self._ending = Ending(self._place, self._roster, grace_s=options.grace_s, leave=self._leave)
 
     def close(self) -> None:
@@ -160,9 +163,17 @@ class _Service:
             lambda: RunRecord.active_runs(client),
             joining,
             name=self._options.name,
-            card=lambda busy: self._card(busy, joining.served()),
+            card=lambda held: make_card(
+                self._options.name,
+                self._share,
+                self._place.usage(),
+                held,
+                host=socket.gethostname(),
+                runs=joining.served(),
+            ),
             broken=BROKEN,
             say=self._say,
+            tails=self._tails.look,
         )
         self._heartbeat.start()
         what = "" if self._options.root is not None else ", for runs with --ship alone"
@@ -182,6 +193,7 @@ class _Service:
             say=self._say,
             fail=self._fail,
             allowed=self._options.allowed,
+            on_end=self._tails.end,
         )
 
     def _expect(self, terms: RunTerms) -> str:
@@ -194,19 +206,6 @@ class _Service:
 
     def _terms(self, run_id: str) -> RunTerms | None:
         return None if self._joining is None else self._joining.terms(run_id)
-
-    def _card(self, busy: int, runs: tuple[str, ...]) -> WorkerCard:
-        return WorkerCard(
-            name=self._options.name,
-            host=socket.gethostname(),
-            slots=self._share.slots,
-            busy=busy,
-            budget_bytes=self._share.budget_bytes,
-            version=VERSION,
-            limits=self._share.limits,
-            used_bytes=self._place.used_bytes,
-            runs=runs,
-        )
 
     def _fail(self, reason: str) -> None:
         if not self._failure:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from passmuster.errors import InfrastructureError
+from passmuster.executor import Usage
 from passmuster.run_terms import RunTerms
 from passmuster.status import StopReason
 from passmuster.tree_identity import may_have_the_same_files, tree_identity, why_other_files, why_other_tree
+from worker.output_capture import OutputCapture
 from worker.queue_files import PUT_BACK_S
 from worker.roster import Roster
 
@@ -36,9 +38,11 @@ class Bench(Protocol):
     def take(self, text: str) -> bool:
         """Do what a message asks for; False: it is to be put back."""
 
-    @property
-    def used_bytes(self) -> int:
-        """Memory that the running files use."""
+    def usage(self) -> Usage:
+        """Return what the running files use."""
+
+    def output(self, attempt_id: str) -> OutputCapture | None:
+        """Return what collects a running file's output; None: it does not run."""
 
     def why_not(self, terms: RunTerms) -> str:
         """Return why a run cannot be served here; empty: it can."""
@@ -89,11 +93,17 @@ class Workplace:
         self._bench_of = ""
         self._stopped: tuple[StopReason, float] | None = None
 
-    @property
-    def used_bytes(self) -> int:
-        """Memory that the running files use."""
+    def usage(self) -> Usage:
+        """Return what the running files use."""
         bench = self._bench
-        return 0 if bench is None else bench.used_bytes
+        if bench is None:
+            return Usage(slots=0, budget_bytes=0, used_bytes=0, peak_bytes=0, files=())
+        return bench.usage()
+
+    def output(self, attempt_id: str) -> OutputCapture | None:
+        """Return what collects a running file's output; None: it does not run."""
+        bench = self._bench
+        return None if bench is None else bench.output(attempt_id)
 
     def open(self) -> None:
         """Make the worker's own root ready before any run asks for it, so that errors are seen at once.

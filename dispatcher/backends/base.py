@@ -21,9 +21,10 @@ from passmuster.task import TestTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted:
-    """A worker began with this task."""
+    """A worker began with this task; `worker`: which, where there are several."""
 
     task: TestTask
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

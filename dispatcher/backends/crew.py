@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from passmuster.executor import WorkerUsage
-from passmuster.queue_words import WorkerCard
+from passmuster.executor import FileUsage, WorkerUsage
+from passmuster.queue_words import CardFile, WorkerCard
+from passmuster.task import TestTask
 from passmuster.units import format_bytes
 
 _MOST_NAMED = 3
@@ -124,6 +125,14 @@ class Crew:
             for card in self._serving()
         )
 
+    def file_usage(self, running: Sequence[tuple[TestTask, str]]) -> tuple[FileUsage, ...]:
+        """Return what each task uses, given with its worker, as that last said: at first nothing."""
+        told = {(card.name, file.run_id, file.path): file for card in self._serving() for file in card.files}
+        return tuple(
+            _file_usage(task, worker, told.get((worker, task.run_id, task.file_path)))
+            for task, worker in running
+        )
+
     def too_big(self, path: str, predicted_bytes: int | None) -> str:
         """Return what to say of a file that fits no worker; empty: it fits, or that is not known."""
         if predicted_bytes is None or not 0 < self.most_bytes < predicted_bytes:
@@ -139,3 +148,14 @@ class Crew:
             for card in self._cards.values()
             if card.version == self._version and card.name not in self._refusals
         ]
+
+
+def _file_usage(task: TestTask, worker: str, told: CardFile | None) -> FileUsage:
+    return FileUsage(
+        attempt_id=task.attempt_id,
+        file_path=task.file_path,
+        slot=0,
+        seconds=0.0 if told is None else told.seconds,
+        used_bytes=0 if told is None else told.used_bytes,
+        worker=worker,
+    )

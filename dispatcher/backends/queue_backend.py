@@ -15,7 +15,7 @@ from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_book import Message, QueueBook
 from dispatcher.backends.queue_needs import Mail, Record
 from passmuster.errors import InfrastructureError
-from passmuster.executor import FileUsage, Limit, Usage
+from passmuster.executor import Limit, Usage
 from passmuster.queue_words import Entry, WorkerCard
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.status import StopReason
@@ -164,11 +164,7 @@ class QueueBackend:
         self._with_broker(self._record.cancel)
 
     def usage(self) -> Usage:
-        """Return what runs. How much memory a file uses, only its worker knows."""
-        files = tuple(
-            FileUsage(attempt_id=task.attempt_id, file_path=task.file_path, slot=0, seconds=0.0, used_bytes=0)
-            for task in self._book.running()
-        )
+        """Return what runs, as the workers last said: a file that has just begun uses nothing yet."""
         workers = self._crew.usage()
         used_bytes = sum(worker.used_bytes for worker in workers)
         self._peak_bytes = max(self._peak_bytes, used_bytes)
@@ -177,7 +173,7 @@ class QueueBackend:
             budget_bytes=self._crew.budget_bytes,
             used_bytes=used_bytes,
             peak_bytes=self._peak_bytes,
-            files=files,
+            files=self._crew.file_usage(self._book.running()),
             workers=workers,
         )
 
@@ -251,7 +247,7 @@ class QueueBackend:
         """Return what a line of the stream means for the run."""
         match entry.kind:
             case "started":
-                return self._book.started(entry.path, entry.attempt)
+                return self._book.started(entry.path, entry.attempt, entry.worker)
             case "released":
                 self._book.released(entry.path, entry.attempt)
             case "refused":
@@ -267,7 +263,7 @@ class QueueBackend:
         if self._is_unsure or self._record.epoch() != self._epoch:
             self._seed_again()
             return
-        self._record.beat()
+        self._record.beat(self._book.kept)
         now_s = self._clock()
         self._notice(*self._crew.saw(self._cards(), now_s=now_s))
         if self._stopped is not None or now_s < self._judge_from:

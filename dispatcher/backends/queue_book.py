@@ -56,6 +56,7 @@ class _Job:
         is_running: whether some worker has it, as far as is known.
         is_told: whether the run has heard of its start.
         is_doubtful: whether it had ended before the run was resumed, and its result is still to be read.
+        worker: who has it, or had it last; empty: not known.
         lost_on: the workers that died while they had it.
     """
 
@@ -65,6 +66,7 @@ class _Job:
     is_running: bool = False
     is_told: bool = False
     is_doubtful: bool = False
+    worker: str = ""
     lost_on: tuple[str, ...] = ()
 
 
@@ -130,13 +132,14 @@ class QueueBook:
             found.append(self._publish(self._spare.popleft(), is_spare=True))
         return found
 
-    def started(self, path: str, take: int) -> list[BackendEvent]:
+    def started(self, path: str, take: int, worker: str) -> list[BackendEvent]:
         """Return what it means for the run that a worker began with a file."""
         job = self._job(path, take)
         if job is None:
             return []
         self._set_running(job)
-        return self._start_events(job)
+        job.worker = worker
+        return self._start_events(job, worker)
 
     def finished(self, path: str, take: int, result: TestResult) -> list[BackendEvent]:
         """Return what it means for the run that a file ended. Only the first result of a task counts."""
@@ -144,7 +147,8 @@ class QueueBook:
         if job is None:
             return []
         self._remove(job)
-        return [*self._start_events(job), AttemptFinished(task=job.task, result=result)]
+        started = self._start_events(job, result.worker)
+        return [*started, AttemptFinished(task=job.task, result=result)]
 
     def lost(self, path: str, take: int, worker: str) -> list[BackendEvent]:
         """Return what it means for the run that a worker died with a file: it goes again, or was the cause.
@@ -245,9 +249,14 @@ class QueueBook:
         job = self._job(path, take)
         return None if job is None else job.task
 
-    def running(self) -> tuple[TestTask, ...]:
-        """Return what workers have begun with and not ended."""
-        return tuple(job.task for job in self._jobs.values() if job.is_running)
+    @property
+    def kept(self) -> int:
+        """How many tasks, without spare ones, wait here until there is room on the queue."""
+        return len(self._held)
+
+    def running(self) -> tuple[tuple[TestTask, str], ...]:
+        """Return what workers have begun with and not ended, each with its worker."""
+        return tuple((job.task, job.worker) for job in self._jobs.values() if job.is_running)
 
     def _may_go(self, task: TestTask) -> bool:
         most = self._groups.get(task.group)
@@ -310,11 +319,11 @@ class QueueBook:
             return None
         return job
 
-    def _start_events(self, job: _Job) -> list[BackendEvent]:
+    def _start_events(self, job: _Job, worker: str) -> list[BackendEvent]:
         if job.is_told:
             return []
         job.is_told = True
-        return [AttemptStarted(task=job.task)]
+        return [AttemptStarted(task=job.task, worker=worker)]
 
     def _remove(self, job: _Job) -> None:
         path = job.task.file_path

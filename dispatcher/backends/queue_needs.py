@@ -28,8 +28,8 @@ class Record(Protocol):
     def epoch(self) -> str | None:
         """Return the word of the last `seed`; None: the broker knows no such run."""
 
-    def beat(self) -> None:
-        """Give a sign of life."""
+    def beat(self, kept: int) -> None:
+        """Give a sign of life, and say how many files are not on the queue yet."""
 
     def expired(self) -> Sequence[Lease]:
         """Return the leases whose time is over."""

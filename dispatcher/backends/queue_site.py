@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from dispatcher.backends.broker_settings import broker_access
 from dispatcher.backends.celery_queue import BROKEN, Publisher
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import QueueBackend
@@ -18,13 +19,7 @@ from dispatcher.backends.queue_results import QueueMail
 from dispatcher.config.model import TestConfig
 from dispatcher.file_rules import group_limits
 from dispatcher.sources import list_tree, ship_tree
-from passmuster.broker import (
-    DEFAULT_SECRET_VARIABLE,
-    BrokerAddress,
-    parse_broker,
-    require_secret,
-    with_password,
-)
+from passmuster.broker import BrokerAddress
 from passmuster.broker_access import open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
@@ -33,7 +28,6 @@ from passmuster.queue_words import WorkerCard
 from passmuster.records import dataclass
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import TERMS_KIND, RunTerms, encode_terms
-from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
 from passmuster.task import TestTask
 from passmuster.tree_identity import tree_identity
@@ -145,23 +139,6 @@ def _reports(config: TestConfig) -> list[Path]:
     """Return what this run writes itself, perhaps into the tree: it is no part of what is tested."""
     wanted = (config.junit_xml, config.events, config.coverage_xml, config.coverage_dir)
     return [path for path in wanted if path is not None]
-
-
-def broker_access(config: TestConfig, environ: Mapping[str, str]) -> tuple[BrokerAddress, str]:
-    """Return the broker's address, password included, and the secret.
-
-    Raises:
-        ConfigurationError: a file cannot be read, or there must be a secret and is none.
-    """
-    address = parse_broker(config.broker or "", source="--broker")
-    if config.broker_password_file is not None:
-        password = read_secret_file(config.broker_password_file, source="--broker-password-file")
-        address = with_password(address, password)
-    secret = environ.get(DEFAULT_SECRET_VARIABLE, "")
-    if config.secret_file is not None:
-        secret = read_secret_file(config.secret_file, source="--secret-file")
-    require_secret(address, secret)
-    return address, secret
 
 
 def open_queue(

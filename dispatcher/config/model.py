@@ -168,6 +168,8 @@ class TestConfig:
         broker_password_file: the file with the server's password; None: the address has it, or there is none.
         secret_file: the file with the secret that signs messages; None: `$PASSMUSTER_SECRET`.
         wait_workers_s: seconds to wait for a first worker.
+        tail: the file of a run on the broker whose output is printed instead of running anything; None: none.
+        tail_run: the run it is of; None: the one that has the file.
         cluster: workers on this machine that the run starts for itself, with a server; None: none.
         ship: whether the project's files are sent to the workers; else these must have the same ones.
         coverage_dir: where the coverage reports go.
@@ -220,6 +222,8 @@ class TestConfig:
     wait_workers_s: float = DEFAULT_WAIT_WORKERS_S
     cluster: int | None = None
     ship: bool = False
+    tail: str | None = None
+    tail_run: str | None = None
     coverage_dir: Path = DEFAULT_COVERAGE_DIR
     coverage_source: tuple[str, ...] = ()
     coverage_xml: Path | None = None

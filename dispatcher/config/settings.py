@@ -6,6 +6,8 @@ Add a setting here and nowhere else: `arguments.py`, `sources.py`, `merge.py`, `
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dispatcher.config.model import (
     DEFAULT_COVERAGE_DIR,
     ColorChoice,
@@ -72,6 +74,28 @@ EXPLAIN = valued(
     choice(Explain),
     "only explain what would be imported before files are forked, what would not, and why",
     "nothing",
+    in_file=False,
+)
+
+TAIL = Setting(
+    name="tail",
+    target="tail",
+    group=Group.QUEUE,
+    kind=replace(TEXT, metavar="FILE"),
+    summary="run nothing, but print what this file of a run on the broker prints, until it ends",
+    default="nothing",
+    options=("--tail",),
+    in_file=False,
+)
+
+TAIL_RUN = Setting(
+    name="run",
+    target="tail_run",
+    group=Group.QUEUE,
+    kind=replace(TEXT, metavar="RUN"),
+    summary="the run that --tail means, where several have that file",
+    default="the one that has the file",
+    options=("--run",),
     in_file=False,
 )
 
@@ -254,6 +278,8 @@ SETTINGS: tuple[Setting, ...] = (
         Group.QUEUE,
         "send the project's files to the workers: what git tracks, and what it does not ignore",
     ),
+    TAIL,
+    TAIL_RUN,
     switch("coverage", "enable_coverage", Group.COVERAGE, "measure coverage and report it"),
     valued(
         "coverage-dir",

@@ -154,6 +154,14 @@ def _check_queue(config: TestConfig, origins: Sequence[Origin]) -> None:
             f"ship (from {origin}) is for workers elsewhere, and there is no broker: "
             "give its address by --broker URL, or leave out ship"
         )
+    if config.tail is None and config.tail_run is not None:
+        raise ConfigurationError("--run says which run --tail FILE means: give that too")
+    if config.tail is not None and config.mode is not Mode.RUN:
+        raise ConfigurationError(f"--tail and {origin_of('mode', origins)} cannot be combined: choose one")
+    if config.tail is not None and config.paths:
+        raise ConfigurationError(
+            f"--tail follows one file and runs nothing: leave out {on_one_line(config.paths[0])}"
+        )
 
 
 def _check_groups(config: TestConfig, origins: Sequence[Origin]) -> None:

@@ -135,7 +135,9 @@ class ConsoleReporter:
     def _begun_lines(self, event: FileStarted) -> list[str]:
         if event.reason in (*STANDS_BEFORE, Again.CHECK) and self._verbosity is not Verbosity.VERBOSE:
             return []  # Its verdict is printed, or it still runs for whoever waits for it.
-        return self._unless_quiet(running_line(event.file, attempt=event.attempt, color=self._color))
+        worker = event.worker if self._verbosity is Verbosity.VERBOSE else ""
+        line = running_line(event.file, attempt=event.attempt, color=self._color, worker=worker)
+        return self._unless_quiet(line)
 
     def _finished_lines(self, event: FileFinished) -> list[str]:
         file, result, again = event.file, event.result, event.again

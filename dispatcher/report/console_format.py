@@ -68,12 +68,13 @@ def limits_line(limits: Sequence[Limit], *, color: bool) -> str | None:
     return tagged(Tag.INFO, one_line(", ".join(parts)), color=color)
 
 
-def running_line(file: TestFile, *, attempt: int, color: bool) -> str:
+def running_line(file: TestFile, *, attempt: int, color: bool, worker: str = "") -> str:
     """Return the line at a file's start; it says `Running:` once for a file, however often it runs."""
     label = one_line(file.label)
+    where = f" on {one_line(worker)}" if worker else ""
     if attempt == 1:
-        return tagged(Tag.INFO, f"Running: {label}", color=color)
-    return tagged(Tag.INFO, f"Running again: {label} (attempt {attempt})", color=color)
+        return tagged(Tag.INFO, f"Running: {label}{where}", color=color)
+    return tagged(Tag.INFO, f"Running again: {label} (attempt {attempt}){where}", color=color)
 
 
 def verdict_lines(file: TestFile, result: TestResult, *, color: bool) -> list[str]:

@@ -14,10 +14,17 @@ from rich.text import Text
 
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.progress import Progress, RunningFile
+from passmuster.executor import WorkerUsage
 from passmuster.units import format_bytes, format_seconds
 
 MAX_RUNNING_ROWS = 8
 """Running files shown at most: as many as a machine runs by default."""
+
+MAX_WORKER_ROWS = 4
+"""Workers shown at most: who wants to see all asks for `run-tests status`."""
+
+_NEAR_BUDGET = 0.8
+"""Share of its budget from which a worker is shown before those that are merely busy."""
 
 _BAR_CELLS = 24
 _NARROW_CELLS = 50
@@ -34,11 +41,20 @@ def footer(progress: Progress, *, columns: int, rows: int) -> RenderableType:
     """
     head = _headline(progress)
     usage = progress.usage
-    room = min(MAX_RUNNING_ROWS + 3, rows // 2) - 1
+    room = rows // 2 - 1
     parts: list[RenderableType] = [head]
     if usage is not None and usage.budget_bytes > 0 and room > 0:
         parts.append(_memory(usage.used_bytes, usage.budget_bytes, columns=columns))
         room -= 1
+    workers = () if usage is None else usage.workers
+    # A run's files matter more than where they are.
+    rows_of_workers = min(len(workers), MAX_WORKER_ROWS, room // 2)
+    if rows_of_workers > 0:
+        shown_workers = _most_loaded(workers, rows_of_workers)
+        parts.append(_workers_table(shown_workers))
+        if len(workers) > len(shown_workers):
+            parts.append(_line(_further_workers(workers, shown_workers), style="dim"))
+        room -= rows_of_workers
     running = progress.running()
     if running and room > 0:
         shown = (
@@ -109,9 +125,50 @@ def _running_table(files: tuple[RunningFile, ...]) -> Table:
     table.add_column(no_wrap=True, overflow="ellipsis")
     table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
     table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
+    has_workers = any(file.worker for file in files)
+    if has_workers:
+        table.add_column(no_wrap=True, overflow="ellipsis")
     for file in files:
         used = "" if file.used_bytes is None else format_bytes(file.used_bytes)
-        table.add_row(_line(f"  {one_line(file.label)}"), Text(format_seconds(file.seconds)), Text(used))
+        cells = [_line(f"  {one_line(file.label)}"), Text(format_seconds(file.seconds)), Text(used)]
+        if has_workers:
+            cells.append(_line(one_line(file.worker), style="dim"))
+        table.add_row(*cells)
+    return table
+
+
+def _most_loaded(workers: tuple[WorkerUsage, ...], rows: int) -> tuple[WorkerUsage, ...]:
+    """Return those worth a row of their own, by name; one row is left for all others, if there are any."""
+    if len(workers) <= rows:
+        return workers
+
+    def urgency(worker: WorkerUsage) -> tuple[float, int, str]:
+        share = worker.used_bytes / worker.budget_bytes if worker.budget_bytes else 0.0
+        return (-share if share >= _NEAR_BUDGET else 0.0, -worker.busy, worker.name)
+
+    return tuple(sorted(sorted(workers, key=urgency)[: rows - 1], key=lambda worker: worker.name))
+
+
+def _further_workers(workers: tuple[WorkerUsage, ...], shown: tuple[WorkerUsage, ...]) -> str:
+    others = [worker for worker in workers if worker not in shown]
+    busy, slots = sum(worker.busy for worker in others), sum(worker.slots for worker in others)
+    head = f"and {len(others)} more workers" if shown else f"{len(others)} workers"
+    return f"  {head}, {busy}/{slots} slots"
+
+
+def _workers_table(workers: tuple[WorkerUsage, ...]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for worker in workers:
+        used, budget = format_bytes(worker.used_bytes), format_bytes(worker.budget_bytes)
+        is_near = worker.used_bytes >= _NEAR_BUDGET * worker.budget_bytes
+        table.add_row(
+            _line(f"  {one_line(worker.name)}"),
+            Text(f"{worker.busy}/{worker.slots} slots"),
+            _line(f"{used} of {budget}", style="yellow" if is_near else ""),
+        )
     return table
 
 

@@ -5,7 +5,7 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
 
     run-started    version (1), run_id, started_at, files (how many), limits [name, value, source]
     file-planned   path, label, kind, because, predicted_s, predicted_bytes; a line for each, in start order
-    file-started   path, label, attempt, reason (null, "retry", "check", "confirm", "alone")
+    file-started   path, label, attempt, reason (null, "retry", "check", "confirm", "alone"), worker
     file-slow      path, label, seconds_s
     file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "confirm",
                    "alone"), reason (as in file-started), finding (null, "confirmed", "failed-forked",
@@ -17,7 +17,8 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed"): the result of an
                    earlier attempt stands, what was to follow came to nothing
     usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, files [path, slot, duration_s,
-                   used_bytes]; at most one a second
+                   used_bytes, worker], workers [name, slots, busy, budget_bytes, used_bytes]; at most one a
+                   second; without a broker there are no workers, and each `worker` is empty
     notice         text
     run-stopping   cause
     run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, flaky, forked;
@@ -32,7 +33,6 @@ so that the file can be followed while it grows.
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, assert_never
@@ -50,6 +50,7 @@ from dispatcher.events import (
     UsageSampled,
 )
 from dispatcher.plan import PlannedFile, TestFile
+from dispatcher.report.json_line import JsonValue, json_line
 from dispatcher.report.plain_text import bounded_tail
 from dispatcher.report.summary import summarize
 from dispatcher.run.findings import Finding
@@ -65,8 +66,6 @@ TAIL_CHARS = 4096
 
 USAGE_EVERY_S = 1.0
 """Seconds between two `usage` lines at least."""
-
-JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
 
 class EventsReporter:
@@ -99,9 +98,9 @@ class EventsReporter:
             if self._usage_at_s is not None and event.at_s - self._usage_at_s < USAGE_EVERY_S:
                 return
             self._usage_at_s = event.at_s
-        lines = [_encoded(_payload(event))]
+        lines = [json_line(_payload(event))]
         if isinstance(event, RunStarted):
-            lines += [_encoded(_planned(planned, event.at_s)) for planned in event.plan.files]
+            lines += [json_line(_planned(planned, event.at_s)) for planned in event.plan.files]
         try:
             self._file.write(b"".join(lines))
             self._file.flush()
@@ -124,29 +123,6 @@ class EventsReporter:
         return InfrastructureError(
             f"cannot write the events to {str(self._path)!r}: {reason}; the file is not complete"
         )
-
-
-def _encoded(payload: dict[str, JsonValue]) -> bytes:
-    # ASCII only: U+2028 and others like it are line ends to some readers, and a line is an object.
-    text = json.dumps(payload, separators=(",", ":"))
-    if "\\ud" in text:
-        # A surrogate: half of a pair that is one character, or a lone one that strict readers refuse.
-        escaped = _escaped(payload)
-        if escaped != payload and isinstance(escaped, dict):
-            text = json.dumps(escaped | {"escaped": True}, separators=(",", ":"))
-    return text.encode("ascii") + b"\n"
-
-
-def _escaped(value: JsonValue) -> JsonValue:
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode()
-        case list():
-            return [_escaped(item) for item in value]
-        case dict():
-            return {key: _escaped(item) for key, item in value.items()}
-        case _:
-            return value
 
 
 def _payload(event: RunEvent) -> dict[str, JsonValue]:
@@ -210,7 +186,11 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
 
 
 def _file_started(event: FileStarted) -> dict[str, JsonValue]:
-    attempt: dict[str, JsonValue] = {"attempt": event.attempt, "reason": _word(event.reason)}
+    attempt: dict[str, JsonValue] = {
+        "attempt": event.attempt,
+        "reason": _word(event.reason),
+        "worker": event.worker,
+    }
     return _head("file-started", event.at_s) | _file(event.file) | attempt
 
 
@@ -291,8 +271,19 @@ def _usage(event: UsageSampled) -> dict[str, JsonValue]:
                 "slot": file.slot,
                 "duration_s": _rounded(file.seconds),
                 "used_bytes": file.used_bytes,
+                "worker": file.worker,
             }
             for file in usage.files
+        ],
+        "workers": [
+            {
+                "name": worker.name,
+                "slots": worker.slots,
+                "busy": worker.busy,
+                "budget_bytes": worker.budget_bytes,
+                "used_bytes": worker.used_bytes,
+            }
+            for worker in usage.workers
         ],
     }
 

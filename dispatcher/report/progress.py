@@ -19,11 +19,13 @@ class RunningFile:
         label: its path as printed.
         seconds: wall-clock seconds since its start.
         used_bytes: memory it uses; None when that is not known.
+        worker: who runs it, where there are several.
     """
 
     label: str
     seconds: float
     used_bytes: int | None
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class _Started:
     label: str
     at_s: float
     predicted_s: float | None
+    worker: str
 
 
 class Progress:
@@ -61,7 +64,7 @@ class Progress:
         predicted_s = self._predicted.get(event.file.path)
         if event.reason is not Again.CONFIRM:
             self._wait(predicted_s, -1)
-        self._running[event.file.path] = _Started(event.file.label, event.at_s, predicted_s)
+        self._running[event.file.path] = _Started(event.file.label, event.at_s, predicted_s, event.worker)
         self._now_s = event.at_s
 
     def file_finished(self, event: FileFinished) -> None:
@@ -111,10 +114,14 @@ class Progress:
 
     def running(self) -> tuple[RunningFile, ...]:
         """Return the files that run now, the longest first."""
-        used = {file.file_path: file.used_bytes for file in self.usage.files} if self.usage else {}
+        # Nothing uses no memory: it was not measured yet.
+        used = {file.file_path: file.used_bytes or None for file in self.usage.files} if self.usage else {}
         return tuple(
             RunningFile(
-                label=file.label, seconds=max(0.0, self._now_s - file.at_s), used_bytes=used.get(path)
+                label=file.label,
+                seconds=max(0.0, self._now_s - file.at_s),
+                used_bytes=used.get(path),
+                worker=file.worker,
             )
             for path, file in sorted(self._running.items(), key=lambda item: item[1].at_s)
         )

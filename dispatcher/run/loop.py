@@ -170,7 +170,7 @@ class Run:
         for event in events:
             match event:
                 case AttemptStarted():
-                    self._on_started(event.task)
+                    self._on_started(event.task, event.worker)
                 case AttemptFinished():
                     self._on_finished(event.task, event.result)
                 case BackendNotice():
@@ -198,14 +198,16 @@ class Run:
         self._rechecks += following.again is Again.ALONE
         self._backend.submit([following.task], first=following.goes_first)
 
-    def _on_started(self, task: TestTask) -> None:
+    def _on_started(self, task: TestTask, worker: str) -> None:
         path, now = task.file_path, self._now()
         if not self._state.start(path, now):
             return
         self._waiting -= not self._state.is_spare(path)
         reason = self._state.past(path).reason
         self._announce(
-            FileStarted(at_s=now, file=self._state.file(path), attempt=task.attempt, reason=reason)
+            FileStarted(
+                at_s=now, file=self._state.file(path), attempt=task.attempt, reason=reason, worker=worker
+            )
         )
 
     def _on_finished(self, task: TestTask, result: TestResult) -> None:

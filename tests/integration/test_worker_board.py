@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from passmuster.executor import Limit
-from passmuster.queue_words import WorkerCard
+from passmuster.queue_words import CardFile, WorkerCard
 from passmuster.routing import WORKER_TTL_S, WORKERS_KEY, worker_key
 from passmuster.run_record import UNREADABLE_VERSION, WorkerBoard, connect
 from tests.support.valkey import private_server
@@ -21,6 +21,7 @@ CARD = WorkerCard(
     budget_bytes=1 << 30,
     version="0.1.0",
     limits=(Limit(name="slots", value="4", source="--slots"),),
+    files=(CardFile(run_id="r", path="t/\udcff.py", seconds=1.5, used_bytes=7),),
 )
 
 

@@ -64,7 +64,9 @@ def heartbeat(desk: Desk, wall: Wall) -> Heartbeat:
         lambda: wall.runs,
         wall,
         name=NAME,
-        card=lambda busy: WorkerCard(name=NAME, host="here", slots=2, busy=busy, budget_bytes=1, version="1"),
+        card=lambda held: WorkerCard(
+            name=NAME, host="here", slots=2, busy=len(held), budget_bytes=1, version="1"
+        ),
         broken=(BrokerAwayError,),
         say=desk.say,
         clock=desk.clock,

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from passmuster.errors import InfrastructureError
+from passmuster.executor import Usage
 from passmuster.run_terms import RunTerms
 from passmuster.status import StopReason
 from passmuster.tree_identity import tree_identity
 from tests.support.git_project import GitProject
 from tests.support.queue_worker import until
+from worker.output_capture import OutputCapture
 from worker.roster import Held, Roster
 from worker.workplace import Workplace
 
@@ -42,7 +44,12 @@ class ScriptedBench:
         self.refusal = ""
         log.append(f"built {place}")
 
-    used_bytes = 7
+    def usage(self) -> Usage:
+        return Usage(slots=2, budget_bytes=9, used_bytes=7, peak_bytes=7, files=())
+
+    def output(self, attempt_id: str) -> OutputCapture | None:
+        self._log.append(f"asked for {attempt_id} in {self.place}")
+        return None
 
     def why_not(self, terms: RunTerms) -> str:
         return self.refusal
@@ -142,7 +149,7 @@ def test_any_number_of_runs_share_the_own_root(site: Site) -> None:
     assert (site.wait("a"), site.wait("b")) == ("", "")
     assert site.place.take("message")
     assert site.log == ["built /own", "took message in /own"]
-    assert site.place.used_bytes == 7
+    assert site.place.usage().used_bytes == 7
 
 
 def test_a_shipped_run_has_the_place_to_itself(site: Site) -> None:
@@ -248,7 +255,7 @@ def test_what_is_told_to_the_present_bench(site: Site) -> None:
     site.place.close()
 
     assert site.log == ["built /own", "ended a in /own", "stopped /own", "closed /own"]
-    assert site.place.used_bytes == 0
+    assert site.place.usage().used_bytes == 0
 
 
 def test_nothing_starts_after_the_end_was_asked_for(site: Site) -> None:

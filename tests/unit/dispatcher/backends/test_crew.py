@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from dispatcher.backends.crew import Crew
-from passmuster.queue_words import WorkerCard
+from passmuster.executor import FileUsage
+from passmuster.queue_words import CardFile, WorkerCard
+from passmuster.task import TestTask
 
 
 def card(name: str, **changes: object) -> WorkerCard:
@@ -21,6 +23,23 @@ def test_only_those_of_the_same_version_that_take_part_count() -> None:
     assert crew.refused("b", "another tree") == ["worker b does not take part: another tree"]
     assert crew.refused("b", "another tree") == []
     assert (crew.slots, crew.most_bytes) == (2, 1 << 30)
+
+
+def test_what_a_file_uses_is_what_its_worker_said_of_this_run() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0)
+    told = [
+        CardFile(run_id=run_id, path="a.py", seconds=seconds, used_bytes=used)
+        for run_id, seconds, used in (("other", 9.0, 90), ("r", 2.5, 70))
+    ]
+    crew.saw([card("w1"), card("w2", files=tuple(told))], now_s=0)
+    tasks = [TestTask(run_id="r", file_path=path) for path in ("a.py", "new.py")]
+
+    known, new = crew.file_usage([(task, "w2") for task in tasks])
+
+    assert known == FileUsage(
+        attempt_id=tasks[0].attempt_id, file_path="a.py", slot=0, seconds=2.5, used_bytes=70, worker="w2"
+    )
+    assert (new.file_path, new.seconds, new.used_bytes, new.worker) == ("new.py", 0.0, 0, "w2")
 
 
 def test_a_worker_that_went_and_came_back_counts_again() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from dispatcher.backends.base import AttemptFinished, BackendEvent, BackendNotice
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
-from dispatcher.backends.queue_book import Message
+from dispatcher.backends.queue_book import LEAST_PUBLISHED, Message
 from passmuster.errors import InfrastructureError
-from passmuster.queue_words import Entry, Lease, WorkerCard
+from passmuster.queue_words import CardFile, Entry, Lease, WorkerCard
 from passmuster.result import TestResult
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.status import Status, StopReason
@@ -47,6 +47,7 @@ class Broker:
         self.is_cancelled = False
         self.loses_the_answer = False
         self.cards = [card("w1")]
+        self.kept = 0
 
     def _ask(self) -> None:
         if self.is_away:
@@ -83,8 +84,9 @@ class Broker:
         self._ask()
         return self.word
 
-    def beat(self) -> None:
+    def beat(self, kept: int) -> None:
         self._write()
+        self.kept = kept
 
     def expired(self) -> Sequence[Lease]:
         self._ask()
@@ -387,3 +389,30 @@ def test_closing_leaves_nothing_on_the_broker(broker: Broker, backend: QueueBack
     backend.close()
 
     assert broker.word is None
+
+
+def test_what_a_file_uses_comes_from_its_worker_s_card(backend: QueueBackend, broker: Broker) -> None:
+    backend.submit([task("a")])
+    backend.poll(TICK_S)
+    broker.start("a", 101)
+    file = CardFile(run_id="run", path="a", seconds=4.0, used_bytes=50)
+    broker.cards = [card("w1", busy=1, used_bytes=60, files=(file,))]
+
+    [started] = backend.poll(2 * TICK_S)
+    backend.poll(2 * TICK_S)
+
+    assert started == AttemptStarted(task=task("a"), worker="w1")
+    usage = backend.usage()
+    assert [(one.file_path, one.seconds, one.used_bytes, one.worker) for one in usage.files] == [
+        ("a", 4.0, 50, "w1")
+    ]
+    assert (usage.used_bytes, usage.peak_bytes) == (60, 60)
+
+
+def test_the_broker_is_told_how_many_files_are_kept_back(backend: QueueBackend, broker: Broker) -> None:
+    backend.submit([task(f"f{number}") for number in range(LEAST_PUBLISHED + 7)])
+
+    backend.poll(TICK_S)
+    backend.poll(2 * TICK_S)
+
+    assert broker.kept == 7

@@ -35,8 +35,8 @@ def test_tasks_are_published_in_their_order_and_told_once() -> None:
 
     assert sent(book.due(slots=SLOTS)) == [("a", 101), ("b", 101)]
     assert book.due(slots=SLOTS) == []
-    assert book.started("a", 101) == [AttemptStarted(task=task("a"))]
-    assert book.started("a", 101) == []
+    assert book.started("a", 101, "w1") == [AttemptStarted(task=task("a"), worker="w1")]
+    assert book.started("a", 101, "w1") == []
     assert book.finished("a", 101, passed("a")) == [AttemptFinished(task=task("a"), result=passed("a"))]
     assert book.finished("a", 101, passed("a")) == []
 
@@ -54,21 +54,21 @@ def test_a_lost_file_goes_again_before_the_others_and_alone_and_the_user_is_told
     book = QueueBook()
     book.submit([task("a")])
     book.due(slots=SLOTS)
-    book.started("a", 101)
+    book.started("a", 101, "w1")
 
     assert book.lost("a", 101, "w1") == [
         BackendNotice(text="worker w1 was lost while a ran there; it runs again, alone")
     ]
     alone = dataclasses.replace(task("a"), alone=True)
     assert book.due(slots=SLOTS) == [Message(task=alone, take=102, is_first=True)]
-    assert book.started("a", 102) == []
+    assert book.started("a", 102, "w1") == []
 
 
 def test_a_file_that_kills_its_workers_is_a_crash() -> None:
     book = QueueBook()
     book.submit([task("a")])
     book.due(slots=SLOTS)
-    book.started("a", 101)
+    book.started("a", 101, "w1")
     events: list[BackendEvent] = []
     for loss in range(MOST_LOSSES):
         events += book.lost("a", 101 + loss, f"w{loss}")
@@ -87,7 +87,7 @@ def test_a_file_that_was_given_back_goes_again_with_its_take_and_no_blame() -> N
     book = QueueBook()
     book.submit([task("a"), task("b")])
     book.due(slots=SLOTS)
-    book.started("a", 101)
+    book.started("a", 101, "w1")
 
     book.released("a", 101)
     book.released("a", 100)
@@ -103,8 +103,8 @@ def test_only_so_many_files_wait_on_the_queue() -> None:
 
     assert len(book.due(slots=2)) == LEAST_PUBLISHED
     assert book.due(slots=2) == []
-    book.started("f1", 101)
-    book.started("f0", 101)
+    book.started("f1", 101, "w1")
+    book.started("f0", 101, "w1")
     book.finished("f0", 101, passed("f0"))
     assert [message.task.file_path for message in book.due(slots=2)] == ["f1000", "f1001"]
     assert len(book.due(slots=LEAST_PUBLISHED)) == 3
@@ -114,7 +114,7 @@ def test_the_result_of_a_worker_that_was_only_thought_dead_counts() -> None:
     book = QueueBook()
     book.submit([task("a")])
     book.due(slots=SLOTS)
-    book.started("a", 101)
+    book.started("a", 101, "w1")
     book.lost("a", 101, "w1")
 
     assert len(book.finished("a", 101, passed("a"))) == 1
@@ -137,7 +137,7 @@ def test_spare_tasks_take_only_slots_that_are_free_while_others_run() -> None:
     book.submit([task("a")])
 
     assert sent(book.due(slots=SLOTS)) == [("a", 101)]
-    book.started("a", 101)
+    book.started("a", 101, "w1")
     assert sent(book.due(slots=SLOTS)) == [("s1", 101), ("s2", 101)]
     assert book.withdraw_kept() == (task("s3"),)
 
@@ -146,7 +146,7 @@ def test_only_what_the_run_has_not_heard_of_can_be_withdrawn() -> None:
     book = QueueBook()
     book.submit([task("a"), task("b")])
     book.due(slots=SLOTS)
-    book.started("a", 101)
+    book.started("a", 101, "w1")
     book.lost("a", 101, "w1")
 
     assert book.withdrawn("b") == task("b")
@@ -160,7 +160,7 @@ def test_only_messages_that_still_wait_are_sent_once_more() -> None:
     book = QueueBook()
     book.submit([task("a"), task("b"), task("c")])
     book.due(slots=SLOTS)
-    book.started("a", 101)
+    book.started("a", 101, "w1")
 
     assert sent(book.swallowed({"b": 101, "c": 100, "strange": 101})) == [("b", 101)]
 
@@ -190,7 +190,7 @@ def test_every_task_ends_once_whatever_the_broker_says(data: st.DataObject) -> N
         kinds = ["start", "finish", "lose", "forget"] if step < 100 else ["finish"]
         match data.draw(st.sampled_from(kinds)):
             case "start":
-                events += book.started(path, on_queue[path])
+                events += book.started(path, on_queue[path], "w1")
             case "finish":
                 events += book.finished(path, on_queue[path], passed(path))
             case "lose":

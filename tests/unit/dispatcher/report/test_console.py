@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -359,3 +360,13 @@ def test_a_reader_that_leaves_early_ends_only_the_printing() -> None:
 def test_nothing_found_is_said_as_the_scripts_said_it() -> None:
     assert nothing_found_line(include_integration=False, color=False) == "[WARN] No unit test files found"
     assert nothing_found_line(include_integration=True, color=False) == "[WARN] No test files found"
+
+
+def test_verbose_says_which_worker_has_a_file() -> None:
+    events = [replace(begun(A, attempt), worker="box-\x1b[1m1") for attempt in (1, 2)]
+
+    assert printed(*events, verbosity=Verbosity.VERBOSE)[0] == text(
+        "[INFO] Running: tests/test_a.py on box-1",
+        "[INFO] Running again: tests/test_a.py (attempt 2) on box-1",
+    )
+    assert printed(events[0])[0] == text("[INFO] Running: tests/test_a.py")

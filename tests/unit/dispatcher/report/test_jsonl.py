@@ -26,7 +26,7 @@ from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.report.jsonl import TAIL_CHARS, EventsReporter
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.executor import FileUsage, Limit, Usage
+from passmuster.executor import FileUsage, Limit, Usage, WorkerUsage
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 from passmuster.task import TestTask
@@ -43,8 +43,9 @@ def written(path: Path, *events: RunEvent) -> list[Mapping[str, object]]:
 
 
 def usage(at_s: float) -> UsageSampled:
-    running = FileUsage(attempt_id="i", file_path=FILE.path, slot=1, seconds=2.0, used_bytes=5)
-    sample = Usage(slots=2, budget_bytes=10, used_bytes=5, peak_bytes=6, files=(running,))
+    running = FileUsage(attempt_id="i", file_path=FILE.path, slot=1, seconds=2.0, used_bytes=5, worker="w")
+    worker = WorkerUsage(name="w", slots=2, busy=1, budget_bytes=10, used_bytes=5)
+    sample = Usage(slots=2, budget_bytes=10, used_bytes=5, peak_bytes=6, files=(running,), workers=(worker,))
     return UsageSampled(at_s=at_s, usage=sample, waiting=3)
 
 
@@ -81,7 +82,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     assert written(
         tmp_path / "new" / "e.jsonl",
         RunStarted(at_s=0.0, started_at=7.0, plan=plan, limits=limits),
-        FileStarted(at_s=0.1, file=FILE, attempt=2, reason=Again.RETRY),
+        FileStarted(at_s=0.1, file=FILE, attempt=2, reason=Again.RETRY, worker="w"),
         FileSlow(at_s=0.2, file=FILE, seconds=60.0),
         usage(0.3),
         Notice(at_s=0.4, text="careful"),
@@ -101,7 +102,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
         },
         {"event": "file-planned", "at_s": 0.0, **where, "kind": "unit", "because": "longest first"}
         | {"predicted_s": 1.5, "predicted_bytes": None},
-        {"event": "file-started", "at_s": 0.1, **where, "attempt": 2, "reason": "retry"},
+        {"event": "file-started", "at_s": 0.1, **where, "attempt": 2, "reason": "retry", "worker": "w"},
         {"event": "file-slow", "at_s": 0.2, **where, "seconds_s": 60.0},
         {
             "event": "usage",
@@ -111,7 +112,8 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "used_bytes": 5,
             "peak_bytes": 6,
             "waiting": 3,
-            "files": [{"path": FILE.path, "slot": 1, "duration_s": 2.0, "used_bytes": 5}],
+            "files": [{"path": FILE.path, "slot": 1, "duration_s": 2.0, "used_bytes": 5, "worker": "w"}],
+            "workers": [{"name": "w", "slots": 2, "busy": 1, "budget_bytes": 10, "used_bytes": 5}],
         },
         {"event": "notice", "at_s": 0.4, "text": "careful"},
         {"event": "run-stopping", "at_s": 0.5, "cause": "too many failures"},

@@ -1,0 +1,61 @@
+"""Reads the words behind a subcommand: some settings, and switches of its own. None passes unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from dispatcher.config.arguments import parse_arguments
+from dispatcher.config.merge import load_config
+from dispatcher.config.model import TestConfig
+from dispatcher.config.values import on_one_line
+from passmuster.errors import ConfigurationError
+from passmuster.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What was asked of a subcommand.
+
+    Args:
+        config: the settings, those of environment and configuration file included; the default with
+            `wants_help`.
+        switches: its own that were given.
+        wants_help: whether its help text was asked for.
+    """
+
+    config: TestConfig
+    switches: frozenset[str] = frozenset()
+    wants_help: bool = False
+
+
+def read_words(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Path,
+    *,
+    settings: Collection[str],
+    switches: Collection[str] = (),
+) -> Words:
+    """Return what the words behind a subcommand ask for.
+
+    Args:
+        argv: the words.
+        environ: the environment.
+        cwd: the current directory, absolute.
+        settings: the names of the settings that it knows.
+        switches: its own words.
+
+    Raises:
+        ConfigurationError: a word is none of these, or a value is wrong.
+    """
+    plain = [word for word in argv if word not in switches]
+    arguments = parse_arguments(plain)
+    if arguments.wants_help:
+        return Words(config=TestConfig(), wants_help=True)
+    wrong = [*arguments.unknown, *arguments.paths]
+    wrong += [given.origin for given in arguments.given if given.setting.name not in settings]
+    if wrong:
+        raise ConfigurationError(f"unknown argument: {on_one_line(wrong[0])}; see --help")
+    config = load_config(plain, environ, cwd).config
+    return Words(config=config, switches=frozenset(argv) & frozenset(switches))

@@ -1,0 +1,44 @@
+"""The words that may stand first instead of options and paths, and what each of them does.
+
+The first word alone decides: a file or folder of such a name is given as `./status`. What a word does is
+loaded only when it is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from pathlib import Path
+
+from passmuster.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """How a subcommand was called.
+
+    Args:
+        argv: the words behind it.
+        environ: the environment.
+        cwd: the current directory, absolute.
+        program: the program and the subcommand, as the user called them.
+        write: prints text.
+    """
+
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
+    cwd: Path
+    program: str
+    write: Callable[[str], None]
+
+
+def _status(call: Call) -> int:
+    from dispatcher.watch.status import show_status
+
+    return show_status(call)
+
+
+SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
+    "status": (_status, "print the runs and the workers on a broker (--json: for programs), and exit"),
+}
+"""What each does, returning the exit status, and what the help says of it. May raise a `PassmusterError`."""

@@ -1,0 +1,118 @@
+"""Somebody who takes no part sees the runs on a real broker, and changes nothing."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.queue_words import FileLook, FileStage
+from passmuster.routing import RUNS_KEY, TAKES, lease_key, meta_key, state_key
+from passmuster.run_look import BrokerLook
+from passmuster.run_record import RunRecord, connect
+
+FIRST = TAKES + 1
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> Iterator[Any]:
+    with connect(server.url, timeout_s=5.0) as client:
+        yield client
+
+
+@pytest.fixture
+def run_id() -> str:
+    return secrets.token_hex(8)
+
+
+@pytest.fixture
+def record(client: Any, run_id: str) -> Iterator[RunRecord]:
+    record = RunRecord(client, run_id)
+    record.seed({f"{name}.py": FIRST for name in "abcd"}, epoch="e1")
+    yield record
+    record.end()
+
+
+def test_a_run_is_counted_and_timed(client: Any, run_id: str, record: RunRecord) -> None:
+    record.claim("a.py", FIRST, "w1")
+    record.claim("b.py", FIRST, "w1")
+    record.finish("b.py", FIRST, "w1", "body")
+    record.beat(40)
+    begun_ms, beat_ms = client.hmget(meta_key(run_id), "begun", "dispatcher_beat")
+    client.hset(
+        meta_key(run_id),
+        mapping={"begun": int(begun_ms) - 60_000, "dispatcher_beat": int(beat_ms) - 20_000},
+    )
+
+    [run] = [run for run in BrokerLook(client).runs() if run.run_id == run_id]
+
+    assert (run.waiting, run.running, run.done) == (42, 1, 1)
+    assert 60 <= run.seconds < 90
+    assert 20 <= run.silent_s < 50
+    assert run.begun_at == (int(begun_ms) - 60_000) / 1000
+
+
+def test_a_sign_of_life_does_not_change_when_a_run_began(client: Any, run_id: str, record: RunRecord) -> None:
+    client.hset(meta_key(run_id), "begun", "12000")
+
+    record.beat()
+
+    assert client.hget(meta_key(run_id), "begun") == "12000"
+
+
+def test_runs_come_in_the_order_of_their_begin_and_gone_ones_not_at_all(client: Any) -> None:
+    runs = {name: RunRecord(client, name) for name in ("late", "early", "gone")}
+    try:
+        for name, record in runs.items():
+            record.seed({}, epoch="e")
+            client.hset(meta_key(name), "begun", {"late": 3000, "early": 1000, "gone": 2000}[name])
+        client.delete(meta_key("gone"))
+
+        found = [run.run_id for run in BrokerLook(client).runs() if run.run_id in runs]
+
+        assert found == ["early", "late"]
+        assert client.sismember(RUNS_KEY, "gone"), "who only looks changes nothing"
+    finally:
+        for record in runs.values():
+            record.end()
+
+
+def test_a_file_is_seen_on_its_way(client: Any, run_id: str, record: RunRecord) -> None:
+    look = BrokerLook(client)
+
+    assert look.file(run_id, "a.py") == FileLook(stage=FileStage.WAITING, take=FIRST)
+    record.claim("a.py", FIRST, "w:1")
+    running = FileLook(stage=FileStage.RUNNING, take=FIRST, worker="w:1")
+    assert look.file(run_id, "a.py") == running
+    record.finish("a.py", FIRST, "w:1", "body")
+    assert look.file(run_id, "a.py") == FileLook(stage=FileStage.DONE, take=FIRST)
+    assert look.file(run_id, "z.py") is None
+    assert look.paths(run_id) == ["a.py", "b.py", "c.py", "d.py"]
+
+
+def test_a_worker_whose_lease_is_over_is_overdue(client: Any, run_id: str, record: RunRecord) -> None:
+    look = BrokerLook(client)
+    record.claim("a.py", FIRST, "w1")
+    running = look.file(run_id, "a.py")
+    assert running is not None
+    assert look.silent_s(run_id, "a.py", running) == 0
+
+    seconds, _ = client.time()
+    [member] = client.zrange(lease_key(run_id), 0, -1)
+    client.zadd(lease_key(run_id), {member: (seconds - 30) * 1000})
+
+    assert 30 <= look.silent_s(run_id, "a.py", running) < 60
+
+
+def test_nonsense_on_the_broker_is_no_fault(client: Any, run_id: str, record: RunRecord) -> None:
+    client.hset(meta_key(run_id), mapping={"begun": "-5", "kept": "9" * 99, "dispatcher_beat": "x"})
+    client.hset(state_key(run_id), mapping={"odd.py": "what", "none.py": ""})
+
+    [run] = [run for run in BrokerLook(client).runs() if run.run_id == run_id]
+
+    assert (run.begun_at, run.waiting) == (0.0, 4)
+    assert BrokerLook(client).file(run_id, "odd.py") is None
+    assert BrokerLook(client).file(run_id, "none.py") is None
