@@ -23,6 +23,9 @@ MOST_LOSSES = 3
 """A file whose worker died this often while it ran is taken to be the cause. From the first time on it runs
 alone, so that no file is blamed for what another one did beside it."""
 
+MOST_FORGED = 3
+"""A file of which so many results could not be used is given up: it would go on for ever."""
+
 LEAST_PUBLISHED = 1000
 """So many files may wait on the queue at least, however few workers there are: one by one would be slow."""
 
@@ -57,6 +60,7 @@ class _Job:
         is_told: whether the run has heard of its start.
         is_doubtful: whether it had ended before the run was resumed, and its result is still to be read.
         lost_on: the workers that died while they had it.
+        forged: how many results of it could not be used.
     """
 
     task: TestTask
@@ -66,6 +70,7 @@ class _Job:
     is_told: bool = False
     is_doubtful: bool = False
     lost_on: tuple[str, ...] = ()
+    forged: int = 0
 
 
 class QueueBook:
@@ -171,6 +176,30 @@ class QueueBook:
             error=f"{losses} workers were lost while it ran, the last {losses - 1} while it ran alone there: "
             + ", ".join(job.lost_on),
             worker=worker,
+        )
+        return self.finished(path, take, result)
+
+    def forged(self, path: str, take: int, worker: str, why: str) -> list[BackendEvent]:
+        """Return what it means for the run that a result cannot be used: the file's real one still counts.
+
+        To the broker the file may be done, so it goes again; whoever runs it now may finish all the same.
+
+        Args:
+            path: the file.
+            take: the take that the result is said to be of.
+            worker: who is said to have sent it.
+            why: what is wrong with it.
+        """
+        job = self._job(path, take)
+        if job is None:
+            return []
+        job.forged += 1
+        text = f"a result of {path} that names worker {worker} was dropped: {why}"
+        if job.forged < MOST_FORGED:
+            self._take_again(job)
+            return [BackendNotice(text=f"{text}; the file waits for another one")]
+        result = TestResult(
+            file_path=path, status=Status.LOST, attempt=job.task.attempt, worker=worker, error=text
         )
         return self.finished(path, take, result)
 
