@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_a_forged_pass_is_named_and_the_real_result_counts(
         worker.wait_until_ready()
         running = project.start(env=env)
         running.wait_for_file("is_running")
-        client = connect(url, timeout_s=5)
+        client: Any = connect(url, timeout_s=5)
         (run_id,) = RunRecord.active_runs(client)
         take = int(str(client.hget(state_key(run_id), path)).split(":")[1])
         result = TestResult(file_path=path, status=Status.PASS, worker="forger")
