@@ -22,7 +22,7 @@ PASSWORD = "the-users-password"
 @pytest.fixture(scope="module")
 def server() -> Iterator[BrokerServer]:
     text = (REPOSITORY / "docs" / "broker.md").read_text()
-    block = re.search(r"```acl\n(.*?)```", text, re.DOTALL)
+    block = re.search(r"```text\n(.*?)```", text, re.DOTALL)
     assert block is not None
     with broker_server(*block[1].replace("PASSWORD", PASSWORD).splitlines()) as server:
         yield server
