@@ -14,7 +14,7 @@ from dispatcher.backends.base import BackendEvent, BackendNotice
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_book import Message, QueueBook
 from dispatcher.backends.queue_needs import Mail, Record
-from passmuster.errors import InfrastructureError
+from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.executor import Limit, Usage
 from passmuster.queue_words import Entry, WorkerCard
 from passmuster.routing import HEARTBEAT_S, LEASE_S
@@ -254,10 +254,18 @@ class QueueBackend:
                 reason = self._mail.refusal(entry)
                 return [BackendNotice(text=text) for text in self._crew.refused(entry.worker, reason)]
             case "finished":
-                task = self._book.task(entry.path, entry.attempt)
-                if task is not None:
-                    return self._book.finished(entry.path, entry.attempt, self._mail.result(entry, task))
+                return self._finished(entry)
         return ()
+
+    def _finished(self, entry: Entry) -> Sequence[BackendEvent]:
+        task = self._book.task(entry.path, entry.attempt)
+        if task is None:
+            return ()
+        try:
+            result = self._mail.result(entry, task)
+        except PassmusterError as error:
+            return self._book.forged(entry.path, entry.attempt, entry.worker, str(error))
+        return self._book.finished(entry.path, entry.attempt, result)
 
     def _tick(self) -> None:
         if self._is_unsure or self._record.epoch() != self._epoch:

@@ -23,6 +23,9 @@ MOST_LOSSES = 3
 """A file whose worker died this often while it ran is taken to be the cause. From the first time on it runs
 alone, so that no file is blamed for what another one did beside it."""
 
+MOST_FORGED = 3
+"""A file of which so many results could not be used is given up: it would go on for ever."""
+
 LEAST_PUBLISHED = 1000
 """So many files may wait on the queue at least, however few workers there are: one by one would be slow."""
 
@@ -58,6 +61,7 @@ class _Job:
         is_doubtful: whether it had ended before the run was resumed, and its result is still to be read.
         worker: who has it, or had it last; empty: not known.
         lost_on: the workers that died while they had it.
+        forged: how many results of it could not be used.
     """
 
     task: TestTask
@@ -68,6 +72,7 @@ class _Job:
     is_doubtful: bool = False
     worker: str = ""
     lost_on: tuple[str, ...] = ()
+    forged: int = 0
 
 
 class QueueBook:
@@ -175,6 +180,30 @@ class QueueBook:
             error=f"{losses} workers were lost while it ran, the last {losses - 1} while it ran alone there: "
             + ", ".join(job.lost_on),
             worker=worker,
+        )
+        return self.finished(path, take, result)
+
+    def forged(self, path: str, take: int, worker: str, why: str) -> list[BackendEvent]:
+        """Return what it means for the run that a result cannot be used: the file's real one still counts.
+
+        To the broker the file may be done, so it goes again; whoever runs it now may finish all the same.
+
+        Args:
+            path: the file.
+            take: the take that the result is said to be of.
+            worker: who is said to have sent it.
+            why: what is wrong with it.
+        """
+        job = self._job(path, take)
+        if job is None:
+            return []
+        job.forged += 1
+        text = f"a result of {path} that names worker {worker} was dropped: {why}"
+        if job.forged < MOST_FORGED:
+            self._take_again(job)
+            return [BackendNotice(text=f"{text}; the file waits for another one")]
+        result = TestResult(
+            file_path=path, status=Status.LOST, attempt=job.task.attempt, worker=worker, error=text
         )
         return self.finished(path, take, result)
 

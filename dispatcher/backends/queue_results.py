@@ -32,10 +32,13 @@ class QueueMail:
     def result(self, entry: Entry, task: TestTask) -> TestResult:
         """Return the result of this task in an entry, its coverage data written here.
 
-        Where there is none, the answer says so: to the broker the file is done, no other result will come.
+        Raises:
+            PassmusterError: there is none in it: it is damaged, of something else, or not from our workers.
         """
+        result, coverage = self._opened(entry.body, task)
         try:
-            return self._opened(entry.body, task)
+            # The paths in it are the worker's: never to be opened here.
+            return dataclasses.replace(result, coverage_files=self._keep(coverage))
         except PassmusterError as error:
             return TestResult(
                 file_path=task.file_path,
@@ -53,15 +56,14 @@ class QueueMail:
             return "its reason is signed with another secret: give the same one to all"
         return reason
 
-    def _opened(self, body: str, task: TestTask) -> TestResult:
+    def _opened(self, body: str, task: TestTask) -> tuple[TestResult, str]:
         parts = self._envelope.open(result_kind(task.run_id), body)
         if len(parts) != 2:
             raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
         result = decode_result(parts[0])
         if (result.file_path, result.attempt) != (task.file_path, task.attempt):
             raise EnvelopeError(f"it is that of {result.file_path}, attempt {result.attempt}")
-        # The paths in it are the worker's: never to be opened here.
-        return dataclasses.replace(result, coverage_files=self._keep(parts[1]))
+        return result, parts[1]
 
     def _keep(self, packed: str) -> tuple[str, ...]:
         if not packed or self._coverage_dir is None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
-from dispatcher.backends.queue_book import LEAST_PUBLISHED, MOST_LOSSES, Message, QueueBook
+from dispatcher.backends.queue_book import LEAST_PUBLISHED, MOST_FORGED, MOST_LOSSES, Message, QueueBook
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
@@ -201,3 +201,33 @@ def test_every_task_ends_once_whatever_the_broker_says(data: st.DataObject) -> N
     for kind in (AttemptStarted, AttemptFinished):
         told = Counter(event.task.attempt_id for event in events if isinstance(event, kind))
         assert told == Counter(one.attempt_id for one in tasks)
+
+
+def test_a_forged_result_is_dropped_and_the_one_of_whoever_runs_the_file_counts() -> None:
+    book = QueueBook()
+    book.submit([task("a")])
+    book.due(slots=SLOTS)
+    book.started("a", 101)
+
+    [notice] = book.forged("a", 101, "w9", "wrong signature")
+
+    assert isinstance(notice, BackendNotice)
+    assert "a result of a that names worker w9 was dropped: wrong signature" in notice.text
+    assert sent(book.due(slots=SLOTS)) == [("a", 102)]
+    assert book.finished("a", 101, passed("a")) == [AttemptFinished(task=task("a"), result=passed("a"))]
+
+
+def test_a_file_with_nothing_but_forged_results_is_lost_in_the_end() -> None:
+    book = QueueBook()
+    book.submit([task("a")])
+
+    for number in range(1, MOST_FORGED):
+        [(path, take)] = sent(book.due(slots=SLOTS))
+        assert (path, take) == ("a", 100 + number)
+        book.forged(path, take, "w9", "wrong signature")
+    book.due(slots=SLOTS)
+
+    _, end = book.forged("a", 100 + MOST_FORGED, "w9", "wrong signature")
+    assert isinstance(end, AttemptFinished)
+    assert end.result.status is Status.LOST
+    assert book.takes() == {}

@@ -1,0 +1,67 @@
+"""Whoever can write to the broker, but does not know the secret, makes no file pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from passmuster.codec import encode_result
+from passmuster.envelope import Envelope
+from passmuster.queue_words import result_kind
+from passmuster.result import TestResult
+from passmuster.routing import results_key, state_key
+from passmuster.run_record import RunRecord, connect
+from passmuster.status import Status
+from tests.e2e.support.project import Project
+from tests.e2e.support.queue_runs import SECRET, Worker
+from tests.e2e.support.sources import script
+from tests.support.broker_server import BrokerServer, broker_server
+
+WAITS_AND_FAILS = script("""
+open('is_running', 'w').write('yes')
+while not os.path.exists('go_on'):
+    time.sleep(0.01)
+sys.exit(1)
+""")
+
+
+@pytest.fixture
+def server() -> Iterator[BrokerServer]:
+    with broker_server("user default on nopass ~* &* +@all") as server:
+        yield server
+
+
+@pytest.mark.parametrize("way", ["as a worker does", "past the protocol"])
+def test_a_forged_pass_is_named_and_the_real_result_counts(
+    project: Project, server: BrokerServer, way: str
+) -> None:
+    url = f"redis://127.0.0.1:{server.port}"
+    env = {"PASSMUSTER_BROKER_URL": url, "PASSMUSTER_SECRET": SECRET}
+    path = "tests/test_a.py"
+    project.write({path: WAITS_AND_FAILS})
+
+    with Worker(project, env=env) as worker:
+        worker.wait_until_ready()
+        running = project.start(env=env)
+        running.wait_for_file("is_running")
+        client: Any = connect(url, timeout_s=5)
+        (run_id,) = RunRecord.active_runs(client)
+        take = int(str(client.hget(state_key(run_id), path)).split(":")[1])
+        result = TestResult(file_path=path, status=Status.PASS, worker="forger")
+        body = Envelope("a guess").seal(result_kind(run_id), encode_result(result), "")
+        if way == "as a worker does":
+            assert RunRecord(client, run_id).finish(path, take, "forger", body)
+        else:
+            entry = {"kind": "finished", "path": path, "attempt": take, "worker": "forger", "body": body}
+            client.xadd(results_key(run_id), entry)
+        client.close()
+        (project.root / "go_on").touch()
+        outcome = running.end()
+
+    assert outcome.code == 1, f"{outcome}\n{worker.log}"
+    assert outcome.statuses() == {path: "FAIL"}
+    said = outcome.stdout + outcome.stderr
+    assert f"a result of {path} that names worker forger was dropped" in said
+    assert "wrong signature" in said
