@@ -73,11 +73,16 @@ class _Dispatcher:
     log: Path
     events: Path
     junit: Path
+    is_down: bool = False
+    known_id: str = ""
 
     @property
     def run_id(self) -> str:
-        events = check.read_events(self.events)
-        return str(events[0]["run_id"]) if events else ""
+        """The run's id, once it has begun; a resumed one begins its events anew."""
+        events = [] if self.known_id else check.read_events(self.events)
+        if events:
+            self.known_id = str(events[0]["run_id"])
+        return self.known_id
 
 
 def carry_out(plan: Plan) -> Report:
@@ -109,7 +114,7 @@ class _Run:
         self._expected = write_project(self._root, chance, is_green=plan.is_green, has_poison=plan.has_poison)
         self._mark = f"FAULTS_MARK={secrets.token_hex(8)}"
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        environ = self._environ()
+        environ = self._environment = self._environ()
         self._broker = undo.enter_context(
             closing(Broker(folder / "server", environ, keeps_data=plan.keeps_data))
         )
@@ -119,7 +124,7 @@ class _Run:
         urls = [self._broker.url(way.port) for way in self._ways]
         words = ["--slots", str(plan.slots), "--memory-budget", "1GiB", "--isolation", plan.isolation]
         self._crew = undo.enter_context(closing(Crew(self._root, folder, environ, urls, words)))
-        self._dispatchers = [self._start(number, environ) for number in range(plan.runs)]
+        self._dispatchers = [self._start(number) for number in range(plan.runs)]
         undo.callback(self._end_dispatchers)
         self._order = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -183,7 +188,7 @@ class _Run:
         return True
 
     def _has_ended(self) -> bool:
-        return all(one.process.poll() is not None for one in self._dispatchers)
+        return all(one.process.poll() is not None and not one.is_down for one in self._dispatchers)
 
     def _interrupt(self) -> None:
         self._note("Ctrl-C")
@@ -220,6 +225,8 @@ class _Run:
                 way = way if fault.kind is Kind.DELAY else self._dispatchers_way
                 way.slow(0.3)
                 return way.hasten
+            case Kind.KILL_DISPATCHER:
+                return self._kill_dispatcher(self._dispatchers[fault.target % len(self._dispatchers)])
             case Kind.RESET:
                 way.reset()
             case Kind.RESET_DISPATCHER:
@@ -234,24 +241,41 @@ class _Run:
                 return lambda: self._broker.command("CONFIG", "SET", "maxmemory", 0)
         return None
 
-    def _start(self, number: int, environ: dict[str, str]) -> _Dispatcher:
-        log = self._folder / f"dispatcher-{number}.log"
-        events, junit = self._folder / f"events-{number}.jsonl", self._folder / f"junit-{number}.xml"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
+    def _kill_dispatcher(self, one: _Dispatcher) -> Callable[[], None] | None:
+        """Kill a dispatcher; return what starts it again, where it was still there."""
+        run_id = one.run_id
+        if one.process.poll() is not None:
+            return None
+        one.process.kill()
+        one.process.wait()
+        one.is_down = True
+
+        def resume() -> None:
+            one.process = self._call(one.log, one.events, one.junit, "--resume", run_id)
+            one.is_down = False
+
+        return resume
+
+    def _start(self, number: int) -> _Dispatcher:
+        log, events = self._folder / f"dispatcher-{number}.log", self._folder / f"events-{number}.jsonl"
+        junit = self._folder / f"junit-{number}.xml"
+        return _Dispatcher(process=self._call(log, events, junit), log=log, events=events, junit=junit)
+
+    def _call(self, log: Path, events: Path, junit: Path, *words: str) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
                 [
-                    *(sys.executable, str(REPOSITORY / "run_tests.py"), "--no-history"),
+                    *(sys.executable, str(REPOSITORY / "run_tests.py"), *words),
                     *("--broker", self._broker.url(self._dispatchers_way.port)),
                     *("--events", str(events), "--junit-xml", str(junit)),
                 ],
                 cwd=self._root,
-                env=environ,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return _Dispatcher(process=process, log=log, events=events, junit=junit)
 
     def _end_dispatchers(self) -> None:
         for one in self._dispatchers:

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     CUT_DISPATCHER = "cut-dispatcher"
     RESET_DISPATCHER = "reset-dispatcher"
     DELAY_DISPATCHER = "delay-dispatcher"
+    KILL_DISPATCHER = "kill-dispatcher"  # SIGKILL; it is started again with --resume
     CRASH = "server-crash"  # SIGKILL of the server, which comes back: with its data, where it keeps any
     REPLACE = "server-replaced"  # the same, and it comes back empty
     FLUSH = "flush"  # the server forgets everything
@@ -27,14 +28,17 @@ class Kind(StrEnum):
 
 
 OF_WORKERS = (Kind.KILL, Kind.TERM, Kind.FREEZE, Kind.FREEZE_ALL, Kind.CUT, Kind.RESET, Kind.DELAY)
-OF_DISPATCHERS = (Kind.CUT_DISPATCHER, Kind.RESET_DISPATCHER, Kind.DELAY_DISPATCHER)
+OF_DISPATCHERS = (
+    *(Kind.CUT_DISPATCHER, Kind.RESET_DISPATCHER, Kind.DELAY_DISPATCHER),
+    *(Kind.KILL_DISPATCHER, Kind.KILL_DISPATCHER),
+)
 OF_THE_SERVER = (Kind.CRASH, Kind.REPLACE, Kind.FLUSH, Kind.FULL)
 
 LASTING = (
     *(Kind.FREEZE, Kind.FREEZE_ALL, Kind.CUT, Kind.DELAY, Kind.CUT_DISPATCHER, Kind.DELAY_DISPATCHER),
-    *(Kind.CRASH, Kind.REPLACE, Kind.FULL),
+    *(Kind.CRASH, Kind.REPLACE, Kind.FULL, Kind.KILL_DISPATCHER),
 )
-SHORT = (Kind.CRASH, Kind.REPLACE, Kind.FULL)
+SHORT = (Kind.CRASH, Kind.REPLACE, Kind.FULL, Kind.KILL_DISPATCHER)
 """Those that last a few seconds at most: everything stands still meanwhile."""
 
 LAST_FAULT_S = 9.0
