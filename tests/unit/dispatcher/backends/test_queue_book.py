@@ -207,7 +207,7 @@ def test_a_forged_result_is_dropped_and_the_one_of_whoever_runs_the_file_counts(
     book = QueueBook()
     book.submit([task("a")])
     book.due(slots=SLOTS)
-    book.started("a", 101)
+    book.started("a", 101, "w1")
 
     [notice] = book.forged("a", 101, "w9", "wrong signature")
 
