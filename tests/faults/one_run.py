@@ -41,6 +41,11 @@ GONE_S = 20.0
 
 LOOK_S = 0.02
 
+MOST_RESUMES = 10
+"""How often a killed dispatcher is started again where it finds no server: a cut lasts 15 s at most."""
+
+EXIT_INFRASTRUCTURE = 3
+
 
 @dataclass(kw_only=True)
 class Report:
@@ -75,6 +80,7 @@ class _Dispatcher:
     junit: Path
     is_down: bool = False
     known_id: str = ""
+    resumes_left: int = 0
 
     @property
     def run_id(self) -> str:
@@ -188,7 +194,16 @@ class _Run:
         return True
 
     def _has_ended(self) -> bool:
-        return all(one.process.poll() is not None and not one.is_down for one in self._dispatchers)
+        for one in self._dispatchers:
+            if one.is_down or one.process.poll() is None:
+                return False
+            if one.resumes_left and one.process.returncode == EXIT_INFRASTRUCTURE:
+                # It was started again while the server could not be reached. Its user tries once more.
+                one.resumes_left -= 1
+                self._note("resumed once more")
+                one.process = self._call(one.log, one.events, one.junit, "--resume", one.run_id)
+                return False
+        return True
 
     def _interrupt(self) -> None:
         self._note("Ctrl-C")
@@ -248,7 +263,7 @@ class _Run:
             return None
         one.process.kill()
         one.process.wait()
-        one.is_down = True
+        one.is_down, one.resumes_left = True, MOST_RESUMES
 
         def resume() -> None:
             one.process = self._call(one.log, one.events, one.junit, "--resume", run_id)
