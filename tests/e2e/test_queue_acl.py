@@ -40,10 +40,14 @@ def test_a_run_needs_no_more(project: Project, server: BrokerServer) -> None:
     with Worker(project, env=env) as worker:
         worker.wait_until_ready()
         outcome = project.run(env=env)
+        shipped = project.run("--ship", env=env)
+        status = project.run("status", env=env, events=False)
         worker.end()
 
     assert outcome.code == 1, f"{outcome}\n{worker.log}"
     assert outcome.statuses() == {"tests/test_a.py": "PASS", "tests/test_b.py": "FAIL"}
+    assert shipped.statuses() == outcome.statuses()
+    assert status.code == 0, str(status)
     assert server.admin().acl_log() == []
 
 
