@@ -99,11 +99,17 @@ def run_worker(
         on_signal: called for each signal that asks for the end, in its handler.
     """
 
+    def asked_early(**_: Any) -> None:
+        # By Celery's handler, while ours is not there yet: it may wait for a broker for long.
+        on_signal()
+
     def ready(sender: Any = None, **_: Any) -> None:
+        signals.worker_shutting_down.disconnect(asked_early)
         # Celery's own answer to SIGTERM, for all three: its others do harm where tasks are threads.
         _install(signal.getsignal(signal.SIGTERM), on_signal)
         on_ready(RunQueues(app, sender))
 
+    signals.worker_shutting_down.connect(asked_early, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     # It warns of root because of pickles, and there are none; a container often has nobody else.
     warnings.simplefilter("ignore", SecurityWarning)
@@ -122,7 +128,11 @@ def run_worker(
             ]
         )
     finally:
+        signals.worker_shutting_down.disconnect(asked_early)
         signals.worker_ready.disconnect(ready)
+        for number in _SIGNALS:
+            # It ends already. A late signal would only change the status, once the handlers are gone.
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _install(celerys: Any, on_signal: Callable[[], None]) -> None:

@@ -151,8 +151,9 @@ class _Run:
                 if one.process.poll() is None:
                     one.process.send_signal(signal.SIGABRT)  # Its stacks go to its log.
             time.sleep(1)
-        while self._due:  # What is broken gets mended.
-            heapq.heappop(self._due)[2]()
+        for _, _, step in self._due:  # What is broken gets mended, and nothing further is broken.
+            if isinstance(step, partial) and step.func == self._mend:
+                step()
         self._report.violations += self._wrong() if is_over else ()
         self._check_server("after the run's end")
         self._report.violations += self._crew.end()
@@ -343,6 +344,9 @@ class _Run:
                 yield f"worker {worker.name} ended by itself with {status}"
 
     def _may_die(self, worker: Worker) -> bool:
+        if worker.process.returncode == EXIT_INFRASTRUCTURE:
+            # It began while there was no server; its service manager tries again.
+            return "ready: " not in worker.log.read_text(errors="backslashreplace")
         return worker.process.returncode == -signal.SIGKILL and (worker.is_killed or self._plan.has_poison)
 
     def _check_server(self, when: str) -> None:

@@ -96,3 +96,23 @@ def test_an_output_in_single_bytes_stays_bounded_too() -> None:
 
     assert len(GAP.sub("", capture.text())) == 64
     assert capture.total_dropped_bytes() == 10_000 - 64
+
+
+def test_what_came_since_can_be_read_while_it_comes() -> None:
+    capture = OutputCapture(8)
+    capture.feed(b"abcd")
+
+    assert capture.since(0, most_bytes=100) == (0, b"abcd")
+    assert capture.since(2, most_bytes=100) == (2, b"cd")
+    assert capture.since(4, most_bytes=100) == (4, b"")
+    assert capture.since(0, most_bytes=3) == (1, b"bcd")
+
+
+def test_what_was_not_kept_is_left_out_of_what_came_since() -> None:
+    capture = OutputCapture(8)
+    capture.feed(b"head" + b"." * 10 + b"tail")
+
+    start, data = capture.since(0, most_bytes=100)
+    assert start + len(data) == 18
+    assert data.endswith(b"tail")
+    assert len(data) < 18
