@@ -343,6 +343,8 @@ class _Run:
                 yield f"worker {worker.name} ended by itself with {status}"
 
     def _may_die(self, worker: Worker) -> bool:
+        if worker.process.returncode == 3:  # The server was away when it began: it is started again.
+            return "ready: " not in worker.log.read_text(errors="replace")
         return worker.process.returncode == -signal.SIGKILL and (worker.is_killed or self._plan.has_poison)
 
     def _check_server(self, when: str) -> None:
