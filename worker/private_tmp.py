@@ -34,9 +34,7 @@ class PrivateTmp:
     def __init__(self, parent: Path) -> None:
         sweep(parent)
         try:
-            self._directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-            self._lock = os.open(self._directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._directory, self._lock = _make(parent)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot make a temporary directory in {parent}: {error.strerror};"
@@ -69,6 +67,23 @@ class PrivateTmp:
                 shutil.rmtree(self._directory, ignore_errors=True)
         os.close(self._lock)
         self._lock = -1
+
+
+def _make(parent: Path) -> tuple[Path, int]:
+    """Make a directory; return it and its lock. Until that is held, others may take it for left behind."""
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        lock = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock).st_nlink:
+                return directory, lock
+        except BlockingIOError:
+            pass  # Somebody who starts at the same moment is about to remove it.
+        except OSError:
+            os.close(lock)
+            raise
+        os.close(lock)
 
 
 def sweep(parent: Path) -> None:

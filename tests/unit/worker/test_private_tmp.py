@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -88,3 +89,40 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     sweep(tmp_path / "place")
 
     assert (target / ".lock").exists()
+
+
+def test_a_directory_that_another_one_sweeps_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, others = fcntl.flock, [True]
+
+    def flock(lock: int, operation: int) -> None:
+        if others:
+            others.clear()
+            sweep(tmp_path)
+        real(lock, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    tmp = PrivateTmp(tmp_path)
+
+    assert tmp.make("1").is_dir()
+    tmp.close(keep=False)
+    assert left_in(tmp_path) == []
+
+
+def test_a_directory_that_another_one_is_sweeping_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, others = fcntl.flock, [True]
+
+    def flock(lock: int, operation: int) -> None:
+        if others:
+            others.clear()
+            raise BlockingIOError
+        real(lock, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    tmp = PrivateTmp(tmp_path)
+
+    assert tmp.make("1").is_dir()
+    tmp.close(keep=False)
