@@ -127,8 +127,7 @@ class RunRecord:
         state, epoch = self._client.hmget(self._meta, ["state", "epoch"])
         if state != "run" or epoch is None:
             return None
-        states = {path: text.split(":", 2) for path, text in self._client.hgetall(self._state).items()}
-        return epoch, {path: (letter, int(take)) for path, (letter, take, *_) in states.items()}
+        return epoch, {path: _state(text) for path, text in self._client.hgetall(self._state).items()}
 
     def add(self, attempts: Mapping[str, int]) -> None:
         """Let files wait with these takes, by path, but for those that are running."""
@@ -166,14 +165,10 @@ class RunRecord:
         """
         return bool(self._script(run_scripts.EXPIRE, lease.path, lease.attempt, lease.worker))
 
-    def waiting(self, paths: Sequence[str]) -> dict[str, int]:
-        """Return the take of each of these files that waits."""
-        states = self._client.hmget(self._state, list(paths)) if paths else []
-        return {
-            path: int(state[2:])
-            for path, state in zip(paths, states, strict=True)
-            if state is not None and state.startswith("Q:")
-        }
+    def states(self, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """Return letter (Q, R, D) and take of each of these files that the broker knows."""
+        texts = self._client.hmget(self._state, list(paths)) if paths else []
+        return {path: _state(text) for path, text in zip(paths, texts, strict=True) if text is not None}
 
     def queued(self) -> int:
         """Return how many messages the run's queue holds. Fewer than wait: some were lost on their way."""
@@ -310,6 +305,11 @@ def _card(name: str, text: str) -> WorkerCard:
         return load(WorkerCard, text, what=f"the card of worker {name!r}", most_chars=_MAX_CARD_CHARS)
     except CodecError:
         return WorkerCard(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
+
+
+def _state(text: str) -> tuple[str, int]:
+    letter, take = text.split(":", 2)[:2]
+    return letter, int(take)
 
 
 def _lease(member: str) -> Lease:

@@ -297,16 +297,16 @@ class QueueBackend:
             self._record.cancel()
 
     def _find_swallowed(self) -> None:
-        """Send once more what waits although the queue is empty: a worker died between the two."""
-        paths = [path for path, _ in self._book.published()]
-        waiting = self._record.waiting(paths) if paths and not self._record.queued() else {}
-        if not waiting:
+        """Send once more what nobody runs although the queue is empty: a message or a word of it was lost."""
+        paths = [] if self._record.queued() else list(self._book.takes())
+        states = self._record.states(paths)
+        if all(states.get(path, ("", 0))[0] == "R" for path in paths):
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = self._clock()
         elif self._clock() - self._empty_since >= SWALLOWED_S:
             self._empty_since = None
-            self._outbox += self._book.swallowed(waiting)
+            self._outbox += self._book.swallowed(states)
 
     def _publish(self) -> None:
         """Send what may go. What is uncertain stays in the outbox: a second copy is dropped at its claim."""

@@ -208,10 +208,14 @@ class QueueBook:
         return self.finished(path, take, result)
 
     def released(self, path: str, take: int) -> None:
-        """Have a file published again, under the same number: its worker gave it back without running it."""
+        """Have a file published again: its worker gave it back without running it. That is no loss."""
         job = self._job(path, take)
-        if job is not None and job.take == take:
+        if job is None:
+            return
+        if job.take == take:
             self._put_back(job)
+        else:
+            self._take_again(job)  # The worker had it under an older number.
 
     def forgotten(self) -> None:
         """Have everything published again: the broker has lost its memory."""
@@ -227,17 +231,23 @@ class QueueBook:
         job = self._jobs.get(message.task.file_path)
         return job is not None and job.take == message.take
 
-    def swallowed(self, waiting: Mapping[str, int]) -> list[Message]:
-        """Return the messages to publish once more, when the queue is empty and these files still wait.
+    def swallowed(self, states: Mapping[str, tuple[str, int]]) -> list[Message]:
+        """Return the messages to publish once more, when the queue has been empty for a while.
 
         Args:
-            waiting: the take of every file that waits, as the broker has it.
+            states: letter and take of the files, as the broker has them. One that does not run there is meant: its
+                message was lost, or a word of what became of it was, and then it gets a new number.
         """
-        return [
-            _message(job, is_first=True)
-            for path, job in self._jobs.items()
-            if waiting.get(path) == job.take and path not in self._again
-        ]
+        found = []
+        for path, job in self._jobs.items():
+            letter, take = states.get(path, ("", 0))
+            if letter == "R" or path in self._again:
+                continue
+            if (letter, take) == ("Q", job.take):
+                found.append(_message(job, is_first=True))
+            else:
+                self._take_again(job)
+        return found
 
     def published(self) -> list[tuple[str, int]]:
         """Return path and take of what no worker has begun with, as far as is known."""

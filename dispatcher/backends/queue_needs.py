@@ -37,8 +37,8 @@ class Record(Protocol):
     def expire(self, lease: Lease) -> bool:
         """End such a lease and forget its file; False: it was renewed, or the file is done."""
 
-    def waiting(self, paths: Sequence[str]) -> Mapping[str, int]:
-        """Return the take of each of these files that waits."""
+    def states(self, paths: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """Return letter (Q, R, D) and take of each of these files that the broker knows."""
 
     def queued(self) -> int:
         """Return how many messages the queue holds."""

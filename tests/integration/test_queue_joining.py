@@ -15,7 +15,7 @@ from passmuster.routing import SILENT_S, meta_key
 from passmuster.run_record import WorkerBoard
 from passmuster.status import Status
 from passmuster.version import VERSION
-from tests.support.queue_worker import SECRET, Run, Start, WorkerProcess, until
+from tests.support.queue_worker import SECRET, Run, Start, WorkerProcess, until, waiting
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_worker_whose_interpreter_is_gone_gives_the_file_back_and_takes_itself
     assert name == worker.name
     assert f"cannot execute {python}" in Envelope(SECRET).open("refused", body)[0]
     assert run.released == [("ok.py", 101, worker.name)]
-    assert run.record.waiting(["ok.py"]) == {"ok.py": 101}
+    assert waiting(run.record, ["ok.py"]) == {"ok.py": 101}
     status, output = worker.end()
     assert status == 3
     assert f"ended because it can run nothing any more: cannot execute {python}" in output

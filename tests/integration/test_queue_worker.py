@@ -13,7 +13,7 @@ import pytest
 
 from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.status import Isolation, Status, StopReason
-from tests.support.queue_worker import Run, Start, WorkerProcess, until
+from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
 
 FILES = {
     "ok.py": "print('hello')\n",
@@ -144,7 +144,7 @@ def test_sigterm_releases_what_runs_and_ends_with_status_0(run: Run, start: Star
     assert (status, output.splitlines()[-1]) == (0, "ran 0 file(s)")
     run.look()
     assert run.released == [("hangs.py", 101, worker.name)]
-    assert run.record.waiting(["hangs.py"]) == {"hangs.py": 101}
+    assert waiting(run.record, ["hangs.py"]) == {"hangs.py": 101}
     assert run.record.is_settled()
     assert worker.name not in run.workers()
 

@@ -23,6 +23,7 @@ from passmuster.routing import (
     state_key,
 )
 from passmuster.run_record import RunRecord, connect
+from tests.support.queue_worker import waiting
 
 FIRST, AGAIN, RETRY = TAKES + 1, TAKES + 2, 2 * TAKES + 1
 """The first take of a file, the one after its worker was lost, and the first of the run's second attempt."""
@@ -58,9 +59,9 @@ def kinds(record: RunRecord) -> list[tuple[str, str, int, str, str]]:
 
 
 def test_a_file_goes_from_waiting_to_running_to_done(record: RunRecord) -> None:
-    assert record.waiting(["a.py", "b.py"]) == {"a.py": FIRST, "b.py": FIRST}
+    assert waiting(record, ["a.py", "b.py"]) == {"a.py": FIRST, "b.py": FIRST}
     assert record.claim("a.py", FIRST, "w1") is Claim.OK
-    assert record.waiting(["a.py", "b.py"]) == {"b.py": FIRST}
+    assert waiting(record, ["a.py", "b.py"]) == {"b.py": FIRST}
     assert not record.is_settled()
     assert record.renew("a.py", FIRST, "w1") is Hold.HELD
     assert record.finish("a.py", FIRST, "w1", "body")
@@ -152,7 +153,7 @@ def test_what_is_left_of_an_attempt_neither_takes_nor_answers_the_next_one(recor
 
     assert record.renew("a.py", AGAIN, "w2") is Hold.LOST
     assert not record.finish("a.py", AGAIN, "w2", "late")
-    assert record.waiting(["a.py"])["a.py"] == RETRY
+    assert waiting(record, ["a.py"])["a.py"] == RETRY
     assert record.claim("a.py", RETRY, "w1") is Claim.OK
 
 
@@ -160,7 +161,7 @@ def test_a_running_file_is_not_made_to_wait(record: RunRecord) -> None:
     record.claim("a.py", FIRST, "w1")
     record.add({"a.py": AGAIN})
 
-    assert "a.py" not in record.waiting(["a.py"])
+    assert "a.py" not in waiting(record, ["a.py"])
     assert record.renew("a.py", FIRST, "w1") is Hold.HELD
 
 
@@ -183,7 +184,7 @@ def test_a_file_that_is_given_back_waits_again_with_the_same_take(record: RunRec
 
     assert record.is_settled()
     assert record.expired() == []
-    assert record.waiting(["a.py", "b.py"]) == {"a.py": FIRST, "b.py": FIRST}
+    assert waiting(record, ["a.py", "b.py"]) == {"a.py": FIRST, "b.py": FIRST}
     assert kinds(record)[1:] == [("released", "a.py", FIRST, "w1", "")]
     assert record.claim("a.py", FIRST, "w2") is Claim.OK
 
@@ -197,7 +198,7 @@ def test_only_who_has_a_file_can_give_it_back(record: RunRecord) -> None:
     record.release("b.py", FIRST, "w1")
 
     assert record.renew("a.py", FIRST, "w2") is Hold.HELD
-    assert record.waiting(["a.py", "b.py"]) == {}
+    assert waiting(record, ["a.py", "b.py"]) == {}
     assert "released" not in [kind for kind, *_ in kinds(record)]
 
 
@@ -291,7 +292,7 @@ def test_a_seed_forgets_what_was_before(record: RunRecord) -> None:
 
     record.seed({}, epoch="e2")
 
-    assert record.waiting(["a.py", "b.py"]) == {}
+    assert waiting(record, ["a.py", "b.py"]) == {}
     assert record.is_settled()
     assert record.read("0", block_s=0) == []
 

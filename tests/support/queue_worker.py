@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline_s, f"waited in vain until {what}"
         time.sleep(0.02)
+
+
+def waiting(record: RunRecord, paths: Sequence[str]) -> dict[str, int]:
+    """Return the take of each of these files that waits."""
+    return {path: take for path, (letter, take) in record.states(paths).items() if letter == "Q"}
 
 
 class WorkerProcess:

@@ -96,10 +96,9 @@ class Broker:
             raise AwayError("gone")
         return True
 
-    def waiting(self, paths: Sequence[str]) -> Mapping[str, int]:
+    def states(self, paths: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         self._ask()
-        found = {path: self.state.get(path, ("", 0)) for path in paths}
-        return {path: take for path, (kind, take) in found.items() if kind == "Q"}
+        return {path: self.state[path] for path in paths if path in self.state}
 
     def queued(self) -> int:
         return len(self.queue)

@@ -156,13 +156,29 @@ def test_only_what_the_run_has_not_heard_of_can_be_withdrawn() -> None:
     assert finished.result.status is Status.CANCELLED
 
 
-def test_only_messages_that_still_wait_are_sent_once_more() -> None:
+def test_what_nobody_runs_is_sent_once_more_and_under_a_new_number_where_a_word_was_lost() -> None:
     book = QueueBook()
-    book.submit([task("a"), task("b"), task("c")])
+    book.submit([task(name) for name in "abcde"])
     book.due(slots=SLOTS)
     book.started("a", 101, "w1")
+    book.started("e", 101, "w1")
 
-    assert sent(book.swallowed({"b": 101, "c": 100, "strange": 101})) == [("b", 101)]
+    states = {"a": ("R", 101), "b": ("Q", 101), "c": ("Q", 100), "e": ("D", 101), "strange": ("Q", 101)}
+    assert sent(book.swallowed(states)) == [("b", 101)]
+    assert sent(book.due(slots=SLOTS)) == [("c", 102), ("d", 102), ("e", 102)]
+
+
+def test_a_file_that_was_given_back_under_an_older_number_goes_again() -> None:
+    book = QueueBook()
+    book.submit([task("a")])
+    book.due(slots=SLOTS)
+    book.started("a", 101, "w1")
+    book.forgotten()  # Its worker goes on with what it knows, and the broker lets it.
+    assert sent(book.due(slots=SLOTS)) == [("a", 102)]
+
+    book.released("a", 101)
+
+    assert sent(book.due(slots=SLOTS)) == [("a", 103)]
 
 
 @given(st.data())
