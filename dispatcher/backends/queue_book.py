@@ -235,8 +235,8 @@ class QueueBook:
         """Return the messages to publish once more, when the queue has been empty for a while.
 
         Args:
-            states: letter and take of the files, as the broker has them. One that does not run there is meant: its
-                message was lost, or a word of what became of it was, and then it gets a new number.
+            states: letter and take of the files, as the broker has them. One that does not run there is
+                meant: its message was lost, or word of what became of it, and then it gets a new number.
         """
         found = []
         for path, job in self._jobs.items():
