@@ -7,6 +7,7 @@ lets these variables win over all that is set here (celery issue 4284), and sets
 from __future__ import annotations
 
 import signal
+import threading
 import warnings
 from collections.abc import Callable
 from types import FrameType
@@ -56,6 +57,9 @@ def make_app(url: str) -> Celery:
 class RunQueues:
     """The queues of the runs under way. Its methods only ask: Celery's own thread does it.
 
+    What Celery is asked for while it has lost its connection it may forget. So `sync` is to be called now and
+    then, and says again what is wanted.
+
     Args:
         app: the application.
         consumer: Celery's consumer, as the signal `worker_ready` gives it.
@@ -63,22 +67,41 @@ class RunQueues:
 
     def __init__(self, app: Celery, consumer: Any) -> None:
         self._app, self._consumer = app, consumer
+        self._lock = threading.Lock()
+        self._wanted: set[str] = set()
+        self._followed: set[str] = set()
 
     def follow(self, run_id: str) -> None:
         """Take messages of a run, after a lost connection too."""
-        self._consumer.call_soon(self._follow, queue_name(run_id))
+        with self._lock:
+            self._wanted.add(queue_name(run_id))
+        self.sync()
 
     def leave(self, run_id: str) -> None:
         """Take none of it any more."""
-        self._consumer.call_soon(self._leave, queue_name(run_id))
+        with self._lock:
+            self._wanted.discard(queue_name(run_id))
+        self.sync()
 
-    def _follow(self, name: str) -> None:
-        self._app.amqp.queues.select_add(_queue(name))
-        self._consumer.add_task_queue(name)
+    def sync(self) -> None:
+        """Let messages be taken of just those runs that are wanted."""
+        self._consumer.call_soon(self._sync)
 
-    def _leave(self, name: str) -> None:
-        self._consumer.cancel_task_queue(name)
-        self._app.amqp.queues.pop(name, None)
+    def _sync(self) -> None:
+        with self._lock:
+            wanted = set(self._wanted)
+        taken_from = self._consumer.task_consumer
+        if taken_from is None:
+            return  # It is about to connect.
+        for name in self._followed - wanted:
+            self._consumer.cancel_task_queue(name)
+            self._app.amqp.queues.pop(name, None)
+            self._followed.discard(name)
+        for name in wanted:
+            self._followed.add(name)
+            if not taken_from.consuming_from(name):
+                self._app.amqp.queues.select_add(_queue(name))
+                self._consumer.add_task_queue(name)
 
 
 def run_worker(

@@ -32,7 +32,7 @@ from passmuster.records import dataclass
 from passmuster.secret_file import read_secret_file
 from passmuster.status import Isolation
 from passmuster.units import Amount, parse_amount, parse_seconds
-from worker.worker_log import LogFormat
+from worker.serving.worker_log import LogFormat
 
 DEFAULT_GRACE = "5s"
 
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
             _complain(options.warning)
         try:
             # Only now: see above.
-            from worker.service import serve
+            from worker.serving.service import serve
         except ModuleNotFoundError as error:
             if error.name not in NEEDED:
                 raise

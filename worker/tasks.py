@@ -1,4 +1,4 @@
-"""The one Celery task: run the file of a message. What that means is in `worker.queue_files`."""
+"""The one Celery task: run the file of a message. What that means is in `worker.serving.queue_files`."""
 
 from __future__ import annotations
 

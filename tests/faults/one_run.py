@@ -120,6 +120,8 @@ class _Run:
         self._expected = write_project(self._root, chance, is_green=plan.is_green, has_poison=plan.has_poison)
         self._mark = f"FAULTS_MARK={secrets.token_hex(8)}"
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # What runs in the background of a shell has it ignored, and dispatchers would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         environ = self._environment = self._environ()
         self._broker = undo.enter_context(
             closing(Broker(folder / "server", environ, keeps_data=plan.keeps_data))
@@ -340,7 +342,7 @@ class _Run:
     def _wrong_ends(self) -> Iterator[str]:
         for worker in self._crew.workers:
             status = worker.process.returncode
-            if not (status == 0 if worker.is_asked else self._may_die(worker)):
+            if not (worker.is_asked and self._ended_as_asked(worker)) and not self._may_die(worker):
                 yield f"worker {worker.name} ended by itself with {status}"
 
     def _may_die(self, worker: Worker) -> bool:
@@ -348,6 +350,12 @@ class _Run:
             # It began while there was no server; its service manager tries again.
             return "ready: " not in worker.log.read_text(errors="backslashreplace")
         return worker.process.returncode == -signal.SIGKILL and (worker.is_killed or self._plan.has_poison)
+
+    @staticmethod
+    def _ended_as_asked(worker: Worker) -> bool:
+        if worker.process.returncode == -signal.SIGTERM:  # Before its Python could take a signal.
+            return not worker.log.read_bytes()
+        return worker.process.returncode == 0
 
     def _check_server(self, when: str) -> None:
         runs = [one.run_id for one in self._dispatchers]

@@ -15,7 +15,7 @@ from passmuster.routing import BLOB_TTL_S, blob_key
 from passmuster.run_record import connect
 from passmuster.tree_manifest import TreeError, digest_of, pack_content
 from passmuster.tree_store import TreeStore
-from worker.tree_cache import TreeCache
+from worker.trees.tree_cache import TreeCache
 
 
 @pytest.fixture

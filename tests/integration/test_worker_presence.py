@@ -16,7 +16,7 @@ from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.queue_words import WorkerCard
 from passmuster.run_record import WorkerBoard, connect
 
-SCRIPT = Path(__file__).resolve().parents[2] / "worker" / "presence.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "worker" / "serving" / "presence.py"
 CARD = WorkerCard(name="present", host=socket.gethostname(), slots=1, busy=0, budget_bytes=1, version="0.1.0")
 
 

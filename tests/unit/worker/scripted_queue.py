@@ -16,13 +16,13 @@ from passmuster.run_terms import RunTerms
 from passmuster.status import RunnerKind, Status, StopReason
 from passmuster.task import TestTask
 from passmuster.version import VERSION
-from worker.admission import Admission
-from worker.health import MIN_FREE_BYTES, Health
-from worker.neighbours import Neighbours
-from worker.queue_files import QueueFiles
-from worker.roster import Held, Roster
+from worker.serving.admission import Admission
+from worker.serving.health import MIN_FREE_BYTES, Health
+from worker.serving.neighbours import Neighbours
+from worker.serving.queue_files import QueueFiles
+from worker.serving.roster import Held, Roster
+from worker.serving.worker_log import Level
 from worker.settings import WorkerSettings
-from worker.worker_log import Level
 
 Answer = TypeVar("Answer")
 

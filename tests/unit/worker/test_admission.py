@@ -9,7 +9,7 @@ import pytest
 
 from passmuster.queue_words import WorkerCard
 from tests.unit.worker.scripted_queue import NAME, Desk, task
-from worker.admission import ADMIT_S
+from worker.serving.admission import ADMIT_S
 
 ALONE = task("alone.py", alone=True)
 OTHER = task("other.py")

@@ -8,9 +8,9 @@ from passmuster.executor import FileUsage, Usage
 from passmuster.queue_words import MOST_CARD_FILES, CardFile, WorkerCard
 from passmuster.run_record import _MAX_CARD_CHARS
 from passmuster.strict_json import dump, load
-from worker.bench import Share
-from worker.card import make_card
-from worker.roster import Held
+from worker.serving.bench import Share
+from worker.serving.card import make_card
+from worker.serving.roster import Held
 
 
 def made(paths: list[str], *, held_only: int = 0) -> WorkerCard:

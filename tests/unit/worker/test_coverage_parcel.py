@@ -11,7 +11,7 @@ from coverage import CoverageData
 
 from passmuster.envelope import unpack_bytes
 from passmuster.errors import InfrastructureError
-from worker.coverage_parcel import pack_coverage
+from worker.serving.coverage_parcel import pack_coverage
 from worker.settings import WorkerSettings
 
 

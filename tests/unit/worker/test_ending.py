@@ -9,9 +9,9 @@ import pytest
 
 from tests.unit.worker.scripted_queue import ScriptedExecutor, task
 from tests.unit.worker.workbench import DEADLINE_S, until
-from worker import ending
-from worker.ending import TERM_S, Ending
-from worker.roster import Held, Roster
+from worker.serving import ending
+from worker.serving.ending import TERM_S, Ending
+from worker.serving.roster import Held, Roster
 
 HELD = Held(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id)
 

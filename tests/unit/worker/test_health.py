@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.health import MIN_FREE_BYTES, Health, free_bytes
+from worker.serving.health import MIN_FREE_BYTES, Health, free_bytes
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 
 from passmuster.queue_words import Hold, WorkerCard
 from tests.unit.worker.scripted_queue import NAME, BrokerAwayError, Desk, task
-from worker.heartbeat import CANCEL_GRACE_S, Heartbeat
-from worker.queue_files import KEEP_RESULT_S
-from worker.roster import Fate, Held
+from worker.serving.heartbeat import CANCEL_GRACE_S, Heartbeat
+from worker.serving.queue_files import KEEP_RESULT_S
+from worker.serving.roster import Fate, Held
 
 HELD = Held(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id, cancel_grace_s=1.5)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from passmuster.errors import ConfigurationError
-from worker.interpreter import find_interpreter, why_no_coverage
+from worker.serving.interpreter import find_interpreter, why_no_coverage
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from passmuster.run_terms import RunTerms, encode_terms
 from passmuster.version import VERSION
 from tests.support.queue_worker import until
 from tests.unit.worker.scripted_queue import NAME, SECRET, BrokerAwayError, terms
-from worker.joining import Check, Joining, allowed_names
-from worker.roster import Held
-from worker.worker_log import Level
+from worker.serving.joining import Check, Joining, allowed_names
+from worker.serving.roster import Held
+from worker.serving.worker_log import Level
 
 ENVELOPE = Envelope(SECRET)
 
@@ -27,6 +27,7 @@ class Broker:
         self.trouble: list[Exception] = []
         self.refusals: list[str] = []
         self.changes: list[str] = []
+        self.synced = 0
         self.lines: list[str] = []
         self.left: list[str] = []
 
@@ -47,6 +48,9 @@ class Broker:
 
     def leave(self, run_id: str) -> None:
         self.changes.append(f"-{run_id}")
+
+    def sync(self) -> None:
+        self.synced += 1
 
     def say(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
         self.lines.append(event)

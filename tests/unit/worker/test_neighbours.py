@@ -5,7 +5,7 @@ from __future__ import annotations
 from passmuster.queue_words import WorkerCard
 from passmuster.routing import HEARTBEAT_S
 from tests.unit.worker.scripted_queue import BrokerAwayError, Clock
-from worker.neighbours import Neighbours
+from worker.serving.neighbours import Neighbours
 
 CARD = WorkerCard(name="w2", host="h", slots=1, busy=0, budget_bytes=100, version="1", runs=("r1",))
 

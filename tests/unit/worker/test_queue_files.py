@@ -14,9 +14,9 @@ from passmuster.queue_words import Claim, Hold, result_kind
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from tests.unit.worker.scripted_queue import NAME, BrokerAwayError, Desk, task
-from worker.admission import ADMIT_S
-from worker.queue_files import KEEP_RESULT_S, PUT_BACK_S
-from worker.roster import Fate
+from worker.serving.admission import ADMIT_S
+from worker.serving.queue_files import KEEP_RESULT_S, PUT_BACK_S
+from worker.serving.roster import Fate
 
 AWAY = BrokerAwayError()
 CANCELLED = TestResult(file_path="ok.py", status=Status.CANCELLED, stop_reason=StopReason.CANCELLED)

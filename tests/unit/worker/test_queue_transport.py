@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from passmuster.routing import TASK_NAME
-from worker.queue_transport import MAX_BODY_CHARS, ForeignMessageError, made_anew
+from worker.serving.queue_transport import MAX_BODY_CHARS, ForeignMessageError, made_anew
 
 
 def body(value: object) -> str:

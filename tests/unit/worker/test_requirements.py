@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.requirements import Requirement, missing, parse_requirements
+from worker.trees.requirements import Requirement, missing, parse_requirements
 
 
 @pytest.mark.parametrize(

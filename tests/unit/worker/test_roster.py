@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.roster import Fate, Held, Roster
+from worker.serving.roster import Fate, Held, Roster
 
 
 def held(name: str) -> Held:

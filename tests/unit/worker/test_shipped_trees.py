@@ -11,10 +11,10 @@ import pytest
 from dispatcher.sources import ship_tree
 from passmuster.errors import InfrastructureError
 from tests.support.tree_shelf import TreeShelf
-from worker.roster import Held
-from worker.shipped_trees import ShippedTrees
-from worker.tree_cache import KEPT_TREES, TreeCache
-from worker.worker_log import Level
+from worker.serving.roster import Held
+from worker.serving.worker_log import Level
+from worker.trees.shipped_trees import ShippedTrees
+from worker.trees.tree_cache import KEPT_TREES, TreeCache
 
 
 def say(event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from passmuster.routing import MOST_TAIL_BYTES
 from passmuster.run_tail import OutputPiece
 from worker.output_capture import OutputCapture
-from worker.roster import Held
-from worker.tails import Tails
+from worker.serving.roster import Held
+from worker.serving.tails import Tails
 
 
 class AwayError(Exception):

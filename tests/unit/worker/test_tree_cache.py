@@ -11,7 +11,7 @@ from dispatcher.sources import ship_tree
 from passmuster.errors import InfrastructureError
 from passmuster.tree_manifest import TreeError, digest_of
 from tests.support.tree_shelf import TreeShelf
-from worker.tree_cache import KEPT_TREES, TreeCache, default_base
+from worker.trees.tree_cache import KEPT_TREES, TreeCache, default_base
 
 
 @pytest.fixture

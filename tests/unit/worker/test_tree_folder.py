@@ -11,7 +11,7 @@ import pytest
 
 from passmuster.errors import InfrastructureError
 from passmuster.tree_manifest import Kind, TreeEntry, TreeError, TreeManifest, digest_of
-from worker.tree_folder import differing, lay_down, made_in, remove
+from worker.trees.tree_folder import differing, lay_down, made_in, remove
 
 CONTENTS = {
     "a.py": b"x = 1\n",

@@ -10,8 +10,8 @@ import pytest
 
 from passmuster.errors import InfrastructureError
 from tests.unit.worker.workbench import is_alive, until
-from worker import tree_setup
-from worker.tree_setup import set_up, why_not_installed
+from worker.trees import tree_setup
+from worker.trees.tree_setup import set_up, why_not_installed
 
 
 def environ(**more: str) -> dict[str, str]:

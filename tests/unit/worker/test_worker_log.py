@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from worker.roster import Held
-from worker.worker_log import Level, LogFormat, WorkerLog
+from worker.serving.roster import Held
+from worker.serving.worker_log import Level, LogFormat, WorkerLog
 
 ABOUT = Held(run_id="r1", path="a b.py", take=201, attempt_id="r1:a b.py#2")
 

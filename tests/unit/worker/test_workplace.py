@@ -16,8 +16,8 @@ from passmuster.tree_identity import tree_identity
 from tests.support.git_project import GitProject
 from tests.support.queue_worker import until
 from worker.output_capture import OutputCapture
-from worker.roster import Held, Roster
-from worker.workplace import Workplace
+from worker.serving.roster import Held, Roster
+from worker.serving.workplace import Workplace
 
 OWN = Path("/own")
 

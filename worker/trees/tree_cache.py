@@ -21,7 +21,7 @@ from typing import Protocol
 
 from passmuster.errors import InfrastructureError
 from passmuster.tree_manifest import TreeError, TreeManifest, decode_manifest, encode_manifest, is_digest
-from worker.tree_folder import lay_down, made_in, read_content, remove
+from worker.trees.tree_folder import lay_down, made_in, read_content, remove
 
 KEPT_TREES = 3
 """How many folders stay, the newest ones, besides those in use."""

@@ -18,15 +18,15 @@ from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from worker.cli import Options
 from worker.command import prepare_child, why_not_executable
 from worker.execute import LocalExecutor
-from worker.health import Health
-from worker.interpreter import find_interpreter, why_no_coverage
 from worker.machine import read_available_bytes, read_machine
 from worker.machine_pool import open_pool
 from worker.output_capture import OutputCapture
-from worker.queue_files import QueueFiles
+from worker.serving.health import Health
+from worker.serving.interpreter import find_interpreter, why_no_coverage
+from worker.serving.queue_files import QueueFiles
+from worker.serving.worker_log import Say
 from worker.settings import WorkerSettings
 from worker.warm.fleets import Fleets
-from worker.worker_log import Say
 
 STATE_DIRECTORY = ".passmuster"
 """In the root: where a run on the same machine keeps what it learns. Used where it exists, never made."""

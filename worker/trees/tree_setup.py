@@ -17,8 +17,8 @@ from worker.child_report import ChildReport
 from worker.command import CHILD_DIR
 from worker.keeper import start_keeper
 from worker.output_capture import OutputCapture
-from worker.requirements import Requirement, missing, parse_requirements
 from worker.supervisor import Supervisor
+from worker.trees.requirements import Requirement, missing, parse_requirements
 
 SETUP_S = 1800.0
 """Seconds that `--setup` may take: enough to build what has no wheel."""

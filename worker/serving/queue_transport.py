@@ -18,7 +18,7 @@ from kombu.transport.redis import Channel, Transport
 
 from passmuster.codec import MAX_TASK_CHARS
 from passmuster.routing import PRIORITY_NORMAL, PRIORITY_STEPS, TASK_NAME
-from worker.worker_log import Level, Say
+from worker.serving.worker_log import Level, Say
 
 MAX_BODY_CHARS = 4 * MAX_TASK_CHARS
 """Characters of a message's body: a task's text, signed, as JSON, and in base64."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from passmuster.executor import Executor
 from passmuster.task import TestTask
-from worker.neighbours import Neighbours
-from worker.roster import Roster
+from worker.serving.neighbours import Neighbours
+from worker.serving.roster import Roster
 
 ADMIT_S = 2.0
 """Seconds a file waits here for room before others may try it."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from passmuster.routing import TAKES
-from worker.roster import Held
+from worker.serving.roster import Held
 
 
 class LogFormat(StrEnum):

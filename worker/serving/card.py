@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from passmuster.executor import Usage
 from passmuster.queue_words import MOST_CARD_FILES, MOST_CARD_PATH_CHARS, CardFile, WorkerCard
 from passmuster.version import VERSION
-from worker.bench import Share
-from worker.roster import Held
+from worker.serving.bench import Share
+from worker.serving.roster import Held
 
 
 def make_card(

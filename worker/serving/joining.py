@@ -16,7 +16,7 @@ from passmuster.envelope import Envelope
 from passmuster.errors import PassmusterError
 from passmuster.run_terms import REFUSED_KIND, TERMS_KIND, RunTerms, decode_terms
 from passmuster.version import VERSION
-from worker.worker_log import Level, Say
+from worker.serving.worker_log import Level, Say
 
 Check = Callable[[RunTerms], str]
 """Says why a worker cannot serve a run, in one line with both sides' values and what to do; empty: it can."""
@@ -43,6 +43,9 @@ class Subscriptions(Protocol):
 
     def leave(self, run_id: str) -> None:
         """Take none of it any more."""
+
+    def sync(self) -> None:
+        """Say again what is wanted."""
 
 
 class _Membership:
@@ -104,6 +107,7 @@ class Joining:
         for run_id in new:
             thread = threading.Thread(target=self.join, args=(run_id,), name=f"join {run_id}", daemon=True)
             thread.start()
+        self._subscriptions.sync()
 
     def terms(self, run_id: str) -> RunTerms | None:
         """Return the terms of a run that is served; None: it is not."""

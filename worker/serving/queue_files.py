@@ -23,14 +23,14 @@ from passmuster.result import TestResult
 from passmuster.run_terms import RunTerms
 from passmuster.status import Status
 from passmuster.task import TestTask
-from worker.admission import Admission
 from worker.command import why_not_executable
-from worker.coverage_parcel import pack_coverage
-from worker.health import Health
-from worker.joining import not_allowed
-from worker.roster import Fate, Held, Roster
+from worker.serving.admission import Admission
+from worker.serving.coverage_parcel import pack_coverage
+from worker.serving.health import Health
+from worker.serving.joining import not_allowed
+from worker.serving.roster import Fate, Held, Roster
+from worker.serving.worker_log import Level, Say
 from worker.settings import WorkerSettings
-from worker.worker_log import Level, Say
 
 PUT_BACK_S = 0.5
 """Seconds before a message is put back, so that it does not come again and again without a pause."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from passmuster.executor import Stoppable
 from passmuster.status import StopReason
-from worker.roster import Roster
+from worker.serving.roster import Roster
 
 TERM_S = 1.0
 """Seconds between SIGTERM and SIGKILL for files that did not end within the grace: to tidy up."""

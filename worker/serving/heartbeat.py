@@ -17,9 +17,9 @@ from passmuster.executor import Stoppable
 from passmuster.queue_words import Hold, WorkerCard
 from passmuster.routing import HEARTBEAT_S
 from passmuster.status import StopReason
-from worker.queue_files import KEEP_RESULT_S, Record
-from worker.roster import Fate, Held, Roster
-from worker.worker_log import Level, Say
+from worker.serving.queue_files import KEEP_RESULT_S, Record
+from worker.serving.roster import Fate, Held, Roster
+from worker.serving.worker_log import Level, Say
 
 LOOK_S = 0.5
 """Seconds between two looks at which runs there are: what a run waits for at its start, and at Ctrl-C."""
@@ -40,7 +40,7 @@ class Board(Protocol):
 
 
 class Runs(Protocol):
-    """The runs that this worker serves; see `worker.joining.Joining`."""
+    """The runs that this worker serves; see `worker.serving.joining.Joining`."""
 
     def follow(self, runs: Collection[str]) -> None:
         """Serve these and no others. Must not wait."""

@@ -41,5 +41,5 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     sys.exit(main(sys.argv[1:], os.environ))

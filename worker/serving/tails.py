@@ -15,7 +15,7 @@ from passmuster.errors import PassmusterError
 from passmuster.routing import MOST_TAIL_BYTES
 from passmuster.run_tail import OutputPiece
 from worker.output_capture import OutputCapture
-from worker.roster import Held
+from worker.serving.roster import Held
 
 
 class Board(Protocol):

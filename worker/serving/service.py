@@ -23,28 +23,28 @@ from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_tail import TailBoard
 from passmuster.run_terms import RunTerms
 from passmuster.tree_store import SHIP_TIMEOUT_S, TreeStore
-from worker.admission import Admission
-from worker.bench import BenchMaker, read_share
-from worker.card import make_card
 from worker.celery_app import RunQueues, make_app, run_worker
 from worker.cli import Options
-from worker.ending import Ending
 from worker.execute import LocalExecutor
-from worker.health import Health
-from worker.heartbeat import Heartbeat
-from worker.joining import Joining, allowed_names
-from worker.neighbours import Neighbours
 from worker.private_tmp import PrivateTmp
-from worker.queue_files import QueueFiles
-from worker.queue_transport import guard
-from worker.roster import Roster
+from worker.serving.admission import Admission
+from worker.serving.bench import BenchMaker, read_share
+from worker.serving.card import make_card
+from worker.serving.ending import Ending
+from worker.serving.health import Health
+from worker.serving.heartbeat import Heartbeat
+from worker.serving.joining import Joining, allowed_names
+from worker.serving.neighbours import Neighbours
+from worker.serving.queue_files import QueueFiles
+from worker.serving.queue_transport import guard
+from worker.serving.roster import Roster
+from worker.serving.tails import Tails
+from worker.serving.worker_log import Level, Say, WorkerLog
+from worker.serving.workplace import Workplace
 from worker.settings import WorkerSettings
-from worker.shipped_trees import ShippedTrees
-from worker.tails import Tails
 from worker.tasks import register
-from worker.tree_cache import TreeCache, default_base
-from worker.worker_log import Level, Say, WorkerLog
-from worker.workplace import Workplace
+from worker.trees.shipped_trees import ShippedTrees
+from worker.trees.tree_cache import TreeCache, default_base
 
 MOST_EXPECTED = 1000
 """Files of a run that are looked at before it begins, for what they import."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from passmuster.errors import InfrastructureError
-from worker.interpreter import find_interpreter
-from worker.tree_cache import KEPT_TREES, Store, TreeCache, TreeFolder
-from worker.tree_folder import differing
-from worker.tree_setup import set_up, why_not_installed
-from worker.worker_log import Say
+from worker.serving.interpreter import find_interpreter
+from worker.serving.worker_log import Say
+from worker.trees.tree_cache import KEPT_TREES, Store, TreeCache, TreeFolder
+from worker.trees.tree_folder import differing
+from worker.trees.tree_setup import set_up, why_not_installed
 
 
 class ShippedTrees:

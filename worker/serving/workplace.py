@@ -19,8 +19,8 @@ from passmuster.run_terms import RunTerms
 from passmuster.status import StopReason
 from passmuster.tree_identity import may_have_the_same_files, tree_identity, why_other_files, why_other_tree
 from worker.output_capture import OutputCapture
-from worker.queue_files import PUT_BACK_S
-from worker.roster import Roster
+from worker.serving.queue_files import PUT_BACK_S
+from worker.serving.roster import Roster
 
 LOOK_S = 0.2
 """Seconds between two looks whether files of an earlier run have ended."""
@@ -30,7 +30,7 @@ _NO_TREE = "it has no tree of its own (--root), and the run ships none: use --sh
 
 
 class Bench(Protocol):
-    """What runs files in one root. See `worker.bench`."""
+    """What runs files in one root. See `worker.serving.bench`."""
 
     def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
         """Look at what these files need, so that it is there when they come."""
@@ -58,7 +58,7 @@ class Bench(Protocol):
 
 
 class Trees(Protocol):
-    """The shipped trees on this machine. See `worker.shipped_trees`."""
+    """The shipped trees on this machine. See `worker.trees.shipped_trees`."""
 
     def prepare(self, digest: str) -> Path:
         """Return the folder of a tree, clean and ready for tests."""

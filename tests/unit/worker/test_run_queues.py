@@ -1,0 +1,74 @@
+"""A worker takes messages of the runs that it serves, also after Celery forgot what it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from passmuster.routing import queue_name
+from worker.celery_app import RunQueues, make_app
+
+
+class Consumer:
+    """Celery's consumer: what it is asked for is done at once, or lost with its connection."""
+
+    def __init__(self) -> None:
+        self.is_connected = True
+        self.taken_from: set[str] = set()
+
+    @property
+    def task_consumer(self) -> Consumer | None:
+        return self if self.is_connected else None
+
+    def call_soon(self, step: Callable[..., None], *arguments: Any) -> None:
+        step(*arguments)
+
+    def consuming_from(self, name: str) -> bool:
+        return name in self.taken_from
+
+    def add_task_queue(self, name: str) -> None:
+        self.taken_from.add(name)
+
+    def cancel_task_queue(self, name: str) -> None:
+        self.taken_from.discard(name)
+
+
+@pytest.fixture
+def consumer() -> Consumer:
+    return Consumer()
+
+
+@pytest.fixture
+def queues(consumer: Consumer) -> RunQueues:
+    return RunQueues(make_app("redis://127.0.0.1:1/0"), consumer)
+
+
+def test_runs_are_followed_and_left(consumer: Consumer, queues: RunQueues) -> None:
+    queues.follow("a")
+    queues.follow("b")
+    queues.leave("a")
+
+    assert consumer.taken_from == {queue_name("b")}
+
+
+def test_what_was_forgotten_is_asked_for_again(consumer: Consumer, queues: RunQueues) -> None:
+    queues.follow("a")
+    consumer.taken_from.clear()
+
+    queues.sync()
+
+    assert consumer.taken_from == {queue_name("a")}
+
+
+def test_what_was_asked_for_without_a_connection_is_done_later(consumer: Consumer, queues: RunQueues) -> None:
+    queues.follow("gone")
+    consumer.is_connected = False
+    queues.leave("gone")
+    queues.follow("new")
+    consumer.is_connected = True
+
+    queues.sync()
+
+    assert consumer.taken_from == {queue_name("new")}
