@@ -19,7 +19,7 @@ from dispatcher.watch.tail_text import TailText
 from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.queue_words import FileLook, FileStage
+from passmuster.queue_words import FileLook, FileStage, RunLook
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.run_look import BrokerLook
 from passmuster.run_tail import OutputPiece, TailBoard
@@ -41,6 +41,16 @@ class Look(Protocol):
 
     def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
         """Return for how many seconds the worker of a running file is overdue."""
+
+
+class Runs(Look, Protocol):
+    """What is asked of it to find a file."""
+
+    def runs(self) -> list[RunLook]:
+        """Return the runs under way."""
+
+    def paths(self, run_id: str) -> list[str]:
+        """Return the files of a run that the broker knows."""
 
 
 class Board(Protocol):
@@ -79,7 +89,7 @@ def follow_file(
     try:
         with closing(open_broker(address)) as client:
             look = BrokerLook(client)
-            run_id, path = _find(look, name, config)
+            run_id, path = find_file(look, name, config)
             follower = Follower(look, TailBoard(client, Envelope(secret)), write, say)
             follower.follow(run_id, path)
     except BROKEN as error:
@@ -163,7 +173,7 @@ def _state(look: FileLook | None) -> str:
     return "has ended"
 
 
-def _find(look: BrokerLook, name: str, config: TestConfig) -> tuple[str, str]:
+def find_file(look: Runs, name: str, config: TestConfig) -> tuple[str, str]:
     """Return the run and the path that are meant.
 
     Raises:
@@ -190,7 +200,7 @@ def _find(look: BrokerLook, name: str, config: TestConfig) -> tuple[str, str]:
     return run_id, paths[0]
 
 
-def _paths(look: BrokerLook, run_id: str, wanted: str) -> list[str]:
+def _paths(look: Runs, run_id: str, wanted: str) -> list[str]:
     """Return the files that the user may mean: the one of this path, or those that end so."""
     if look.file(run_id, wanted) is not None:
         return [wanted]
