@@ -20,7 +20,7 @@ from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.queue_words import FileLook, FileStage, RunLook
-from passmuster.routing import HEARTBEAT_S, LEASE_S
+from passmuster.routing import HEARTBEAT_S, LEASE_S, TAKES
 from passmuster.run_look import BrokerLook
 from passmuster.run_tail import OutputPiece, TailBoard
 
@@ -138,7 +138,7 @@ class Follower:
             # In this order: whatever a file printed is there before it is said to have ended.
             self._board.want(run_id, path)
             now = self._look.file(run_id, path)
-            runs = now is not None and now.stage is FileStage.RUNNING
+            runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, take)
             if now is not None and runs and now.take != take:
                 self._write(self._text.end())
                 self._say(f"{path} runs again, on {now.worker}")
@@ -147,7 +147,7 @@ class Follower:
                 news_s = self._clock()
             elif self._clock() - news_s >= PARTIAL_S:
                 self._write(self._text.flush())
-            why = "" if now is not None and runs else _state(now)
+            why = "" if runs else _state(now, take)
             if now is not None and runs and self._look.silent_s(run_id, path, now) > LEASE_S:
                 why = f"is not heard of any more: its worker {now.worker} is silent"
             if why:
@@ -167,7 +167,15 @@ class Follower:
         return bool(pieces)
 
 
-def _state(look: FileLook | None) -> str:
+def _is_same_attempt(look: FileLook, take: int) -> bool:
+    """Whether at most its worker is another: another attempt is the run's answer to the end of this one."""
+    return look.take // TAKES == take // TAKES
+
+
+def _state(look: FileLook | None, take: int | None = None) -> str:
+    """Return how far a file is that is not followed any more, or never was: then there is no take."""
+    if look is not None and take is not None and not _is_same_attempt(look, take):
+        return "has ended, and is run once more"
     if look is not None and look.stage is FileStage.WAITING:
         return "waits for a worker"
     return "has ended"

@@ -110,6 +110,16 @@ def test_a_file_that_runs_again_begins_anew_and_what_is_left_of_before_is_not_sh
     assert broker.said[1:] == ["a.py runs again, on w2", "a.py has ended"]
 
 
+@pytest.mark.parametrize("next_look", [running(201), FileLook(stage=FileStage.WAITING, take=201)])
+def test_another_attempt_is_not_followed(next_look: FileLook) -> None:
+    broker = Broker((running(), []), (next_look, [piece(0, b"the end\n"), piece(0, b"new\n", take=201)]))
+
+    broker.follow()
+
+    assert broker.written == "the end\n"
+    assert broker.said[-1] == "a.py has ended, and is run once more"
+
+
 def test_a_line_that_is_not_complete_is_shown_after_a_while() -> None:
     quiet = [(running(), list[OutputPiece]())] * int(PARTIAL_S)
     broker = Broker((running(), [piece(0, b"waiting for the lock")]), *quiet, (DONE, []))
