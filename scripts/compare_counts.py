@@ -1,7 +1,7 @@
 """Compare two JUnit reports of the same tests: `compare_counts.py [--no-skips] PYTEST_XML OURS_XML`.
 
 CI runs the project's tests twice, by pytest and by the runner itself, and both must tell the same. The last
-line printed is `N passed, N failed, N skipped`, of the first report.
+line printed is `N passed, N failed, N skipped`, of the first report and those given by `--also`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,15 @@ def read_counts(path: Path) -> Counts:
     return Counts(passed=passed, failed=failed, skipped=tuple(skipped))
 
 
+def total(counts: Sequence[Counts]) -> Counts:
+    """Return all counts together."""
+    return Counts(
+        passed=sum(one.passed for one in counts),
+        failed=sum(one.failed for one in counts),
+        skipped=tuple(name for one in counts for name in one.skipped),
+    )
+
+
 def problems(
     expected: Counts, found: Counts, *, no_skips: bool = False, allowed: Sequence[str] = ()
 ) -> tuple[str, ...]:
@@ -77,6 +86,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--allow-skip", action="append", default=[], metavar="PART", help="of a name or reason"
     )
+    parser.add_argument(
+        "--also", type=Path, action="append", default=[], metavar="XML", help="counted in the last line too"
+    )
     options = parser.parse_args(argv)
     expected, found = read_counts(options.expected), read_counts(options.found)
     print(f"[INFO] By pytest:        {expected}")
@@ -84,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     wrong = problems(expected, found, no_skips=options.no_skips, allowed=options.allow_skip)
     for line in wrong:
         print(f"[FAIL] {line}")
-    print(expected)
+    print(total([expected, *map(read_counts, options.also)]))
     return 1 if wrong else 0
 
 

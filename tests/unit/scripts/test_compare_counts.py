@@ -61,3 +61,16 @@ def test_the_last_line_is_the_plain_count(tmp_path: Path) -> None:
     )
 
     assert done.stdout.splitlines()[-1] == "3 passed, 2 failed, 1 skipped"
+
+
+def test_further_reports_count_in_the_last_line(tmp_path: Path) -> None:
+    path, also = report(tmp_path / "1.xml", "pp"), report(tmp_path / "2.xml", "pfs")
+
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--also", str(also), str(path), str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.splitlines()[-1] == "3 passed, 1 failed, 1 skipped"
