@@ -52,10 +52,10 @@ def status_json(state: BrokerState) -> bytes:
             "runs": [
                 {
                     "run_id": run.run_id,
-                    "begun_at": run.begun_at,
-                    "duration_s": run.seconds,
+                    "begun_at": round(run.begun_at, 3),
+                    "duration_s": round(run.seconds, 3),
                     "dispatcher": "alive" if _is_alive(run) else "silent",
-                    "silent_s": run.silent_s,
+                    "silent_s": round(run.silent_s, 3),
                     "waiting": run.waiting,
                     "running": run.running,
                     "done": run.done,
@@ -76,7 +76,7 @@ def status_json(state: BrokerState) -> bytes:
                         {
                             "run_id": file.run_id,
                             "path": file.path,
-                            "duration_s": file.seconds,
+                            "duration_s": round(file.seconds, 3),
                             "used_bytes": file.used_bytes,
                         }
                         for file in card.files

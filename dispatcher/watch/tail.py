@@ -19,8 +19,8 @@ from dispatcher.watch.tail_text import TailText
 from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.queue_words import FileLook, FileStage
-from passmuster.routing import HEARTBEAT_S, LEASE_S
+from passmuster.queue_words import FileLook, FileStage, RunLook
+from passmuster.routing import HEARTBEAT_S, LEASE_S, TAKES
 from passmuster.run_look import BrokerLook
 from passmuster.run_tail import OutputPiece, TailBoard
 
@@ -41,6 +41,16 @@ class Look(Protocol):
 
     def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
         """Return for how many seconds the worker of a running file is overdue."""
+
+
+class Runs(Look, Protocol):
+    """What is asked of it to find a file."""
+
+    def runs(self) -> list[RunLook]:
+        """Return the runs under way."""
+
+    def paths(self, run_id: str) -> list[str]:
+        """Return the files of a run that the broker knows."""
 
 
 class Board(Protocol):
@@ -79,7 +89,7 @@ def follow_file(
     try:
         with closing(open_broker(address)) as client:
             look = BrokerLook(client)
-            run_id, path = _find(look, name, config)
+            run_id, path = find_file(look, name, config)
             follower = Follower(look, TailBoard(client, Envelope(secret)), write, say)
             follower.follow(run_id, path)
     except BROKEN as error:
@@ -128,7 +138,7 @@ class Follower:
             # In this order: whatever a file printed is there before it is said to have ended.
             self._board.want(run_id, path)
             now = self._look.file(run_id, path)
-            runs = now is not None and now.stage is FileStage.RUNNING
+            runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, take)
             if now is not None and runs and now.take != take:
                 self._write(self._text.end())
                 self._say(f"{path} runs again, on {now.worker}")
@@ -137,7 +147,7 @@ class Follower:
                 news_s = self._clock()
             elif self._clock() - news_s >= PARTIAL_S:
                 self._write(self._text.flush())
-            why = "" if now is not None and runs else _state(now)
+            why = "" if runs else _state(now, take)
             if now is not None and runs and self._look.silent_s(run_id, path, now) > LEASE_S:
                 why = f"is not heard of any more: its worker {now.worker} is silent"
             if why:
@@ -157,13 +167,21 @@ class Follower:
         return bool(pieces)
 
 
-def _state(look: FileLook | None) -> str:
+def _is_same_attempt(look: FileLook, take: int) -> bool:
+    """Whether at most its worker is another: another attempt is the run's answer to the end of this one."""
+    return look.take // TAKES == take // TAKES
+
+
+def _state(look: FileLook | None, take: int | None = None) -> str:
+    """Return how far a file is that is not followed any more, or never was: then there is no take."""
+    if look is not None and take is not None and not _is_same_attempt(look, take):
+        return "has ended, and is run once more"
     if look is not None and look.stage is FileStage.WAITING:
         return "waits for a worker"
     return "has ended"
 
 
-def _find(look: BrokerLook, name: str, config: TestConfig) -> tuple[str, str]:
+def find_file(look: Runs, name: str, config: TestConfig) -> tuple[str, str]:
     """Return the run and the path that are meant.
 
     Raises:
@@ -190,7 +208,7 @@ def _find(look: BrokerLook, name: str, config: TestConfig) -> tuple[str, str]:
     return run_id, paths[0]
 
 
-def _paths(look: BrokerLook, run_id: str, wanted: str) -> list[str]:
+def _paths(look: Runs, run_id: str, wanted: str) -> list[str]:
     """Return the files that the user may mean: the one of this path, or those that end so."""
     if look.file(run_id, wanted) is not None:
         return [wanted]

@@ -116,3 +116,19 @@ def test_what_was_not_kept_is_left_out_of_what_came_since() -> None:
     assert start + len(data) == 18
     assert data.endswith(b"tail")
     assert len(data) < 18
+
+
+@given(
+    LIMITS, st.binary(max_size=200), st.lists(st.integers(0, 1000)), st.integers(0, 200), st.integers(1, 99)
+)
+def test_what_came_since_an_offset_is_the_newest_that_was_kept(
+    limit: int, data: bytes, cuts: list[int], offset: int, most: int
+) -> None:
+    capture, offset = fed(limit, *split(data, cuts)), min(offset, len(data))
+
+    start, found = capture.since(offset, most_bytes=most)
+
+    assert start >= offset
+    assert found == data[start:]
+    if not capture.total_dropped_bytes():
+        assert start == max(offset, len(data) - most)

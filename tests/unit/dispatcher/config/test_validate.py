@@ -116,3 +116,15 @@ def test_trees_are_shipped_to_a_broker(tmp_path: Path) -> None:
     load_config(["--ship", "--broker", "redis://localhost:6379"], {}, tmp_path)
     (tmp_path / "pyproject.toml").write_text("[tool.passmuster]\nship = true\n")
     load_config([], {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--run", "r1"], "--run says which run --tail FILE means: give that too"),
+        (["--tail", "a.py", "--list"], "--tail and --list cannot be combined: choose one"),
+        (["--tail", "a.py", "b.py"], "--tail follows one file and runs nothing: leave out b.py"),
+    ],
+)
+def test_following_a_file_is_all_that_a_call_does(tmp_path: Path, argv: list[str], message: str) -> None:
+    assert problem(tmp_path, *argv) == message

@@ -1,0 +1,90 @@
+"""Wishes and pieces of output on a real broker: both expire, pieces have a bound, forged ones are dropped."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.envelope import Envelope
+from passmuster.routing import (
+    MOST_TAIL_BYTES,
+    MOST_TAIL_ENTRIES,
+    TAIL_KEPT_S,
+    TAIL_WANTED_S,
+    output_key,
+    tail_key,
+)
+from passmuster.run_record import connect
+from passmuster.run_tail import OutputPiece, TailBoard
+
+PATH = "tests/test_\udcff.py"
+ENVELOPE = Envelope("the same")
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> Iterator[Any]:
+    with connect(server.url, timeout_s=5.0) as client:
+        yield client
+
+
+@pytest.fixture
+def run_id(client: Any) -> Iterator[str]:
+    run_id = secrets.token_hex(8)
+    yield run_id
+    client.delete(tail_key(run_id, PATH), output_key(run_id, PATH))
+
+
+def piece(start: int, data: bytes) -> OutputPiece:
+    return OutputPiece(take=101, start=start, data=data)
+
+
+def test_a_wish_holds_for_one_file_and_expires(client: Any, run_id: str) -> None:
+    board = TailBoard(client, ENVELOPE)
+    assert board.wanted([]) == []
+
+    board.want(run_id, PATH)
+
+    assert board.wanted([(run_id, PATH), (run_id, "b.py"), ("other", PATH)]) == [True, False, False]
+    assert 0 < client.ttl(tail_key(run_id, PATH)) <= TAIL_WANTED_S
+
+
+def test_pieces_come_back_the_same_once_each(client: Any, run_id: str) -> None:
+    board = TailBoard(client, ENVELOPE)
+    sent = [piece(0, b"\xff\0"), piece(2, bytes(MOST_TAIL_BYTES))]
+    for one in sent:
+        board.put(run_id, PATH, one)
+
+    last_id, pieces, trouble = board.read(run_id, PATH, "0", block_s=0)
+
+    assert (pieces, trouble) == (sent, "")
+    assert board.read(run_id, PATH, last_id, block_s=0) == (last_id, [], "")
+    assert 0 < client.ttl(output_key(run_id, PATH)) <= TAIL_KEPT_S
+
+
+def test_only_the_newest_pieces_are_kept(client: Any, run_id: str) -> None:
+    board = TailBoard(client, ENVELOPE)
+    for number in range(MOST_TAIL_ENTRIES + 3):
+        board.put(run_id, PATH, piece(number, b"x"))
+
+    _, pieces, _ = board.read(run_id, PATH, "0", block_s=0)
+
+    assert [one.start for one in pieces] == list(range(3, MOST_TAIL_ENTRIES + 3))
+
+
+def test_what_no_worker_of_ours_sent_is_dropped_and_the_rest_shown(client: Any, run_id: str) -> None:
+    board, key = TailBoard(client, ENVELOPE), output_key(run_id, PATH)
+    TailBoard(client, Envelope("another")).put(run_id, PATH, piece(0, b"forged"))
+    client.xadd(key, {"body": ENVELOPE.seal("tail", run_id, "b.py", "101", "0", "x")})
+    client.xadd(key, {"body": ENVELOPE.seal("tail", run_id, PATH, "-1", "0", "x")})
+    client.xadd(key, {"body": ENVELOPE.seal("tail", run_id, PATH, "101", "0", "not packed")})
+    client.xadd(key, {"nonsense": "x"})
+    board.put(run_id, PATH, piece(0, b"true"))
+
+    _, pieces, trouble = board.read(run_id, PATH, "0", block_s=0)
+
+    assert [one.data for one in pieces] == [b"true"]
+    assert trouble
