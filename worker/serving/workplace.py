@@ -158,7 +158,7 @@ class Workplace:
         if self._own_root is None:
             return _NO_TREE
         wanted = terms.source_identity
-        if not wanted:
+        if not wanted or _is_of_the_run(self._own_root, terms.run_id):
             return ""
         here = tree_identity(self._own_root)
         if here != wanted and terms.listing and may_have_the_same_files(here, wanted):
@@ -235,6 +235,11 @@ class Workplace:
         if stopped is not None:
             bench.stop(stopped[0], grace_s=stopped[1])
         return bench
+
+
+def _is_of_the_run(root: Path, run_id: str) -> bool:
+    """Whether a root is the very folder that a run is of: then its own directory is in it."""
+    return run_id.replace("-", "").isalnum() and (root / ".passmuster" / "runs" / run_id).is_dir()
 
 
 def _wanted(terms: RunTerms) -> str:

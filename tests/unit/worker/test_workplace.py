@@ -287,6 +287,15 @@ def test_runs_are_compared_with_the_own_root_alone(tmp_path: Path) -> None:
     assert "no tree of its own" in none.why_other_source(terms("a"))
 
 
+def test_the_folder_that_a_run_is_of_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / ".passmuster" / "runs" / "20260101-000000-abcdef").mkdir(parents=True)
+    place = Site(tmp_path).place
+
+    assert place.why_other_source(terms("20260101-000000-abcdef", identity="git:other")) == ""
+    assert place.why_other_source(terms("20260101-000000-fedcba", identity="git:other")) != ""
+    assert place.why_other_source(terms("../runs", identity="git:other")) != ""
+
+
 def test_a_root_without_git_is_compared_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("x = 1")
     place = Site(tmp_path).place
