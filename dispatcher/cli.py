@@ -12,6 +12,7 @@ from dispatcher.config.model import Explain, Mode, TestConfig
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
+from dispatcher.report.chosen import chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
 from dispatcher.report.plain_text import one_line
@@ -146,9 +147,9 @@ class Command:
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))
-        reporters = [self._console(config, color=color, live=live), *_file_reporters(config)]
+        reporters = [self._console(config, color=color, live=live), *chosen_reporters(config)]
         with watch_interrupts(ignored_afterwards=True):
-            results = runner.run_tests(reporters, watched=live or config.events is not None)
+            results = runner.run_tests(reporters, watched=live or wants_samples(config))
         code = _exit_code(results)
         if config.enable_coverage:
             code = max(code, self._report_coverage(runner, config, color=color))
@@ -217,20 +218,6 @@ class Command:
 
     def _color(self, config: TestConfig, stream: TextStream) -> bool:
         return use_color(config.color, self._environ, is_terminal=_is_terminal(stream))
-
-
-def _file_reporters(config: TestConfig) -> list[Reporter]:
-    """Return the reporters that write files; they check at once that they can."""
-    reporters: list[Reporter] = []
-    if config.junit_xml is not None:
-        from dispatcher.report.junit import JunitReporter  # Only runs that want a report pay for it.
-
-        reporters.append(JunitReporter(config.junit_xml))
-    if config.events is not None:
-        from dispatcher.report.jsonl import EventsReporter
-
-        reporters.append(EventsReporter(config.events))
-    return reporters
 
 
 def _may_ask_early(word: str) -> bool:

@@ -11,7 +11,22 @@ from dispatcher.config.origins import Given
 from dispatcher.config.setting import Group
 
 _WHOLE_RUN = frozenset(
-    {"integration", "failed", "limit", "max-fail", "resume", "run-timeout", "junit-xml", "events"}
+    {
+        "integration",
+        "failed",
+        "limit",
+        "max-fail",
+        "resume",
+        "run-timeout",
+        "junit-xml",
+        "events",
+        "report",
+        "shard",
+        "history-from",
+        "record",
+        "join",
+        "fail-on-regression",
+    }
 )
 """Settings that say which files run, or what is made of all of them: not for one file."""
 

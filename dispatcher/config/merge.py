@@ -17,9 +17,10 @@ from dispatcher.config.locations import Bases, is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import DEFAULT, Given, Loaded, Origin, printable_list
 from dispatcher.config.settings import PATHS, ROOT, SETTINGS
+from dispatcher.config.shard import shard_of
 from dispatcher.config.sources import read_environment, read_file
 from dispatcher.config.validate import validate, warnings_of
-from dispatcher.config.values import Value, on_one_line
+from dispatcher.config.values import AUTO_SHARD, IN_RUN, Value, on_one_line
 from passmuster.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     bases = Bases(cwd=cwd, root=root, home=environ.get("HOME", ""))
     winners: dict[str, tuple[Given, Value]] = {}
     for given in (*read_file(root), *stronger):
-        winners[given.setting.name] = (given, _read(given, bases))
+        winners[given.setting.name] = (given, _read(given, bases, environ))
     if root_given is not None:
         winners[ROOT.name] = (root_given, root)
     config = _config_of(root, ((given, value) for given, value in winners.values()))
@@ -102,8 +103,12 @@ def _read_plain(given: Given) -> Value:
         ) from error
 
 
-def _read(given: Given, bases: Bases) -> Value:
+def _read(given: Given, bases: Bases, environ: Mapping[str, str]) -> Value:
     value = _read_plain(given)
+    if value == AUTO_SHARD:
+        return shard_of(environ, origin=given.origin)
+    if value == IN_RUN:
+        return Path()
     if given.setting.kind.is_path:
         return bases.locate(str(value), from_file=given.from_file)
     if given.setting.name == "python":

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
+from dispatcher.config.shard import Shard
 from passmuster.records import dataclass
 from passmuster.status import Isolation, RunnerKind
 from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
@@ -24,6 +25,9 @@ DEFAULT_SLOW_S = 60.0
 
 DEFAULT_WAIT_WORKERS_S = 60.0
 """Seconds to wait for a first worker: a container takes some of them to start."""
+
+DEFAULT_REGRESSION_FACTOR = 2.0
+"""What times its own usual time or memory a file may take: shared machines vary by half of it."""
 
 SERIAL = "serial: "
 """How the name of a group begins that `serial = true` makes: one of its files runs at a time."""
@@ -52,6 +56,17 @@ class Verbosity(StrEnum):
     QUIET = "quiet"
     NORMAL = "normal"
     VERBOSE = "verbose"
+
+
+class CiChoice(StrEnum):
+    """For which CI's pages something is printed."""
+
+    AUTO = "auto"
+    NONE = "none"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    BUILDKITE = "buildkite"
+    AZURE = "azure"
 
 
 class Overcommit(StrEnum):
@@ -172,12 +187,21 @@ class TestConfig:
         tail_run: the run it is of; None: the one that has the file.
         cluster: workers on this machine that the run starts for itself, with a server; None: none.
         ship: whether the project's files are sent to the workers; else these must have the same ones.
+        join: the run in which this machine takes part with others that say the same; None: no such run.
+        shard: the part of the run that this machine has; None: all of it.
+        history_from: the history by which shards are balanced; None: by the number of files.
+        record: the folder below which everything is written down for `merge`; None: nowhere.
         coverage_dir: where the coverage reports go.
         coverage_source: what is measured; empty: the project's own coverage settings, else `.`.
         coverage_xml: where a Cobertura XML report goes; None: nowhere.
         coverage_fail_under: percent below which the run fails; None: never.
         coverage_key_files: files whose rows are printed with the coverage summary.
         junit_xml: where the JUnit report goes; None: nowhere.
+        html_report: where the page with the report goes, an empty path meaning among the run's own files;
+            None: nowhere.
+        regression_factor: how many times its usual time or memory a file may take before it is warned of.
+        fail_on_regression: whether that makes the run fail.
+        ci: for which CI's pages something is printed.
         events: where the events go, as JSON Lines; None: nowhere.
         color: whether output is coloured.
         verbosity: how much is printed.
@@ -224,12 +248,20 @@ class TestConfig:
     ship: bool = False
     tail: str | None = None
     tail_run: str | None = None
+    join: str | None = None
+    shard: Shard | None = None
+    history_from: Path | None = None
+    record: Path | None = None
     coverage_dir: Path = DEFAULT_COVERAGE_DIR
     coverage_source: tuple[str, ...] = ()
     coverage_xml: Path | None = None
     coverage_fail_under: float | None = None
     coverage_key_files: tuple[str, ...] = ()
     junit_xml: Path | None = None
+    html_report: Path | None = None
+    regression_factor: float = DEFAULT_REGRESSION_FACTOR
+    fail_on_regression: bool = False
+    ci: CiChoice = CiChoice.AUTO
     events: Path | None = None
     color: ColorChoice = ColorChoice.AUTO
     verbosity: Verbosity = Verbosity.NORMAL

@@ -15,6 +15,7 @@ class Group(StrEnum):
     EXECUTION = "How a file runs"
     LIMITS = "Limits"
     QUEUE = "On many machines"
+    SHARDS = "On many machines with nothing between them"
     COVERAGE = "Coverage"
     OUTPUT = "Output"
     BY_FILE = "For some files only (configuration file only)"

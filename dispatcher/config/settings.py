@@ -6,10 +6,10 @@ Add a setting here and nowhere else: `arguments.py`, `sources.py`, `merge.py`, `
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dispatcher.config.model import (
     DEFAULT_COVERAGE_DIR,
+    DEFAULT_REGRESSION_FACTOR,
+    CiChoice,
     ColorChoice,
     Explain,
     Mode,
@@ -17,12 +17,14 @@ from dispatcher.config.model import (
     Verbosity,
 )
 from dispatcher.config.setting import Group, Setting, layout, switch, table, valued
+from dispatcher.config.settings_machines import MACHINES
 from dispatcher.config.values import (
-    BROKER,
     BYTES,
     MODULES,
     PATH,
     PERCENT,
+    RATIO,
+    REPORT,
     SIZE,
     TABLE,
     TABLES,
@@ -40,9 +42,6 @@ MOST_JOBS = 4096
 
 MOST_FILES = 10_000_000
 MOST_RETRIES = 100
-MOST_WORKERS = 64
-"""More workers than this on one machine share too little memory to be of use."""
-
 
 _COUNT_FROM_ONE = optional(count(least=1, most=MOST_FILES))
 
@@ -74,28 +73,6 @@ EXPLAIN = valued(
     choice(Explain),
     "only explain what would be imported before files are forked, what would not, and why",
     "nothing",
-    in_file=False,
-)
-
-TAIL = Setting(
-    name="tail",
-    target="tail",
-    group=Group.QUEUE,
-    kind=replace(TEXT, metavar="FILE"),
-    summary="run nothing, but print what this file of a run on the broker prints, until it ends",
-    default="nothing",
-    options=("--tail",),
-    in_file=False,
-)
-
-TAIL_RUN = Setting(
-    name="run",
-    target="tail_run",
-    group=Group.QUEUE,
-    kind=replace(TEXT, metavar="RUN"),
-    summary="the run that --tail means, where several have that file",
-    default="the one that has the file",
-    options=("--run",),
     in_file=False,
 )
 
@@ -229,57 +206,22 @@ SETTINGS: tuple[Setting, ...] = (
         "no limit",
         constants=(("-x", "1"), ("--fail-fast", "1")),
     ),
-    valued("output-limit", "output_limit_bytes", Group.LIMITS, BYTES, "output kept of each file", "2MiB"),
     valued(
-        "broker",
-        "broker",
-        Group.QUEUE,
-        optional(BROKER),
-        "the Redis or Valkey server over which workers elsewhere run the files",
-        "none: this machine runs them",
-        legacy="PASSMUSTER_BROKER_URL",
-    ),
-    valued(
-        "broker-password-file",
-        "broker_password_file",
-        Group.QUEUE,
-        optional(PATH),
-        "a file that holds the server's password, so that no address has to",
-        "none",
-    ),
-    valued(
-        "secret-file",
-        "secret_file",
-        Group.QUEUE,
-        optional(PATH),
-        "a file that holds the secret by which this program and its workers know each other",
-        "$PASSMUSTER_SECRET",
-    ),
-    valued(
-        "wait-workers",
-        "wait_workers_s",
-        Group.QUEUE,
-        TIME,
-        "how long to wait for the first worker",
-        "60s",
-    ),
-    valued(
-        "cluster",
-        "cluster",
-        Group.QUEUE,
-        optional(count(least=1, most=MOST_WORKERS)),
-        "run over a server and this many workers of its own, all on this machine, to try that",
-        "none",
-        in_file=False,
+        "regression-factor",
+        "regression_factor",
+        Group.LIMITS,
+        RATIO,
+        "how many times its own usual time or memory a file may take before it is warned of",
+        str(DEFAULT_REGRESSION_FACTOR),
     ),
     switch(
-        "ship",
-        "ship",
-        Group.QUEUE,
-        "send the project's files to the workers: what git tracks, and what it does not ignore",
+        "fail-on-regression",
+        "fail_on_regression",
+        Group.LIMITS,
+        "fail where a file takes that much more than it used to",
     ),
-    TAIL,
-    TAIL_RUN,
+    valued("output-limit", "output_limit_bytes", Group.LIMITS, BYTES, "output kept of each file", "2MiB"),
+    *MACHINES,
     switch("coverage", "enable_coverage", Group.COVERAGE, "measure coverage and report it"),
     valued(
         "coverage-dir",
@@ -316,7 +258,25 @@ SETTINGS: tuple[Setting, ...] = (
         option="--coverage-key-file",
     ),
     valued("junit-xml", "junit_xml", Group.OUTPUT, PATH, "write a JUnit XML report", "none"),
+    valued(
+        "report",
+        "html_report",
+        Group.OUTPUT,
+        REPORT,
+        "write a report to look at: one page that needs nothing else; report.html among the run's own files,"
+        " or where =PATH says",
+        "none",
+    ),
     valued("events", "events", Group.OUTPUT, PATH, "write every event as a line of JSON", "none"),
+    valued(
+        "ci",
+        "ci",
+        Group.OUTPUT,
+        choice(CiChoice),
+        "for which CI annotations, a summary and folded output are printed; auto: for the one whose variables"
+        " are set",
+        CiChoice.AUTO.value,
+    ),
     valued("color", "color", Group.OUTPUT, choice(ColorChoice), "colour the output", ColorChoice.AUTO.value),
     valued(
         "verbosity",

@@ -12,14 +12,22 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
+from dispatcher.config.shard import ALLOWED as SHARDS_ALLOWED
+from dispatcher.config.shard import Shard, read_shard
 from passmuster.records import dataclass
 from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, parse_amount, parse_seconds
 
-Value = bool | int | float | str | Path | Amount | StrEnum | tuple[object, ...] | None
+Value = bool | int | float | str | Path | Amount | Shard | StrEnum | tuple[object, ...] | None
 """Whatever a field of the configuration may hold."""
 
 LONGEST_S = 365 * 86400.0
 """Seconds in a year. The system's waiting calls overflow somewhat above; no test runs longer."""
+
+IN_RUN = ""
+"""Stands for a report's usual place: among the files of its own run."""
+
+AUTO_SHARD = Shard(number=0, total=0)
+"""Stands for the shard that the CI's variables name, until they were read."""
 
 NONE = "none"
 """The word that takes back a value of a weaker source, for settings that may be without one."""
@@ -129,6 +137,24 @@ def _read_percent(text: str) -> float:
     return float(word)
 
 
+def _read_shard(text: str) -> Value:
+    return read_shard(text) or AUTO_SHARD
+
+
+def _read_report(text: str) -> str:
+    form, is_placed, path = text.strip().partition("=")
+    if form.lower() != "html" or "\0" in path or (is_placed and not path):
+        raise ValueError(f"expected {REPORT.allowed}, got {quoted(text)}")
+    return path or IN_RUN
+
+
+def _read_ratio(text: str) -> float:
+    word = text.strip()
+    if _NUMBER.fullmatch(word) is None or not 1 < float(word) <= 1000:
+        raise ValueError(f"expected {RATIO.allowed}, got {quoted(text)}")
+    return float(word)
+
+
 def count(*, least: int, most: int) -> Kind:
     """Return the kind of whole numbers from `least` to `most`."""
     allowed = f"a whole number from {least} to {most}"
@@ -196,6 +222,11 @@ PATH = Kind(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
 TIME = Kind(read=_read_time, allowed=TIMES_ALLOWED, metavar="TIME", toml_types=(str, int, float))
 SIZE = Kind(read=parse_amount, allowed=SIZES_ALLOWED, metavar="SIZE", toml_types=(str, int))
 BYTES = Kind(read=_read_bytes, allowed="a size such as 512KiB or 2MB", metavar="SIZE", toml_types=(str, int))
+SHARD = Kind(read=_read_shard, allowed=SHARDS_ALLOWED, metavar="I/N")
+REPORT = Kind(read=_read_report, allowed="html, or html=PATH", metavar="html[=PATH]", is_path=True)
+RATIO = Kind(
+    read=_read_ratio, allowed="a number above 1, such as 1.5", metavar="N", toml_types=(int, float, str)
+)
 PERCENT = Kind(
     read=_read_percent, allowed="a percentage from 0 to 100", metavar="PERCENT", toml_types=(int, float, str)
 )

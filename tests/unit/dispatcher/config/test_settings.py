@@ -25,6 +25,9 @@ def example(setting: Setting) -> object:
     for text in (
         EXAMPLES.get(setting.kind.allowed, ""),
         "1",
+        "2",
+        "2/4",
+        "html",
         "1GiB",
         "redis://localhost",
         "true",
@@ -84,7 +87,8 @@ def test_the_arguments_that_users_were_promised_exist() -> None:
     --allow-no-tests --keep-tmp --output-limit --coverage-dir --coverage-source --coverage-xml
     --coverage-fail-under --coverage-key-file --junit-xml --events --color -q --quiet -v
     --verbose --no-history --list --dry-run --show-config --strict-args --version -h --help
-    --unit --parallel --full"""
+    --unit --parallel --full --shard --history-from --record --join --report --ci --regression-factor
+    --fail-on-regression"""
     assert set(promised.split()) <= set(KNOWN_WORDS)
 
 
