@@ -122,7 +122,7 @@ class Command:
         )
         files = runner.discover_tests()
         color = self._color(config, self._stdout)
-        if not files:
+        if not files and not (runner.shard_plan and runner.shard_plan.whole):
             line = nothing_found_line(include_integration=config.include_integration, color=color)
             if config.failed_only:
                 line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
@@ -151,7 +151,7 @@ class Command:
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, watched=live or wants_samples(config))
         code = _exit_code(results)
-        if config.enable_coverage:
+        if config.enable_coverage and results.records:
             code = max(code, self._report_coverage(runner, config, color=color))
         for trouble in (*runner.lost_reports, runner.breakdown):
             if trouble:
@@ -198,16 +198,17 @@ class Command:
         except PassmusterError as error:
             self._out.write(f"{tagged(Tag.WARN, one_line(str(error)), color=color)}\n")
             return ExitCode.FAILED
+        # Of one shard it would say nothing.
+        limit = config.coverage_fail_under if config.shard is None else None
         lines = format_coverage_summary(
             report,
             info_tag=tagged(Tag.INFO, "", color=color).rstrip(),
             warn_tag=tagged(Tag.WARN, "", color=color).rstrip(),
             fail_tag=tagged(Tag.FAIL, "", color=color).rstrip(),
-            fail_under=config.coverage_fail_under,
+            fail_under=limit,
             clean=one_line,
         )
         self._out.write("".join(f"{line}\n" for line in lines))
-        limit = config.coverage_fail_under
         return ExitCode.FAILED if limit is not None and report.is_below(limit) else ExitCode.OK
 
     def _rerun(self, record: FileRecord) -> str:
