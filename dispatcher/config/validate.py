@@ -190,8 +190,8 @@ def _check_shard(config: TestConfig, origins: Sequence[Origin]) -> None:
     for name, value in (("broker", config.broker), ("cluster", config.cluster), ("join", config.join)):
         if value is not None:
             raise ConfigurationError(
-                f"{shard} {name} (from {origin_of(name, origins)}), which gives a file to whoever is free: "
-                f"leave out one of them, or say --{name} none"
+                f"{shard} {name} (from {origin_of(name, origins)}), which gives each file to whoever is "
+                f"free: leave out one of them, or say --{name} none"
             )
 
 
