@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dispatcher.backends.base import Site
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Explain, Mode, TestConfig
+from dispatcher.config.model import CiChoice, Explain, Mode, TestConfig
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
 from dispatcher.report.chosen import chosen_reporters, wants_samples
+from dispatcher.report.ci.which import chosen_ci
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
 from dispatcher.report.plain_text import one_line
@@ -140,14 +141,43 @@ class Command:
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
-        return self._run_tests(runner, config, color=color)
+        return self._run_for_ci(runner, config, color=color)
+
+    def _run_for_ci(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
+        """Run the tests, on a CI with what its pages show beside the contract's lines."""
+        ci = chosen_ci(config.ci, self._environ)
+        if ci is CiChoice.NONE:
+            return self._run_tests(runner, config, color=color)
+        from dispatcher.report.ci.output import CiOutput  # As above.
+
+        output = CiOutput(
+            ci,
+            root=config.root,
+            environ=self._environ,
+            out=self._stdout,
+            err=self._stderr,
+            verbosity=config.verbosity,
+        )
+        # From here on whatever is not the CI's own goes where nothing of it is obeyed, up to the last error.
+        self._stdout, self._stderr = output.out, output.err
+        self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+        with output:
+            return self._run_tests(runner, config, color=color, around=output.around)
 
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
-    def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
+    def _run_tests(
+        self,
+        runner: TestRunner,
+        config: TestConfig,
+        *,
+        color: bool,
+        around: Callable[[Reporter], Sequence[Reporter]] = lambda console: [console],
+    ) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))
-        reporters = [self._console(config, color=color, live=live), *chosen_reporters(config)]
+        console = self._console(config, color=color, live=live)
+        reporters = [*around(console), *chosen_reporters(config)]
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, watched=live or wants_samples(config))
         code = _exit_code(results)
