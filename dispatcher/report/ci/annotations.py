@@ -139,7 +139,7 @@ def _of_the_run(results: TestResults) -> Iterator[Annotation]:
             level=Level.ERROR,
             title="It differs when forked",
             message=_cut("\n".join(sanitize(text) for text in difference.texts)),
-            path=difference.file.path,
+            path=one_line(difference.file.path),
         )
 
 
@@ -150,7 +150,7 @@ def _errors(record: FileRecord) -> Iterator[Annotation]:
             level=Level.ERROR,
             title=f"{result.status}: {label}"[:TITLE_CHARS],
             message=_cut("\n".join([status_text(result), *_file_detail(result)])),
-            path=record.file.path,
+            path=one_line(record.file.path),
             line=file_line(result, record) or _only_line(record),
         )
     for case in told_cases(record):
@@ -164,7 +164,7 @@ def _of_case(case: CaseResult, record: FileRecord) -> Annotation:
         level=Level.ERROR,
         title=case_name(case.case_id) or one_line(record.file.label),
         message=_cut("\n".join([what, *detail])),
-        path=record.file.path,
+        path=one_line(record.file.path),
         line=case_line(case, record),
     )
 
@@ -182,7 +182,7 @@ def _flaky(record: FileRecord) -> Annotation:
         level=Level.WARNING,
         title=f"Flaky: {one_line(record.file.label)}"[:TITLE_CHARS],
         message=_cut("\n".join([what, *(named or [status_text(last)])])),
-        path=record.file.path,
+        path=one_line(record.file.path),
         line=next((line for line in lines if line), None),
     )
 
@@ -194,6 +194,8 @@ def _only_line(record: FileRecord) -> int | None:
 
 
 def _file_detail(result: TestResult) -> Sequence[str]:
+    if result.status is Status.COLLECT_ERROR and bad_cases(result):
+        return _case_detail(bad_cases(result)[0].message)
     return last_lines(result.stacks or result.output, DETAIL_LINES)
 
 

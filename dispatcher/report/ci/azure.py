@@ -1,8 +1,8 @@
 """The log of Azure Pipelines. Pure.
 
-A command is `##vso[area.event ...]` anywhere in a line of standard output or standard error (`Command.TryParse`
-in microsoft/azure-pipelines-agent, src/Microsoft.VisualStudio.Services.Agent/Command.cs), and commands cannot be
-switched off: so each is broken up that a test prints. A format such as `##[group]` has to begin a line.
+A command is `##vso[area.event ...]` anywhere in a line of standard output or standard error (`TryParse` in
+microsoft/azure-pipelines-agent, src/Microsoft.VisualStudio.Services.Agent/Command.cs). Commands cannot be
+switched off: so each that a test prints is broken up. A format such as `##[group]` has to begin a line.
 """
 
 from __future__ import annotations

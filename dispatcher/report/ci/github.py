@@ -4,8 +4,8 @@ What counts as a command is in actions/runner, src/Runner.Common/ActionCommand.c
 that begins with `::name` after any white space (`TryParseV2`), or holds `##[name` anywhere (`TryParse`), on
 standard output and standard error alike. Both are switched off by `::stop-commands::TOKEN` until `::TOKEN::`
 (src/Runner.Worker/ActionCommandManager.cs). They are off for the whole run but for our own lines: so nothing
-that a test prints is obeyed. A run that is killed leaves them off for the rest of its step and no longer: each
-step has a manager of its own (`CreateService` in src/Runner.Worker/Handlers/Handler.cs).
+that a test prints is obeyed. A run that is killed leaves them off for the rest of its step and no longer, as
+each step has a manager of its own (`CreateService` in src/Runner.Worker/Handlers/Handler.cs).
 """
 
 from __future__ import annotations

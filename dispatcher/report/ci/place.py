@@ -32,7 +32,7 @@ def project_folder(ci: CiChoice, environ: Mapping[str, str], root: Path) -> str:
 
 
 def source_url(environ: Mapping[str, str], folder: str) -> str:
-    """Return where GitHub shows the project's files at this commit, with a slash at its end; empty: unknown."""
+    """Return where GitHub shows the project's files of this commit, with a slash at its end, or nothing."""
     server, repository, commit = (
         environ.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "SHA")
     )

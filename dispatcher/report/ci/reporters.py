@@ -22,6 +22,9 @@ from passmuster.result import TestResult
 
 TITLE_CHARS = 300
 
+LEAST_ROOM_CHARS = 16 * 1024
+"""Less room than this is left alone: the last lines of an output are in the summary anyway."""
+
 
 class FoldReporter:
     """Folds away what failed files printed; told of each event after the console.
@@ -35,7 +38,7 @@ class FoldReporter:
         self._log = log
         self._write = write
         self._folded: set[str] = set()
-        self._chars = 0
+        self._room_chars = log.most_section_chars
         self.left_out = 0
         """Failed files of which the output is not in the log, because there is too much of it."""
 
@@ -46,15 +49,15 @@ class FoldReporter:
         is_told = event.again is None or event.again in STANDS_BEFORE
         if not is_told or event.file.path in self._folded:
             return
-        lines = _lines(event.result)
+        lines: Sequence[str] = _lines(event.result)
         if not lines:
             return
         self._folded.add(event.file.path)
-        chars = sum(len(line) + 1 for line in lines)
-        if self._chars + chars > self._log.most_section_chars:
+        lines = _ending(lines, self._room_chars)
+        if not lines:
             self.left_out += 1
             return
-        self._chars += chars
+        self._room_chars -= sum(len(line) + 1 for line in lines)
         attempt = f", attempt {event.result.attempt}" if event.result.attempt > 1 else ""
         title = f"Output of {one_line(event.file.label)} ({status_text(event.result)}{attempt})"
         section = Section(
@@ -133,6 +136,21 @@ class SummaryReporter:
 
     def close(self) -> None:
         """A run that did not finish has no summary."""
+
+
+def _ending(lines: Sequence[str], room_chars: int) -> Sequence[str]:
+    """Return the lines, or as many of the last as there is room for; none where that is hardly any."""
+    chars, count = 0, 0
+    for line in reversed(lines):
+        chars += len(line) + 1
+        if chars > room_chars:
+            break
+        count += 1
+    if count == len(lines):
+        return lines
+    if room_chars < LEAST_ROOM_CHARS:
+        return ()
+    return [f"[... {len(lines) - count} lines left out ...]", *lines[len(lines) - count :]]
 
 
 def _lines(result: TestResult) -> list[str]:

@@ -169,7 +169,7 @@ def _biggest(request: PageRequest) -> str:
         for record in biggest(request.results, RANKED_FILES)
     ]
     return (
-        "\n### Files with the highest peak memory\n" + table(("File", "Peak", "Its limit"), rows)
+        "\n### Files with the highest peak memory\n" + table(("File", "Peak", "Of a limit of its own"), rows)
         if rows
         else ""
     )
@@ -179,7 +179,7 @@ def _limit(request: PageRequest, record: FileRecord) -> str:
     planned = request.planned.get(record.file.path)
     limit_bytes = planned.task.limits.memory_bytes if planned is not None else None
     if not limit_bytes:
-        return "the budget"
+        return ""  # The budget of all is its limit, or what the run's command says.
     return f"{format_bytes(limit_bytes)} ({(record.final.peak_bytes or 0) / limit_bytes:.0%})"
 
 
