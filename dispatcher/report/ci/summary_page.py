@@ -158,29 +158,25 @@ def _slowest(request: PageRequest) -> str:
 
 
 def _biggest(request: PageRequest) -> str:
-    rows = [
-        row(
-            (
-                _place(request, record, None),
-                format_bytes(record.final.peak_bytes or 0),
-                _limit(request, record),
-            )
-        )
-        for record in biggest(request.results, RANKED_FILES)
-    ]
-    return (
-        "\n### Files with the highest peak memory\n" + table(("File", "Peak", "Of a limit of its own"), rows)
-        if rows
-        else ""
-    )
+    records = biggest(request.results, RANKED_FILES)
+    if not records:
+        return ""
+    limits = [_limit(request, record) for record in records]
+    heads = ("File", "Peak", "Of its own limit") if any(limits) else ("File", "Peak")
+    rows = []
+    for record, limit in zip(records, limits, strict=True):
+        cells = (_place(request, record, None), format_bytes(record.final.peak_bytes or 0), limit)
+        rows.append(row(cells[: len(heads)]))
+    return "\n### Files with the highest peak memory\n" + table(heads, rows)
 
 
 def _limit(request: PageRequest, record: FileRecord) -> str:
+    """Return what a file uses of a limit that holds for it alone; empty: it has none."""
     planned = request.planned.get(record.file.path)
     limit_bytes = planned.task.limits.memory_bytes if planned is not None else None
     if not limit_bytes:
-        return ""  # The budget of all is its limit, or what the run's command says.
-    return f"{format_bytes(limit_bytes)} ({(record.final.peak_bytes or 0) / limit_bytes:.0%})"
+        return ""
+    return f"{(record.final.peak_bytes or 0) / limit_bytes:.0%} of {format_bytes(limit_bytes)}"
 
 
 def _place(request: PageRequest, record: FileRecord, line: int | None) -> str:
