@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 
 from dispatcher.report.ci.fault_line import fault_line
 from dispatcher.report.console_format import status_text
@@ -51,8 +51,10 @@ class Annotation:
     line: int | None = None
 
 
-def annotations_of(results: TestResults, failed_before: Collection[str] = ()) -> list[Annotation]:
-    """Return all there is to show, the most important first.
+def annotations_of(
+    results: TestResults, failed_before: Collection[str] = (), most: int = MOST_OF_A_LEVEL
+) -> list[Annotation]:
+    """Return what is shown, the most important first; of each level the last may say how many more there are.
 
     The first trouble of each file comes before the second one of any, so that a file with fifty failing
     tests hides no other; and files that passed when they last ran come before those that did not.
@@ -60,38 +62,37 @@ def annotations_of(results: TestResults, failed_before: Collection[str] = ()) ->
     Args:
         results: the whole run.
         failed_before: the paths of files that did not pass when they last ran.
+        most: annotations of one level that are shown.
     """
 
     def importance(record: FileRecord) -> tuple[bool, bool, str]:
         path = record.file.path
         return path in failed_before, record.status is Status.FAIL, path
 
+    of_the_run = list(_of_the_run(results))
     failed = sorted(results.failed, key=importance)
-    rounds = zip_longest(*(_errors(record) for record in failed))
-    errors = [annotation for annotation in chain.from_iterable(rounds) if annotation is not None]
-    warnings = [_flaky(record) for record in sorted(results.flaky, key=lambda record: record.file.path)]
-    return [*_of_the_run(results), *errors, *warnings]
+    # Every failed file has at least one: no more files than that need to be looked into.
+    rounds = zip_longest(*(_errors(record) for record in failed[:most]))
+    found = (annotation for annotation in chain.from_iterable(rounds) if annotation is not None)
+    errors = [*of_the_run, *islice(found, most)]
+    total = len(of_the_run) + sum(needs_own(record.final) + len(told_cases(record)) for record in failed)
+    flaky = sorted(results.flaky, key=lambda record: record.file.path)
+    warnings = [_flaky(record) for record in flaky[:most]]
+    return [
+        *_bounded(errors, total, most, Level.ERROR, "failures"),
+        *_bounded(warnings, len(flaky), most, Level.WARNING, "flaky files"),
+    ]
 
 
-def bounded(found: Sequence[Annotation], most: int = MOST_OF_A_LEVEL) -> list[Annotation]:
-    """Return at most `most` of each level; the last of them says how many more there are."""
-    kept: list[Annotation] = []
-    for level in Level:
-        of_level = [annotation for annotation in found if annotation.level is level]
-        if len(of_level) <= most:
-            kept += of_level
-            continue
-        kept += of_level[: most - 1]
-        left = len(of_level) - most + 1
-        what = "failures" if level is Level.ERROR else "warnings"
-        kept.append(
-            Annotation(
-                level=level,
-                title=f"{left} more {what}",
-                message=f"{left} more {what} are not shown here: the log and the summary have them.",
-            )
-        )
-    return kept
+def _bounded(
+    shown: Sequence[Annotation], total: int, most: int, level: Level, what: str
+) -> Sequence[Annotation]:
+    """Return at most `most`, the last of which says how many of the `total` are missing."""
+    if total <= most:
+        return shown
+    left = total - most + 1
+    message = f"{left} more {what} are not shown here: the log and the summary have them."
+    return [*shown[: most - 1], Annotation(level=level, title=f"{left} more {what}", message=message)]
 
 
 def case_name(case_id: str) -> str:

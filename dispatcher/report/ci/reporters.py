@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dispatcher.again import STANDS_BEFORE
 from dispatcher.events import FileFinished, RunEvent, RunFinished, RunStarted
 from dispatcher.plan import PlannedFile
-from dispatcher.report.ci.annotations import annotations_of, bounded
+from dispatcher.report.ci.annotations import annotations_of
 from dispatcher.report.ci.dialect import Dialect, Section
 from dispatcher.report.ci.step_summary import append_summary
 from dispatcher.report.ci.summary_page import PageRequest, summary_page
@@ -95,7 +95,7 @@ class VerdictReporter:
         elif isinstance(event, RunFinished):
             if self._left_out():
                 self._write(f"[INFO] The log has no room for the output of {self._left_out()} more file(s)\n")
-            shown = bounded(annotations_of(event.results, self._failed_before))
+            shown = annotations_of(event.results, self._failed_before)
             self._write(self._log.annotations(shown))
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ RANKED_FILES = 10
 NAME_CHARS = 200
 WHY_CHARS = 300
 
+_FAILURE_HEADS = ("File", "Test", "Why")
 _CUT = "\n_Not everything is shown: the page has no more room. The log has it all._\n"
 
 
@@ -97,18 +98,14 @@ def _failures(request: PageRequest, room_bytes: int) -> tuple[str, bool]:
     failed = sorted(request.results.failed, key=lambda record: record.file.path)
     if not failed:
         return "", False
-    frame = "\n### Failures\n" + table(("File", "Test", "Why"), ())
-    room_bytes -= _size(frame)
-    rows, is_cut = [], False
-    for record in failed:
-        for line in _failure_rows(request, record):
-            if _size(line) > room_bytes:
-                # A shorter one may still fit, but then nobody could tell what is missing.
-                is_cut, room_bytes = True, 0
-                continue
-            rows.append(line)
-            room_bytes -= _size(line)
-    return "\n### Failures\n" + table(("File", "Test", "Why"), rows) if rows else "", is_cut
+    room_bytes -= _size("\n### Failures\n" + table(_FAILURE_HEADS, ()))
+    rows = []
+    for line in (line for record in failed for line in _failure_rows(request, record)):
+        room_bytes -= _size(line)
+        if room_bytes < 0:
+            break  # A shorter one may still fit, but then nobody could tell what is missing.
+        rows.append(line)
+    return "\n### Failures\n" + table(_FAILURE_HEADS, rows) if rows else "", room_bytes < 0
 
 
 def _failure_rows(request: PageRequest, record: FileRecord) -> Iterator[str]:
@@ -182,7 +179,7 @@ def _limit(request: PageRequest, record: FileRecord) -> str:
 def _place(request: PageRequest, record: FileRecord, line: int | None) -> str:
     url = ""
     if request.source_url:
-        url = request.source_url + quote(record.file.path, errors="surrogateescape")
+        url = request.source_url + quote(record.file.path, errors="backslashreplace")
         url += f"#L{line}" if line else ""
     return linked(code(record.file.label + (f":{line}" if line else ""), NAME_CHARS), url)
 

@@ -8,7 +8,6 @@ from dispatcher.report.ci.annotations import (
     Annotation,
     Level,
     annotations_of,
-    bounded,
     case_name,
 )
 from passmuster.status import Status
@@ -103,19 +102,29 @@ def test_no_more_are_kept_than_are_shown_and_the_last_says_how_many_are_left() -
     failed = [record(result(f"{number:02}.py")) for number in range(23)]
     flaky = [record(result(f"w{number}.py"), result(f"w{number}.py", Status.PASS)) for number in range(11)]
 
-    kept = bounded(annotations_of(results(*failed, *flaky)))
+    kept = annotations_of(results(*failed, *flaky))
 
     errors = [one for one in kept if one.level is Level.ERROR]
     warnings = [one for one in kept if one.level is Level.WARNING]
     assert len(errors) == len(warnings) == MOST_OF_A_LEVEL
     assert [errors[0].path, errors[8].path, errors[9].title] == ["00.py", "08.py", "14 more failures"]
-    assert warnings[9].title == "2 more warnings"
+    assert warnings[9].title == "2 more flaky files"
 
 
 def test_as_many_as_are_shown_are_kept_without_a_word() -> None:
-    found = annotations_of(results(*(record(result(f"{number}.py")) for number in range(MOST_OF_A_LEVEL))))
+    failed = [record(result(f"{number}.py")) for number in range(MOST_OF_A_LEVEL)]
 
-    assert bounded(found) == found
+    assert [one.path for one in annotations_of(results(*failed))] == [f"{number}.py" for number in range(10)]
+
+
+def test_a_file_with_many_failing_tests_fills_what_others_leave() -> None:
+    many = record(result("b.py", Status.FAIL, *(case(f"b{number}") for number in range(50))))
+    failed = [record(result(f"a{number}.py")) for number in range(3)]
+
+    shown = annotations_of(results(*failed, many))
+
+    assert [one.path for one in shown] == ["a0.py", "a1.py", "a2.py", *["b.py"] * 6, ""]
+    assert shown[-1].title == "44 more failures"
 
 
 def test_what_a_test_says_is_bounded_and_cannot_control_a_terminal() -> None:
