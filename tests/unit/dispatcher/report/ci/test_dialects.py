@@ -17,7 +17,7 @@ from tests.support.actions_runner import Obeyed, Runner
 TOKEN = "0123456789abcdef"
 SECTION = Section(number=3, title="Output of a.py", lines=["one", "two"], started_at=10.9, ended_at=12.2)
 AT_A_LINE = Annotation(
-    level=Level.ERROR, title="T.m: a, b", message="50%\n::error::x", path="tests/a, b:c.py", line=7
+    level=Level.ERROR, title="T::m: a, b", message="50%\n::error::x", path="tests/a, b:c.py", line=7
 )
 OF_THE_RUN = Annotation(level=Level.WARNING, title="more", message="2 more")
 
@@ -62,7 +62,7 @@ def test_github_reads_an_annotation_back_as_it_was() -> None:
     text = log.begin() + log.annotations([AT_A_LINE, OF_THE_RUN])
     runner = Runner().read(text.splitlines())
 
-    place = {"file": "sub/project/tests/a, b:c.py", "title": "T.m: a, b", "line": "7"}
+    place = {"file": "sub/project/tests/a, b:c.py", "title": "T::m: a, b", "line": "7"}
     assert runner.obeyed == [
         Obeyed(name="error", properties=place, data="50%\n::error::x"),
         Obeyed(name="warning", properties={"title": "more"}, data="2 more"),
