@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from dispatcher.config.model import CiChoice, Verbosity
@@ -20,6 +19,7 @@ from dispatcher.report.ci.github import GithubLog
 from dispatcher.report.ci.gitlab import GitlabLog
 from dispatcher.report.ci.place import project_folder, source_url
 from dispatcher.report.ci.reporters import FoldReporter, SummaryReporter, VerdictReporter
+from dispatcher.report.ci.which import PlainOutput
 from dispatcher.report.console_format import Tag, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
@@ -60,7 +60,7 @@ class InertStream:
         return False
 
 
-class CiOutput:
+class CiOutput(PlainOutput):
     """What is printed for one CI, from before the run to after its last word.
 
     Args:
@@ -88,19 +88,14 @@ class CiOutput:
         self._folder = project_folder(ci, environ, root)
         self._log = _log_of(ci, self._folder)
         self._ours = SafeStream(out)
-        self.out: TextStream = InertStream(out, self._log.inert)
-        """Standard output for everybody else."""
-        self.err: TextStream = InertStream(err, self._log.inert_warning)
-        """Standard error for everybody else."""
+        super().__init__(InertStream(out, self._log.inert), InertStream(err, self._log.inert_warning))
         self._warnings = SafeStream(self.err)
 
     def __enter__(self) -> Self:
         self._ours.write(self._log.begin())
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ours.write(self._log.end())
 
     def around(self, console: Reporter) -> Sequence[Reporter]:
