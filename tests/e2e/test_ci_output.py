@@ -283,3 +283,20 @@ def test_the_replica_of_ci_prints_no_annotations(project: Project, tmp_path: Pat
     assert "CI replica failed" in outcome.stdout
     assert "::" not in outcome.stdout
     assert not (tmp_path / "summary.md").exists()
+
+
+def test_merged_records_are_told_as_the_run_they_were(project: Project) -> None:
+    project.write({"tests/test_bad.py": FAILING, "tests/test_good.py": PASSING})
+    for number in ("1", "2"):
+        arguments = ("--shard", f"{number}/2", "--record", f"records/{number}", "--ci", "none")
+        assert project.run(*arguments, events=False).code in (0, 1)
+    summary = project.base / "merged.md"
+    environ = {**CIS["github"], "GITHUB_STEP_SUMMARY": str(summary)}
+    outcome = project.run("merge", "records", env=environ, events=False)
+
+    runner = Runner().read(outcome.stdout.splitlines())
+    assert outcome.code == 1, outcome
+    assert [one.name for one in runner.obeyed] == ["group", "endgroup", "error"]
+    assert runner.obeyed[2].properties == {"file": "tests/test_bad.py", "line": "6", "title": "Bad.test_bad"}
+    assert runner.token is None
+    assert "## ❌ 1 of 2 test files failed" in summary.read_text()
