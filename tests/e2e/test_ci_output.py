@@ -182,7 +182,7 @@ def test_github_shows_each_failure_at_its_place(outputs: dict[str, Outcome]) -> 
         "file": "project/tests/test_flaky.py",
         "title": "Flaky: tests/test_flaky.py",
     }
-    assert warning.data.startswith("Passed in attempt 2, before: FAIL\nFAIL: exit status 1; ")
+    assert warning.data.startswith("It passed in attempt 2; before: FAIL\nFAIL: exit status 1; ")
 
 
 def test_the_whole_output_of_a_failed_file_is_in_its_group(outputs: dict[str, Outcome]) -> None:

@@ -10,6 +10,7 @@ from dispatcher.report.ci.fault_line import fault_line
 from dispatcher.report.console_format import status_text
 from dispatcher.report.console_summary import headline
 from dispatcher.report.plain_text import last_lines, one_line, sanitize
+from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.records import dataclass
 from passmuster.result import CaseResult, TestResult
@@ -76,7 +77,7 @@ def annotations_of(
     found = (annotation for annotation in chain.from_iterable(rounds) if annotation is not None)
     errors = [*of_the_run, *islice(found, most)]
     total = len(of_the_run) + sum(needs_own(record.final) + len(told_cases(record)) for record in failed)
-    flaky = sorted(results.flaky, key=lambda record: record.file.path)
+    flaky = shaky_files(results)
     warnings = [_flaky(record) for record in flaky[:most]]
     return [
         *_bounded(errors, total, most, Level.ERROR, "failures"),
@@ -93,6 +94,19 @@ def _bounded(
     left = total - most + 1
     message = f"{left} more {what} are not shown here: the log and the summary have them."
     return [*shown[: most - 1], Annotation(level=level, title=f"{left} more {what}", message=message)]
+
+
+def shaky_files(results: TestResults) -> list[FileRecord]:
+    """Return the files that passed in the end but had failed before: by chance, or beside others."""
+    found = [*results.flaky, *results.found(Finding.CROWDED)]
+    return sorted(found, key=lambda record: record.file.path)
+
+
+def how_it_passed(record: FileRecord) -> str:
+    """Return how such a file passed."""
+    if record.finding is Finding.CROWDED:
+        return "failed beside others, passed when run alone"
+    return f"passed in attempt {len(record.judged)}"
 
 
 def case_name(case_id: str) -> str:
@@ -175,7 +189,8 @@ def _flaky(record: FileRecord) -> Annotation:
     last = failures[-1]
     cases = bad_cases(last)
     lines = [*(case_line(case, record) for case in cases), file_line(last, record)]
-    what = f"Passed in attempt {len(record.judged)}, before: {', '.join(one.status for one in failures)}"
+    how = how_it_passed(record)
+    what = f"It {how}; before: {', '.join(one.status for one in failures)}"
     named = [
         f"{case_name(case.case_id)}: {one_line(headline(case.message))}" for case in cases[:DETAIL_LINES]
     ]

@@ -9,7 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from dispatcher.plan import PlannedFile
-from dispatcher.report.ci.annotations import case_line, case_name, file_line, needs_own, told_cases
+from dispatcher.report.ci.annotations import (
+    case_line,
+    case_name,
+    file_line,
+    how_it_passed,
+    needs_own,
+    shaky_files,
+    told_cases,
+)
 from dispatcher.report.ci.markdown_text import code, linked, plain, row, table
 from dispatcher.report.ci.timeline import MOST_FILES, timeline
 from dispatcher.report.console_format import BUDGET_LIMIT, status_text
@@ -122,21 +130,21 @@ def _failure_rows(request: PageRequest, record: FileRecord) -> Iterator[str]:
 
 
 def _flaky(request: PageRequest) -> str:
-    flaky = sorted(request.results.flaky, key=lambda record: record.file.path)
+    flaky = shaky_files(request.results)
     if not flaky:
         return ""
     rows = [
         row(
             (
                 _place(request, record, None),
-                f"passed in attempt {len(record.judged)}",
+                how_it_passed(record),
                 _why("; ".join(status_text(attempt) for attempt in record.judged[:-1])),
             )
         )
         for record in flaky[:MOST_FLAKY]
     ]
     more = f"and {len(flaky) - MOST_FLAKY} more\n" if len(flaky) > MOST_FLAKY else ""
-    return "\n### Flaky files\n" + table(("File", "", "Before"), rows) + more
+    return "\n### Flaky files\n" + table(("File", "In the end", "Before"), rows) + more
 
 
 def _timeline(request: PageRequest) -> str:

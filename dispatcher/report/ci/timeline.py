@@ -16,7 +16,7 @@ from passmuster.units import format_seconds
 MOST_FILES = 40
 """Attempts in the picture, the longest: more would not be legible (and Mermaid draws nothing over 50 kB)."""
 
-WIDTH_CHARS = 110
+WIDTH_CHARS = 130
 """Characters of a name that the whole width takes, about: one that is wider than its bar covers the next."""
 
 WORKER_CHARS = 40
@@ -80,10 +80,12 @@ def _tasks(bars: Sequence[_Bar], begin: float, span_s: float) -> Iterator[str]:
 
 
 def _caption(bar: _Bar, most_chars: int) -> str:
-    """Return the duration, with as many folders before the file's name as fit into the bar, or a dot."""
+    """Return the duration and as much of the file's name as fits into the bar, or a dot."""
     seconds, parts = format_seconds(bar.seconds), bar.name.split("/")
-    names = (f"{seconds} {_name('/'.join(parts[start:]))}" for start in range(len(parts)))
-    return next((name for name in (*names, seconds) if len(name) <= most_chars), ".")
+    stem = parts[-1].removesuffix(".py")
+    names = ["/".join(parts[start:]) for start in range(len(parts))] + [stem, stem.removeprefix("test_")]
+    captions = [*(f"{seconds} {_name(name)}" for name in names), seconds]
+    return next((caption for caption in captions if len(caption) <= most_chars), ".")
 
 
 def _name(text: str) -> str:

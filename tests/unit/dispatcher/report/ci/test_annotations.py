@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dispatcher.again import Again
 from dispatcher.report.ci.annotations import (
     MESSAGE_CHARS,
     MOST_OF_A_LEVEL,
@@ -10,8 +11,9 @@ from dispatcher.report.ci.annotations import (
     annotations_of,
     case_name,
 )
+from dispatcher.run.results import FileRecord
 from passmuster.status import Status
-from tests.unit.dispatcher.report.ci.runs import HOSTILE, case, record, result, results
+from tests.unit.dispatcher.report.ci.runs import HOSTILE, case, file, record, result, results
 
 
 def at(path: str, line: int) -> str:
@@ -72,9 +74,21 @@ def test_a_flaky_file_is_a_warning_at_what_failed() -> None:
     assert shown == Annotation(
         level=Level.WARNING,
         title="Flaky: tests/a.py",
-        message="Passed in attempt 2, before: FAIL\nm.T.x: ValueError: no 5",
+        message="It passed in attempt 2; before: FAIL\nm.T.x: ValueError: no 5",
         path="tests/a.py",
         line=5,
+    )
+
+
+def test_a_file_that_fails_beside_others_alone_is_a_warning_too() -> None:
+    attempts = result("tests/a.py", error="exit status 1"), result("tests/a.py", Status.PASS, attempt=2)
+    crowded = FileRecord(file=file("tests/a.py"), attempts=attempts, reasons=(None, Again.ALONE))
+
+    [shown] = annotations_of(results(crowded))
+
+    assert shown.level is Level.WARNING
+    assert shown.message == (
+        "It failed beside others, passed when run alone; before: FAIL\nFAIL: exit status 1"
     )
 
 
