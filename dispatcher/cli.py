@@ -18,7 +18,7 @@ from dispatcher.report.console_format import Tag, nothing_found_line, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
 from dispatcher.report.terminal import use_color, use_live_footer
-from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.run.results import FileRecord, exit_code_of
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
 from dispatcher.subcommands import SUBCOMMANDS, Call
@@ -150,7 +150,7 @@ class Command:
         reporters = [self._console(config, color=color, live=live), *chosen_reporters(config)]
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, watched=live or wants_samples(config))
-        code = _exit_code(results)
+        code: int = exit_code_of(results)
         if config.enable_coverage:
             code = max(code, self._report_coverage(runner, config, color=color))
         for trouble in (*runner.lost_reports, runner.breakdown):
@@ -223,13 +223,6 @@ class Command:
 def _may_ask_early(word: str) -> bool:
     """Whether a word may be `--help`, `--version`, or hold `-h` among short options."""
     return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and "h" in word)
-
-
-def _exit_code(results: TestResults) -> int:
-    if results.interrupted:
-        return ExitCode.INTERRUPTED
-    is_bad = results.failed or results.cancelled or results.differing
-    return ExitCode.FAILED if is_bad else ExitCode.OK
 
 
 def _is_terminal(stream: TextStream) -> bool:

@@ -356,6 +356,8 @@ class TestRunner:
             watched=watched,
             verify_isolation=config.verify_isolation,
             recheck_alone=config.overcommit is not Overcommit.OFF,
+            regression_factor=config.regression_factor,
+            fail_on_regression=config.fail_on_regression,
         )
 
     def _take_notices(self) -> tuple[str, ...]:

@@ -1,0 +1,121 @@
+"""Finds the files of a run that took much more time or memory than they used to. Pure.
+
+A file is compared with itself, as it was where it ran in the same way, forked or spawned. Only a pass says
+what a file takes; and a figure drawn from a run or two is no habit yet.
+
+What a machine, or the files beside it, do to a file's time must not count as its own:
+
+- Processor time is compared where it is known, since waiting for a processor adds nothing to it. Wall-clock
+  time is compared for files that leave the processor alone most of the time, whose waiting is their own.
+- The growth that is common to the run's files, its *pace*, is taken off each: on a machine half as fast, or
+  one that is crowded, none stands out. It is the lower median over all that are compared by the same time, so
+  at least half of them would have to grow by themselves to hide it. It needs `LEAST_PACE` files: a single one
+  is compared as it is. Files that all became quicker make none slower: the pace is never below 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from dispatcher.insight.regression import Measure, Regression
+from dispatcher.plan import PlannedFile
+from dispatcher.run.results import FileRecord
+from dispatcher.schedule.figures import Figures
+from passmuster.records import dataclass
+from passmuster.task import MOSTLY_WAITS_SHARE
+
+LEAST_RUNS = 3
+"""Runs that a baseline is drawn from at least."""
+
+LEAST_PACE = 2
+"""Files that the pace of a run is taken from at least: of two, what both grew by is common."""
+
+LEAST_S = 1.0
+"""Seconds that a time grows by at least: what lies below is how a machine's load differs from run to run."""
+
+LEAST_BYTES = 32 * 1024 * 1024
+"""Bytes that a peak grows by at least: a library more is loaded, and nothing has happened."""
+
+_SMALLEST_S = 0.01
+"""What a time of nothing is taken for: a processor clock ticks a hundred times a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """What a file took, and what it used to take."""
+
+    record: FileRecord
+    usual: Figures
+    is_changed: bool
+
+    def times(self) -> tuple[Measure, float, float]:
+        """Return which time is compared, what it was, and what it is."""
+        final, usual = self.record.final, self.usual
+        mostly_waits = (usual.cpu_s or 0.0) < usual.duration_s * MOSTLY_WAITS_SHARE
+        if usual.cpu_s is None or final.cpu_s is None or mostly_waits:
+            return Measure.TIME, max(usual.duration_s, _SMALLEST_S), final.duration
+        return Measure.CPU, max(usual.cpu_s, _SMALLEST_S), final.cpu_s
+
+
+def find_regressions(
+    planned: Sequence[PlannedFile], records: Iterable[FileRecord], *, factor: float
+) -> tuple[Regression, ...]:
+    """Return what grew beyond `factor` times its usual, the largest factors first.
+
+    Args:
+        planned: the files of the run with what they took before.
+        records: what the run came to; of a run in parts, of all of them, so that there is one pace.
+        factor: above 1.
+    """
+    pairs = list(_pairs(planned, records))
+    pace = {what: _pace(pairs, what) for what in (Measure.CPU, Measure.TIME)}
+    found = [
+        regression
+        for pair in pairs
+        for regression in (_slower(pair, pace), _larger(pair))
+        if regression is not None and regression.factor > factor
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.factor, one.file.path, one.what)))
+
+
+def _pairs(planned: Sequence[PlannedFile], records: Iterable[FileRecord]) -> Iterator[_Pair]:
+    baselines = {item.file.path: item.baseline for item in planned}
+    for record in records:
+        baseline = baselines.get(record.file.path)
+        if baseline is None or not record.status.is_pass:
+            continue
+        usual = baseline.of(record.final.isolation)
+        if usual.runs >= LEAST_RUNS:
+            yield _Pair(record=record, usual=usual, is_changed=baseline.is_changed)
+
+
+def _pace(pairs: Iterable[_Pair], wanted: Measure) -> float:
+    times = (pair.times() for pair in pairs)
+    ratios = sorted(now / usual for what, usual, now in times if what is wanted)
+    # By hand: the module `statistics` takes longer to import than a small test to run.
+    return max(1.0, ratios[(len(ratios) - 1) // 2]) if len(ratios) >= LEAST_PACE else 1.0
+
+
+def _slower(pair: _Pair, pace: dict[Measure, float]) -> Regression | None:
+    what, usual, now = pair.times()
+    if now / pace[what] - usual < LEAST_S:
+        return None
+    return _regression(pair, what, usual, now, pace[what])
+
+
+def _larger(pair: _Pair) -> Regression | None:
+    usual, now = pair.usual.peak_bytes, pair.record.final.peak_bytes
+    if not usual or now is None or now - usual < LEAST_BYTES:
+        return None
+    return _regression(pair, Measure.MEMORY, usual, now, 1.0)
+
+
+def _regression(pair: _Pair, what: Measure, baseline: float, now: float, pace: float) -> Regression:
+    return Regression(
+        file=pair.record.file,
+        what=what,
+        baseline=baseline,
+        now=now,
+        pace=pace,
+        is_changed=pair.is_changed,
+    )
