@@ -94,6 +94,8 @@ class Command:
                 cwd=self._cwd,
                 program=f"{self._program} {word}",
                 write=self._out.write,
+                runner_python=self._runner_python,
+                site=self._site,
             )
         )
 

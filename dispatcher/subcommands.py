@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
 
+from dispatcher.backends.base import Site
 from passmuster.records import dataclass
 
 
@@ -23,6 +24,8 @@ class Call:
         cwd: the current directory, absolute.
         program: the program and the subcommand, as the user called them.
         write: prints text.
+        runner_python: the interpreter for a project that has none.
+        site: where files would run.
     """
 
     argv: tuple[str, ...]
@@ -30,6 +33,8 @@ class Call:
     cwd: Path
     program: str
     write: Callable[[str], None]
+    runner_python: str
+    site: Site
 
 
 def _status(call: Call) -> int:
@@ -38,7 +43,21 @@ def _status(call: Call) -> int:
     return show_status(call)
 
 
+def _explain(call: Call) -> int:
+    from dispatcher.insight.explain import show_explanation
+
+    return show_explanation(call)
+
+
+def _plan(call: Call) -> int:
+    from dispatcher.insight.planning import show_plan
+
+    return show_plan(call)
+
+
 SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
+    "explain": (_explain, "print how a file ran last, and how and why it will run next (--json)"),
+    "plan": (_plan, "print what a run would take, and what would make it quicker (--json)"),
     "status": (_status, "print the runs and the workers on a broker (--json: for programs), and exit"),
 }
 """What each does, returning the exit status, and what the help says of it. May raise a `PassmusterError`."""
