@@ -6,10 +6,11 @@ what a file takes; and a figure drawn from a run or two is no habit yet.
 What a machine, or the files beside it, do to a file's time must not count as its own:
 
 - Processor time is compared where it is known, since waiting for a processor adds nothing to it. Wall-clock
-  time is compared for files that leave the processor alone most of the time, whose waiting is their own.
+  time is compared beside it for files that leave the processor alone most of the time, before or now: a file
+  that begins to wait for something takes no more of the processor.
 - The growth that is common to the run's files, its *pace*, is taken off each: on a machine half as fast, or
-  one that is crowded, none stands out. It is the lower median over all that are compared by the same time, so
-  at least half of them would have to grow by themselves to hide it. It needs `LEAST_PACE` files: a single one
+  one that is crowded, none stands out. It is the lower median over all that are compared, so at
+  least half of them would have to grow by themselves to hide it. It needs `LEAST_PACE` files: a single one
   is compared as it is. Files that all became quicker make none slower: the pace is never below 1.
 """
 
@@ -48,13 +49,24 @@ class _Pair:
     usual: Figures
     is_changed: bool
 
-    def times(self) -> tuple[Measure, float, float]:
-        """Return which time is compared, what it was, and what it is."""
-        final, usual = self.record.final, self.usual
-        mostly_waits = (usual.cpu_s or 0.0) < usual.duration_s * MOSTLY_WAITS_SHARE
-        if usual.cpu_s is None or final.cpu_s is None or mostly_waits:
-            return Measure.TIME, max(usual.duration_s, _SMALLEST_S), final.duration
-        return Measure.CPU, max(usual.cpu_s, _SMALLEST_S), final.cpu_s
+    @property
+    def cpu_s(self) -> tuple[float, float] | None:
+        """The processor time that it used to take, and what it took; None: unknown."""
+        usual_s, now_s = self.usual.cpu_s, self.record.final.cpu_s
+        return None if usual_s is None or now_s is None else (max(usual_s, _SMALLEST_S), now_s)
+
+    @property
+    def wall_s(self) -> tuple[float, float]:
+        """The same of wall-clock time."""
+        return max(self.usual.duration_s, _SMALLEST_S), self.record.final.duration
+
+    @property
+    def waits(self) -> bool:
+        """Whether it left the processor alone most of the time, before or now, as far as anybody knows."""
+        cpu, wall = self.cpu_s, self.wall_s
+        return cpu is None or any(
+            part < MOSTLY_WAITS_SHARE * whole for part, whole in zip(cpu, wall, strict=True)
+        )
 
 
 def find_regressions(
@@ -68,13 +80,14 @@ def find_regressions(
         factor: above 1.
     """
     pairs = list(_pairs(planned, records))
-    pace = {what: _pace(pairs, what) for what in (Measure.CPU, Measure.TIME)}
-    found = [
-        regression
-        for pair in pairs
-        for regression in (_slower(pair, pace), _larger(pair))
-        if regression is not None and regression.factor > factor
-    ]
+    cpu_pace = _pace(pair.cpu_s for pair in pairs)
+    wall_pace = _pace(pair.wall_s for pair in pairs)
+    found: list[Regression] = []
+    for pair in pairs:
+        slower = _slower(pair, Measure.CPU, pair.cpu_s, cpu_pace)
+        if pair.waits and (slower is None or slower.factor <= factor):
+            slower = _slower(pair, Measure.TIME, pair.wall_s, wall_pace)
+        found += [one for one in (slower, _larger(pair)) if one is not None and one.factor > factor]
     return tuple(sorted(found, key=lambda one: (-one.factor, one.file.path, one.what)))
 
 
@@ -89,18 +102,16 @@ def _pairs(planned: Sequence[PlannedFile], records: Iterable[FileRecord]) -> Ite
             yield _Pair(record=record, usual=usual, is_changed=baseline.is_changed)
 
 
-def _pace(pairs: Iterable[_Pair], wanted: Measure) -> float:
-    times = (pair.times() for pair in pairs)
-    ratios = sorted(now / usual for what, usual, now in times if what is wanted)
+def _pace(times: Iterable[tuple[float, float] | None]) -> float:
+    ratios = sorted(pair[1] / pair[0] for pair in times if pair is not None)
     # By hand: the module `statistics` takes longer to import than a small test to run.
     return max(1.0, ratios[(len(ratios) - 1) // 2]) if len(ratios) >= LEAST_PACE else 1.0
 
 
-def _slower(pair: _Pair, pace: dict[Measure, float]) -> Regression | None:
-    what, usual, now = pair.times()
-    if now / pace[what] - usual < LEAST_S:
+def _slower(pair: _Pair, what: Measure, times: tuple[float, float] | None, pace: float) -> Regression | None:
+    if times is None or times[1] / pace - times[0] < LEAST_S:
         return None
-    return _regression(pair, what, usual, now, pace[what])
+    return _regression(pair, what, *times, pace)
 
 
 def _larger(pair: _Pair) -> Regression | None:

@@ -14,7 +14,7 @@ class Measure(StrEnum):
     CPU = "cpu_s"
     """Processor seconds."""
     TIME = "duration_s"
-    """Wall-clock seconds, of files that mostly wait, or whose processor time nobody knows."""
+    """Wall-clock seconds, of files that mostly wait, before or now, or whose processor time nobody knows."""
     MEMORY = "peak_bytes"
     """The most memory its processes used together."""
 

@@ -68,7 +68,26 @@ def test_the_largest_factor_comes_first() -> None:
 
 
 def test_a_file_that_waits_for_a_processor_beside_others_has_not_grown() -> None:
-    assert found(*usual(), ("a", Baseline(spawned=USUAL), replace(RESULT, duration=40.0))) == {}
+    crowded = replace(RESULT, duration=4.4)
+
+    assert found(*usual(), ("a", Baseline(spawned=USUAL), crowded)) == {}
+    # Where so many run that each seems to wait, all of them do.
+    many = [(path, Baseline(spawned=USUAL), replace(RESULT, duration=9.0)) for path in "abc"]
+    assert found(*many, ("d", Baseline(spawned=USUAL), replace(RESULT, duration=12.0))) == {}
+
+
+def test_a_file_that_begins_to_wait_for_something_has_grown() -> None:
+    [(key, regression)] = found(
+        *usual(), ("a", Baseline(spawned=USUAL), replace(RESULT, duration=10.0))
+    ).items()
+
+    assert (key, regression.baseline, regression.now) == (("a", Measure.TIME), 2.0, 10.0)
+
+
+def test_a_file_that_takes_more_of_the_processor_is_named_once() -> None:
+    waits = ("a", Baseline(spawned=WAITING), replace(RESULT, cpu_s=9.0, duration=30.0))
+
+    assert set(found(*usual(), waits)) == {("a", Measure.CPU)}
 
 
 @pytest.mark.parametrize("figures", [WAITING, replace(USUAL, cpu_s=None)], ids=["waits", "unknown"])
