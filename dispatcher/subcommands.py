@@ -11,6 +11,7 @@ from dataclasses import field
 from pathlib import Path
 
 from dispatcher.backends.base import Site
+from dispatcher.report.stream import TextStream
 from passmuster.records import dataclass
 
 
@@ -24,6 +25,8 @@ class Call:
         cwd: the current directory, absolute.
         program: the program and the subcommand, as the user called them.
         write: prints text.
+        stdout: where `write` prints to.
+        stderr: where warnings and errors go.
         runner_python: the interpreter for a project that has none.
         site: where files would run.
     """
@@ -33,6 +36,8 @@ class Call:
     cwd: Path
     program: str
     write: Callable[[str], None]
+    stdout: TextStream
+    stderr: TextStream
     runner_python: str
     site: Site
 
@@ -55,8 +60,15 @@ def _plan(call: Call) -> int:
     return show_plan(call)
 
 
+def _merge(call: Call) -> int:
+    from dispatcher.record.merging import merge
+
+    return merge(call)
+
+
 SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
     "explain": (_explain, "print how a file ran last, and how and why it will run next (--json)"),
+    "merge": (_merge, "prove that the records of all shards are there, and report them as one run"),
     "plan": (_plan, "print what a run would take, and what would make it quicker (--json)"),
     "status": (_status, "print the runs and the workers on a broker (--json: for programs), and exit"),
 }

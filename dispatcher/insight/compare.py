@@ -8,15 +8,17 @@ What a machine, or the files beside it, do to a file's time must not count as it
 - Processor time is compared where it is known, since waiting for a processor adds nothing to it. Wall-clock
   time is compared beside it for files that leave the processor alone most of the time, before or now: a file
   that begins to wait for something takes no more of the processor.
-- The growth that is common to the run's files, its *pace*, is taken off each: on a machine half as fast, or
-  one that is crowded, none stands out. It is the lower median over all that are compared, so at
-  least half of them would have to grow by themselves to hide it. It needs `LEAST_PACE` files: a single one
-  is compared as it is. Files that all became quicker make none slower: the pace is never below 1.
+- The growth that is common to the files that ran on one machine, their *pace*, is taken off each: where a
+  machine is half as fast, or crowded, none stands out. It is the lower median over all that are compared, so
+  at least half of them would have to grow by themselves to hide it. It needs `LEAST_PACE` files; fewer go by
+  the pace of the whole run, and a single one is compared as it is. Files that all became quicker make none
+  slower: the pace is never below 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dispatcher.insight.regression import Measure, Regression
 from dispatcher.plan import PlannedFile
@@ -29,7 +31,7 @@ LEAST_RUNS = 3
 """Runs that a baseline is drawn from at least."""
 
 LEAST_PACE = 2
-"""Files that the pace of a run is taken from at least: of two, what both grew by is common."""
+"""Files that a pace is taken from at least: of two, what both grew by is common."""
 
 LEAST_S = 1.0
 """Seconds that a time grows by at least: what lies below is how a machine's load differs from run to run."""
@@ -39,6 +41,9 @@ LEAST_BYTES = 32 * 1024 * 1024
 
 _SMALLEST_S = 0.01
 """What a time of nothing is taken for: a processor clock ticks a hundred times a second."""
+
+_Times = tuple[float, float]
+"""Seconds that something used to take, and that it took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +55,18 @@ class _Pair:
     is_changed: bool
 
     @property
-    def cpu_s(self) -> tuple[float, float] | None:
+    def worker(self) -> str:
+        """Where it ran."""
+        return self.record.final.worker
+
+    @property
+    def cpu_s(self) -> _Times | None:
         """The processor time that it used to take, and what it took; None: unknown."""
         usual_s, now_s = self.usual.cpu_s, self.record.final.cpu_s
         return None if usual_s is None or now_s is None else (max(usual_s, _SMALLEST_S), now_s)
 
     @property
-    def wall_s(self) -> tuple[float, float]:
+    def wall_s(self) -> _Times:
         """The same of wall-clock time."""
         return max(self.usual.duration_s, _SMALLEST_S), self.record.final.duration
 
@@ -80,8 +90,8 @@ def find_regressions(
         factor: above 1.
     """
     pairs = list(_pairs(planned, records))
-    cpu_pace = _pace(pair.cpu_s for pair in pairs)
-    wall_pace = _pace(pair.wall_s for pair in pairs)
+    cpu_pace = _paces((pair.worker, pair.cpu_s) for pair in pairs)
+    wall_pace = _paces((pair.worker, pair.wall_s) for pair in pairs)
     found: list[Regression] = []
     for pair in pairs:
         slower = _slower(pair, Measure.CPU, pair.cpu_s, cpu_pace)
@@ -102,13 +112,26 @@ def _pairs(planned: Sequence[PlannedFile], records: Iterable[FileRecord]) -> Ite
             yield _Pair(record=record, usual=usual, is_changed=baseline.is_changed)
 
 
-def _pace(times: Iterable[tuple[float, float] | None]) -> float:
-    ratios = sorted(pair[1] / pair[0] for pair in times if pair is not None)
+def _paces(times: Iterable[tuple[str, _Times | None]]) -> Callable[[str], float]:
+    """Return what gives the pace of a machine by its worker's name."""
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for worker, pair in times:
+        if pair is not None:
+            ratios[worker].append(pair[1] / pair[0])
+    of_all = _pace([ratio for some in ratios.values() for ratio in some])
+    paces = {worker: _pace(some) for worker, some in ratios.items() if len(some) >= LEAST_PACE}
+    return lambda worker: paces.get(worker, of_all)
+
+
+def _pace(ratios: Sequence[float]) -> float:
     # By hand: the module `statistics` takes longer to import than a small test to run.
-    return max(1.0, ratios[(len(ratios) - 1) // 2]) if len(ratios) >= LEAST_PACE else 1.0
+    return max(1.0, sorted(ratios)[(len(ratios) - 1) // 2]) if len(ratios) >= LEAST_PACE else 1.0
 
 
-def _slower(pair: _Pair, what: Measure, times: tuple[float, float] | None, pace: float) -> Regression | None:
+def _slower(
+    pair: _Pair, what: Measure, times: _Times | None, pace_of: Callable[[str], float]
+) -> Regression | None:
+    pace = pace_of(pair.worker)
     if times is None or times[1] / pace - times[0] < LEAST_S:
         return None
     return _regression(pair, what, *times, pace)

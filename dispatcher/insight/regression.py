@@ -28,8 +28,8 @@ class Regression:
         what: of what.
         baseline: what it took before, in the unit of `what`.
         now: what it took in this run.
-        pace: how many times longer than before this run's files take as a rule: so much of the growth is
-            not this file's. 1 for memory.
+        pace: how many times longer than before the files of this run took as a rule where this one ran: so
+            much of the growth is not its own. 1 for memory.
         is_changed: whether the file was changed since it last ran.
     """
 

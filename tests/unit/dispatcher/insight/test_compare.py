@@ -113,6 +113,19 @@ def test_two_files_have_a_pace_and_one_has_none() -> None:
     assert found(*usual(2, times=3.0)) == {}
 
 
+def test_each_machine_of_a_run_has_a_pace_of_its_own() -> None:
+    here = usual(5)
+    there = [
+        (path, Baseline(spawned=USUAL), replace(RESULT, cpu_s=7.2, duration=8.0, worker="slow"))
+        for path in "ab"
+    ]
+    grown = ("c", Baseline(spawned=USUAL), replace(RESULT, cpu_s=1.8 * 12, duration=24.0, worker="slow"))
+
+    assert found(*here, *there) == {}
+    assert found(*here, *there, grown)["c", Measure.CPU].factor == pytest.approx(3.0)
+    assert found(*here, grown)["c", Measure.CPU].factor == pytest.approx(12.0)
+
+
 def test_on_a_machine_that_is_quicker_for_all_nobody_has_to_be() -> None:
     assert found(*usual(times=0.2), ("a", Baseline(spawned=USUAL), RESULT)) == {}
 
