@@ -27,7 +27,7 @@ from dispatcher.events import Reporter
 from dispatcher.file_rules import FileRules
 from dispatcher.plan import Plan, TestFile
 from dispatcher.planner import make_plan
-from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
+from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter, prune_runs
 from dispatcher.run.journal import FILE_NAME as JOURNAL
 from dispatcher.run.journal import Ended, Journal, find_run, has_data, read_journal
 from dispatcher.run.loop import Run, RunPolicy
@@ -312,7 +312,7 @@ class TestRunner:
         if history is not None:
             keepers.append(HistoryReporter(history))
         if self._storage.temporary is None:
-            keepers.append(ArtifactsReporter(self._storage.run_dir / "output"))
+            keepers.append(ArtifactsReporter(self._storage.run_dir / OUTPUTS))
             prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
         return keepers
 

@@ -152,10 +152,12 @@ def _advice(text: str, message: str, found: Iterable[TestFile]) -> str:
 
     if "did you mean" in message:
         return ""
-    labels = [file.label for file in found]
+    labels = {file.label: file.label for file in found} | {
+        Path(file.label).name: file.label for file in found
+    }
     name = Path(text).name
-    matches = [label for label in labels if Path(label).name == name] or get_close_matches(text, labels, n=1)
-    return f"; did you mean {on_one_line(matches[0])}?" if matches else ""
+    matches = [name] if name in labels else get_close_matches(text, labels, n=1)
+    return f"; did you mean {on_one_line(labels[matches[0]])}?" if matches else ""
 
 
 def _help(program: str) -> str:

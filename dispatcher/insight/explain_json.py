@@ -61,6 +61,7 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "peak_bytes": result.peak_bytes,
         "isolation": str(result.isolation),
         "isolation_note": result.isolation_note,
+        "output": attempt.output or None,
     }
 
 

@@ -37,7 +37,7 @@ def explain_lines(what: Explanation) -> list[str]:
     if what.last is None:
         lines.append("Last run: none that is kept ran it")
     else:
-        lines += _run_lines(what.last)
+        lines += _run_lines(what.last, what.limit_bytes)
     if what.planned is not None:
         lines += ["", "Next run", *_next_lines(what, what.planned)]
     if what.outcomes:
@@ -65,7 +65,7 @@ def _now_lines(what: Explanation) -> Iterator[str]:
     yield _line("changed", "yes, since it last ran" if what.is_changed else "no")
 
 
-def _run_lines(run: PastRun) -> Iterator[str]:
+def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
     state = "" if run.is_complete else ", broken off or under way"
     yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
     reasons = reasons_of([attempt.result for attempt in run.attempts])
@@ -74,7 +74,7 @@ def _run_lines(run: PastRun) -> Iterator[str]:
         yield _line(f"attempt {result.attempt}", _status_text(result))
         if reason is not None:
             yield _line("run again", _WHY_AGAIN[reason], indent=4)
-        yield from _attempt_lines(attempt)
+        yield from _attempt_lines(attempt, limit_bytes)
 
 
 def _status_text(result: TestResult) -> str:
@@ -83,7 +83,7 @@ def _status_text(result: TestResult) -> str:
     return f"{result.status}{made_room}" + (f": {reason}" if reason else "")
 
 
-def _attempt_lines(attempt: PastAttempt) -> Iterator[str]:
+def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
     result = attempt.result
     if result.started_at:
         at = datetime.datetime.fromtimestamp(result.started_at, tz=datetime.UTC)
@@ -97,10 +97,13 @@ def _attempt_lines(attempt: PastAttempt) -> Iterator[str]:
     yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
     yield _line("took", _time_text(result.duration, result.cpu_s), indent=4)
     if result.peak_bytes is not None:
-        yield _line("memory", f"peak {format_bytes(result.peak_bytes)}", indent=4)
+        of = f" of the {format_bytes(limit_bytes)} that it may use now" if limit_bytes else ""
+        yield _line("memory", f"peak {format_bytes(result.peak_bytes)}{of}", indent=4)
     note = f": {one_line(result.isolation_note)}" if result.isolation_note else ""
     how = "forked" if result.isolation is Isolation.FORK else "spawned"
     yield _line("process", f"{how}{note}", indent=4)
+    if attempt.output:
+        yield _line("output", one_line(attempt.output), indent=4)
 
 
 def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
@@ -108,13 +111,8 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("order", f"number {what.place} of {what.total}: {planned.because}")
     yield _line("process", what.way)
     if task.predicted_s is not None:
-        cpu = (
-            ""
-            if task.predicted_cpu_s is None
-            else f", {format_seconds(task.predicted_cpu_s)} of processor time"
-        )
-        idle = ", so that others run beside it while it waits" if task.mostly_waits else ""
-        yield _line("should take", f"{format_seconds(task.predicted_s)}{cpu}{idle}")
+        waits = "; it mostly waits" if task.mostly_waits else ""
+        yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
     else:
         yield _line("should take", "unknown: it is taken for an ordinary file")
     reserved = "a slot's share: its peak was never measured"

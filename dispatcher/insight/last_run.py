@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dispatcher.report.artifacts import OUTPUTS, output_path
 from dispatcher.run.journal import FILE_NAME as JOURNAL
 from passmuster.codec import decode_result
 from passmuster.errors import ConfigurationError, PassmusterError
@@ -21,11 +22,13 @@ class PastAttempt:
         result: what came of it.
         after_s: seconds from the start of the run's first file to its own.
         beside: how many other files ran on the same worker when it started.
+        output: the file with what it printed; empty: it is gone.
     """
 
     result: TestResult
     after_s: float
     beside: int
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
                 result=result,
                 after_s=max(0.0, result.started_at - first_at) if result.started_at else 0.0,
                 beside=_count_beside(result, results),
+                output=_output(journal.parent, result),
             )
             for result in own
         ),
@@ -118,3 +122,8 @@ def _count_beside(own: TestResult, results: Sequence[TestResult]) -> int:
         and 0.0 < other.started_at <= own.started_at < other.started_at + other.duration
     }
     return len(others)
+
+
+def _output(run_dir: Path, result: TestResult) -> str:
+    path = output_path(run_dir / OUTPUTS, result.file_path, result.attempt)
+    return str(path) if path.is_file() else ""

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Sequence
 from dispatcher.insight.prediction import Bound, BoundKind, Prediction, helps_no_more
 from dispatcher.report.json_line import JsonValue, json_line
 from dispatcher.report.plain_text import one_line
+from passmuster.overcommit import most_slots
 from passmuster.records import dataclass
 from passmuster.units import format_bytes, format_seconds
 
 VERSION = 1
 """Of the JSON: counts up when a field changes its meaning or goes away."""
+
+WORTH_IT = 1.1
+"""How many times longer a run must take for it to be worth to change something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,7 @@ def plan_lines(answer: Answer) -> list[str]:
     rows = [(_bound_text(bound, asked, answer), format_seconds(bound.least_s)) for bound in asked.bounds]
     lines += ["", *_table((where, "at least"), rows)]
     if answer.others:
-        others = [(_difference_text(other, asked), _time_text(other)) for other in answer.others]
+        others = [(_difference_text(other, asked), format_seconds(other.wall_s)) for other in answer.others]
         lines += ["", *_table(("What else it would take", "time"), others)]
     return [*lines, "", *_advice(asked, answer.others)]
 
@@ -107,21 +111,18 @@ def _bound_text(bound: Bound, asked: Prediction, answer: Answer) -> str:
         case BoundKind.GROUP:
             return f"group {one_line(bound.name)}: {dict(answer.groups).get(bound.name, 1)} at once"
         case BoundKind.JOBS:
-            further = "" if machine.idle_cpus is None else " usually"
+            most = most_slots(machine.slots, cpus=machine.idle_cpus)
+            further = "" if most == machine.slots else f", up to {most} while CPUs are idle"
             return f"jobs: {machine.slots} at once{further}"
 
 
 def _difference_text(other: Prediction, asked: Prediction) -> str:
     """Return in what another choice differs from the one that was asked for."""
     if other.nodes != asked.nodes:
-        return f"{other.nodes} machine(s)"
+        return "1 machine" if other.nodes == 1 else f"{other.nodes} machines"
     if other.machine.budget_bytes != asked.machine.budget_bytes:
         return f"--memory {format_bytes(other.machine.budget_bytes).replace(' ', '')}"
     return f"--jobs {other.machine.slots}"
-
-
-def _time_text(other: Prediction) -> str:
-    return format_seconds(other.wall_s)
 
 
 def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -134,24 +135,19 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> Iterator[s
 
 def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
     """Return what would help, in a sentence, and what not."""
-    best: dict[str, Prediction] = {}
-    lines: list[str] = []
     more = [other for other in others if other.nodes > asked.nodes]
-    same = [other for other in others if other.nodes == asked.nodes]
-    for other in same:
-        if other.wall_s * 1.1 < asked.wall_s:
-            best[_difference_text(other, asked)] = other
-    if more and more[0].wall_s * 1.1 < asked.wall_s:
-        best[_difference_text(more[0], asked)] = more[0]
-    if best:
-        texts = [f"{text} ({format_seconds(other.wall_s)})" for text, other in best.items()]
+    tried = [other for other in others if other.nodes == asked.nodes] + more[:1]
+    good = [other for other in tried if other.wall_s * WORTH_IT < asked.wall_s]
+    lines = []
+    if good:
+        texts = [f"{_difference_text(other, asked)} ({format_seconds(other.wall_s)})" for other in good]
         lines.append(f"It would help: {', or '.join(texts)}.")
     last = (asked, *more)[-1]
     if helps_no_more(last):
-        (longest,) = [bound for bound in last.bounds if bound.kind is BoundKind.FILE]
-        nobody = f"More than {last.nodes} machine(s)" if last.nodes > 1 else "More machines"
+        longest = next(bound for bound in last.bounds if bound.kind is BoundKind.FILE)
+        few = f"More than {last.nodes} machines" if last.nodes > 1 else "More machines"
         alone = f"{one_line(longest.name)} alone takes {format_seconds(longest.least_s)}"
-        lines.append(f"{nobody} would not help: {alone}.")
-    elif not best:
-        lines.append("Nothing that was tried would help much.")
+        lines.append(f"{few} would not help: {alone}.")
+    elif not good:
+        lines.append("Nothing of this would help much.")
     return lines
