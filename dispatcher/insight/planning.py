@@ -62,7 +62,8 @@ def show_plan(call: Call) -> int:
     )
     nodes = 1 if nodes_text is None else _nodes(nodes_text)
     if not runner.discover_tests():
-        call.write(f"{nothing_found_line(include_integration=config.include_integration, color=False)}\n")
+        line = nothing_found_line(include_integration=config.include_integration, color=False)
+        call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
         return ExitCode.OK
     answer = answer_for(runner.plan(), runner.capacity(), nodes=nodes)
     if JSON in words.switches:
