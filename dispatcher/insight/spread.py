@@ -1,10 +1,10 @@
-"""How a run's files would be spread over machines that share nothing. Pure; the one place that says so."""
+"""How a run's files would be spread over machines that share nothing, as shards are. Pure."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 
+from dispatcher.schedule.shard import split
 from passmuster.task import TestTask
 
 
@@ -20,19 +20,8 @@ def spread(
         budget_bytes: the memory that all of them may use there.
         groups: how many files of each group one runs at once.
     """
-    places = _split(tasks, total)
+    places = split(tasks, total, slots=slots, budget_bytes=budget_bytes, groups=groups)
     parts: list[list[TestTask]] = [[] for _ in range(total)]
     for task in tasks:
         parts[places[task.file_path] - 1].append(task)
     return parts
-
-
-def _split(tasks: Sequence[TestTask], total: int) -> dict[str, int]:
-    """Return the machine of each file, from 1: the longest file first, to where least is to do."""
-    loads = [(0.0, number) for number in range(1, total + 1)]
-    places: dict[str, int] = {}
-    for task in sorted(tasks, key=lambda task: (-(task.predicted_s or 0.0), task.file_path)):
-        load_s, number = heapq.heappop(loads)
-        places[task.file_path] = number
-        heapq.heappush(loads, (load_s + (task.predicted_s or 0.0), number))
-    return places
