@@ -144,9 +144,8 @@ def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
         lines.append(f"It would help: {', or '.join(texts)}.")
     last = (asked, *more)[-1]
     if helps_no_more(last):
-        longest = next(bound for bound in last.bounds if bound.kind is BoundKind.FILE)
         few = f"More than {last.nodes} machines" if last.nodes > 1 else "More machines"
-        alone = f"{one_line(longest.name)} alone takes {format_seconds(longest.least_s)}"
+        alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.least_s)}"
         lines.append(f"{few} would not help: {alone}.")
     elif not good:
         lines.append("Nothing of this would help much.")

@@ -79,6 +79,7 @@ class Prediction:
         wall_s: seconds until the last is done.
         peak_bytes: the most memory that is reserved on one at any moment.
         bounds: those of the machine that is done last, the tightest first.
+        longest: the longest file of all machines.
     """
 
     machine: Machine
@@ -86,6 +87,7 @@ class Prediction:
     wall_s: float
     peak_bytes: int
     bounds: tuple[Bound, ...]
+    longest: Bound
 
 
 def fill_in(tasks: Sequence[TestTask]) -> tuple[TestTask, ...] | None:
@@ -116,7 +118,12 @@ def predict(
         parts = list(spread(tasks, nodes, slots=slots, budget_bytes=budget_bytes, groups=groups))
     found = [_predict_one(part, machine, groups) for part in parts if part]
     slowest = max(found, key=lambda one: one.wall_s)
-    return dataclasses.replace(slowest, nodes=nodes, peak_bytes=max(one.peak_bytes for one in found))
+    return dataclasses.replace(
+        slowest,
+        nodes=nodes,
+        peak_bytes=max(one.peak_bytes for one in found),
+        longest=max((one.longest for one in found), key=lambda bound: bound.least_s),
+    )
 
 
 def _predict_one(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[str, int]) -> Prediction:
@@ -127,7 +134,9 @@ def _predict_one(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[st
         idle_cpus=machine.idle_cpus,
         groups=groups,
     )
-    bounds = sorted(_bounds(tasks, machine, groups), key=lambda bound: -bound.least_s)
+    task = max(tasks, key=lambda task: (_seconds(task), task.file_path))
+    longest = Bound(kind=BoundKind.FILE, least_s=_seconds(task), name=task.file_path)
+    bounds = sorted((longest, *_bounds(tasks, machine, groups)), key=lambda bound: -bound.least_s)
     cpu_s = max((bound.least_s for bound in bounds if bound.kind is BoundKind.CPUS), default=0.0)
     return Prediction(
         machine=machine,
@@ -135,12 +144,11 @@ def _predict_one(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[st
         wall_s=max(forecast.wall_s or 0.0, cpu_s),
         peak_bytes=forecast.peak_bytes,
         bounds=tuple(bounds),
+        longest=longest,
     )
 
 
 def _bounds(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[str, int]) -> Iterator[Bound]:
-    longest = max(tasks, key=lambda task: (_seconds(task), task.file_path))
-    yield Bound(kind=BoundKind.FILE, least_s=_seconds(longest), name=longest.file_path)
     if machine.cpus is not None:
         cpu_s = sum(_cpu_s(task) for task in tasks)
         yield Bound(kind=BoundKind.CPUS, least_s=cpu_s / machine.cpus)
@@ -197,10 +205,8 @@ def alternatives(
     return (*found, *_machines(tasks, asked, groups))
 
 
-MOST_NODES = 32
-"""Machines up to which more are tried."""
-
-_LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, MOST_NODES)
+_LADDER = (1, 2, 3, 4, 6, 8, 16)
+"""How many machines are tried. Each costs a split and a play: a second for all of them with 3000 files."""
 
 
 def _machines(
@@ -216,5 +222,4 @@ def _machines(
 
 def helps_no_more(prediction: Prediction) -> bool:
     """Whether further machines help nothing: one file alone takes as long as all."""
-    longest_s = max(bound.least_s for bound in prediction.bounds if bound.kind is BoundKind.FILE)
-    return prediction.wall_s <= longest_s * NEARLY
+    return prediction.wall_s <= prediction.longest.least_s * NEARLY

@@ -119,9 +119,11 @@ def test_with_more_machines_a_run_is_quicker_until_one_file_takes_as_long() -> N
 
     nodes = [other.nodes for other in others if other.nodes > 1]
     walls = [other.wall_s for other in others if other.nodes > 1]
-    assert nodes == [2, 3, 4][: len(nodes)]
+    assert nodes == [2, 3, 4, 6, 8][: len(nodes)]
     assert len(nodes) >= 2
-    assert asked.wall_s > walls[0] > walls[-1] == 10.0
+    assert asked.wall_s > walls[0] > walls[-1]
+    assert walls[-1] == pytest.approx(10.0, rel=0.05)
+    assert all(wall_s > 10.5 for wall_s in walls[:-1])
 
 
 def test_more_machines_than_files_are_no_trouble() -> None:
