@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import Overcommit, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin, origin_of
 from dispatcher.config.shard import Shard
 from dispatcher.config.validate import validate_against_machine
@@ -182,7 +182,7 @@ class TestRunner:
                 plan,
                 backend,
                 reporters,
-                self._policy(watched=watched),
+                RunPolicy.of(self.config, watched=watched),
                 keepers=keepers,
                 notices=self._take_notices(),
                 clock=time.monotonic,
@@ -376,22 +376,6 @@ class TestRunner:
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),
             is_resumed=self.config.resume is not None,
-        )
-
-    def _policy(self, *, watched: bool) -> RunPolicy:
-        config = self.config
-        return RunPolicy(
-            retries=config.retries,
-            max_fail=config.max_fail,
-            run_timeout_s=config.run_timeout_s,
-            slow_s=config.slow_s,
-            grace_s=config.grace_s,
-            allow_no_tests=config.allow_no_tests,
-            watched=watched,
-            verify_isolation=config.verify_isolation,
-            recheck_alone=config.overcommit is not Overcommit.OFF,
-            regression_factor=config.regression_factor,
-            fail_on_regression=config.fail_on_regression,
         )
 
     def _take_notices(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from dispatcher.again import Again
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend, BackendNotice
-from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, Overcommit, TestConfig
 from dispatcher.events import (
     FileFinished,
     FileSettled,
@@ -74,6 +74,23 @@ class RunPolicy:
     recheck_alone: bool = True
     regression_factor: float = DEFAULT_REGRESSION_FACTOR
     fail_on_regression: bool = False
+
+    @classmethod
+    def of(cls, config: TestConfig, *, watched: bool) -> RunPolicy:
+        """Return what a configuration says about them."""
+        return cls(
+            retries=config.retries,
+            max_fail=config.max_fail,
+            run_timeout_s=config.run_timeout_s,
+            slow_s=config.slow_s,
+            grace_s=config.grace_s,
+            allow_no_tests=config.allow_no_tests,
+            watched=watched,
+            verify_isolation=config.verify_isolation,
+            recheck_alone=config.overcommit is not Overcommit.OFF,
+            regression_factor=config.regression_factor,
+            fail_on_regression=config.fail_on_regression,
+        )
 
     @property
     def rules(self) -> Rules:
