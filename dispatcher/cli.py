@@ -102,6 +102,7 @@ class Command:
                 stdout=self._stdout,
                 stderr=self._stderr,
                 runner_python=self._runner_python,
+                site=self._site,
             )
         )
 

@@ -97,7 +97,12 @@ class _Merge:
         if proof.strangers:
             self._complain(proof.strangers)
             return ExitCode.INFRASTRUCTURE
-        events = tell_together(records, proof)
+        events = tell_together(
+            records,
+            proof,
+            regression_factor=self._config.regression_factor,
+            fails_on_regression=self._config.fail_on_regression,
+        )
         last = events[-1]
         assert isinstance(last, RunFinished)
         self._out.write(f"{tagged(Tag.INFO, self._headline(records, last), color=self._color)}\n")
