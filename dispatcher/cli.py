@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dispatcher.backends.base import Site
 from dispatcher.config.merge import load_config
@@ -17,13 +18,16 @@ from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
-from dispatcher.report.terminal import use_color, use_live_footer
-from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.report.terminal import is_terminal, use_color, use_live_footer
+from dispatcher.run.results import FileRecord, exit_code_of
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
 from dispatcher.subcommands import SUBCOMMANDS, Call
-from passmuster.errors import InfrastructureError, PassmusterError
+from passmuster.errors import PassmusterError
 from passmuster.version import VERSION
+
+if TYPE_CHECKING:
+    from dispatcher.record.writer import RecordReporter
 
 
 class Command:
@@ -94,6 +98,9 @@ class Command:
                 cwd=self._cwd,
                 program=f"{self._program} {word}",
                 write=self._out.write,
+                stdout=self._stdout,
+                stderr=self._stderr,
+                runner_python=self._runner_python,
             )
         )
 
@@ -146,13 +153,17 @@ class Command:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
-        live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))
+        live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
         reporters = [self._console(config, color=color, live=live), *chosen_reporters(config)]
+        record = self._record(config)
+        reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, watched=live or wants_samples(config))
-        code = _exit_code(results)
+        code: int = exit_code_of(results)
         if config.enable_coverage:
-            code = max(code, self._report_coverage(runner, config, color=color))
+            code = max(code, self._report_coverage(runner, config, record, color=color))
+        if record is not None:
+            record.finish()
         for trouble in (*runner.lost_reports, runner.breakdown):
             if trouble:
                 self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
@@ -165,6 +176,13 @@ class Command:
             return ExitCode.INFRASTRUCTURE
         return code
 
+    def _record(self, config: TestConfig) -> RecordReporter | None:
+        if config.record is None:
+            return None
+        from dispatcher.record.writer import RecordReporter  # Only a part of a run is written down.
+
+        return RecordReporter(config.record, root=config.root, environ=self._environ)
+
     def _console(self, config: TestConfig, *, color: bool, live: bool) -> Reporter:
         if live:
             # rich takes longer to import than many a test runs; a pipe does without it.
@@ -176,7 +194,7 @@ class Command:
                 verbosity=config.verbosity,
                 rerun=self._rerun,
                 warn_stream=self._stderr,
-                warn_is_terminal=_is_terminal(self._stderr),
+                warn_is_terminal=is_terminal(self._stderr),
             )
         return ConsoleReporter(
             self._stdout,
@@ -187,28 +205,17 @@ class Command:
             warn_color=self._color(config, self._stderr),
         )
 
-    def _report_coverage(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
-        """Write the coverage reports and print their summary."""
-        from dispatcher.coverage_report.summary import format_coverage_summary
+    def _report_coverage(
+        self, runner: TestRunner, config: TestConfig, record: RecordReporter | None, *, color: bool
+    ) -> int:
+        """Write the coverage reports, print their summary, and keep the data for a merge."""
+        from dispatcher.coverage_report.merge import CoverageReport
+        from dispatcher.coverage_report.tell import tell_coverage
 
-        try:
-            report = runner.generate_coverage()
-        except InfrastructureError:
-            raise
-        except PassmusterError as error:
-            self._out.write(f"{tagged(Tag.WARN, one_line(str(error)), color=color)}\n")
-            return ExitCode.FAILED
-        lines = format_coverage_summary(
-            report,
-            info_tag=tagged(Tag.INFO, "", color=color).rstrip(),
-            warn_tag=tagged(Tag.WARN, "", color=color).rstrip(),
-            fail_tag=tagged(Tag.FAIL, "", color=color).rstrip(),
-            fail_under=config.coverage_fail_under,
-            clean=one_line,
-        )
-        self._out.write("".join(f"{line}\n" for line in lines))
-        limit = config.coverage_fail_under
-        return ExitCode.FAILED if limit is not None and report.is_below(limit) else ExitCode.OK
+        def make() -> CoverageReport:
+            return runner.generate_coverage(record.keep_coverage if record is not None else None)
+
+        return tell_coverage(make, config, self._out.write, color=color)
 
     def _rerun(self, record: FileRecord) -> str:
         """Return the command that runs one file again, as this run ran it."""
@@ -217,24 +224,12 @@ class Command:
         return rerun_command(self._program, self._argv, record.file.label)
 
     def _color(self, config: TestConfig, stream: TextStream) -> bool:
-        return use_color(config.color, self._environ, is_terminal=_is_terminal(stream))
+        return use_color(config.color, self._environ, is_terminal=is_terminal(stream))
 
 
 def _may_ask_early(word: str) -> bool:
     """Whether a word may be `--help`, `--version`, or hold `-h` among short options."""
     return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and "h" in word)
-
-
-def _exit_code(results: TestResults) -> int:
-    if results.interrupted:
-        return ExitCode.INTERRUPTED
-    is_bad = results.failed or results.cancelled or results.differing
-    return ExitCode.FAILED if is_bad else ExitCode.OK
-
-
-def _is_terminal(stream: TextStream) -> bool:
-    isatty = getattr(stream, "isatty", None)
-    return bool(isatty is not None and isatty())
 
 
 def main(

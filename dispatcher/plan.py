@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
 
+from dispatcher.config.shard import Shard
 from passmuster.records import dataclass
 from passmuster.task import TestTask
 
@@ -59,6 +62,23 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardPlan:
+    """The whole of which a plan is a part: the same on every machine that has one of the others.
+
+    Args:
+        shard: which part.
+        whole: each planned file of all parts with the number of its part, sorted.
+        digest: tells this plan from others: `plan_digest`.
+        history_digest: tells by which history it was balanced; empty: by none.
+    """
+
+    shard: Shard
+    whole: tuple[tuple[str, int], ...]
+    digest: str
+    history_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that will run.
 
@@ -66,8 +86,18 @@ class Plan:
         run_id: names the run.
         files: in the order in which they should start.
         groups: how many files of each group may run at once.
+        shards: the whole of which this is a part; None: it is the whole.
     """
 
     run_id: str
     files: tuple[PlannedFile, ...]
     groups: tuple[tuple[str, int], ...] = ()
+    shards: ShardPlan | None = None
+
+
+def plan_digest(total: int, whole: Sequence[tuple[str, int]]) -> str:
+    """Return what tells a plan from others: of how many parts it is, and which file belongs to which."""
+    digest = hashlib.sha256(f"shards {total}\n".encode())
+    for path, number in sorted(whole):
+        digest.update(f"{number} {path}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -197,8 +197,13 @@ class TestRunner:
         """The last run's id."""
         return self._run_id
 
-    def generate_coverage(self) -> CoverageReport:
+    def generate_coverage(
+        self, keep: Callable[[Path, tuple[str, ...]], None] | None = None
+    ) -> CoverageReport:
         """Combine the coverage data of the last run and write the reports.
+
+        Args:
+            keep: takes the combined data before it is removed, and the labels of files without any.
 
         Raises:
             PassmusterError: there was no run with coverage, or it delivered no data.
@@ -206,12 +211,16 @@ class TestRunner:
         """
         # Only runs with coverage pay for these imports.
         from dispatcher.coverage_report.collect import collect_data
-        from dispatcher.coverage_report.merge import merge_coverage
+        from dispatcher.coverage_report.merge import combined_file, merge_coverage
 
         if self._results is None or self._coverage_plan is None:
             raise PassmusterError("no coverage report: no run with coverage came before")
         try:
-            return merge_coverage(self._coverage_plan, collect_data(self._results))
+            data = collect_data(self._results)
+            report = merge_coverage(self._coverage_plan, data)
+            if keep is not None:
+                keep(combined_file(self._coverage_plan), data.files_without_data)
+            return report
         finally:
             shutil.rmtree(self._coverage_plan.data_directory, ignore_errors=True)
 
