@@ -221,7 +221,7 @@ class JobReader:
             self.unlike.append(f"{' '.join(kept.elsewhere)} of {label}: here all files run, on this machine")
         self.unlike.extend(f"{what} of {label}, which cannot be known here" for what in kept.unknown)
         self.unlike.extend(f"'{what}' around the command of {label}" for what in run.around)
-        folder = posixpath.join(base, run.folder)
+        folder = posixpath.normpath(posixpath.join(base, run.folder)) if base or run.folder else ""
         if self.unknowns.are_in(folder):
             self.unlike.append(f"the working directory {self.unknowns.shown(folder)} of {label}")
             folder = ""

@@ -83,7 +83,8 @@ def _installed(wanted: str, environ: Mapping[str, str]) -> Iterator[str]:
     minor = ".".join(wanted.split(".")[:2])
     home = environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")  # noqa: PTH111 - may have no home
     versions = Path(home) / "versions"
-    yield from map(str, sorted(versions.glob(f"{minor}[.-]*/bin/python"), reverse=True))
+    found = versions.glob(f"{minor}[.-]*/bin/python")
+    yield from map(str, sorted(found, key=lambda path: (len(str(path)), path), reverse=True))
     for directory in environ.get("PATH", os.defpath).split(os.pathsep):
         path = Path(directory or ".").absolute() / f"python{minor}"
         if os.access(path, os.X_OK):
