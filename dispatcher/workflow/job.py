@@ -238,11 +238,13 @@ class JobReader:
         """Return the variables that can be set here; the others are noted."""
         usable = {}
         for name, value in variables.items():
+            if name in OF_MANY_MACHINES:
+                continue
             if name in OF_THIS_MACHINE:
                 self.unlike.append(f"the variable {name}, which is about CI's machine")
             elif self.unknowns.are_in(value):
                 self.unlike.append(f"the variable {name}, which is {self.unknowns.shown(value)}")
-            elif name not in OF_MANY_MACHINES:
+            else:
                 usable[name] = value
         return usable
 

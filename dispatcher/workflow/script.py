@@ -127,7 +127,7 @@ def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> 
                     ),
                 )
             )
-        elif words and words[0] != "set":
+        elif words and words[0] not in ("set", "[", "[[", "test"):
             others.append(unknowns.shown(" ".join(words)))
     return Script(runs=tuple(runs), others=tuple(others))
 
