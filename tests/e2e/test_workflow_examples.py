@@ -1,15 +1,21 @@
-"""The example workflows do what they say: their own commands are run, on a small project under git."""
+"""The examples for CIs do what they say: their own commands are run, on a small project under git."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.ci_place import JobLog, Place
 from tests.support.ci_python import make_python
+from tests.support.ci_snippets import HEADINGS, INSTALL, snippet_of
 from tests.support.git_project import GitProject
+from tests.support.pipeline_runner import Pipeline
 from tests.support.workflow_runner import Run, result_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -17,6 +23,7 @@ EXAMPLES = REPOSITORY / "examples" / "ci"
 
 PASSING = "import unittest\n\n\nclass It(unittest.TestCase):\n    def test_it(self):\n        pass\n"
 FAILING = PASSING.replace("pass\n", "self.fail('on purpose')\n")
+FILES = [f"tests/test_{number}.py" for number in range(8)]
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +34,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 @pytest.fixture
 def project(tmp_path: Path) -> GitProject:
     made = GitProject(tmp_path / "project")
-    for number in range(8):
-        made.write(f"tests/test_{number}.py", PASSING)
+    for name in FILES:
+        made.write(name, PASSING)
     made.write(".gitignore", ".passmuster/\n__pycache__/\nrecords/\n")
     made.commit()
     return made
@@ -47,19 +54,135 @@ def place(tmp_path: Path, project: GitProject, python: tuple[Path, dict[str, str
     )
 
 
-def told(logs: dict[str, list[JobLog]]) -> str:
+def told(logs: Mapping[str, list[JobLog]]) -> str:
     """Return everything that was printed, for the message of a failure."""
     return "\n".join(f"#### {log.name}: {log.result}\n{log.output}" for job in logs.values() for log in job)
 
 
-def results(logs: dict[str, list[JobLog]]) -> dict[str, str]:
+def results(logs: Mapping[str, list[JobLog]]) -> dict[str, str]:
     return {name: result_of(job) for name, job in logs.items()}
 
 
-def test_shards_run_every_file_once_and_are_reported_as_one_run(place: Place) -> None:
-    logs = Run(place=place).run(EXAMPLES / "github-shards.yml")
+def suites(place: Place, artifact: str) -> dict[str, bool]:
+    """Return the files in the report of an artifact, and whether all is well with each."""
+    root = ElementTree.parse(place.artifacts[artifact] / "report.xml").getroot()
+    return {
+        suite.get("name", ""): suite.find(".//failure") is None and suite.find(".//error") is None
+        for suite in root.iter("testsuite")
+    }
 
-    assert results(logs) == {"history": "success", "shard": "success", "merge": "success"}, told(logs)
-    [merge] = logs["merge"]
-    print(merge.output)
-    pytest.fail(merge.output)
+
+def ran(log: JobLog) -> set[str]:
+    """Return the files that a shard ran."""
+    return {name for name in FILES if f"[INFO] Running: {name}\n" in log.output}
+
+
+def remembered(place: Place) -> int:
+    """Return how many files the newest history in the cache knows."""
+    [path] = place.caches[-1].folder.rglob("history.sqlite3")
+    with sqlite3.connect(path) as connection:
+        [[count]] = connection.execute("SELECT count(*) FROM files")
+    connection.close()
+    return int(count)
+
+
+def test_github_shards_are_one_run_and_the_next_run_is_split_by_its_history(
+    place: Place, project: GitProject
+) -> None:
+    first = Run(place=place).run(EXAMPLES / "github-shards.yml")
+
+    assert results(first) == {"history": "success", "shard": "success", "merge": "success"}, told(first)
+    assert sorted(name for log in first["shard"] for name in ran(log)) == FILES, told(first)
+    assert all(len(ran(log)) == 2 for log in first["shard"]), told(first)
+    assert suites(place, "report") == dict.fromkeys(FILES, True)
+    assert remembered(place) == len(FILES)
+
+    project.write(FILES[3], FAILING)
+    project.commit()
+    place.artifacts.clear()
+    second = Run(place=place, number="2").run(EXAMPLES / "github-shards.yml")
+
+    assert results(second) == {"history": "success", "shard": "failure", "merge": "failure"}, told(second)
+    assert sum(log.result == "failure" for log in second["shard"]) == 1
+    assert suites(place, "report") == {name: name != FILES[3] for name in FILES}
+    assert "FAILED TESTS:\ntests/test_3.py\n" in second["merge"][0].output
+    assert "history" in place.artifacts
+    assert not any("balanced by the number of files" in log.output for log in second["shard"]), told(second)
+
+
+def test_a_github_shard_that_vanished_makes_merge_red_until_it_ran_again(place: Place) -> None:
+    run = Run(place=place, vanished=frozenset({("shard", 2)}))
+    logs = dict(run.run(EXAMPLES / "github-shards.yml"))
+
+    assert [log.result for log in logs["shard"]] == ["success", "success", "failure", "success"], told(logs)
+    assert result_of(logs["merge"]) == "failure"
+    [line] = [line for line in logs["merge"][0].output.splitlines() if "shard 3 of 4 left no record" in line]
+    assert "2 file(s) (tests/test_" in line
+
+    run.vanished = frozenset()
+    run.run_failed_again(EXAMPLES / "github-shards.yml")
+
+    assert results(run.logs)["merge"] == "success", told(run.logs)
+    assert [log is before for log, before in zip(run.logs["shard"], logs["shard"], strict=True)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert suites(place, "report") == dict.fromkeys(FILES, True)
+
+
+def test_gitlab_jobs_are_one_run(place: Place) -> None:
+    logs = Pipeline(place=place).run(EXAMPLES / "gitlab-ci.yml")
+
+    assert results(logs) == {"history": "success", "tests": "success", "merge": "success"}, told(logs)
+    assert sorted(name for log in logs["tests"] for name in ran(log)) == FILES, told(logs)
+    assert suites(place, "1/merge 1/1") == dict.fromkeys(FILES, True)
+    assert remembered(place) == len(FILES)
+
+
+def test_a_gitlab_job_that_vanished_and_a_test_that_fails_make_merge_red(
+    place: Place, project: GitProject
+) -> None:
+    for name in FILES:
+        project.write(name, FAILING)
+    project.commit()
+
+    logs = Pipeline(place=place, vanished=frozenset({("tests", 0)})).run(EXAMPLES / "gitlab-ci.yml")
+
+    assert results(logs) == {"history": "success", "tests": "failure", "merge": "failure"}, told(logs)
+    assert "shard 1 of 4 left no record" in logs["merge"][0].output
+    assert not any(suites(place, "1/merge 1/1").values())
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_the_jobs_that_are_shown_for_other_cis_split_and_merge(
+    place: Place, project: GitProject, heading: str
+) -> None:
+    snippet = snippet_of(heading)
+    assert INSTALL in snippet.shard
+    assert INSTALL in snippet.merge
+    base = place.folder("jobs")
+    python = {
+        "PATH": f"{place.python}{os.pathsep}{os.environ['PATH']}",
+        "VIRTUAL_ENV": str(place.python.parent),
+    }
+    place.run(INSTALL, cwd=base, environ=python)
+    merged = base / "merge"
+    place.clone(merged)
+
+    for index in range(2):
+        workspace = base / f"shard-{index}"
+        place.clone(workspace)
+        environ = {**python, "HOME": str(base), "XDG_RUNTIME_DIR": str(base), **snippet.numbers(index, 2)}
+        script = "\n".join(line for line in snippet.shard if line != INSTALL)
+        status, output = place.run(script, cwd=workspace, environ=environ)
+        assert status == 0, output
+        target = merged / snippet.folder.format(index=index)
+        shutil.copytree(workspace / "records", target, dirs_exist_ok=True)
+    script = "\n".join(line for line in snippet.merge if line != INSTALL)
+    status, output = place.run(script, cwd=merged, environ={**python, "HOME": str(base)})
+
+    assert status == 0, output
+    assert "Merging 2 of 2 record(s): 8 file(s)" in output
+    assert "[PASS] All tests passed!" in output

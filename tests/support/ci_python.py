@@ -19,10 +19,11 @@ def make_python(base: Path) -> tuple[Path, dict[str, str]]:
     """
     environment, wheels = base / "python", base / "wheels"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    for command in (
+    commands: tuple[list[str | Path], ...] = (
         [sys.executable, "-m", "venv", environment],
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-input", "--no-deps", "-w", wheels, REPOSITORY],
-    ):
+    )
+    for command in commands:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environ, timeout=110)
     [packages] = environment.glob("lib/python*/site-packages")
     (packages / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")

@@ -44,13 +44,15 @@ class Run:
 
     Args:
         place: where it runs.
-        github: what expressions get of `github`, such as `run_id`.
+        number: its number.
+        attempt: which attempt at it this is.
         secrets: the repository's secrets.
         vanished: jobs whose machine is lost before their first step, as (name, number).
     """
 
     place: Place
-    github: Mapping[str, str] = field(default_factory=lambda: {"run_id": "1", "run_attempt": "1"})
+    number: str = "1"
+    attempt: int = 1
     secrets: Mapping[str, str] = field(default_factory=dict)
     vanished: frozenset[tuple[str, int]] = frozenset()
     logs: dict[str, list[JobLog]] = field(default_factory=dict)
@@ -59,14 +61,23 @@ class Run:
         """Run all jobs of a workflow; return what became of each, by name."""
         workflow: Any = parse_yaml(path.read_bytes(), name=str(path))
         only_known("workflow", workflow, _WORKFLOW)
+        before, self.logs = self.logs, {}
         waiting = dict(workflow["jobs"])
         while waiting:
             name = next(name for name, job in waiting.items() if set(_needs(job)) <= self.logs.keys())
-            self._run_all(name, waiting.pop(name), workflow.get("env") or {})
+            job = waiting.pop(name)
+            is_new = any(log not in before.get(need, []) for need in _needs(job) for log in self.logs[need])
+            old = [] if is_new else [log for log in before.get(name, []) if log.result == "success"]
+            self._run_all(name, job, workflow.get("env") or {}, {log.name: log for log in old})
         return self.logs
 
-    def _run_all(self, name: str, job: Any, env: Mapping[str, object]) -> None:
-        """Run all combinations of a job at once, as CI does."""
+    def run_failed_again(self, path: Path) -> None:
+        """Run what failed, and what needs it, once more."""
+        self.attempt += 1
+        self.run(path)
+
+    def _run_all(self, name: str, job: Any, env: Mapping[str, object], old: Mapping[str, JobLog]) -> None:
+        """Run all combinations of a job at once, as CI does, but for those whose log is still good."""
         only_known(f"job {name}", job, _JOB)
         matrix = _combinations(job.get("strategy") or {})
         makers = [
@@ -77,7 +88,8 @@ class Run:
                 env=env,
                 index=index,
                 values={
-                    **{f"github.{key}": value for key, value in self.github.items()},
+                    "github.run_id": self.number,
+                    "github.run_attempt": str(self.attempt),
                     **{f"secrets.{key}": value for key, value in self.secrets.items()},
                     **{f"needs.{need}.result": result_of(self.logs[need]) for need in _needs(job)},
                     **{f"matrix.{key}": str(value) for key, value in combination.items()},
@@ -88,7 +100,7 @@ class Run:
             for index, combination in enumerate(matrix)
         ]
         with ThreadPoolExecutor(max_workers=len(makers)) as pool:
-            self.logs[name] = list(pool.map(_Job.run_steps, makers))
+            self.logs[name] = list(pool.map(lambda one: old.get(one.log_name) or one.run_steps(), makers))
 
 
 def result_of(logs: list[JobLog]) -> str:
@@ -124,8 +136,12 @@ class _Job:
     path: str = field(default_factory=lambda: os.environ["PATH"])
     extra: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def log_name(self) -> str:
+        return f"{self.name} {self.index}"
+
     def run_steps(self) -> JobLog:
-        log = JobLog(name=f"{self.name} {self.index}")
+        log = JobLog(name=self.log_name)
         place = self.run.place
         has_bad_need = any(self.values[f"needs.{need}.result"] != "success" for need in _needs(self.job))
         if not Scope(values=self.values, has_failed=has_bad_need).condition(self.job.get("if")):
@@ -146,8 +162,8 @@ class _Job:
             "GITHUB_ACTIONS": "true",
             "GITHUB_WORKSPACE": str(workspace),
             "GITHUB_STEP_SUMMARY": str(summary),
-            "GITHUB_RUN_ID": self.run.github["run_id"],
-            "GITHUB_RUN_ATTEMPT": self.run.github["run_attempt"],
+            "GITHUB_RUN_ID": self.run.number,
+            "GITHUB_RUN_ATTEMPT": str(self.run.attempt),
             "GITHUB_JOB": self.name,
             "RUNNER_TEMP": str(machine / "temp"),
             "TMPDIR": str(machine / "temp"),
