@@ -129,7 +129,7 @@ class Command:
         )
         files = runner.discover_tests()
         color = self._color(config, self._stdout)
-        if not files:
+        if not files and not (runner.shard_plan and runner.shard_plan.whole):
             line = nothing_found_line(include_integration=config.include_integration, color=color)
             if config.failed_only:
                 line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
@@ -160,7 +160,7 @@ class Command:
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, watched=live or wants_samples(config))
         code: int = exit_code_of(results)
-        if config.enable_coverage:
+        if config.enable_coverage and results.records:
             code = max(code, self._report_coverage(runner, config, record, color=color))
         if record is not None:
             record.finish()

@@ -73,6 +73,8 @@ PURE = (
     "dispatcher/schedule/order.py",
     "dispatcher/schedule/record.py",
     "dispatcher/schedule/retry.py",
+    "dispatcher/schedule/shard.py",
+    "dispatcher/sharding.py",
     "dispatcher/watch/status_text.py",
     "dispatcher/watch/tail_text.py",
     "dispatcher/ways.py",

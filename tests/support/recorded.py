@@ -15,9 +15,10 @@ from dispatcher.events import (
     RunStarted,
     UsageSampled,
 )
-from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile, plan_digest
+from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
 from dispatcher.record.writer import RecordReporter
 from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.sharding import split_digest
 from passmuster.executor import FileUsage, Limit, Usage
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Outcome, Status
@@ -38,8 +39,10 @@ def shard_plan(
     return ShardPlan(
         shard=Shard(number=number, total=total),
         whole=pairs,
-        digest=plan_digest(total, pairs),
+        digest=split_digest(total, pairs),
         history_digest=history,
+        slots=2,
+        budget_bytes=100,
     )
 
 
@@ -52,7 +55,7 @@ def shard_events(
         RunStarted(
             at_s=0.0,
             started_at=started_at,
-            plan=Plan(run_id=run_id, files=tuple(files), shards=shards),
+            plan=Plan(run_id=run_id, files=tuple(files), shard=shards),
             limits=(Limit(name="memory budget", value="4 GiB", source="the default"),),
         ),
         Notice(at_s=0.0, text="mind the gap"),
