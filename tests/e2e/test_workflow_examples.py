@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.ci_place import JobLog, Place
 from tests.support.ci_python import make_python
-from tests.support.ci_snippets import HEADINGS, INSTALL, snippet_of
+from tests.support.ci_snippets import HEADINGS, snippet_of
 from tests.support.git_project import GitProject
 from tests.support.pipeline_runner import Pipeline
 from tests.support.workflow_runner import Run, result_of
@@ -116,8 +116,8 @@ def test_a_github_shard_that_vanished_makes_merge_red_until_it_ran_again(place: 
 
     assert [log.result for log in logs["shard"]] == ["success", "success", "failure", "success"], told(logs)
     assert result_of(logs["merge"]) == "failure"
-    [line] = [line for line in logs["merge"][0].output.splitlines() if "shard 3 of 4 left no record" in line]
-    assert "2 file(s) (tests/test_" in line
+    said = logs["merge"][0].output
+    assert "[FAIL] shard 3 of 4 left no record: 2 file(s) (tests/test_" in said, said
 
     run.vanished = frozenset()
     run.run_failed_again(EXAMPLES / "github-shards.yml")
@@ -132,27 +132,23 @@ def test_a_github_shard_that_vanished_makes_merge_red_until_it_ran_again(place: 
     assert suites(place, "report") == dict.fromkeys(FILES, True)
 
 
-def test_gitlab_jobs_are_one_run(place: Place) -> None:
-    logs = Pipeline(place=place).run(EXAMPLES / "gitlab-ci.yml")
-
-    assert results(logs) == {"history": "success", "tests": "success", "merge": "success"}, told(logs)
-    assert sorted(name for log in logs["tests"] for name in ran(log)) == FILES, told(logs)
-    assert suites(place, "1/merge 1/1") == dict.fromkeys(FILES, True)
-    assert remembered(place) == len(FILES)
-
-
-def test_a_gitlab_job_that_vanished_and_a_test_that_fails_make_merge_red(
+def test_gitlab_jobs_are_one_run_which_a_failure_and_a_lost_job_make_red(
     place: Place, project: GitProject
 ) -> None:
-    for name in FILES:
+    for name in FILES[1:]:
         project.write(name, FAILING)
     project.commit()
 
-    logs = Pipeline(place=place, vanished=frozenset({("tests", 0)})).run(EXAMPLES / "gitlab-ci.yml")
+    logs = Pipeline(place=place, vanished=frozenset({("tests", 1)})).run(EXAMPLES / "gitlab-ci.yml")
 
     assert results(logs) == {"history": "success", "tests": "failure", "merge": "failure"}, told(logs)
-    assert "shard 1 of 4 left no record" in logs["merge"][0].output
-    assert not any(suites(place, "1/merge 1/1").values())
+    files = [ran(log) for log in logs["tests"]]
+    assert [len(names) for names in files] == [2, 0, 2, 2], told(logs)
+    said = logs["merge"][0].output
+    assert "[FAIL] shard 2 of 4 left no record: 2 file(s) (tests/test_" in said, said
+    assert suites(place, "1/merge 1/1") == {
+        name: name == FILES[0] and name in set().union(*files) for name in FILES
+    }
 
 
 @pytest.mark.parametrize("heading", HEADINGS)
@@ -160,14 +156,11 @@ def test_the_jobs_that_are_shown_for_other_cis_split_and_merge(
     place: Place, project: GitProject, heading: str
 ) -> None:
     snippet = snippet_of(heading)
-    assert INSTALL in snippet.shard
-    assert INSTALL in snippet.merge
     base = place.folder("jobs")
     python = {
         "PATH": f"{place.python}{os.pathsep}{os.environ['PATH']}",
         "VIRTUAL_ENV": str(place.python.parent),
     }
-    place.run(INSTALL, cwd=base, environ=python)
     merged = base / "merge"
     place.clone(merged)
 
@@ -175,13 +168,11 @@ def test_the_jobs_that_are_shown_for_other_cis_split_and_merge(
         workspace = base / f"shard-{index}"
         place.clone(workspace)
         environ = {**python, "HOME": str(base), "XDG_RUNTIME_DIR": str(base), **snippet.numbers(index, 2)}
-        script = "\n".join(line for line in snippet.shard if line != INSTALL)
-        status, output = place.run(script, cwd=workspace, environ=environ)
+        status, output = place.run("\n".join(snippet.shard), cwd=workspace, environ=environ)
         assert status == 0, output
         target = merged / snippet.folder.format(index=index)
         shutil.copytree(workspace / "records", target, dirs_exist_ok=True)
-    script = "\n".join(line for line in snippet.merge if line != INSTALL)
-    status, output = place.run(script, cwd=merged, environ={**python, "HOME": str(base)})
+    status, output = place.run("\n".join(snippet.merge), cwd=merged, environ={**python, "HOME": str(base)})
 
     assert status == 0, output
     assert "Merging 2 of 2 record(s): 8 file(s)" in output

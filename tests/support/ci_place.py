@@ -13,9 +13,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 STEP_TIMEOUT_S = 100.0
 """Seconds after which a step has hung."""
+
+
+INSTALLS = ("pip install passmuster", "python -m pip install passmuster")
+"""What the examples install."""
 
 
 class UnknownFeatureError(Exception):
@@ -67,6 +72,7 @@ class Place:
     caches: list[Cached] = field(default_factory=list)
     made: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    installed: ClassVar[set[tuple[Path, str]]] = set()
 
     def folder(self, name: str) -> Path:
         """Return a new folder."""
@@ -82,12 +88,22 @@ class Place:
         subprocess.run(command, check=True, timeout=STEP_TIMEOUT_S, stdin=subprocess.DEVNULL)
 
     def run(self, script: str, *, cwd: Path, environ: Mapping[str, str]) -> tuple[int, str]:
-        """Run a script as CI runs it; return its exit status and what it printed."""
-        if "pip install" in script:
-            # Each job would have a Python of its own to install into.
+        """Run a script as CI runs it; return its exit status and what it printed.
+
+        Each job would have a Python of its own to install into. Here all have the same, so jobs wait for each
+        other, and what is installed already is not installed again, which would take most of the time.
+        """
+        lines = script.splitlines()
+        if any(line in INSTALLS for line in lines):
             with self.lock:
-                return self._run(script, cwd, environ)
-        return self._run(script, cwd, environ)
+                new = [
+                    line for line in lines if line in INSTALLS and (self.python, line) not in self.installed
+                ]
+                status, said = self._run("\n".join(new), cwd, environ)
+            if status:
+                return status, said
+            self.installed.update((self.python, line) for line in new)
+        return self._run("\n".join(line for line in lines if line not in INSTALLS), cwd, environ)
 
     def _run(self, script: str, cwd: Path, environ: Mapping[str, str]) -> tuple[int, str]:
         with subprocess.Popen(
