@@ -172,14 +172,14 @@ def _check_shard(config: TestConfig, origins: Sequence[Origin]) -> None:
     shard = f"shard {config.shard} (from {origin_of('shard', origins)}) cannot be combined with"
     if config.failed_only:
         raise ConfigurationError(
-            f"{shard} failed (from {origin_of('failed', origins)}), which goes by what each machine remembers "
-            "by itself: leave out one of them"
+            f"{shard} failed (from {origin_of('failed', origins)}), which goes by what each machine "
+            "remembers by itself: leave out one of them"
         )
     for name, value in (("broker", config.broker), ("cluster", config.cluster), ("join", config.join)):
         if value is not None:
             raise ConfigurationError(
-                f"{shard} {name} (from {origin_of(name, origins)}), which gives each file to whoever is free: "
-                f"leave out one of them, or say --{name} none"
+                f"{shard} {name} (from {origin_of(name, origins)}), which gives each file to whoever is "
+                f"free: leave out one of them, or say --{name} none"
             )
 
 

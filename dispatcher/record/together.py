@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from dispatcher.events import (
     FileFinished,
@@ -53,7 +53,9 @@ def tell_together(records: Sequence[Record], proof: Proof) -> tuple[RunEvent, ..
         plan=Plan(run_id=run_id, files=tuple(planned), groups=started[0].plan.groups if started else ()),
         limits=_limits(started),
     )
-    middle = [event for record in records for event in _moved(record, starts_at)]
+    common = set.intersection(*(set(_notices(record)) for record in records)) if len(records) > 1 else set()
+    middle: list[RunEvent] = [Notice(at_s=0.0, text=text) for text in sorted(common)]
+    middle += [event for record in records for event in _moved(record, starts_at, common)]
     middle = sorted(_with_all_machines(sorted(middle, key=_at_s)), key=_at_s)
     ends_at = max((event.at_s for event in middle), default=0.0)
     middle += [FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
@@ -69,12 +71,24 @@ def _name(record: Record) -> str:
     return f"shard {record.header.shard.number}" if record.header.shard.total > 1 else ""
 
 
-def _moved(record: Record, starts_at: float) -> Iterator[RunEvent]:
-    """Yield what a record tells between its first and its last event, as part of the whole."""
+def _notices(record: Record) -> Iterator[str]:
+    return (event.text for event in record.events if isinstance(event, Notice))
+
+
+def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEvent]:
+    """Yield what a record tells between its first and its last event, as part of the whole.
+
+    Args:
+        record: the record.
+        starts_at: when the whole began.
+        common: what all records notice, which is told once.
+    """
     name, by_s = _name(record), _shift_s(record, starts_at)
     for event in record.events:
         match event:
             case RunStarted() | RunFinished():
+                continue
+            case Notice(text=text) if text in common:
                 continue
             case FileStarted():
                 yield dataclasses.replace(event, worker=_worker(name, event.worker))

@@ -154,8 +154,14 @@ def test_each_machine_is_a_worker_of_the_whole(tmp_path: Path) -> None:
     sample = [event for event in events if isinstance(event, UsageSampled)][-1].usage
     assert [worker.name for worker in sample.workers] == ["shard 1", "shard 2"]
     assert (sample.budget_bytes, sample.used_bytes, sample.slots) == (200, 100, 4)
-    notices = {event.text for event in events if isinstance(event, Notice)}
-    assert notices == {"shard 1: mind the gap", "shard 2: mind the gap"}
+
+
+def test_what_all_machines_notice_is_told_once_and_else_with_the_machine(tmp_path: Path) -> None:
+    one, two = shard_events(shard_plan(1)), shard_events(shard_plan(2))
+    two.insert(1, Notice(at_s=0.1, text="a slow disk"))
+    records = [read_record(write_record(tmp_path, events)) for events in (one, two)]
+    notices = [event.text for event in tell_together(records, prove(records)) if isinstance(event, Notice)]
+    assert notices == ["mind the gap", "shard 2: a slow disk"]
 
 
 def test_the_record_of_a_run_that_was_not_split_is_told_as_it_was(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dispatcher.workflow.choose import choose_job
+from dispatcher.workflow.node import Node
 from dispatcher.workflow.reading import read_workflow
 from dispatcher.workflow.replica import Call, Replica
 from passmuster.errors import ConfigurationError
@@ -288,3 +291,39 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, name: str) -> No
         read_workflow(tmp_path / name)
 
     assert "\n" not in str(raised.value)
+
+
+_KEYS = st.sampled_from(
+    (
+        *("env", "steps", "run", "uses", "with", "strategy", "matrix", "include", "runs-on", "defaults"),
+        *("a", "if", "shell", "services", "image", "container", "labels", "name", "working-directory"),
+        "python-version",
+    )
+)
+_TEXTS = st.sampled_from(
+    ["", "run-tests --jobs $X", "actions/setup-python@v5", "${{ matrix.a }}", "3.12", "${{", "run-tests 'x"]
+)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(
+    _VALUES,
+    st.lists(st.dictionaries(_KEYS, _VALUES, max_size=5), max_size=3),
+    st.dictionaries(_KEYS, _VALUES),
+)
+def test_whatever_a_file_holds_it_is_read_or_refused(
+    env: object, steps: list[dict[str, object]], job: dict[str, object]
+) -> None:
+    value = {"env": env, "jobs": {"test": {**job, "steps": [*steps, {"run": "run-tests -q"}]}}}
+
+    try:
+        found = choose_job(Node(value=value, where="test.yml"), workspace="/project", wanted=None)
+    except ConfigurationError as error:
+        said = str(error)
+    else:
+        said = "test.yml: " + " ".join(found.calls[-1].arguments)
+    assert said.startswith("test.yml")
