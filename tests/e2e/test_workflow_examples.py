@@ -16,7 +16,10 @@ from tests.support.ci_python import make_python
 from tests.support.ci_snippets import HEADINGS, snippet_of
 from tests.support.git_project import GitProject
 from tests.support.pipeline_runner import Pipeline
+from tests.support.valkey import private_server
 from tests.support.workflow_runner import Run, result_of
+
+pytestmark = pytest.mark.timeout(300)  # Seconds; a whole workflow with several machines takes some ten.
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples" / "ci"
@@ -149,6 +152,36 @@ def test_gitlab_jobs_are_one_run_which_a_failure_and_a_lost_job_make_red(
     assert suites(place, "1/merge 1/1") == {
         name: name == FILES[0] and name in set().union(*files) for name in FILES
     }
+
+
+def test_machines_on_github_take_files_from_one_queue_and_all_end_alike(place: Place) -> None:
+    with private_server() as server:
+        secrets = {"PASSMUSTER_BROKER_URL": server.url, "PASSMUSTER_SECRET": "s" * 32}
+        logs = Run(place=place, secrets=secrets).run(EXAMPLES / "github-queue.yml")
+
+    assert [log.result for log in logs["machine"]] == ["success"] * 4, told(logs)
+    for number in range(1, 5):
+        assert suites(place, f"report-{number}") == dict.fromkeys(FILES, True)
+
+
+def test_without_the_secrets_of_the_repository_no_machine_is_green(place: Place) -> None:
+    secrets = {"PASSMUSTER_BROKER_URL": "", "PASSMUSTER_SECRET": ""}
+    logs = Run(place=place, secrets=secrets).run(EXAMPLES / "github-queue.yml")
+
+    assert [log.result for log in logs["machine"]] == ["failure"] * 4, told(logs)
+
+
+def test_a_test_that_fails_on_one_job_of_gitlabs_queue_fails_all(place: Place, project: GitProject) -> None:
+    project.write(FILES[3], FAILING)
+    project.commit()
+
+    with private_server() as server:
+        variables = {"PASSMUSTER_BROKER_URL": server.url, "PASSMUSTER_SECRET": "s" * 32}
+        logs = Pipeline(place=place, variables=variables).run(EXAMPLES / "gitlab-queue.yml")
+
+    assert [log.result for log in logs["tests"]] == ["failure"] * 4, told(logs)
+    for number in range(1, 5):
+        assert suites(place, f"1/tests {number}/4") == {name: name != FILES[3] for name in FILES}
 
 
 @pytest.mark.parametrize("heading", HEADINGS)
