@@ -147,7 +147,12 @@ class Command:
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))
-        reporters = [self._console(config, color=color, live=live), *chosen_reporters(config)]
+        console = self._console(config, color=color, live=live)
+
+        def say(line: str) -> None:
+            self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
+
+        reporters = [console, *chosen_reporters(config, rerun=self._rerun, say=say)]
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, watched=live or wants_samples(config))
         code = _exit_code(results)
