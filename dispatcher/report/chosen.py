@@ -56,8 +56,8 @@ def _html_reporter(
     is_placed = config.html_report is not None and config.html_report.name != ""
     if not is_placed and not config.history:
         raise ConfigurationError(
-            "--report html puts the report among the run's own files, and with the history switched off there "
-            "are none: name a file, --report html=PATH"
+            "--report html puts the page among the run's own files, and with the history switched off "
+            "there are none: name a file, --report html=PATH"
         )
 
     def outcomes(run_id: str, paths: Collection[str]) -> Mapping[str, Sequence[Sequence[Status]]]:

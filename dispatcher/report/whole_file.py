@@ -1,4 +1,4 @@
-"""Writes a report's file so that it appears complete or not at all: beside its place, and then moved there."""
+"""Writes a report's file beside its place and moves it there: it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def check_place(path: Path, *, what: str, option: str) -> None:
         )
     if reason:
         raise ConfigurationError(
-            f"cannot write the {what} to {str(path)!r} (from {option}): {reason}; name a file that can be written"
+            f"cannot write the {what} to {str(path)!r} (from {option}): {reason}; "
+            "name a file that can be written"
         )
 
 

@@ -106,7 +106,9 @@ def told(
     yield RunFinished(at_s=duration_s, results=results)
 
 
-def many_files(count: int, *, machines: int = 1, slots: int = 4, failing_every: int = 0) -> Iterator[RunEvent]:
+def many_files(
+    count: int, *, machines: int = 1, slots: int = 4, failing_every: int = 0
+) -> Iterator[RunEvent]:
     """Yield the events of a run of `count` files, every so many of which fail with a long output."""
     places = [(f"box-{number:02}", slot) for number in range(1, machines + 1) for slot in range(slots)]
     free_s = dict.fromkeys(places, 0.0)

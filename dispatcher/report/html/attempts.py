@@ -1,4 +1,4 @@
-"""What is shown of a file that did not simply pass: its attempts, its failing tests, what it printed. Pure."""
+"""What is shown of a file that did not simply pass: attempts, failing tests, what they printed. Pure."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ CASE_CHARS = 8 * 1024
 
 MOST_LEAKED = 10
 
+SHORT_LINES = 12
+"""Lines that a narrow window shows without scrolling them."""
+
 REASONS = {
     Again.RETRY: "ran again because it had failed",
     Again.MADE_ROOM: "ran again because it had been stopped to make room",
@@ -33,7 +36,7 @@ REASONS = {
 }
 
 FINDINGS = {
-    Finding.UNCONFIRMED: "It passed when forked; there was no time to see whether it does in a fresh interpreter.",
+    Finding.UNCONFIRMED: "It passed when forked, and was not run in a fresh interpreter too.",
     Finding.FAILED_FORKED: "It failed when forked and passed in a fresh interpreter, which decides.",
     Finding.FAILED_SPAWNED: "It passed when forked and failed in a fresh interpreter, which decides.",
     Finding.CROWDED: "It failed beside others and passed when it ran alone, which decides.",
@@ -85,11 +88,11 @@ def _attempt(
     yield f'<p class="facts">{"".join(f"<span>{fact}</span>" for fact in _facts(attempt, reason))}</p>\n'
     yield from _cases(attempt, outputs)
     if attempt.stacks:
-        yield f'<p class="of">Where it was when its time was over</p>\n<pre tabindex="0">{outputs.shown(attempt.stacks)}</pre>\n'
+        yield _printed("Where it was when its time was over", outputs.shown(attempt.stacks))
     if attempt.output:
         dropped = attempt.output_dropped_bytes
         cut = f" ({format_bytes(dropped)} in the middle were not kept)" if dropped else ""
-        yield f'<p class="of">What it printed{cut}</p>\n<pre tabindex="0">{outputs.shown(attempt.output)}</pre>\n'
+        yield _printed(f"What it printed{cut}", outputs.shown(attempt.output))
     elif attempt.status.is_pass:
         yield '<p class="quiet">What a passed attempt printed is not kept.</p>\n'
     else:
@@ -106,7 +109,7 @@ def _facts(attempt: TestResult, reason: Again | None) -> Iterator[str]:
         yield REASONS[reason]
     if attempt.started_at:
         yield format_seconds(attempt.duration)
-    if attempt.exit_code is not None:
+    if attempt.exit_code is not None and f"exit status {attempt.exit_code}" not in attempt.error:
         yield f"exit status {attempt.exit_code}"
     if attempt.signal is not None:
         yield f"ended by {_signal_name(attempt.signal)}"
@@ -140,10 +143,19 @@ def _cases(attempt: TestResult, outputs: Outputs) -> Iterator[str]:
     good = len(attempt.cases) - len(bad)
     yield f'<p class="of">{counted(len(bad), "failing test")}, {good:,} other</p>\n<ul class="cases">\n'
     for case in bad[:MOST_CASES]:
-        yield f"<li><p><code>{line(case.case_id)}</code> <span>{case.outcome}, {format_seconds(case.seconds)}</span></p>"
+        how = f"{case.outcome}, {format_seconds(case.seconds)}"
+        yield f"<li><p><code>{line(case.case_id)}</code> <span>{how}</span></p>"
         if case.message:
-            yield f'<pre tabindex="0">{outputs.shown(case.message, most_chars=CASE_CHARS)}</pre>'
+            yield _printed("", outputs.shown(case.message, most_chars=CASE_CHARS))
         yield "</li>\n"
     if len(bad) > MOST_CASES:
         yield f'<li class="quiet">and {len(bad) - MOST_CASES:,} more</li>\n'
     yield "</ul>\n"
+
+
+def _printed(title: str, shown: str) -> str:
+    """Return a text that was printed, as it was; one that scrolls can be reached by the keyboard."""
+    heading = f'<p class="of">{title}</p>\n' if title else ""
+    is_long = shown.count("\n") >= SHORT_LINES or len(shown) >= 80 * SHORT_LINES
+    focusable = ' tabindex="0"' if is_long else ""
+    return f"{heading}<pre{focusable}>{shown}</pre>\n"

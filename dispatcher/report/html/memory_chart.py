@@ -17,6 +17,9 @@ MOST_DRAWN = 24
 TABLE_ROWS = 12
 """Rows of the table that says in figures what the drawing shows."""
 
+FLATTEST = 12
+"""How many times what was used the budget may be, to be drawn with it."""
+
 TALL, LOW = 180, 72
 """Pixels of the plot of the whole run, and of a machine."""
 
@@ -36,10 +39,13 @@ def memory_section(told: Told) -> Iterator[str]:
     yield '<p id="memory-details" class="readout" role="status" hidden>Point at the curve.</p>\n'
     label = f"Memory over time, {_peak_words(told.samples, told.budget_bytes)}"
     yield from _chart(told, told.samples, height=TALL, label=label, element_id="memory-chart")
-    yield (
-        '<ul class="legend"><li><span class="key is-used" aria-hidden="true"></span>in use by all files</li>'
-        '<li><span class="key is-budget" aria-hidden="true"></span>budget</li></ul>\n'
-    )
+    yield '<ul class="legend"><li><span class="key is-used" aria-hidden="true"></span>'
+    yield "in use by all files</li>"
+    if _shows_budget(told.samples):
+        yield '<li><span class="key is-budget" aria-hidden="true"></span>budget</li>'
+    elif told.budget_bytes:
+        yield f"<li>the budget, {format_bytes(told.budget_bytes)}, is far above what is drawn</li>"
+    yield "</ul>\n"
     yield from _table(told.samples)
     if told.machine_samples:
         yield from _machines(told)
@@ -85,8 +91,7 @@ def _chart(
     """Yield a drawing: an area for what was used, a line for the budget, both with their axes."""
     used = max(sample.used_bytes for sample in samples)
     budget = max(sample.budget_bytes for sample in samples)
-    # A budget far above everything in use would press the curve flat: then it is only said.
-    shows_budget = 0 < budget <= 12 * max(used, 1)
+    shows_budget = _shows_budget(samples)
     ticks = byte_ticks(max(used, budget if shows_budget else 0, 1), most=4 if height >= TALL else 2)
     top = ticks[-1]
     named = f' id="{element_id}"' if element_id else ""
@@ -116,6 +121,12 @@ def _chart(
         yield f'<line class="budget" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
         yield f'<text class="budget-name" x="100%" y="{y:.1f}" dy="-4" text-anchor="end">budget</text>'
     yield "</svg>\n"
+
+
+def _shows_budget(samples: Sequence[Sample]) -> bool:
+    """Whether the budget is drawn: one far above everything in use would press the curve flat."""
+    used = max(sample.used_bytes for sample in samples)
+    return 0 < max(sample.budget_bytes for sample in samples) <= FLATTEST * max(used, 1)
 
 
 def _points(told: Told, samples: Sequence[Sample], height: int, top: int) -> str:

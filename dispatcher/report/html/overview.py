@@ -55,8 +55,8 @@ def header(told: Told) -> Iterator[str]:
     mark = {"good": _CHECK, "bad": _CROSS}.get(verdict.look, _BAR)
     yield f'<header class="top is-{verdict.look}"><p class="brand">Passmuster <span>test report</span></p>\n'
     yield (
-        '<div class="verdict"><svg class="mark" width="44" height="44" viewBox="0 0 24 24" aria-hidden="true">'
-        f'<circle cx="12" cy="12" r="11"/>{mark}</svg><div><h1>{verdict.text}</h1>\n'
+        '<div class="verdict"><svg class="mark" width="44" height="44" viewBox="0 0 24 24"'
+        f' aria-hidden="true"><circle cx="12" cy="12" r="11"/>{mark}</svg><div><h1>{verdict.text}</h1>\n'
     )
     facts = [f"in {format_seconds(told.results.duration_s)}"]
     if told.started_at:
@@ -64,7 +64,8 @@ def header(told: Told) -> Iterator[str]:
         facts.append(f'<time datetime="{iso}">{instant(told.started_at)}</time>')
     if told.run_id:
         facts.append(f"run <code>{line(told.run_id)}</code>")
-    yield f'<p class="facts">{"".join(f"<span>{fact}</span>" for fact in facts)}</p></div></div>\n'
+    spans = "".join(f"<span>{fact}</span>" for fact in facts)
+    yield f'<p class="facts">{spans}</p></div></div>\n'
     if told.cause:
         yield f'<p class="cause">Stopped before all files ran: {line(told.cause)}.</p>\n'
     yield "</header>\n"
@@ -81,9 +82,11 @@ def overview_section(told: Told) -> Iterator[str]:
     yield "</dl>\n"
     if told.limits:
         yield '<details class="figures"><summary>Limits, and where they came from</summary><table><thead><tr>'
-        yield '<th scope="col">Limit</th><th scope="col">Value</th><th scope="col">From</th></tr></thead><tbody>\n'
+        yield "".join(f'<th scope="col">{title}</th>' for title in ("Limit", "Value", "From"))
+        yield "</tr></thead><tbody>\n"
         for limit in told.limits:
-            yield f"<tr><td>{line(limit.name)}</td><td>{line(limit.value)}</td><td>{line(limit.source)}</td></tr>\n"
+            cells = "".join(f"<td>{line(text)}</td>" for text in (limit.name, limit.value, limit.source))
+            yield f"<tr>{cells}</tr>\n"
         yield "</tbody></table></details>\n"
     yield "</section>\n"
 
@@ -100,9 +103,8 @@ def _share_bar(told: Told) -> Iterator[str]:
     whole = sum(widths.values())
     for name, width in widths.items():
         share = 100 * width / whole
-        yield (
-            f'<rect class="of-{name.replace(" ", "-")}" x="{left:.3f}%" y="0" width="{share:.3f}%" height="10"/>'
-        )
+        place = f'x="{left:.3f}%" y="0" width="{share:.3f}%" height="10"'
+        yield f'<rect class="of-{name.replace(" ", "-")}" {place}/>'
         left += share
     yield '</svg>\n<ul class="legend">'
     for name, count in counts.items():
@@ -136,7 +138,7 @@ def _tiles(told: Told) -> Iterator[tuple[str, str, str]]:
         (name,) = machines
         yield "Slots used", str(slots), f"on {line(name)}" if name else ""
     if summary.forked:
-        yield "Forked", f"{summary.forked:,}", "files, the others in a fresh interpreter"
+        yield "Forked", f"{summary.forked:,}", f"of {counted(summary.total, 'file')}"
 
 
 def _memory_tile(told: Told) -> tuple[str, str, str]:

@@ -14,13 +14,13 @@ from pathlib import Path
 from dispatcher.report.html.files_sections import (
     failures_section,
     flaky_section,
-    notes_section,
     outputs_for,
     shown_failures,
     shown_flaky,
 )
 from dispatcher.report.html.markup import data, line, look
 from dispatcher.report.html.memory_chart import memory_data, memory_section
+from dispatcher.report.html.notes import notes_section
 from dispatcher.report.html.overview import header, overview_section, verdict_of
 from dispatcher.report.html.table import FIRST_ROWS, file_data, files_section
 from dispatcher.report.html.timeline import bar_data, timeline_section
@@ -57,7 +57,8 @@ def page(told: Told) -> Iterator[str]:
     yield from flaky_section(told, outputs)
     yield from notes_section(told, outputs)
     yield "</main>\n"
-    yield f"<footer><p>Written by Passmuster {line(VERSION)}. This page loads nothing and sends nothing.</p></footer>\n"
+    yield f"<footer><p>Written by Passmuster {line(VERSION)}. "
+    yield "This page loads nothing and sends nothing.</p></footer>\n"
     yield '<script type="application/json" id="data">'
     yield data(_data(told, with_entry))
     yield f"</script>\n<script>{script}</script>\n</body>\n</html>\n"
@@ -77,7 +78,8 @@ def _head(told: Told, style: str, script: str) -> Iterator[str]:
     yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
-    yield f'<title>{verdict.text} · {line(told.run_id or "Passmuster")}</title>\n<link rel="icon" href="{icon}">\n'
+    yield f"<title>{verdict.text} · {line(told.run_id or 'Passmuster')}</title>\n"
+    yield f'<link rel="icon" href="{icon}">\n'
     yield f"<style>{style}</style>\n</head>\n"
 
 

@@ -41,13 +41,13 @@ def files_section(told: Told, *, with_entry: frozenset[int]) -> Iterator[str]:
         yield '<p class="quiet">No test files were run.</p></section>\n'
         return
     yield from _filters(told)
-    first = sorted(range(len(told.records)), key=lambda at: (-told.records[at].final.duration, at))[
-        :FIRST_ROWS
-    ]
+    by_duration = sorted(range(len(told.records)), key=lambda at: (-told.records[at].final.duration, at))
+    first = by_duration[:FIRST_ROWS]
     total = counted(len(told.records), "file")
     shown = f"The {len(first)} slowest of {total}" if len(first) < len(told.records) else total
     yield f'<p class="quiet" id="files-count" role="status">{shown}.</p>\n'
-    yield '<table class="files" id="files-table"><caption class="unseen">All files, the slowest first</caption>'
+    yield '<table class="files" id="files-table">'
+    yield '<caption class="unseen">All files, the slowest first</caption>'
     yield "<thead><tr>"
     for key, title, classes in _columns(told):
         order = ' aria-sort="descending"' if key == "duration" else ""
@@ -58,12 +58,13 @@ def files_section(told: Told, *, with_entry: frozenset[int]) -> Iterator[str]:
     yield "</tbody></table>\n"
     yield '<p><button type="button" id="files-more" hidden>Show more</button></p>\n'
     if len(first) < len(told.records):
-        yield '<noscript><p class="note">The others are shown by the page\'s script, which is switched off.</p></noscript>'
+        text = "The others are shown by the page's script, which is switched off."
+        yield f'<noscript><p class="note">{text}</p></noscript>'
     yield "</section>\n"
 
 
 def file_data(told: Told, *, with_entry: frozenset[int]) -> list[JsonValue]:
-    """Return the rows: path, group, status, seconds, memory, CPU, attempts, machine, whether it has an entry."""
+    """Return the rows: path, group, status, seconds, memory, CPU, attempts, machine, 1 for an entry."""
     statuses = {status: number for number, status in enumerate(Status)}
     workers = {worker: number for number, worker in enumerate(sorted(told.machines))}
     return [
@@ -89,7 +90,8 @@ def _columns(told: Told) -> Sequence[tuple[str, str, str]]:
 def _filters(told: Told) -> Iterator[str]:
     """Yield the filters, which the script shows."""
     yield '<form class="filters" id="files-filters" hidden><label class="search"><span>Find</span>'
-    yield '<input type="search" id="files-find" autocomplete="off" spellcheck="false" placeholder="part of a path">'
+    yield '<input type="search" id="files-find" autocomplete="off" spellcheck="false"'
+    yield ' placeholder="part of a path">'
     yield '</label><fieldset><legend class="unseen">Show</legend>'
     counts = {"all": len(told.records), **group_counts(told.records)}
     for name, count in counts.items():

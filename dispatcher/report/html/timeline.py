@@ -95,11 +95,12 @@ def timeline_section(told: Told) -> Iterator[str]:
         '<div class="tools" hidden><button type="button" id="zoom-out" aria-label="Zoom out">−</button>'
         '<button type="button" id="zoom-in" aria-label="Zoom in">+</button>'
         '<button type="button" id="zoom-fit">Fit</button>'
-        '<span class="quiet keys">Arrow keys go from bar to bar, Enter to the file, + and − zoom.</span></div>\n'
-        '<p id="bar-details" class="readout" role="status" hidden>Point at a bar, or go to the first with Tab.'
-        "</p>\n"
+        '<span class="quiet keys">Arrow keys go from bar to bar, Enter to the file, + and − zoom.</span>'
+        '</div>\n<p id="bar-details" class="readout" role="status" hidden>'
+        "Point at a bar, or go to the first with Tab.</p>\n"
+        '<div class="scroller" id="time-scroller"><div class="canvas" id="time-canvas">'
+        '<div class="corner"></div>\n'
     )
-    yield '<div class="scroller" id="time-scroller"><div class="canvas" id="time-canvas"><div class="corner"></div>\n'
     yield from _axis(told)
     yield from _gutter(layout)
     yield from _drawing(told, bars, layout)
@@ -155,7 +156,8 @@ def _axis(told: Told) -> Iterator[str]:
     yield '<svg class="axis" id="time-axis" width="100%" height="24" aria-hidden="true">'
     for at_s in ticks:
         x = percent(at_s, start_s, end_s)
-        yield f'<text x="{x}" y="16" dx="3">{time_label(at_s, step_s)}</text><line x1="{x}" x2="{x}" y1="4" y2="24"/>'
+        yield f'<text x="{x}" y="16" dx="3">{time_label(at_s, step_s)}</text>'
+        yield f'<line x1="{x}" x2="{x}" y1="4" y2="24"/>'
     yield "</svg>\n"
 
 

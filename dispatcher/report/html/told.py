@@ -29,7 +29,7 @@ from passmuster.result import TestResult
 from passmuster.status import Status
 
 CLOCKS_DIFFER_S = 5.0
-"""Seconds by which an attempt's own clock may place it elsewhere than the run's; beyond, that clock is wrong."""
+"""Seconds by which an attempt's own clock may differ from the run's; beyond, that clock is wrong."""
 
 MOST_NOTICES = 200
 
@@ -222,10 +222,8 @@ class Listener:
         if ended_s is None:
             return max(0.0, by_its_clock)
         end_by_its_clock = by_its_clock + result.duration
-        if (
-            end_by_its_clock < -CLOCKS_DIFFER_S
-            and ended_s - self.began_s.get(key, ended_s) < result.duration / 2
-        ):
+        took_s = ended_s - self.began_s.get(key, ended_s)
+        if end_by_its_clock < -CLOCKS_DIFFER_S and took_s < result.duration / 2:
             return None
         if by_its_clock >= -CLOCKS_DIFFER_S and end_by_its_clock <= ended_s + CLOCKS_DIFFER_S:
             return max(0.0, by_its_clock)
