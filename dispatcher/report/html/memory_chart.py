@@ -99,8 +99,6 @@ def _chart(
     for size in ticks:
         y = 10 + height - height * size / top
         yield f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
-        if size:
-            yield f'<text x="0" y="{y:.1f}" dy="12">{format_bytes(size)}</text>'
     times = time_ticks(told.start_s, told.end_s, most=5 if height >= TALL else 3)
     step_s = times[1] - times[0] if len(times) > 1 else told.end_s
     for at_s in times:
@@ -116,6 +114,9 @@ def _chart(
     first, last = curve.split(" ")[0].split(",")[0], curve.rsplit(" ", 1)[-1].split(",")[0]
     yield f'<path class="area" d="M{first},{height} L{curve} L{last},{height} Z"/>'
     yield f'<path class="used" d="M{curve}" vector-effect="non-scaling-stroke"/></svg>'
+    for size in ticks[1:]:
+        y = 10 + height - height * size / top
+        yield f'<text x="0" y="{y:.1f}" dy="12">{format_bytes(size)}</text>'
     if shows_budget:
         y = 10 + height - height * budget / top
         yield f'<line class="budget" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'

@@ -37,7 +37,9 @@ def verdict_of(results: TestResults) -> Verdict:
     if not_run:
         return Verdict(look="open", text=f"Not complete: {not_run:,} of {counted(total, 'file')} did not run")
     if results.differing:
-        return Verdict(look="bad", text=f"{counted(len(results.differing), 'file')} differ when forked")
+        number = len(results.differing)
+        words = f"{counted(number, 'file')} {'differs' if number == 1 else 'differ'} when forked"
+        return Verdict(look="bad", text=words)
     if not total:
         return Verdict(look="open", text="No test files were run")
     return Verdict(look="good", text="The one file passed" if total == 1 else f"All {total:,} files passed")
