@@ -6,10 +6,16 @@
   const byId = (id) => document.getElementById(id);
   const span = Math.max(data.end - data.start, 0.001);
 
+  // As the page itself was written: a number exactly between two is rounded to the even one.
+  const fixed = (value, digits) => {
+    const scaled = value * 10 ** digits, lower = Math.floor(scaled);
+    if (!Number.isInteger(value * 8) || scaled - lower !== 0.5) return value.toFixed(digits);
+    return ((lower % 2 ? lower + 1 : lower) / 10 ** digits).toFixed(digits);
+  };
   const seconds = (value) => {
-    if (value < 0.995) return value.toFixed(2) + "s";
-    if (value < 59.95) return value.toFixed(1) + "s";
-    const whole = Math.round(value), minutes = Math.floor(whole / 60);
+    if (value < 0.995) return fixed(value, 2) + "s";
+    if (value < 59.95) return fixed(value, 1) + "s";
+    const whole = Number(fixed(value, 0)), minutes = Math.floor(whole / 60);
     const two = (number) => String(number).padStart(2, "0");
     if (minutes < 60) return `${minutes}m ${two(whole % 60)}s`;
     return `${Math.floor(minutes / 60)}h ${two(minutes % 60)}m`;
@@ -17,7 +23,7 @@
   const bytes = (size) => {
     for (const unit of ["B", "KiB", "MiB", "GiB"]) {
       if (size < 1023.5 || unit === "GiB")
-        return (size >= 99.95 || Number.isInteger(size) ? size.toFixed(0) : size.toFixed(1)) + " " + unit;
+        return (size >= 99.95 || Number.isInteger(size) ? fixed(size, 0) : fixed(size, 1)) + " " + unit;
       size /= 1024;
     }
   };
