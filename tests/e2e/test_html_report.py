@@ -212,7 +212,7 @@ def test_the_script_builds_the_same_rows_as_the_page_has(
 
 def test_the_table_is_filtered_by_text_and_by_verdict(window: Browser, large_page: Path) -> None:
     window.open(large_page)
-    assert len(names(window)) == 100
+    assert len(names(window)) == 50
     window.run("document.getElementById('files-find').focus()")
     window.press("feature_0777")
     count = "return document.querySelector('#files-count').textContent"
@@ -226,7 +226,7 @@ def test_the_table_is_filtered_by_text_and_by_verdict(window: Browser, large_pag
     window.run(
         "document.querySelector('input[value=all]').click(); document.getElementById('files-more').click()"
     )
-    assert len(names(window)) == 600
+    assert len(names(window)) == 550
 
 
 def test_the_timeline_is_walked_by_keyboard_to_a_failure(window: Browser, page: Path) -> None:

@@ -17,7 +17,7 @@ MOST_DRAWN = 24
 TABLE_ROWS = 12
 """Rows of the table that says in figures what the drawing shows."""
 
-FLATTEST = 12
+FLATTEST = 8
 """How many times what was used the budget may be, to be drawn with it."""
 
 TALL, LOW = 180, 72

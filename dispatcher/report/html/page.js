@@ -166,7 +166,7 @@
     byId("files-filters").addEventListener("submit", (event) => event.preventDefault());
     more.addEventListener("click", () => {
       const before = limit;
-      limit += 5 * data.rows;
+      limit += 10 * data.rows;
       render();
       body.rows[before]?.querySelector("a")?.focus();
     });

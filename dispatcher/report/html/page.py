@@ -51,11 +51,11 @@ def page(told: Told) -> Iterator[str]:
     yield '<main id="main" tabindex="-1">\n'
     yield from overview_section(told)
     yield from failures_section(told, outputs)
+    yield from flaky_section(told, outputs)
     yield from timeline_section(told)
     yield from memory_section(told)
-    yield from files_section(told, with_entry=with_entry)
-    yield from flaky_section(told, outputs)
     yield from notes_section(told, outputs)
+    yield from files_section(told, with_entry=with_entry)
     yield "</main>\n"
     yield f"<footer><p>Written by Passmuster {line(VERSION)}. "
     yield "This page loads nothing and sends nothing.</p></footer>\n"
@@ -87,11 +87,11 @@ def _navigation(told: Told) -> Iterator[str]:
     links = [
         ("summary", "Summary", 0),
         ("failures", "Failures", len(told.results.failed)),
+        ("flaky", "Flaky", len(told.results.flaky)),
         ("timeline", "Timeline", 0),
         ("memory", "Memory", 0),
-        ("files", "Files", len(told.records)),
-        ("flaky", "Flaky", len(told.results.flaky)),
         ("notes", "Notes", len(told.notices)),
+        ("files", "Files", len(told.records)),
     ]
     yield '<nav aria-label="Sections"><ul>'
     for name, title, count in links:

@@ -12,7 +12,7 @@ from dispatcher.run.results import FileRecord
 from passmuster.status import Status
 from passmuster.units import format_bytes, format_seconds
 
-FIRST_ROWS = 100
+FIRST_ROWS = 50
 """Rows in the page itself, and rows that the script adds at a time."""
 
 MOST_LABEL_CHARS = 300

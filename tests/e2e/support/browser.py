@@ -21,6 +21,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 LOAD_TIMEOUT_S = 60.0
 
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+"""What the browser is called on Debian, elsewhere, and on the machines of some CI."""
+
 ARGUMENTS = (
     "--headless",
     "--disable-gpu",
@@ -113,7 +116,8 @@ def browser(directory: Path) -> Iterator[Browser]:
 
     Where there is none the test is skipped: CI installs one and does not allow that.
     """
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    chromium = next(filter(None, map(shutil.which, NAMES)), None)
+    chromedriver = shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
         pytest.skip("no browser")
     options = webdriver.ChromeOptions()
