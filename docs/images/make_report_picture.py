@@ -3,8 +3,8 @@
     .venv/bin/python -m docs.images.make_report_picture
 
 Copies the example project, adds a file that fails, one that waits too long and one that is flaky, runs it
-four times so that there is a history, and takes a picture of the last report, in
-which the folders of this checkout and of the project are shown as `~/passmuster` and `~/shop`. Needs Chromium and its driver.
+four times so that there is a history, and takes a picture of the last report. In it the folders of this
+checkout and of the project are shown as `~/passmuster` and `~/shop`. Needs Chromium and its driver.
 """
 
 from __future__ import annotations
