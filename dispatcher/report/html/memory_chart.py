@@ -38,7 +38,7 @@ def memory_section(told: Told) -> Iterator[str]:
     yield f'<p class="quiet">{_described(told)}</p>\n'
     yield '<p id="memory-details" class="readout" role="status" hidden>Point at the curve.</p>\n'
     label = f"Memory over time, {_peak_words(told.samples, told.budget_bytes)}"
-    yield from _chart(told, told.samples, height=TALL, label=label, element_id="memory-chart")
+    yield from _chart(told, told.samples, height=TALL, label=label, scale=told.samples, name="memory-chart")
     yield '<ul class="legend"><li><span class="key is-used" aria-hidden="true"></span>'
     yield "in use by all files</li>"
     if _shows_budget(told.samples):
@@ -86,15 +86,25 @@ def _peak_words(samples: Sequence[Sample], budget_bytes: int) -> str:
 
 
 def _chart(
-    told: Told, samples: Sequence[Sample], *, height: int, label: str, element_id: str = ""
+    told: Told, samples: Sequence[Sample], *, height: int, label: str, scale: Sequence[Sample], name: str = ""
 ) -> Iterator[str]:
-    """Yield a drawing: an area for what was used, a line for the budget, both with their axes."""
-    used = max(sample.used_bytes for sample in samples)
+    """Yield a drawing: an area for what was used, a line for the budget, both with their axes.
+
+    Args:
+        told: the run, for the axis of time.
+        samples: what is drawn.
+        height: pixels of the plot.
+        label: what is said in place of the drawing.
+        scale: what the axis of sizes reaches to; drawings with the same can be compared.
+        name: the drawing's id; empty: none.
+    """
+    used = max(sample.used_bytes for sample in scale)
     budget = max(sample.budget_bytes for sample in samples)
-    shows_budget = _shows_budget(samples)
-    ticks = byte_ticks(max(used, budget if shows_budget else 0, 1), most=4 if height >= TALL else 2)
+    shows_budget = _shows_budget(scale) and budget > 0
+    highest = max(sample.budget_bytes for sample in scale)
+    ticks = byte_ticks(max(used, highest if shows_budget else 0, 1), most=4 if height >= TALL else 2)
     top = ticks[-1]
-    named = f' id="{element_id}"' if element_id else ""
+    named = f' id="{name}"' if name else ""
     yield f'<svg class="chart"{named} width="100%" height="{height + 34}" role="img" aria-label="{label}">'
     for size in ticks:
         y = 10 + height - height * size / top
@@ -161,11 +171,12 @@ def _machines(told: Told) -> Iterator[str]:
         told.machine_samples.items(), key=lambda item: -max(sample.used_bytes for sample in item[1])
     )
     shown = sorted(by_peak[:MOST_DRAWN])
+    scale = [sample for _, samples in shown for sample in samples]
     yield '<h3>By machine</h3>\n<div class="multiples">\n'
     for name, samples in shown:
         words = _peak_words(samples, max(sample.budget_bytes for sample in samples))
         yield f"<figure><figcaption><b>{line(name)}</b> <span>{words}</span></figcaption>\n"
-        yield from _chart(told, samples, height=LOW, label=f"Memory of {line(name)}, {words}")
+        yield from _chart(told, samples, height=LOW, label=f"Memory of {line(name)}, {words}", scale=scale)
         yield "</figure>\n"
     yield "</div>\n"
     hidden = len(told.machine_samples) - len(shown)

@@ -263,7 +263,8 @@
         text.setAttribute("x", x); text.setAttribute("y", 16); text.setAttribute("dx", 3);
         text.textContent = tickLabel(at, step);
         line.setAttribute("x1", x); line.setAttribute("x2", x); line.setAttribute("y1", 4); line.setAttribute("y2", 24);
-        axis.append(line, text);
+        axis.append(line);
+        if (at - data.start < 0.97 * span) axis.append(text);
       }
     };
     const zoomTo = (value) => {

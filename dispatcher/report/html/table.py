@@ -75,7 +75,7 @@ def file_data(told: Told, *, with_entry: frozenset[int]) -> list[JsonValue]:
             record.final.duration,
             record.final.peak_bytes or 0,
             record.final.cpu_s,
-            len(record.attempts),
+            _attempts(record),
             workers.get(record.final.worker, -1),
             int(at in with_entry),
         ]
@@ -106,6 +106,11 @@ def _label(record: FileRecord) -> str:
     return label if len(label) <= MOST_LABEL_CHARS else f"...{label[-MOST_LABEL_CHARS:]}"
 
 
+def _attempts(record: FileRecord) -> int:
+    """Return how often a file started; what stands for one that never did is no attempt."""
+    return len(record.attempts) if record.started else 0
+
+
 def _row(told: Told, record: FileRecord, link: str) -> str:
     """Return a row as the script builds it too."""
     final = record.final
@@ -117,7 +122,7 @@ def _row(told: Told, record: FileRecord, link: str) -> str:
     words = "flaky" if record.is_flaky else record.status.value.replace("_", " ").lower()
     more = [
         words,
-        counted(len(record.attempts), "attempt") if len(record.attempts) > 1 else "",
+        counted(_attempts(record), "attempt") if _attempts(record) > 1 else "",
         f"{cpu} CPU" if cpu else "",
         line(final.worker) if several else "",
     ]
@@ -127,7 +132,7 @@ def _row(told: Told, record: FileRecord, link: str) -> str:
         f'<td class="num">{format_seconds(final.duration) if record.started else ""}</td>',
         f'<td class="num">{format_bytes(final.peak_bytes) if final.peak_bytes else ""}</td>',
         f'<td class="num wide">{cpu}</td>',
-        f'<td class="num wide">{len(record.attempts)}</td>',
+        f'<td class="num wide">{_attempts(record)}</td>',
     ]
     if several:
         cells.append(f'<td class="wide">{line(final.worker)}</td>')

@@ -156,7 +156,8 @@ def _axis(told: Told) -> Iterator[str]:
     yield '<svg class="axis" id="time-axis" width="100%" height="24" aria-hidden="true">'
     for at_s in ticks:
         x = percent(at_s, start_s, end_s)
-        yield f'<text x="{x}" y="16" dx="3">{time_label(at_s, step_s)}</text>'
+        if float(x[:-1]) < 97:
+            yield f'<text x="{x}" y="16" dx="3">{time_label(at_s, step_s)}</text>'
         yield f'<line x1="{x}" x2="{x}" y1="4" y2="24"/>'
     yield "</svg>\n"
 
