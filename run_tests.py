@@ -110,7 +110,8 @@ class LocalSite:
         config, settings = request.config, self._settings(request)
         with ExitStack() as undo:
             fleet = undo.enter_context(closing(Fleet(settings)))
-            fleet.warm_up(min(len(request.tasks), settings.slots))
+            if request.tasks:
+                fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.backends.local import LocalBackend
             from worker.execute import LocalExecutor

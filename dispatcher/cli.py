@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dispatcher.backends.base import Site
 from dispatcher.config.merge import load_config
@@ -12,18 +13,22 @@ from dispatcher.config.model import Explain, Mode, TestConfig
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
-from dispatcher.report.chosen import chosen_reporters, wants_samples
+from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
-from dispatcher.report.terminal import use_color, use_live_footer
-from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.report.terminal import is_terminal, use_color, use_live_footer
+from dispatcher.run.results import FileRecord, exit_code_of
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
 from dispatcher.subcommands import SUBCOMMANDS, Call
-from passmuster.errors import InfrastructureError, PassmusterError
+from passmuster.errors import PassmusterError
 from passmuster.version import VERSION
+
+if TYPE_CHECKING:
+    from dispatcher.record.writer import RecordReporter
+    from dispatcher.report.ci.which import PlainOutput
 
 
 class Command:
@@ -94,6 +99,9 @@ class Command:
                 cwd=self._cwd,
                 program=f"{self._program} {word}",
                 write=self._out.write,
+                stdout=self._stdout,
+                stderr=self._stderr,
+                runner_python=self._runner_python,
             )
         )
 
@@ -122,7 +130,7 @@ class Command:
         )
         files = runner.discover_tests()
         color = self._color(config, self._stdout)
-        if not files:
+        if not files and not (runner.shard_plan and runner.shard_plan.whole):
             line = nothing_found_line(include_integration=config.include_integration, color=color)
             if config.failed_only:
                 line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
@@ -140,24 +148,32 @@ class Command:
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
-        return self._run_tests(runner, config, color=color)
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            # From here on nothing of ours goes elsewhere, up to the last error.
+            self._stdout, self._stderr = output.out, output.err
+            self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+            return self._run_tests(runner, config, output, color=color)
 
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
-    def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
-        live = use_live_footer(config.verbosity, self._environ, is_terminal=_is_terminal(self._stdout))
+    def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
+        live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
         console = self._console(config, color=color, live=live)
 
         def say(line: str) -> None:
             self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
 
-        reporters = [console, *chosen_reporters(config, rerun=self._rerun, say=say)]
+        reporters = [*output.around(console), *chosen_reporters(config, rerun=self._rerun, say=say)]
+        record = self._record(config)
+        reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, watched=live or wants_samples(config))
-        code = _exit_code(results)
-        if config.enable_coverage:
-            code = max(code, self._report_coverage(runner, config, color=color))
+        code: int = exit_code_of(results)
+        if config.enable_coverage and results.records:
+            code = max(code, self._report_coverage(runner, config, record, color=color))
+        if record is not None:
+            record.finish()
         for trouble in (*runner.lost_reports, runner.breakdown):
             if trouble:
                 self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
@@ -170,6 +186,13 @@ class Command:
             return ExitCode.INFRASTRUCTURE
         return code
 
+    def _record(self, config: TestConfig) -> RecordReporter | None:
+        if config.record is None:
+            return None
+        from dispatcher.record.writer import RecordReporter  # Only a part of a run is written down.
+
+        return RecordReporter(config.record, root=config.root, environ=self._environ)
+
     def _console(self, config: TestConfig, *, color: bool, live: bool) -> Reporter:
         if live:
             # rich takes longer to import than many a test runs; a pipe does without it.
@@ -181,7 +204,7 @@ class Command:
                 verbosity=config.verbosity,
                 rerun=self._rerun,
                 warn_stream=self._stderr,
-                warn_is_terminal=_is_terminal(self._stderr),
+                warn_is_terminal=is_terminal(self._stderr),
             )
         return ConsoleReporter(
             self._stdout,
@@ -192,28 +215,17 @@ class Command:
             warn_color=self._color(config, self._stderr),
         )
 
-    def _report_coverage(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
-        """Write the coverage reports and print their summary."""
-        from dispatcher.coverage_report.summary import format_coverage_summary
+    def _report_coverage(
+        self, runner: TestRunner, config: TestConfig, record: RecordReporter | None, *, color: bool
+    ) -> int:
+        """Write the coverage reports, print their summary, and keep the data for a merge."""
+        from dispatcher.coverage_report.merge import CoverageReport
+        from dispatcher.coverage_report.tell import tell_coverage
 
-        try:
-            report = runner.generate_coverage()
-        except InfrastructureError:
-            raise
-        except PassmusterError as error:
-            self._out.write(f"{tagged(Tag.WARN, one_line(str(error)), color=color)}\n")
-            return ExitCode.FAILED
-        lines = format_coverage_summary(
-            report,
-            info_tag=tagged(Tag.INFO, "", color=color).rstrip(),
-            warn_tag=tagged(Tag.WARN, "", color=color).rstrip(),
-            fail_tag=tagged(Tag.FAIL, "", color=color).rstrip(),
-            fail_under=config.coverage_fail_under,
-            clean=one_line,
-        )
-        self._out.write("".join(f"{line}\n" for line in lines))
-        limit = config.coverage_fail_under
-        return ExitCode.FAILED if limit is not None and report.is_below(limit) else ExitCode.OK
+        def make() -> CoverageReport:
+            return runner.generate_coverage(record.keep_coverage if record is not None else None)
+
+        return tell_coverage(make, config, self._out.write, color=color)
 
     def _rerun(self, record: FileRecord) -> str:
         """Return the command that runs one file again, as this run ran it."""
@@ -222,24 +234,12 @@ class Command:
         return rerun_command(self._program, self._argv, record.file.label)
 
     def _color(self, config: TestConfig, stream: TextStream) -> bool:
-        return use_color(config.color, self._environ, is_terminal=_is_terminal(stream))
+        return use_color(config.color, self._environ, is_terminal=is_terminal(stream))
 
 
 def _may_ask_early(word: str) -> bool:
     """Whether a word may be `--help`, `--version`, or hold `-h` among short options."""
     return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and "h" in word)
-
-
-def _exit_code(results: TestResults) -> int:
-    if results.interrupted:
-        return ExitCode.INTERRUPTED
-    is_bad = results.failed or results.cancelled or results.differing
-    return ExitCode.FAILED if is_bad else ExitCode.OK
-
-
-def _is_terminal(stream: TextStream) -> bool:
-    isatty = getattr(stream, "isatty", None)
-    return bool(isatty is not None and isatty())
 
 
 def main(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from dispatcher.config.shard import Shard
 from passmuster.records import dataclass
 from passmuster.task import TestTask
 
@@ -59,6 +60,29 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardPlan:
+    """How the whole run is split, and which part of it this machine has.
+
+    Args:
+        shard: this machine's part.
+        whole: every file of the whole run with the number of its shard, sorted by path.
+        digest: SHA-256 of that, in hexadecimal: machines that have the same one run each file once.
+        history_digest: the same of what was predicted of the files; empty: nothing was.
+        slots: how many files one machine was thought to run at once.
+        budget_bytes: the memory they were thought to have there.
+        predicted_s: seconds that this part should take on this machine; None: nothing is known.
+    """
+
+    shard: Shard
+    whole: tuple[tuple[str, int], ...]
+    digest: str
+    history_digest: str
+    slots: int
+    budget_bytes: int
+    predicted_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that will run.
 
@@ -66,8 +90,10 @@ class Plan:
         run_id: names the run.
         files: in the order in which they should start.
         groups: how many files of each group may run at once.
+        shard: what part of a run these files are; None: they are the whole.
     """
 
     run_id: str
     files: tuple[PlannedFile, ...]
     groups: tuple[tuple[str, int], ...] = ()
+    shard: ShardPlan | None = None

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -20,12 +20,13 @@ from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import Overcommit, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import Origin, origin_of
+from dispatcher.config.shard import Shard
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.events import Reporter
 from dispatcher.file_rules import FileRules
-from dispatcher.plan import Plan, TestFile
+from dispatcher.plan import Plan, ShardPlan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
 from dispatcher.run.journal import FILE_NAME as JOURNAL
@@ -43,6 +44,7 @@ from passmuster.private_variables import PRIVATE_VARIABLES
 if TYPE_CHECKING:
     from dispatcher.coverage_report.merge import CoverageReport
     from dispatcher.coverage_report.request import CoveragePlan
+    from dispatcher.sharding import Part
 
 
 class TestRunner:
@@ -77,6 +79,7 @@ class TestRunner:
         self._runner_python = runner_python or sys.executable
         self._origins = tuple(origins)
         self._discovered: Discovered | None = None
+        self._part: Part | None = None
         self._coverage_plan: CoveragePlan | None = None
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None
@@ -87,12 +90,17 @@ class TestRunner:
         """Why the last run could not run all its files; empty: it could."""
 
     def discover_tests(self) -> tuple[TestFile, ...]:
-        """Return the test files that `run_tests` will run, sorted by path.
+        """Return the test files that `run_tests` will run, sorted by path: those of this machine's shard.
 
         Raises:
             ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
         """
         return self._discover().files
+
+    @property
+    def shard_plan(self) -> ShardPlan | None:
+        """What this machine's files are a part of; None: they are the whole, or were not looked for yet."""
+        return self._part.plan if self._part is not None else None
 
     def interpreter(self) -> Interpreter:
         """Return the project's interpreter.
@@ -162,7 +170,7 @@ class TestRunner:
                 stack.callback(history.close)
             plan = self._plan(history.load() if history is not None else {})
             self._storage = open_storage(self.config.root, plan.run_id, wanted=self.config.history)
-            if self.config.enable_coverage:
+            if self.config.enable_coverage and discovered.files:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)
             journal, ended = self._open_journal(discovered.files, stack)
@@ -197,8 +205,13 @@ class TestRunner:
         """The last run's id."""
         return self._run_id
 
-    def generate_coverage(self) -> CoverageReport:
+    def generate_coverage(
+        self, keep: Callable[[Path, tuple[str, ...]], None] | None = None
+    ) -> CoverageReport:
         """Combine the coverage data of the last run and write the reports.
+
+        Args:
+            keep: takes the combined data before it is removed, and the labels of files without any.
 
         Raises:
             PassmusterError: there was no run with coverage, or it delivered no data.
@@ -206,12 +219,16 @@ class TestRunner:
         """
         # Only runs with coverage pay for these imports.
         from dispatcher.coverage_report.collect import collect_data
-        from dispatcher.coverage_report.merge import merge_coverage
+        from dispatcher.coverage_report.merge import combined_file, merge_coverage
 
         if self._results is None or self._coverage_plan is None:
             raise PassmusterError("no coverage report: no run with coverage came before")
         try:
-            return merge_coverage(self._coverage_plan, collect_data(self._results))
+            data = collect_data(self._results)
+            report = merge_coverage(self._coverage_plan, data)
+            if keep is not None:
+                keep(combined_file(self._coverage_plan), data.files_without_data)
+            return report
         finally:
             shutil.rmtree(self._coverage_plan.data_directory, ignore_errors=True)
 
@@ -225,6 +242,8 @@ class TestRunner:
             if len(found.files) < found.total and self.config.limit is not None:
                 count = f"{len(found.files)} of {found.total}"
                 self._notices.append(f"only {count} files run: the limit is {self.config.limit}")
+            if self.config.shard is not None:
+                found = self._take_part(found, self.config.shard)
             self._discovered = found
         return self._discovered
 
@@ -241,6 +260,19 @@ class TestRunner:
         ]
         return dataclasses.replace(found, files=tuple(files[: self.config.limit]), total=len(files))
 
+    def _take_part(self, found: Discovered, shard: Shard) -> Discovered:
+        """Return what was found without the files that other machines run."""
+        # Only a run in shards pays for these imports.
+        from dispatcher.schedule.shared_history import read_shared_history
+        from dispatcher.sharding import part_of
+
+        path, history = self.config.history_from, None
+        if path is not None:
+            history = read_shared_history(path, origin=origin_of("history-from", self._origins))
+        self._part = part_of(found.files, shard, self.config, history=history)
+        self._notices += self._part.notices
+        return dataclasses.replace(found, files=self._part.files)
+
     def _open_history(self) -> History | None:
         """Open the history unless it is switched off or cannot be written."""
         if not self.config.history:
@@ -255,6 +287,8 @@ class TestRunner:
             self._run_id = find_run(self.config.root / STATE_DIRECTORY / "runs", self.config.resume)
         capacity, rules = self.capacity(), FileRules(self.config.overrides)
         files = self._discover().files
+        if self._part is not None:
+            remembered = {**self._part.known, **remembered}
         plan = make_plan(
             files,
             remembered,
@@ -264,7 +298,7 @@ class TestRunner:
             budget_bytes=capacity.budget_bytes,
         )
         self._notice_useless(rules, files)
-        return plan
+        return plan if self._part is None else self._part.of_run(plan, capacity)
 
     def _notice_useless(self, rules: FileRules, files: Sequence[TestFile]) -> None:
         """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
 
+from dispatcher.report.stream import TextStream
 from passmuster.records import dataclass
 
 
@@ -23,6 +24,9 @@ class Call:
         cwd: the current directory, absolute.
         program: the program and the subcommand, as the user called them.
         write: prints text.
+        stdout: where `write` prints to.
+        stderr: where warnings and errors go.
+        runner_python: the interpreter for a project that has none.
     """
 
     argv: tuple[str, ...]
@@ -30,6 +34,9 @@ class Call:
     cwd: Path
     program: str
     write: Callable[[str], None]
+    stdout: TextStream
+    stderr: TextStream
+    runner_python: str
 
 
 def _status(call: Call) -> int:
@@ -38,7 +45,14 @@ def _status(call: Call) -> int:
     return show_status(call)
 
 
+def _merge(call: Call) -> int:
+    from dispatcher.record.merging import merge
+
+    return merge(call)
+
+
 SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
+    "merge": (_merge, "prove that the records of all shards are there, and report them as one run"),
     "status": (_status, "print the runs and the workers on a broker (--json: for programs), and exit"),
 }
 """What each does, returning the exit status, and what the help says of it. May raise a `PassmusterError`."""

@@ -36,6 +36,7 @@ def read_words(
     *,
     settings: Collection[str],
     switches: Collection[str] = (),
+    takes_paths: bool = False,
 ) -> Words:
     """Return what the words behind a subcommand ask for.
 
@@ -45,6 +46,7 @@ def read_words(
         cwd: the current directory, absolute.
         settings: the names of the settings that it knows.
         switches: its own words.
+        takes_paths: whether it takes paths; they are the configuration's then.
 
     Raises:
         ConfigurationError: a word is none of these, or a value is wrong.
@@ -53,7 +55,7 @@ def read_words(
     arguments = parse_arguments(plain)
     if arguments.wants_help:
         return Words(config=TestConfig(), wants_help=True)
-    wrong = [*arguments.unknown, *arguments.paths]
+    wrong = [*arguments.unknown, *(() if takes_paths else arguments.paths)]
     wrong += [given.origin for given in arguments.given if given.setting.name not in settings]
     if wrong:
         raise ConfigurationError(f"unknown argument: {on_one_line(wrong[0])}; see --help")

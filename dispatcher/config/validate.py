@@ -33,6 +33,7 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
     _check_isolation(config, origins)
     _check_groups(config, origins)
     _check_queue(config, origins)
+    _check_shard(config, origins)
     if config.explain is not None and config.mode is not Mode.RUN:
         raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
     if config.failed_only and not config.history:
@@ -162,6 +163,24 @@ def _check_queue(config: TestConfig, origins: Sequence[Origin]) -> None:
         raise ConfigurationError(
             f"--tail follows one file and runs nothing: leave out {on_one_line(config.paths[0])}"
         )
+
+
+def _check_shard(config: TestConfig, origins: Sequence[Origin]) -> None:
+    """Refuse what would make the parts of a run differ from machine to machine, or be no parts."""
+    if config.shard is None:
+        return
+    shard = f"shard {config.shard} (from {origin_of('shard', origins)}) cannot be combined with"
+    if config.failed_only:
+        raise ConfigurationError(
+            f"{shard} failed (from {origin_of('failed', origins)}), which goes by what each machine "
+            "remembers by itself: leave out one of them"
+        )
+    for name, value in (("broker", config.broker), ("cluster", config.cluster), ("join", config.join)):
+        if value is not None:
+            raise ConfigurationError(
+                f"{shard} {name} (from {origin_of(name, origins)}), which gives each file to whoever is "
+                f"free: leave out one of them, or say --{name} none"
+            )
 
 
 def _check_groups(config: TestConfig, origins: Sequence[Origin]) -> None:

@@ -128,6 +128,11 @@ def merge_coverage(plan: CoveragePlan, data: CollectedData) -> CoverageReport:
     )
 
 
+def combined_file(plan: CoveragePlan) -> Path:
+    """Return where the combined data of a run lies, until its data is removed."""
+    return plan.data_directory / "combined"
+
+
 def display_percent(percent: float, *, precision: int) -> str:
     """Return a total as coverage displays it: 0 and 100 only when they are exact."""
     smallest = 10.0**-precision
@@ -160,7 +165,7 @@ def _is_key(path: str, key_files: tuple[str, ...]) -> bool:
 def _ask(plan: CoveragePlan, data: CollectedData, *, html_directory: Path, text_path: Path) -> _Answer:
     """Run the combining process and judge its answer."""
     request = {
-        "combined_file": str(plan.data_directory / "combined"),
+        "combined_file": str(combined_file(plan)),
         "data_files": data.data_files,
         "root": os.path.realpath(plan.root),
         "other_roots": [root for root in data.roots if root != os.path.realpath(plan.root)],

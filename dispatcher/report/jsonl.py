@@ -3,7 +3,8 @@
 Every object has `event` and `at_s` (seconds since the start of the run). Sizes are bytes (`_bytes`), times
 seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields may be added, never changed.
 
-    run-started    version (1), run_id, started_at, files (how many), limits [name, value, source]
+    run-started    version (1), run_id, started_at, files (how many), limits [name, value, source],
+                   shard, shards (which of how many), plan_digest (of the whole run's split); null without
     file-planned   path, label, kind, because, predicted_s, predicted_bytes; a line for each, in start order
     file-started   path, label, attempt, reason (null, "retry", "check", "confirm", "alone"), worker
     file-slow      path, label, seconds_s
@@ -158,6 +159,7 @@ def _file(file: TestFile) -> dict[str, JsonValue]:
 
 
 def _run_started(event: RunStarted) -> dict[str, JsonValue]:
+    part = event.plan.shard
     # The version stands right behind the name: it is what a reader must look at first.
     return {
         "event": "run-started",
@@ -169,6 +171,9 @@ def _run_started(event: RunStarted) -> dict[str, JsonValue]:
         "limits": [
             {"name": limit.name, "value": limit.value, "source": limit.source} for limit in event.limits
         ],
+        "shard": part.shard.number if part is not None else None,
+        "shards": part.shard.total if part is not None else None,
+        "plan_digest": part.digest if part is not None else None,
     }
 
 

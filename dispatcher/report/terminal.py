@@ -1,6 +1,6 @@
 """Decides from the user's choice and the environment how a stream may be written to: colour, live footer.
 
-Pure functions; the environment comes in as a mapping. The composition root asks them once for each stream.
+The environment comes in as a mapping. The composition root asks them once for each stream.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dispatcher.config.model import ColorChoice, Verbosity
+from dispatcher.report.stream import TextStream
 
 _OFF = frozenset({"0", "false", "no", "off"})
 
@@ -32,6 +33,12 @@ def use_live_footer(verbosity: Verbosity, environ: Mapping[str, str], *, is_term
     if verbosity is Verbosity.QUIET or not is_terminal:
         return False
     return not _is_dumb(environ) and environ.get("CI", "").lower() in ("", *_OFF)
+
+
+def is_terminal(stream: TextStream) -> bool:
+    """Return whether a stream goes to a terminal."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty is not None and isatty())
 
 
 def _is_dumb(environ: Mapping[str, str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dispatcher.again import Again
+from dispatcher.exit_codes import ExitCode
 from dispatcher.plan import TestFile
 from dispatcher.run.differences import Difference, differences
 from dispatcher.run.findings import Finding, find
@@ -152,3 +153,11 @@ class TestResults:
     def count_cases(self, outcome: Outcome) -> int:
         """Return how many tests inside all files ended in `outcome`, final attempts only."""
         return sum(record.final.count(outcome) for record in self.records)
+
+
+def exit_code_of(results: TestResults) -> ExitCode:
+    """Return the exit status that a run's results ask for."""
+    if results.interrupted:
+        return ExitCode.INTERRUPTED
+    is_bad = results.failed or results.cancelled or results.differing
+    return ExitCode.FAILED if is_bad else ExitCode.OK

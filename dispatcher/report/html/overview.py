@@ -144,7 +144,7 @@ def _tiles(told: Told) -> Iterator[tuple[str, str, str]]:
 
 
 def _memory_tile(told: Told) -> tuple[str, str, str]:
-    peak = told.results.peak_bytes or max((sample.used_bytes for sample in told.samples), default=0)
+    peak = max(told.results.peak_bytes, max((sample.used_bytes for sample in told.samples), default=0))
     if not peak:
         return "Peak memory", "not measured", ""
     if not told.budget_bytes:

@@ -68,6 +68,7 @@ class HtmlReporter:
         told = self._listener.told(event, outcomes=self._outcomes, rerun=self._rerun)
         path = self._path or self._runs_dir / self._run_id / FILE_NAME
         try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Merging has no folder of a run.
             with whole_file(path, mode=0o666 if self._path else 0o600) as file:
                 file.writelines(page(told))
         except OSError as error:
