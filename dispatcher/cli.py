@@ -161,7 +161,11 @@ class Command:
     def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
         console = self._console(config, color=color, live=live)
-        reporters = [*output.around(console), *chosen_reporters(config)]
+
+        def say(line: str) -> None:
+            self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
+
+        reporters = [*output.around(console), *chosen_reporters(config, rerun=self._rerun, say=say)]
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
