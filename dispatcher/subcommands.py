@@ -38,7 +38,14 @@ def _status(call: Call) -> int:
     return show_status(call)
 
 
+def _migrate(call: Call) -> int:
+    from dispatcher.migrate.command import migrate
+
+    return migrate(call)
+
+
 SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
+    "migrate": (_migrate, "change what calls the shell scripts to this program (shows it; --apply does it)"),
     "status": (_status, "print the runs and the workers on a broker (--json: for programs), and exit"),
 }
 """What each does, returning the exit status, and what the help says of it. May raise a `PassmusterError`."""

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from dispatcher.config.model import Layout, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.discovery.discover import discover
 from dispatcher.discovery.layout import find_places
 from dispatcher.migrate.old_rules import OldFiles, old_files
-from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
 
 
@@ -91,21 +90,12 @@ def _excluding(old: OldFiles, config: TestConfig, differences: tuple[Difference,
     excluded = dict.fromkeys(_first_link(config.root, one.path) for one in differences)
     if not all(path.startswith(prefix) for path in excluded):
         return ()
-    exclude = tuple(_named(path.removeprefix(prefix)) for path in excluded)
-    layout = Layout(exclude=(*config.layout.exclude, *exclude))
-    try:
-        left = _differences(old, replace(config, layout=replace(config.layout, exclude=layout.exclude)))
-    except ConfigurationError:
-        return ()
-    return () if left else exclude
+    exclude = tuple(path.removeprefix(prefix) for path in excluded)
+    layout = replace(config.layout, exclude=(*config.layout.exclude, *exclude))
+    return () if _differences(old, replace(config, layout=layout)) else exclude
 
 
 def _first_link(root: Path, path: str) -> str:
     parts = path.split("/")
     steps = ("/".join(parts[: count + 1]) for count in range(len(parts)))
     return next((step for step in steps if (root / step).is_symlink()), path)
-
-
-def _named(path: str) -> str:
-    # A name without a slash would leave out all of that name.
-    return path if "/" in path else f"./{path}"

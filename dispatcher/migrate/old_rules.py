@@ -1,8 +1,8 @@
 """Which test files the shell scripts found: their rules, written down once more, as `find` goes by them.
 
-On purpose nothing of `dispatcher.discovery` is used: what is compared must not share its mistakes. Where a
-folder of tests is a link, it is followed, as `find` does with a path that ends in a slash; links below it are not,
-and a link is no regular file.
+Nothing of `dispatcher.discovery` is used, on purpose: what is compared must not share its mistakes. Where a
+folder of tests is a link, it is followed, as `find` does with a path that ends in a slash. Links below it are
+not, and a link is no regular file.
 """
 
 from __future__ import annotations

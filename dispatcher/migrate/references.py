@@ -1,9 +1,9 @@
 """Finds what refers to the old scripts in a text, and says what each reference becomes. Pure.
 
-A reference is the whole name of a script with the path before it. Where a shell is given it (`bash run_tests.sh`),
-the shell becomes `python3`, or it would run Python as shell. What cannot be changed without knowing more than the
-text (`source run_tests.sh`, `shellcheck run_tests.sh`) is left to a person, with the reason. A line with
-`passmuster: keep` stays as it is.
+A reference is the whole name of a script with the path before it. Where a shell is given it, as in
+`bash run_tests.sh`, the shell becomes `python3`, or it would run Python as shell. What cannot be changed
+without knowing more than the text (`source run_tests.sh`, `shellcheck run_tests.sh`) is left to a person,
+with the reason. A line with `passmuster: keep` stays as it is.
 """
 
 from __future__ import annotations
@@ -90,11 +90,6 @@ def edited(text: str, references: list[Reference]) -> str:
             parts += [text[position : edit.start], edit.new]
             position = edit.end
     return "".join([*parts, text[position:]])
-
-
-def line_text(text: str, line: int) -> str:
-    """Return a line of a text, by its number from 1, without its end."""
-    return text.split("\n")[line - 1].strip()
 
 
 def _names(text: str, place: Surroundings, command: NewCommand) -> Iterator[Reference]:

@@ -30,7 +30,7 @@ class Surroundings:
     Args:
         path: the file, relative to the root.
         root_name: the root folder's own name.
-        exists: whether a path relative to the root, or an absolute one, is there and is not the root's script.
+        exists: whether a path, relative to the root or absolute, is there and is not the root's script.
         addresses: `host/owner/repository` of the repository's remotes.
     """
 

@@ -28,33 +28,32 @@ def check_toml(content: bytes) -> bool:
 
 def section_text(exclude: Sequence[str]) -> str:
     """Return the section, with a newline at its end."""
-    # A JSON text is a TOML text too, when it holds nothing but ASCII.
-    values = ", ".join(json.dumps(path) for path in exclude)
-    return f"[tool.passmuster]\nexclude = [{values}]   # the shell script did not follow links\n"
+    # A text of JSON is one of TOML.
+    values = ", ".join(json.dumps(path, ensure_ascii=False) for path in exclude)
+    return f"[tool.passmuster]\nexclude = [{values}]   # the shell script did not run these\n"
 
 
 def with_section(content: bytes | None, exclude: Sequence[str]) -> bytes | None:
     """Return a file with the section at its end.
 
     Args:
-        content: the file; None: there is none yet.
+        content: the file, which is valid; None: there is none yet.
         exclude: what the section leaves out.
 
     Returns:
         None: it cannot be put there without changing what stands there.
     """
-    section = section_text(exclude)
-    if not content:
-        return section.encode()
-    newline = "\r\n" if b"\r\n" in content else "\n"
-    text = content.decode()
-    gap = "" if text.endswith("\n") else newline
-    extended = f"{text}{gap}{newline}{section.replace(chr(10), newline)}".encode()
+    text = (content or b"").decode()
+    newline = "\r\n" if "\r\n" in text else "\n"
+    gap = newline if text else ""
+    if text and not text.endswith("\n"):
+        gap += newline
+    extended = text + gap + section_text(exclude).replace("\n", newline)
     try:
-        before, after = tomllib.loads(text), tomllib.loads(extended.decode())
-    except tomllib.TOMLDecodeError:
+        before, after = tomllib.loads(text), tomllib.loads(extended)
+        after["tool"].pop("passmuster")
+        if not after["tool"]:
+            before.setdefault("tool", {})
+        return extended.encode() if before == after else None
+    except (tomllib.TOMLDecodeError, UnicodeEncodeError):
         return None
-    after["tool"].pop("passmuster")
-    if not after["tool"] and "tool" not in before:
-        after.pop("tool")
-    return extended if before == after else None
