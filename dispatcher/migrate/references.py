@@ -130,8 +130,6 @@ def _change(
     call = shell_before(text, word)
     if call is not None and runs_as_command_text(text, word):
         call = None
-    if call is not None and _is_kept(text, call.start):
-        return "its shell stands on a line that is kept", ()
     if call is not None and not call.is_plain:
         return "the shell's options mean nothing to Python", ()
     if command is NewCommand.FILE:

@@ -85,7 +85,7 @@ def _by_current_folder(text: str, start: int, name: str, place: Surroundings) ->
     entered = re.findall(r"\b(?:cd|pushd)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*(?:&&|;)", text[line:start])
     if entered and _is_folder_of_another(entered[-1], name, place):
         return Meant.OTHER
-    before = text[:start].rsplit("\n", _NEARBY_LINES)[1:] or [text[:start]]
+    before = text[:start].rsplit("\n", _NEARBY_LINES)[-_NEARBY_LINES:]
     after = text[start:].split("\n", _NEARBY_LINES)[:_NEARBY_LINES]
     nearby = "\n".join((*before, *after))
     named = re.findall(

@@ -42,6 +42,9 @@ _HARMLESS_OPTION = re.compile(r"-[euxvli]*o?|--login|pipefail|errexit|nounset|xt
 _GIVEN_LOOSELY = re.compile(
     r"[\"'](?:/usr)?(?:/bin/)?(?:bash|sh|zsh|dash|ksh)[\"']|(?<![\w.])[\w-]+-bash[ \t]+\S*\Z"
 )
+_GIVEN_ABOVE = re.compile(
+    rf"(?:[\"'](?:{_SHELL})[\"'],?|-[ \t]+(?:{_SHELL}))[ \t]*#[^\n]*\n[ \t]*(?:-[ \t]+)?[\"']?\Z"
+)
 _SOURCED = re.compile(r"(?:^|[\s;&|({`\"'])(?:source|\.)[ \t]+(?:\\?[\"'])?\Z")
 _READ_BY_SHELL = re.compile(r"\b(?:bash|sh|zsh|dash|ksh)\b[^|;&\n]*<[ \t]*[\"']?\Z")
 _PIPED = re.compile(r"[\"']?[ \t]*\|[ \t]*(?:bash|sh|zsh|dash|ksh)\b")
@@ -169,7 +172,8 @@ def hand_reason(text: str, word: int, end: int) -> str:
     tool = _TOOL.search(segment) or _HOOK.search(text, max(0, word - _WINDOW), word)
     if tool is not None:
         return f"{tool[1]} works on it, and would now work on Python"
-    if _GIVEN_LOOSELY.search(before) and shell_before(text, word) is None:
+    is_given = _GIVEN_LOOSELY.search(before) or _GIVEN_ABOVE.search(text, max(0, word - _WINDOW), word)
+    if is_given and shell_before(text, word) is None:
         return "a shell seems to be given it, and would run Python"
     if re.match(r":\d|#L\d", text[end : end + 3]):
         return "it names a line of the old script"
