@@ -51,6 +51,8 @@ def with_section(content: bytes | None, exclude: Sequence[str]) -> bytes | None:
     extended = text + gap + section_text(exclude).replace("\n", newline)
     try:
         before, after = tomllib.loads(text), tomllib.loads(extended)
+        if not isinstance(after["tool"], dict):
+            return None
         after["tool"].pop("passmuster")
         if not after["tool"]:
             before.setdefault("tool", {})
