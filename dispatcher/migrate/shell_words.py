@@ -53,9 +53,10 @@ _TOOL = re.compile(
 )
 _HOOK = re.compile(r"\bid:[ \t]*[\"']?(shellcheck|shfmt|bashate|checkbashisms|beautysh)\b")
 _FILE_COMMAND = re.compile(
-    r"(?<![\w-])(?:chmod|cp|mv|rm|ln|ls|cat|stat|touch|test|head|tail|less|grep|diff|find|wc|git|install|COPY|ADD)"
-    r"(?![\w-])|(?:^|\s)-[defrsxw][ \t]+[\"']?\Z"
+    r"[\s\-@(\[{\"'$]*(?:(?:RUN|sudo|if|then|!|[\w-]+:)[ \t]+)*"
+    r"(?:chmod|cp|mv|rm|ln|ls|cat|stat|touch|test|head|tail|less|grep|diff|find|wc|git|install|COPY|ADD)[ \t]"
 )
+_FILE_TEST = re.compile(r"(?:^|\s)-[defrsxw][ \t]+[\"']?\Z")
 _SEPARATOR = re.compile(r"[|;&\n`]")
 
 
@@ -185,7 +186,7 @@ def is_file_operation(text: str, word: int) -> bool:
     line = text.rfind("\n", 0, word) + 1
     before = text[line:word]
     start = max((match.end() for match in _SEPARATOR.finditer(before)), default=0)
-    return _FILE_COMMAND.search(before, start) is not None
+    return _FILE_COMMAND.match(before, start) is not None or _FILE_TEST.search(before) is not None
 
 
 def given_to_a_shell_later(text: str, word: int) -> int | None:
