@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-
 from tests.docs.pages import REPOSITORY, blocks_of
 from tests.docs.test_blocks import PLACE, environment, sandbox
 
