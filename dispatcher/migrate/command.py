@@ -14,7 +14,7 @@ from dispatcher.migrate.plan import Plan, make_plan, old_scripts
 from dispatcher.migrate.report import comparison_lines, diff_lines, left_line, left_lines, said
 from dispatcher.migrate.section import FILE_NAME, check_toml
 from dispatcher.migrate.steps import FOLDER, apply_recorded, has_steps, roll_back, way_back
-from dispatcher.migrate.survey import Left, Survey, stems_of, survey
+from dispatcher.migrate.survey import Survey, stems_of, survey
 from dispatcher.migrate.words import Way, Words, choose_command, is_our_file, read_migrate_words
 from dispatcher.report.console_format import Tag
 from dispatcher.report.plain_text import one_line
@@ -90,16 +90,11 @@ class _Migration:
         return compare(replace(TestConfig(), root=config.root, layout=config.layout))
 
     def _check(self, found: Survey, comparison: Comparison) -> int:
-        lines = [
-            Left(path=document.path, line=one.line, text=document.line(one.line), reason=one.reason)
-            for document in found.documents
-            for one in document.references
-        ]
-        left = [*lines, *found.links]
+        left = found.lines
         self._lines(map(left_line, left))
         self._notes(found)
         if left:
-            self._say(Tag.FAIL, f"{len(left)} reference(s) to {' or '.join(SCRIPTS)} are left")
+            self._say(Tag.FAIL, f"{len(left)} line(s) refer to {' or '.join(SCRIPTS)}")
         else:
             self._say(Tag.PASS, f"No reference to {' or '.join(SCRIPTS)} in {found.files} file(s)")
         for script in old_scripts(self._root):
@@ -188,5 +183,5 @@ Changes every reference to run_tests.sh and run_ci_replica.sh in a repository to
                   otherwise what is there decides
   --root PATH     the repository; otherwise the current directory
 
-A line that holds "passmuster: keep" stays as it is.
+A line that holds "passmuster: keep" stays as it is, and so does a file with "passmuster: keep file".
 """

@@ -3,36 +3,45 @@
 A reference is the whole name of a script with the path before it. Where a shell is given it, as in
 `bash run_tests.sh`, the shell becomes `python3`, or it would run Python as shell. What cannot be changed
 without knowing more than the text (`source run_tests.sh`, `shellcheck run_tests.sh`) is left to a person,
-with the reason. A line with `passmuster: keep` stays as it is.
+with the reason. A line with `passmuster: keep` stays, and so does a file with `passmuster: keep file`.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import accumulate
+from operator import itemgetter
 
 from dispatcher.migrate.command_names import SCRIPTS, NewCommand
 from dispatcher.migrate.script_paths import Meant, Surroundings, by_address, meant_script
 from dispatcher.migrate.shell_words import (
-    given_to_a_shell_later,
+    assigned_name,
     hand_reason,
     is_file_operation,
     is_whole_name,
+    line_start,
     path_start,
     runs_as_command_text,
     shell_before,
+    shell_uses,
 )
 from passmuster.records import dataclass
 
 KEEP = "passmuster: keep"
 """A line that holds this stays as it is."""
 
+KEEP_FILE = f"{KEEP} file"
+"""A file that holds this stays as it is: a history tells of the scripts as they were."""
+
 HINT = "run_"
 """Every reference holds this: most files do not, and need no second look."""
 
 _NAME = re.compile(r"(run_tests|run_ci_replica)(\\{0,2}\.)sh")
-_GLOB = re.compile(r"(?<![\w./-])(?:\S*/)?(run_\w*(?:[*?]|\[[^\]\s]*\]|\{[\w,]+\})[\w*?]*\.sh)(?!\w)")
+_GLOB = re.compile(r"(?<![\w./-])(?:[^\s/]*/)*(run_\w*(?:[*?]|\[[^\]\s]*\]|\{[\w,]+\})[\w*?]*\.sh)(?!\w)")
 _PROSE = (".md", ".rst", ".txt", ".adoc", ".markdown", ".html")
 _UNCLEAR = "it names a file; run-tests is a command"
 
@@ -51,14 +60,14 @@ class Reference:
     """One reference to a script.
 
     Args:
-        line: its line, from 1.
         stem: the script, without its ending.
+        line: its line, from 1.
         edits: what changes it, in order; empty: a person has to.
         reason: why a person has to; empty: nobody has to.
     """
 
-    line: int
     stem: str
+    line: int = 0
     edits: tuple[Edit, ...] = ()
     reason: str = ""
 
@@ -71,12 +80,16 @@ def find_references(text: str, place: Surroundings, command: NewCommand) -> list
         place: where it lies.
         command: what references become.
     """
-    if HINT not in text:
+    if HINT not in text or KEEP_FILE in text:
         return []
-    found = [*_names(text, place, command), *_globs(text)]
-    return sorted(
-        found, key=lambda reference: (reference.line, reference.edits[0].start if reference.edits else 0)
+    lines = text.split("\n")
+    kept = {number for number, line in enumerate(lines, start=1) if KEEP in line}
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    found = (
+        (position, replace(reference, line=bisect_right(starts, position)))
+        for position, reference in (*_names(text, place, command), *_globs(text))
     )
+    return [one for _, one in sorted(found, key=itemgetter(0)) if one.line not in kept]
 
 
 def edited(text: str, references: list[Reference]) -> str:
@@ -92,13 +105,14 @@ def edited(text: str, references: list[Reference]) -> str:
     return "".join([*parts, text[position:]])
 
 
-def _names(text: str, place: Surroundings, command: NewCommand) -> Iterator[Reference]:
+def _names(text: str, place: Surroundings, command: NewCommand) -> Iterator[tuple[int, Reference]]:
+    """Yield each name of a script with its position; lines are counted elsewhere, once for all."""
+    uses = shell_uses(text)
     for match in _NAME.finditer(text):
         start, end = match.span()
-        if not is_whole_name(text, start, end) or _is_kept(text, start):
+        if not is_whole_name(text, start, end):
             continue
         word = path_start(text, start)
-        line = text.count("\n", 0, start) + 1
         meant = by_address(text, word, start, place)
         is_address = meant is not None
         if meant is None:
@@ -108,13 +122,13 @@ def _names(text: str, place: Surroundings, command: NewCommand) -> Iterator[Refe
         reason = (
             "which script it means cannot be told" if meant is Meant.UNKNOWN else hand_reason(text, word, end)
         )
-        later = None if reason else given_to_a_shell_later(text, word)
+        later = uses.get(assigned_name(text, word)) if uses and not reason else None
         if later is not None:
             reason = f"line {later} gives it to a shell, which would run Python"
         edits: tuple[Edit, ...] = ()
         if not reason:
             reason, edits = _change(text, word, match, place, command, is_address=is_address)
-        yield Reference(line=line, stem=match[1], edits=edits, reason=reason)
+        yield start, Reference(stem=match[1], edits=edits, reason=reason)
 
 
 def _change(
@@ -166,30 +180,24 @@ def _is_called(text: str, word: int, match: re.Match[str], path: str) -> bool:
         return False
     if name > word:
         return text[word] != "/" or path.rpartition("/")[2] == "Dockerfile"
-    line = text[text.rfind("\n", 0, word) + 1 : word].lstrip()
+    line = text[line_start(text, word) : word].lstrip()
     is_comment = line.startswith(("#", "//")) and not line.startswith("#!")
     return is_comment or path.lower().endswith(_PROSE)
 
 
-def _globs(text: str) -> Iterator[Reference]:
+def _globs(text: str) -> Iterator[tuple[int, Reference]]:
     for match in _GLOB.finditer(text):
         pattern = match[1]
         braces = re.search(r"\{([\w,]+)\}", pattern)
-        patterns = (
-            [pattern.replace(braces[0], word) for word in braces[1].split(",")]
-            if braces is not None
-            else [pattern]
+        words = (
+            [pattern]
+            if braces is None
+            else [pattern.replace(braces[0], word) for word in braces[1].split(",")]
         )
-        script = next((name for name in SCRIPTS if any(fnmatchcase(name, one) for one in patterns)), None)
-        if script is not None and not _is_kept(text, match.start()):
-            yield Reference(
-                line=text.count("\n", 0, match.start()) + 1,
-                stem=script.removesuffix(".sh"),
-                reason="this pattern stands for the script among others",
+        script = next((name for name in SCRIPTS if any(fnmatchcase(name, word) for word in words)), None)
+        if script is not None:
+            stem = script.removesuffix(".sh")
+            yield (
+                match.start(),
+                Reference(stem=stem, reason="this pattern stands for the script among others"),
             )
-
-
-def _is_kept(text: str, position: int) -> bool:
-    line = text.rfind("\n", 0, position) + 1
-    end = text.find("\n", position)
-    return KEEP in text[line : end if end >= 0 else len(text)]

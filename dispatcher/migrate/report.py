@@ -72,5 +72,5 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 def left_lines(plan: Plan) -> Iterator[str]:
     """Yield what is left to a person."""
     if plan.left:
-        yield said(Tag.WARN, f"{len(plan.left)} reference(s) are left for you:")
+        yield said(Tag.WARN, f"{len(plan.left)} line(s) are left for you:")
         yield from map(left_line, plan.left)

@@ -7,10 +7,14 @@ import re
 from collections.abc import Callable
 from enum import Enum
 
+from dispatcher.migrate.shell_words import line_start
 from passmuster.records import dataclass
 
 _NEARBY_LINES = 6
-_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s<>\"'`)\]]+|\bgit@[\w.-]+:[^\s<>\"'`)\]]+")
+_NEARBY = 2000
+"""Characters in which these lines are looked for, and of the longest address."""
+
+_URL = re.compile(r"[A-Za-z][\w+.-]{0,20}://[^\s<>\"'`)\]]+|\bgit@[\w.-]+:[^\s<>\"'`)\]]+")
 _MOVING = frozenset({"main", "master", "develop", "trunk", "HEAD"})
 """Parts of an address after which a file of today is meant, and not that of one commit."""
 
@@ -51,7 +55,7 @@ def meant_script(text: str, start: int, name_start: int, name: str, place: Surro
     path = text[start:name_start].replace("\\", "/")
     if "*" in path or "?" in path:
         return Meant.OURS
-    is_open = "$" in path or "%" in path or "`" in path
+    is_open = bool(re.search(r"[$%`{]", path))
     folder = re.sub(r".*[$})`\"'%][^/]*", "", path, flags=re.DOTALL) if is_open else path
     folder = re.sub(r"/+", "/", folder)
     if folder.startswith("/") and not is_open:
@@ -81,12 +85,13 @@ def _by_folder(folder: str, name: str, place: Surroundings) -> Meant:
 
 def _by_current_folder(text: str, start: int, name: str, place: Surroundings) -> Meant:
     """Return which script a name without folders means, where some folder may have been entered before."""
-    line = text.rfind("\n", 0, start) + 1
-    entered = re.findall(r"\b(?:cd|pushd)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*(?:&&|;)", text[line:start])
+    entered = re.findall(
+        r"\b(?:cd|pushd)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*(?:&&|;)", text[line_start(text, start) : start]
+    )
     if entered and _is_folder_of_another(entered[-1], name, place):
         return Meant.OTHER
-    before = text[:start].rsplit("\n", _NEARBY_LINES)[-_NEARBY_LINES:]
-    after = text[start:].split("\n", _NEARBY_LINES)[:_NEARBY_LINES]
+    before = text[max(0, start - _NEARBY) : start].rsplit("\n", _NEARBY_LINES)[-_NEARBY_LINES:]
+    after = text[start : start + _NEARBY].split("\n", _NEARBY_LINES)[:_NEARBY_LINES]
     nearby = "\n".join((*before, *after))
     named = re.findall(
         r"(?:\bcd|working-directory:|working_dir:|workdir:|WORKDIR)[ \t]+[\"']?([\w./-]+)", nearby
@@ -107,9 +112,11 @@ def by_address(text: str, start: int, name_start: int, place: Surroundings) -> M
     Of the repository's own addresses those of a branch that moves on are ours. An address of a commit or a
     tag shows what was there then.
     """
-    line = text.rfind("\n", 0, start) + 1
-    line_end = text.find("\n", name_start)
-    for match in _URL.finditer(text, line, line_end if line_end >= 0 else len(text)):
+    first = max(text.rfind("\n", 0, start) + 1, start - _NEARBY)
+    last = text.find("\n", name_start, name_start + _NEARBY)
+    if "://" not in text[first:name_start] and "git@" not in text[first:name_start]:
+        return None
+    for match in _URL.finditer(text, first, last if last >= 0 else name_start + _NEARBY):
         if match.start() <= name_start < match.end():
             address = re.sub(
                 r"\A[a-z+]*://(?:[^@/]*@)?(?:www\.)?|\.git(?=/|\Z)", "", text[match.start() : name_start]

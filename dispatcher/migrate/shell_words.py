@@ -39,8 +39,12 @@ _YAML_CALL = re.compile(
     r"(?P<options>(?:[ \t]*-[ \t]+[\"']?[-+][\w-]+[\"']?[ \t]*\r?\n)*)[ \t]*-[ \t]+[\"']?\Z"
 )
 _HARMLESS_OPTION = re.compile(r"-[euxvli]*o?|--login|pipefail|errexit|nounset|xtrace")
+_NAMES = r"(?:bash|sh|zsh|dash|ksh)"
 _GIVEN_LOOSELY = re.compile(
-    r"[\"'](?:/usr)?(?:/bin/)?(?:bash|sh|zsh|dash|ksh)[\"']|(?<![\w.])[\w-]+-bash[ \t]+\S*\Z"
+    # A string that ends with a shell's name; a shell and a path that is not understood; f"sh {x / '...
+    rf"[\"'](?:[^\"'\n]*[ \t/])?{_NAMES}(?:[ \t]+-\w+)*[ \t]*[\"']"
+    rf"|(?<![\w.])(?:[\w-]+-)?{_NAMES}(?:[ \t]+-\S+)*[ \t]+\S*\Z"
+    rf"|(?<![\w.-]){_NAMES}[ \t]+\{{[^}}\n]*\Z"
 )
 _GIVEN_ABOVE = re.compile(
     rf"(?:[\"'](?:{_SHELL})[\"'],?|-[ \t]+(?:{_SHELL}))[ \t]*#[^\n]*\n[ \t]*(?:-[ \t]+)?[\"']?\Z"
@@ -57,6 +61,13 @@ _FILE_COMMAND = re.compile(
     r"(?:chmod|cp|mv|rm|ln|ls|cat|stat|touch|test|head|tail|less|grep|diff|find|wc|git|install|COPY|ADD)[ \t]"
 )
 _FILE_TEST = re.compile(r"(?:^|\s)-[defrsxw][ \t]+[\"']?\Z")
+_USE = re.compile(
+    rf"(?<![\w./-])(?:{_SHELL}|source|\.|shellcheck)(?:[ \t]+-\w+)*[ \t]+[\"']?\$+[{{(]?(?P<name>\w+)"
+    rf"|[\"'](?:/bin/)?(?:bash|sh)[\"'](?P<words>[^\n]{{0,{_WINDOW}}})"
+)
+_ASSIGNED = re.compile(
+    r"(?:\b(\w+)[\"']?[ \t]*(?::=|\?=|=|:)[ \t]*[^=\n]*|\bfor[ \t]+(\w+)[ \t]+in\b[^\n]*)\Z"
+)
 _SEPARATOR = re.compile(r"[|;&\n`]")
 
 
@@ -92,9 +103,14 @@ def is_whole_name(text: str, start: int, end: int) -> bool:
     return following[:1] != "~" and not _WORD.match(following[:1] or " ")
 
 
+def line_start(text: str, position: int) -> int:
+    """Return where the line of a position starts, or the part of a very long one that is looked at."""
+    return max(text.rfind("\n", 0, position) + 1, position - _WINDOW)
+
+
 def path_start(text: str, name: int) -> int:
     """Return where the path starts that ends with the name at `name`: `"$DIR"/x`, `$(pwd)/x`, `../x`."""
-    first = text.rfind("\n", 0, name) + 1
+    first = line_start(text, name)
     position = name
     while position > first:
         jump = _path_part(text, position, name, first)
@@ -119,7 +135,11 @@ def _path_part(text: str, position: int, name: int, first: int) -> int | None:
     letter, is_before_slash = text[position - 1], position < name and text[position] in "/\\"
     if letter in ")}":
         opening = _opening(text, position - 1, first)
-        return opening - 1 if opening is not None and text[opening - 1 : opening] == "$" else None
+        if opening is None:
+            return None
+        has_dollar = text[opening - 1 : opening] == "$"
+        # Python's and templates' own braces come without one.
+        return opening - has_dollar if has_dollar or (letter == "}" and is_before_slash) else None
     if letter in "\"'`" and is_before_slash:
         opening = text.rfind(letter, first, position - 1)
         inside = text[opening + 1 : position - 1] if opening >= 0 else ""
@@ -163,8 +183,7 @@ def runs_as_command_text(text: str, word: int) -> bool:
 
 def hand_reason(text: str, word: int, end: int) -> str:
     """Return why what is around a script's name can only be changed by a person; empty: it can be changed."""
-    line = text.rfind("\n", 0, word) + 1
-    before = text[line:word]
+    before = text[line_start(text, word) : word]
     segment = before[max((match.end() for match in _SEPARATOR.finditer(before)), default=0) :]
     if _SOURCED.search(before):
         return "it is sourced, and a Python program cannot be"
@@ -183,25 +202,21 @@ def hand_reason(text: str, word: int, end: int) -> str:
 
 def is_file_operation(text: str, word: int) -> bool:
     """Return whether a command treats the word as a file (`chmod`, `[ -f`), which a command's name is not."""
-    line = text.rfind("\n", 0, word) + 1
-    before = text[line:word]
+    before = text[line_start(text, word) : word]
     start = max((match.end() for match in _SEPARATOR.finditer(before)), default=0)
     return _FILE_COMMAND.match(before, start) is not None or _FILE_TEST.search(before) is not None
 
 
-def given_to_a_shell_later(text: str, word: int) -> int | None:
-    """Return the line on which a shell is given the variable that the word is assigned to; None: none is."""
-    line = text.rfind("\n", 0, word) + 1
-    assigned = re.search(
-        r"(?:\b(\w+)[\"']?[ \t]*(?::=|\?=|=|:)[ \t]*[^=\n]*|\bfor[ \t]+(\w+)[ \t]+in\b[^\n]*)\Z",
-        text[line:word],
-    )
-    if assigned is None:
-        return None
-    name = re.escape(assigned[1] or assigned[2])
-    use = re.compile(
-        rf"(?<![\w./-])(?:{_SHELL}|source|\.|shellcheck)(?:[ \t]+-\w+)*[ \t]+[\"']?\$+[{{(]?{name}\b"
-        rf"|[\"'](?:/bin/)?(?:bash|sh)[\"'].*\b{name}\b"
-    )
-    found = use.search(text)
-    return None if found is None else text.count("\n", 0, found.start()) + 1
+def shell_uses(text: str) -> dict[str, int]:
+    """Return the names of what is given to shells somewhere in a text, each with the line of that."""
+    uses: dict[str, int] = {}
+    for match in _USE.finditer(text):
+        for name in [match["name"]] if match["name"] else re.findall(r"\w+", match["words"]):
+            uses.setdefault(name, text.count("\n", 0, match.start()) + 1)
+    return uses
+
+
+def assigned_name(text: str, word: int) -> str:
+    """Return the variable that the word at `word` is assigned to, or that a loop sets to it."""
+    found = _ASSIGNED.search(text, line_start(text, word), word)
+    return (found[1] or found[2]) if found is not None else ""

@@ -38,6 +38,8 @@ VENDORED = frozenset(
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of the largest file that is read: what people write is smaller, and data is not."""
 
+_MOST_TURNS = 10
+
 LINK = "it is a link to the script"
 
 _HOME = Path(__file__).resolve().parents[2]
@@ -53,20 +55,18 @@ class Document:
         content: its bytes.
         text: the same as text, with surrogates for what is not UTF-8.
         references: what refers to them.
+        after: the text with all of them changed that need no person.
     """
 
     path: str
     content: bytes = field(repr=False)
     text: str = field(repr=False)
     references: list[Reference]
-
-    def line(self, number: int) -> str:
-        """Return one line, by its number from 1, without what stands around it."""
-        return self.text.split("\n")[number - 1].strip()
+    after: str = field(repr=False)
 
     def migrated(self) -> bytes:
         """Return the content with all references changed that need no person."""
-        return edited(self.text, self.references).encode("utf-8", "surrogateescape")
+        return self.after.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,20 +96,21 @@ class Survey:
     notes: tuple[str, ...]
 
     @property
+    def lines(self) -> tuple[Left, ...]:
+        """Every line that refers to the scripts, in the order of the files, and links at the end."""
+        found: dict[tuple[str, int], Left] = {}
+        for document in self.documents:
+            lines = document.text.split("\n")
+            for one in document.references:
+                key, text = (document.path, one.line), lines[one.line - 1].strip()
+                if key not in found or not found[key].reason:
+                    found[key] = Left(path=document.path, line=one.line, text=text, reason=one.reason)
+        return (*found.values(), *self.links)
+
+    @property
     def left(self) -> tuple[Left, ...]:
-        """What is left to a person, in the order of the files."""
-        found = [
-            Left(
-                path=document.path,
-                line=reference.line,
-                text=document.line(reference.line),
-                reason=reference.reason,
-            )
-            for document in self.documents
-            for reference in document.references
-            if reference.reason
-        ]
-        return (*found, *self.links)
+        """What is left to a person."""
+        return tuple(line for line in self.lines if line.reason)
 
 
 def survey(root: Path, command: NewCommand) -> Survey:
@@ -143,10 +144,26 @@ def survey(root: Path, command: NewCommand) -> Survey:
         place = Surroundings(path=path, root_name=root.name, exists=exists, addresses=addresses)
         references = find_references(text, place, command)
         if references:
-            documents.append(Document(path=path, content=content, text=text, references=references))
+            after = _settled(text, references, place, command)
+            documents.append(
+                Document(path=path, content=content, text=text, references=references, after=after)
+            )
     notes += [f"not read, larger than {format_bytes(MOST_BYTES)}: {_some(large)}"] if large else []
     notes += [f"not readable: {_some(unreadable)}"] if unreadable else []
     return Survey(files=len(paths), documents=tuple(documents), links=tuple(links), notes=tuple(notes))
+
+
+def _settled(text: str, references: list[Reference], place: Surroundings, command: NewCommand) -> str:
+    """Return the text with references changed until a second migration would find nothing to change.
+
+    What stands beside a reference decides about it, and may be another one: few texts need two turns.
+    """
+    for _ in range(_MOST_TURNS):
+        if not any(reference.edits for reference in references):
+            break
+        text = edited(text, references)
+        references = find_references(text, place, command)
+    return text
 
 
 def _some(names: list[str]) -> str:

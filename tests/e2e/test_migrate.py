@@ -155,7 +155,7 @@ def test_what_is_left_to_a_person_is_named_with_its_reason(shop: Project) -> Non
     sourced = "scripts/functions.sh:2: source run_tests.sh  [it is sourced, and a Python program cannot be]"
     assert (applied.code, checked.code) == (1, 1)
     assert list(checked.lines[:2]) == [sourced, lint]
-    assert "[FAIL] 2 reference(s) to run_tests.sh or run_ci_replica.sh are left" in checked.lines
+    assert "[FAIL] 2 line(s) refer to run_tests.sh or run_ci_replica.sh" in checked.lines
     assert {sourced, lint} <= set(applied.lines)
 
 

@@ -87,6 +87,14 @@ FORMS = [
     ("['sh', '-e', './run_tests.sh']", "['python3', './run_tests.py']", "['run-tests']"),
     ('[\n "bash",\n "run_tests.sh",\n]', '[\n "python3",\n "run_tests.py",\n]', '[\n "run-tests",\n]'),
     ('run(["bash", str(ROOT / "run_tests.sh")])', HAND, HAND),
+    ('f"bash {ROOT}/run_tests.sh"', 'f"python3 {ROOT}/run_tests.py"', 'f"run-tests"'),
+    ("bash {{ dir }}/run_tests.sh", "python3 {{ dir }}/run_tests.py", "run-tests"),
+    ("f\"bash {ROOT / 'run_tests.sh'}\"", HAND, HAND),
+    ('os.system("bash " + ROOT + "/run_tests.sh")', HAND, HAND),
+    ('os.system("exec sh -x " + ROOT + "/run_tests.sh")', HAND, HAND),
+    ("bash <path>/run_tests.sh", HAND, HAND),
+    ("RUNNER = ROOT / 'run_tests.sh'\nrun(['bash', str(RUNNER)])", HAND, HAND),
+    ("bash -lc './run_tests.sh'", "bash -lc './run_tests.py'", "bash -lc 'run-tests'"),
     ('CMD ["/bin/sh", "/app/run_tests.sh"]', 'CMD ["python3", "/app/run_tests.py"]', 'CMD ["run-tests"]'),
     (
         "command:\n  - bash\n  - run_tests.sh\n",
@@ -177,6 +185,7 @@ def test_a_form_becomes_what_calls_the_new_command(text: str, file: str | None, 
         "git@github.com:you/shop/run_tests.sh",
         "./run_tests.sh  # passmuster: keep",
         "run_*.py test_*.sh",
+        "<!-- passmuster: keep file -->\n./run_tests.sh",
     ],
 )
 def test_what_only_looks_like_a_reference_stays(text: str) -> None:
@@ -221,3 +230,9 @@ def test_a_reference_knows_its_line_and_its_script() -> None:
 )
 def test_a_command_takes_no_place_of_a_file(path: str, text: str, new: str | None) -> None:
     assert migrated(text, NewCommand.PACKAGE, path) == new
+
+
+def test_a_large_text_without_lines_is_read_in_time() -> None:
+    text = '{"run: [x]": "$A/run_tests.sh", {"' * 5_000
+
+    assert len(find_references(text, place(), NewCommand.FILE)) == 5_000

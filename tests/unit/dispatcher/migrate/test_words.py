@@ -65,15 +65,18 @@ def test_nothing_that_refers_to_the_scripts_is_said(tmp_path: Path) -> None:
 
 
 def test_check_names_each_reference_with_its_line(tmp_path: Path) -> None:
-    write(tmp_path, {"a.md": b"x\n  `./run_tests.sh`  \r\n", "b.sh": b". run_ci_replica.sh\x1b[31m\n"})
+    write(
+        tmp_path,
+        {"a.md": b"x\n  `./run_tests.sh`, run_tests.sh  \r\n", "b.sh": b". run_ci_replica.sh\x1b[31m\n"},
+    )
 
     status, out, _ = migrate(tmp_path, "--check")
 
     assert status == 1
     assert out.splitlines()[:3] == [
-        "a.md:2: `./run_tests.sh`",
+        "a.md:2: `./run_tests.sh`, run_tests.sh",
         "b.sh:1: . run_ci_replica.sh  [it is sourced, and a Python program cannot be]",
-        "[FAIL] 2 reference(s) to run_tests.sh or run_ci_replica.sh are left",
+        "[FAIL] 2 line(s) refer to run_tests.sh or run_ci_replica.sh",
     ]
 
 
