@@ -19,6 +19,9 @@ _MOVING = frozenset({"main", "master", "develop", "trunk", "HEAD"})
 """Parts of an address after which a file of today is meant, and not that of one commit."""
 
 
+_PERSONAL = ("/home/", "/Users/")
+
+
 class Meant(Enum):
     """Which script a reference means."""
 
@@ -42,6 +45,11 @@ class Surroundings:
     root_name: str
     exists: Callable[[str], bool]
     addresses: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> set[str]:
+        """What the folder of the repository is called, here or elsewhere."""
+        return {self.root_name, *(address.rpartition("/")[2] for address in self.addresses)}
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -71,16 +79,18 @@ def meant_script(text: str, start: int, name_start: int, name: str, place: Surro
 
 
 def _by_absolute_path(folder: str, name: str, place: Surroundings) -> Meant:
-    if folder.rpartition("/")[2] != place.root_name and place.exists(f"{folder}/{name}".replace("//", "/")):
+    if folder.rpartition("/")[2] in place.names:
+        return Meant.OURS
+    if place.exists(f"{folder}/{name}".replace("//", "/")):
         return Meant.OTHER
-    # What is not on this machine is most likely the repository's copy in a container.
-    return Meant.OURS
+    # What is not on this machine is most likely the repository's copy in a container, but for people's own.
+    return Meant.UNKNOWN if folder.startswith(_PERSONAL) else Meant.OURS
 
 
 def _by_folder(folder: str, name: str, place: Surroundings) -> Meant:
     if any(place.exists(posixpath.join(above, folder, name)) for above in ("", *place.folders)):
         return Meant.OTHER
-    return Meant.OURS if folder.rpartition("/")[2] == place.root_name else Meant.UNKNOWN
+    return Meant.OURS if folder.rpartition("/")[2] in place.names else Meant.UNKNOWN
 
 
 def _by_current_folder(text: str, start: int, name: str, place: Surroundings) -> Meant:

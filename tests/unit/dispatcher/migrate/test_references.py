@@ -18,7 +18,7 @@ def place(path: str = "README.md") -> Surroundings:
         path=path,
         root_name="shop",
         exists=OTHERS.__contains__,
-        addresses=frozenset({"github.com/me/shop"}),
+        addresses=frozenset({"github.com/me/shop", "example.org/me/store"}),
     )
 
 
@@ -122,6 +122,9 @@ FORMS = [
     ('"\\033[1mrun_tests.sh"', '"\\033[1mrun_tests.py"', '"\\033[1mrun-tests"'),
     (".\\run_tests.sh", ".\\run_tests.py", "run-tests"),
     ("~/src/shop/run_tests.sh", "~/src/shop/run_tests.py", "run-tests"),
+    ("/home/me/src/shop/run_tests.sh x", "/home/me/src/shop/run_tests.py x", HAND),
+    ("/home/me/tools/run_tests.sh", HAND, HAND),
+    ("store/run_tests.sh", "store/run_tests.py", "run-tests"),
     ("shop/run_tests.sh", "shop/run_tests.py", "run-tests"),
     ("source run_tests.sh", HAND, HAND),
     (". ./run_tests.sh", HAND, HAND),
