@@ -13,7 +13,7 @@ from dispatcher.config.model import Explain, Mode, TestConfig
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
-from dispatcher.report.chosen import chosen_reporters, wants_samples
+from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
 from dispatcher.report.plain_text import one_line
@@ -28,6 +28,7 @@ from passmuster.version import VERSION
 
 if TYPE_CHECKING:
     from dispatcher.record.writer import RecordReporter
+    from dispatcher.report.ci.which import PlainOutput
 
 
 class Command:
@@ -101,6 +102,7 @@ class Command:
                 stdout=self._stdout,
                 stderr=self._stderr,
                 runner_python=self._runner_python,
+                site=self._site,
             )
         )
 
@@ -147,14 +149,19 @@ class Command:
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
-        return self._run_tests(runner, config, color=color)
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            # From here on nothing of ours goes elsewhere, up to the last error.
+            self._stdout, self._stderr = output.out, output.err
+            self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+            return self._run_tests(runner, config, output, color=color)
 
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
-    def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
+    def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
-        reporters = [self._console(config, color=color, live=live), *chosen_reporters(config)]
+        console = self._console(config, color=color, live=live)
+        reporters = [*output.around(console), *chosen_reporters(config)]
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):

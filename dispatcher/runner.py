@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import Overcommit, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin, origin_of
 from dispatcher.config.shard import Shard
 from dispatcher.config.validate import validate_against_machine
@@ -28,7 +28,7 @@ from dispatcher.events import Reporter
 from dispatcher.file_rules import FileRules
 from dispatcher.plan import Plan, ShardPlan, TestFile
 from dispatcher.planner import make_plan
-from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
+from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter, prune_runs
 from dispatcher.run.journal import FILE_NAME as JOURNAL
 from dispatcher.run.journal import Ended, Journal, find_run, has_data, read_journal
 from dispatcher.run.loop import Run, RunPolicy
@@ -182,7 +182,7 @@ class TestRunner:
                 plan,
                 backend,
                 reporters,
-                self._policy(watched=watched),
+                RunPolicy.of(self.config, watched=watched),
                 keepers=keepers,
                 notices=self._take_notices(),
                 clock=time.monotonic,
@@ -337,7 +337,7 @@ class TestRunner:
         if history is not None:
             keepers.append(HistoryReporter(history))
         if self._storage.temporary is None:
-            keepers.append(ArtifactsReporter(self._storage.run_dir / "output"))
+            keepers.append(ArtifactsReporter(self._storage.run_dir / OUTPUTS))
             prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
         return keepers
 
@@ -376,20 +376,6 @@ class TestRunner:
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),
             is_resumed=self.config.resume is not None,
-        )
-
-    def _policy(self, *, watched: bool) -> RunPolicy:
-        config = self.config
-        return RunPolicy(
-            retries=config.retries,
-            max_fail=config.max_fail,
-            run_timeout_s=config.run_timeout_s,
-            slow_s=config.slow_s,
-            grace_s=config.grace_s,
-            allow_no_tests=config.allow_no_tests,
-            watched=watched,
-            verify_isolation=config.verify_isolation,
-            recheck_alone=config.overcommit is not Overcommit.OFF,
         )
 
     def _take_notices(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
 
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
 from dispatcher.events import (
     FileFinished,
     FileSettled,
@@ -22,6 +23,7 @@ from dispatcher.events import (
     RunStopping,
     UsageSampled,
 )
+from dispatcher.insight.compare import find_regressions
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.record.proof import Proof
 from dispatcher.record.reader import Record
@@ -32,12 +34,20 @@ from passmuster.status import Status
 from passmuster.task import TestTask
 
 
-def tell_together(records: Sequence[Record], proof: Proof) -> tuple[RunEvent, ...]:
+def tell_together(
+    records: Sequence[Record],
+    proof: Proof,
+    *,
+    regression_factor: float = DEFAULT_REGRESSION_FACTOR,
+    fails_on_regression: bool = False,
+) -> tuple[RunEvent, ...]:
     """Return the events of one run made of all records.
 
     Args:
         records: of one plan, at most one of each shard.
         proof: what is missing of them.
+        regression_factor: how many times its usual a file may take before it is named.
+        fails_on_regression: whether that makes the run fail.
     """
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
@@ -60,6 +70,11 @@ def tell_together(records: Sequence[Record], proof: Proof) -> tuple[RunEvent, ..
     ends_at = max((event.at_s for event in middle), default=0.0)
     middle += [FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
     results = _results(records, lost, starts_at)
+    results = dataclasses.replace(
+        results,
+        regressions=find_regressions(planned, results.records, factor=regression_factor),
+        fails_on_regression=fails_on_regression,
+    )
     return (first, *middle, RunFinished(at_s=max(ends_at, results.duration_s), results=results))
 
 
