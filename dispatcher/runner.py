@@ -29,7 +29,7 @@ from dispatcher.plan import Plan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
 from dispatcher.run.journal import FILE_NAME as JOURNAL
-from dispatcher.run.journal import Ended, Journal, find_run, has_data, read_journal
+from dispatcher.run.journal import Diary, Ended, Journal, SharedRun, find_run, has_data, read_journal
 from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
@@ -55,6 +55,7 @@ class TestRunner:
         cwd: what named paths are relative to; None: the current directory.
         runner_python: the interpreter for a project that has none; None: the one that runs this.
         origins: where the configuration's values came from, for messages.
+        shared: the run that this program holds at present, perhaps after others; None: one of its own.
     """
 
     __test__: ClassVar[bool] = False
@@ -68,8 +69,10 @@ class TestRunner:
         cwd: Path | None = None,
         runner_python: str | None = None,
         origins: Sequence[Origin] = (),
+        shared: SharedRun | None = None,
     ) -> None:
         self.config = config
+        self._shared = shared
         self.site = site
         everything = os.environ if environ is None else environ
         self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
@@ -165,7 +168,7 @@ class TestRunner:
             if self.config.enable_coverage:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)
-            journal, ended = self._open_journal(discovered.files, stack)
+            journal, ended = self._open_journal(plan, discovered.files, stack)
             backend: Backend = self.site.backend(self._request(plan, discovered, interpreter))
             stack.callback(backend.close)
             if journal is not None:
@@ -190,7 +193,7 @@ class TestRunner:
     def can_be_resumed(self) -> bool:
         """Whether the last run was broken off, and what had ended was written down."""
         is_broken_off = bool(self.breakdown) or (self._results is not None and self._results.interrupted)
-        return is_broken_off and self._storage.temporary is None
+        return is_broken_off and self._storage.temporary is None and self._shared is None
 
     @property
     def run_id(self) -> str:
@@ -260,7 +263,9 @@ class TestRunner:
 
     def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
         self._run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
-        if self.config.resume is not None:
+        if self._shared is not None:
+            self._run_id = self._shared.run_id
+        elif self.config.resume is not None:
             self._run_id = find_run(self.config.root / STATE_DIRECTORY / "runs", self.config.resume)
         capacity, rules = self.capacity(), FileRules(self.config.overrides)
         files = self._discover().files
@@ -316,8 +321,15 @@ class TestRunner:
             prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
         return keepers
 
-    def _open_journal(self, files: Sequence[TestFile], stack: ExitStack) -> tuple[Journal | None, Ended]:
+    def _open_journal(
+        self, plan: Plan, files: Sequence[TestFile], stack: ExitStack
+    ) -> tuple[Diary | None, Ended]:
         """Return the run's journal, None where there can be none; and the attempts that have ended."""
+        if self._shared is not None:
+            coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None
+            diary, ended = self._shared.open(plan, coverage_dir)
+            self._notice_ended(ended, files)
+            return diary, ended
         if self._storage.temporary is not None:
             return None, {}
         path = self._storage.run_dir / JOURNAL
@@ -333,10 +345,13 @@ class TestRunner:
         ended = read_journal(path, files)
         if self.config.enable_coverage:
             ended = {key: result for key, result in ended.items() if has_data(result)}
-        paths = {file_path for file_path, _ in ended}
-        count = f"{len(paths)} of {len(files)}"
-        self._notices.append(f"going on with run {self._run_id}: {count} files had been run")
+        self._notice_ended(ended, files)
         return journal, ended
+
+    def _notice_ended(self, ended: Ended, files: Sequence[TestFile]) -> None:
+        if ended or self._shared is None:
+            count = f"{len({file_path for file_path, _ in ended})} of {len(files)}"
+            self._notices.append(f"going on with run {self._run_id}: {count} files had been run")
 
     def _request(self, plan: Plan, discovered: Discovered, interpreter: Interpreter) -> BackendRequest:
         major, minor, _ = interpreter.version
@@ -350,7 +365,7 @@ class TestRunner:
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),
-            is_resumed=self.config.resume is not None,
+            is_resumed=self.config.resume is not None or self._shared is not None,
         )
 
     def _policy(self, *, watched: bool) -> RunPolicy:

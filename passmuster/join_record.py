@@ -54,7 +54,8 @@ class JoinRecord:
         self._client: Any = client
         self._name, self._attempt, self._terms_text = name, attempt, terms
         self._keys = tuple(
-            join_key(name, what) for what in ("claim", "holder", "round", "members", "seen", "journal", "terms")
+            join_key(name, what)
+            for what in ("claim", "holder", "round", "members", "seen", "journal", "terms")
         )
         self._holder, self._journal, self._terms = self._keys[1], self._keys[5], self._keys[6]
 
@@ -119,14 +120,14 @@ class JoinRecord:
         Raises:
             NotLeadingError: another machine leads; nothing was written.
         """
-        if not self._script(join_scripts.APPEND, claim.token, *entries):
-            raise NotLeadingError("another machine leads the run by now")
+        self._as_leader(claim, join_scripts.APPEND, *entries)
 
     def entries(self) -> Iterator[tuple[str, str]]:
         """Yield kind ("result", "round") and sealed text of each entry of the journal, the oldest first."""
-        last = "0"
-        while answer := self._client.xread({self._journal: last}, count=_MOST_ENTRIES):
-            for last, fields in answer[0][1]:
+        last_id = "0"
+        while answer := self._client.xread({self._journal: last_id}, count=_MOST_ENTRIES):
+            for entry_id, fields in answer[0][1]:
+                last_id = entry_id
                 yield fields["kind"], fields["body"]
 
     def done(self, claim: Claim, outcome: str) -> None:
@@ -135,8 +136,7 @@ class JoinRecord:
         Raises:
             NotLeadingError: another machine leads; nothing was written.
         """
-        if not self._script(join_scripts.DONE, claim.token, outcome, number=claim.number):
-            raise NotLeadingError("another machine leads the run by now")
+        self._as_leader(claim, join_scripts.DONE, outcome)
 
     def outcome(self, number: int) -> str | None:
         """Return the sealed outcome of a round; None: there is none."""
@@ -156,6 +156,13 @@ class JoinRecord:
         """Return the client, which changes nothing any more once another machine leads."""
         return _GuardedClient(client, self._holder, lambda: self.renew(claim), claim.token)
 
+    def _as_leader(self, claim: Claim, script: str, *arguments: str) -> None:
+        if self._script(script, claim.token, *arguments, number=claim.number):
+            return
+        # Perhaps the broker has forgotten the run, and nobody else leads.
+        if not self.renew(claim) or not self._script(script, claim.token, *arguments, number=claim.number):
+            raise NotLeadingError("another machine leads the run by now")
+
     def _chunk_key(self, number: int, name: str, index: int) -> str:
         return join_key(self._name, f"record:{number}:{name}:{index}")
 
@@ -165,9 +172,10 @@ class JoinRecord:
 
 
 class _GuardedClient:
-    """A client whose changes happen only while nobody else holds the claim: looked at in the same transaction.
+    """A client whose changes happen only while nobody else has the claim: looked at in the same transaction.
 
-    What is looked at is who took it last, which no renewal touches. So a machine that stood still, and goes on after another one took over, undoes nothing of the other's work.
+    What is looked at is who took it last, which no renewal touches. A machine that stood still, and goes on
+    after another one took over, so undoes nothing of the other's work.
     """
 
     def __init__(self, client: redis.Redis, key: str, renew: Any, token: str) -> None:

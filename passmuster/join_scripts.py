@@ -1,8 +1,8 @@
 """The steps of joining that must happen at once: Lua, run by the broker. `join_record` calls them.
 
 Each gets the keys claim, holder, round, members, seen, journal, terms. Who leads is whoever's token is in the
-claim. A claim that has run out, and that nobody else took since, is still its last holder's: the journal is as
-that one left it. Time is the broker's: the clocks of machines need not agree.
+claim. A claim that has run out, and that nobody else took since, is still its last holder's: the journal is
+as that one left it. Time is the broker's: the clocks of machines need not agree.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What machines that join a run tell each other over the broker: text in, checked records out.
 
-All of it travels sealed (`envelope`), each kind bound to the run, so that nothing of one run, or of one round,
-can be passed off as something of another one.
+All of it travels sealed (`envelope`), each kind bound to the run, so that nothing of one run, or of one
+round, can be passed off as something of another one.
 """
 
 from __future__ import annotations

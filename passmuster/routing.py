@@ -14,7 +14,7 @@ pm:w:NAME             STRING the card of a worker; expires
 pm:workers            SET    names of the cards there may be
 pm:blob:SHA256        STRING a file of a tree that was sent, compressed; expires
 
-Of a run that machines join (`join_record`), all of which expire; {join} is made of the run's name by `join_key`:
+Of a run that machines join (`join_record`); {join} is made of its name by `join_key`. All of it expires:
 
 pm:{join}:terms       STRING what all machines must have in common, sealed
 pm:{join}:claim       STRING the token of the machine that leads; short-lived

@@ -14,8 +14,9 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from dispatcher.plan import TestFile
+from dispatcher.plan import Plan, TestFile
 from passmuster.errors import ConfigurationError, PassmusterError
 from passmuster.result import TestResult
 
@@ -28,6 +29,36 @@ _END = "end"
 
 Ended = Mapping[tuple[str, int], TestResult]
 """The results of the attempts that have ended, by path and attempt."""
+
+
+class Diary(Protocol):
+    """Where it is written down that attempts have ended."""
+
+    def add(self, results: Sequence[TestResult]) -> None:
+        """Write down that attempts have ended; they are safe once this returns.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+
+    def end(self) -> None:
+        """Write down that the run has come to its end."""
+
+
+class SharedRun(Protocol):
+    """A run that several machines may hold, one after the other."""
+
+    @property
+    def run_id(self) -> str:
+        """The run, unlike any other; the same on every machine."""
+
+    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[Diary, Ended]:
+        """Return the run's diary, and the attempts that have ended already, wherever that was.
+
+        Args:
+            plan: of this machine.
+            coverage_dir: where coverage data is put; None: none is measured.
+        """
 
 
 class Journal:
