@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dispatcher.backends.base import Site
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Explain, Mode, TestConfig
+from dispatcher.config.model import Explain, Mode, TestConfig, Verbosity
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
@@ -27,6 +28,7 @@ from passmuster.errors import PassmusterError
 from passmuster.version import VERSION
 
 if TYPE_CHECKING:
+    from dispatcher.join.host import Host
     from dispatcher.record.writer import RecordReporter
 
 
@@ -83,7 +85,7 @@ class Command:
             loaded = load_config(self._argv, self._environ, self._cwd)
             return self._obey(loaded)
         except PassmusterError as error:
-            self._err.write(f"{tagged(Tag.FAIL, one_line(str(error)), color=False)}\n")
+            self._complain(str(error))
             return error.exit_code
         except KeyboardInterrupt:
             self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
@@ -119,6 +121,12 @@ class Command:
             from dispatcher.watch.tail import follow_file  # As above.
 
             return follow_file(config.tail, config, self._environ, self._out.write, self._say)
+        if config.join is not None and config.mode is Mode.RUN:
+            from dispatcher.join.member import join  # Loads redis.
+
+            code = join(config, self._host(loaded))
+            if code is not None:
+                return code
         runner = TestRunner(
             config,
             site=self._site,
@@ -149,8 +157,32 @@ class Command:
             return ExitCode.OK
         return self._run_tests(runner, config, color=color)
 
+    def _host(self, loaded: Loaded) -> Host:
+        """Return what a machine that joins a run needs of this command."""
+        from dispatcher.join.host import Host  # As above.
+
+        config, color = loaded.config, self._color(loaded.config, self._stdout)
+        verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
+        return Host(
+            environ=self._environ,
+            cwd=self._cwd,
+            runner_python=self._runner_python,
+            origins=loaded.origins,
+            run=lambda runner, changed: self._run_tests(runner, changed, color=color),
+            console=lambda: self._console(
+                dataclasses.replace(config, verbosity=verbosity), color=color, live=False
+            ),
+            write=self._out.write,
+            say=self._say,
+            complain=self._complain,
+            color=color,
+        )
+
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
+
+    def _complain(self, line: str) -> None:
+        self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
@@ -166,7 +198,7 @@ class Command:
             record.finish()
         for trouble in (*runner.lost_reports, runner.breakdown):
             if trouble:
-                self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
+                self._complain(trouble)
         if runner.can_be_resumed:
             from dispatcher.rerun import resume_command  # Few runs are broken off.
 

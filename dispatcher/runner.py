@@ -97,6 +97,10 @@ class TestRunner:
         """
         return self._discover().files
 
+    def workdir(self) -> Path:
+        """Return the directory the tests run in, absolute."""
+        return self._discover().workdir
+
     def interpreter(self) -> Interpreter:
         """Return the project's interpreter.
 
@@ -194,6 +198,11 @@ class TestRunner:
         """Whether the last run was broken off, and what had ended was written down."""
         is_broken_off = bool(self.breakdown) or (self._results is not None and self._results.interrupted)
         return is_broken_off and self._storage.temporary is None and self._shared is None
+
+    @property
+    def results(self) -> TestResults | None:
+        """What the last run came to; None: there was none."""
+        return self._results
 
     @property
     def run_id(self) -> str:

@@ -57,7 +57,7 @@ class JoinRecord:
             join_key(name, what)
             for what in ("claim", "holder", "round", "members", "seen", "journal", "terms")
         )
-        self._holder, self._journal, self._terms = self._keys[1], self._keys[5], self._keys[6]
+        _, self._holder, _, self._members, _, self._journal, self._terms = self._keys
 
     def agree(self) -> str:
         """Return the terms that hold: those of the first machine that came."""
@@ -89,6 +89,10 @@ class JoinRecord:
     def pulse(self, name: str) -> int:
         """Give this machine's sign of life; return how many others are there."""
         return int(self._script(join_scripts.PULSE, name))
+
+    def part(self, name: str) -> None:
+        """Say that this machine is not there any more."""
+        self._client.hdel(self._members, name)
 
     def look(self, number: int) -> JoinLook:
         """Return how the run is, and whether this round of it is complete."""
