@@ -29,7 +29,7 @@ from dispatcher.plan import Plan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
 from dispatcher.run.journal import FILE_NAME as JOURNAL
-from dispatcher.run.journal import Diary, Ended, Journal, SharedRun, find_run, has_data, read_journal
+from dispatcher.run.journal import Diary, Ended, SharedRun, find_run, has_data, open_journal
 from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
@@ -172,7 +172,7 @@ class TestRunner:
             if self.config.enable_coverage:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)
-            journal, ended = self._open_journal(plan, discovered.files, stack)
+            plan, journal, ended = self._open_journal(plan, discovered.files, stack)
             backend: Backend = self.site.backend(self._request(plan, discovered, interpreter))
             stack.callback(backend.close)
             if journal is not None:
@@ -332,30 +332,27 @@ class TestRunner:
 
     def _open_journal(
         self, plan: Plan, files: Sequence[TestFile], stack: ExitStack
-    ) -> tuple[Diary | None, Ended]:
-        """Return the run's journal, None where there can be none; and the attempts that have ended."""
+    ) -> tuple[Plan, Diary | None, Ended]:
+        """Return the plan, its journal, None where there can be none; and the attempts that have ended."""
         if self._shared is not None:
             coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None
-            diary, ended = self._shared.open(plan, coverage_dir)
+            plan, diary, ended = self._shared.open(plan, coverage_dir)
             self._notice_ended(ended, files)
-            return diary, ended
+            return plan, diary, ended
         if self._storage.temporary is not None:
-            return None, {}
+            return plan, None, {}
         path = self._storage.run_dir / JOURNAL
         is_queue = self.config.broker is not None or self.config.cluster is not None
         try:
-            journal = stack.enter_context(closing(Journal(path, is_durable=is_queue)))
-            if journal.is_new:
-                journal.begin(self._run_id, files)
-                return journal, {}
+            journal, ended = open_journal(path, self._run_id, files, is_durable=is_queue, stack=stack)
         except OSError as error:
             self._notices.append(f"this run could not be resumed, its journal cannot be written: {error}")
-            return None, {}
-        ended = read_journal(path, files)
+            return plan, None, {}
         if self.config.enable_coverage:
             ended = {key: result for key, result in ended.items() if has_data(result)}
-        self._notice_ended(ended, files)
-        return journal, ended
+        if not journal.is_new:
+            self._notice_ended(ended, files)
+        return plan, journal, ended
 
     def _notice_ended(self, ended: Ended, files: Sequence[TestFile]) -> None:
         if ended or self._shared is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dispatcher.join.patience import Patience
-from dispatcher.plan import Plan
+from dispatcher.plan import Plan, PlannedFile
 from dispatcher.run.journal import Ended
 from passmuster.codec import decode_result, encode_result
 from passmuster.envelope import MAX_PARTS_BYTES, pack_bytes, unpack_bytes
@@ -37,15 +37,29 @@ class JoinedRun:
         self._record, self._seals, self._claim, self._patience = record, seals, claim, patience
         self.run_id = run_id
 
-    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[JoinedRun, Ended]:
-        """Return the diary, and what has ended in this round, or passed in those before it.
+    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[Plan, JoinedRun, Ended]:
+        """Return the plan, the diary, and what has ended in this round, or passed in those before it.
+
+        A pass of an earlier round stands: it is neither confirmed here, nor looked at with other eyes because
+        this machine remembers a failure.
 
         Raises:
             PassmusterError: an entry is none of ours.
             InfrastructureError: the broker is away, or coverage data cannot be written.
         """
         found = self._patience.ask(lambda: self._read(coverage_dir))
-        return self, _fit(found, plan)
+        ended = {key: result for key, (_, result) in found.items()}
+        earlier = {path for (path, _), (number, _) in found.items() if number < self._claim.number}
+        forked = {path for (path, _), result in ended.items() if result.isolation is Isolation.FORK}
+        files = (
+            _standing(item, was_forked=item.file.path in forked) if item.file.path in earlier else item
+            for item in plan.files
+        )
+        plan = dataclasses.replace(plan, files=tuple(files))
+        # Where another machine forked a file, and this one's history says that it must not be, what came of
+        # it would be taken for more than it is.
+        unfit = forked & {item.file.path for item in plan.files if item.task.isolation is Isolation.SPAWN}
+        return plan, self, {key: result for key, result in ended.items() if key[0] not in unfit}
 
     def add(self, results: Sequence[TestResult]) -> None:
         """Write down that attempts have ended, with their coverage data.
@@ -66,32 +80,32 @@ class JoinedRun:
         coverage = tuple(pack_bytes(Path(path).read_bytes()) for path in result.coverage_files)
         return self._seals.result(self._claim.number, encode_result(result), coverage)
 
-    def _read(self, coverage_dir: Path | None) -> dict[tuple[str, int], TestResult]:
+    def _read(self, coverage_dir: Path | None) -> dict[tuple[str, int], tuple[int, TestResult]]:
+        """Return the results that count, each with its round."""
         counts_from: dict[str, int] = {}
-        found: dict[tuple[str, int], TestResult] = {}
+        found: dict[tuple[str, int], tuple[int, TestResult]] = {}
         for kind, text in self._record.entries():
             if kind == "round":
                 new = self._seals.opened_round(text)
                 counts_from |= dict.fromkeys(new.paths, new.number)
-                found = {key: result for key, result in found.items() if key[0] not in counts_from}
+                found = {key: one for key, one in found.items() if one[0] >= counts_from.get(key[0], 1)}
                 continue
             number, plain, coverage = self._seals.opened_result(text)
             result = decode_result(plain)
             if number >= counts_from.get(result.file_path, 1):
                 files = tuple(_kept(coverage, coverage_dir))
-                found[result.file_path, result.attempt] = dataclasses.replace(result, coverage_files=files)
+                whole = dataclasses.replace(result, coverage_files=files)
+                found[result.file_path, result.attempt] = (number, whole)
         return found
 
 
-def _fit(found: dict[tuple[str, int], TestResult], plan: Plan) -> Ended:
-    """Return what a plan of this machine can go on from.
-
-    Where another machine forked a file, and this one's history says that it must not be, what came of it
-    would be taken for more than it is.
-    """
-    spawned = {item.task.file_path for item in plan.files if item.task.isolation is Isolation.SPAWN}
-    forked = {path for (path, _), result in found.items() if result.isolation is Isolation.FORK}
-    return {key: result for key, result in found.items() if key[0] not in spawned & forked}
+def _standing(item: PlannedFile, *, was_forked: bool) -> PlannedFile:
+    """Return a file of the plan that has passed in an earlier round, for what came of it to mean the same."""
+    isolation = (
+        Isolation.AUTO if was_forked and item.task.isolation is Isolation.SPAWN else item.task.isolation
+    )
+    task = dataclasses.replace(item.task, isolation=isolation)
+    return dataclasses.replace(item, task=task, failed_before=False, is_confirmed=True)
 
 
 def _kept(coverage: Sequence[str], folder: Path | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A machine's life in a run that it joined: it compares itself, works, leads if nobody does, and ends with all.
+"""A machine in a run that it joined: it compares itself, works, leads if nobody does, and ends with all.
 
 Loads redis: only a run with --join may import this.
 """

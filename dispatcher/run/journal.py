@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Protocol
 
@@ -52,8 +53,10 @@ class SharedRun(Protocol):
     def run_id(self) -> str:
         """The run, unlike any other; the same on every machine."""
 
-    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[Diary, Ended]:
-        """Return the run's diary, and the attempts that have ended already, wherever that was.
+    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[Plan, Diary, Ended]:
+        """Return the plan, its diary, and the attempts that have ended already, wherever that was.
+
+        What passed in an earlier round is marked in the plan as nothing to look into any further.
 
         Args:
             plan: of this machine.
@@ -117,6 +120,29 @@ class Journal:
         data = f"{line}\n".encode("utf-8", "surrogateescape")
         while data:
             data = data[os.write(self._descriptor, data) :]
+
+
+def open_journal(
+    path: Path, run_id: str, files: Sequence[TestFile], *, is_durable: bool, stack: ExitStack
+) -> tuple[Journal, Ended]:
+    """Return the diary of a new run, or of one that is gone on with, and what has ended in that.
+
+    Args:
+        path: the file.
+        run_id: the run.
+        files: what it consists of.
+        is_durable: as for `Journal`.
+        stack: closes it.
+
+    Raises:
+        OSError: it cannot be written.
+        ConfigurationError: the run cannot be gone on with.
+    """
+    journal = stack.enter_context(closing(Journal(path, is_durable=is_durable)))
+    if not journal.is_new:
+        return journal, read_journal(path, files)
+    journal.begin(run_id, files)
+    return journal, {}
 
 
 def find_run(runs_dir: Path, wanted: str) -> str:
