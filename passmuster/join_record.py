@@ -134,13 +134,18 @@ class JoinRecord:
                 last_id = entry_id
                 yield fields["kind"], fields["body"]
 
-    def done(self, claim: Claim, outcome: str) -> None:
+    def done(self, claim: Claim, outcome: str, *, is_green: bool) -> None:
         """Say that the round is complete, and give up the claim.
+
+        Args:
+            claim: of who leads.
+            outcome: what it came to, sealed.
+            is_green: whether no further round can follow.
 
         Raises:
             NotLeadingError: another machine leads; nothing was written.
         """
-        self._as_leader(claim, join_scripts.DONE, outcome)
+        self._as_leader(claim, join_scripts.DONE, outcome, "green" if is_green else "")
 
     def outcome(self, number: int) -> str | None:
         """Return the sealed outcome of a round; None: there is none."""

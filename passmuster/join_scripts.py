@@ -115,10 +115,12 @@ if not mine(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[8], ARGV[2], 'EX', {JOIN_TTL_S})
 redis.call('HSET', round, 'state', 'done')
 redis.call('DEL', claim, holder)
+if ARGV[3] == 'green' then redis.call('DEL', journal) end
 keep()
 return 1
 """
 )
+"""A round that passed is the last one: nobody reads the journal again."""
 
 PULSE = (
     _HEAD

@@ -66,7 +66,7 @@ def publish(
         number=claim.number, status=status, leader=claim.name, again=tuple(again), files=tuple(files)
     )
     sealed = seals.outcome(outcome)
-    patience.ask(lambda: record.done(claim, sealed))
+    patience.ask(lambda: record.done(claim, sealed, is_green=status == 0))
 
 
 def read_outcome(record: JoinRecord, seals: JoinSeals, patience: Patience, number: int) -> RoundOutcome:

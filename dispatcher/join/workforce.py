@@ -74,4 +74,9 @@ class Workforce:
         self._starts += 1
         name = self._name if self._starts == 1 else f"{self._name}-{self._starts}"
         log = Path(self._folder.name) / "worker.log"
-        self._worker = OwnWorker(name, self._words, log, self._environ, url=self._url, secret=self._secret)
+        try:
+            self._worker = OwnWorker(
+                name, self._words, log, self._environ, url=self._url, secret=self._secret
+            )
+        except OSError as error:
+            self._complain(f"no worker can be started on this machine: {error}; it waits for the others")

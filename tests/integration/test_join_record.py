@@ -66,7 +66,7 @@ def test_one_leads_until_it_is_silent(client: Any, name: str) -> None:
     with pytest.raises(NotLeadingError):
         record.append(first, ["late"])
     with pytest.raises(NotLeadingError):
-        record.done(first, "late")
+        record.done(first, "late", is_green=True)
     record.give_up(first)
     assert record.look(1) == (1, True, "b", False)
     assert list(record.entries()) == []
@@ -90,7 +90,7 @@ def test_a_round_ends_once_and_another_one_begins_once(client: Any, name: str) -
     record.append(claim, ["one", "two"])
     assert not record.begin_again(1, "x", "too early")
 
-    record.done(claim, "outcome of 1")
+    record.done(claim, "outcome of 1", is_green=False)
     assert record.look(1).has_outcome
     assert not record.claim(Claim("b", 1))
     assert record.enter("x") == Entered(1, True, 1, True)
@@ -104,6 +104,18 @@ def test_a_round_ends_once_and_another_one_begins_once(client: Any, name: str) -
     assert not record.look(2).has_outcome
     assert record.outcome(1) == "outcome of 1"
     assert list(record.entries()) == [("result", "one"), ("result", "two"), ("round", "second round")]
+
+
+def test_a_round_that_passed_needs_no_journal(client: Any, name: str) -> None:
+    record, claim = JoinRecord(client, name), Claim("a", 1)
+    record.enter("x")
+    record.claim(claim)
+    record.append(claim, ["one"])
+
+    record.done(claim, "outcome", is_green=True)
+
+    assert list(record.entries()) == []
+    assert record.outcome(1) == "outcome"
 
 
 def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str) -> None:
@@ -135,7 +147,7 @@ def test_all_of_it_expires(client: Any, name: str) -> None:
     record.append(claim, ["result"])
     record.put_chunk(1, "run.record", 0, "part")
     left = {key: client.ttl(key) for key in keys(client, name)}
-    record.done(claim, "outcome")
+    record.done(claim, "outcome", is_green=False)
     left |= {key: client.ttl(key) for key in keys(client, name)}
 
     assert len(left) == 9

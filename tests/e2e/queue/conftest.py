@@ -23,4 +23,5 @@ def machines(tmp_path: Path, bare_environment: Path) -> Iterator[Callable[[int],
 
         yield make
         for one in made:
+            one.close()
             one.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,10 @@ def test_one_is_switched_off_and_one_comes_late(
         broker_server(
             f"bind 127.0.0.1 {net.address}", "protected-mode no", "user default on nopass ~* &* +@all"
         ) as server,
+        ExitStack() as undo,
     ):
         machines = Machines(tmp_path, bare_environment, f"redis://{net.address}:{server.port}", count + 1)
+        undo.callback(machines.close)
         machines.write({**FILES, **SLOW})
         running = {
             number: machines.start(number, "--isolation", "spawn", prefix=net.prefix(number))

@@ -33,6 +33,7 @@ class Machines:
         self.shared.mkdir()
         self.url = url
         self.projects: list[Project] = []
+        self._started: list[Running] = []
         for number in range(count):
             folder = base / f"machine-{number}"
             folder.mkdir()
@@ -57,11 +58,13 @@ class Machines:
         self, number: int, *arguments: str, prefix: tuple[str, ...] = (), **changes: str | None
     ) -> Running:
         """Start the command on one machine."""
-        return self.projects[number].start(
+        running = self.projects[number].start(
             *("--join", RUN, "-j", "2", "--junit-xml", "report.xml", *arguments),
             env=self.environment(number, **changes),
             prefix=prefix,
         )
+        self._started.append(running)
+        return running
 
     def junit(self, number: int) -> dict[str, list[tuple[str, str]]]:
         """Return what a machine's JUnit report has of each file: its cases, each with how it ended."""
@@ -79,6 +82,12 @@ class Machines:
     def tell(self, name: str) -> None:
         """Make a file there."""
         (self.shared / name).touch()
+
+    def close(self) -> None:
+        """End what a failed test has left."""
+        for running in self._started:
+            if running.process.poll() is None:
+                kill(running)
 
     def check(self) -> None:
         """Fail when a process of any machine is left."""

@@ -33,7 +33,7 @@ class FakeRecord(JoinRecord):
     def chunk(self, number: int, name: str, index: int) -> str | None:
         return self.chunks.get((number, name, index))
 
-    def done(self, claim: Claim, outcome: str) -> None:
+    def done(self, claim: Claim, outcome: str, *, is_green: bool) -> None:
         self._answer(claim)
         self.outcomes[claim.number] = outcome
 
