@@ -94,6 +94,7 @@ class LocalSite:
             budget_bytes=budget_bytes,
             total_bytes=machine.total_bytes,
             idle_cpus=idle_cpus,
+            cpus=machine.cpus,
             limits=(
                 Limit(name="slots", value=str(slots), source=slots_source),
                 Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
@@ -110,7 +111,8 @@ class LocalSite:
         config, settings = request.config, self._settings(request)
         with ExitStack() as undo:
             fleet = undo.enter_context(closing(Fleet(settings)))
-            fleet.warm_up(min(len(request.tasks), settings.slots))
+            if request.tasks:
+                fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.backends.local import LocalBackend
             from worker.execute import LocalExecutor

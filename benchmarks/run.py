@@ -15,13 +15,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.commands import bed, heavy, hostile, outcomes, overhead, queue, queue_load, startup
+from benchmarks.commands import bed, heavy, hostile, merged, outcomes, overhead, queue, queue_load, startup
 from benchmarks.commands.setting import Setting
 
 COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "heavy": heavy.run,
     "hostile": hostile.run,
     "overhead": overhead.run,
+    "merged": merged.run,
     "outcomes": outcomes.run,
     "queue": queue.run,
     "queue-load": queue_load.run,

@@ -14,7 +14,7 @@ from dispatcher.config.model import Explain, Mode, TestConfig, Verbosity
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
-from dispatcher.report.chosen import chosen_reporters, wants_samples
+from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
 from dispatcher.report.plain_text import one_line
@@ -28,8 +28,8 @@ from passmuster.errors import PassmusterError
 from passmuster.version import VERSION
 
 if TYPE_CHECKING:
-    from dispatcher.join.host import Host
     from dispatcher.record.writer import RecordReporter
+    from dispatcher.report.ci.which import PlainOutput
 
 
 class Command:
@@ -103,6 +103,7 @@ class Command:
                 stdout=self._stdout,
                 stderr=self._stderr,
                 runner_python=self._runner_python,
+                site=self._site,
             )
         )
 
@@ -122,9 +123,7 @@ class Command:
 
             return follow_file(config.tail, config, self._environ, self._out.write, self._say)
         if config.join is not None and config.mode is Mode.RUN:
-            from dispatcher.join.member import join  # Loads redis.
-
-            code = join(config, self._host(loaded))
+            code = self._join(loaded)
             if code is not None:
                 return code
         runner = TestRunner(
@@ -137,7 +136,7 @@ class Command:
         )
         files = runner.discover_tests()
         color = self._color(config, self._stdout)
-        if not files:
+        if not files and not (runner.shard_plan and runner.shard_plan.whole):
             line = nothing_found_line(include_integration=config.include_integration, color=color)
             if config.failed_only:
                 line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
@@ -155,28 +154,39 @@ class Command:
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
-        return self._run_tests(runner, config, color=color)
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            self._print_through(output)
+            return self._run_tests(runner, config, output, color=color)
 
-    def _host(self, loaded: Loaded) -> Host:
-        """Return what a machine that joins a run needs of this command."""
-        from dispatcher.join.host import Host  # As above.
+    def _print_through(self, output: PlainOutput) -> None:
+        """Let nothing of ours go elsewhere from here on, up to the last error."""
+        self._stdout, self._stderr = output.out, output.err
+        self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+
+    def _join(self, loaded: Loaded) -> int | None:
+        """Take part in the run of several machines; return the exit status, None: there is nothing to run."""
+        from dispatcher.join.host import Host  # Loads redis, as does the next.
+        from dispatcher.join.member import join
 
         config, color = loaded.config, self._color(loaded.config, self._stdout)
         verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
-        return Host(
-            environ=self._environ,
-            cwd=self._cwd,
-            runner_python=self._runner_python,
-            origins=loaded.origins,
-            run=lambda runner, changed: self._run_tests(runner, changed, color=color),
-            console=lambda: self._console(
-                dataclasses.replace(config, verbosity=verbosity), color=color, live=False
-            ),
-            write=self._out.write,
-            say=self._say,
-            complain=self._complain,
-            color=color,
-        )
+        told = dataclasses.replace(config, verbosity=verbosity)
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            self._print_through(output)
+            host = Host(
+                environ=self._environ,
+                cwd=self._cwd,
+                runner_python=self._runner_python,
+                origins=loaded.origins,
+                run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
+                # What CIs show besides, the machine that leads shows: once is enough.
+                console=lambda: self._console(told, color=color, live=False),
+                write=self._out.write,
+                say=self._say,
+                complain=self._complain,
+                color=color,
+            )
+            return join(config, host)
 
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
@@ -184,15 +194,16 @@ class Command:
     def _complain(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
 
-    def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
+    def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
-        reporters = [self._console(config, color=color, live=live), *chosen_reporters(config)]
+        console = self._console(config, color=color, live=live)
+        reporters = [*output.around(console), *chosen_reporters(config)]
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
             results = runner.run_tests(reporters, watched=live or wants_samples(config))
         code: int = exit_code_of(results)
-        if config.enable_coverage:
+        if config.enable_coverage and results.records:
             code = max(code, self._report_coverage(runner, config, record, color=color))
         if record is not None:
             record.finish()

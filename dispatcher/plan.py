@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
 
 from dispatcher.config.shard import Shard
+from dispatcher.schedule.figures import Baseline
 from passmuster.records import dataclass
 from passmuster.task import TestTask
 
@@ -51,6 +50,7 @@ class PlannedFile:
         failed_before: whether it did not pass when it last ran.
         is_confirmed: whether it is known to come to the same forked and spawned, as it is now.
         spawned_bytes: peak bytes to reserve for it where it is spawned; None: unknown.
+        baseline: what it took in earlier runs; None: it never ran.
     """
 
     file: TestFile
@@ -59,23 +59,30 @@ class PlannedFile:
     failed_before: bool = False
     is_confirmed: bool = False
     spawned_bytes: int | None = None
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPlan:
-    """The whole of which a plan is a part: the same on every machine that has one of the others.
+    """How the whole run is split, and which part of it this machine has.
 
     Args:
-        shard: which part.
-        whole: each planned file of all parts with the number of its part, sorted.
-        digest: tells this plan from others: `plan_digest`.
-        history_digest: tells by which history it was balanced; empty: by none.
+        shard: this machine's part.
+        whole: every file of the whole run with the number of its shard, sorted by path.
+        digest: SHA-256 of that, in hexadecimal: machines that have the same one run each file once.
+        history_digest: the same of what was predicted of the files; empty: nothing was.
+        slots: how many files one machine was thought to run at once.
+        budget_bytes: the memory they were thought to have there.
+        predicted_s: seconds that this part should take on this machine; None: nothing is known.
     """
 
     shard: Shard
     whole: tuple[tuple[str, int], ...]
     digest: str
-    history_digest: str = ""
+    history_digest: str
+    slots: int
+    budget_bytes: int
+    predicted_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +93,10 @@ class Plan:
         run_id: names the run.
         files: in the order in which they should start.
         groups: how many files of each group may run at once.
-        shards: the whole of which this is a part; None: it is the whole.
+        shard: what part of a run these files are; None: they are the whole.
     """
 
     run_id: str
     files: tuple[PlannedFile, ...]
     groups: tuple[tuple[str, int], ...] = ()
-    shards: ShardPlan | None = None
-
-
-def plan_digest(total: int, whole: Sequence[tuple[str, int]]) -> str:
-    """Return what tells a plan from others: of how many parts it is, and which file belongs to which."""
-    digest = hashlib.sha256(f"shards {total}\n".encode())
-    for path, number in sorted(whole):
-        digest.update(f"{number} {path}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    shard: ShardPlan | None = None

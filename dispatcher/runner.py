@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, ClassVar
 from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import Overcommit, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import Origin, origin_of
+from dispatcher.config.shard import Shard
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.events import Reporter
 from dispatcher.file_rules import FileRules
-from dispatcher.plan import Plan, TestFile
+from dispatcher.plan import Plan, ShardPlan, TestFile
 from dispatcher.planner import make_plan
-from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
+from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter, prune_runs
 from dispatcher.run.journal import FILE_NAME as JOURNAL
-from dispatcher.run.journal import Diary, Ended, SharedRun, find_run, has_data, open_journal
+from dispatcher.run.journal import Diary, Ended, SharedRun, find_run, going_on, open_journal
 from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
@@ -43,6 +44,7 @@ from passmuster.private_variables import PRIVATE_VARIABLES
 if TYPE_CHECKING:
     from dispatcher.coverage_report.merge import CoverageReport
     from dispatcher.coverage_report.request import CoveragePlan
+    from dispatcher.sharding import Part
 
 
 class TestRunner:
@@ -80,6 +82,7 @@ class TestRunner:
         self._runner_python = runner_python or sys.executable
         self._origins = tuple(origins)
         self._discovered: Discovered | None = None
+        self._part: Part | None = None
         self._coverage_plan: CoveragePlan | None = None
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None
@@ -90,16 +93,17 @@ class TestRunner:
         """Why the last run could not run all its files; empty: it could."""
 
     def discover_tests(self) -> tuple[TestFile, ...]:
-        """Return the test files that `run_tests` will run, sorted by path.
+        """Return the test files that `run_tests` will run, sorted by path: those of this machine's shard.
 
         Raises:
             ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
         """
         return self._discover().files
 
-    def workdir(self) -> Path:
-        """Return the directory the tests run in, absolute."""
-        return self._discover().workdir
+    @property
+    def shard_plan(self) -> ShardPlan | None:
+        """What this machine's files are a part of; None: they are the whole, or were not looked for yet."""
+        return self._part.plan if self._part is not None else None
 
     def interpreter(self) -> Interpreter:
         """Return the project's interpreter.
@@ -169,7 +173,7 @@ class TestRunner:
                 stack.callback(history.close)
             plan = self._plan(history.load() if history is not None else {})
             self._storage = open_storage(self.config.root, plan.run_id, wanted=self.config.history)
-            if self.config.enable_coverage:
+            if self.config.enable_coverage and discovered.files:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)
             plan, journal, ended = self._open_journal(plan, discovered.files, stack)
@@ -181,7 +185,7 @@ class TestRunner:
                 plan,
                 backend,
                 reporters,
-                self._policy(watched=watched),
+                RunPolicy.of(self.config, watched=watched),
                 keepers=keepers,
                 notices=self._take_notices(),
                 clock=time.monotonic,
@@ -246,6 +250,8 @@ class TestRunner:
             if len(found.files) < found.total and self.config.limit is not None:
                 count = f"{len(found.files)} of {found.total}"
                 self._notices.append(f"only {count} files run: the limit is {self.config.limit}")
+            if self.config.shard is not None:
+                found = self._take_part(found, self.config.shard)
             self._discovered = found
         return self._discovered
 
@@ -261,6 +267,19 @@ class TestRunner:
             if file.path in remembered and not remembered[file.path].last_status.is_pass
         ]
         return dataclasses.replace(found, files=tuple(files[: self.config.limit]), total=len(files))
+
+    def _take_part(self, found: Discovered, shard: Shard) -> Discovered:
+        """Return what was found without the files that other machines run."""
+        # Only a run in shards pays for these imports.
+        from dispatcher.schedule.shared_history import read_shared_history
+        from dispatcher.sharding import part_of
+
+        path, history = self.config.history_from, None
+        if path is not None:
+            history = read_shared_history(path, origin=origin_of("history-from", self._origins))
+        self._part = part_of(found.files, shard, self.config, history=history)
+        self._notices += self._part.notices
+        return dataclasses.replace(found, files=self._part.files)
 
     def _open_history(self) -> History | None:
         """Open the history unless it is switched off or cannot be written."""
@@ -278,6 +297,8 @@ class TestRunner:
             self._run_id = find_run(self.config.root / STATE_DIRECTORY / "runs", self.config.resume)
         capacity, rules = self.capacity(), FileRules(self.config.overrides)
         files = self._discover().files
+        if self._part is not None:
+            remembered = {**self._part.known, **remembered}
         plan = make_plan(
             files,
             remembered,
@@ -287,7 +308,7 @@ class TestRunner:
             budget_bytes=capacity.budget_bytes,
         )
         self._notice_useless(rules, files)
-        return plan
+        return plan if self._part is None else self._part.of_run(plan, capacity)
 
     def _notice_useless(self, rules: FileRules, files: Sequence[TestFile]) -> None:
         """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""
@@ -326,7 +347,7 @@ class TestRunner:
         if history is not None:
             keepers.append(HistoryReporter(history))
         if self._storage.temporary is None:
-            keepers.append(ArtifactsReporter(self._storage.run_dir / "output"))
+            keepers.append(ArtifactsReporter(self._storage.run_dir / OUTPUTS))
             prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
         return keepers
 
@@ -337,27 +358,20 @@ class TestRunner:
         if self._shared is not None:
             coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None
             plan, diary, ended = self._shared.open(plan, coverage_dir)
-            self._notice_ended(ended, files)
+            self._notices += [going_on(self._run_id, ended, len(files))] if ended else []
             return plan, diary, ended
         if self._storage.temporary is not None:
             return plan, None, {}
-        path = self._storage.run_dir / JOURNAL
-        is_queue = self.config.broker is not None or self.config.cluster is not None
-        try:
-            journal, ended = open_journal(path, self._run_id, files, is_durable=is_queue, stack=stack)
-        except OSError as error:
-            self._notices.append(f"this run could not be resumed, its journal cannot be written: {error}")
-            return plan, None, {}
-        if self.config.enable_coverage:
-            ended = {key: result for key, result in ended.items() if has_data(result)}
-        if not journal.is_new:
-            self._notice_ended(ended, files)
-        return plan, journal, ended
-
-    def _notice_ended(self, ended: Ended, files: Sequence[TestFile]) -> None:
-        if ended or self._shared is None:
-            count = f"{len({file_path for file_path, _ in ended})} of {len(files)}"
-            self._notices.append(f"going on with run {self._run_id}: {count} files had been run")
+        opened = open_journal(
+            self._storage.run_dir / JOURNAL,
+            self._run_id,
+            files,
+            is_durable=self.config.broker is not None or self.config.cluster is not None,
+            needs_data=self.config.enable_coverage,
+            stack=stack,
+        )
+        self._notices.append(opened.notice)
+        return plan, opened.journal, opened.ended
 
     def _request(self, plan: Plan, discovered: Discovered, interpreter: Interpreter) -> BackendRequest:
         major, minor, _ = interpreter.version
@@ -372,20 +386,6 @@ class TestRunner:
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),
             is_resumed=self.config.resume is not None or self._shared is not None,
-        )
-
-    def _policy(self, *, watched: bool) -> RunPolicy:
-        config = self.config
-        return RunPolicy(
-            retries=config.retries,
-            max_fail=config.max_fail,
-            run_timeout_s=config.run_timeout_s,
-            slow_s=config.slow_s,
-            grace_s=config.grace_s,
-            allow_no_tests=config.allow_no_tests,
-            watched=watched,
-            verify_isolation=config.verify_isolation,
-            recheck_alone=config.overcommit is not Overcommit.OFF,
         )
 
     def _take_notices(self) -> tuple[str, ...]:

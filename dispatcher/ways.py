@@ -72,6 +72,7 @@ class Ways:
             failed_before=known.last_status.is_failure,
             is_confirmed=known.is_confirmed(planned.file),
             spawned_bytes=None if peak_bytes is None else math.ceil(peak_bytes * MEMORY_MARGIN),
+            baseline=known.baseline(planned.file),
         )
 
     def _asked_for(self, file: TestFile) -> Isolation:

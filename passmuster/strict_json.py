@@ -10,8 +10,9 @@ import dataclasses
 import json
 import math
 import types
+from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from passmuster.errors import PassmusterError
@@ -62,7 +63,7 @@ def load(cls: type[Record], text: str, *, what: str, most_chars: int) -> Record:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise CodecError(f"{what} is no JSON of ours: {error}") from error
-    return cast(Record, _read(cls, value, what))
+    return cast(Record, _reader(cast(Any, cls))(value, what))
 
 
 def _check_size(text: str, what: str, most_chars: int) -> None:
@@ -92,69 +93,79 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def _read(kind: Any, value: object, place: str) -> object:
+_Reader = Callable[[object, str], object]
+"""Returns a value as its declared type has it; takes the value and its place, for errors."""
+
+
+@cache
+def _reader(kind: Any) -> _Reader:
+    """Return what reads values of a declared type: worked out once, since records come by the thousand."""
     if dataclasses.is_dataclass(kind):
-        return _read_record(cast(type, kind), value, place)
+        return partial(_read_record, cast(type, kind))
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        return _read_optional(get_args(kind), value, place)
+        [inner] = [inner for inner in get_args(kind) if inner is not type(None)]
+        return partial(_read_optional, _reader(inner))
     if origin is tuple:
-        return _read_tuple(get_args(kind), value, place)
+        kinds = get_args(kind)
+        if len(kinds) == 2 and kinds[1] is Ellipsis:
+            return partial(_read_list, _reader(kinds[0]))
+        return partial(_read_tuple, tuple(map(_reader, kinds)))
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return _read_member(kind, value, place)
-    return _read_scalar(kind, value, place)
+        return partial(_read_member, {member.value: member for member in kind})
+    return partial(_read_scalar, kind)
 
 
 def _read_record(cls: type, value: object, place: str) -> object:
     if not isinstance(value, dict):
         raise _wrong(place, value, "an object")
-    hints = _hints(cls)
-    if unknown := value.keys() - hints.keys():
+    readers = _field_readers(cls)
+    if unknown := value.keys() - readers.keys():
         raise CodecError(f"{place} has the unknown key {_shown(min(unknown))}")
-    if missing := hints.keys() - value.keys():
+    if missing := readers.keys() - value.keys():
         raise CodecError(f"{place} lacks the key {min(missing)!r}")
-    return cls(**{name: _read(hint, value[name], f"{place}: {name}") for name, hint in hints.items()})
+    return cls(**{name: read(value[name], f"{place}: {name}") for name, read in readers.items()})
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def _field_readers(cls: type) -> dict[str, _Reader]:
     hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return {field.name: _reader(hints[field.name]) for field in dataclasses.fields(cls)}
 
 
-def _read_optional(kinds: tuple[Any, ...], value: object, place: str) -> object:
-    if value is None and type(None) in kinds:
-        return None
-    [kind] = [kind for kind in kinds if kind is not type(None)]
-    return _read(kind, value, place)
+def _read_optional(read: _Reader, value: object, place: str) -> object:
+    return None if value is None else read(value, place)
 
 
-def _read_tuple(kinds: tuple[Any, ...], value: object, place: str) -> object:
+def _read_list(read: _Reader, value: object, place: str) -> object:
     if not isinstance(value, list):
         raise _wrong(place, value, "a list")
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        return tuple(_read(kinds[0], item, f"{place}[{index}]") for index, item in enumerate(value))
-    if len(value) != len(kinds):
-        raise CodecError(f"{place} has {len(value)} items, {len(kinds)} are expected")
-    pairs = zip(kinds, value, strict=True)
-    return tuple(_read(kind, item, f"{place}[{index}]") for index, (kind, item) in enumerate(pairs))
+    return tuple(read(item, f"{place}[{index}]") for index, item in enumerate(value))
 
 
-def _read_member(kind: type[Enum], value: object, place: str) -> object:
-    for member in kind:
-        if type(value) is str and member.value == value:
-            return member
-    raise _wrong(place, value, "one of " + ", ".join(str(member.value) for member in kind))
+def _read_tuple(readers: tuple[_Reader, ...], value: object, place: str) -> object:
+    if not isinstance(value, list):
+        raise _wrong(place, value, "a list")
+    if len(value) != len(readers):
+        raise CodecError(f"{place} has {len(value)} items, {len(readers)} are expected")
+    pairs = zip(readers, value, strict=True)
+    return tuple(read(item, f"{place}[{index}]") for index, (read, item) in enumerate(pairs))
 
 
-def _read_scalar(kind: Any, value: object, place: str) -> object:
-    if kind is float and type(value) is int and abs(value) <= _MOST_INT:
-        return float(value)
+def _read_member(members: Mapping[str, Enum], value: object, place: str) -> object:
+    if type(value) is str and value in members:
+        return members[value]
+    raise _wrong(place, value, "one of " + ", ".join(members))
+
+
+def _read_scalar(kind: type, value: object, place: str) -> object:
     if type(value) is not kind:  # not isinstance: True is an int to that
+        if kind is float and type(value) is int and abs(value) <= _MOST_INT:
+            return float(value)
         raise _wrong(place, value, f"of type {kind.__name__}")
-    if isinstance(value, float) and not math.isfinite(value):
+    if kind is float and not math.isfinite(cast(float, value)):
         raise _wrong(place, value, "a finite number")
-    if isinstance(value, int) and abs(value) > _MOST_INT:
+    if kind is int and abs(cast(int, value)) > _MOST_INT:
         raise CodecError(f"{place} is a number of more than 64 bits")
     return value
 

@@ -37,6 +37,7 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
     _check_groups(config, origins)
     _check_queue(config, origins)
     _check_join(config, origins)
+    _check_shard(config, origins)
     if config.explain is not None and config.mode is not Mode.RUN:
         raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
     if config.failed_only and not config.history:
@@ -180,7 +181,6 @@ def _check_join(config: TestConfig, origins: Sequence[Origin]) -> None:
         )
     for name, is_given, why in (
         ("cluster", config.cluster is not None, "brings a server that no other machine reaches"),
-        ("shard", config.shard is not None, "splits the files beforehand"),
         ("record", config.record is not None, "is for shards: here every machine has all reports"),
         ("resume", config.resume is not None, "is for a run of this machine: --join goes on by itself"),
         ("failed", config.failed_only, "goes by this machine's history: a retry runs what failed by itself"),
@@ -202,6 +202,24 @@ def _check_join(config: TestConfig, origins: Sequence[Origin]) -> None:
     if config.explain is not None or config.mode is Mode.DRY_RUN:
         what = f"explain={config.explain}" if config.explain is not None else str(origin_of("mode", origins))
         raise ConfigurationError(f"{what} and join (from {origin}) cannot be combined: leave out one of them")
+
+
+def _check_shard(config: TestConfig, origins: Sequence[Origin]) -> None:
+    """Refuse what would make the parts of a run differ from machine to machine, or be no parts."""
+    if config.shard is None:
+        return
+    shard = f"shard {config.shard} (from {origin_of('shard', origins)}) cannot be combined with"
+    if config.failed_only:
+        raise ConfigurationError(
+            f"{shard} failed (from {origin_of('failed', origins)}), which goes by what each machine "
+            "remembers by itself: leave out one of them"
+        )
+    for name, value in (("broker", config.broker), ("cluster", config.cluster), ("join", config.join)):
+        if value is not None:
+            raise ConfigurationError(
+                f"{shard} {name} (from {origin_of(name, origins)}), which gives each file to whoever is "
+                f"free: leave out one of them, or say --{name} none"
+            )
 
 
 def _check_groups(config: TestConfig, origins: Sequence[Origin]) -> None:

@@ -20,6 +20,7 @@ from dispatcher.backends.own_worker import words_of_the_run
 from dispatcher.backends.queue_site import QueueSite, RunSource, SharedQueue
 from dispatcher.config.model import TestConfig
 from dispatcher.config.values import on_one_line
+from dispatcher.discovery.layout import find_places
 from dispatcher.exit_codes import ExitCode
 from dispatcher.join.decisions import Step, is_retry, machine_of, next_step
 from dispatcher.join.host import Host
@@ -136,7 +137,8 @@ class _Member:
                 )
 
     def _workforce(self, scout: TestRunner, number: int) -> Workforce:
-        words = words_of_the_run(self._config, workdir=scout.workdir(), interpreter=scout.interpreter().path)
+        workdir = Path(self._config.root, find_places(self._config).workdir)
+        words = words_of_the_run(self._config, workdir=workdir, interpreter=scout.interpreter().path)
         words += ("--only-run", self._run_id(number))
         if self._config.max_workers is not None:
             words += ("--slots", str(self._config.max_workers))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dispatcher.config.shard import Shard
-from dispatcher.plan import Plan, ShardPlan, plan_digest
+from dispatcher.plan import Plan, ShardPlan
 from dispatcher.record.shape import FORMAT, Header
+from dispatcher.sharding import split_digest
 from passmuster.errors import InfrastructureError
 from passmuster.git_command import ask_git
 from passmuster.version import VERSION
@@ -35,7 +36,7 @@ def header_of(plan: Plan, *, root: Path, environ: Mapping[str, str]) -> Header:
         root: the project's root.
         environ: the environment.
     """
-    shards = plan.shards or _only_one(plan)
+    shards = plan.shard or _only_one(plan)
     return Header(
         format=FORMAT,
         version=VERSION,
@@ -55,7 +56,14 @@ def header_of(plan: Plan, *, root: Path, environ: Mapping[str, str]) -> Header:
 def _only_one(plan: Plan) -> ShardPlan:
     """Return the plan of a run that was not split."""
     whole = tuple(sorted((planned.file.path, 1) for planned in plan.files))
-    return ShardPlan(shard=Shard(number=1, total=1), whole=whole, digest=plan_digest(1, whole))
+    return ShardPlan(
+        shard=Shard(number=1, total=1),
+        whole=whole,
+        digest=split_digest(1, whole),
+        history_digest="",
+        slots=0,
+        budget_bytes=0,
+    )
 
 
 def _commit(root: Path) -> str:

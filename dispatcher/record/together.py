@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
 from dispatcher.events import (
     FileFinished,
     FileSettled,
@@ -22,6 +23,7 @@ from dispatcher.events import (
     RunStopping,
     UsageSampled,
 )
+from dispatcher.insight.compare import find_regressions
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.record.proof import Proof
 from dispatcher.record.reader import Record
@@ -32,12 +34,20 @@ from passmuster.status import Status
 from passmuster.task import TestTask
 
 
-def tell_together(records: Sequence[Record], proof: Proof) -> tuple[RunEvent, ...]:
+def tell_together(
+    records: Sequence[Record],
+    proof: Proof,
+    *,
+    regression_factor: float = DEFAULT_REGRESSION_FACTOR,
+    fails_on_regression: bool = False,
+) -> tuple[RunEvent, ...]:
     """Return the events of one run made of all records.
 
     Args:
         records: of one plan, at most one of each shard.
         proof: what is missing of them.
+        regression_factor: how many times its usual a file may take before it is named.
+        fails_on_regression: whether that makes the run fail.
     """
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
@@ -53,11 +63,18 @@ def tell_together(records: Sequence[Record], proof: Proof) -> tuple[RunEvent, ..
         plan=Plan(run_id=run_id, files=tuple(planned), groups=started[0].plan.groups if started else ()),
         limits=_limits(started),
     )
-    middle = [event for record in records for event in _moved(record, starts_at)]
+    common = set.intersection(*(set(_notices(record)) for record in records)) if len(records) > 1 else set()
+    middle: list[RunEvent] = [Notice(at_s=0.0, text=text) for text in sorted(common)]
+    middle += [event for record in records for event in _moved(record, starts_at, common)]
     middle = sorted(_with_all_machines(sorted(middle, key=_at_s)), key=_at_s)
     ends_at = max((event.at_s for event in middle), default=0.0)
     middle += [FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
     results = _results(records, lost, starts_at)
+    results = dataclasses.replace(
+        results,
+        regressions=find_regressions(planned, results.records, factor=regression_factor),
+        fails_on_regression=fails_on_regression,
+    )
     return (first, *middle, RunFinished(at_s=max(ends_at, results.duration_s), results=results))
 
 
@@ -69,12 +86,24 @@ def _name(record: Record) -> str:
     return f"shard {record.header.shard.number}" if record.header.shard.total > 1 else ""
 
 
-def _moved(record: Record, starts_at: float) -> Iterator[RunEvent]:
-    """Yield what a record tells between its first and its last event, as part of the whole."""
+def _notices(record: Record) -> Iterator[str]:
+    return (event.text for event in record.events if isinstance(event, Notice))
+
+
+def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEvent]:
+    """Yield what a record tells between its first and its last event, as part of the whole.
+
+    Args:
+        record: the record.
+        starts_at: when the whole began.
+        common: what all records notice, which is told once.
+    """
     name, by_s = _name(record), _shift_s(record, starts_at)
     for event in record.events:
         match event:
             case RunStarted() | RunFinished():
+                continue
+            case Notice(text=text) if text in common:
                 continue
             case FileStarted():
                 yield dataclasses.replace(event, worker=_worker(name, event.worker))

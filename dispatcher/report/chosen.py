@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from dispatcher.config.model import TestConfig
+from collections.abc import Mapping
+
+from dispatcher.config.model import CiChoice, TestConfig
 from dispatcher.events import Reporter
+from dispatcher.report.ci.which import PlainOutput, chosen_ci
+from dispatcher.report.stream import TextStream
+
+
+def chosen_output(
+    config: TestConfig, environ: Mapping[str, str], *, out: TextStream, err: TextStream
+) -> PlainOutput:
+    """Return what is printed through, and around the console: on a CI what its pages show besides."""
+    ci = chosen_ci(config.ci, environ)
+    if ci is CiChoice.NONE:
+        return PlainOutput(out, err)
+    from dispatcher.report.ci.output import CiOutput  # Only CIs pay for it.
+
+    return CiOutput(ci, root=config.root, environ=environ, out=out, err=err, verbosity=config.verbosity)
 
 
 def chosen_reporters(config: TestConfig) -> list[Reporter]:

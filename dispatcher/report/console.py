@@ -35,6 +35,7 @@ from dispatcher.report.console_format import (
     passed_again_line,
     running_line,
     same_again_line,
+    shard_line,
     slow_line,
     tagged,
     verdict_lines,
@@ -129,8 +130,8 @@ class ConsoleReporter:
         if self._verbosity is Verbosity.QUIET:
             return []
         lines = found_lines((planned.file for planned in event.plan.files), color=self._color)
-        limits = limits_line(event.limits, color=self._color)
-        return lines + ([limits] if limits else [])
+        further = limits_line(event.limits, color=self._color), shard_line(event.plan, color=self._color)
+        return lines + [line for line in further if line]
 
     def _begun_lines(self, event: FileStarted) -> list[str]:
         if event.reason in (*STANDS_BEFORE, Again.CHECK) and self._verbosity is not Verbosity.VERBOSE:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from dispatcher.again import Again
-from dispatcher.plan import TestFile
+from dispatcher.plan import Plan, TestFile
 from dispatcher.report.plain_text import one_line
 from passmuster.executor import Limit
 from passmuster.result import TestResult
@@ -28,6 +28,10 @@ INDENT = " " * 6
 
 SLOTS_LIMIT = "slots"
 BUDGET_LIMIT = "memory budget"
+
+
+DIGEST_SHOWN = 12
+"""Characters of a digest that are shown to people: enough to tell two apart."""
 
 
 class Tag(Enum):
@@ -66,6 +70,18 @@ def limits_line(limits: Sequence[Limit], *, color: bool) -> str | None:
     parts = [f"Workers: {_sourced(f'{limit.value} at once', limit)}" for limit in slots]
     parts += [_sourced(f"{limit.name} {limit.value}", limit) for limit in others]
     return tagged(Tag.INFO, one_line(", ".join(parts)), color=color)
+
+
+def shard_line(plan: Plan, *, color: bool) -> str | None:
+    """Return which part of a run this is; None: it is the whole. The digest is for comparing machines."""
+    part = plan.shard
+    if part is None:
+        return None
+    of, total = f"Shard {part.shard.number} of {part.shard.total}", f"{len(part.whole)} files"
+    text = f"{of}: {len(plan.files)} of {total}" if plan.files else f"{of} has none of the {total}"
+    if plan.files and part.predicted_s is not None:
+        text += f", predicted {format_seconds(part.predicted_s)}"
+    return tagged(Tag.INFO, f"{text}; the whole plan is {part.digest[:DIGEST_SHOWN]}", color=color)
 
 
 def running_line(file: TestFile, *, attempt: int, color: bool, worker: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dispatcher.backends.base import Capacity
 from dispatcher.config.interpreter import Interpreter
 from dispatcher.plan import Plan, PlannedFile
-from dispatcher.report.console_format import Tag, tagged
+from dispatcher.report.console_format import Tag, shard_line, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.schedule.forecast import predict_makespan
 from passmuster.units import format_bytes, format_seconds
@@ -24,10 +24,12 @@ def dry_run_lines(plan: Plan, capacity: Capacity, interpreter: Interpreter, *, c
     def info(text: str) -> str:
         return tagged(Tag.INFO, text, color=color)
 
+    shard = shard_line(plan, color=color)
     version = ".".join(map(str, interpreter.version))
     lines = [
         info(f"Interpreter: {one_line(interpreter.path)} {version} ({one_line(interpreter.origin)})"),
         *(info(f"{limit.name.capitalize()}: {limit.value} ({limit.source})") for limit in capacity.limits),
+        *([shard] if shard else []),
         info(f"Would run {len(plan.files)} test file(s), in this order:"),
         *(_file_line(number, planned) for number, planned in enumerate(plan.files, start=1)),
     ]

@@ -3,7 +3,8 @@
 Every object has `event` and `at_s` (seconds since the start of the run). Sizes are bytes (`_bytes`), times
 seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields may be added, never changed.
 
-    run-started    version (1), run_id, started_at, files (how many), limits [name, value, source]
+    run-started    version (1), run_id, started_at, files (how many), limits [name, value, source],
+                   shard, shards (which of how many), plan_digest (of the whole run's split); null without
     file-planned   path, label, kind, because, predicted_s, predicted_bytes; a line for each, in start order
     file-started   path, label, attempt, reason (null, "retry", "check", "confirm", "alone"), worker
     file-slow      path, label, seconds_s
@@ -24,7 +25,9 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, flaky, forked;
                    failed_paths [], not_run_paths [], flaky_paths [], failed_forked_paths [],
                    failed_spawned_paths [], crowded_paths [], unconfirmed_paths [],
-                   differences [path, texts []]
+                   differences [path, texts []],
+                   regressions [path, what ("cpu_s", "duration_s", "peak_bytes"), baseline, now, factor,
+                   pace, changed]: now is factor * pace times baseline, both in the unit of what
 
 The file is ASCII: other characters are JSON escapes. What is no character (a byte of a file's name that is
 not UTF-8) is written as the text `\\udcff`, and the object then has `"escaped": true`. Each line is flushed,
@@ -158,6 +161,7 @@ def _file(file: TestFile) -> dict[str, JsonValue]:
 
 
 def _run_started(event: RunStarted) -> dict[str, JsonValue]:
+    part = event.plan.shard
     # The version stands right behind the name: it is what a reader must look at first.
     return {
         "event": "run-started",
@@ -169,6 +173,9 @@ def _run_started(event: RunStarted) -> dict[str, JsonValue]:
         "limits": [
             {"name": limit.name, "value": limit.value, "source": limit.source} for limit in event.limits
         ],
+        "shard": part.shard.number if part is not None else None,
+        "shards": part.shard.total if part is not None else None,
+        "plan_digest": part.digest if part is not None else None,
     }
 
 
@@ -310,6 +317,18 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "differences": [
             {"path": difference.file.path, "texts": list(difference.texts)}
             for difference in results.differing
+        ],
+        "regressions": [
+            {
+                "path": found.file.path,
+                "what": str(found.what),
+                "baseline": _rounded(found.baseline),
+                "now": _rounded(found.now),
+                "factor": _rounded(found.factor),
+                "pace": _rounded(found.pace),
+                "changed": found.is_changed,
+            }
+            for found in results.regressions
         ],
     }
 

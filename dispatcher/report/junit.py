@@ -89,8 +89,9 @@ class _Document:
     ) -> None:
         counts = dict.fromkeys(Verdict, 0)
         records = list(records)
+        counted = results.failing_regressions
         for record in records:
-            suite = suite_of(record, is_verified=results.is_verified)
+            suite = suite_of(record, is_verified=results.is_verified, regressions=counted)
             for verdict in Verdict:
                 counts[verdict] += suite.count(verdict)
         self._line('<?xml version="1.0" encoding="UTF-8"?>')
@@ -106,7 +107,7 @@ class _Document:
             timestamp=_timestamp(started_at),
         )
         for record in records:
-            self._suite(suite_of(record, is_verified=results.is_verified))
+            self._suite(suite_of(record, is_verified=results.is_verified, regressions=counted))
         self._line("</testsuites>")
 
     def _suite(self, suite: Suite) -> None:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dispatcher.plan import Plan, TestFile
 from passmuster.errors import ConfigurationError, PassmusterError
@@ -122,9 +122,27 @@ class Journal:
             data = data[os.write(self._descriptor, data) :]
 
 
+class Opened(NamedTuple):
+    """A run's diary as it was found.
+
+    Its `journal` is None where it cannot be written; `ended` has the attempts that have ended, and `notice`
+    what the user should know.
+    """
+
+    journal: Journal | None
+    ended: Ended
+    notice: str
+
+
 def open_journal(
-    path: Path, run_id: str, files: Sequence[TestFile], *, is_durable: bool, stack: ExitStack
-) -> tuple[Journal, Ended]:
+    path: Path,
+    run_id: str,
+    files: Sequence[TestFile],
+    *,
+    is_durable: bool,
+    needs_data: bool,
+    stack: ExitStack,
+) -> Opened:
     """Return the diary of a new run, or of one that is gone on with, and what has ended in that.
 
     Args:
@@ -132,17 +150,30 @@ def open_journal(
         run_id: the run.
         files: what it consists of.
         is_durable: as for `Journal`.
+        needs_data: whether only attempts count whose coverage data is still there.
         stack: closes it.
 
     Raises:
-        OSError: it cannot be written.
         ConfigurationError: the run cannot be gone on with.
     """
-    journal = stack.enter_context(closing(Journal(path, is_durable=is_durable)))
-    if not journal.is_new:
-        return journal, read_journal(path, files)
-    journal.begin(run_id, files)
-    return journal, {}
+    try:
+        journal = stack.enter_context(closing(Journal(path, is_durable=is_durable)))
+        if journal.is_new:
+            journal.begin(run_id, files)
+            return Opened(journal, {}, "")
+    except OSError as error:
+        notice = f"this run could not be resumed, its journal cannot be written: {error}"
+        return Opened(None, {}, notice)
+    ended = read_journal(path, files)
+    if needs_data:
+        ended = {key: result for key, result in ended.items() if has_data(result)}
+    return Opened(journal, ended, going_on(run_id, ended, len(files)))
+
+
+def going_on(run_id: str, ended: Ended, total: int) -> str:
+    """Return the line that says how much of a run had been done before."""
+    paths = {file_path for file_path, _ in ended}
+    return f"going on with run {run_id}: {len(paths)} of {total} files had been run"
 
 
 def find_run(runs_dir: Path, wanted: str) -> str:

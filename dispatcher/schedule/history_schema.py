@@ -1,7 +1,7 @@
 """The SQLite file behind the history: its table, its rows, and how a file that is not ours is put aside.
 
-Only `dispatcher.schedule.history` uses this. Everything here may raise `sqlite3.Error` or `OSError`;
-what a run does about it is decided there.
+Only `dispatcher.schedule.history` and `shared_history` use this. Everything here may raise `sqlite3.Error` or
+`OSError`; what a run does about it is decided there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from dispatcher.schedule.history_merge import Remembered
@@ -100,6 +100,28 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def read_file(path: Path) -> dict[str, Remembered]:
+    """Return the rows of a history file, which is not changed, and need not be one that can be.
+
+    Args:
+        path: the file, absolute.
+
+    Raises:
+        ForeignFileError: it belongs to another or to a newer program, or is empty.
+        sqlite3.Error: it is no database, damaged, or cannot be opened.
+    """
+    # All at once, so that an older file can be brought up to date where that costs nobody anything.
+    with (
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as file,
+        closing(sqlite3.connect(":memory:", isolation_level=None)) as memory,
+    ):
+        file.backup(memory)
+        if not _is_ours(memory):
+            raise ForeignFileError("it is empty")
+        _bring_up_to_date(memory)
+        return read_rows(memory)
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:

@@ -13,8 +13,11 @@ from dataclasses import replace
 from enum import StrEnum
 
 from dispatcher.plan import TestFile
+from dispatcher.schedule.figures import Baseline, Figures
 from passmuster.records import dataclass
 from passmuster.status import Isolation, Status
+
+__all__ = ["Figures", "FileHistory", "Forking"]
 
 
 class Forking(StrEnum):
@@ -25,23 +28,6 @@ class Forking(StrEnum):
     """It passed forked and spawned."""
     HARMFUL = "harmful"
     """It came to something else when forked: it must be spawned."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What a file takes in one of the ways it can run.
-
-    Args:
-        duration_s: wall-clock seconds it is expected to take.
-        cpu_s: processor seconds it is expected to take; None when unknown.
-        peak_bytes: the most memory its process tree is expected to use; None when never measured.
-        runs: how many attempts this is drawn from; 0: `peak_bytes` is a lower bound, and all that is known.
-    """
-
-    duration_s: float = 0.0
-    cpu_s: float | None = None
-    peak_bytes: int | None = None
-    runs: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +97,12 @@ class FileHistory:
     def is_confirmed(self, file: TestFile) -> bool:
         """Whether the file, as it is, is known to come to the same forked and spawned."""
         return self.forking is Forking.CONFIRMED and self.is_of(file)
+
+    def baseline(self, file: TestFile) -> Baseline:
+        """Return what the file took so far, in each of the ways in which it ran."""
+        return Baseline(
+            spawned=self.spawned, forked=self.forked or Figures(), is_changed=not self.is_of(file)
+        )
 
     def needs_room(self, file: TestFile) -> bool:
         """Whether the file, as it is, is known to fail beside others."""

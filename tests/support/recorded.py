@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from dispatcher.events import (
     RunStarted,
     UsageSampled,
 )
-from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile, plan_digest
+from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
 from dispatcher.record.writer import RecordReporter
 from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.schedule.figures import Baseline
+from dispatcher.sharding import split_digest
 from passmuster.executor import FileUsage, Limit, Usage
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Outcome, Status
@@ -38,21 +41,33 @@ def shard_plan(
     return ShardPlan(
         shard=Shard(number=number, total=total),
         whole=pairs,
-        digest=plan_digest(total, pairs),
+        digest=split_digest(total, pairs),
         history_digest=history,
+        slots=2,
+        budget_bytes=100,
     )
 
 
 def shard_events(
-    shards: ShardPlan, *, started_at: float = 1000.0, failed: Sequence[str] = (), run_id: str = "r1"
+    shards: ShardPlan,
+    *,
+    started_at: float = 1000.0,
+    failed: Sequence[str] = (),
+    run_id: str = "r1",
+    baseline: Baseline | None = None,
+    peak_bytes: int | None = None,
 ) -> list[RunEvent]:
     """Return what one shard's run tells."""
-    files = [planned(path) for path, number in shards.whole if number == shards.shard.number]
+    files = [
+        dataclasses.replace(planned(path), baseline=baseline)
+        for path, number in shards.whole
+        if number == shards.shard.number
+    ]
     events: list[RunEvent] = [
         RunStarted(
             at_s=0.0,
             started_at=started_at,
-            plan=Plan(run_id=run_id, files=tuple(files), shards=shards),
+            plan=Plan(run_id=run_id, files=tuple(files), shard=shards),
             limits=(Limit(name="memory budget", value="4 GiB", source="the default"),),
         ),
         Notice(at_s=0.0, text="mind the gap"),
@@ -67,6 +82,7 @@ def shard_events(
             status=status,
             output="printed \x1b[31m\udcff\n",
             duration=0.5,
+            peak_bytes=peak_bytes,
             started_at=started_at + at_s,
             cases=(case,),
             coverage_files=("/private/.coverage",),

@@ -21,7 +21,6 @@ def problem(root: Path, *argv: str) -> str:
 @pytest.mark.parametrize(
     ("argv", "name"),
     [
-        (("--shard", "1/2"), "shard (from --shard) splits the files"),
         (("--record", "out"), "record (from --record) is for shards"),
         (("--resume", "last"), "resume (from --resume) is for a run of this machine"),
         (("--failed",), "failed (from --failed) goes by this machine's history"),

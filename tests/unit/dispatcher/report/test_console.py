@@ -11,6 +11,7 @@ import pytest
 
 from dispatcher.again import Again
 from dispatcher.config.model import Verbosity
+from dispatcher.config.shard import Shard
 from dispatcher.events import (
     FileSlow,
     Notice,
@@ -18,7 +19,7 @@ from dispatcher.events import (
     StopCause,
     UsageSampled,
 )
-from dispatcher.plan import TestFile
+from dispatcher.plan import ShardPlan, TestFile
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import RULE, nothing_found_line
 from passmuster.executor import Usage
@@ -360,6 +361,33 @@ def test_a_reader_that_leaves_early_ends_only_the_printing() -> None:
 def test_nothing_found_is_said_as_the_scripts_said_it() -> None:
     assert nothing_found_line(include_integration=False, color=False) == "[WARN] No unit test files found"
     assert nothing_found_line(include_integration=True, color=False) == "[WARN] No test files found"
+
+
+@pytest.mark.parametrize(
+    ("files", "predicted_s", "line"),
+    [
+        ((A, B), 41.0, "Shard 2 of 4: 2 of 3 files, predicted 41.0s; the whole plan is 0123456789ab"),
+        ((A,), None, "Shard 2 of 4: 1 of 3 files; the whole plan is 0123456789ab"),
+        ((), 0.0, "Shard 2 of 4 has none of the 3 files; the whole plan is 0123456789ab"),
+    ],
+)
+def test_a_shard_says_what_it_is_a_part_of(
+    files: tuple[TestFile, ...], predicted_s: float | None, line: str
+) -> None:
+    event = started(*files)
+    part = ShardPlan(
+        shard=Shard(number=2, total=4),
+        whole=(("tests/test_a.py", 2), ("tests/test_b.py", 2), ("tests/test_c.py", 1)),
+        digest="0123456789abcdef",
+        history_digest="",
+        slots=4,
+        budget_bytes=GIB,
+        predicted_s=predicted_s,
+    )
+    lines = printed(replace(event, plan=replace(event.plan, shard=part)))[0].splitlines()
+
+    assert lines[0] == f"[INFO] Found {len(files)} test file(s):"
+    assert lines[-1] == f"[INFO] {line}"
 
 
 def test_verbose_says_which_worker_has_a_file() -> None:

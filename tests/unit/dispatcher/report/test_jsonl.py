@@ -99,6 +99,9 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "started_at": 7.0,
             "files": 1,
             "limits": [{"name": "slots", "value": "2", "source": "CPUs"}],
+            "shard": None,
+            "shards": None,
+            "plan_digest": None,
         },
         {"event": "file-planned", "at_s": 0.0, **where, "kind": "unit", "because": "longest first"}
         | {"predicted_s": 1.5, "predicted_bytes": None},
@@ -171,6 +174,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "crowded_paths": [],
             "unconfirmed_paths": [],
             "differences": [],
+            "regressions": [],
         },
     ]
 

@@ -1,0 +1,191 @@
+"""Shards on machines with nothing between them, and their records merged: as one run of all files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support.outcome import Outcome
+from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+
+LIBRARY = """\
+def small(number):
+    if number < 3:
+        return "small"
+    return "large"
+
+
+def never():
+    return 1
+"""
+PASSING = """\
+import library
+
+
+def test_it():
+    assert library.small({number}) == "{size}"
+"""
+FAILING = """\
+def test_it():
+    print("::error::what a test prints")
+    assert 1 == 2
+"""
+FLAKY = """\
+import pathlib
+
+marker = pathlib.Path("marker")
+
+
+def test_it():
+    # A forked failure is checked at once, and is none if that passes: so twice.
+    seen = len(marker.read_text()) if marker.exists() else 0
+    marker.write_text("x" * (seen + 1))
+    assert seen > 1
+"""
+FILES = {
+    "pyproject.toml": "[tool.coverage.run]\nbranch = true\n",
+    "library.py": LIBRARY,
+    "conftest.py": "",
+    **{f"tests/test_{number}.py": PASSING.format(number=number, size="small") for number in range(3)},
+    **{f"tests/test_{number}.py": PASSING.format(number=number, size="large") for number in range(3, 6)},
+    "tests/test_failing.py": FAILING,
+    "tests/test_flaky.py": FLAKY,
+}
+COUNTED = re.compile(r"^  (?:Total tests|Passed|Failed|Flaky|Tests inside the files): .*$", re.MULTILINE)
+PYTHON = {"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT), "PYTHONPATH": "."}
+
+
+@pytest.fixture
+def machines(project: Project) -> list[Project]:
+    """Three machines with a checkout each."""
+    found = []
+    for name in ("one", "two", "three"):
+        (project.base / name).mkdir()
+        machine = Project(base=project.base / name, python_home=project.python_home)
+        machine.write(FILES)
+        found.append(machine)
+    return found
+
+
+def run(machine: Project, *arguments: str) -> Outcome:
+    return machine.run(*arguments, env=PYTHON, events=False)
+
+
+def run_shards(machines: Sequence[Project], records: Path, *options: str) -> list[Outcome]:
+    total = len(machines)
+    return [
+        run(machine, "--shard", f"{number}/{total}", "--record", str(records), *options)
+        for number, machine in enumerate(machines, start=1)
+    ]
+
+
+def cases(report: Path) -> dict[str, str]:
+    return {
+        f"{suite.get('file')} {case.get('name')}": ",".join(child.tag for child in case)
+        for suite in ET.parse(report).getroot()
+        for case in suite
+        if case.tag == "testcase"
+    }
+
+
+def covered(report: Path) -> dict[str, str]:
+    return {
+        f"{source.get('filename')}:{line.get('number')}": str(sorted(line.items()))
+        for source in ET.parse(report).getroot().iter("class")
+        for line in source.iter("line")
+    }
+
+
+def test_merged_shards_tell_what_one_run_tells(machines: list[Project], tmp_path: Path) -> None:
+    records, reports = tmp_path / "records", tmp_path / "reports"
+    options = ("--coverage", "--coverage-source", "library", "--retries", "1", "--coverage-dir")
+    shards = run_shards(machines, records, *options, str(tmp_path / "unused"))
+    assert sorted(shard.code for shard in shards) == [0, 0, 1]
+    (tmp_path / "whole").mkdir()
+    whole = Project(base=tmp_path / "whole", python_home=machines[0].python_home)
+    whole.write(FILES)
+    files = ("--junit-xml", str(reports / "whole.xml"), "--coverage-xml", str(reports / "whole-coverage.xml"))
+    alone = run(whole, *options, str(reports / "whole"), *files)
+    # Where it is merged there is a checkout, since coverage is reported of sources.
+    files = (
+        "--junit-xml",
+        str(reports / "merged.xml"),
+        "--coverage-xml",
+        str(reports / "merged-coverage.xml"),
+    )
+    told = run(whole, "merge", str(records), "--coverage-dir", str(reports / "merged"), *files)
+    assert (alone.code, told.code) == (1, 1), told.stderr
+    assert COUNTED.findall(told.stdout) == COUNTED.findall(alone.stdout)
+    assert "  Flaky: 1" in told.stdout
+    assert told.stdout.count("FAILED TESTS:\ntests/test_failing.py\n") == 1
+    assert cases(reports / "merged.xml") == cases(reports / "whole.xml")
+    assert covered(reports / "merged-coverage.xml") == covered(reports / "whole-coverage.xml")
+    overall = [line for line in alone.stdout.splitlines() if line.startswith("Overall Coverage")]
+    assert overall == [line for line in told.stdout.splitlines() if line.startswith("Overall Coverage")]
+
+
+def test_a_demanded_coverage_is_demanded_of_the_whole(machines: list[Project], tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    options = (
+        "--coverage",
+        "--coverage-source",
+        "library",
+        "--coverage-fail-under",
+        "70",
+        "--coverage-dir",
+        str(tmp_path / "reports"),
+    )
+    (machines[0].root / "tests/test_failing.py").unlink()
+    for machine in machines:
+        for name in ("failing", "flaky"):
+            (machine.root / f"tests/test_{name}.py").unlink(missing_ok=True)
+    shards = run_shards(machines, records, *options)
+    assert [shard.code for shard in shards] == [0, 0, 0], shards
+    merged = run(machines[0], "merge", str(records), *options[3:])
+    assert (merged.code, "Overall Coverage" in merged.stdout) == (0, True), merged
+    merged = run(machines[0], "merge", str(records), "--coverage-fail-under", "90", *options[5:])
+    assert merged.code == 1
+    assert "is below the demanded 90%" in merged.stdout
+
+
+def test_a_shard_that_was_killed_is_red_by_name(machines: list[Project], tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    run_shards(machines, records)
+    record = records / "shard-2-of-3" / "run.record"
+    record.write_bytes(record.read_bytes()[:-100])
+    told = run(machines[0], "merge", str(records))
+    assert told.code == 3
+    assert "the record of shard 2/3 in " in told.stderr
+    shutil.rmtree(record.parent)
+    told = run(machines[0], "merge", str(records), "--events", str(tmp_path / "events.jsonl"))
+    assert told.code == 3
+    assert "shard 2 of 3 left no record: " in told.stderr
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    ended = {event["path"] for event in events if event["event"] == "file-finished"}
+    assert len(ended) == 8
+    assert [event["status"] for event in events if event.get("status") == "LOST"]
+
+
+def test_files_that_differ_between_machines_are_named(machines: list[Project], tmp_path: Path) -> None:
+    machines[1].write({"tests/test_extra.py": PASSING.format(number=1, size="small")})
+    records = tmp_path / "records"
+    run_shards(machines, records)
+    told = run(machines[0], "merge", str(records))
+    assert (told.code, told.stdout) == (3, "")
+    assert "the plans differ" in told.stderr
+    assert "tests/test_extra.py" in told.stderr
+
+
+def test_more_shards_than_files_are_merged_too(machines: list[Project], tmp_path: Path) -> None:
+    records, machine = tmp_path / "records", machines[0]
+    for number in range(1, 5):
+        shard = ("--shard", f"{number}/4", "--record", str(records))
+        assert run(machine, *shard, "tests/test_1.py", "tests/test_2.py").code == 0
+    told = run(machine, "merge", str(records))
+    assert (told.code, "  Total tests: 2\n" in told.stdout) == (0, True), told
