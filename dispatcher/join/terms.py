@@ -92,5 +92,5 @@ def _why_other_tree(own: JoinTerms, found: JoinTerms, config: TestConfig, addres
     if here != wanted and found.listing and may_have_the_same_files(here, wanted):
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
             manifest = TreeStore(client).manifest(found.listing)
-        return why_other_files(differing_files(manifest, config.root), here, wanted)
-    return why_other_tree(here, wanted)
+        return why_other_files(differing_files(manifest, config.root), here, wanted, may_ship=False)
+    return why_other_tree(here, wanted, may_ship=False)

@@ -38,8 +38,8 @@ def test_all_machines_come_to_the_verdict_of_one(machines: Make, count: int) -> 
     all_of_them = machines(count)
     all_of_them.write({**PLAIN, **FAILING})
     env = all_of_them.environment(0, PASSMUSTER_BROKER_URL=None)
-    local = all_of_them.projects[0].run("-j", "2", "--junit-xml", "local.xml", env=env)
-    wanted = junit_cases(all_of_them.projects[0].root / "local.xml")
+    local = all_of_them.projects[0].run("-j", "2", "--junit-xml", "../local.xml", env=env)
+    wanted = junit_cases(all_of_them.projects[0].base / "local.xml")
     before = {name: all_of_them.runs_of(name) for name in NAMES}
 
     outcomes = ends({number: all_of_them.start(number) for number in range(count)})
