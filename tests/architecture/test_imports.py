@@ -27,6 +27,7 @@ THIRD_PARTY = {"psutil", "rich", "_typeshed"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "passmuster/run_record.py",
+    "passmuster/join_record.py",
     "passmuster/broker_access.py",
     "passmuster/tree_store.py",
     "worker/celery_app.py",
@@ -67,6 +68,8 @@ PURE = (
     "dispatcher/migrate/section.py",
     "dispatcher/migrate/shell_words.py",
     "dispatcher/migrate/wrapper.py",
+    "dispatcher/join/decisions.py",
+    "dispatcher/join/request.py",
     "dispatcher/plan.py",
     "dispatcher/record/proof.py",
     "dispatcher/record/shape.py",
@@ -117,6 +120,8 @@ PURE = (
     "passmuster/broker.py",
     "passmuster/codec.py",
     "passmuster/envelope.py",
+    "passmuster/join_scripts.py",
+    "passmuster/join_words.py",
     "passmuster/overcommit.py",
     "passmuster/queue_words.py",
     "passmuster/result.py",
