@@ -70,7 +70,11 @@ def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: S
 
 def warnings_of(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
     """Return what stops nothing, but is not as it should be, a line each."""
-    return (*_visible_password(config, origins), *_useless_arguments(config, origins))
+    return (
+        *_visible_password(config, origins),
+        *_useless_arguments(config, origins),
+        *_blind_comparison(config, origins),
+    )
 
 
 def _visible_password(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
@@ -94,6 +98,12 @@ def _useless_arguments(config: TestConfig, origins: Iterable[Origin]) -> tuple[s
         for item in origins
         if item.name in _ONLY_WITH_COVERAGE and item.origin != DEFAULT and not item.origin.startswith("[")
     )
+
+
+def _blind_comparison(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
+    if not config.fail_on_regression or config.history or config.history_from is not None:
+        return ()
+    return (f"{origin_of('fail-on-regression', origins)} has no effect without a history",)
 
 
 def _check_memory(config: TestConfig, origins: Sequence[Origin]) -> None:
