@@ -49,7 +49,7 @@ def test_it():
     assert seen > 1
 """
 FILES = {
-    "pyproject.toml": "[tool.coverage.run]\nbranch = true\nsource = ['.']\nomit = ['tests/*']\n",
+    "pyproject.toml": "[tool.coverage.run]\nbranch = true\n",
     "library.py": LIBRARY,
     "conftest.py": "",
     **{f"tests/test_{number}.py": PASSING.format(number=number, size="small") for number in range(3)},
@@ -104,7 +104,7 @@ def covered(report: Path) -> dict[str, str]:
 
 def test_merged_shards_tell_what_one_run_tells(machines: list[Project], tmp_path: Path) -> None:
     records, reports = tmp_path / "records", tmp_path / "reports"
-    options = ("--coverage", "--retries", "1", "--coverage-dir")
+    options = ("--coverage", "--coverage-source", "library", "--retries", "1", "--coverage-dir")
     shards = run_shards(machines, records, *options, str(tmp_path / "unused"))
     assert sorted(shard.code for shard in shards) == [0, 0, 1]
     (tmp_path / "whole").mkdir()
@@ -132,16 +132,24 @@ def test_merged_shards_tell_what_one_run_tells(machines: list[Project], tmp_path
 
 def test_a_demanded_coverage_is_demanded_of_the_whole(machines: list[Project], tmp_path: Path) -> None:
     records = tmp_path / "records"
-    options = ("--coverage", "--coverage-fail-under", "70", "--coverage-dir", str(tmp_path / "reports"))
+    options = (
+        "--coverage",
+        "--coverage-source",
+        "library",
+        "--coverage-fail-under",
+        "70",
+        "--coverage-dir",
+        str(tmp_path / "reports"),
+    )
     (machines[0].root / "tests/test_failing.py").unlink()
     for machine in machines:
         for name in ("failing", "flaky"):
             (machine.root / f"tests/test_{name}.py").unlink(missing_ok=True)
     shards = run_shards(machines, records, *options)
     assert [shard.code for shard in shards] == [0, 0, 0], shards
-    merged = run(machines[0], "merge", str(records), *options[1:])
+    merged = run(machines[0], "merge", str(records), *options[3:])
     assert (merged.code, "Overall Coverage" in merged.stdout) == (0, True), merged
-    merged = run(machines[0], "merge", str(records), "--coverage-fail-under", "90", *options[3:])
+    merged = run(machines[0], "merge", str(records), "--coverage-fail-under", "90", *options[5:])
     assert merged.code == 1
     assert "is below the demanded 90%" in merged.stdout
 
