@@ -77,6 +77,7 @@ def warnings_of(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...
     return (
         *_visible_password(config, origins),
         *_useless_arguments(config, origins),
+        *_blind_comparison(config, origins),
         *_useless_history(config, origins),
     )
 
@@ -102,6 +103,13 @@ def _useless_arguments(config: TestConfig, origins: Iterable[Origin]) -> tuple[s
         for item in origins
         if item.name in _ONLY_WITH_COVERAGE and item.origin != DEFAULT and not item.origin.startswith("[")
     )
+
+
+def _blind_comparison(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
+    is_given = config.shard is not None and config.history_from is not None
+    if not config.fail_on_regression or config.history or is_given:
+        return ()
+    return (f"{origin_of('fail-on-regression', origins)} has no effect without a history",)
 
 
 def _useless_history(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
