@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, islice, zip_longest
 
+from dispatcher.insight.regression import Regression
 from dispatcher.report.ci.fault_line import fault_line
 from dispatcher.report.console_format import status_text
 from dispatcher.report.console_summary import headline
 from dispatcher.report.plain_text import last_lines, one_line, sanitize
+from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.records import dataclass
@@ -78,10 +80,11 @@ def annotations_of(
     errors = [*of_the_run, *islice(found, most)]
     total = len(of_the_run) + sum(needs_own(record.final) + len(told_cases(record)) for record in failed)
     flaky = shaky_files(results)
-    warnings = [_flaky(record) for record in flaky[:most]]
+    grown = () if results.fails_on_regression else results.regressions
+    warnings = [*map(_flaky, flaky[:most]), *(_grown(found, Level.WARNING) for found in grown[:most])]
     return [
         *_bounded(errors, total, most, Level.ERROR, "failures"),
-        *_bounded(warnings, len(flaky), most, Level.WARNING, "flaky files"),
+        *_bounded(warnings, len(flaky) + len(grown), most, Level.WARNING, "warnings"),
     ]
 
 
@@ -149,6 +152,8 @@ def _of_the_run(results: TestResults) -> Iterator[Annotation]:
     if results.cancelled:
         text = f"{len(results.cancelled)} file(s) did not run to their end."
         yield Annotation(level=Level.ERROR, title="The run is not complete", message=text)
+    for found in results.failing_regressions:
+        yield _grown(found, Level.ERROR)
     for difference in results.differing:
         yield Annotation(
             level=Level.ERROR,
@@ -200,6 +205,15 @@ def _flaky(record: FileRecord) -> Annotation:
         message=_cut("\n".join([what, *(named or [status_text(last)])])),
         path=one_line(record.file.path),
         line=next((line for line in lines if line), None),
+    )
+
+
+def _grown(found: Regression, level: Level) -> Annotation:
+    return Annotation(
+        level=level,
+        title=f"Much more than before: {one_line(found.file.label)}"[:TITLE_CHARS],
+        message=regression_text(found),
+        path=one_line(found.file.path),
     )
 
 

@@ -22,6 +22,7 @@ from dispatcher.report.ci.markdown_text import code, linked, plain, row, table
 from dispatcher.report.ci.timeline import MOST_FILES, timeline
 from dispatcher.report.console_format import BUDGET_LIMIT, status_text
 from dispatcher.report.console_summary import headline
+from dispatcher.report.regression_summary import count_text, regression_text
 from dispatcher.report.summary import Summary, biggest, slowest, summarize
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
@@ -32,6 +33,7 @@ MOST_CASES = 10
 """Failing tests named of each file; the rest is counted."""
 
 MOST_FLAKY = 50
+MOST_GROWN = 20
 RANKED_FILES = 10
 NAME_CHARS = 200
 WHY_CHARS = 300
@@ -65,7 +67,7 @@ def summary_page(request: PageRequest, room_bytes: int) -> str:
     if room_bytes < 0:
         return ""
     is_cut, kept = False, []
-    for block in (_flaky(request), _timeline(request), _slowest(request), _biggest(request)):
+    for block in (_flaky(request), _grown(request), _timeline(request), _slowest(request), _biggest(request)):
         # What comes first on the page, the failures, gets at least half of the room.
         if _size(block) <= room_bytes // 2:
             kept.append(block)
@@ -83,6 +85,8 @@ def _verdict(results: TestResults, summary: Summary) -> str:
         return f"## ⚠️ {summary.not_run} of {summary.total} test files did not run to their end\n\n"
     if results.differing:
         return f"## ❌ {len(results.differing)} of {summary.total} test files differ when forked\n\n"
+    if results.failing_regressions:
+        return f"## ❌ {count_text(results)} too much more than before\n\n"
     return f"## ✅ All {summary.total} test files passed\n\n"
 
 
@@ -145,6 +149,19 @@ def _flaky(request: PageRequest) -> str:
     ]
     more = f"and {len(flaky) - MOST_FLAKY} more\n" if len(flaky) > MOST_FLAKY else ""
     return "\n### Flaky files\n" + table(("File", "In the end", "Before"), rows) + more
+
+
+def _grown(request: PageRequest) -> str:
+    """Return what took much more than it used to."""
+    grown = request.results.regressions
+    if not grown:
+        return ""
+    rows = [
+        row((code(found.file.label, NAME_CHARS), plain(regression_text(found))))
+        for found in grown[:MOST_GROWN]
+    ]
+    more = f"and {len(grown) - MOST_GROWN} more\n" if len(grown) > MOST_GROWN else ""
+    return "\n### Much more than before\n" + table(("File", "What"), rows) + more
 
 
 def _timeline(request: PageRequest) -> str:

@@ -8,6 +8,7 @@ from dispatcher.report.html.attempts import FINDINGS
 from dispatcher.report.html.markup import counted, line
 from dispatcher.report.html.outputs import Outputs
 from dispatcher.report.html.told import Told
+from dispatcher.report.regression_summary import count_text, regression_text
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord
 from passmuster.units import format_seconds
@@ -40,6 +41,7 @@ def notes_section(told: Told, outputs: Outputs) -> Iterator[str]:
     pieces = [
         _notices(told),
         _not_run(told),
+        _grown(told),
         _differences(told),
         _leaked(told),
         *_findings(told),
@@ -86,6 +88,15 @@ def _not_run(told: Told) -> str:
         items.append(_named(record, how + (f", {line(record.final.error)}" if record.final.error else "")))
     title = f"{counted(len(records), 'file')} did not run to the end"
     return _listed(title, items, hidden=len(records) - len(items))
+
+
+def _grown(told: Told) -> str:
+    grown = told.results.regressions
+    items = [
+        f"<code>{line(found.file.label)}</code> <span>{line(regression_text(found))}</span>"
+        for found in grown[:MOST_NAMED]
+    ]
+    return _listed(f"{count_text(told.results)} much more than before", items, hidden=len(grown) - len(items))
 
 
 def _findings(told: Told) -> Iterator[str]:

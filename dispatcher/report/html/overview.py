@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from dispatcher.report.html.markup import counted, line
 from dispatcher.report.html.told import Told, group_counts
+from dispatcher.report.regression_summary import count_text
 from dispatcher.run.results import TestResults
 from passmuster.records import dataclass
 from passmuster.units import format_bytes, format_seconds
@@ -40,6 +41,8 @@ def verdict_of(results: TestResults) -> Verdict:
         number = len(results.differing)
         words = f"{counted(number, 'file')} {'differs' if number == 1 else 'differ'} when forked"
         return Verdict(look="bad", text=words)
+    if results.failing_regressions:
+        return Verdict(look="bad", text=f"{count_text(results)} too much more than before")
     if not total:
         return Verdict(look="open", text="No test files were run")
     return Verdict(look="good", text="The one file passed" if total == 1 else f"All {total:,} files passed")

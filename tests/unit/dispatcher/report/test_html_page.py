@@ -11,6 +11,7 @@ import pytest
 
 from dispatcher.again import Again
 from dispatcher.events import RunEvent, RunFinished, RunStopping, StopCause
+from dispatcher.insight.regression import Measure, Regression
 from dispatcher.report.html.files_sections import MOST_FILES
 from dispatcher.report.html.outputs import LEAST_CHARS, MOST_CHARS, TOTAL_BYTES, Outputs
 from dispatcher.report.html.table import FIRST_ROWS
@@ -256,3 +257,17 @@ def test_when_the_room_is_used_up_it_is_said() -> None:
     assert outputs.shown("<" * 20) == "&lt;" * 20
     assert "no more room" in outputs.shown("<" * 20)
     assert outputs.cut == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_files_that_grew_are_named_and_are_the_verdict_where_the_run_fails_for_them(*, fails: bool) -> None:
+    *before, last = told(record(result("test_a.py")))
+    assert isinstance(last, RunFinished)
+    grown = Regression(
+        file=file("test_a.py"), what=Measure.MEMORY, baseline=100.0 * MIB, now=300.0 * MIB, is_changed=True
+    )
+    results = dataclasses.replace(last.results, regressions=(grown,), fails_on_regression=fails)
+    source = source_of([*before, dataclasses.replace(last, results=results)])
+    assert "peak memory 300 MiB instead of 100 MiB (3.0 times, the file was changed)" in source
+    assert ("1 file(s) took too much more than before" in source) is fails
+    assert ("The one file passed" in source) is not fails

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dispatcher.events import FileFinished, RunFinished, RunStarted
+from dispatcher.insight.regression import Measure, Regression
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
@@ -79,3 +80,15 @@ def ended(attempt: TestResult) -> FileFinished:
 
 def finished(*records: FileRecord) -> RunFinished:
     return RunFinished(at_s=9.0, results=results(*records))
+
+
+def grown_results(*, fails_on_regression: bool) -> TestResults:
+    """Return a run of one file that passed and took three times its usual memory."""
+    mib, path = 1024**2, "tests/test_big.py"
+    grown = Regression(file=file(path), what=Measure.MEMORY, baseline=100.0 * mib, now=300.0 * mib)
+    return TestResults(
+        records=(record(result(path, Status.PASS)),),
+        duration_s=2.0,
+        regressions=(grown,),
+        fails_on_regression=fails_on_regression,
+    )

@@ -13,7 +13,7 @@ from dispatcher.report.ci.annotations import (
 )
 from dispatcher.run.results import FileRecord
 from passmuster.status import Status
-from tests.unit.dispatcher.report.ci.runs import HOSTILE, case, file, record, result, results
+from tests.unit.dispatcher.report.ci.runs import HOSTILE, case, file, grown_results, record, result, results
 
 
 def at(path: str, line: int) -> str:
@@ -122,7 +122,7 @@ def test_no_more_are_kept_than_are_shown_and_the_last_says_how_many_are_left() -
     warnings = [one for one in kept if one.level is Level.WARNING]
     assert len(errors) == len(warnings) == MOST_OF_A_LEVEL
     assert [errors[0].path, errors[8].path, errors[9].title] == ["00.py", "08.py", "14 more failures"]
-    assert warnings[9].title == "2 more flaky files"
+    assert warnings[9].title == "2 more warnings"
 
 
 def test_as_many_as_are_shown_are_kept_without_a_word() -> None:
@@ -158,3 +158,12 @@ def test_a_case_is_named_without_its_file() -> None:
     assert case_name("__main__.T.m") == "T.m"
     assert case_name("tests/a.py") == "tests/a.py"
     assert case_name("m.f[a::b]") == "m.f[a::b]"
+
+
+def test_a_file_that_grew_is_a_warning_or_an_error_where_the_run_fails_for_it() -> None:
+    for fails, level in ((False, Level.WARNING), (True, Level.ERROR)):
+        grown = grown_results(fails_on_regression=fails)
+        (annotation,) = annotations_of(grown)
+        assert (annotation.level, annotation.path) == (level, "tests/test_big.py")
+        assert annotation.title == "Much more than before: tests/test_big.py"
+        assert annotation.message == "peak memory 300 MiB instead of 100 MiB (3.0 times)"

@@ -15,7 +15,15 @@ from dispatcher.report.plain_text import one_line
 from dispatcher.run.results import TestResults
 from passmuster.executor import Limit
 from passmuster.status import Outcome, Status
-from tests.unit.dispatcher.report.ci.runs import HOSTILE, case, planned, record, result, results
+from tests.unit.dispatcher.report.ci.runs import (
+    HOSTILE,
+    case,
+    grown_results,
+    planned,
+    record,
+    result,
+    results,
+)
 
 ROOM = 1024 * 1024
 SOURCE = "https://github.com/o/r/blob/abcdef1/sub/"
@@ -241,3 +249,13 @@ def test_nothing_in_a_name_means_anything_to_the_diagram() -> None:
     assert re.fullmatch(r"1m 40s [\w./-]+", name)
     assert (colon, times) == (" :", "crit, 0, 100000")
     assert timeline(results()) == ""
+
+
+def test_files_that_grew_are_listed_and_are_the_verdict_where_the_run_fails_for_them() -> None:
+    for fails, verdict in ((False, "✅ All 1 test files passed"), (True, "❌ 1 file(s) took too much more")):
+        page = summary_page(
+            PageRequest(results=grown_results(fails_on_regression=fails), limits=(), planned={}), 9999
+        )
+        assert verdict in page
+        assert "### Much more than before" in page
+        assert "peak memory 300 MiB instead of 100 MiB" in page
