@@ -8,6 +8,7 @@ from dispatcher.report.html.attempts import FINDINGS
 from dispatcher.report.html.markup import counted, line
 from dispatcher.report.html.outputs import Outputs
 from dispatcher.report.html.told import Told
+from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord
 from passmuster.units import format_seconds
@@ -40,6 +41,7 @@ def notes_section(told: Told, outputs: Outputs) -> Iterator[str]:
     pieces = [
         _notices(told),
         _not_run(told),
+        _regressions(told),
         _differences(told),
         _leaked(told),
         *_findings(told),
@@ -97,6 +99,14 @@ def _findings(told: Told) -> Iterator[str]:
         is_common = finding is Finding.UNCONFIRMED
         title = f"{counted(len(records), 'file')} {kind}"
         yield _listed(title, items, hidden=len(records) - len(items), closed=is_common)
+
+
+def _regressions(told: Told) -> str:
+    found = told.results.regressions
+    items = [f"<code>{line(one.file.label)}</code> <span>{regression_text(one)}</span>" for one in found]
+    number = len({one.file.path for one in found})
+    title = f"{counted(number, 'file')} took much more than before"
+    return _listed(title, items[:MOST_NAMED], hidden=max(0, len(items) - MOST_NAMED))
 
 
 def _differences(told: Told) -> str:

@@ -40,6 +40,11 @@ def verdict_of(results: TestResults) -> Verdict:
         number = len(results.differing)
         words = f"{counted(number, 'file')} {'differs' if number == 1 else 'differ'} when forked"
         return Verdict(look="bad", text=words)
+    if results.failing_regressions:
+        number = len({found.file.path for found in results.failing_regressions})
+        return Verdict(look="bad", text=f"{counted(number, 'file')} took much more than before")
+    if results.interrupted:
+        return Verdict(look="open", text="Interrupted")
     if not total:
         return Verdict(look="open", text="No test files were run")
     return Verdict(look="good", text="The one file passed" if total == 1 else f"All {total:,} files passed")
