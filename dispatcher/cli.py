@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dispatcher.backends.base import Site
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Explain, Mode, TestConfig
+from dispatcher.config.model import Explain, Mode, TestConfig, Verbosity
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
@@ -84,7 +85,7 @@ class Command:
             loaded = load_config(self._argv, self._environ, self._cwd)
             return self._obey(loaded)
         except PassmusterError as error:
-            self._err.write(f"{tagged(Tag.FAIL, one_line(str(error)), color=False)}\n")
+            self._complain(str(error))
             return error.exit_code
         except KeyboardInterrupt:
             self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
@@ -121,6 +122,10 @@ class Command:
             from dispatcher.watch.tail import follow_file  # As above.
 
             return follow_file(config.tail, config, self._environ, self._out.write, self._say)
+        if config.join is not None and config.mode is Mode.RUN:
+            code = self._join(loaded)
+            if code is not None:
+                return code
         runner = TestRunner(
             config,
             site=self._site,
@@ -150,13 +155,44 @@ class Command:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
         with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
-            # From here on nothing of ours goes elsewhere, up to the last error.
-            self._stdout, self._stderr = output.out, output.err
-            self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+            self._print_through(output)
             return self._run_tests(runner, config, output, color=color)
+
+    def _print_through(self, output: PlainOutput) -> None:
+        """Let nothing of ours go elsewhere from here on, up to the last error."""
+        self._stdout, self._stderr = output.out, output.err
+        self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+
+    def _join(self, loaded: Loaded) -> int | None:
+        """Take part in the run of several machines; return the exit status, None: there is nothing to run."""
+        from dispatcher.join.host import Host  # Loads redis, as does the next.
+        from dispatcher.join.member import join
+
+        config, color = loaded.config, self._color(loaded.config, self._stdout)
+        verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
+        told = dataclasses.replace(config, verbosity=verbosity)
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            self._print_through(output)
+            host = Host(
+                environ=self._environ,
+                cwd=self._cwd,
+                runner_python=self._runner_python,
+                origins=loaded.origins,
+                run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
+                # What CIs show besides, the machine that leads shows: once is enough.
+                console=lambda: self._console(told, color=color, live=False),
+                write=self._out.write,
+                say=self._say,
+                complain=self._complain,
+                color=color,
+            )
+            return join(config, host)
 
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
+
+    def _complain(self, line: str) -> None:
+        self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
@@ -177,7 +213,7 @@ class Command:
             record.finish()
         for trouble in (*runner.lost_reports, runner.breakdown):
             if trouble:
-                self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
+                self._complain(trouble)
         if runner.can_be_resumed:
             from dispatcher.rerun import resume_command  # Few runs are broken off.
 
