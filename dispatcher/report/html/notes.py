@@ -8,7 +8,7 @@ from dispatcher.report.html.attempts import FINDINGS
 from dispatcher.report.html.markup import counted, line
 from dispatcher.report.html.outputs import Outputs
 from dispatcher.report.html.told import Told
-from dispatcher.report.regression_summary import count_text, regression_text
+from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord
 from passmuster.units import format_seconds
@@ -41,7 +41,7 @@ def notes_section(told: Told, outputs: Outputs) -> Iterator[str]:
     pieces = [
         _notices(told),
         _not_run(told),
-        _grown(told),
+        _regressions(told),
         _differences(told),
         _leaked(told),
         *_findings(told),
@@ -90,15 +90,6 @@ def _not_run(told: Told) -> str:
     return _listed(title, items, hidden=len(records) - len(items))
 
 
-def _grown(told: Told) -> str:
-    grown = told.results.regressions
-    items = [
-        f"<code>{line(found.file.label)}</code> <span>{line(regression_text(found))}</span>"
-        for found in grown[:MOST_NAMED]
-    ]
-    return _listed(f"{count_text(told.results)} much more than before", items, hidden=len(grown) - len(items))
-
-
 def _findings(told: Told) -> Iterator[str]:
     """Yield a list for each cause that running files once more showed."""
     for finding, kind in _KINDS.items():
@@ -108,6 +99,14 @@ def _findings(told: Told) -> Iterator[str]:
         is_common = finding is Finding.UNCONFIRMED
         title = f"{counted(len(records), 'file')} {kind}"
         yield _listed(title, items, hidden=len(records) - len(items), closed=is_common)
+
+
+def _regressions(told: Told) -> str:
+    found = told.results.regressions
+    items = [f"<code>{line(one.file.label)}</code> <span>{regression_text(one)}</span>" for one in found]
+    number = len({one.file.path for one in found})
+    title = f"{counted(number, 'file')} took much more than before"
+    return _listed(title, items[:MOST_NAMED], hidden=max(0, len(items) - MOST_NAMED))
 
 
 def _differences(told: Told) -> str:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from dispatcher.report.html.markup import counted, line
 from dispatcher.report.html.told import Told, group_counts
-from dispatcher.report.regression_summary import count_text
 from dispatcher.run.results import TestResults
 from passmuster.records import dataclass
 from passmuster.units import format_bytes, format_seconds
@@ -42,7 +41,10 @@ def verdict_of(results: TestResults) -> Verdict:
         words = f"{counted(number, 'file')} {'differs' if number == 1 else 'differ'} when forked"
         return Verdict(look="bad", text=words)
     if results.failing_regressions:
-        return Verdict(look="bad", text=f"{count_text(results)} too much more than before")
+        number = len({found.file.path for found in results.failing_regressions})
+        return Verdict(look="bad", text=f"{counted(number, 'file')} took much more than before")
+    if results.interrupted:
+        return Verdict(look="open", text="Interrupted")
     if not total:
         return Verdict(look="open", text="No test files were run")
     return Verdict(look="good", text="The one file passed" if total == 1 else f"All {total:,} files passed")
