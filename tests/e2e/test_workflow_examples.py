@@ -98,6 +98,7 @@ def test_github_shards_are_one_run_and_the_next_run_is_split_by_its_history(
     assert sorted(name for log in first["shard"] for name in ran(log)) == FILES, told(first)
     assert all(len(ran(log)) == 2 for log in first["shard"]), told(first)
     assert suites(place, "report") == dict.fromkeys(FILES, True)
+    assert FILES[7] in (place.artifacts["report"] / "report.html").read_text(encoding="utf-8")
     assert remembered(place) == len(FILES)
 
     project.write(FILES[3], FAILING)
