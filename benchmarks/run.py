@@ -15,7 +15,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.commands import bed, heavy, hostile, merged, outcomes, overhead, queue, queue_load, startup
+from benchmarks.commands import (
+    bed,
+    heavy,
+    hostile,
+    merged,
+    outcomes,
+    overhead,
+    queue,
+    queue_load,
+    shards,
+    startup,
+)
 from benchmarks.commands.setting import Setting
 
 COMMANDS: dict[str, Callable[[Setting], bool]] = {
@@ -26,6 +37,7 @@ COMMANDS: dict[str, Callable[[Setting], bool]] = {
     "outcomes": outcomes.run,
     "queue": queue.run,
     "queue-load": queue_load.run,
+    "shards": shards.run,
     "startup": startup.run,
 }
 

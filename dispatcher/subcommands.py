@@ -66,10 +66,17 @@ def _merge(call: Call) -> int:
     return merge(call)
 
 
+def _migrate(call: Call) -> int:
+    from dispatcher.migrate.command import migrate
+
+    return migrate(call)
+
+
 SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
     "explain": (_explain, "print how a file ran last, and how and why it will run next (--json)"),
     "merge": (_merge, "prove that the records of all shards are there, and report them as one run"),
     "plan": (_plan, "print what a run would take, and what would make it quicker (--json)"),
+    "migrate": (_migrate, "change what calls the shell scripts to this program (shows it; --apply does it)"),
     "status": (_status, "print the runs and the workers on a broker (--json: for programs), and exit"),
 }
 """What each does, returning the exit status, and what the help says of it. May raise a `PassmusterError`."""

@@ -74,7 +74,12 @@ def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: S
 
 def warnings_of(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
     """Return what stops nothing, but is not as it should be, a line each."""
-    return (*_visible_password(config, origins), *_useless_arguments(config, origins))
+    return (
+        *_visible_password(config, origins),
+        *_useless_arguments(config, origins),
+        *_blind_comparison(config, origins),
+        *_useless_history(config, origins),
+    )
 
 
 def _visible_password(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
@@ -98,6 +103,21 @@ def _useless_arguments(config: TestConfig, origins: Iterable[Origin]) -> tuple[s
         for item in origins
         if item.name in _ONLY_WITH_COVERAGE and item.origin != DEFAULT and not item.origin.startswith("[")
     )
+
+
+def _blind_comparison(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
+    is_given = config.shard is not None and config.history_from is not None
+    if not config.fail_on_regression or config.history or is_given:
+        return ()
+    return (f"{origin_of('fail-on-regression', origins)} has no effect without a history",)
+
+
+def _useless_history(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
+    """Return a warning where a history is given and nothing is split; one from the file waits for its run."""
+    origin = origin_of("history-from", origins)
+    if config.history_from is None or config.shard is not None or origin.startswith("["):
+        return ()
+    return (f"{origin} has no effect without --shard",)
 
 
 def _check_memory(config: TestConfig, origins: Sequence[Origin]) -> None:

@@ -5,6 +5,8 @@ what a file takes; and a figure drawn from a run or two is no habit yet.
 
 What a machine, or the files beside it, do to a file's time must not count as its own:
 
+- It is compared with about the most that it took in its last runs. What a forked file takes goes up and down:
+  while its server has not imported what it needs it imports that itself.
 - Processor time is compared where it is known, since waiting for a processor adds nothing to it. Wall-clock
   time is compared beside it for files that leave the processor alone most of the time, before or now: a file
   that begins to wait for something takes no more of the processor.
@@ -63,12 +65,14 @@ class _Pair:
     def cpu_s(self) -> _Times | None:
         """The processor time that it used to take, and what it took; None: unknown."""
         usual_s, now_s = self.usual.cpu_s, self.record.final.cpu_s
-        return None if usual_s is None or now_s is None else (max(usual_s, _SMALLEST_S), now_s)
+        if usual_s is None or now_s is None:
+            return None
+        return max(usual_s, self.usual.most_cpu_s or 0.0, _SMALLEST_S), now_s
 
     @property
     def wall_s(self) -> _Times:
         """The same of wall-clock time."""
-        return max(self.usual.duration_s, _SMALLEST_S), self.record.final.duration
+        return max(self.usual.duration_s, self.usual.most_s, _SMALLEST_S), self.record.final.duration
 
     @property
     def waits(self) -> bool:

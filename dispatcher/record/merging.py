@@ -134,7 +134,12 @@ class _Merge:
             rerun=rerun,
             warn_stream=self._output.err,
         )
-        reporters: list[Reporter] = [*self._output.around(console), *chosen_reporters(self._config)]
+
+        def say(line: str) -> None:
+            self._out.write(f"{tagged(Tag.INFO, one_line(line), color=self._color)}\n")
+
+        files = chosen_reporters(self._config, rerun=rerun, say=say)
+        reporters: list[Reporter] = [*self._output.around(console), *files]
         if not self._config.history:
             return retell(events, reporters)
         from dispatcher.schedule.history import open_history  # Loads SQLite.

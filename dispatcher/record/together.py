@@ -29,7 +29,7 @@ from dispatcher.record.proof import Proof
 from dispatcher.record.reader import Record
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit, Usage, WorkerUsage
-from passmuster.result import TestResult
+from passmuster.result import LOCAL_WORKER, TestResult
 from passmuster.status import Status
 from passmuster.task import TestTask
 
@@ -99,10 +99,16 @@ def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEv
         common: what all records notice, which is told once.
     """
     name, by_s = _name(record), _shift_s(record, starts_at)
+    last: Usage | None = None
     for event in record.events:
         match event:
-            case RunStarted() | RunFinished():
+            case RunStarted():
                 continue
+            case RunFinished():
+                if last is not None and name:
+                    # What a machine used in the end it does not use while the others go on.
+                    last = dataclasses.replace(last, used_bytes=0, files=())
+                    yield UsageSampled(at_s=event.at_s, waiting=0, usage=_usage(last, name))
             case Notice(text=text) if text in common:
                 continue
             case FileStarted():
@@ -110,6 +116,7 @@ def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEv
             case FileFinished() | FileSettled():
                 yield dataclasses.replace(event, result=_result(event.result, name, by_s))
             case UsageSampled() if name:
+                last = event.usage
                 yield dataclasses.replace(event, usage=_usage(event.usage, name))
             case Notice() if name:
                 yield dataclasses.replace(event, text=f"{name}: {event.text}")
@@ -125,7 +132,8 @@ def _shift_s(record: Record, starts_at: float) -> float:
 
 
 def _worker(name: str, worker: str) -> str:
-    return f"{name}, {worker}" if name and worker else name or worker
+    """Return who ran a file, as part of the whole: a shard, or a worker of a run that was not split."""
+    return name if name and worker in ("", LOCAL_WORKER) else f"{name}, {worker}" if name else worker
 
 
 def _result(result: TestResult, name: str, by_s: float) -> TestResult:
@@ -143,7 +151,7 @@ def _usage(usage: Usage, name: str) -> Usage:
         used_bytes=usage.used_bytes,
     )
     files = tuple(dataclasses.replace(file, worker=_worker(name, file.worker)) for file in usage.files)
-    return dataclasses.replace(usage, files=files, workers=usage.workers or (worker,))
+    return dataclasses.replace(usage, files=files, workers=(worker,))
 
 
 def _with_all_machines(events: Sequence[RunEvent]) -> Iterator[RunEvent]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -189,3 +190,27 @@ def test_more_shards_than_files_are_merged_too(machines: list[Project], tmp_path
         assert run(machine, *shard, "tests/test_1.py", "tests/test_2.py").code == 0
     told = run(machine, "merge", str(records))
     assert (told.code, "  Total tests: 2\n" in told.stdout) == (0, True), told
+
+
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" "$0" && exec "$@"'
+"""Makes a folder read-only for the command behind it, in a mount namespace that ends with it."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder read-only for itself")
+def test_a_read_only_tree_is_run_in_shards_and_merged(machines: list[Project], tmp_path: Path) -> None:
+    machine, records = machines[0], tmp_path / "records"
+    (machine.root / "tests/test_flaky.py").unlink()  # It writes beside itself.
+    prefix = ("unshare", "--mount", "bash", "-c", READ_ONLY, str(machine.root))
+
+    def on_read_only(*arguments: str) -> Outcome:
+        return machine.run(*arguments, env=PYTHON, events=False, prefix=prefix)
+
+    for number in (1, 2):
+        shard = on_read_only("--shard", f"{number}/2", "--record", str(records))
+        assert "outputs and history of this run are not kept" in shard.stderr
+    told = on_read_only("merge", str(records), "--junit-xml", str(tmp_path / "merged.xml"))
+    assert (told.code, told.stdout.count("SUMMARY: 6 passed, 1 failed\n")) == (1, 1), told
+    assert len(cases(tmp_path / "merged.xml")) == 7
+    inside = on_read_only("--shard", "1/2", "--record", "records")
+    assert (inside.code, inside.stdout) == (2, "")
+    assert "--record: the folder" in inside.stderr

@@ -85,6 +85,7 @@ def shard_events(
             peak_bytes=peak_bytes,
             started_at=started_at + at_s,
             cases=(case,),
+            worker="local",
             coverage_files=("/private/.coverage",),
         )
         usage = FileUsage(attempt_id="x", file_path=path, slot=0, seconds=0.1, used_bytes=50)

@@ -243,3 +243,12 @@ def test_undecodable_bytes_in_arguments_do_no_harm(tmp_path: Path) -> None:
     assert loaded.config.paths == ("te\udcffst.py",)
     for text in (*loaded.warnings, *(item.value for item in loaded.origins)):
         text.encode()
+
+
+def test_a_history_to_split_by_is_of_no_use_without_a_split(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.passmuster]\nhistory-from = 'given'\n")
+    assert load_config([], {}, tmp_path).warnings == ()
+    assert load_config(["--shard", "1/2", "--history-from", "h"], {}, tmp_path).warnings == ()
+    for argv, environ in ((["--history-from", "h"], {}), ([], {"PASSMUSTER_HISTORY_FROM": "h"})):
+        (warning,) = load_config(argv, environ, tmp_path).warnings
+        assert warning.endswith("has no effect without --shard")

@@ -167,6 +167,14 @@ def test_what_says_nothing_is_not_named(baseline: Baseline | None, result: TestR
     assert found(*usual(), ("a", baseline, result)) == {}
 
 
+def test_it_is_the_most_of_the_last_runs_that_counts() -> None:
+    uneven = replace(USUAL, most_s=6.0, most_cpu_s=5.0)
+
+    assert found(*usual(), ("a", Baseline(spawned=uneven), replace(RESULT, cpu_s=9.0, duration=10.0))) == {}
+    grown = found(*usual(), ("a", Baseline(spawned=uneven), replace(RESULT, cpu_s=11.0)))
+    assert grown["a", Measure.CPU].baseline == 5.0
+
+
 def test_the_factor_is_what_was_asked_for() -> None:
     grown = ("a", Baseline(spawned=USUAL), replace(RESULT, cpu_s=1.8 * 3))
 
