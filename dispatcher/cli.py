@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,6 +181,7 @@ class Command:
                 run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
                 # What CIs show besides, the machine that leads shows: once is enough.
                 console=lambda: self._console(told, color=color, live=False),
+                files=lambda: chosen_reporters(config, rerun=self._rerun, say=self._tell(color=color)),
                 write=self._out.write,
                 say=self._say,
                 complain=self._complain,
@@ -191,17 +192,18 @@ class Command:
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
+    def _tell(self, *, color: bool) -> Callable[[str], None]:
+        """Return what prints a line of the report itself."""
+        return lambda line: self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
+
     def _complain(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
 
     def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
         console = self._console(config, color=color, live=live)
-
-        def say(line: str) -> None:
-            self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
-
-        reporters = [*output.around(console), *chosen_reporters(config, rerun=self._rerun, say=say)]
+        files = chosen_reporters(config, rerun=self._rerun, say=self._tell(color=color))
+        reporters = [*output.around(console), *files]
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):

@@ -155,16 +155,25 @@ class QueueSite:
         return RunSource(tree=shipped.digest, workdir=os.path.relpath(request.workdir, root))
 
     def _wait(self, board: WorkerBoard, crew: Crew, address: BrokerAddress, wait_s: float) -> None:
-        """Wait for a first worker that can take part."""
+        """Wait for a first worker that can take part; a broker that is away may come back meanwhile."""
         until = time.monotonic() + wait_s
-        crew.saw(board.cards(), now_s=time.monotonic())
-        if not crew.usage() and wait_s > 0:
-            self._say(f"waiting up to {wait_s:.0f} s for a worker at {address.shown}")
-        while not crew.usage():
+        is_told, trouble = wait_s <= 0, ""
+        while True:
+            try:
+                crew.saw(board.cards(), now_s=time.monotonic())
+                trouble = ""
+            except BROKEN as error:
+                trouble = f"the broker cannot be used: {error}; look whether it runs"
+            if crew.usage() and not trouble:
+                return
             if time.monotonic() >= until:
-                raise InfrastructureError(f"{crew.nobody(waited_s=wait_s)} (broker {address.shown})")
+                raise InfrastructureError(
+                    trouble or f"{crew.nobody(waited_s=wait_s)} (broker {address.shown})"
+                )
+            if not is_told:
+                self._say(f"waiting up to {wait_s:.0f} s for a worker at {address.shown}")
+                is_told = True
             time.sleep(_LOOK_S)
-            crew.saw(board.cards(), now_s=time.monotonic())
 
 
 def reports_of(config: TestConfig) -> list[Path]:
@@ -199,7 +208,10 @@ def open_queue(
         client = undo.enter_context(closing(open_broker(address)))
         board = WorkerBoard(client)
         crew = _crew(request.config, request.run_id)
-        crew.saw(board.cards(), now_s=time.monotonic())
+        try:
+            crew.saw(board.cards(), now_s=time.monotonic())
+        except BROKEN as error:
+            raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
         undo.callback(publisher.close)

@@ -24,6 +24,7 @@ class Host:
         origins: where the configuration's values came from.
         run: runs tests with all reports that are asked for, and returns the exit status.
         console: returns what prints a run that is told after its end.
+        files: returns the reporters that write files.
         write: prints text.
         say: tells the user something, a line.
         complain: tells the user what went wrong, a line.
@@ -36,6 +37,7 @@ class Host:
     origins: Sequence[Origin]
     run: Callable[[TestRunner, TestConfig], int]
     console: Callable[[], Reporter]
+    files: Callable[[], list[Reporter]]
     write: Callable[[str], None]
     say: Callable[[str], None]
     complain: Callable[[str], None]

@@ -34,7 +34,6 @@ from dispatcher.join.retelling import retell_record
 from dispatcher.join.terms import agree, own_terms
 from dispatcher.join.workforce import Workforce
 from dispatcher.record.reader import find_records
-from dispatcher.report.chosen import chosen_reporters
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import Interrupts, watch_interrupts
 from dispatcher.runner import TestRunner
@@ -95,7 +94,7 @@ class _Member:
         source = agree(self._record, self._seals, own, self._config, self._address, self._patience)
         if not files:
             return None
-        for reporter in chosen_reporters(self._config):
+        for reporter in self._host.files():
             reporter.close()  # Made to see that its file can be written: it may be long until it is.
         number, outcome = self._enter()
         if outcome is not None:

@@ -17,7 +17,7 @@ class Pulse:
     Args:
         record: of the run.
         name: of this machine.
-        also: is called each time too.
+        also: is called each time that the broker was there.
     """
 
     def __init__(self, record: JoinRecord, name: str, also: Callable[[], None]) -> None:
@@ -47,5 +47,5 @@ class Pulse:
                 if claim is not None:
                     self._record.renew(claim)
                 self._record.pulse(self._name)
-            self._also()
+                self._also()
             self._stopped.wait(PULSE_S)

@@ -12,7 +12,6 @@ from dispatcher.exit_codes import ExitCode
 from dispatcher.join.host import Host
 from dispatcher.record.reader import Record, read_record
 from dispatcher.record.retell import retell
-from dispatcher.report.chosen import chosen_reporters
 from dispatcher.run.remember import HistoryReporter
 from passmuster.errors import InfrastructureError, PassmusterError
 
@@ -43,7 +42,7 @@ def retell_record(folder: Path, config: TestConfig, host: Host, *, status: int, 
 
 
 def _retell(record: Record, config: TestConfig, host: Host, *, remembers: bool) -> tuple[str, ...]:
-    reporters: list[Reporter] = [host.console(), *chosen_reporters(config)]
+    reporters: list[Reporter] = [host.console(), *host.files()]
     with ExitStack() as stack:
         keepers: list[Reporter] = []
         if config.history and remembers:

@@ -59,6 +59,18 @@ def test_coverage_is_that_of_all_files_on_every_machine_and_in_every_round(machi
         assert (project.root / "cov" / "index.html").is_file()
 
 
+def test_every_machine_has_the_page_of_all_files(machines: Make) -> None:
+    two = machines(2)
+    two.write(USERS | {"library.py": LIBRARY})
+
+    outcomes = ends({number: two.start(number, "--report", "html", PYTHONPATH=".") for number in range(2)})
+
+    for number, outcome in outcomes.items():
+        assert outcome.code == 0, str(outcome)
+        (page,) = two.projects[number].root.glob(".passmuster/runs/*/report.html")
+        assert all(name in page.read_text() for name in USERS), str(outcome)
+
+
 def test_coverage_outlives_the_leader_that_collected_it(machines: Make) -> None:
     two = machines(2)
     two.write({**COVERED, **USERS, "tests/test_slow.py": waits("test_slow")})
