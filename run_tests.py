@@ -94,6 +94,7 @@ class LocalSite:
             budget_bytes=budget_bytes,
             total_bytes=machine.total_bytes,
             idle_cpus=idle_cpus,
+            cpus=machine.cpus,
             limits=(
                 Limit(name="slots", value=str(slots), source=slots_source),
                 Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),

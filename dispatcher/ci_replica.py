@@ -1,13 +1,15 @@
 """Runs the unit tests as CI would: in a clean environment, with a CI runner's CPUs and memory.
 
-`ci_environment` says what that environment is. `run_ci_replica.py` hands in the function that runs the tests,
-because the dispatcher does not know the composition roots.
+`ci_environment` says what that environment is, and `workflow/` what a workflow's job runs in it.
+`run_ci_replica.py` hands in the function that runs the tests, because the dispatcher does not know the
+composition roots.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +20,7 @@ from typing import TextIO
 from dispatcher.ci_environment import Environment, Machine, setup_ci_environment, this_machine
 from dispatcher.exit_codes import ExitCode
 from dispatcher.report.console_format import Tag, tagged
+from dispatcher.workflow.replica import Call, Replica
 from passmuster.errors import ConfigurationError
 from passmuster.units import Amount, format_bytes, parse_amount
 
@@ -38,6 +41,8 @@ class CIReplicaRunner:
         cpus: CPUs to imitate; None: those of GitHub's standard runner.
         memory: memory to imitate; None: that of GitHub's standard runner.
         machine: what this machine has; None: it is asked.
+        replica: what a workflow's job runs; None: the unit tests.
+        is_dry: whether each run only says what it would do.
         out: where the report goes; None: standard output.
         color: whether tags are coloured.
     """
@@ -51,6 +56,8 @@ class CIReplicaRunner:
         cpus: int | None = None,
         memory: Amount | None = None,
         machine: Machine | None = None,
+        replica: Replica | None = None,
+        is_dry: bool = False,
         out: TextIO | None = None,
         color: bool = False,
     ) -> None:
@@ -60,6 +67,8 @@ class CIReplicaRunner:
         self._cpus = cpus
         self._memory = memory
         self._machine = machine or this_machine()
+        self._replica = replica
+        self._is_dry = is_dry
         self._out = out or sys.stdout
         self._color = color
 
@@ -93,9 +102,43 @@ class CIReplicaRunner:
                 (scratch / name).mkdir()
             self._describe(environment)
             with _bound_to(environment.cpus if self._machine.is_bindable else ()):
-                status = self._run(environment.arguments(), dict(environment.variables))
-        self._conclude(status)
+                if self._replica is None:
+                    status = self._run(environment.arguments(), dict(environment.variables))
+                else:
+                    status = self._run_job(self._replica, environment)
+        if not (self._is_dry and status == ExitCode.OK):
+            self._conclude(status)
         return status
+
+    def _run_job(self, replica: Replica, environment: Environment) -> int:
+        """Run what a workflow's job runs, one after another; as there, the first failure ends it."""
+        self._say(Tag.INFO, f"Job: {replica.job}{replica.matrix and f', {replica.matrix}'}")
+        for text in replica.unlike:
+            self._say(Tag.INFO, f"Not replicated: {text}")
+        for call in replica.calls:
+            status = self._run_call(call, replica.python, environment)
+            if status != ExitCode.OK:
+                return status
+        return ExitCode.OK
+
+    def _run_call(self, call: Call, python: str, environment: Environment) -> int:
+        # A run of its own Python asks for much that only a workflow needs.
+        from dispatcher.workflow.python import choose_python
+
+        folder = self._root / call.folder
+        if not folder.is_dir():
+            raise ConfigurationError(f"the working directory {folder} (from {call.step}) does not exist")
+        variables = dict(environment.variables) | dict(call.variables)
+        arguments = (*environment.arguments(), *call.arguments, *(("--dry-run",) if self._is_dry else ()))
+        command = shlex.join(("run_tests.py", *call.arguments))
+        names = ", ".join(name for name, _ in call.variables)
+        self._say(Tag.INFO, f"{call.step}: {command}, in {folder}{names and f', with {names}'}")
+        with _in_folder(folder):
+            if python:
+                chosen = choose_python(python, call.arguments, variables, folder=folder)
+                self._say(Tag.INFO if chosen.is_the_same else Tag.WARN, chosen.said)
+                arguments = (*chosen.arguments, *arguments)
+            return self._run(arguments, variables)
 
     def _describe(self, environment: Environment) -> None:
         self._say(Tag.INFO, "🔄 Running CI Environment Replica")
@@ -152,7 +195,12 @@ def run_replica_command(
     parser = argparse.ArgumentParser(description="Run the unit tests as CI would.", allow_abbrev=False)
     parser.add_argument("--cpus", metavar="N", help="CPUs of the runner to imitate (default: 4)")
     parser.add_argument("--memory", metavar="SIZE", help="memory of the runner to imitate (default: 16GiB)")
+    parser.add_argument("--workflow", metavar="FILE", type=Path, help="run what this workflow of CI runs")
+    parser.add_argument("--job", metavar="NAME", help="the job of the workflow (default: the one with tests)")
+    parser.add_argument("--dry-run", action="store_true", help="with --workflow: only say what it would run")
     options, unknown = parser.parse_known_args(argv)
+    if options.workflow is None and (options.job is not None or options.dry_run):
+        raise ConfigurationError("--job and --dry-run are about a workflow: name it with --workflow FILE")
     for word in unknown:
         # The shell script took no arguments and minded none.
         sys.stderr.write(tagged(Tag.WARN, f"Unknown argument: {word}", color=color) + "\n")
@@ -162,9 +210,27 @@ def run_replica_command(
         root=Path.cwd(),
         cpus=_cpus(options.cpus),
         memory=_memory(options.memory),
+        replica=None if options.workflow is None else _read_replica(options.workflow, options.job),
+        is_dry=options.dry_run,
         color=color,
     )
     return replica.run_ci_tests()
+
+
+def _read_replica(workflow: Path, job: str | None) -> Replica:
+    # Loads PyYAML, which only this needs.
+    try:
+        from dispatcher.workflow.reading import read_workflow
+    except ModuleNotFoundError as error:
+        if error.name != "yaml":
+            raise
+        raise ConfigurationError(
+            "--workflow needs the package PyYAML, which is not installed here: "
+            "pip install 'passmuster[workflow]'"
+        ) from error
+    from dispatcher.workflow.choose import choose_job
+
+    return choose_job(read_workflow(workflow), workspace=str(Path.cwd()), wanted=job)
 
 
 def _cpus(text: str | None) -> int | None:
@@ -194,3 +260,14 @@ def _bound_to(cpus: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Make a folder the current directory for a while."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dispatcher.backends.base import Site
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Explain, Mode, TestConfig
+from dispatcher.config.model import Explain, Mode, TestConfig, Verbosity
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
-from dispatcher.report.chosen import chosen_reporters, wants_samples
+from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
 from dispatcher.report.plain_text import one_line
@@ -28,6 +29,7 @@ from passmuster.version import VERSION
 
 if TYPE_CHECKING:
     from dispatcher.record.writer import RecordReporter
+    from dispatcher.report.ci.which import PlainOutput
 
 
 class Command:
@@ -83,7 +85,7 @@ class Command:
             loaded = load_config(self._argv, self._environ, self._cwd)
             return self._obey(loaded)
         except PassmusterError as error:
-            self._err.write(f"{tagged(Tag.FAIL, one_line(str(error)), color=False)}\n")
+            self._complain(str(error))
             return error.exit_code
         except KeyboardInterrupt:
             self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
@@ -101,6 +103,7 @@ class Command:
                 stdout=self._stdout,
                 stderr=self._stderr,
                 runner_python=self._runner_python,
+                site=self._site,
             )
         )
 
@@ -119,6 +122,10 @@ class Command:
             from dispatcher.watch.tail import follow_file  # As above.
 
             return follow_file(config.tail, config, self._environ, self._out.write, self._say)
+        if config.join is not None and config.mode is Mode.RUN:
+            code = self._join(loaded)
+            if code is not None:
+                return code
         runner = TestRunner(
             config,
             site=self._site,
@@ -147,14 +154,56 @@ class Command:
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
-        return self._run_tests(runner, config, color=color)
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            self._print_through(output)
+            return self._run_tests(runner, config, output, color=color)
+
+    def _print_through(self, output: PlainOutput) -> None:
+        """Let nothing of ours go elsewhere from here on, up to the last error."""
+        self._stdout, self._stderr = output.out, output.err
+        self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+
+    def _join(self, loaded: Loaded) -> int | None:
+        """Take part in the run of several machines; return the exit status, None: there is nothing to run."""
+        from dispatcher.join.host import Host  # Loads redis, as does the next.
+        from dispatcher.join.member import join
+
+        config, color = loaded.config, self._color(loaded.config, self._stdout)
+        verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
+        told = dataclasses.replace(config, verbosity=verbosity)
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            self._print_through(output)
+            host = Host(
+                environ=self._environ,
+                cwd=self._cwd,
+                runner_python=self._runner_python,
+                origins=loaded.origins,
+                run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
+                # What CIs show besides, the machine that leads shows: once is enough.
+                console=lambda: self._console(told, color=color, live=False),
+                files=lambda: chosen_reporters(config, rerun=self._rerun, say=self._tell(color=color)),
+                write=self._out.write,
+                say=self._say,
+                complain=self._complain,
+                color=color,
+            )
+            return join(config, host)
 
     def _say(self, line: str) -> None:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
-    def _run_tests(self, runner: TestRunner, config: TestConfig, *, color: bool) -> int:
+    def _tell(self, *, color: bool) -> Callable[[str], None]:
+        """Return what prints a line of the report itself."""
+        return lambda line: self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
+
+    def _complain(self, line: str) -> None:
+        self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
+
+    def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
-        reporters = [self._console(config, color=color, live=live), *chosen_reporters(config)]
+        console = self._console(config, color=color, live=live)
+        files = chosen_reporters(config, rerun=self._rerun, say=self._tell(color=color))
+        reporters = [*output.around(console), *files]
         record = self._record(config)
         reporters += [record] if record is not None else []
         with watch_interrupts(ignored_afterwards=True):
@@ -166,7 +215,7 @@ class Command:
             record.finish()
         for trouble in (*runner.lost_reports, runner.breakdown):
             if trouble:
-                self._err.write(f"{tagged(Tag.FAIL, one_line(trouble), color=False)}\n")
+                self._complain(trouble)
         if runner.can_be_resumed:
             from dispatcher.rerun import resume_command  # Few runs are broken off.
 

@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     OK = 0
     """All files passed, or there was nothing to run."""
     FAILED = 1
-    """Some file did not pass, or a demanded coverage was not reached."""
+    """Some file did not pass, a demanded coverage was not reached, or a file took more than allowed."""
     USAGE = 2
     """Wrong arguments or configuration; nothing was run."""
     INFRASTRUCTURE = 3

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from dispatcher.config.shard import Shard
+from dispatcher.schedule.figures import Baseline
 from passmuster.records import dataclass
 from passmuster.task import TestTask
 
@@ -49,6 +50,7 @@ class PlannedFile:
         failed_before: whether it did not pass when it last ran.
         is_confirmed: whether it is known to come to the same forked and spawned, as it is now.
         spawned_bytes: peak bytes to reserve for it where it is spawned; None: unknown.
+        baseline: what it took in earlier runs; None: it never ran.
     """
 
     file: TestFile
@@ -57,6 +59,7 @@ class PlannedFile:
     failed_before: bool = False
     is_confirmed: bool = False
     spawned_bytes: int | None = None
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import Overcommit, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin, origin_of
 from dispatcher.config.shard import Shard
 from dispatcher.config.validate import validate_against_machine
@@ -28,9 +28,9 @@ from dispatcher.events import Reporter
 from dispatcher.file_rules import FileRules
 from dispatcher.plan import Plan, ShardPlan, TestFile
 from dispatcher.planner import make_plan
-from dispatcher.report.artifacts import ArtifactsReporter, prune_runs
+from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter, prune_runs
 from dispatcher.run.journal import FILE_NAME as JOURNAL
-from dispatcher.run.journal import Ended, Journal, find_run, has_data, read_journal
+from dispatcher.run.journal import Diary, Ended, SharedRun, find_run, going_on, open_journal
 from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
@@ -57,6 +57,7 @@ class TestRunner:
         cwd: what named paths are relative to; None: the current directory.
         runner_python: the interpreter for a project that has none; None: the one that runs this.
         origins: where the configuration's values came from, for messages.
+        shared: the run that this program holds at present, perhaps after others; None: one of its own.
     """
 
     __test__: ClassVar[bool] = False
@@ -70,8 +71,10 @@ class TestRunner:
         cwd: Path | None = None,
         runner_python: str | None = None,
         origins: Sequence[Origin] = (),
+        shared: SharedRun | None = None,
     ) -> None:
         self.config = config
+        self._shared = shared
         self.site = site
         everything = os.environ if environ is None else environ
         self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
@@ -173,7 +176,7 @@ class TestRunner:
             if self.config.enable_coverage and discovered.files:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)
-            journal, ended = self._open_journal(discovered.files, stack)
+            plan, journal, ended = self._open_journal(plan, discovered.files, stack)
             backend: Backend = self.site.backend(self._request(plan, discovered, interpreter))
             stack.callback(backend.close)
             if journal is not None:
@@ -182,7 +185,7 @@ class TestRunner:
                 plan,
                 backend,
                 reporters,
-                self._policy(watched=watched),
+                RunPolicy.of(self.config, watched=watched),
                 keepers=keepers,
                 notices=self._take_notices(),
                 clock=time.monotonic,
@@ -198,7 +201,12 @@ class TestRunner:
     def can_be_resumed(self) -> bool:
         """Whether the last run was broken off, and what had ended was written down."""
         is_broken_off = bool(self.breakdown) or (self._results is not None and self._results.interrupted)
-        return is_broken_off and self._storage.temporary is None
+        return is_broken_off and self._storage.temporary is None and self._shared is None
+
+    @property
+    def results(self) -> TestResults | None:
+        """What the last run came to; None: there was none."""
+        return self._results
 
     @property
     def run_id(self) -> str:
@@ -283,7 +291,9 @@ class TestRunner:
 
     def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
         self._run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
-        if self.config.resume is not None:
+        if self._shared is not None:
+            self._run_id = self._shared.run_id
+        elif self.config.resume is not None:
             self._run_id = find_run(self.config.root / STATE_DIRECTORY / "runs", self.config.resume)
         capacity, rules = self.capacity(), FileRules(self.config.overrides)
         files = self._discover().files
@@ -337,31 +347,31 @@ class TestRunner:
         if history is not None:
             keepers.append(HistoryReporter(history))
         if self._storage.temporary is None:
-            keepers.append(ArtifactsReporter(self._storage.run_dir / "output"))
+            keepers.append(ArtifactsReporter(self._storage.run_dir / OUTPUTS))
             prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
         return keepers
 
-    def _open_journal(self, files: Sequence[TestFile], stack: ExitStack) -> tuple[Journal | None, Ended]:
-        """Return the run's journal, None where there can be none; and the attempts that have ended."""
+    def _open_journal(
+        self, plan: Plan, files: Sequence[TestFile], stack: ExitStack
+    ) -> tuple[Plan, Diary | None, Ended]:
+        """Return the plan, its journal, None where there can be none; and the attempts that have ended."""
+        if self._shared is not None:
+            coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None
+            plan, diary, ended = self._shared.open(plan, coverage_dir)
+            self._notices += [going_on(self._run_id, ended, len(files))] if ended else []
+            return plan, diary, ended
         if self._storage.temporary is not None:
-            return None, {}
-        path = self._storage.run_dir / JOURNAL
-        is_queue = self.config.broker is not None or self.config.cluster is not None
-        try:
-            journal = stack.enter_context(closing(Journal(path, is_durable=is_queue)))
-            if journal.is_new:
-                journal.begin(self._run_id, files)
-                return journal, {}
-        except OSError as error:
-            self._notices.append(f"this run could not be resumed, its journal cannot be written: {error}")
-            return None, {}
-        ended = read_journal(path, files)
-        if self.config.enable_coverage:
-            ended = {key: result for key, result in ended.items() if has_data(result)}
-        paths = {file_path for file_path, _ in ended}
-        count = f"{len(paths)} of {len(files)}"
-        self._notices.append(f"going on with run {self._run_id}: {count} files had been run")
-        return journal, ended
+            return plan, None, {}
+        opened = open_journal(
+            self._storage.run_dir / JOURNAL,
+            self._run_id,
+            files,
+            is_durable=self.config.broker is not None or self.config.cluster is not None,
+            needs_data=self.config.enable_coverage,
+            stack=stack,
+        )
+        self._notices.append(opened.notice)
+        return plan, opened.journal, opened.ended
 
     def _request(self, plan: Plan, discovered: Discovered, interpreter: Interpreter) -> BackendRequest:
         major, minor, _ = interpreter.version
@@ -375,21 +385,7 @@ class TestRunner:
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),
-            is_resumed=self.config.resume is not None,
-        )
-
-    def _policy(self, *, watched: bool) -> RunPolicy:
-        config = self.config
-        return RunPolicy(
-            retries=config.retries,
-            max_fail=config.max_fail,
-            run_timeout_s=config.run_timeout_s,
-            slow_s=config.slow_s,
-            grace_s=config.grace_s,
-            allow_no_tests=config.allow_no_tests,
-            watched=watched,
-            verify_isolation=config.verify_isolation,
-            recheck_alone=config.overcommit is not Overcommit.OFF,
+            is_resumed=self.config.resume is not None or self._shared is not None,
         )
 
     def _take_notices(self) -> tuple[str, ...]:

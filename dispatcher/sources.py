@@ -214,3 +214,20 @@ def _contents(root: Path, manifest: TreeManifest, missing: set[str]) -> Iterator
         if digest_of(data) != entry.sha256:
             raise ConfigurationError(f"{root / entry.path} changed while it was sent: begin the run again")
         yield entry.sha256, data
+
+
+def differing_files(manifest: TreeManifest, root: Path) -> list[str]:
+    """Return the paths of a list at which a root has something else, or nothing.
+
+    Args:
+        manifest: the list.
+        root: the folder that is compared.
+    """
+
+    def is_there(entry: TreeEntry) -> bool:
+        try:
+            return _entry(root, entry.path) == entry
+        except ConfigurationError:
+            return False
+
+    return [entry.path for entry in manifest.entries if not is_there(entry)]

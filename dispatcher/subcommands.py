@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
 
+from dispatcher.backends.base import Site
 from dispatcher.report.stream import TextStream
 from passmuster.records import dataclass
 
@@ -27,6 +28,7 @@ class Call:
         stdout: where `write` prints to.
         stderr: where warnings and errors go.
         runner_python: the interpreter for a project that has none.
+        site: where files would run.
     """
 
     argv: tuple[str, ...]
@@ -37,6 +39,7 @@ class Call:
     stdout: TextStream
     stderr: TextStream
     runner_python: str
+    site: Site
 
 
 def _status(call: Call) -> int:
@@ -45,14 +48,35 @@ def _status(call: Call) -> int:
     return show_status(call)
 
 
+def _explain(call: Call) -> int:
+    from dispatcher.insight.explain import show_explanation
+
+    return show_explanation(call)
+
+
+def _plan(call: Call) -> int:
+    from dispatcher.insight.planning import show_plan
+
+    return show_plan(call)
+
+
 def _merge(call: Call) -> int:
     from dispatcher.record.merging import merge
 
     return merge(call)
 
 
+def _migrate(call: Call) -> int:
+    from dispatcher.migrate.command import migrate
+
+    return migrate(call)
+
+
 SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
+    "explain": (_explain, "print how a file ran last, and how and why it will run next (--json)"),
     "merge": (_merge, "prove that the records of all shards are there, and report them as one run"),
+    "plan": (_plan, "print what a run would take, and what would make it quicker (--json)"),
+    "migrate": (_migrate, "change what calls the shell scripts to this program (shows it; --apply does it)"),
     "status": (_status, "print the runs and the workers on a broker (--json: for programs), and exit"),
 }
 """What each does, returning the exit status, and what the help says of it. May raise a `PassmusterError`."""

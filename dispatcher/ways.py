@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dispatcher.config.model import TestConfig
@@ -15,6 +16,10 @@ from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.schedule.order import MEMORY_MARGIN
 from dispatcher.schedule.record import FileHistory
 from passmuster.status import Isolation
+
+ALIKE_SHARE = 0.9
+"""The share of an earlier run's files that one like it has at least. Where fewer are left, one of them may be
+the last that needs something, and so has to import it by itself."""
 
 
 class Ways:
@@ -40,11 +45,18 @@ class Ways:
         self._known = remembered
         self._config = config
         self._rules = rules
+        self._then = Counter(known.last_run_id for known in remembered.values())
+        self._now = Counter(remembered[file.path].last_run_id for file in files if file.path in remembered)
         self.remembered = {
             file.path: known.as_run(file, self._asked_for(file))
             for file in files
             if (known := remembered.get(file.path)) is not None
         }
+
+    def is_alike(self, known: FileHistory) -> bool:
+        """Whether the files run now that ran beside a file when it last ran; those of a shard do."""
+        run_id = known.last_run_id
+        return self._config.shard is not None or self._now[run_id] >= ALIKE_SHARE * self._then[run_id]
 
     def isolation(self, file: TestFile) -> Isolation:
         """Return how a file's process is to come into being.
@@ -72,6 +84,7 @@ class Ways:
             failed_before=known.last_status.is_failure,
             is_confirmed=known.is_confirmed(planned.file),
             spawned_bytes=None if peak_bytes is None else math.ceil(peak_bytes * MEMORY_MARGIN),
+            baseline=known.baseline(planned.file, is_alike=self.is_alike(known)),
         )
 
     def _asked_for(self, file: TestFile) -> Isolation:

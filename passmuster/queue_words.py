@@ -110,6 +110,7 @@ class WorkerCard:
         limits: what it keeps, for people to read.
         used_bytes: memory that what runs uses.
         runs: the ids of the runs that it serves.
+        only_run: the id of the one run that it is there for; empty: all.
         files: what it runs, the oldest first; not all of it where there is too much.
     """
 
@@ -122,6 +123,7 @@ class WorkerCard:
     limits: tuple[Limit, ...] = ()
     used_bytes: int = 0
     runs: tuple[str, ...] = ()
+    only_run: str = ""
     files: tuple[CardFile, ...] = ()
 
 

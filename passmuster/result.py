@@ -7,6 +7,9 @@ from typing import ClassVar
 from passmuster.records import dataclass
 from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
+LOCAL_WORKER = "local"
+"""What a result has for its worker where the dispatcher's own process ran the file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:

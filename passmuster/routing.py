@@ -13,11 +13,24 @@ pm:{run}:out:PATH     STREAM what it printed while that was so; expires
 pm:w:NAME             STRING the card of a worker; expires
 pm:workers            SET    names of the cards there may be
 pm:blob:SHA256        STRING a file of a tree that was sent, compressed; expires
+
+Of a run that machines join (`join_record`); {join} is made of its name by `join_key`. All of it expires:
+
+pm:{join}:terms       STRING what all machines must have in common, sealed
+pm:{join}:claim       STRING the token of the machine that leads; short-lived
+pm:{join}:holder      STRING the token of who took the claim last, until it is given up
+pm:{join}:round       HASH   number, state (run, done), attempt, leader (its name)
+pm:{join}:members     HASH   name of a machine -> when it was last there, in ms by the broker's clock
+pm:{join}:seen        HASH   ROUND:IDENTITY -> the CI's attempt, of the machines that ever took part
+pm:{join}:journal     STREAM results of attempts that have ended, and beginnings of rounds, sealed
+pm:{join}:outcome:N   STRING what round N came to, sealed
+pm:{join}:record:N:FILE:I  STRING a part of that round's record, sealed
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 
 PREFIX = "pm:"
 """Before every key of ours; Celery's `global_keyprefix` must be the same."""
@@ -69,6 +82,15 @@ MOST_TAIL_BYTES = 256 * 1024
 
 MOST_TAIL_ENTRIES = 16
 """Entries kept of one file: 4 MiB of output."""
+
+CLAIM_MS = 15_000
+"""Milliseconds that the claim to lead holds without renewal: three missed pulses and a little."""
+
+PULSE_S = 4.0
+"""Seconds between two signs of life of a machine that joined a run."""
+
+JOIN_TTL_S = 86400
+"""Seconds after the last sign of life, or after the end of a round, until what is left of it expires."""
 
 RUNS_KEY = f"{PREFIX}runs"
 WORKERS_KEY = f"{PREFIX}workers"
@@ -123,6 +145,17 @@ def worker_key(name: str) -> str:
 def blob_key(digest: str) -> str:
     """Return the key of a content."""
     return f"{PREFIX}blob:{digest}"
+
+
+def join_key(name: str, what: str) -> str:
+    """Return a key of the run of this name that machines join."""
+    return f"{PREFIX}{{join-{_digest(name)[:24]}}}:{what}"
+
+
+def join_run_id(name: str, number: int) -> str:
+    """Return the id of a round of such a run: readable, and unlike that of any other name."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "run"
+    return f"join-{readable}-{_digest(name)[:8]}-{number}"
 
 
 def _digest(path: str) -> str:

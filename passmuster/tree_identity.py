@@ -24,7 +24,8 @@ _MOST_DEPTH = 20
 
 _READ_BYTES = 1 << 20
 
-_SAME_THERE = "check out the same commit there, with the same changes, or use --ship"
+_SAME_THERE = "check out the same commit there, with the same changes"
+_OR_SHIP = "or use --ship"
 
 _NAMED = 3
 """Files that are named where more differ."""
@@ -59,28 +60,31 @@ def describe_identity(identity: str) -> str:
     return shown[:200] if shown.isprintable() else ascii(shown)[:200]
 
 
-def why_other_tree(here: str, wanted: str) -> str:
+def why_other_tree(here: str, wanted: str, *, may_ship: bool = True) -> str:
     """Return why a tree is not the one that a run is of, and what to do; empty: it is.
 
     Args:
         here: the identity of the tree that is there.
         wanted: that of the run's.
+        may_ship: whether the run could send its files.
     """
     if here == wanted:
         return ""
     why = f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
     if is_of_git(here) != is_of_git(wanted):
-        return f"{why}: these compare only where both sides have git and the repository; or use --ship"
-    return f"{why}: {_SAME_THERE}"
+        ship = f"; {_OR_SHIP}" if may_ship else ""
+        return f"{why}: these compare only where both sides have git and the repository{ship}"
+    return f"{why}: {_advice(may_ship=may_ship)}"
 
 
-def why_other_files(differing: Sequence[str], here: str, wanted: str) -> str:
+def why_other_files(differing: Sequence[str], here: str, wanted: str, *, may_ship: bool = True) -> str:
     """Return why files are not those of a run, and what to do; empty: they are.
 
     Args:
         differing: paths of those that are not there, or are others.
         here: the identity of the tree that is there.
         wanted: that of the run's.
+        may_ship: whether the run could send its files.
     """
     if not differing:
         return ""
@@ -88,8 +92,12 @@ def why_other_files(differing: Sequence[str], here: str, wanted: str) -> str:
     more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
     return (
         f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
-        f" ({named}{more} differ): {_SAME_THERE}"
+        f" ({named}{more} differ): {_advice(may_ship=may_ship)}"
     )
+
+
+def _advice(*, may_ship: bool) -> str:
+    return f"{_SAME_THERE}, {_OR_SHIP}" if may_ship else _SAME_THERE
 
 
 def may_have_the_same_files(here: str, wanted: str) -> bool:

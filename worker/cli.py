@@ -67,6 +67,7 @@ class Options:
         name: unique among all workers.
         grace_s: seconds that running files may go on when the worker is asked to end.
         allowed: names of variables that tasks may set, besides our own.
+        only_run: the id of the one run that it serves; empty: all.
         ends_with_stdin: whether the worker ends when its standard input does.
         log_format: the form of the lines it prints.
         warning: what is not as it should be; empty: nothing.
@@ -87,6 +88,7 @@ class Options:
     name: str
     grace_s: float
     allowed: tuple[str, ...]
+    only_run: str = ""
     ends_with_stdin: bool
     log_format: LogFormat
     warning: str = ""
@@ -199,6 +201,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         name=name,
         grace_s=grace_s,
         allowed=tuple(found.allow_env),
+        only_run=found.only_run,
         ends_with_stdin=found.exit_with_stdin,
         log_format=LogFormat(found.log_format),
         warning=warning,
@@ -228,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--secret-file", metavar="FILE", help="a file that holds the secret, readable by you alone")
     add("--broker-password-file", metavar="FILE", help="a file that holds the broker's password")
     add("--allow-env", metavar="NAME", action="append", default=[], help="a variable that runs may set")
+    add("--only-run", metavar="RUN", default="", help="serve the run of this id alone (default: all runs)")
     add("--grace", metavar="TIME", default=DEFAULT_GRACE, help="how long files may go on at SIGTERM (5s)")
     add("--log-format", choices=[one.value for one in LogFormat], default="plain", help="lines, or JSON")
     add("--exit-with-stdin", action="store_true", help="end at once when standard input ends")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from passmuster.executor import Limit
 from passmuster.records import dataclass
+from passmuster.result import LOCAL_WORKER
 from passmuster.status import Isolation
 
 
@@ -51,4 +52,4 @@ class WorkerSettings:
     preload: tuple[str, ...] = ()
     idle_cpus: int | None = None
     state_dir: Path | None = None
-    name: str = "local"
+    name: str = LOCAL_WORKER

@@ -101,6 +101,7 @@ class Capacity:
         idle_cpus: processors for which further files start while they are idle; None: for none.
         total_bytes: memory of the machine, as far as this process may use it.
         limits: the same for people, each with its source.
+        cpus: its processors; None: unknown.
     """
 
     slots: int
@@ -108,6 +109,7 @@ class Capacity:
     total_bytes: int
     limits: tuple[Limit, ...]
     idle_cpus: int | None = None
+    cpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,8 @@ class Crew:
     def saw(self, cards: Sequence[WorkerCard], *, now_s: float) -> list[str]:
         """Take the cards that hold now; return what the user should know, a line each."""
         before = {card.name for card in self._serving()}
-        self._cards = {card.name: card for card in cards}
+        # A worker that is there for another run alone is none of ours.
+        self._cards = {card.name: card for card in cards if card.only_run in ("", self._run_id)}
         for name in self._refusals.keys() - self._cards.keys():
             del self._refusals[name]  # Under this name it may come back mended.
         serving = {card.name for card in self._serving()}

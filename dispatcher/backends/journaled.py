@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend, BackendEvent, BackendNotice
-from dispatcher.run.journal import Ended, Journal
+from dispatcher.run.journal import Diary, Ended
 from passmuster.executor import Limit, Usage
 from passmuster.status import StopReason
 from passmuster.task import TestTask
@@ -25,7 +25,7 @@ class JournaledBackend:
         ended: the results there are already.
     """
 
-    def __init__(self, inner: Backend, journal: Journal, ended: Ended) -> None:
+    def __init__(self, inner: Backend, journal: Diary, ended: Ended) -> None:
         self._inner, self._journal, self._ended = inner, journal, ended
         self._again: deque[BackendEvent] = deque()
         self._is_broken = False

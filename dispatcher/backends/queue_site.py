@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 from dispatcher.backends.base import Backend, BackendRequest, Capacity
 from dispatcher.backends.broker_settings import broker_access
@@ -24,7 +25,6 @@ from passmuster.broker_access import open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
-from passmuster.queue_words import WorkerCard
 from passmuster.records import dataclass
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import TERMS_KIND, RunTerms, encode_terms
@@ -56,16 +56,39 @@ class RunSource:
     workdir: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedQueue:
+    """A run that several dispatchers may hold, one after the other.
+
+    Args:
+        run_id: the run.
+        source: which files it is of.
+        guarded: returns a client that changes nothing any more once another dispatcher holds the run.
+        around: returns the backend as its run is to have it.
+    """
+
+    run_id: str
+    source: RunSource
+    guarded: Callable[[Any], Any]
+    around: Callable[[Backend], Backend]
+
+
 class QueueSite:
     """Workers over a broker.
 
     Args:
         environ: where the secret may be.
         say: tells the user what is waited for, a line.
+        shared: the run that this program holds at present; None: runs are its own.
     """
 
-    def __init__(self, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
-        self._environ, self._say = environ, say
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        say: Callable[[str], None],
+        shared: SharedQueue | None = None,
+    ) -> None:
+        self._environ, self._say, self._shared = environ, say, shared
 
     def capacity(self, config: TestConfig) -> Capacity:
         """Return what all workers together offer, once there is one.
@@ -75,10 +98,9 @@ class QueueSite:
             InfrastructureError: the broker cannot be used, or no worker came.
         """
         address, _ = broker_access(config, self._environ)
+        crew = _crew(config, self._shared.run_id if self._shared is not None else "")
         with closing(open_broker(address)) as client:
-            cards = self._wait(WorkerBoard(client), address, config.wait_workers_s)
-        crew = _crew(config)
-        crew.saw(cards, now_s=time.monotonic())
+            self._wait(WorkerBoard(client), crew, address, config.wait_workers_s)
         return Capacity(
             slots=crew.slots,
             budget_bytes=crew.budget_bytes,
@@ -94,8 +116,20 @@ class QueueSite:
             InfrastructureError: the broker cannot be used.
         """
         address, secret = broker_access(request.config, self._environ)
-        source = self._source(request, address)
-        return open_queue(request, address, secret, source=source, release=ExitStack())
+        shared = self._shared
+        if shared is None:
+            source = self._source(request, address)
+            return open_queue(request, address, secret, source=source, release=ExitStack())
+        return shared.around(
+            open_queue(
+                request,
+                address,
+                secret,
+                source=shared.source,
+                release=ExitStack(),
+                guarded=shared.guarded,
+            )
+        )
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         """Refuse: each worker has an interpreter of its own."""
@@ -103,7 +137,7 @@ class QueueSite:
 
     def _source(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
         """Send the files, or have workers compare theirs."""
-        root, reports = request.config.root, _reports(request.config)
+        root, reports = request.config.root, reports_of(request.config)
         client = connect(address.url, timeout_s=SHIP_TIMEOUT_S)
         try:
             with closing(client):
@@ -120,22 +154,29 @@ class QueueSite:
         self._say(str(shipped))
         return RunSource(tree=shipped.digest, workdir=os.path.relpath(request.workdir, root))
 
-    def _wait(self, board: WorkerBoard, address: BrokerAddress, wait_s: float) -> list[WorkerCard]:
+    def _wait(self, board: WorkerBoard, crew: Crew, address: BrokerAddress, wait_s: float) -> None:
+        """Wait for a first worker that can take part; a broker that is away may come back meanwhile."""
         until = time.monotonic() + wait_s
-        cards = board.cards()
-        if not any(card.version == VERSION for card in cards) and wait_s > 0:
-            self._say(f"waiting up to {wait_s:.0f} s for a worker at {address.shown}")
-        while not any(card.version == VERSION for card in cards):
+        is_told, trouble = wait_s <= 0, ""
+        while True:
+            try:
+                crew.saw(board.cards(), now_s=time.monotonic())
+                trouble = ""
+            except BROKEN as error:
+                trouble = f"the broker cannot be used: {error}; look whether it runs"
+            if crew.usage() and not trouble:
+                return
             if time.monotonic() >= until:
-                crew = Crew(version=VERSION, patience_s=wait_s, now_s=0.0)
-                crew.saw(cards, now_s=0.0)
-                raise InfrastructureError(f"{crew.nobody(waited_s=wait_s)} (broker {address.shown})")
+                raise InfrastructureError(
+                    trouble or f"{crew.nobody(waited_s=wait_s)} (broker {address.shown})"
+                )
+            if not is_told:
+                self._say(f"waiting up to {wait_s:.0f} s for a worker at {address.shown}")
+                is_told = True
             time.sleep(_LOOK_S)
-            cards = board.cards()
-        return cards
 
 
-def _reports(config: TestConfig) -> list[Path]:
+def reports_of(config: TestConfig) -> list[Path]:
     """Return what this run writes itself, perhaps into the tree: it is no part of what is tested."""
     wanted = (config.junit_xml, config.events, config.coverage_xml, config.coverage_dir)
     return [path for path in wanted if path is not None]
@@ -148,6 +189,7 @@ def open_queue(
     *,
     source: RunSource | None = None,
     release: ExitStack,
+    guarded: Callable[[Any], Any] = lambda client: client,
 ) -> Backend:
     """Return the backend of one run.
 
@@ -157,6 +199,7 @@ def open_queue(
         secret: signs what is sent.
         source: which files the run is of; None: the workers' are the same.
         release: what to end with the backend; also at an error.
+        guarded: returns the client through which the run's record is changed.
 
     Raises:
         InfrastructureError: the broker cannot be used.
@@ -165,12 +208,15 @@ def open_queue(
         client = undo.enter_context(closing(open_broker(address)))
         board = WorkerBoard(client)
         crew = _crew(request.config, request.run_id)
-        crew.saw(board.cards(), now_s=time.monotonic())
+        try:
+            crew.saw(board.cards(), now_s=time.monotonic())
+        except BROKEN as error:
+            raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
         undo.callback(publisher.close)
         return QueueBackend(
-            RunRecord(client, request.run_id),
+            RunRecord(guarded(client), request.run_id),
             publisher.publish,
             QueueMail(envelope, request.coverage_dir),
             crew,

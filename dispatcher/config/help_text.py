@@ -21,7 +21,7 @@ _MODE_WORDS = {
 
 _EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "all files passed, or there was nothing to run",
-    ExitCode.FAILED: "some file did not pass, or a demanded coverage was not reached",
+    ExitCode.FAILED: "some file did not pass, or what else was demanded (coverage, regressions) was not kept",
     ExitCode.USAGE: "wrong arguments or configuration; nothing was run",
     ExitCode.INFRASTRUCTURE: "what the run needs failed, so it could not be complete",
     ExitCode.INTERRUPTED: "stopped by Ctrl-C or SIGTERM",

@@ -18,6 +18,9 @@ from passmuster.errors import ConfigurationError
 from passmuster.status import Isolation
 from passmuster.units import format_bytes
 
+MOST_NAME_CHARS = 200
+"""Characters of a name of a run: enough for a repository, a workflow and a number."""
+
 _ONLY_WITH_COVERAGE = ("coverage-source", "coverage-xml", "coverage-fail-under", "coverage-key-files")
 
 
@@ -33,6 +36,7 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
     _check_isolation(config, origins)
     _check_groups(config, origins)
     _check_queue(config, origins)
+    _check_join(config, origins)
     _check_shard(config, origins)
     if config.explain is not None and config.mode is not Mode.RUN:
         raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
@@ -73,6 +77,7 @@ def warnings_of(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...
     return (
         *_visible_password(config, origins),
         *_useless_arguments(config, origins),
+        *_blind_comparison(config, origins),
         *_useless_history(config, origins),
     )
 
@@ -98,6 +103,13 @@ def _useless_arguments(config: TestConfig, origins: Iterable[Origin]) -> tuple[s
         for item in origins
         if item.name in _ONLY_WITH_COVERAGE and item.origin != DEFAULT and not item.origin.startswith("[")
     )
+
+
+def _blind_comparison(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
+    is_given = config.shard is not None and config.history_from is not None
+    if not config.fail_on_regression or config.history or is_given:
+        return ()
+    return (f"{origin_of('fail-on-regression', origins)} has no effect without a history",)
 
 
 def _useless_history(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
@@ -175,6 +187,41 @@ def _check_queue(config: TestConfig, origins: Sequence[Origin]) -> None:
         raise ConfigurationError(
             f"--tail follows one file and runs nothing: leave out {on_one_line(config.paths[0])}"
         )
+
+
+def _check_join(config: TestConfig, origins: Sequence[Origin]) -> None:
+    """Check that what machines do together is not said twice, or in two ways."""
+    if config.join is None:
+        return
+    origin = origin_of("join", origins)
+    if not (config.join.isprintable() and 0 < len(config.join) <= MOST_NAME_CHARS):
+        raise ConfigurationError(
+            f"join (from {origin}) must be a name of 1 to {MOST_NAME_CHARS} printable characters, "
+            f"got {on_one_line(config.join)[:80]!r}"
+        )
+    for name, is_given, why in (
+        ("cluster", config.cluster is not None, "brings a server that no other machine reaches"),
+        ("record", config.record is not None, "is for shards: here every machine has all reports"),
+        ("resume", config.resume is not None, "is for a run of this machine: --join goes on by itself"),
+        ("failed", config.failed_only, "goes by this machine's history: a retry runs what failed by itself"),
+        (
+            "ship",
+            config.ship and not origin_of("ship", origins).startswith("["),
+            "is for workers without files",
+        ),
+    ):
+        if is_given:
+            raise ConfigurationError(
+                f"{name} (from {origin_of(name, origins)}) {why}, and cannot be combined with join "
+                f"(from {origin}): leave out one of them"
+            )
+    if config.broker is None:
+        raise ConfigurationError(
+            f"join (from {origin}) needs a broker that all machines reach: give its address by --broker URL"
+        )
+    if config.explain is not None or config.mode is Mode.DRY_RUN:
+        what = f"explain={config.explain}" if config.explain is not None else str(origin_of("mode", origins))
+        raise ConfigurationError(f"{what} and join (from {origin}) cannot be combined: leave out one of them")
 
 
 def _check_shard(config: TestConfig, origins: Sequence[Origin]) -> None:

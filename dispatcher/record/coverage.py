@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def report_recorded_coverage(
         cache_dir=None,
     )
     workdir = Path(config.root, find_places(config).workdir)
+    if not config.coverage_source:
+        config = dataclasses.replace(config, coverage_source=_measured(records))
     plan = plan_coverage(config, interpreter=interpreter.path, workdir=workdir, run_directory=scratch)
     return merge_coverage(
         plan,
@@ -54,3 +57,12 @@ def report_recorded_coverage(
             roots=tuple(sorted({record.header.root for record in records})),
         ),
     )
+
+
+def _measured(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return what the shards were told to measure: a report of more would count what they left out."""
+    for record in records:
+        for planned in record.started.plan.files if record.started is not None else ():
+            if planned.task.coverage is not None:
+                return planned.task.coverage.source
+    return ()

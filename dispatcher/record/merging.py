@@ -15,7 +15,7 @@ from dispatcher.record.proof import prove, short
 from dispatcher.record.reader import Record, find_records, read_record
 from dispatcher.record.retell import retell
 from dispatcher.record.together import tell_together
-from dispatcher.report.chosen import chosen_reporters
+from dispatcher.report.chosen import chosen_output, chosen_reporters
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, tagged
 from dispatcher.report.plain_text import one_line
@@ -84,15 +84,25 @@ def find_all(directories: Iterable[Path]) -> list[Path]:
 class _Merge:
     def __init__(self, call: Call, config: TestConfig) -> None:
         self._call, self._config = call, config
-        self._out, self._err = SafeStream(call.stdout), SafeStream(call.stderr)
         self._color = use_color(config.color, call.environ, is_terminal=is_terminal(call.stdout))
 
     def run(self, records: Sequence[Record]) -> int:
+        call = self._call
+        with chosen_output(self._config, call.environ, out=call.stdout, err=call.stderr) as self._output:
+            self._out, self._err = SafeStream(self._output.out), SafeStream(self._output.err)
+            return self._merge(records)
+
+    def _merge(self, records: Sequence[Record]) -> int:
         proof = prove(records)
         if proof.strangers:
             self._complain(proof.strangers)
             return ExitCode.INFRASTRUCTURE
-        events = tell_together(records, proof)
+        events = tell_together(
+            records,
+            proof,
+            regression_factor=self._config.regression_factor,
+            fails_on_regression=self._config.fail_on_regression,
+        )
         last = events[-1]
         assert isinstance(last, RunFinished)
         self._out.write(f"{tagged(Tag.INFO, self._headline(records, last), color=self._color)}\n")
@@ -118,13 +128,18 @@ class _Merge:
             return rerun_command(program, (), record.file.label)
 
         console = ConsoleReporter(
-            self._call.stdout,
+            self._output.out,
             color=self._color,
             verbosity=Verbosity.VERBOSE if is_verbose else Verbosity.QUIET,
             rerun=rerun,
-            warn_stream=self._call.stderr,
+            warn_stream=self._output.err,
         )
-        reporters: list[Reporter] = [console, *chosen_reporters(self._config)]
+
+        def say(line: str) -> None:
+            self._out.write(f"{tagged(Tag.INFO, one_line(line), color=self._color)}\n")
+
+        files = chosen_reporters(self._config, rerun=rerun, say=say)
+        reporters: list[Reporter] = [*self._output.around(console), *files]
         if not self._config.history:
             return retell(events, reporters)
         from dispatcher.schedule.history import open_history  # Loads SQLite.

@@ -11,6 +11,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
 
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
 from dispatcher.events import (
     FileFinished,
     FileSettled,
@@ -22,22 +23,31 @@ from dispatcher.events import (
     RunStopping,
     UsageSampled,
 )
+from dispatcher.insight.compare import find_regressions
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.record.proof import Proof
 from dispatcher.record.reader import Record
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit, Usage, WorkerUsage
-from passmuster.result import TestResult
+from passmuster.result import LOCAL_WORKER, TestResult
 from passmuster.status import Status
 from passmuster.task import TestTask
 
 
-def tell_together(records: Sequence[Record], proof: Proof) -> tuple[RunEvent, ...]:
+def tell_together(
+    records: Sequence[Record],
+    proof: Proof,
+    *,
+    regression_factor: float = DEFAULT_REGRESSION_FACTOR,
+    fails_on_regression: bool = False,
+) -> tuple[RunEvent, ...]:
     """Return the events of one run made of all records.
 
     Args:
         records: of one plan, at most one of each shard.
         proof: what is missing of them.
+        regression_factor: how many times its usual a file may take before it is named.
+        fails_on_regression: whether that makes the run fail.
     """
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
@@ -60,6 +70,11 @@ def tell_together(records: Sequence[Record], proof: Proof) -> tuple[RunEvent, ..
     ends_at = max((event.at_s for event in middle), default=0.0)
     middle += [FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
     results = _results(records, lost, starts_at)
+    results = dataclasses.replace(
+        results,
+        regressions=find_regressions(planned, results.records, factor=regression_factor),
+        fails_on_regression=fails_on_regression,
+    )
     return (first, *middle, RunFinished(at_s=max(ends_at, results.duration_s), results=results))
 
 
@@ -84,10 +99,16 @@ def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEv
         common: what all records notice, which is told once.
     """
     name, by_s = _name(record), _shift_s(record, starts_at)
+    last: Usage | None = None
     for event in record.events:
         match event:
-            case RunStarted() | RunFinished():
+            case RunStarted():
                 continue
+            case RunFinished():
+                if last is not None and name:
+                    # What a machine used in the end it does not use while the others go on.
+                    last = dataclasses.replace(last, used_bytes=0, files=())
+                    yield UsageSampled(at_s=event.at_s, waiting=0, usage=_usage(last, name))
             case Notice(text=text) if text in common:
                 continue
             case FileStarted():
@@ -95,6 +116,7 @@ def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEv
             case FileFinished() | FileSettled():
                 yield dataclasses.replace(event, result=_result(event.result, name, by_s))
             case UsageSampled() if name:
+                last = event.usage
                 yield dataclasses.replace(event, usage=_usage(event.usage, name))
             case Notice() if name:
                 yield dataclasses.replace(event, text=f"{name}: {event.text}")
@@ -110,7 +132,8 @@ def _shift_s(record: Record, starts_at: float) -> float:
 
 
 def _worker(name: str, worker: str) -> str:
-    return f"{name}, {worker}" if name and worker else name or worker
+    """Return who ran a file, as part of the whole: a shard, or a worker of a run that was not split."""
+    return name if name and worker in ("", LOCAL_WORKER) else f"{name}, {worker}" if name else worker
 
 
 def _result(result: TestResult, name: str, by_s: float) -> TestResult:
@@ -128,7 +151,7 @@ def _usage(usage: Usage, name: str) -> Usage:
         used_bytes=usage.used_bytes,
     )
     files = tuple(dataclasses.replace(file, worker=_worker(name, file.worker)) for file in usage.files)
-    return dataclasses.replace(usage, files=files, workers=usage.workers or (worker,))
+    return dataclasses.replace(usage, files=files, workers=(worker,))
 
 
 def _with_all_machines(events: Sequence[RunEvent]) -> Iterator[RunEvent]:

@@ -16,6 +16,9 @@ from pathlib import Path
 from dispatcher.events import FileFinished, RunEvent
 from passmuster.errors import InfrastructureError
 
+OUTPUTS = "output"
+"""The folder of a run that they are in."""
+
 _MAX_NAME_BYTES = 200
 """Bytes of one component: file systems allow 255, and suffixes come on top."""
 
@@ -39,12 +42,11 @@ class ArtifactsReporter:
         """
         if not isinstance(event, FileFinished):
             return
-        suffix = "" if event.result.attempt <= 1 else f".{event.result.attempt}"
-        base = safe_name(event.file.path) + suffix
+        path = output_path(self._directory, event.file.path, event.result.attempt)
         try:
-            self._write(self._directory / f"{base}.log", event.result.output)
+            self._write(path, event.result.output)
             if event.result.stacks:
-                self._write(self._directory / f"{base}.stacks", event.result.stacks)
+                self._write(path.with_suffix(".stacks"), event.result.stacks)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot keep outputs in {str(self._directory)!r}: {error.strerror or error}; "
@@ -75,6 +77,12 @@ class ArtifactsReporter:
             directory.parent.mkdir(parents=True, exist_ok=True)
             directory.mkdir(mode=0o700, exist_ok=True)
         self._made.add(directory)
+
+
+def output_path(directory: Path, path: str, attempt: int) -> Path:
+    """Return where the output of an attempt at a file lies."""
+    suffix = "" if attempt <= 1 else f".{attempt}"
+    return directory / f"{safe_name(path)}{suffix}.log"
 
 
 def safe_name(path: str) -> str:

@@ -21,6 +21,7 @@ from dispatcher.report.console_format import (
 )
 from dispatcher.report.isolation_summary import isolation_lines, ways_lines
 from dispatcher.report.plain_text import last_lines, one_line
+from dispatcher.report.regression_summary import count_text, regression_lines
 from dispatcher.report.summary import Summary, biggest, slowest, summarize
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
@@ -70,6 +71,7 @@ def summary_lines(request: SummaryRequest) -> list[str]:
         lines += ways_lines(request.results, summary, color=request.color) + _ranking_lines(request)
     lines += _flaky_lines(request) + isolation_lines(request.results, color=request.color)
     lines += _leaked_lines(request) + _not_run_lines(request)
+    lines += regression_lines(request.results, color=request.color)
     if failed:
         lines += _failed_lines(request, summary, failed)
     elif summary.not_run:
@@ -78,6 +80,9 @@ def summary_lines(request: SummaryRequest) -> list[str]:
         lines.append(tagged(Tag.WARN, text, color=request.color))
     elif request.results.differing:
         text = f"{len(request.results.differing)} file(s) differ when forked"
+        lines.append(tagged(Tag.FAIL, text, color=request.color))
+    elif request.results.failing_regressions:
+        text = f"{count_text(request.results)} too much more than before (fail-on-regression)"
         lines.append(tagged(Tag.FAIL, text, color=request.color))
     else:
         lines.append(tagged(Tag.PASS, "All tests passed! 🎉", color=request.color))

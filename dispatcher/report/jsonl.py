@@ -25,7 +25,9 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, flaky, forked;
                    failed_paths [], not_run_paths [], flaky_paths [], failed_forked_paths [],
                    failed_spawned_paths [], crowded_paths [], unconfirmed_paths [],
-                   differences [path, texts []]
+                   differences [path, texts []],
+                   regressions [path, what ("cpu_s", "duration_s", "peak_bytes"), baseline, now, factor,
+                   pace, changed]: now is factor * pace times baseline, both in the unit of what
 
 The file is ASCII: other characters are JSON escapes. What is no character (a byte of a file's name that is
 not UTF-8) is written as the text `\\udcff`, and the object then has `"escaped": true`. Each line is flushed,
@@ -315,6 +317,18 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "differences": [
             {"path": difference.file.path, "texts": list(difference.texts)}
             for difference in results.differing
+        ],
+        "regressions": [
+            {
+                "path": found.file.path,
+                "what": str(found.what),
+                "baseline": _rounded(found.baseline),
+                "now": _rounded(found.now),
+                "factor": _rounded(found.factor),
+                "pace": _rounded(found.pace),
+                "changed": found.is_changed,
+            }
+            for found in results.regressions
         ],
     }
 

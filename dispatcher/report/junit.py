@@ -1,12 +1,10 @@
 """Writes the JUnit XML report at the end of a run: suites from `junit_model`, one after the other.
 
-Nothing is built in memory but one suite at a time. The file appears complete or not at all: it is written
-beside its place and then moved there.
+Nothing is built in memory but one suite at a time.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +13,9 @@ from typing import TextIO
 from dispatcher.events import RunEvent, RunFinished, RunStarted
 from dispatcher.report.junit_model import Case, Suite, Trouble, Verdict, suite_of
 from dispatcher.report.plain_text import one_line, sanitize
+from dispatcher.report.whole_file import check_place, whole_file
 from dispatcher.run.results import FileRecord, TestResults
-from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.errors import InfrastructureError
 from passmuster.records import dataclass
 
 MAX_ATTRIBUTE_CHARS = 1000
@@ -34,15 +33,7 @@ class JunitReporter:
         self._path = path
         self._run_id = ""
         self._started_at = 0.0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            is_directory, is_writable = path.is_dir(), os.access(path.parent, os.W_OK)
-        except OSError as error:
-            raise _unusable(path, error.strerror or str(error)) from error
-        if is_directory:
-            raise _unusable(path, "it is a directory")
-        if not is_writable:
-            raise _unusable(path, "its directory is not writable")
+        check_place(path, what="JUnit report", option="--junit-xml")
 
     def handle(self, event: RunEvent) -> None:
         """Remember the run's name, and write the report when all results are in.
@@ -65,19 +56,8 @@ class JunitReporter:
 
     def _write(self, results: TestResults) -> None:
         records = sorted(results.records, key=lambda record: record.file.path)
-        if self._path.exists() and not self._path.is_file():
-            # A pipe or a device (`/dev/stdout`) cannot be replaced.
-            with self._path.open("w", encoding="utf-8") as file:
-                _Document(file).write(records, results, self._run_id, self._started_at)
-            return
-        target = self._path.resolve()
-        temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                _Document(file).write(records, results, self._run_id, self._started_at)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(self._path) as file:
+            _Document(file).write(records, results, self._run_id, self._started_at)
 
 
 @dataclass(slots=True)
@@ -89,8 +69,9 @@ class _Document:
     ) -> None:
         counts = dict.fromkeys(Verdict, 0)
         records = list(records)
+        counted = results.failing_regressions
         for record in records:
-            suite = suite_of(record, is_verified=results.is_verified)
+            suite = suite_of(record, is_verified=results.is_verified, regressions=counted)
             for verdict in Verdict:
                 counts[verdict] += suite.count(verdict)
         self._line('<?xml version="1.0" encoding="UTF-8"?>')
@@ -106,7 +87,7 @@ class _Document:
             timestamp=_timestamp(started_at),
         )
         for record in records:
-            self._suite(suite_of(record, is_verified=results.is_verified))
+            self._suite(suite_of(record, is_verified=results.is_verified, regressions=counted))
         self._line("</testsuites>")
 
     def _suite(self, suite: Suite) -> None:
@@ -182,10 +163,3 @@ def _seconds(seconds: float) -> str:
 def _timestamp(unix_s: float) -> str:
     # The schema of the format has no time zone: UTC is what its readers assume.
     return datetime.fromtimestamp(unix_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S") if unix_s else ""
-
-
-def _unusable(path: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"cannot write the JUnit report to {str(path)!r} (from --junit-xml): {reason}; "
-        "name a file that can be written"
-    )

@@ -9,16 +9,19 @@ error, whatever its cases say. `junit` writes these suites as XML.
     passed after it failed     `flakyFailure` or `flakyError` in the case, as Maven's Surefire writes it
     failed more than once      `rerunFailure` or `rerunError` likewise
     differs when forked        a failure of that type, where that was to be verified
+    takes much more            a failure of that type, where that makes the run fail
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
 
+from dispatcher.insight.regression import Regression
 from dispatcher.report.plain_text import bounded_tail
+from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.differences import Difference
 from dispatcher.run.results import FileRecord
 from passmuster.records import dataclass
@@ -105,9 +108,18 @@ class Suite:
         return sum(1 for case in self.cases if case.verdict is verdict)
 
 
-def suite_of(record: FileRecord, *, is_verified: bool = False) -> Suite:
-    """Return the suite of a file; `is_verified`: whether it counts if it differs when forked."""
+def suite_of(
+    record: FileRecord, *, is_verified: bool = False, regressions: Sequence[Regression] = ()
+) -> Suite:
+    """Return the suite of a file.
+
+    Args:
+        record: the file.
+        is_verified: whether it counts if it differs when forked.
+        regressions: what counts of what the run's files took too much of.
+    """
     result = record.final
+    grown = [regression_text(found) for found in regressions if found.file.path == record.file.path]
     difference = record.difference if is_verified else None
     return Suite(
         name=record.file.label,
@@ -116,7 +128,11 @@ def suite_of(record: FileRecord, *, is_verified: bool = False) -> Suite:
         started_at=result.started_at,
         host=result.worker,
         properties=tuple(_properties(record)),
-        cases=_cases(record) + (() if difference is None else (_difference_case(difference),)),
+        cases=(
+            *_cases(record),
+            *(() if difference is None else (_difference_case(difference),)),
+            *((_own_case(record.file.label, "as much as before", "regression", grown),) if grown else ()),
+        ),
         output=bounded_tail(result.output, OUTPUT_CHARS),
     )
 
@@ -228,19 +244,18 @@ def _file_case(record: FileRecord, *, has_cases: bool) -> Case:
 
 
 def _difference_case(difference: Difference) -> Case:
+    return _own_case(difference.file.label, "forked as spawned", "isolation", difference.texts)
+
+
+def _own_case(label: str, name: str, kind: str, texts: Sequence[str]) -> Case:
+    """Return a failed case that is about the file, for what its tests cannot say."""
     trouble = Trouble(
         element=Verdict.FAILURE.value,
-        kind="isolation",
-        message=difference.texts[0],
-        text=bounded_tail("\n".join(difference.texts), OUTPUT_CHARS),
+        kind=kind,
+        message=texts[0],
+        text=bounded_tail("\n".join(texts), OUTPUT_CHARS),
     )
-    return Case(
-        class_name=difference.file.label,
-        name="forked as spawned",
-        seconds=0.0,
-        verdict=Verdict.FAILURE,
-        trouble=trouble,
-    )
+    return Case(class_name=label, name=name, seconds=0.0, verdict=Verdict.FAILURE, trouble=trouble)
 
 
 def _unmatched_earlier(record: FileRecord) -> tuple[Trouble, ...]:

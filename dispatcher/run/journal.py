@@ -13,9 +13,11 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from dispatcher.plan import TestFile
+from dispatcher.plan import Plan, TestFile
 from passmuster.errors import ConfigurationError, PassmusterError
 from passmuster.result import TestResult
 
@@ -28,6 +30,38 @@ _END = "end"
 
 Ended = Mapping[tuple[str, int], TestResult]
 """The results of the attempts that have ended, by path and attempt."""
+
+
+class Diary(Protocol):
+    """Where it is written down that attempts have ended."""
+
+    def add(self, results: Sequence[TestResult]) -> None:
+        """Write down that attempts have ended; they are safe once this returns.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+
+    def end(self) -> None:
+        """Write down that the run has come to its end."""
+
+
+class SharedRun(Protocol):
+    """A run that several machines may hold, one after the other."""
+
+    @property
+    def run_id(self) -> str:
+        """The run, unlike any other; the same on every machine."""
+
+    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[Plan, Diary, Ended]:
+        """Return the plan, its diary, and the attempts that have ended already, wherever that was.
+
+        What passed in an earlier round is marked in the plan as nothing to look into any further.
+
+        Args:
+            plan: of this machine.
+            coverage_dir: where coverage data is put; None: none is measured.
+        """
 
 
 class Journal:
@@ -86,6 +120,60 @@ class Journal:
         data = f"{line}\n".encode("utf-8", "surrogateescape")
         while data:
             data = data[os.write(self._descriptor, data) :]
+
+
+class Opened(NamedTuple):
+    """A run's diary as it was found.
+
+    Its `journal` is None where it cannot be written; `ended` has the attempts that have ended, and `notice`
+    what the user should know.
+    """
+
+    journal: Journal | None
+    ended: Ended
+    notice: str
+
+
+def open_journal(
+    path: Path,
+    run_id: str,
+    files: Sequence[TestFile],
+    *,
+    is_durable: bool,
+    needs_data: bool,
+    stack: ExitStack,
+) -> Opened:
+    """Return the diary of a new run, or of one that is gone on with, and what has ended in that.
+
+    Args:
+        path: the file.
+        run_id: the run.
+        files: what it consists of.
+        is_durable: as for `Journal`.
+        needs_data: whether only attempts count whose coverage data is still there.
+        stack: closes it.
+
+    Raises:
+        ConfigurationError: the run cannot be gone on with.
+    """
+    try:
+        journal = stack.enter_context(closing(Journal(path, is_durable=is_durable)))
+        if journal.is_new:
+            journal.begin(run_id, files)
+            return Opened(journal, {}, "")
+    except OSError as error:
+        notice = f"this run could not be resumed, its journal cannot be written: {error}"
+        return Opened(None, {}, notice)
+    ended = read_journal(path, files)
+    if needs_data:
+        ended = {key: result for key, result in ended.items() if has_data(result)}
+    return Opened(journal, ended, going_on(run_id, ended, len(files)))
+
+
+def going_on(run_id: str, ended: Ended, total: int) -> str:
+    """Return the line that says how much of a run had been done before."""
+    paths = {file_path for file_path, _ in ended}
+    return f"going on with run {run_id}: {len(paths)} of {total} files had been run"
 
 
 def find_run(runs_dir: Path, wanted: str) -> str:

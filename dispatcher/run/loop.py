@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 from dispatcher.again import Again
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend, BackendNotice
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, Overcommit, TestConfig
 from dispatcher.events import (
     FileFinished,
     FileSettled,
@@ -58,6 +59,8 @@ class RunPolicy:
         verify_isolation: whether every forked file runs spawned too.
         recheck_alone: whether a file that failed beside others, and did not when it last ran, gets one
             chance alone.
+        regression_factor: how many times its usual a file may take before it is named.
+        fail_on_regression: whether that makes the run fail.
     """
 
     retries: int = 0
@@ -69,6 +72,25 @@ class RunPolicy:
     watched: bool = False
     verify_isolation: bool = False
     recheck_alone: bool = True
+    regression_factor: float = DEFAULT_REGRESSION_FACTOR
+    fail_on_regression: bool = False
+
+    @classmethod
+    def of(cls, config: TestConfig, *, watched: bool) -> RunPolicy:
+        """Return what a configuration says about them."""
+        return cls(
+            retries=config.retries,
+            max_fail=config.max_fail,
+            run_timeout_s=config.run_timeout_s,
+            slow_s=config.slow_s,
+            grace_s=config.grace_s,
+            allow_no_tests=config.allow_no_tests,
+            watched=watched,
+            verify_isolation=config.verify_isolation,
+            recheck_alone=config.overcommit is not Overcommit.OFF,
+            regression_factor=config.regression_factor,
+            fail_on_regression=config.fail_on_regression,
+        )
 
     @property
     def rules(self) -> Rules:
@@ -154,6 +176,8 @@ class Run:
                 peak_bytes=self._backend.usage().peak_bytes,
                 interrupted=self._cause is StopCause.INTERRUPT,
                 is_verified=self._policy.verify_isolation,
+                regression_factor=self._policy.regression_factor,
+                fails_on_regression=self._policy.fail_on_regression,
             )
             self._announce(RunFinished(at_s=self._now(), results=results))
         return results

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from dispatcher.again import Again
 from dispatcher.exit_codes import ExitCode
+from dispatcher.insight.regression import Regression
 from dispatcher.plan import TestFile
 from dispatcher.run.differences import Difference, differences
 from dispatcher.run.findings import Finding, find
@@ -108,6 +109,8 @@ class TestResults:
         peak_bytes: the most memory all files used together; 0 when it was never measured.
         interrupted: whether a signal ended the run.
         is_verified: whether every forked file was to run spawned too, and each difference counts.
+        regressions: what took much more than it used to.
+        fails_on_regression: whether that makes the run fail.
     """
 
     __test__: ClassVar[bool] = False
@@ -117,6 +120,8 @@ class TestResults:
     peak_bytes: int = 0
     interrupted: bool = False
     is_verified: bool = False
+    regressions: tuple[Regression, ...] = ()
+    fails_on_regression: bool = False
 
     @property
     def passed(self) -> tuple[FileRecord, ...]:
@@ -146,6 +151,11 @@ class TestResults:
         found = (record.difference for record in self.records)
         return tuple(difference for difference in found if difference is not None)
 
+    @property
+    def failing_regressions(self) -> tuple[Regression, ...]:
+        """What took much more than it used to, if that makes the run fail."""
+        return self.regressions if self.fails_on_regression else ()
+
     def found(self, finding: Finding) -> tuple[FileRecord, ...]:
         """Return the files of which that was found."""
         return tuple(record for record in self.records if record.finding is finding)
@@ -159,5 +169,5 @@ def exit_code_of(results: TestResults) -> ExitCode:
     """Return the exit status that a run's results ask for."""
     if results.interrupted:
         return ExitCode.INTERRUPTED
-    is_bad = results.failed or results.cancelled or results.differing
+    is_bad = results.failed or results.cancelled or results.differing or results.failing_regressions
     return ExitCode.FAILED if is_bad else ExitCode.OK

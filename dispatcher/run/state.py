@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import field
 
 from dispatcher.again import STANDS_BEFORE, Again
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
+from dispatcher.insight.compare import find_regressions
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.schedule.retry import Next, Past
@@ -233,21 +235,35 @@ class RunState:
         return 0.0 if since is None else at_s - since
 
     def results(
-        self, *, duration_s: float, peak_bytes: int, interrupted: bool, is_verified: bool = False
+        self,
+        *,
+        duration_s: float,
+        peak_bytes: int,
+        interrupted: bool,
+        is_verified: bool = False,
+        regression_factor: float = DEFAULT_REGRESSION_FACTOR,
+        fails_on_regression: bool = False,
     ) -> TestResults:
-        """Return what the run came to.
+        """Return what the run came to; the arguments are those of `TestResults`.
+
+        Args:
+            regression_factor: how many times its usual a file may take before that is one of `regressions`.
 
         Raises:
             RuntimeError: a file is not decided; that would be a fault of the run's loop.
         """
         if self._open:
             raise RuntimeError(f"{self._open} planned files have no result")
+        records = tuple(entry.record() for entry in self._entries.values())
+        planned = [entry.planned for entry in self._entries.values()]
         return TestResults(
-            records=tuple(entry.record() for entry in self._entries.values()),
+            records=records,
             duration_s=duration_s,
             peak_bytes=peak_bytes,
             interrupted=interrupted,
             is_verified=is_verified,
+            regressions=find_regressions(planned, records, factor=regression_factor),
+            fails_on_regression=fails_on_regression,
         )
 
 

@@ -70,13 +70,13 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
         except OSError as error:
             notice = f"outputs and history of this run are not kept: {state_dir}: {error.strerror}"
         else:
-            _ignore_by_git(state_dir)
+            ignore_by_git(state_dir)
             return Storage(state_dir=state_dir, run_dir=run_dir)
     temporary = TemporaryRun()
     return Storage(state_dir=None, run_dir=temporary.path, temporary=temporary, notice=notice)
 
 
-def _ignore_by_git(state_dir: Path) -> None:
+def ignore_by_git(state_dir: Path) -> None:
     """Keep the directory out of the user's commits, whatever their `.gitignore` says."""
     ignore = state_dir / ".gitignore"
     if not ignore.exists() and os.access(state_dir, os.W_OK):

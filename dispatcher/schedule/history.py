@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from dispatcher.plan import TestFile
@@ -72,6 +72,18 @@ class History:
         rows = {} if row is None else {path: row}
         _apply(rows, [attempt for attempt in self._pending if attempt.file.path == path])
         return read_outcomes(rows[path].outcomes) if path in rows else ()
+
+    def load_earlier_outcomes(
+        self, paths: Collection[str], *, run_id: str
+    ) -> dict[str, tuple[tuple[Status, ...], ...]]:
+        """Return for each path that is remembered how the last runs ended, without the run `run_id`."""
+        rows = self._read_all()
+        found = {
+            path: (rows[path].last_run_id, read_outcomes(rows[path].outcomes))
+            for path in paths
+            if path in rows
+        }
+        return {path: runs[:-1] if last == run_id else runs for path, (last, runs) in found.items()}
 
     def record(
         self, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None

@@ -18,8 +18,8 @@ NEWEST_SHARE = 0.5
 """How much of a blended duration the newest attempt is: two runs suffice to follow a changed test."""
 
 PEAK_DECAY = 0.25
-"""The share of the way from an old peak down to a lower new one that is gone after one run: an outlier
-of ten times the usual peak is down to twice of it after eight runs, yet survives the next few."""
+"""The share of the way from an old peak, or most time, down to a lower new one that is gone after one run: an
+outlier of ten times the usual is down to twice of it after eight runs, yet survives the next few."""
 
 OUTCOME_RUNS = 20
 """How many runs' outcomes are kept for each file."""
@@ -184,15 +184,22 @@ def _measure(known: Figures, attempt: Attempt) -> Figures:
         cpu_s=cpu_s,
         peak_bytes=_peak(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),
         runs=known.runs + 1,
+        most_s=_most(known.most_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
+        most_cpu_s=_most(known.most_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
     )
 
 
 def _peak(old_bytes: int | None, new_bytes: int | None, *, is_lower_bound: bool) -> int | None:
-    if old_bytes is None or new_bytes is None:
-        return old_bytes if new_bytes is None else new_bytes
-    if is_lower_bound or new_bytes >= old_bytes:
-        return max(old_bytes, new_bytes)
-    return new_bytes + int((old_bytes - new_bytes) * (1 - PEAK_DECAY))
+    most_bytes = _most(old_bytes, new_bytes, is_lower_bound=is_lower_bound)
+    return None if most_bytes is None else int(most_bytes)
+
+
+def _most(old: float | None, new: float | None, *, is_lower_bound: bool) -> float | None:
+    if old is None or new is None:
+        return old if new is None else new
+    if is_lower_bound or new >= old:
+        return max(old, new)
+    return new + (old - new) * (1 - PEAK_DECAY)
 
 
 def _blend(old_s: float, new_s: float) -> float:

@@ -23,7 +23,7 @@ BROKEN_NAME = "history.sqlite3.broken"
 APPLICATION_ID = 0x504D5431
 """`PMT1` in SQLite's header: tells our file from anybody else's."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Counts up when the table changes; a file of an older program is given what it lacks, one of a newer program
 is put aside, never guessed at."""
 
@@ -34,7 +34,8 @@ a run was stopped (SIGSTOP) in the middle of one."""
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _COLUMNS = (
     "path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id,"
-    " forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs"
+    " forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs,"
+    " most_s, most_cpu_s, forked_most_s, forked_most_cpu_s"
 )
 _CREATE = """
 CREATE TABLE IF NOT EXISTS files (
@@ -60,7 +61,9 @@ _ADDED: Mapping[int, Sequence[str]] = {
         "forked_peak_bytes INTEGER",
         # Null: it was never forked.
         "forked_runs INTEGER",
-    )
+    ),
+    # Null: it was not written down yet.
+    3: ("most_s REAL", "most_cpu_s REAL", "forked_most_s REAL", "forked_most_cpu_s REAL"),
 }
 """The columns that came with each version after the first."""
 
@@ -70,6 +73,7 @@ _CHUNK = 500
 _Row = tuple[
     *tuple[bytes, float, float | None, int | None, str, int, int, int, str, str],
     *tuple[str, int, float, float | None, int | None, int | None],
+    *tuple[float | None, float | None, float | None, float | None],
 ]
 """The columns in their order, as far as the file keeps what was written into it."""
 
@@ -223,7 +227,7 @@ def write_rows(
 ) -> None:
     """Insert or replace rows, and drop the longest unseen beyond `max_files`; within a transaction."""
     connection.executemany(
-        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({', '.join('?' * 17)})",
+        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({', '.join('?' * 21)})",
         ((*_to_row(row), seen_at) for row in rows),
     )
     surplus = _number(connection, "SELECT count(*) FROM files") - max_files
@@ -254,6 +258,10 @@ def _to_row(row: Remembered) -> _Row:
         forked.cpu_s,
         forked.peak_bytes,
         None if file.forked is None else forked.runs,
+        file.most_s,
+        file.most_cpu_s,
+        forked.most_s,
+        forked.most_cpu_s,
     )
 
 
@@ -261,12 +269,20 @@ def _from_row(cells: _Row) -> Remembered:
     path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id = (
         cells[:10]
     )
-    forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs = cells[10:]
+    forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs = cells[10:16]
+    most_s, most_cpu_s, forked_most_s, forked_most_cpu_s = cells[16:]
     try:
-        spawned = _figures(duration_s, cpu_s, peak_bytes, runs)
+        spawned = _figures(duration_s, cpu_s, peak_bytes, runs, most_s, most_cpu_s)
         forked = None
         if forked_runs is not None:
-            forked = _figures(forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs)
+            forked = _figures(
+                forked_duration_s,
+                forked_cpu_s,
+                forked_peak_bytes,
+                forked_runs,
+                forked_most_s,
+                forked_most_cpu_s,
+            )
         file = FileHistory(
             path=os.fsdecode(path),
             duration_s=0.0,
@@ -276,6 +292,7 @@ def _from_row(cells: _Row) -> Remembered:
             forked=forked,
             forking=Forking(forking),
             is_crowded=bool(is_crowded),
+            last_run_id=str(last_run_id),
         )
         return Remembered(
             file=file.with_spawned(spawned), outcomes=str(outcomes), last_run_id=str(last_run_id)
@@ -284,10 +301,19 @@ def _from_row(cells: _Row) -> Remembered:
         raise sqlite3.DatabaseError(f"a row that this program cannot have written: {exc}") from exc
 
 
-def _figures(duration_s: float, cpu_s: float | None, peak_bytes: int | None, runs: int) -> Figures:
+def _figures(
+    duration_s: float,
+    cpu_s: float | None,
+    peak_bytes: int | None,
+    runs: int,
+    most_s: float | None,
+    most_cpu_s: float | None,
+) -> Figures:
     return Figures(
         duration_s=float(duration_s),
         cpu_s=None if cpu_s is None else float(cpu_s),
         peak_bytes=None if peak_bytes is None else int(peak_bytes),
         runs=int(runs),
+        most_s=float(most_s or 0.0),
+        most_cpu_s=None if most_cpu_s is None else float(most_cpu_s),
     )

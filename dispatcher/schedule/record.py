@@ -13,8 +13,11 @@ from dataclasses import replace
 from enum import StrEnum
 
 from dispatcher.plan import TestFile
+from dispatcher.schedule.figures import Baseline, Figures, larger_of
 from passmuster.records import dataclass
 from passmuster.status import Isolation, Status
+
+__all__ = ["Figures", "FileHistory", "Forking"]
 
 
 class Forking(StrEnum):
@@ -28,30 +31,13 @@ class Forking(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What a file takes in one of the ways it can run.
-
-    Args:
-        duration_s: wall-clock seconds it is expected to take.
-        cpu_s: processor seconds it is expected to take; None when unknown.
-        peak_bytes: the most memory its process tree is expected to use; None when never measured.
-        runs: how many attempts this is drawn from; 0: `peak_bytes` is a lower bound, and all that is known.
-    """
-
-    duration_s: float = 0.0
-    cpu_s: float | None = None
-    peak_bytes: int | None = None
-    runs: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FileHistory:
     """One file as its earlier runs showed it.
 
     Args:
         path: the file, as `TestFile.path`.
-        duration_s: wall-clock seconds it is expected to take; this and the next two hold where it is
-            spawned, `runs` counts those attempts.
+        duration_s: wall-clock seconds it is expected to take; this and the next two, `most_s` and
+            `most_cpu_s` hold where it is spawned, `runs` counts those attempts.
         cpu_s: processor seconds it is expected to take; None when unknown.
         peak_bytes: the most memory its process tree is expected to use; None when never measured.
         last_status: the verdict of its last attempt that counted.
@@ -61,6 +47,9 @@ class FileHistory:
         forked: the same figures where it is forked; None: it never was.
         forking: how it takes to being forked, as it was when it last ran.
         is_crowded: whether it was seen to fail beside others and to pass alone, as it was then.
+        last_run_id: the run in which it last ran; empty: nothing is known of that.
+        most_s: as in `Figures`.
+        most_cpu_s: as there.
     """
 
     path: str
@@ -74,12 +63,20 @@ class FileHistory:
     forked: Figures | None = None
     forking: Forking = Forking.UNKNOWN
     is_crowded: bool = False
+    last_run_id: str = ""
+    most_s: float = 0.0
+    most_cpu_s: float | None = None
 
     @property
     def spawned(self) -> Figures:
         """What it takes where it is spawned."""
         return Figures(
-            duration_s=self.duration_s, cpu_s=self.cpu_s, peak_bytes=self.peak_bytes, runs=self.runs
+            duration_s=self.duration_s,
+            cpu_s=self.cpu_s,
+            peak_bytes=self.peak_bytes,
+            runs=self.runs,
+            most_s=self.most_s,
+            most_cpu_s=self.most_cpu_s,
         )
 
     def with_spawned(self, figures: Figures) -> FileHistory:
@@ -90,6 +87,8 @@ class FileHistory:
             cpu_s=figures.cpu_s,
             peak_bytes=figures.peak_bytes,
             runs=figures.runs,
+            most_s=figures.most_s,
+            most_cpu_s=figures.most_cpu_s,
         )
 
     def is_of(self, file: TestFile) -> bool:
@@ -111,6 +110,21 @@ class FileHistory:
     def is_confirmed(self, file: TestFile) -> bool:
         """Whether the file, as it is, is known to come to the same forked and spawned."""
         return self.forking is Forking.CONFIRMED and self.is_of(file)
+
+    def baseline(self, file: TestFile, *, is_alike: bool) -> Baseline:
+        """Return what the file took so far, for comparison.
+
+        What a forked file takes depends on what its server has imported for other files that need the same.
+        Without these it imports that itself, as it does where it is spawned.
+
+        Args:
+            file: the file as it is now.
+            is_alike: whether the files run now that ran beside it when it last ran.
+        """
+        forked = self.forked or Figures()
+        if not is_alike:
+            forked = larger_of(forked, self.spawned) if self.runs else Figures()
+        return Baseline(spawned=self.spawned, forked=forked, is_changed=not self.is_of(file))
 
     def needs_room(self, file: TestFile) -> bool:
         """Whether the file, as it is, is known to fail beside others."""

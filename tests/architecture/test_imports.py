@@ -27,6 +27,7 @@ THIRD_PARTY = {"psutil", "rich", "_typeshed"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "passmuster/run_record.py",
+    "passmuster/join_record.py",
     "passmuster/broker_access.py",
     "passmuster/tree_store.py",
     "worker/celery_app.py",
@@ -35,6 +36,10 @@ QUEUE_PLACES = (
     "dispatcher/backends/celery_*.py",
 )
 """The only places that may load the queue, so that a local run never does."""
+
+WORKFLOW = {"yaml"}
+WORKFLOW_PLACES = ("dispatcher/workflow/reading.py",)
+"""The only place that may load what reads a workflow: it is installed for `--workflow` alone."""
 
 CHILD_PLACES = ("worker/child/*", "dispatcher/coverage_report/child/*")
 """What runs under the project's interpreter; `test_child_scripts` has its rules."""
@@ -48,19 +53,61 @@ PURE = (
     "dispatcher/discovery/patterns.py",
     "dispatcher/events.py",
     "dispatcher/file_rules.py",
+    "dispatcher/insight/compare.py",
+    "dispatcher/insight/explain_json.py",
+    "dispatcher/insight/explain_text.py",
+    "dispatcher/insight/explanation.py",
+    "dispatcher/insight/plan_text.py",
+    "dispatcher/insight/prediction.py",
+    "dispatcher/insight/regression.py",
+    "dispatcher/insight/spread.py",
+    "dispatcher/insight/words.py",
+    "dispatcher/migrate/command_names.py",
+    "dispatcher/migrate/references.py",
+    "dispatcher/migrate/script_paths.py",
+    "dispatcher/migrate/section.py",
+    "dispatcher/migrate/shell_words.py",
+    "dispatcher/migrate/wrapper.py",
+    "dispatcher/join/decisions.py",
+    "dispatcher/join/request.py",
     "dispatcher/plan.py",
     "dispatcher/record/proof.py",
     "dispatcher/record/shape.py",
     "dispatcher/record/together.py",
+    "dispatcher/report/ci/annotations.py",
+    "dispatcher/report/ci/azure.py",
+    "dispatcher/report/ci/buildkite.py",
+    "dispatcher/report/ci/dialect.py",
+    "dispatcher/report/ci/fault_line.py",
+    "dispatcher/report/ci/github.py",
+    "dispatcher/report/ci/gitlab.py",
+    "dispatcher/report/ci/markdown_text.py",
+    "dispatcher/report/ci/summary_page.py",
+    "dispatcher/report/ci/timeline.py",
+    "dispatcher/report/ci/which.py",
     "dispatcher/report/console_format.py",
     "dispatcher/report/console_summary.py",
+    "dispatcher/report/html/attempts.py",
+    "dispatcher/report/html/axis.py",
+    "dispatcher/report/html/files_sections.py",
+    "dispatcher/report/html/markup.py",
+    "dispatcher/report/html/memory_chart.py",
+    "dispatcher/report/html/notes.py",
+    "dispatcher/report/html/outputs.py",
+    "dispatcher/report/html/overview.py",
+    "dispatcher/report/html/samples.py",
+    "dispatcher/report/html/table.py",
+    "dispatcher/report/html/timeline.py",
+    "dispatcher/report/html/told.py",
     "dispatcher/report/isolation_summary.py",
     "dispatcher/report/junit_model.py",
+    "dispatcher/report/regression_summary.py",
     "dispatcher/report/summary.py",
     "dispatcher/run/differences.py",
     "dispatcher/run/findings.py",
     "dispatcher/run/results.py",
     "dispatcher/run/state.py",
+    "dispatcher/schedule/figures.py",
     "dispatcher/schedule/forecast.py",
     "dispatcher/schedule/history_merge.py",
     "dispatcher/schedule/lane.py",
@@ -74,9 +121,19 @@ PURE = (
     "dispatcher/watch/status_text.py",
     "dispatcher/watch/tail_text.py",
     "dispatcher/ways.py",
+    "dispatcher/workflow/choose.py",
+    "dispatcher/workflow/expressions.py",
+    "dispatcher/workflow/job.py",
+    "dispatcher/workflow/matrix.py",
+    "dispatcher/workflow/node.py",
+    "dispatcher/workflow/options.py",
+    "dispatcher/workflow/replica.py",
+    "dispatcher/workflow/script.py",
     "passmuster/broker.py",
     "passmuster/codec.py",
     "passmuster/envelope.py",
+    "passmuster/join_scripts.py",
+    "passmuster/join_words.py",
     "passmuster/overcommit.py",
     "passmuster/queue_words.py",
     "passmuster/result.py",
@@ -133,6 +190,8 @@ def _wrong_imports(name: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield line, f"{package} must not import {module}"
         elif top in QUEUE and not _is_at(name, QUEUE_PLACES):
             yield line, f"{top} belongs into {', '.join(QUEUE_PLACES)} alone"
+        elif top in WORKFLOW and not _is_at(name, WORKFLOW_PLACES):
+            yield line, f"{top} belongs into {', '.join(WORKFLOW_PLACES)} alone"
         elif name in PURE and top in IMPURE:
             yield line, f"a pure module must not import {module}"
         elif not _is_at(name, CHILD_PLACES) and not _is_known(top):
@@ -144,7 +203,7 @@ def _is_at(name: str, places: tuple[str, ...]) -> bool:
 
 
 def _is_known(top: str) -> bool:
-    return top in sys.stdlib_module_names | OURS | THIRD_PARTY | QUEUE
+    return top in sys.stdlib_module_names | OURS | THIRD_PARTY | QUEUE | WORKFLOW
 
 
 def test_every_import_of_ours_is_allowed() -> None:
@@ -169,6 +228,7 @@ def test_every_module_that_must_be_pure_exists(name: str) -> None:
         ("worker/serving/queue_files.py", "import redis", "redis belongs into"),
         ("dispatcher/backends/local.py", "from redis.client import Redis", "redis belongs into"),
         ("passmuster/envelope.py", "import kombu", "kombu belongs into"),
+        ("dispatcher/ci_replica.py", "import yaml", "yaml belongs into"),
         ("passmuster/codec.py", "import time", "a pure module must not import time"),
         ("dispatcher/run/state.py", "import time", "a pure module must not import time"),
         ("worker/classify.py", "from os import path", "a pure module must not import os"),

@@ -18,6 +18,9 @@ RUN = {"sh": ("bash", "-euo", "pipefail", "-c"), "python": (sys.executable, "-W"
 READ_ONLY = {"text", "toml"}
 """Pictures made of characters, and configuration, which is read instead of run."""
 
+OF_A_CI = {"yaml", "groovy"}
+"""Jobs of a CI, whose commands `tests/e2e/test_workflow_examples.py` runs."""
+
 PLACE = "/tmp/pm-docs"
 """Where the documents put what their examples write; a test puts it elsewhere."""
 
@@ -84,7 +87,7 @@ def test_a_configuration_is_accepted(block: Block, tmp_path: Path) -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    unknown = [str(block) for block in BLOCKS if block.language not in RUN.keys() | READ_ONLY]
+    unknown = [str(block) for block in BLOCKS if block.language not in RUN.keys() | READ_ONLY | OF_A_CI]
 
     assert unknown == []
     assert sum(block.language in RUN and not block.not_run for block in BLOCKS) >= 10

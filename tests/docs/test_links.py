@@ -24,9 +24,20 @@ OF_USERS = {
 }
 """Files that a user's project has, or that a run writes."""
 
+FOLDERS = (
+    "passmuster",
+    "worker",
+    "dispatcher",
+    "tests",
+    "benchmarks",
+    "scripts",
+    "docs",
+    "examples",
+    "requirements",
+)
 REPOSITORY_FILES = {
     path.relative_to(REPOSITORY).as_posix()
-    for folder in ("passmuster", "worker", "dispatcher", "tests", "benchmarks", "scripts", "docs", "examples")
+    for folder in FOLDERS
     for path in (REPOSITORY / folder).rglob("*")
     if path.is_file()
 } | {path.name for path in REPOSITORY.iterdir() if path.is_file()}

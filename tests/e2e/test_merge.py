@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -49,7 +50,7 @@ def test_it():
     assert seen > 1
 """
 FILES = {
-    "pyproject.toml": "[tool.coverage.run]\nbranch = true\nsource = ['.']\nomit = ['tests/*']\n",
+    "pyproject.toml": "[tool.coverage.run]\nbranch = true\n",
     "library.py": LIBRARY,
     "conftest.py": "",
     **{f"tests/test_{number}.py": PASSING.format(number=number, size="small") for number in range(3)},
@@ -104,7 +105,7 @@ def covered(report: Path) -> dict[str, str]:
 
 def test_merged_shards_tell_what_one_run_tells(machines: list[Project], tmp_path: Path) -> None:
     records, reports = tmp_path / "records", tmp_path / "reports"
-    options = ("--coverage", "--retries", "1", "--coverage-dir")
+    options = ("--coverage", "--coverage-source", "library", "--retries", "1", "--coverage-dir")
     shards = run_shards(machines, records, *options, str(tmp_path / "unused"))
     assert sorted(shard.code for shard in shards) == [0, 0, 1]
     (tmp_path / "whole").mkdir()
@@ -132,16 +133,24 @@ def test_merged_shards_tell_what_one_run_tells(machines: list[Project], tmp_path
 
 def test_a_demanded_coverage_is_demanded_of_the_whole(machines: list[Project], tmp_path: Path) -> None:
     records = tmp_path / "records"
-    options = ("--coverage", "--coverage-fail-under", "70", "--coverage-dir", str(tmp_path / "reports"))
+    options = (
+        "--coverage",
+        "--coverage-source",
+        "library",
+        "--coverage-fail-under",
+        "70",
+        "--coverage-dir",
+        str(tmp_path / "reports"),
+    )
     (machines[0].root / "tests/test_failing.py").unlink()
     for machine in machines:
         for name in ("failing", "flaky"):
             (machine.root / f"tests/test_{name}.py").unlink(missing_ok=True)
     shards = run_shards(machines, records, *options)
     assert [shard.code for shard in shards] == [0, 0, 0], shards
-    merged = run(machines[0], "merge", str(records), *options[1:])
+    merged = run(machines[0], "merge", str(records), *options[3:])
     assert (merged.code, "Overall Coverage" in merged.stdout) == (0, True), merged
-    merged = run(machines[0], "merge", str(records), "--coverage-fail-under", "90", *options[3:])
+    merged = run(machines[0], "merge", str(records), "--coverage-fail-under", "90", *options[5:])
     assert merged.code == 1
     assert "is below the demanded 90%" in merged.stdout
 
@@ -181,3 +190,27 @@ def test_more_shards_than_files_are_merged_too(machines: list[Project], tmp_path
         assert run(machine, *shard, "tests/test_1.py", "tests/test_2.py").code == 0
     told = run(machine, "merge", str(records))
     assert (told.code, "  Total tests: 2\n" in told.stdout) == (0, True), told
+
+
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" "$0" && exec "$@"'
+"""Makes a folder read-only for the command behind it, in a mount namespace that ends with it."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder read-only for itself")
+def test_a_read_only_tree_is_run_in_shards_and_merged(machines: list[Project], tmp_path: Path) -> None:
+    machine, records = machines[0], tmp_path / "records"
+    (machine.root / "tests/test_flaky.py").unlink()  # It writes beside itself.
+    prefix = ("unshare", "--mount", "bash", "-c", READ_ONLY, str(machine.root))
+
+    def on_read_only(*arguments: str) -> Outcome:
+        return machine.run(*arguments, env=PYTHON, events=False, prefix=prefix)
+
+    for number in (1, 2):
+        shard = on_read_only("--shard", f"{number}/2", "--record", str(records))
+        assert "outputs and history of this run are not kept" in shard.stderr
+    told = on_read_only("merge", str(records), "--junit-xml", str(tmp_path / "merged.xml"))
+    assert (told.code, told.stdout.count("SUMMARY: 6 passed, 1 failed\n")) == (1, 1), told
+    assert len(cases(tmp_path / "merged.xml")) == 7
+    inside = on_read_only("--shard", "1/2", "--record", "records")
+    assert (inside.code, inside.stdout) == (2, "")
+    assert "--record: the folder" in inside.stderr

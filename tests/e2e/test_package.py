@@ -56,10 +56,10 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(command: Path, project: Path) -> subprocess.CompletedProcess[str]:
+def call(command: Path, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PASSMUSTER_")}
     return subprocess.run(
-        [command],
+        [command, *arguments],
         cwd=project,
         env={**environ, "PYTHONPATH": str(project), "PYTHONSAFEPATH": "1"},
         stdin=subprocess.DEVNULL,
@@ -82,6 +82,16 @@ def test_the_ci_replica_is_installed_too(commands: Path, project: Path) -> None:
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "[PASS] CI replica passed: CI should pass" in ran.stdout
+
+
+def test_the_report_has_its_style_and_its_script(commands: Path, project: Path) -> None:
+    ran = call(commands / "run-tests", project, "--report", "html=page.html")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    page = (project / "page.html").read_text(encoding="utf-8")
+    for name, element in (("page.css", "style"), ("page.js", "script")):
+        source = (REPOSITORY / "dispatcher" / "report" / "html" / name).read_text(encoding="utf-8")
+        assert f"<{element}>{source}</{element}>" in page
 
 
 def test_the_tests_do_not_run_in_the_runners_environment(commands: Path, project: Path) -> None:

@@ -140,3 +140,20 @@ def test_a_worker_whose_interpreter_is_gone_gives_the_file_back_and_takes_itself
     start()
     run.publish(run.task("ok.py"), 101)
     assert run.wait(1)["ok.py"].status is Status.PASS
+
+
+def test_a_worker_of_one_run_leaves_all_others_alone(run: Run, start: Start) -> None:
+    other = Run(run.url)
+    worker = start("--only-run", run.run_id)
+    try:
+        other.submit(other.task("ok.py"))
+        run.submit(run.task("ok.py"))
+
+        assert run.wait(1)["ok.py"].status is Status.PASS
+        other.look()
+        assert other.started == []
+        assert not serves(other, worker)
+        (card,) = [card for card in WorkerBoard(run.client).cards() if card.name == worker.name]
+        assert card.only_run == run.run_id
+    finally:
+        other.close()

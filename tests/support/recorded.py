@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dispatcher.events import (
 from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
 from dispatcher.record.writer import RecordReporter
 from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.schedule.figures import Baseline
 from dispatcher.sharding import split_digest
 from passmuster.executor import FileUsage, Limit, Usage
 from passmuster.result import CaseResult, TestResult
@@ -47,10 +49,20 @@ def shard_plan(
 
 
 def shard_events(
-    shards: ShardPlan, *, started_at: float = 1000.0, failed: Sequence[str] = (), run_id: str = "r1"
+    shards: ShardPlan,
+    *,
+    started_at: float = 1000.0,
+    failed: Sequence[str] = (),
+    run_id: str = "r1",
+    baseline: Baseline | None = None,
+    peak_bytes: int | None = None,
 ) -> list[RunEvent]:
     """Return what one shard's run tells."""
-    files = [planned(path) for path, number in shards.whole if number == shards.shard.number]
+    files = [
+        dataclasses.replace(planned(path), baseline=baseline)
+        for path, number in shards.whole
+        if number == shards.shard.number
+    ]
     events: list[RunEvent] = [
         RunStarted(
             at_s=0.0,
@@ -70,8 +82,10 @@ def shard_events(
             status=status,
             output="printed \x1b[31m\udcff\n",
             duration=0.5,
+            peak_bytes=peak_bytes,
             started_at=started_at + at_s,
             cases=(case,),
+            worker="local",
             coverage_files=("/private/.coverage",),
         )
         usage = FileUsage(attempt_id="x", file_path=path, slot=0, seconds=0.1, used_bytes=50)

@@ -12,7 +12,14 @@ from worker.serving.roster import Held
 
 
 def make_card(
-    name: str, share: Share, usage: Usage, held: Sequence[Held], *, host: str, runs: tuple[str, ...]
+    name: str,
+    share: Share,
+    usage: Usage,
+    held: Sequence[Held],
+    *,
+    host: str,
+    runs: tuple[str, ...],
+    only_run: str = "",
 ) -> WorkerCard:
     """Return the card of this moment.
 
@@ -23,6 +30,7 @@ def make_card(
         held: the files that the broker gave to it.
         host: where it is.
         runs: the ids of the runs that it serves.
+        only_run: the id of the one run that it is there for; empty: all.
     """
     return WorkerCard(
         name=name,
@@ -34,6 +42,7 @@ def make_card(
         limits=share.limits,
         used_bytes=usage.used_bytes,
         runs=runs,
+        only_run=only_run,
         files=tuple(_bounded(_files(usage, held))),
     )
 

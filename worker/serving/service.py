@@ -160,7 +160,7 @@ class _Service:
             self._roster,
             WorkerBoard(client),
             lambda run_id: RunRecord(client, run_id),
-            lambda: RunRecord.active_runs(client),
+            lambda: self._wanted(RunRecord.active_runs(client)),
             joining,
             name=self._options.name,
             card=lambda held: make_card(
@@ -170,6 +170,7 @@ class _Service:
                 held,
                 host=socket.gethostname(),
                 runs=joining.served(),
+                only_run=self._options.only_run,
             ),
             broken=BROKEN,
             say=self._say,
@@ -200,6 +201,11 @@ class _Service:
         """Look ahead at a run's files. That only makes them faster, and is no reason to refuse a run."""
         self._place.expect(terms, self._record(terms.run_id).some_paths(MOST_EXPECTED))
         return ""
+
+    def _wanted(self, runs: set[str]) -> set[str]:
+        """Return which of the runs under way this worker is there for."""
+        only = self._options.only_run
+        return runs & {only} if only else runs
 
     def _record(self, run_id: str) -> RunRecord:
         return RunRecord(self._client, run_id)

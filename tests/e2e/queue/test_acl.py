@@ -43,10 +43,13 @@ def test_a_run_needs_no_more(project: Project, server: BrokerServer) -> None:
         shipped = project.run("--ship", env=env)
         status = project.run("status", env=env, events=False)
         worker.end()
+    joined = project.run("--join", "r", env={**env, "PASSMUSTER_ATTEMPT": "1"})
+    again = project.run("--join", "r", env={**env, "PASSMUSTER_ATTEMPT": "2"})
 
     assert outcome.code == 1, f"{outcome}\n{worker.log}"
     assert outcome.statuses() == {"tests/test_a.py": "PASS", "tests/test_b.py": "FAIL"}
     assert shipped.statuses() == outcome.statuses()
+    assert joined.statuses() == again.statuses() == outcome.statuses(), f"{joined}{again}"
     assert status.code == 0, str(status)
     assert server.admin().acl_log() == []
 

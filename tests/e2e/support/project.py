@@ -31,6 +31,10 @@ _FOREIGN = (
     "PYTHON",
     "CI",
     "GITHUB_",
+    "GITLAB_",
+    "BUILDKITE",
+    "TF_BUILD",
+    "BUILD_",
     "VIRTUAL_ENV",
 )
 """What variables start with that would change a run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -264,3 +265,106 @@ def test_a_wrong_option_is_named(project: Path, argv: list[str], message: str) -
         run_replica_command(argv, {}, run=FakeRun())
 
     assert str(raised.value) == message
+
+
+WORKFLOW = """
+env: {LEVEL: "1", TESTING: "no"}
+jobs:
+  test:
+    runs-on: windows-latest
+    steps:
+      - {name: First, run: "run-tests --limit 3"}
+      - {run: run-tests -q, working-directory: sub}
+"""
+
+
+@pytest.fixture
+def workflow(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(project)
+    (project / "sub").mkdir()
+    (project / "test.yml").write_text(WORKFLOW, encoding="utf-8")
+    return project
+
+
+@dataclass(kw_only=True)
+class NotedRuns:
+    """Stands for `run_tests.py`: notes where and how it was called."""
+
+    statuses: list[int] = field(default_factory=list)
+    calls: list[tuple[str, tuple[str, ...], str]] = field(default_factory=list)
+
+    def __call__(self, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+        self.calls.append((Path.cwd().name, tuple(argv), f"{environ['LEVEL']} {environ['TESTING']}"))
+        return self.statuses.pop(0) if self.statuses else 0
+
+
+def test_with_a_workflow_its_commands_run_with_what_it_sets(
+    workflow: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = NotedRuns()
+
+    status = run_replica_command(["--cpus", "1", "--workflow", "test.yml"], {}, run=run)
+
+    assert status == 0
+    assert run.calls == [
+        (workflow.name, ("--jobs", "1", "--limit", "3"), "1 no"),
+        ("sub", ("--jobs", "1", "-q"), "1 no"),
+    ]
+    assert Path.cwd() == workflow
+    said = capsys.readouterr().out.splitlines()
+    assert said[-5:] == [
+        "[INFO] Job: test",
+        "[INFO] Not replicated: runs-on: windows-latest: this is Linux",
+        f"[INFO] step 'First': run_tests.py --limit 3, in {workflow}, with LEVEL, TESTING",
+        f"[INFO] step 2: run_tests.py -q, in {workflow / 'sub'}, with LEVEL, TESTING",
+        "[PASS] CI replica passed: CI should pass",
+    ]
+
+
+def test_the_first_command_that_fails_ends_the_job(workflow: Path) -> None:
+    run = NotedRuns(statuses=[1])
+
+    assert run_replica_command(["--workflow", "test.yml"], {}, run=run) == 1
+    assert len(run.calls) == 1
+    assert Path.cwd() == workflow
+
+
+def test_a_dry_run_gives_no_verdict(workflow: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = NotedRuns()
+
+    assert run_replica_command(["--workflow", "test.yml", "--dry-run"], {}, run=run) == 0
+    assert [arguments[-1] for _, arguments, _ in run.calls] == ["--dry-run", "--dry-run"]
+    assert "CI replica" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--job", "test"], "--job and --dry-run are about a workflow: name it with --workflow FILE"),
+        (["--dry-run"], "--job and --dry-run are about a workflow: name it with --workflow FILE"),
+        (["--workflow", "no.yml"], "cannot read no.yml (from --workflow): no such file or directory; "),
+        (["--workflow", "test.yml", "--job", "x"], "test.yml has no job 'x' (from --job); it has test"),
+    ],
+)
+def test_a_wrong_workflow_is_an_error(workflow: Path, argv: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        run_replica_command(argv, {}, run=FakeRun())
+
+    assert str(raised.value).startswith(message)
+
+
+def test_a_working_directory_that_is_missing_is_an_error(workflow: Path) -> None:
+    (workflow / "sub").rmdir()
+
+    with pytest.raises(ConfigurationError, match=r"sub \(from step 2\) does not exist"):
+        run_replica_command(["--workflow", "test.yml"], {}, run=NotedRuns())
+
+
+def test_without_the_package_that_reads_workflows_it_says_how_to_get_it(
+    workflow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    monkeypatch.delitem(sys.modules, "dispatcher.workflow.reading", raising=False)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'passmuster\[workflow\]'"):
+        run_replica_command(["--workflow", "test.yml"], {}, run=FakeRun())

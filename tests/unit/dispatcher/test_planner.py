@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dispatcher.config.model import Override, TestConfig
+from dispatcher.config.shard import Shard
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.record import Figures, FileHistory, Forking
@@ -135,3 +136,42 @@ def test_a_plan_says_what_is_known_of_each_file() -> None:
     forked = planned_after(replace(known, last_status=Status.PASS))
     assert (forked.task.predicted_s, forked.task.predicted_bytes) == (1.0, 115)
     assert planned_after(known, TestConfig(isolation=Isolation.SPAWN)).task.predicted_s == 4.0
+
+
+FORKS = FileHistory(
+    path="a.py",
+    duration_s=9.0,
+    cpu_s=8.0,
+    peak_bytes=900,
+    runs=1,
+    forked=Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=4),
+    last_run_id="r1",
+)
+
+
+def fork_baseline(known: FileHistory, *paths: str, config: TestConfig | None = None) -> Figures:
+    """Return what a forked `a.py` is compared with in a run of some files that all ran together before."""
+    remembered = {path: replace(known, path=path) for path in ("a.py", "b.py", "c.py")}
+    files = [file for file in FILES if file.path in paths]
+    plan = make_plan(files, remembered, config or TestConfig(), run_id="r2", slots=1, budget_bytes=1000)
+    (baseline,) = [planned.baseline for planned in plan.files if planned.file.path == "a.py"]
+    assert baseline is not None
+    assert baseline.spawned == known.spawned
+    return baseline.forked
+
+
+def test_a_fork_is_compared_with_forks_where_those_run_again_that_ran_beside_it() -> None:
+    assert fork_baseline(FORKS, "a.py", "b.py", "c.py") == FORKS.forked
+
+
+def test_a_fork_that_may_have_to_import_all_by_itself_is_compared_with_what_that_takes() -> None:
+    larger = fork_baseline(FORKS, "a.py")
+
+    assert (larger.duration_s, larger.cpu_s, larger.peak_bytes, larger.runs) == (9.0, 8.0, 900, 4)
+    assert fork_baseline(replace(FORKS, runs=0), "a.py") == Figures()
+
+
+def test_a_fork_in_a_shard_is_compared_with_forks() -> None:
+    config = TestConfig(shard=Shard(number=1, total=3))
+
+    assert fork_baseline(FORKS, "a.py", config=config) == FORKS.forked

@@ -100,3 +100,13 @@ def test_before_there_is_a_run_nobody_is_late() -> None:
     crew.saw([card("a")], now_s=0)
 
     assert crew.saw([card("a")], now_s=1000) == []
+
+
+def test_a_worker_that_is_there_for_another_run_does_not_count() -> None:
+    ours = Crew(version="1", patience_s=60, now_s=0, run_id="r")
+    plain = Crew(version="1", patience_s=60, now_s=0)
+    cards = [card("a"), card("ours", only_run="r", runs=("r",)), card("other", only_run="s", slots=50)]
+
+    assert ours.saw(cards, now_s=0) == plain.saw(cards, now_s=0) == []
+    assert (ours.slots, plain.slots) == (4, 2)
+    assert [usage.name for usage in ours.usage()] == ["a", "ours"]

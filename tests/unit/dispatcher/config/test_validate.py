@@ -128,3 +128,13 @@ def test_trees_are_shipped_to_a_broker(tmp_path: Path) -> None:
 )
 def test_following_a_file_is_all_that_a_call_does(tmp_path: Path, argv: list[str], message: str) -> None:
     assert problem(tmp_path, *argv) == message
+
+
+def test_who_wants_to_fail_on_regressions_without_a_past_is_warned(tmp_path: Path) -> None:
+    wanted = "--fail-on-regression"
+
+    assert load_config([wanted, "--no-history"], {}, tmp_path).warnings == (
+        "--fail-on-regression has no effect without a history",
+    )
+    assert load_config([wanted], {}, tmp_path).warnings == ()
+    assert load_config(["--no-history"], {}, tmp_path).warnings == ()

@@ -19,6 +19,7 @@ from dispatcher.record.proof import prove
 from dispatcher.record.reader import read_record
 from dispatcher.record.shape import RECORD_NAME
 from dispatcher.record.together import tell_together
+from dispatcher.schedule.figures import Baseline, Figures
 from dispatcher.schedule.history import open_history
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
 from tests.unit.dispatcher.scripted_site import ScriptedSite
@@ -29,6 +30,9 @@ class Ran:
     status: int
     out: str
     err: str
+
+
+MIB = 1024**2
 
 
 def merge(root: Path, *argv: str) -> Ran:
@@ -132,6 +136,21 @@ def test_what_cannot_be_merged_is_said_in_a_line(
     assert ran.err.count("\n") == 1
 
 
+def test_what_grew_is_found_in_the_whole_and_may_make_it_fail(tmp_path: Path) -> None:
+    usual = Figures(duration_s=0.01, cpu_s=0.001, peak_bytes=MIB, runs=3)
+    for number, name in ((1, "one"), (2, "two")):
+        events = shard_events(shard_plan(number), baseline=Baseline(spawned=usual), peak_bytes=90 * MIB)
+        write_record(tmp_path / name, events)
+
+    told, failed = merge(tmp_path, "one", "two"), merge(tmp_path, "one", "two", "--fail-on-regression")
+    lenient = merge(tmp_path, "one", "two", "--fail-on-regression", "--regression-factor", "99")
+
+    assert (told.status, failed.status, lenient.status) == (ExitCode.OK, ExitCode.FAILED, ExitCode.OK)
+    assert "[WARN] 3 file(s) took much more than before:" in told.out
+    assert "  - tests/test_2.py: peak memory 90 MiB instead of 1 MiB (90.0 times)" in told.out
+    assert "took" not in lenient.out
+
+
 def test_clocks_that_differ_move_nothing(tmp_path: Path) -> None:
     for apart_s in (0.0, -7200.0):
         folders = write_both(tmp_path / str(apart_s), apart_s=apart_s)
@@ -151,7 +170,9 @@ def test_each_machine_is_a_worker_of_the_whole(tmp_path: Path) -> None:
     assert list(events[1:-1]) == sorted(events[1:-1], key=lambda event: event.at_s)
     workers = {event.result.worker for event in events if isinstance(event, FileFinished)}
     assert workers == {"shard 1", "shard 2"}
-    sample = [event for event in events if isinstance(event, UsageSampled)][-1].usage
+    samples = [event.usage for event in events if isinstance(event, UsageSampled)]
+    assert samples[-1].used_bytes == 0  # Whoever has ended uses nothing.
+    sample = samples[-3]
     assert [worker.name for worker in sample.workers] == ["shard 1", "shard 2"]
     assert (sample.budget_bytes, sample.used_bytes, sample.slots) == (200, 100, 4)
 

@@ -174,6 +174,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "crowded_paths": [],
             "unconfirmed_paths": [],
             "differences": [],
+            "regressions": [],
         },
     ]
 

@@ -22,6 +22,9 @@ FORKED = TestResult(
 )
 SPAWNED = TestResult(file_path=FILE.path, status=Status.PASS, duration=4.0, cpu_s=3.0, peak_bytes=900)
 
+FORKED_FIGURES = Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1, most_s=1.0, most_cpu_s=0.5)
+SPAWNED_FIGURES = Figures(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, most_s=4.0, most_cpu_s=3.0)
+
 
 def after(root: Path, *attempts: tuple[TestResult, Finding | None], file: TestFile = FILE) -> FileHistory:
     """Return what is remembered in the next run."""
@@ -36,17 +39,30 @@ def test_a_confirmation_does_not_change_what_a_fork_is_expected_to_take(tmp_path
     known = after(tmp_path, (FORKED, None), (SPAWNED, Finding.CONFIRMED))
 
     assert known.forking is Forking.CONFIRMED
-    assert known.forked == Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1)
-    assert known.spawned == Figures(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1)
+    assert known.forked == FORKED_FIGURES
+    assert known.spawned == SPAWNED_FIGURES
     assert known.as_run(FILE, Isolation.AUTO).duration_s == 1.0
+
+
+def test_the_most_time_is_remembered_for_a_while_and_the_run_it_was_in(tmp_path: Path) -> None:
+    busy = replace(FORKED, duration=9.0, cpu_s=8.0)
+
+    once = after(tmp_path, (FORKED, None), (busy, None))
+    later = after(tmp_path, (FORKED, None), (FORKED, None))
+
+    assert once.forked is not None
+    assert later.forked is not None
+    assert (once.forked.most_s, once.forked.most_cpu_s) == (9.0, 8.0)
+    assert (later.forked.most_s, later.forked.most_cpu_s) == (5.5, 4.71875)
+    assert later.last_run_id == "r1"
 
 
 def test_runs_that_alternate_between_the_ways_do_not_mix_them(tmp_path: Path) -> None:
     known = after(tmp_path, *[(FORKED, None), (SPAWNED, None)] * 3)
 
     assert (known.forked, known.spawned) == (
-        Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=3),
-        Figures(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=3),
+        replace(FORKED_FIGURES, runs=3),
+        replace(SPAWNED_FIGURES, runs=3),
     )
 
 
@@ -110,7 +126,7 @@ def test_a_history_of_the_first_version_is_given_what_it_lacks(tmp_path: Path) -
     known = after(tmp_path, (FORKED, None))
 
     assert known.spawned == Figures(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1)
-    assert known.forked == Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1)
+    assert known.forked == FORKED_FIGURES
     assert not path.with_name("history.sqlite3.broken").exists()
     with closing(open_history(tmp_path)) as history:
         assert history.notices == []

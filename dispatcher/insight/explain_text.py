@@ -1,0 +1,147 @@
+"""What `explain` says: aligned lines for people. Pure; `explain_json` says the same to programs."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from dispatcher.again import Again
+from dispatcher.insight.explanation import Explanation, reasons_of
+from dispatcher.insight.last_run import PastAttempt, PastRun
+from dispatcher.plan import PlannedFile
+from dispatcher.report.plain_text import one_line
+from dispatcher.schedule.figures import Figures
+from dispatcher.schedule.order import MEMORY_MARGIN
+from passmuster.result import TestResult
+from passmuster.status import Isolation
+from passmuster.units import format_bytes, format_seconds
+
+_WIDTH = 16
+"""Columns of the names."""
+
+_WHY_AGAIN = {
+    Again.MADE_ROOM: "it was stopped to make room in memory, which is not its fault",
+    Again.CHECK: "it did not pass when forked, and what it comes to spawned decides",
+    Again.CONFIRM: "it passed when forked, and nobody knew whether it does when spawned",
+    Again.RETRY: "it failed, and was retried",
+    Again.ALONE: "it failed beside others, and ran without them",
+}
+
+
+def explain_lines(what: Explanation) -> list[str]:
+    """Return the lines."""
+    label = one_line(what.file.label)
+    if what.never_ran:
+        return [f"{label} never ran here{_place_text(what)}"]
+    lines = [label, *_now_lines(what), ""]
+    if what.last is None:
+        lines.append("Last run: none that is kept ran it")
+    else:
+        lines += _run_lines(what.last, what.limit_bytes)
+    if what.planned is not None:
+        lines += ["", "Next run", *_next_lines(what, what.planned)]
+    if what.outcomes:
+        runs = "  ".join(" > ".join(map(str, run)) for run in what.outcomes)
+        lines += ["", f"Its last {len(what.outcomes)} run(s), oldest first", f"  {runs}"]
+    return lines
+
+
+def _place_text(what: Explanation) -> str:
+    if what.planned is None:
+        return ""
+    return f"; it is number {what.place} of {what.total} in the next run ({what.planned.because})"
+
+
+def _line(name: str, text: str, *, indent: int = 2) -> str:
+    return f"{' ' * indent}{name.ljust(_WIDTH + 2 - indent)}  {text}"
+
+
+def _now_lines(what: Explanation) -> Iterator[str]:
+    if what.planned is None:
+        yield _line("now", "it exists no more")
+        return
+    if not what.is_found:
+        yield _line("now", "no test file by its name and place: only a run that names it has it")
+    yield _line("changed", "yes, since it last ran" if what.is_changed else "no")
+
+
+def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
+    state = "" if run.is_complete else ", broken off or under way"
+    yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
+    reasons = reasons_of([attempt.result for attempt in run.attempts])
+    for attempt, reason in zip(run.attempts, reasons, strict=True):
+        result = attempt.result
+        yield _line(f"attempt {result.attempt}", _status_text(result))
+        if reason is not None:
+            yield _line("run again", _WHY_AGAIN[reason], indent=4)
+        yield from _attempt_lines(attempt, limit_bytes)
+
+
+def _status_text(result: TestResult) -> str:
+    reason = one_line(result.error)
+    made_room = " (it made room for others)" if result.is_evicted else ""
+    return f"{result.status}{made_room}" + (f": {reason}" if reason else "")
+
+
+def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
+    result = attempt.result
+    if result.started_at:
+        at = datetime.datetime.fromtimestamp(result.started_at, tz=datetime.UTC)
+        beside = f"{attempt.beside} other file(s)" if attempt.beside else "no other file"
+        when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
+        yield _line("started", f"{when}, beside {beside}", indent=4)
+    if result.waited_for:
+        yield _line("waited for", f"{result.waited_for}, although a place was free", indent=4)
+    worker = f"{one_line(result.worker)}, " if result.worker else ""
+    alone = ", without company throughout" if result.was_alone else ""
+    yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
+    yield _line("took", _time_text(result.duration, result.cpu_s), indent=4)
+    if result.peak_bytes is not None:
+        of = f" of the {format_bytes(limit_bytes)} that it may use now" if limit_bytes else ""
+        yield _line("memory", f"peak {format_bytes(result.peak_bytes)}{of}", indent=4)
+    note = f": {one_line(result.isolation_note)}" if result.isolation_note else ""
+    how = "forked" if result.isolation is Isolation.FORK else "spawned"
+    yield _line("process", f"{how}{note}", indent=4)
+    if attempt.output:
+        yield _line("output", one_line(attempt.output), indent=4)
+
+
+def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
+    task = planned.task
+    yield _line("order", f"number {what.place} of {what.total}: {planned.because}")
+    yield _line("process", what.way)
+    if task.predicted_s is not None:
+        waits = "; it mostly waits" if task.mostly_waits else ""
+        yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
+    else:
+        yield _line("should take", "unknown: it is taken for an ordinary file")
+    reserved = "a slot's share: its peak was never measured"
+    if task.predicted_bytes is not None:
+        reserved = f"{format_bytes(task.predicted_bytes)} (the expected peak times {MEMORY_MARGIN})"
+    yield _line("reserved", reserved)
+    yield _line("may use", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all")
+    yield _line("time limit", format_seconds(task.limits.timeout_s))
+    if task.alone:
+        yield _line("alone", "nothing runs beside it: it failed beside others, and passed without them")
+    if planned.baseline is not None:
+        yield _line("known spawned", _figures_text(planned.baseline.spawned))
+        yield _line("known forked", _figures_text(planned.baseline.forked))
+    if what.group_most is not None:
+        yield _line("group", f"{one_line(task.group)}, of which {what.group_most} run(s) at once")
+    for patterns, said in what.rules:
+        yield _line("override", f"{one_line(patterns)}: {one_line(said)}")
+
+
+def _figures_text(figures: Figures) -> str:
+    if not figures.runs:
+        peak = "" if figures.peak_bytes is None else f"; it used at least {format_bytes(figures.peak_bytes)}"
+        return f"never to its end{peak}" if peak else "never"
+    parts = [_time_text(figures.duration_s, figures.cpu_s)]
+    if figures.peak_bytes is not None:
+        parts.append(f"peak {format_bytes(figures.peak_bytes)}")
+    return f"{', '.join(parts)}, drawn from {figures.runs} attempt(s)"
+
+
+def _time_text(seconds: float, cpu_s: float | None) -> str:
+    cpu = "" if cpu_s is None else f", {format_seconds(cpu_s)} of processor time"
+    return f"{format_seconds(seconds)}{cpu}"

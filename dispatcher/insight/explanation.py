@@ -1,0 +1,126 @@
+"""Everything that is known of one test file, and why it is expected to run as it is. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from dispatcher.again import Again
+from dispatcher.config.model import Override, TestConfig
+from dispatcher.file_rules import FileRules
+from dispatcher.insight.last_run import PastRun
+from dispatcher.plan import PlannedFile, TestFile
+from dispatcher.schedule.record import FileHistory, Forking
+from passmuster.records import dataclass
+from passmuster.result import TestResult
+from passmuster.status import Isolation, Status
+from passmuster.units import Amount, format_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What is known of a file.
+
+    Args:
+        file: as it is now, or was.
+        last: the run that is told of; None: none that is kept ran it.
+        known: what is remembered of it; None: nothing.
+        outcomes: how its last runs ended, oldest first, each with all its attempts.
+        planned: how it is planned; None: it exists no more.
+        place: where it stands in the order of the next run, from 1.
+        total: how many files that run has.
+        is_found: whether a run finds it that does not name it.
+        limit_bytes: what it may use.
+        budget_bytes: what all files may use.
+        rules: what the configuration says of it and not of all files: patterns, and what they say.
+        group_most: how many of its group run at once; None: it is in none.
+        way: how its process will come into being, and why.
+    """
+
+    file: TestFile
+    last: PastRun | None
+    known: FileHistory | None
+    outcomes: tuple[tuple[Status, ...], ...] = ()
+    planned: PlannedFile | None = None
+    place: int = 0
+    total: int = 0
+    is_found: bool = True
+    limit_bytes: int = 0
+    budget_bytes: int = 0
+    rules: tuple[tuple[str, str], ...] = ()
+    group_most: int | None = None
+    way: str = ""
+
+    @property
+    def never_ran(self) -> bool:
+        """Whether nothing is known of it."""
+        return self.last is None and self.known is None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it changed since it last ran."""
+        return self.known is not None and not self.known.is_of(self.file)
+
+
+def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) -> str:
+    """Return how a file's process will come into being, and why."""
+    rule = FileRules(config.overrides).rule_for(planned.file.path)
+    asked_for = rule.isolation or config.isolation
+    if asked_for is not Isolation.AUTO:
+        where = "by an override" if rule.isolation else "by the setting isolation"
+        return f"{_WAYS[asked_for]}: asked for {where}"
+    if planned.task.isolation is Isolation.SPAWN:
+        if known is not None and known.must_spawn(planned.file):
+            return "spawned: an earlier run saw it come to something else when forked"
+        return "spawned: it did not pass when it last ran, and a failure has to be had spawned"
+    if planned.is_confirmed:
+        return "forked where that can be had: an earlier run saw it pass forked and spawned"
+    if known is not None and known.forking is Forking.HARMFUL:
+        return "forked where that can be had: it did harm, and the file was changed since"
+    return "forked where that can be had, and then once more spawned, to see that it passes so too"
+
+
+_WAYS = {Isolation.FORK: "forked", Isolation.SPAWN: "spawned"}
+
+
+def rules_of(path: str, config: TestConfig) -> tuple[tuple[str, str], ...]:
+    """Return the overrides that hold for a file, each with what it says."""
+    found: list[tuple[str, str]] = []
+    for override in config.overrides:
+        said = FileRules((override,)).rule_for(path)
+        texts = list(_said(said))
+        if texts:
+            found.append((", ".join(override.files), ", ".join(texts)))
+    return tuple(found)
+
+
+def _said(rule: Override) -> Iterator[str]:
+    for field in dataclasses.fields(rule):
+        value = getattr(rule, field.name)
+        if field.name == "files" or value is None:
+            continue
+        name = field.name.removesuffix("_s").replace("_", "-")
+        if field.name.endswith("_s"):
+            yield f"{name} {format_seconds(value)}"
+        else:
+            yield f"{name} {value if isinstance(value, Amount | str | int) else str(value)}"
+
+
+def reason_of(before: TestResult, attempt: TestResult) -> Again:
+    """Return why an attempt came after another one, as its journal lets see.
+
+    A retry during which by chance nothing else ran cannot be told from a chance alone.
+    """
+    if before.is_evicted:
+        return Again.MADE_ROOM
+    if before.status.is_pass:
+        return Again.CONFIRM
+    if before.isolation is Isolation.FORK and attempt.isolation is Isolation.SPAWN:
+        return Again.CHECK
+    return Again.ALONE if attempt.was_alone and not before.was_alone else Again.RETRY
+
+
+def reasons_of(attempts: Sequence[TestResult]) -> tuple[Again | None, ...]:
+    """Return why each attempt was made; None: it was the first."""
+    return (None, *(reason_of(one, other) for one, other in pairwise(attempts)))

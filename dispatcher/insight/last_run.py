@@ -1,0 +1,129 @@
+"""What the journal of a past run says of one file: its attempts, and what ran beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dispatcher.report.artifacts import OUTPUTS, output_path
+from dispatcher.run.journal import FILE_NAME as JOURNAL
+from passmuster.codec import decode_result
+from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.records import dataclass
+from passmuster.result import TestResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastAttempt:
+    """One attempt of a past run.
+
+    Args:
+        result: what came of it.
+        after_s: seconds from the start of the run's first file to its own.
+        beside: how many other files ran on the same worker when it started.
+        output: the file with what it printed; empty: it is gone.
+    """
+
+    result: TestResult
+    after_s: float
+    beside: int
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRun:
+    """What a past run says of one file.
+
+    Args:
+        run_id: the run.
+        attempts: in their order.
+        is_complete: whether it came to its end; else it was broken off, or is under way.
+    """
+
+    run_id: str
+    attempts: tuple[PastAttempt, ...]
+    is_complete: bool
+
+
+def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastRun | None:
+    """Return what the newest run that is kept, and that ran a file, says of it; None: none did.
+
+    Args:
+        runs_dir: where the runs are.
+        path: the file, relative to the root.
+        wanted: the only run to look at; None: all.
+
+    Raises:
+        ConfigurationError: there is no such run, or it did not run the file.
+    """
+    names = sorted((found.parent.name for found in runs_dir.glob(f"*/{JOURNAL}")), reverse=True)
+    if wanted is None:
+        found = (_read(runs_dir / name / JOURNAL, path) for name in names)
+        return next((run for run in found if run is not None), None)
+    shown = ascii(wanted)[1:-1][:80]
+    if wanted not in names:
+        kept = f"there are {', '.join(names[:3])} (the newest first)" if names else "there are none"
+        raise ConfigurationError(f"there is no run {shown} in {runs_dir}; {kept}")
+    run = _read(runs_dir / wanted / JOURNAL, path)
+    if run is None:
+        raise ConfigurationError(f"run {shown} has no result of {path}: leave out --run")
+    return run
+
+
+def _read(journal: Path, path: str) -> PastRun | None:
+    """Return what a journal says of a file; None: nothing that can be read."""
+    try:
+        lines = journal.read_bytes().decode("utf-8", "surrogateescape").split("\n")[1:-1]
+    except OSError:
+        return None
+    # A journal may hold megabytes of output: one that does not have the file is seen through at once.
+    name = json.dumps(json.dumps(path))[1:-1]
+    if not any(name in line for line in lines):
+        return None
+    results = list(_results(lines))
+    own = sorted((result for result in results if result.file_path == path), key=lambda one: one.attempt)
+    if not own:
+        return None
+    started = [result.started_at for result in results if result.started_at]
+    first_at = min(started, default=0.0)
+    return PastRun(
+        run_id=journal.parent.name,
+        is_complete=lines[-1] == json.dumps("end"),
+        attempts=tuple(
+            PastAttempt(
+                result=result,
+                after_s=max(0.0, result.started_at - first_at) if result.started_at else 0.0,
+                beside=_count_beside(result, results),
+                output=_output(journal.parent, result),
+            )
+            for result in own
+        ),
+    )
+
+
+def _results(lines: Sequence[str]) -> Iterator[TestResult]:
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            if isinstance(entry, list):
+                yield decode_result(entry[1])
+        except (ValueError, TypeError, IndexError, PassmusterError):
+            continue  # What was cut short, or written by another version, says nothing.
+
+
+def _count_beside(own: TestResult, results: Sequence[TestResult]) -> int:
+    """Return how many other files ran on its worker when an attempt started."""
+    others = {
+        other.file_path
+        for other in results
+        if other.file_path != own.file_path
+        and other.worker == own.worker
+        and 0.0 < other.started_at <= own.started_at < other.started_at + other.duration
+    }
+    return len(others)
+
+
+def _output(run_dir: Path, result: TestResult) -> str:
+    path = output_path(run_dir / OUTPUTS, result.file_path, result.attempt)
+    return str(path) if path.is_file() else ""

@@ -1,0 +1,225 @@
+"""What a run would take with so many jobs, so much memory and so many machines, and what bounds it. Pure.
+
+The play of `dispatcher.schedule.forecast` gives the time, on each machine that of its own files. It lets any
+number of files run side by side as quickly as one, which processors do not: so a machine never takes less
+than its files' processor time spread over its processors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from statistics import median
+
+from dispatcher.insight.spread import spread
+from dispatcher.schedule.forecast import predict_makespan
+from passmuster.overcommit import most_slots
+from passmuster.records import dataclass
+from passmuster.task import TestTask
+
+NEARLY = 1.05
+"""Times that differ by less than this ratio are the same to people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What each machine is like.
+
+    Args:
+        slots: files at once usually.
+        budget_bytes: memory for all of them together.
+        cpus: its processors; None: unknown, and bounds nothing.
+        idle_cpus: processors for which further files start while they are idle; None: for none.
+    """
+
+    slots: int
+    budget_bytes: int
+    cpus: int | None = None
+    idle_cpus: int | None = None
+
+
+class BoundKind(StrEnum):
+    """What a run cannot be quicker than."""
+
+    FILE = "file"
+    """The longest file takes so long by itself."""
+    CPUS = "cpus"
+    """All files together use so much processor time."""
+    MEMORY = "memory"
+    """All files together hold so much memory for so long."""
+    GROUP = "group"
+    """Few files of a group run at once."""
+    JOBS = "jobs"
+    """So few files run at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """One thing that a machine's part of a run cannot be quicker than.
+
+    Args:
+        kind: what it is.
+        least_s: seconds.
+        name: the path of the file, or the group.
+    """
+
+    kind: BoundKind
+    least_s: float
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a run would take.
+
+    Args:
+        machine: what each machine is like.
+        nodes: how many machines there are.
+        wall_s: seconds until the last is done.
+        peak_bytes: the most memory that is reserved on one at any moment.
+        bounds: those of the machine that is done last, the tightest first.
+        longest: the longest file of all machines.
+    """
+
+    machine: Machine
+    nodes: int
+    wall_s: float
+    peak_bytes: int
+    bounds: tuple[Bound, ...]
+    longest: Bound
+
+
+def fill_in(tasks: Sequence[TestTask]) -> tuple[TestTask, ...] | None:
+    """Return the tasks, those that never ran with the median of the others' time; None: none ever ran."""
+    known = [task.predicted_s for task in tasks if task.predicted_s is not None]
+    if not known:
+        return None
+    usual_s = median(known)
+    return tuple(
+        dataclasses.replace(task, predicted_s=usual_s) if task.predicted_s is None else task for task in tasks
+    )
+
+
+def predict(
+    tasks: Sequence[TestTask], machine: Machine, *, nodes: int = 1, groups: Mapping[str, int]
+) -> Prediction:
+    """Return what a run would take.
+
+    Args:
+        tasks: at least one, in the order in which they start, each with a time.
+        machine: what each machine is like.
+        nodes: how many there are.
+        groups: how many files of each group one machine runs at once.
+    """
+    slots, budget_bytes = machine.slots, machine.budget_bytes
+    parts = [tasks]
+    if nodes > 1:
+        parts = list(spread(tasks, nodes, slots=slots, budget_bytes=budget_bytes, groups=groups))
+    found = [_predict_one(part, machine, groups) for part in parts if part]
+    slowest = max(found, key=lambda one: one.wall_s)
+    return dataclasses.replace(
+        slowest,
+        nodes=nodes,
+        peak_bytes=max(one.peak_bytes for one in found),
+        longest=max((one.longest for one in found), key=lambda bound: bound.least_s),
+    )
+
+
+def _predict_one(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[str, int]) -> Prediction:
+    forecast = predict_makespan(
+        tasks,
+        slots=machine.slots,
+        budget_bytes=machine.budget_bytes,
+        idle_cpus=machine.idle_cpus,
+        groups=groups,
+    )
+    task = max(tasks, key=lambda task: (_seconds(task), task.file_path))
+    longest = Bound(kind=BoundKind.FILE, least_s=_seconds(task), name=task.file_path)
+    bounds = sorted((longest, *_bounds(tasks, machine, groups)), key=lambda bound: -bound.least_s)
+    cpu_s = max((bound.least_s for bound in bounds if bound.kind is BoundKind.CPUS), default=0.0)
+    return Prediction(
+        machine=machine,
+        nodes=1,
+        wall_s=max(forecast.wall_s or 0.0, cpu_s),
+        peak_bytes=forecast.peak_bytes,
+        bounds=tuple(bounds),
+        longest=longest,
+    )
+
+
+def _bounds(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[str, int]) -> Iterator[Bound]:
+    if machine.cpus is not None:
+        cpu_s = sum(_cpu_s(task) for task in tasks)
+        yield Bound(kind=BoundKind.CPUS, least_s=cpu_s / machine.cpus)
+    area = sum(_seconds(task) * _share(task, machine) for task in tasks)
+    yield Bound(kind=BoundKind.MEMORY, least_s=area)
+    at_once = most_slots(machine.slots, cpus=machine.idle_cpus)
+    yield Bound(kind=BoundKind.JOBS, least_s=sum(map(_seconds, tasks)) / at_once)
+    for name, most in groups.items():
+        group_s = sum(_seconds(task) for task in tasks if task.group == name)
+        if group_s:
+            yield Bound(kind=BoundKind.GROUP, least_s=group_s / most, name=name)
+
+
+def _seconds(task: TestTask) -> float:
+    return task.predicted_s or 0.0
+
+
+def _cpu_s(task: TestTask) -> float:
+    """Return the processor time of a file; one of which nobody knows it is thought to use one throughout."""
+    return _seconds(task) if task.predicted_cpu_s is None else task.predicted_cpu_s
+
+
+def _share(task: TestTask, machine: Machine) -> float:
+    """Return which share of a machine's memory a file holds: all of it where nothing may run beside it."""
+    if task.alone:
+        return 1.0
+    if task.predicted_bytes is None:
+        return 1.0 / machine.slots
+    return min(1.0, task.predicted_bytes / machine.budget_bytes)
+
+
+def alternatives(
+    tasks: Sequence[TestTask], asked: Prediction, *, groups: Mapping[str, int]
+) -> tuple[Prediction, ...]:
+    """Return what other jobs, memory and machines would come to: half and twice of what was asked for.
+
+    More machines are tried until one more helps nothing.
+    """
+    machine = asked.machine
+    found = [
+        # Who says how many files run at once gets as many, and no further ones.
+        predict(
+            tasks, dataclasses.replace(machine, slots=slots, idle_cpus=None), nodes=asked.nodes, groups=groups
+        )
+        for slots in (machine.slots // 2, machine.slots * 2)
+        if slots
+    ]
+    found += [
+        predict(
+            tasks, dataclasses.replace(machine, budget_bytes=budget_bytes), nodes=asked.nodes, groups=groups
+        )
+        for budget_bytes in (machine.budget_bytes // 2, machine.budget_bytes * 2)
+    ]
+    return (*found, *_machines(tasks, asked, groups))
+
+
+_LADDER = (1, 2, 3, 4, 6, 8, 16)
+"""How many machines are tried. Each costs a split and a play: a second for all of them with 3000 files."""
+
+
+def _machines(
+    tasks: Sequence[TestTask], asked: Prediction, groups: Mapping[str, int]
+) -> Iterator[Prediction]:
+    for nodes in _LADDER:
+        one = asked if nodes == asked.nodes else predict(tasks, asked.machine, nodes=nodes, groups=groups)
+        if nodes != asked.nodes:
+            yield one
+        if helps_no_more(one):
+            return
+
+
+def helps_no_more(prediction: Prediction) -> bool:
+    """Whether further machines help nothing: one file alone takes as long as all."""
+    return prediction.wall_s <= prediction.longest.least_s * NEARLY

@@ -1,0 +1,44 @@
+"""What a machine that joins a run needs of the command that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import Origin
+from dispatcher.events import Reporter
+from dispatcher.runner import TestRunner
+from passmuster.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The command.
+
+    Args:
+        environ: the environment.
+        cwd: the current directory, absolute.
+        runner_python: the interpreter for projects that have none.
+        origins: where the configuration's values came from.
+        run: runs tests with all reports that are asked for, and returns the exit status.
+        console: returns what prints a run that is told after its end.
+        files: returns the reporters that write files.
+        write: prints text.
+        say: tells the user something, a line.
+        complain: tells the user what went wrong, a line.
+        color: whether output is coloured.
+    """
+
+    environ: Mapping[str, str] = field(repr=False)
+    cwd: Path
+    runner_python: str
+    origins: Sequence[Origin]
+    run: Callable[[TestRunner, TestConfig], int]
+    console: Callable[[], Reporter]
+    files: Callable[[], list[Reporter]]
+    write: Callable[[str], None]
+    say: Callable[[str], None]
+    complain: Callable[[str], None]
+    color: bool

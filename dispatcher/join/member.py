@@ -1,0 +1,294 @@
+"""A machine in a run that it joined: it compares itself, works, leads if nobody does, and ends with all.
+
+Loads redis: only a run with --join may import this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+import re
+import secrets
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from dispatcher.backends.broker_settings import broker_access
+from dispatcher.backends.own_worker import words_of_the_run
+from dispatcher.backends.queue_site import QueueSite, RunSource, SharedQueue
+from dispatcher.config.model import TestConfig
+from dispatcher.config.values import on_one_line
+from dispatcher.discovery.layout import find_places
+from dispatcher.exit_codes import ExitCode
+from dispatcher.join.decisions import Step, is_retry, machine_of, next_step
+from dispatcher.join.host import Host
+from dispatcher.join.joined_run import JoinedRun
+from dispatcher.join.leaving import LeavingBackend, LeftError
+from dispatcher.join.outcome import fetch, publish, read_outcome
+from dispatcher.join.patience import Patience
+from dispatcher.join.progress import Progress
+from dispatcher.join.pulse import Pulse
+from dispatcher.join.retelling import retell_record
+from dispatcher.join.terms import agree, own_terms
+from dispatcher.join.workforce import Workforce
+from dispatcher.record.reader import find_records
+from dispatcher.run.results import TestResults
+from dispatcher.run.signals import Interrupts, watch_interrupts
+from dispatcher.runner import TestRunner
+from passmuster.broker_access import BROKEN, open_broker
+from passmuster.envelope import Envelope
+from passmuster.errors import InfrastructureError
+from passmuster.join_record import Claim, JoinRecord, NotLeadingError
+from passmuster.join_words import JoinSeals, NewRound, RoundOutcome
+from passmuster.private_variables import PRIVATE_VARIABLES
+from passmuster.routing import join_run_id
+
+LOOK_S = 0.25
+"""Seconds between two looks at who leads and whether all is done."""
+
+
+def join(config: TestConfig, host: Host) -> int | None:
+    """Take part in the run that the configuration names; return the exit status.
+
+    Args:
+        config: what this machine's user wants.
+        host: the command.
+
+    Returns:
+        None: there is nothing to run.
+
+    Raises:
+        ConfigurationError: the broker or the secret is none, or this machine asks for something else than the
+            run is about.
+        InfrastructureError: the broker cannot be used, or this machine's files or its version are others.
+    """
+    with watch_interrupts(ignored_afterwards=True) as interrupts, ExitStack() as undo:
+        return _Member(config, host, interrupts, undo).run()
+
+
+class _Member:
+    def __init__(self, config: TestConfig, host: Host, interrupts: Interrupts, undo: ExitStack) -> None:
+        self._config, self._host, self._interrupts, self._undo = config, host, interrupts, undo
+        self._run = on_one_line(config.join or "")
+        self._machine = machine_of(host.environ, host=platform.node())
+        readable = re.sub(r"[^A-Za-z0-9-]", "-", platform.node().partition(".")[0])[:40] or "machine"
+        self._name = f"{readable}-{secrets.token_hex(4)}"
+        self._address, self._secret = broker_access(config, host.environ)
+        self._client = undo.enter_context(closing(open_broker(self._address)))
+        self._patience = Patience(lambda: interrupts.count > 0)
+        self._seals = JoinSeals(Envelope(self._secret), config.join or "")
+        self._has_led = False
+
+    def run(self) -> int | None:
+        scout = self._runner(QueueSite(self._host.environ, self._host.say))
+        files = scout.discover_tests()
+        own = own_terms(self._config, files, self._address, self._patience, machine=self._name)
+        self._record = JoinRecord(
+            self._client,
+            self._config.join or "",
+            attempt=self._machine.attempt,
+            terms=self._seals.terms(own),
+        )
+        source = agree(self._record, self._seals, own, self._config, self._address, self._patience)
+        if not files:
+            return None
+        for reporter in self._host.files():
+            reporter.close()  # Made to see that its file can be written: it may be long until it is.
+        number, outcome = self._enter()
+        if outcome is not None:
+            return self._end(outcome)
+        workforce = self._workforce(scout, number)
+        self._undo.callback(self._part)
+        self._undo.callback(workforce.close)
+        workforce.start()
+        self._pulse = Pulse(self._record, self._name, workforce.mind)
+        self._undo.callback(self._pulse.close)
+        self._pulse.start()
+        self._host.say(f"{self._name} takes part in run {self._run}, round {number}")
+        code = self._take_part(number, source)
+        if code is not None:
+            return code
+        self._pulse.close()
+        workforce.close()
+        return self._end(read_outcome(self._record, self._seals, self._patience, number))
+
+    def _enter(self) -> tuple[int, RoundOutcome | None]:
+        """Return the round that this machine comes to, and what it came to where it is complete."""
+        has_begun = False
+        while True:
+            found = self._patience.ask(lambda: self._record.enter(self._machine.identity))
+            if not found.is_done:
+                return found.number, None
+            outcome = read_outcome(self._record, self._seals, self._patience, found.number)
+            if has_begun or not is_retry(found, self._machine, status=outcome.status):
+                return found.number, outcome
+            entry = self._seals.new_round(NewRound(number=found.number + 1, paths=outcome.again))
+            has_begun = self._patience.ask(
+                lambda: self._record.begin_again(found.number, self._machine.identity, entry)  # noqa: B023
+            )
+            if has_begun:
+                count = len(outcome.again)
+                self._host.say(
+                    f"run {self._run} has failed before: round {found.number + 1} runs the {count} file(s) "
+                    "again that did not pass"
+                )
+
+    def _workforce(self, scout: TestRunner, number: int) -> Workforce:
+        workdir = Path(self._config.root, find_places(self._config).workdir)
+        words = words_of_the_run(self._config, workdir=workdir, interpreter=scout.interpreter().path)
+        words += ("--only-run", self._run_id(number))
+        if self._config.max_workers is not None:
+            words += ("--slots", str(self._config.max_workers))
+        budget = self._config.memory_budget
+        if budget is not None:
+            words += ("--memory-budget", str(budget if budget.size_bytes is None else budget.size_bytes))
+        environ = {k: v for k, v in self._host.environ.items() if k not in PRIVATE_VARIABLES}
+        return Workforce(
+            self._name,
+            words,
+            environ,
+            url=self._address.url,
+            secret=self._secret,
+            complain=self._host.complain,
+        )
+
+    def _take_part(self, number: int, source: RunSource) -> int | None:
+        """Work until the round is complete; return the exit status, None: that of the round."""
+        progress = Progress(self._client, self._run, self._run_id(number), self._host.say)
+        while not self._interrupts.count:
+            look = self._patience.ask(lambda: self._record.look(number))
+            self._patience.noticed(is_missing=look.number == 0)
+            match next_step(look, number, may_judge=self._patience.may_judge()):
+                case Step.LEAVE:
+                    return None
+                case Step.GIVE_UP:
+                    raise InfrastructureError(
+                        f"round {number} of run {self._run} is over, and what it came to is gone: "
+                        "give another name to --join"
+                    )
+                case Step.ENTER:
+                    self._patience.ask(lambda: self._record.agree())
+                    self._patience.ask(lambda: self._record.enter(self._machine.identity, number))
+                case Step.LEAD:
+                    code = self._lead(number, source)
+                    if code is not None:
+                        return code
+                case Step.WAIT:
+                    with contextlib.suppress(*BROKEN):
+                        progress.tell(look.leader if look.is_claimed else "")
+            time.sleep(LOOK_S)
+        return self._left()
+
+    def _lead(self, number: int, source: RunSource) -> int | None:
+        """Ask to lead, and lead; return the exit status, None: another machine does, or does now."""
+        claim = Claim(self._name, number)
+        if not self._patience.ask(lambda: self._record.claim(claim)):
+            return None
+        self._pulse.hold(claim)
+        self._host.say(f"{self._name} leads run {self._run}")
+        self._has_led = True
+        run_id = self._run_id(number)
+        shared = JoinedRun(self._record, self._seals, claim, self._patience, run_id=run_id)
+        queue = SharedQueue(
+            run_id=run_id,
+            source=source,
+            guarded=lambda client: self._record.guarded(client, claim),
+            around=lambda backend: LeavingBackend(backend, lambda: self._leaves(claim)),
+        )
+        # That it waits for its own worker is no news.
+        runner = self._runner(QueueSite(self._host.environ, lambda _: None, queue), shared)
+        try:
+            with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
+                code = self._host.run(runner, dataclasses.replace(self._config, record=Path(scratch)))
+                return self._conclude(runner, claim, Path(scratch), code)
+        except NotLeadingError:
+            self._host.say(f"{self._name} was away for too long: another machine leads run {self._run} now")
+            return None
+        except LeftError:
+            return self._left()
+        finally:
+            self._pulse.hold(None)
+            with contextlib.suppress(*BROKEN):  # It runs out by itself.
+                self._record.give_up(claim)
+
+    def _conclude(self, runner: TestRunner, claim: Claim, scratch: Path, code: int) -> int:
+        """Give all machines what a run came to that this one led; return its exit status here."""
+        results = runner.results
+        if runner.breakdown or results is None:
+            return code
+        if results.interrupted:
+            self._host.say(f"To go on with run {self._run}, give the same command again")
+            return code
+        # 3 without a breakdown: a report of this machine alone is lost.
+        status = ExitCode.OK if code == ExitCode.INFRASTRUCTURE else code
+        publish(
+            self._record,
+            self._seals,
+            claim,
+            self._patience,
+            find_records(scratch)[0],
+            status=status,
+            again=_not_passed(results),
+        )
+        return code
+
+    def _leaves(self, claim: Claim) -> bool:
+        """Whether the run goes on without this machine, which was asked to end."""
+        if not self._interrupts.count:
+            return False
+        with contextlib.suppress(*BROKEN):  # Else the claim runs out by itself.
+            if self._record.pulse(self._name) == 0:
+                return False
+            self._record.give_up(claim)
+        return True
+
+    def _left(self) -> int:
+        self._host.say(
+            f"{self._name} has left run {self._run}: it goes on where other machines take part, "
+            "or with the same command"
+        )
+        return ExitCode.INTERRUPTED
+
+    def _part(self) -> None:
+        with contextlib.suppress(*BROKEN):
+            self._record.part(self._name)
+
+    def _end(self, outcome: RoundOutcome) -> int:
+        """Make this machine's reports of a round that is complete; return the exit status."""
+        self._host.say(
+            f"run {self._run} is complete (round {outcome.number}, led by {on_one_line(outcome.leader)}); "
+            "what follows is its report"
+        )
+        with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
+            fetch(self._record, self._seals, self._patience, outcome, Path(scratch))
+            return retell_record(
+                Path(scratch),
+                self._config,
+                self._host,
+                status=outcome.status,
+                remembers=not self._has_led,
+            )
+
+    def _runner(self, site: QueueSite, shared: JoinedRun | None = None) -> TestRunner:
+        host = self._host
+        return TestRunner(
+            self._config,
+            site=site,
+            environ=host.environ,
+            cwd=host.cwd,
+            runner_python=host.runner_python,
+            origins=host.origins,
+            shared=shared,
+        )
+
+    def _run_id(self, number: int) -> str:
+        return join_run_id(self._config.join or "", number)
+
+
+def _not_passed(results: TestResults) -> tuple[str, ...]:
+    """Return the files that a retry of a run is about."""
+    paths = [record.file.path for record in results.records if not record.status.is_pass]
+    paths += [difference.file.path for difference in results.differing]
+    return tuple(dict.fromkeys(paths))

@@ -1,0 +1,157 @@
+"""Changes several files, all or none, each at once: no reader ever sees half a file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import field
+from pathlib import Path
+
+from passmuster.errors import InfrastructureError
+from passmuster.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What becomes of a file.
+
+    Args:
+        path: relative to the root.
+        before: what it holds; None: it is not there.
+        after: what it will hold; None: it will not be there.
+        mode: its permissions afterwards.
+    """
+
+    path: str
+    before: bytes | None = field(repr=False)
+    after: bytes | None = field(repr=False)
+    mode: int
+
+
+def current(path: Path) -> bytes | None:
+    """Return what a file holds; None: it is not there.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def mode_of(path: Path) -> int:
+    """Return the permissions of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def stage_path(root: Path, path: str, number: int) -> Path:
+    """Return where the new content of the change with this number waits: beside the file that it replaces."""
+    return (root / path).parent / f".passmuster-{number}.new"
+
+
+def change_all(root: Path, changes: Sequence[Change]) -> None:
+    """Make all the changes, or none.
+
+    Raises:
+        InfrastructureError: a file cannot be written, or is not what is said; nothing was changed.
+    """
+    try:
+        for number, change in enumerate(changes):
+            _stage(root, change, number)
+    except BaseException as error:
+        _clear(root, changes)
+        if isinstance(error, OSError):
+            raise _failed(change, error) from error
+        raise
+    done: list[Change] = []
+    try:
+        for number, change in enumerate(changes):
+            # Before, so that what an interrupt leaves is undone too; what was not done yet undoes to itself.
+            done.append(change)
+            if change.after is None:
+                (root / change.path).unlink()
+            else:
+                stage_path(root, change.path, number).replace(root / change.path)
+        _flush_folders(root, changes)
+    except BaseException as error:
+        _undo(root, done)
+        _clear(root, changes)
+        if isinstance(error, OSError):
+            raise _failed(done[-1], error) from error
+        raise
+
+
+def clear_stages(root: Path, paths: Iterable[str]) -> None:
+    """Remove what a process that was killed has left beside the files of its changes."""
+    for number, path in enumerate(paths):
+        with suppress(OSError):
+            stage_path(root, path, number).unlink()
+
+
+def write_flushed(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file, down to the disk.
+
+    Raises:
+        OSError: it cannot be written, or is there.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+
+
+def _stage(root: Path, change: Change, number: int) -> None:
+    target = root / change.path
+    if target.is_symlink() or current(target) != change.before:
+        raise InfrastructureError(
+            f"{change.path} was changed by somebody else meanwhile; nothing was changed: try again"
+        )
+    if change.after is None:
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(13, os.strerror(13))
+        return
+    stage = stage_path(root, change.path, number)
+    stage.unlink(missing_ok=True)
+    write_flushed(stage, change.after, change.mode)
+    if change.before is not None:
+        owner, ours = target.stat(), stage.stat()
+        if (owner.st_uid, owner.st_gid) != (ours.st_uid, ours.st_gid):
+            with suppress(PermissionError):
+                os.chown(stage, owner.st_uid, owner.st_gid)
+                stage.chmod(change.mode)
+
+
+def _undo(root: Path, done: Sequence[Change]) -> None:
+    for number, change in enumerate(done):
+        target, stage = root / change.path, stage_path(root, change.path, number)
+        with suppress(OSError):
+            if current(target) == change.before:
+                continue
+            if change.before is None:
+                target.unlink()
+            else:
+                stage.unlink(missing_ok=True)
+                write_flushed(stage, change.before, change.mode)
+                stage.replace(target)
+
+
+def _clear(root: Path, changes: Sequence[Change]) -> None:
+    clear_stages(root, (change.path for change in changes))
+
+
+def _flush_folders(root: Path, changes: Sequence[Change]) -> None:
+    for folder in {(root / change.path).parent for change in changes}:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _failed(change: Change, error: OSError) -> InfrastructureError:
+    return InfrastructureError(f"{change.path} cannot be written: {error.strerror}; nothing was changed")

@@ -1,0 +1,101 @@
+"""Compares the test files that the shell scripts found with those that a run finds now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from dispatcher.config.model import TestConfig
+from dispatcher.discovery.discover import discover
+from dispatcher.discovery.layout import find_places
+from dispatcher.migrate.old_rules import OldFiles, old_files
+from passmuster.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One file that only the scripts, or only a run now, finds.
+
+    Args:
+        path: relative to the root.
+        is_lost: whether the scripts found it and a run does not; else the other way round.
+        with_integration: whether the two differ only with `--integration`.
+    """
+
+    path: str
+    is_lost: bool
+    with_integration: bool
+
+    def __str__(self) -> str:
+        ran, not_ran = "the old script ran it", "a run now does not"
+        if not self.is_lost:
+            ran, not_ran = "the old script did not run it", "a run now does"
+        return f"{ran}, {not_ran}" + (" (with --integration)" if self.with_integration else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What came of comparing.
+
+    Args:
+        unit: how many unit test files the scripts found.
+        integration: how many files they found with `--integration`.
+        differences: where a run differs, with the settings as they are.
+        exclude: what `exclude` has to hold so that nothing differs; empty: nothing has to, or that does not
+            help.
+    """
+
+    unit: int
+    integration: int
+    differences: tuple[Difference, ...]
+    exclude: tuple[str, ...] = ()
+
+
+def compare(config: TestConfig) -> Comparison:
+    """Compare what the scripts found with what a run with `config` finds, for both kinds of a run.
+
+    Raises:
+        ConfigurationError: the configured layout is wrong.
+    """
+    old = old_files(config.root)
+    differences = _differences(old, config)
+    return Comparison(
+        unit=len(old.unit),
+        integration=len(old.integration),
+        differences=differences,
+        exclude=_excluding(old, config, differences) if old.integration else (),
+    )
+
+
+def _differences(old: OldFiles, config: TestConfig) -> tuple[Difference, ...]:
+    unit = tuple(_compared(old.unit, config, with_integration=False))
+    known = {(one.path, one.is_lost) for one in unit}
+    both = _compared(old.integration, config, with_integration=True)
+    return (*unit, *(one for one in both if (one.path, one.is_lost) not in known))
+
+
+def _compared(old: frozenset[str], config: TestConfig, *, with_integration: bool) -> Iterable[Difference]:
+    now = {file.path for file in discover(replace(config, include_integration=with_integration)).files}
+    for path in sorted(old ^ now):
+        yield Difference(path=path, is_lost=path in old, with_integration=with_integration)
+
+
+def _excluding(old: OldFiles, config: TestConfig, differences: tuple[Difference, ...]) -> tuple[str, ...]:
+    """Return the shortest list that leaves out what the scripts did not run: links whole, else files."""
+    if not differences or any(one.is_lost for one in differences):
+        return ()
+    workdir = find_places(config).workdir
+    prefix = f"{workdir}/" if workdir else ""
+    excluded = dict.fromkeys(_first_link(config.root, one.path) for one in differences)
+    if not all(path.startswith(prefix) for path in excluded):
+        return ()
+    exclude = tuple(path.removeprefix(prefix) for path in excluded)
+    layout = replace(config.layout, exclude=(*config.layout.exclude, *exclude))
+    return () if _differences(old, replace(config, layout=layout)) else exclude
+
+
+def _first_link(root: Path, path: str) -> str:
+    parts = path.split("/")
+    steps = ("/".join(parts[: count + 1]) for count in range(len(parts)))
+    return next((step for step in steps if (root / step).is_symlink()), path)

@@ -1,0 +1,141 @@
+"""What a migration changes and what it leaves to a person, decided before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dispatcher.migrate.changes import Change, current, mode_of
+from dispatcher.migrate.command_names import STEMS, NewCommand
+from dispatcher.migrate.discovery_check import Comparison
+from dispatcher.migrate.section import FILE_NAME, check_toml, with_section
+from dispatcher.migrate.survey import LINK, Left, Survey
+from dispatcher.migrate.wrapper import is_wrapper, wrapper
+from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A migration.
+
+    Args:
+        root: the repository.
+        command: what references become.
+        changes: what becomes of files, all of them or none.
+        references: how many references are changed.
+        left: what is left to a person.
+        scripts: what becomes of the scripts, a line each.
+        settings: what becomes of the configuration file, one line.
+    """
+
+    root: Path
+    command: NewCommand
+    changes: tuple[Change, ...]
+    references: int
+    left: tuple[Left, ...]
+    scripts: tuple[str, ...]
+    settings: str
+
+
+def make_plan(
+    root: Path, command: NewCommand, survey: Survey, comparison: Comparison, *, wrappers: bool
+) -> Plan:
+    """Return what a migration changes.
+
+    Raises:
+        ConfigurationError: `pyproject.toml` is broken, or a backup would overwrite another one.
+        InfrastructureError: a file cannot be read.
+    """
+    changes: list[Change] = []
+    left = list(survey.left)
+    lines: list[str] = []
+    try:
+        for document in survey.documents:
+            after = document.migrated()
+            if after != document.content:
+                mode = mode_of(root / document.path)
+                changes.append(Change(path=document.path, before=document.content, after=after, mode=mode))
+        for stem in STEMS:
+            script = root / f"{stem}.sh"
+            if script.is_symlink():
+                left.append(
+                    Left(path=script.name, line=1, text=f"-> {script.readlink()}", reason="it is a link")
+                )
+                continue
+            for change, line in _script_changes(root, stem, command, wrappers=wrappers):
+                changes.append(change)
+                lines += [line] if line else []
+        changes, settings = _with_settings(root, changes, comparison)
+    except OSError as error:
+        raise InfrastructureError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return Plan(
+        root=root,
+        command=command,
+        changes=tuple(changes),
+        references=sum(bool(one.edits) for document in survey.documents for one in document.references),
+        left=tuple(one for one in left if not (wrappers and one.reason == LINK)),
+        scripts=tuple(lines),
+        settings=settings,
+    )
+
+
+def old_scripts(root: Path) -> list[str]:
+    """Return the scripts that are still there as they were."""
+    paths = (root / f"{stem}.sh" for stem in STEMS)
+    return [path.name for path in paths if path.is_file() and not is_wrapper(path.read_bytes())]
+
+
+def _script_changes(
+    root: Path, stem: str, command: NewCommand, *, wrappers: bool
+) -> Iterator[tuple[Change, str]]:
+    """Yield what becomes of a script and of its backup, each with what is told of it."""
+    script, backup = root / f"{stem}.sh", root / f"{stem}.sh.backup"
+    content, saved = current(script), current(backup)
+    if content is None and saved is None:
+        return
+    new = wrapper(stem, command) if wrappers else None
+    mode = mode_of(script if content is not None else backup)
+    if content is not None and not is_wrapper(content):
+        if saved is not None and saved != content:
+            raise ConfigurationError(
+                f"{backup.name} is there already and differs from {script.name}: move one of them away"
+            )
+        if saved is None:
+            yield Change(path=backup.name, before=None, after=content, mode=mode), ""
+        becomes = (
+            f"{backup.name}, and a wrapper that calls {command.for_stem(stem)}" if wrappers else backup.name
+        )
+        yield (
+            Change(path=script.name, before=content, after=new, mode=mode),
+            f"{script.name} becomes {becomes}",
+        )
+    elif wrappers and content != new:
+        what = f"{script.name} becomes a wrapper that calls {command.for_stem(stem)}"
+        yield Change(path=script.name, before=content, after=new, mode=mode | 0o111), what
+
+
+def _with_settings(root: Path, changes: Sequence[Change], comparison: Comparison) -> tuple[list[Change], str]:
+    """Return the changes with the section that is needed in `pyproject.toml`, and what is told of it."""
+    path, kept = root / FILE_NAME, [change for change in changes if change.path != FILE_NAME]
+    known = next((change for change in changes if change.path == FILE_NAME), None)
+    before = current(path)
+    has_section = check_toml(before) if before is not None else False
+    if not comparison.differences:
+        whose = "the section there finds" if has_section else "the defaults find"
+        return list(changes), f"{FILE_NAME}: nothing to write, {whose} the same files as the old script"
+    if not comparison.exclude:
+        return list(changes), f"{FILE_NAME}: nothing that could be written there makes the files the same"
+    wanted = f"exclude = {list(comparison.exclude)}"
+    if has_section:
+        return list(changes), f"{FILE_NAME}: its section is left alone; it lacks {wanted}"
+    after = with_section(before if known is None else known.after, comparison.exclude)
+    if after is None:
+        return list(changes), f"{FILE_NAME}: cannot be added to; put {wanted} below [tool.passmuster] by hand"
+    changed = (
+        Change(path=FILE_NAME, before=before, after=after, mode=0o644 if before is None else mode_of(path))
+        if known is None
+        else replace(known, after=after)
+    )
+    return [*kept, changed], f"{FILE_NAME}: gets [tool.passmuster] with {wanted}"

@@ -1,0 +1,203 @@
+"""Finds what refers to the old scripts in a text, and says what each reference becomes. Pure.
+
+A reference is the whole name of a script with the path before it. Where a shell is given it, as in
+`bash run_tests.sh`, the shell becomes `python3`, or it would run Python as shell. What cannot be changed
+without knowing more than the text (`source run_tests.sh`, `shellcheck run_tests.sh`) is left to a person,
+with the reason. A line with `passmuster: keep` stays, and so does a file with `passmuster: keep file`.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import accumulate
+from operator import itemgetter
+
+from dispatcher.migrate.command_names import SCRIPTS, NewCommand
+from dispatcher.migrate.script_paths import Meant, Surroundings, by_address, meant_script
+from dispatcher.migrate.shell_words import (
+    assigned_name,
+    hand_reason,
+    is_file_operation,
+    is_whole_name,
+    line_start,
+    path_start,
+    runs_as_command_text,
+    shell_before,
+    shell_uses,
+)
+from passmuster.records import dataclass
+
+KEEP = "passmuster: keep"
+"""A line that holds this stays as it is."""
+
+KEEP_FILE = f"{KEEP} file"
+"""A file that holds this stays as it is: a history tells of the scripts as they were."""
+
+HINT = "run_"
+"""Every reference holds this: most files do not, and need no second look."""
+
+_NAME = re.compile(r"(run_tests|run_ci_replica)(\\{0,2}\.)sh")
+_GLOB = re.compile(r"(?<![\w./-])(?:[^\s/]*/)*(run_\w*(?:[*?]|\[[^\]\s]*\]|\{[\w,]+\})[\w*?]*\.sh)(?!\w)")
+_PROSE = (".md", ".rst", ".txt", ".adoc", ".markdown", ".html")
+_UNCLEAR = "it names a file; run-tests is a command"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A stretch of a text, and what stands there afterwards."""
+
+    start: int
+    end: int
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One reference to a script.
+
+    Args:
+        stem: the script, without its ending.
+        line: its line, from 1.
+        edits: what changes it, in order; empty: a person has to.
+        reason: why a person has to; empty: nobody has to.
+    """
+
+    stem: str
+    line: int = 0
+    edits: tuple[Edit, ...] = ()
+    reason: str = ""
+
+
+def find_references(text: str, place: Surroundings, command: NewCommand) -> list[Reference]:
+    """Return the references of a text that are not to be kept, in order.
+
+    Args:
+        text: the file, decoded as UTF-8 with surrogates for what is not.
+        place: where it lies.
+        command: what references become.
+    """
+    if HINT not in text or KEEP_FILE in text:
+        return []
+    lines = text.split("\n")
+    kept = {number for number, line in enumerate(lines, start=1) if KEEP in line}
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    found = (
+        (position, replace(reference, line=bisect_right(starts, position)))
+        for position, reference in (*_names(text, place, command), *_globs(text))
+    )
+    return [one for _, one in sorted(found, key=itemgetter(0)) if one.line not in kept]
+
+
+def edited(text: str, references: list[Reference]) -> str:
+    """Return the text with the references changed that need no person."""
+    edits = sorted(
+        (edit for reference in references for edit in reference.edits), key=lambda edit: edit.start
+    )
+    parts, position = [], 0
+    for edit in edits:
+        if edit.start >= position:
+            parts += [text[position : edit.start], edit.new]
+            position = edit.end
+    return "".join([*parts, text[position:]])
+
+
+def _names(text: str, place: Surroundings, command: NewCommand) -> Iterator[tuple[int, Reference]]:
+    """Yield each name of a script with its position; lines are counted elsewhere, once for all."""
+    uses = shell_uses(text)
+    for match in _NAME.finditer(text):
+        start, end = match.span()
+        if not is_whole_name(text, start, end):
+            continue
+        word = path_start(text, start)
+        meant = by_address(text, word, start, place)
+        is_address = meant is not None
+        if meant is None:
+            meant = meant_script(text, word, start, f"{match[1]}.sh", place)
+        if meant is Meant.OTHER:
+            continue
+        reason = (
+            "which script it means cannot be told" if meant is Meant.UNKNOWN else hand_reason(text, word, end)
+        )
+        later = uses.get(assigned_name(text, word)) if uses and not reason else None
+        if later is not None:
+            reason = f"line {later} gives it to a shell, which would run Python"
+        edits: tuple[Edit, ...] = ()
+        if not reason:
+            reason, edits = _change(text, word, match, place, command, is_address=is_address)
+        yield start, Reference(stem=match[1], edits=edits, reason=reason)
+
+
+def _change(
+    text: str,
+    word: int,
+    match: re.Match[str],
+    place: Surroundings,
+    command: NewCommand,
+    *,
+    is_address: bool,
+) -> tuple[str, tuple[Edit, ...]]:
+    """Return why a person has to change a reference, or what changes it."""
+    call = shell_before(text, word)
+    if call is not None and runs_as_command_text(text, word):
+        call = None
+    if call is not None and not call.is_plain:
+        return "the shell's options mean nothing to Python", ()
+    if command is NewCommand.FILE:
+        name = Edit(start=match.start(), end=match.end(), new=f"{match[1]}{match[2]}py")
+        if call is None:
+            return "", (name,)
+        options = Edit(start=call.options_start, end=call.options_end, new="")
+        return "", (Edit(start=call.start, end=call.end, new="python3"), options, name)
+    if is_address or match[2] != "." or (call is None and not _is_called(text, word, match, place.path)):
+        return _UNCLEAR, ()
+    start = word if call is None else call.start
+    new = command.for_stem(match[1])
+    if call is not None:
+        return "", _without_shell(text, start, word, match.end(), new)
+    return "", (Edit(start=start, end=match.end(), new=new),)
+
+
+def _without_shell(text: str, start: int, word: int, end: int, new: str) -> tuple[Edit, ...]:
+    """Return what puts a command in the place of a shell and the script that it is given."""
+    opening = re.search(r"\\?[\"']\Z", text[start:word])
+    closing = opening[0] if opening is not None and text.startswith(opening[0], end) else ""
+    if closing == text[start - 1 : start]:
+        # Two items of a list: what is left of the quotes of both are those of one.
+        closing = ""
+    return (Edit(start=start, end=end + len(closing), new=new),)
+
+
+def _is_called(text: str, word: int, match: re.Match[str], path: str) -> bool:
+    """Return whether a command may stand in the place of a name, or it is only talked about."""
+    name, is_bold = match.start(), text[match.end() : match.end() + 1] == "*"
+    if is_file_operation(text, word) or (not is_bold and "*" in text[max(0, word - 1) : name]):
+        return False
+    if text[max(0, word - 2) : word] == "](":
+        return False
+    if name > word:
+        return text[word] != "/" or path.rpartition("/")[2] == "Dockerfile"
+    line = text[line_start(text, word) : word].lstrip()
+    is_comment = line.startswith(("#", "//")) and not line.startswith("#!")
+    return is_comment or path.lower().endswith(_PROSE)
+
+
+def _globs(text: str) -> Iterator[tuple[int, Reference]]:
+    for match in _GLOB.finditer(text):
+        pattern = match[1]
+        braces = re.search(r"\{([\w,]+)\}", pattern)
+        words = (
+            [pattern]
+            if braces is None
+            else [pattern.replace(braces[0], word) for word in braces[1].split(",")]
+        )
+        script = next((name for name in SCRIPTS if any(fnmatchcase(name, word) for word in words)), None)
+        if script is not None:
+            stem = script.removesuffix(".sh")
+            yield (
+                match.start(),
+                Reference(stem=stem, reason="this pattern stands for the script among others"),
+            )

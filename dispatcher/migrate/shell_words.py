@@ -1,0 +1,222 @@
+"""What stands around the name of a script on a line: its path, a shell before it, a tool that reads it. Pure.
+
+All functions take a whole text and positions in it, because a list of arguments may go over several lines.
+"""
+
+from __future__ import annotations
+
+import re
+
+from passmuster.records import dataclass
+
+_PATH = re.compile(r"[\w.~/\\%*?$-]")
+_WORD = re.compile(r"[\w.\-\udc80-\udcff]")
+"""What a longer name would go on with. A surrogate is a byte that is not UTF-8: a letter, most likely."""
+
+_ESCAPED_END = re.compile(r"(?:\\[nrt]|\[[0-9;]*m)\Z")
+"""What ends with a letter and yet is none: a line's end or a colour, written out in a string."""
+
+_ESCAPED_START = re.compile(r"(?:.*\\[nrt]|[0-9;]*m)(?=[./$~]|\Z)", re.DOTALL)
+_COMMANDS = re.compile(r"dirname|pwd|rev-parse|realpath")
+_WINDOW = 400
+"""Characters before a name in which the shell that is given it may stand."""
+
+_SHELL = (
+    r"(?:(?:/usr)?/bin/env[ \t]+)?(?:(?:/usr(?:/local)?)?/bin/)?(?:bash|sh|zsh|dash|ksh)"
+    r'|\$\((?:SHELL|BASH)\)|"?\$\{?(?:SHELL|BASH)\}?"?'
+)
+_SPACE = r"(?:[ \t]|\\\r?\n)+"
+_CALL = re.compile(
+    rf"(?<![\w./$-])(?P<shell>{_SHELL})"
+    rf"(?P<options>(?:{_SPACE}(?:[-+][\w-]+|pipefail))*){_SPACE}(?:\\?[\"'])?\Z"
+)
+_QUOTED_CALL = re.compile(
+    rf"(?P<quote>[\"'])(?P<shell>{_SHELL})(?P=quote)"
+    rf"(?P<options>(?:\s*,\s*[\"'][-+][\w-]+[\"'])*)\s*,\s*[rf]?[\"']\Z"
+)
+_YAML_CALL = re.compile(
+    rf"-[ \t]+[\"']?(?P<shell>{_SHELL})[\"']?[ \t]*\r?\n"
+    r"(?P<options>(?:[ \t]*-[ \t]+[\"']?[-+][\w-]+[\"']?[ \t]*\r?\n)*)[ \t]*-[ \t]+[\"']?\Z"
+)
+_HARMLESS_OPTION = re.compile(r"-[euxvli]*o?|--login|pipefail|errexit|nounset|xtrace")
+_NAMES = r"(?:bash|sh|zsh|dash|ksh)"
+_GIVEN_LOOSELY = re.compile(
+    # A string that ends with a shell's name; a shell and a path that is not understood; f"sh {x / '...
+    rf"[\"'](?:[^\"'\n]*[ \t/])?{_NAMES}(?:[ \t]+-\w+)*[ \t]*[\"']"
+    rf"|(?<![\w.])(?:[\w-]+-)?{_NAMES}(?:[ \t]+-\S+)*[ \t]+\S*\Z"
+    rf"|(?<![\w.-]){_NAMES}[ \t]+\{{[^}}\n]*\Z"
+)
+_GIVEN_ABOVE = re.compile(
+    rf"(?:[\"'](?:{_SHELL})[\"'],?|-[ \t]+(?:{_SHELL}))[ \t]*#[^\n]*\n[ \t]*(?:-[ \t]+)?[\"']?\Z"
+)
+_SOURCED = re.compile(r"(?:^|[\s;&|({`\"'])(?:source|\.)[ \t]+(?:\\?[\"'])?\Z")
+_READ_BY_SHELL = re.compile(r"\b(?:bash|sh|zsh|dash|ksh)\b[^|;&\n]*<[ \t]*[\"']?\Z")
+_PIPED = re.compile(r"[\"']?[ \t]*\|[ \t]*(?:bash|sh|zsh|dash|ksh)\b")
+_TOOL = re.compile(
+    r"(?<![\w-])(shellcheck|shfmt|shellharden|bashate|checkbashisms|beautysh|bats|kcov|sed|awk|perl|patch)(?![\w-])"
+)
+_HOOK = re.compile(r"\bid:[ \t]*[\"']?(shellcheck|shfmt|bashate|checkbashisms|beautysh)\b")
+_FILE_COMMAND = re.compile(
+    r"[\s\-@(\[{\"'$]*(?:(?:RUN|sudo|if|then|!|[\w-]+:)[ \t]+)*"
+    r"(?:chmod|cp|mv|rm|ln|ls|cat|stat|touch|test|head|tail|less|grep|diff|find|wc|git|install|COPY|ADD)[ \t]"
+)
+_FILE_TEST = re.compile(r"(?:^|\s)-[defrsxw][ \t]+[\"']?\Z")
+_USE = re.compile(
+    rf"(?<![\w./-])(?:{_SHELL}|source|\.|shellcheck)(?:[ \t]+-\w+)*[ \t]+[\"']?\$+[{{(]?(?P<name>\w+)"
+    rf"|[\"'](?:/bin/)?(?:bash|sh)[\"'](?P<words>[^\n]{{0,{_WINDOW}}})"
+)
+_ASSIGNED = re.compile(
+    r"(?:\b(\w+)[\"']?[ \t]*(?::=|\?=|=|:)[ \t]*[^=\n]*|\bfor[ \t]+(\w+)[ \t]+in\b[^\n]*)\Z"
+)
+_SEPARATOR = re.compile(r"[|;&\n`]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellCall:
+    """A shell that is given a script.
+
+    Args:
+        start: where its name starts.
+        end: where its name ends.
+        options_start: where its options start.
+        options_end: where they end.
+        is_plain: whether its options change nothing that a Python program would miss.
+    """
+
+    start: int
+    end: int
+    options_start: int
+    options_end: int
+    is_plain: bool
+
+
+def is_whole_name(text: str, start: int, end: int) -> bool:
+    """Return whether `text[start:end]` is a whole file name, and not a part of a longer one."""
+    if start and _WORD.match(text[start - 1]) and not _ESCAPED_END.search(text, max(0, start - 12), start):
+        return False
+    following = text[end : end + 2]
+    if following[:1] == "/":
+        # Between two names a slash means "or".
+        return text.startswith("run_", end + 1)
+    if following[:1] == ".":
+        return not _WORD.match(following[1:2] or " ")
+    return following[:1] != "~" and not _WORD.match(following[:1] or " ")
+
+
+def line_start(text: str, position: int) -> int:
+    """Return where the line of a position starts, or the part of a very long one that is looked at."""
+    return max(text.rfind("\n", 0, position) + 1, position - _WINDOW)
+
+
+def path_start(text: str, name: int) -> int:
+    """Return where the path starts that ends with the name at `name`: `"$DIR"/x`, `$(pwd)/x`, `../x`."""
+    first = line_start(text, name)
+    position = name
+    while position > first:
+        jump = _path_part(text, position, name, first)
+        if jump is None:
+            break
+        position = jump
+    escaped = _ESCAPED_START.match(text, position, name)
+    if escaped is not None and (text[position - 1 : position] == "[" or "\\" in escaped[0]):
+        position = escaped.end()
+    while position < name and text[position] == "-":
+        # What make is told before a command.
+        position += 1
+    earlier = text.rfind(".sh/", position, name)
+    if earlier >= 0:
+        return earlier + len(".sh/")
+    # Bold in Markdown, or the start of a pattern: no path.
+    return name if set(text[position:name]) == {"*"} else position
+
+
+def _path_part(text: str, position: int, name: int, first: int) -> int | None:
+    """Return where the part of a path starts that ends before `position`; None: there is none."""
+    letter, is_before_slash = text[position - 1], position < name and text[position] in "/\\"
+    if letter in ")}":
+        opening = _opening(text, position - 1, first)
+        if opening is None:
+            return None
+        has_dollar = text[opening - 1 : opening] == "$"
+        # Python's and templates' own braces come without one.
+        return opening - has_dollar if has_dollar or (letter == "}" and is_before_slash) else None
+    if letter in "\"'`" and is_before_slash:
+        opening = text.rfind(letter, first, position - 1)
+        inside = text[opening + 1 : position - 1] if opening >= 0 else ""
+        is_path = _COMMANDS.search(inside) if letter == "`" else "$" in inside
+        return opening if is_path else None
+    return position - 1 if _PATH.match(letter) else None
+
+
+def _opening(text: str, closing: int, first: int) -> int | None:
+    pair = {")": "(", "}": "{"}[text[closing]]
+    depth = 0
+    for position in range(closing, first - 1, -1):
+        depth += (text[position] == text[closing]) - (text[position] == pair)
+        if depth == 0:
+            return position
+    return None
+
+
+def shell_before(text: str, word: int) -> ShellCall | None:
+    """Return the shell that is given the word at `word`; None: there is none."""
+    window = max(0, word - _WINDOW)
+    for pattern in (_CALL, _QUOTED_CALL, _YAML_CALL):
+        call = pattern.search(text, window, word)
+        if call is not None:
+            options = re.findall(r"[-+\w]+", call["options"])
+            return ShellCall(
+                start=call.start("shell"),
+                end=call.end("shell"),
+                options_start=call.start("options"),
+                options_end=call.end("options"),
+                is_plain=all(_HARMLESS_OPTION.fullmatch(option) for option in options),
+            )
+    return None
+
+
+def runs_as_command_text(text: str, word: int) -> bool:
+    """Return whether the word stands in what a shell is given by `-c`: then it is a command of its own."""
+    call = shell_before(text, word)
+    return call is not None and bool(re.search(r"[-+][a-z]*c\b", text[call.start : call.options_end]))
+
+
+def hand_reason(text: str, word: int, end: int) -> str:
+    """Return why what is around a script's name can only be changed by a person; empty: it can be changed."""
+    before = text[line_start(text, word) : word]
+    segment = before[max((match.end() for match in _SEPARATOR.finditer(before)), default=0) :]
+    if _SOURCED.search(before):
+        return "it is sourced, and a Python program cannot be"
+    if _READ_BY_SHELL.search(before) or _PIPED.match(text, end):
+        return "a shell reads it, and would now read Python"
+    tool = _TOOL.search(segment) or _HOOK.search(text, max(0, word - _WINDOW), word)
+    if tool is not None:
+        return f"{tool[1]} works on it, and would now work on Python"
+    is_given = _GIVEN_LOOSELY.search(before) or _GIVEN_ABOVE.search(text, max(0, word - _WINDOW), word)
+    if is_given and shell_before(text, word) is None:
+        return "a shell seems to be given it, and would run Python"
+    if re.match(r":\d|#L\d", text[end : end + 3]):
+        return "it names a line of the old script"
+    return ""
+
+
+def is_file_operation(text: str, word: int) -> bool:
+    """Return whether a command treats the word as a file (`chmod`, `[ -f`), which a command's name is not."""
+    before = text[line_start(text, word) : word]
+    start = max((match.end() for match in _SEPARATOR.finditer(before)), default=0)
+    return _FILE_COMMAND.match(before, start) is not None or _FILE_TEST.search(before) is not None
+
+
+def shell_uses(text: str) -> dict[str, int]:
+    """Return the names of what is given to shells somewhere in a text, each with the line of that."""
+    uses: dict[str, int] = {}
+    for match in _USE.finditer(text):
+        for name in [match["name"]] if match["name"] else re.findall(r"\w+", match["words"]):
+            uses.setdefault(name, text.count("\n", 0, match.start()) + 1)
+    return uses
+
+
+def assigned_name(text: str, word: int) -> str:
+    """Return the variable that the word at `word` is assigned to, or that a loop sets to it."""
+    found = _ASSIGNED.search(text, line_start(text, word), word)
+    return (found[1] or found[2]) if found is not None else ""

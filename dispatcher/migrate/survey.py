@@ -1,0 +1,247 @@
+"""Reads the files of a repository and finds what refers to the old scripts in them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import field
+from functools import cache
+from pathlib import Path
+
+from dispatcher.migrate.changes import current
+from dispatcher.migrate.command_names import BACKUPS, SCRIPTS, STEMS, NewCommand
+from dispatcher.migrate.references import HINT, Reference, edited, find_references
+from dispatcher.migrate.script_paths import Surroundings
+from dispatcher.migrate.wrapper import is_wrapper
+from passmuster.errors import InfrastructureError
+from passmuster.git_command import ask_git, git_prefix
+from passmuster.records import dataclass
+from passmuster.tree_files import tree_files
+from passmuster.units import format_bytes
+
+VENDORED = frozenset(
+    {
+        "node_modules",
+        "venv",
+        ".venv",
+        "vendor",
+        "third_party",
+        "site-packages",
+        "dist",
+        "build",
+        ".passmuster",
+    }
+)
+"""Folders of other people's files, and of files that are made."""
+
+MOST_BYTES = 4 * 1024 * 1024
+"""Bytes of the largest file that is read: what people write is smaller, and data is not."""
+
+_MOST_TURNS = 10
+
+LINK = "it is a link to the script"
+
+_HOME = Path(__file__).resolve().parents[2]
+_OWN = ("dispatcher/", "passmuster/", "worker/", "run_tests.py", "run_ci_replica.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A file that refers to the scripts.
+
+    Args:
+        path: relative to the root.
+        content: its bytes.
+        text: the same as text, with surrogates for what is not UTF-8.
+        references: what refers to them.
+        after: the text with all of them changed that need no person.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    text: str = field(repr=False)
+    references: list[Reference]
+    after: str = field(repr=False)
+
+    def migrated(self) -> bytes:
+        """Return the content with all references changed that need no person."""
+        return self.after.encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What is left to a person: a line of a file, as it is now, and why."""
+
+    path: str
+    line: int
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What refers to the scripts in a repository.
+
+    Args:
+        files: how many files were looked at.
+        documents: those that refer to the scripts.
+        links: links to the scripts.
+        notes: what was not looked at.
+    """
+
+    files: int
+    documents: tuple[Document, ...]
+    links: tuple[Left, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[Left, ...]:
+        """Every line that refers to the scripts, in the order of the files, and links at the end."""
+        found: dict[tuple[str, int], Left] = {}
+        for document in self.documents:
+            lines = document.text.split("\n")
+            for one in document.references:
+                key, text = (document.path, one.line), lines[one.line - 1].strip()
+                if key not in found or not found[key].reason:
+                    found[key] = Left(path=document.path, line=one.line, text=text, reason=one.reason)
+        return (*found.values(), *self.links)
+
+    @property
+    def left(self) -> tuple[Left, ...]:
+        """What is left to a person."""
+        return tuple(line for line in self.lines if line.reason)
+
+
+def survey(root: Path, command: NewCommand) -> Survey:
+    """Find what refers to the scripts in the repository at `root`.
+
+    Raises:
+        InfrastructureError: git cannot say which files there are.
+        ConfigurationError: outside git, there are too many files.
+    """
+    paths, notes = _own_paths(root)
+    exists, addresses = _existence(root), _addresses(root)
+    documents: list[Document] = []
+    links: list[Left] = []
+    large, unreadable = [], []
+    for path in paths:
+        absolute = root / path
+        try:
+            if absolute.is_symlink():
+                links += _link_to_script(root, path)
+                continue
+            size = absolute.stat().st_size
+            content = absolute.read_bytes() if size <= MOST_BYTES else b""
+        except OSError as error:
+            unreadable.append(f"{path} ({error.strerror})")
+            continue
+        if size > MOST_BYTES:
+            large.append(f"{path} ({format_bytes(size)})")
+        if HINT.encode() not in content or b"\0" in content:
+            continue
+        text = content.decode("utf-8", "surrogateescape")
+        place = Surroundings(path=path, root_name=root.name, exists=exists, addresses=addresses)
+        references = find_references(text, place, command)
+        if references:
+            after = _settled(text, references, place, command)
+            documents.append(
+                Document(path=path, content=content, text=text, references=references, after=after)
+            )
+    notes += [f"not read, larger than {format_bytes(MOST_BYTES)}: {_some(large)}"] if large else []
+    notes += [f"not readable: {_some(unreadable)}"] if unreadable else []
+    return Survey(files=len(paths), documents=tuple(documents), links=tuple(links), notes=tuple(notes))
+
+
+def _settled(text: str, references: list[Reference], place: Surroundings, command: NewCommand) -> str:
+    """Return the text with references changed until a second migration would find nothing to change.
+
+    What stands beside a reference decides about it, and may be another one: few texts need two turns.
+    """
+    for _ in range(_MOST_TURNS):
+        if not any(reference.edits for reference in references):
+            break
+        text = edited(text, references)
+        references = find_references(text, place, command)
+    return text
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _own_paths(root: Path) -> tuple[list[str], list[str]]:
+    """Return the files that are the repository's own, and what is told of those that are not."""
+    left_out: set[str] = set()
+    kept = []
+    is_vendored = _folder_check(root)
+    for path in tree_files(root):
+        folder, _, name = path.rpartition("/")
+        outer = is_vendored(folder)
+        if outer:
+            left_out.add(outer)
+        elif not (_is_ours(root, path) or (not folder and name in (*SCRIPTS, *BACKUPS))):
+            kept.append(path)
+    return kept, [f"not looked at, not this repository's own: {_some(sorted(left_out))}"] if left_out else []
+
+
+def _folder_check(root: Path) -> Callable[[str], str]:
+    """Return what says which folder of somebody else a folder lies in; empty: in none."""
+
+    @cache
+    def check(folder: str) -> str:
+        if not folder:
+            return ""
+        above, _, name = folder.rpartition("/")
+        outer = check(above)
+        if outer:
+            return outer
+        is_other = name in VENDORED or os.path.lexists(root / folder / ".git")
+        return f"{folder}/" if is_other else ""
+
+    return check
+
+
+def _is_ours(root: Path, path: str) -> bool:
+    """Return whether a file belongs to this very program, where that lies in the repository."""
+    if not _HOME.is_relative_to(root):
+        return False
+    own = _HOME.relative_to(root).as_posix()
+    return path.startswith(_OWN) if own == "." else path.startswith(f"{own}/")
+
+
+def _existence(root: Path) -> Callable[[str], bool]:
+    own = {os.path.realpath(root / script) for script in SCRIPTS}
+
+    @cache
+    def exists(path: str) -> bool:
+        absolute = os.path.realpath(root / path)
+        return absolute not in own and Path(absolute).is_file()
+
+    return exists
+
+
+def _link_to_script(root: Path, path: str) -> Iterator[Left]:
+    target = os.path.normpath(root / Path(path).parent / (root / path).readlink())
+    for script in SCRIPTS:
+        if target == os.fspath(root / script) and not is_wrapper(current(root / script)):
+            yield Left(path=path, line=1, text=f"-> {script}", reason=LINK)
+
+
+def _addresses(root: Path) -> frozenset[str]:
+    """Return the remotes as `host/owner/repository`; none where the root is not the top of a repository."""
+    try:
+        if git_prefix(root) != "":
+            return frozenset()
+        answer = os.fsdecode(ask_git(root, "config", "--get-regexp", r"^remote\..*\.url$"))
+    except InfrastructureError:
+        # git fails when there is no such setting.
+        return frozenset()
+    urls = (line.partition(" ")[2] for line in answer.splitlines())
+    plain = (re.sub(r"\A[a-z+]+://|\A[^/:]*@|\.git/?\Z", "", url) for url in urls)
+    return frozenset(re.sub(r"\A[^/@]*@", "", url).replace(":", "/", 1) for url in plain)
+
+
+def stems_of(found: Survey) -> set[str]:
+    """Return which scripts are referred to."""
+    return {reference.stem for document in found.documents for reference in document.references} & set(STEMS)

@@ -1,0 +1,1 @@
+"""What a CI workflow runs: environment, Python, working directory and test command, for the replica."""

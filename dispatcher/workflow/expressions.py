@@ -1,0 +1,91 @@
+"""Evaluates the simple ones of a workflow's expressions, and keeps the others apart. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import field
+
+from dispatcher.workflow.node import as_text
+from passmuster.records import dataclass
+
+_EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+_MARK = re.compile("\ue000([0-9]+)\ue001")
+
+
+@dataclass(slots=True)
+class Unknowns:
+    """Parts of texts that cannot be known here; each is a mark of two private characters in its text."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        """Return the mark that stands for a part from now on."""
+        self.texts.append(" ".join(text.split()))
+        return f"\ue000{len(self.texts) - 1}\ue001"
+
+    def are_in(self, text: str) -> bool:
+        """Whether a text holds such a part."""
+        return _MARK.search(text) is not None
+
+    def shown(self, text: str) -> str:
+        """Return a text for people, with the parts as they were written."""
+        return _MARK.sub(lambda match: self.texts[int(match[1])], text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What expressions may ask for.
+
+    Args:
+        workspace: the project's root.
+        env: the variables that the workflow has set so far, those that are known.
+        matrix: the chosen combination.
+        job_index: which of the matrix's jobs that is, from 0.
+        job_total: how many jobs the matrix has.
+    """
+
+    workspace: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    matrix: Mapping[str, object] = field(default_factory=dict)
+    job_index: int = 0
+    job_total: int = 1
+
+
+def evaluate(text: str, context: Context, unknowns: Unknowns) -> str:
+    """Return a text with its expressions replaced: by their values, or by marks of `unknowns`."""
+
+    def replaced(match: re.Match[str]) -> str:
+        value = _value(match[1].strip(), context)
+        return unknowns.mark(match[0]) if value is None else value
+
+    return _EXPRESSION.sub(replaced, text)
+
+
+def _value(expression: str, context: Context) -> str | None:
+    """Return what an expression gives; None: it is none of the simple ones."""
+    if not _NAME.fullmatch(expression):
+        return None
+    scope, _, name = expression.partition(".")
+    match scope.lower():
+        case "env":
+            return context.env.get(name)
+        case "matrix":
+            return _in_matrix(name, context.matrix)
+    return {
+        "github.workspace": context.workspace,
+        "runner.os": "Linux",
+        "strategy.job-index": str(context.job_index),
+        "strategy.job-total": str(context.job_total),
+    }.get(expression.lower())
+
+
+def _in_matrix(name: str, matrix: Mapping[str, object]) -> str | None:
+    found: object = matrix
+    for part in name.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            # As in CI, a name that only other combinations have is empty.
+            return "" if found is matrix and matrix else None
+        found = found[part]
+    return None if isinstance(found, dict | list) else as_text(found)

@@ -1,0 +1,41 @@
+"""What the replica takes from a job of a workflow. Pure."""
+
+from __future__ import annotations
+
+from passmuster.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A command of the job that runs the tests.
+
+    Args:
+        step: the step that it is in, for people.
+        arguments: the arguments of `run_tests.py`.
+        variables: what the workflow sets for it.
+        folder: where it runs, relative to the project's root, or absolute; empty: there.
+    """
+
+    step: str
+    arguments: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...] = ()
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """What a job does as far as it can be done here.
+
+    Args:
+        job: its name in the workflow.
+        calls: its commands that run the tests, in their order.
+        matrix: what was chosen of its matrix, for people; empty: it has none.
+        python: the Python that it sets up, such as `3.12`; empty: none that can be told.
+        unlike: what of it is not replicated, a fragment each.
+    """
+
+    job: str
+    calls: tuple[Call, ...]
+    matrix: str = ""
+    python: str = ""
+    unlike: tuple[str, ...] = ()

@@ -1,0 +1,151 @@
+"""The workflows of examples/ci/, the repository's own, and docs/ci.md: valid, careful, and alike."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.config.shard import KNOWN
+from dispatcher.workflow.choose import choose_job
+from dispatcher.workflow.reading import parse_yaml, read_workflow
+from tests.docs.pages import REPOSITORY
+from tests.support.ci_snippets import HEADINGS, code_of
+
+EXAMPLES = sorted((REPOSITORY / "examples" / "ci").glob("*.yml"))
+OWN = REPOSITORY / ".github" / "workflows" / "test.yml"
+WORKFLOWS = [path for path in (*EXAMPLES, OWN) if path.name.startswith(("github", "test"))]
+PIPELINES = [path for path in EXAMPLES if path.name.startswith("gitlab")]
+
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+
+def validate(schema: str, *paths: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *paths],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_example_is_one_of_a_known_ci() -> None:
+    assert {path.name for path in EXAMPLES} == {path.name for path in (*WORKFLOWS, *PIPELINES) if path != OWN}
+
+
+@pytest.mark.parametrize(
+    "schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout", "vendor.gitlab-ci"]
+)
+def test_the_files_are_valid(schema: str) -> None:
+    validate(schema, *(PIPELINES if "gitlab" in schema else WORKFLOWS))
+
+
+@pytest.mark.parametrize(
+    ("heading", "schema"),
+    [
+        ("CircleCI", "vendor.circle-ci"),
+        ("Buildkite", "vendor.buildkite"),
+        ("Azure Pipelines", "vendor.azure-pipelines"),
+    ],
+)
+def test_the_blocks_of_the_page_are_valid(tmp_path: Path, heading: str, schema: str) -> None:
+    # In Azure's schema numbers are texts, which its server makes of them.
+    numbers = str if "azure" in schema else int
+    block = parse_yaml(code_of(heading).encode(), name=heading)
+    path = tmp_path / "block.json"
+    path.write_text(json.dumps(json.loads(json.dumps(block), parse_int=numbers)), encoding="utf-8")
+
+    validate(schema, path)
+
+
+def loaded(path: Path) -> Any:
+    return parse_yaml(path.read_bytes(), name=str(path))
+
+
+@each_workflow
+def test_a_workflow_may_do_as_little_as_possible(path: Path) -> None:
+    workflow = loaded(path)
+
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "permissions" not in str(workflow["jobs"])
+    assert workflow["concurrency"]["cancel-in-progress"] is True
+    assert "pull_request_target" not in workflow["on"]
+
+
+@each_workflow
+def test_actions_are_pinned_to_commits_and_the_same_everywhere(path: Path) -> None:
+    pattern = r"uses: (actions/[\w/-]+)@([0-9a-f]{40}) # (v[0-9]+\.[0-9]+\.[0-9]+)\n"
+    text = path.read_text(encoding="utf-8")
+    everywhere = "".join(other.read_text(encoding="utf-8") for other in WORKFLOWS)
+
+    assert text.count("uses:") == len(re.findall(pattern, text)) > 0
+    pinned = {(action.split("/")[1], commit) for action, commit, _ in re.findall(pattern, everywhere)}
+    assert len(pinned) == len({action for action, _ in pinned})
+
+
+@each_workflow
+def test_no_expression_is_pasted_into_a_script(path: Path) -> None:
+    # What somebody else may choose, such as the name of a branch, would be run as a command.
+    scripts = [step["run"] for job in loaded(path)["jobs"].values() for step in job["steps"] if "run" in step]
+
+    assert [script for script in scripts if "${{" in script] == []
+
+
+@each_workflow
+def test_no_checkout_leaves_a_password_behind(path: Path) -> None:
+    steps = [step for job in loaded(path)["jobs"].values() for step in job["steps"]]
+    checkouts = [step for step in steps if "actions/checkout@" in step.get("uses", "")]
+
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_the_repositorys_own_workflow_runs_the_tests_that_ci_run_runs() -> None:
+    def listed(*words: str) -> list[str]:
+        ran = subprocess.run(
+            [sys.executable, REPOSITORY / "run_tests.py", "--list", *words],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return ran.stdout.split()
+
+    script = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+    folders = re.findall(r"^(?:once|twice)=\((.*)\)$", script, re.MULTILINE)
+    words = [word for line in folders for word in line.split()]
+    workflow = read_workflow(OWN)
+
+    [call] = choose_job(workflow, workspace=str(REPOSITORY), wanted="shard").calls
+
+    assert len(folders) == 2
+    assert sorted(listed(*call.arguments)) == sorted(listed("--integration", *words))
+
+
+def test_the_replica_of_the_own_workflow_leaves_out_what_it_should() -> None:
+    workflow = read_workflow(OWN)
+
+    shard = choose_job(workflow, workspace=str(REPOSITORY), wanted="shard")
+    checks = choose_job(workflow, workspace=str(REPOSITORY), wanted="checks")
+
+    assert shard.python == checks.python == "3.11"
+    assert shard.matrix == "shard=1 (number 1 of 4)"
+    assert [dict(call.variables)["PASSMUSTER_JOB_TOTAL"] for call in shard.calls] == ["4"]
+    assert any(text.startswith("--shard auto --record records of ") for text in shard.unlike)
+    assert [call.arguments for call in checks.calls] == [("--root", "examples/shop")]
+
+
+def test_every_ci_whose_variables_are_known_is_on_the_page() -> None:
+    page = (REPOSITORY / "docs" / "ci.md").read_text(encoding="utf-8")
+
+    shown = {known.ci for known in KNOWN if known.ci.partition(" ")[0] in page}
+    assert {"GitLab", "CircleCI", "Buildkite", "Azure Pipelines"} <= shown
+    assert {"GitHub Actions", "GitLab", *HEADINGS} <= set(re.findall(r"^## (.+)$", page, re.MULTILINE))

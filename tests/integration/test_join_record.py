@@ -1,0 +1,217 @@
+"""What the broker keeps of a run that machines join, on a real one: one leads, and who led does no harm."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.join_record import Claim, JoinRecord, NotLeadingError
+from passmuster.join_words import Entered
+from passmuster.routing import CLAIM_MS, JOIN_TTL_S, PREFIX, TAKES, join_key
+from passmuster.run_record import RunRecord, connect
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> Iterator[Any]:
+    with connect(server.url, timeout_s=5.0) as client:
+        yield client
+
+
+@pytest.fixture
+def name() -> str:
+    return f"run {secrets.token_hex(4)}"
+
+
+def let_the_claim_run_out(client: Any, name: str) -> None:
+    assert 0 < client.pttl(join_key(name, "claim")) <= CLAIM_MS
+    client.delete(join_key(name, "claim"))
+
+
+def keys(client: Any, name: str) -> list[str]:
+    return [key for key in client.keys("*") if key.startswith(join_key(name, ""))]
+
+
+def test_the_first_terms_hold(client: Any, name: str) -> None:
+    assert JoinRecord(client, name, terms="first").agree() == "first"
+    assert JoinRecord(client, name, terms="second").agree() == "first"
+    assert JoinRecord(client, f"{name}!", terms="second").agree() == "second"
+
+
+def test_a_machine_is_seen_once_in_each_round(client: Any, name: str) -> None:
+    record = JoinRecord(client, name, attempt=4)
+
+    assert record.enter("host a") == Entered(1, False, 4, False)
+    assert record.enter("host a") == Entered(1, False, 4, True)
+    assert JoinRecord(client, name, attempt=9).enter("host b") == Entered(1, False, 4, False)
+
+
+def test_one_leads_until_it_is_silent(client: Any, name: str) -> None:
+    record, first, second = JoinRecord(client, name), Claim("a", 1), Claim("b", 1)
+    record.enter("x")
+    assert record.claim(first)
+    assert not record.claim(second)
+    assert record.look(1) == (1, True, "a", False)
+
+    let_the_claim_run_out(client, name)
+    assert record.look(1).is_claimed is False
+    assert record.renew(first)  # Nobody took it meanwhile.
+    let_the_claim_run_out(client, name)
+    assert record.claim(second)
+
+    assert not record.renew(first)
+    with pytest.raises(NotLeadingError):
+        record.append(first, ["late"])
+    with pytest.raises(NotLeadingError):
+        record.done(first, "late", is_green=True)
+    record.give_up(first)
+    assert record.look(1) == (1, True, "b", False)
+    assert list(record.entries()) == []
+
+
+def test_who_gives_up_lets_another_one_lead_at_once(client: Any, name: str) -> None:
+    record, first, second = JoinRecord(client, name), Claim("a", 1), Claim("b", 1)
+    record.enter("x")
+    record.claim(first)
+
+    record.give_up(first)
+
+    assert not record.renew(first)
+    assert record.claim(second)
+
+
+def test_a_round_ends_once_and_another_one_begins_once(client: Any, name: str) -> None:
+    record, claim = JoinRecord(client, name, attempt=1), Claim("a", 1)
+    record.enter("x")
+    record.claim(claim)
+    record.append(claim, ["one", "two"])
+    assert not record.begin_again(1, "x", "too early")
+
+    record.done(claim, "outcome of 1", is_green=False)
+    assert record.look(1).has_outcome
+    assert not record.claim(Claim("b", 1))
+    assert record.enter("x") == Entered(1, True, 1, True)
+
+    again = JoinRecord(client, name, attempt=2)
+    assert again.begin_again(1, "x", "second round")
+    assert not again.begin_again(1, "y", "second round")
+    assert again.enter("x") == Entered(2, False, 2, True)
+    assert record.claim(Claim("b", 2))
+    assert record.look(1).has_outcome
+    assert not record.look(2).has_outcome
+    assert record.outcome(1) == "outcome of 1"
+    assert list(record.entries()) == [("result", "one"), ("result", "two"), ("round", "second round")]
+
+
+def test_a_round_that_passed_needs_no_journal(client: Any, name: str) -> None:
+    record, claim = JoinRecord(client, name), Claim("a", 1)
+    record.enter("x")
+    record.claim(claim)
+    record.append(claim, ["one"])
+
+    record.done(claim, "outcome", is_green=True)
+
+    assert list(record.entries()) == []
+    assert record.outcome(1) == "outcome"
+
+
+def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str) -> None:
+    record, claim = JoinRecord(client, name, attempt=3, terms="terms"), Claim("a", 2)
+    record.agree()
+    record.enter("x", 2)
+    record.claim(claim)
+    client.flushdb()
+
+    record.append(claim, ["result"])
+
+    assert record.look(2) == (2, True, "a", False)
+    assert JoinRecord(client, name, terms="others").agree() == "terms"
+    assert list(record.entries()) == [("result", "result")]
+
+    client.flushdb()
+    record.enter("y", 2)
+    assert record.claim(Claim("b", 2))
+    with pytest.raises(NotLeadingError):
+        record.append(claim, ["late"])
+
+
+def test_all_of_it_expires(client: Any, name: str) -> None:
+    record, claim = JoinRecord(client, name, terms="terms"), Claim("a", 1)
+    record.agree()
+    record.enter("x")
+    record.pulse("a")
+    record.claim(claim)
+    record.append(claim, ["result"])
+    record.put_chunk(1, "run.record", 0, "part")
+    left = {key: client.ttl(key) for key in keys(client, name)}
+    record.done(claim, "outcome", is_green=False)
+    left |= {key: client.ttl(key) for key in keys(client, name)}
+
+    assert len(left) == 9
+    assert all(key.startswith(PREFIX) and 0 < ttl <= 7 * JOIN_TTL_S for key, ttl in left.items()), left
+
+
+def test_machines_know_of_each_other(client: Any, name: str) -> None:
+    record = JoinRecord(client, name)
+    assert record.pulse("a") == 0
+    assert record.pulse("b") == 1
+    record.part("a")
+    assert record.pulse("b") == 0
+
+    record.pulse("a")
+    client.hset(join_key(name, "members"), "a", "1")
+    assert record.pulse("b") == 0
+
+
+def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) -> None:
+    record, first = JoinRecord(client, name), Claim("a", 1)
+    record.enter("x")
+    record.claim(first)
+    old = RunRecord(record.guarded(client, first), name)
+    old.seed({"a.py": TAKES + 1}, epoch="e")
+    old.claim("a.py", TAKES + 1, "w")
+    let_the_claim_run_out(client, name)
+    old.beat()  # Silent for long, and yet nobody has taken over.
+    assert record.claim(Claim("b", 1))
+    new = RunRecord(client, name)
+    entries = new.read("0", block_s=0)
+
+    for change in (
+        lambda: old.seed({}, epoch="other"),
+        lambda: old.add({"b.py": TAKES + 1}),
+        lambda: old.withdraw("a.py", TAKES + 1),
+        old.beat,
+        old.cancel,
+        old.end,
+        lambda: old.trim(entries[-1].entry_id),
+    ):
+        with pytest.raises(NotLeadingError):
+            change()
+
+    assert new.epoch() == "e"
+    assert new.recall() == ("e", {"a.py": ("R", TAKES + 1)})
+    assert new.read("0", block_s=0) == entries
+    new.end()
+
+
+def test_a_renewal_in_between_does_not_disturb(client: Any, name: str) -> None:
+    record, claim = JoinRecord(client, name), Claim("a", 1)
+    record.enter("x")
+    record.claim(claim)
+    guarded = record.guarded(client, claim)
+
+    with guarded.pipeline(transaction=True) as pipeline:
+        record.renew(claim)
+        pipeline.set(join_key(name, "try"), "1", ex=9)
+        pipeline.execute()
+    with guarded.pipeline(transaction=True) as pipeline:
+        let_the_claim_run_out(client, name)
+        record.claim(Claim("b", 1))
+        pipeline.set(join_key(name, "try"), "2")
+        with pytest.raises(NotLeadingError):
+            pipeline.execute()
+
+    assert client.get(join_key(name, "try")) == "1"

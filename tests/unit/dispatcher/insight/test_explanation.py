@@ -1,0 +1,298 @@
+"""Of a file is told how it ran, why it ran again, and how and why it will run next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dispatcher.again import Again
+from dispatcher.config.model import FileGroup, Override, TestConfig
+from dispatcher.insight.explain_json import explain_json
+from dispatcher.insight.explain_text import explain_lines
+from dispatcher.insight.explanation import Explanation, reasons_of, rules_of, way_of
+from dispatcher.insight.last_run import PastAttempt, PastRun, newest_run
+from dispatcher.plan import PlannedFile, TestFile
+from dispatcher.run.journal import Journal
+from dispatcher.schedule.figures import Baseline, Figures
+from dispatcher.schedule.record import FileHistory, Forking
+from passmuster.errors import ConfigurationError
+from passmuster.result import TestResult
+from passmuster.status import Isolation, Status, StopReason
+from passmuster.task import Limits, TestTask
+from passmuster.units import parse_amount
+
+MIB = 1024**2
+FILE = TestFile(path="tests/test_a.py", label="tests/test_a.py", size_bytes=1, mtime_ns=2)
+KNOWN = FileHistory(path=FILE.path, duration_s=2.0, size_bytes=1, mtime_ns=2)
+PASS = TestResult(file_path=FILE.path, status=Status.PASS, isolation=Isolation.FORK, was_alone=False)
+FAIL = replace(PASS, status=Status.FAIL)
+SPAWNED = replace(PASS, isolation=Isolation.SPAWN)
+FAILED_SPAWNED = replace(FAIL, isolation=Isolation.SPAWN)
+EVICTED = replace(FAIL, status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET)
+
+
+def planned(isolation: Isolation = Isolation.AUTO, **changes: object) -> PlannedFile:
+    task = TestTask(run_id="r", file_path=FILE.path, isolation=isolation)
+    return replace(PlannedFile(file=FILE, task=task), **changes)  # type: ignore[arg-type]  # Fields by name.
+
+
+@pytest.mark.parametrize(
+    ("attempts", "reasons"),
+    [
+        ([PASS], [None]),
+        ([PASS, SPAWNED], [None, Again.CONFIRM]),
+        ([FAIL, SPAWNED], [None, Again.CHECK]),
+        ([EVICTED, PASS], [None, Again.MADE_ROOM]),
+        ([FAILED_SPAWNED, FAILED_SPAWNED, SPAWNED], [None, Again.RETRY, Again.RETRY]),
+        ([FAILED_SPAWNED, replace(SPAWNED, was_alone=True)], [None, Again.ALONE]),
+        ([replace(FAILED_SPAWNED, was_alone=True), replace(SPAWNED, was_alone=True)], [None, Again.RETRY]),
+    ],
+)
+def test_why_a_file_ran_again_is_seen_from_its_attempts(
+    attempts: list[TestResult], reasons: list[Again | None]
+) -> None:
+    assert list(reasons_of(attempts)) == reasons
+
+
+SPAWN_ALL = TestConfig(isolation=Isolation.SPAWN)
+FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation.FORK),))
+
+
+@pytest.mark.parametrize(
+    ("item", "known", "config", "text"),
+    [
+        (planned(Isolation.SPAWN), None, SPAWN_ALL, "spawned: asked for by the setting isolation"),
+        (planned(Isolation.FORK), KNOWN, FORK_SOME, "forked: asked for by an override"),
+        (
+            planned(Isolation.SPAWN),
+            replace(KNOWN, forking=Forking.HARMFUL),
+            TestConfig(),
+            "spawned: an earlier run saw it come to something else when forked",
+        ),
+        (
+            planned(Isolation.SPAWN),
+            replace(KNOWN, last_status=Status.FAIL),
+            TestConfig(),
+            "spawned: it did not pass when it last ran",
+        ),
+        (planned(is_confirmed=True), KNOWN, TestConfig(), "an earlier run saw it pass forked and spawned"),
+        (
+            planned(),
+            replace(KNOWN, forking=Forking.HARMFUL, mtime_ns=9),
+            TestConfig(),
+            "it did harm, and the file was changed since",
+        ),
+        (planned(), None, TestConfig(), "forked where that can be had, and then once more spawned"),
+    ],
+)
+def test_how_it_will_run_is_told_with_the_reason(
+    item: PlannedFile, known: FileHistory | None, config: TestConfig, text: str
+) -> None:
+    assert text in way_of(item, known, config)
+
+
+def test_what_the_configuration_says_of_a_file_is_told() -> None:
+    overrides = (
+        Override(files=("tests/*",), timeout_s=90, group="db"),
+        Override(files=("other",), retries=3),
+        Override(files=("tests/test_a.py", "x"), memory=parse_amount("1GiB"), isolation=Isolation.SPAWN),
+    )
+    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", most=2),))
+
+    assert rules_of(FILE.path, config) == (
+        ("tests/*", "timeout 1m 30s, group db"),
+        ("tests/test_a.py, x", "isolation spawn, memory 1 GiB"),
+    )
+
+
+def whole() -> Explanation:
+    """Return an explanation in which there is everything."""
+    attempts = (
+        PastAttempt(
+            result=replace(
+                FAIL,
+                error="exit status 1",
+                started_at=1_800_000_000.0,
+                duration=1.5,
+                cpu_s=0.5,
+                peak_bytes=100 * MIB,
+                worker="local",
+                slot=1,
+                waited_for="memory",
+            ),
+            after_s=3.0,
+            beside=2,
+            output="/x/test_a.py.log",
+        ),
+        PastAttempt(
+            result=replace(SPAWNED, attempt=2, started_at=1_800_000_002.0, isolation_note="it failed"),
+            after_s=5.0,
+            beside=0,
+        ),
+    )
+    task = TestTask(
+        run_id="r",
+        file_path=FILE.path,
+        predicted_s=2.0,
+        predicted_cpu_s=0.5,
+        predicted_bytes=115 * MIB,
+        alone=True,
+        group="db",
+        limits=Limits(timeout_s=90),
+    )
+    figures = Figures(duration_s=2.0, cpu_s=0.5, peak_bytes=100 * MIB, runs=5)
+    return Explanation(
+        file=FILE,
+        last=PastRun(run_id="20260101-1", attempts=attempts, is_complete=False),
+        known=replace(KNOWN, mtime_ns=9),
+        outcomes=((Status.PASS,), (Status.FAIL, Status.PASS)),
+        planned=PlannedFile(
+            file=FILE, task=task, because="changed", baseline=Baseline(spawned=figures, is_changed=True)
+        ),
+        place=3,
+        total=60,
+        limit_bytes=200 * MIB,
+        budget_bytes=400 * MIB,
+        rules=(("tests/*", "group db"),),
+        group_most=2,
+        way="spawned: so",
+    )
+
+
+FIRST_FILE = "after the run's first file"
+
+
+def test_all_that_is_known_is_told_in_aligned_lines() -> None:
+    assert explain_lines(whole()) == [
+        "tests/test_a.py",
+        "  changed           yes, since it last ran",
+        "",
+        "Last run: 20260101-1, broken off or under way, 2 attempt(s)",
+        "  attempt 1         FAIL: exit status 1",
+        f"    started         2027-01-15 08:00:00 UTC, 3.0s {FIRST_FILE}, beside 2 other file(s)",
+        "    waited for      memory, although a place was free",
+        "    where           local, slot 1",
+        "    took            1.5s, 0.50s of processor time",
+        "    memory          peak 100 MiB of the 200 MiB that it may use now",
+        "    process         forked",
+        "    output          /x/test_a.py.log",
+        "  attempt 2         PASS",
+        "    run again       it did not pass when forked, and what it comes to spawned decides",
+        f"    started         2027-01-15 08:00:02 UTC, 5.0s {FIRST_FILE}, beside no other file",
+        "    where           slot 0",
+        "    took            0.00s",
+        "    process         spawned: it failed",
+        "",
+        "Next run",
+        "  order             number 3 of 60: changed",
+        "  process           spawned: so",
+        "  should take       2.0s, 0.50s of processor time; it mostly waits",
+        "  reserved          115 MiB (the expected peak times 1.15)",
+        "  may use           200 MiB of 400 MiB for all",
+        "  time limit        1m 30s",
+        "  alone             nothing runs beside it: it failed beside others, and passed without them",
+        "  known spawned     2.0s, 0.50s of processor time, peak 100 MiB, drawn from 5 attempt(s)",
+        "  known forked      never",
+        "  group             db, of which 2 run(s) at once",
+        "  override          tests/*: group db",
+        "",
+        "Its last 2 run(s), oldest first",
+        "  PASS  FAIL > PASS",
+    ]
+
+
+def test_programs_are_told_the_same() -> None:
+    told = json.loads(explain_json(whole()))
+
+    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (1, FILE.path, True, False)
+    first, second = told["last_run"]["attempts"]
+    assert (first["status"], first["waited_for"], first["reason"]) == ("FAIL", "memory", None)
+    assert (second["reason"], second["isolation_note"], second["output"]) == ("check", "it failed", None)
+    assert (told["next_run"]["place"], told["next_run"]["spawned"]["runs"]) == (3, 5)
+    assert told["next_run"]["overrides"] == [{"files": "tests/*", "says": "group db"}]
+    assert told["outcomes"] == [["PASS"], ["FAIL", "PASS"]]
+
+
+def test_a_file_that_never_ran_is_one_line() -> None:
+    what = Explanation(
+        file=FILE, last=None, known=None, planned=planned(because="never ran"), place=2, total=9
+    )
+
+    assert explain_lines(what) == [
+        "tests/test_a.py never ran here; it is number 2 of 9 in the next run (never ran)"
+    ]
+    assert json.loads(explain_json(what))["never_ran"] is True
+
+
+def test_a_file_that_is_gone_has_a_past_only() -> None:
+    lines = explain_lines(replace(whole(), planned=None))
+
+    assert lines[1] == "  now               it exists no more"
+    assert "Next run" not in lines
+
+
+def test_what_is_not_kept_and_not_known_is_told_so() -> None:
+    unmeasured = Baseline(spawned=Figures(peak_bytes=7 * MIB))
+    what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_most=None)
+
+    text = "\n".join(explain_lines(what))
+
+    assert "Last run: none that is kept ran it" in text
+    assert "  now               no test file by its name and place" in text
+    assert "  should take       unknown: it is taken for an ordinary file" in text
+    assert "  reserved          a slot's share: its peak was never measured" in text
+    assert "  known spawned     never to its end; it used at least 7 MiB" in text
+
+
+def write_run(runs: Path, name: str, *results: TestResult, ended: bool = True) -> None:
+    (runs / name).mkdir(parents=True)
+    journal = Journal(runs / name / "journal", is_durable=False)
+    journal.begin(name, [FILE])
+    journal.add(results)
+    if ended:
+        journal.end()
+    journal.close()
+
+
+def test_the_newest_run_that_ran_the_file_is_found(tmp_path: Path) -> None:
+    other = replace(PASS, file_path="tests/test_b.py", started_at=100.0, duration=5.0)
+    write_run(tmp_path, "1", replace(FAIL, started_at=90.0), replace(PASS, attempt=2, started_at=95.0))
+    write_run(tmp_path, "2", other, replace(PASS, started_at=103.0), ended=False)
+    write_run(tmp_path, "3", other)
+
+    run = newest_run(tmp_path, FILE.path)
+
+    assert run is not None
+    assert (run.run_id, run.is_complete) == ("2", False)
+    assert [(one.result.status, one.after_s, one.beside) for one in run.attempts] == [(Status.PASS, 3.0, 1)]
+    older = newest_run(tmp_path, FILE.path, wanted="1")
+    assert older is not None
+    assert older.is_complete
+    assert [one.result.status for one in older.attempts] == [Status.FAIL, Status.PASS]
+
+
+def test_a_run_that_is_not_kept_or_did_not_run_it_is_told(tmp_path: Path) -> None:
+    write_run(tmp_path, "1", replace(PASS, file_path="tests/test_b.py"))
+
+    assert newest_run(tmp_path, FILE.path) is None
+    with pytest.raises(
+        ConfigurationError, match=r"there is no run 7 in .*; there are 1 \(the newest first\)"
+    ):
+        newest_run(tmp_path, FILE.path, wanted="7")
+    with pytest.raises(ConfigurationError, match=r"run 1 has no result of tests/test_a\.py: leave out --run"):
+        newest_run(tmp_path, FILE.path, wanted="1")
+
+
+def test_a_journal_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    write_run(tmp_path, "1", PASS, ended=False)
+    journal = tmp_path / "1" / "journal"
+    wrong = b'[1, "{\\"file_path\\": \\"tests/test_a.py\\"}"]'
+    journal.write_bytes(journal.read_bytes() + wrong + b'\n[2, "cut')
+
+    run = newest_run(tmp_path, FILE.path)
+
+    assert run is not None
+    assert len(run.attempts) == 1

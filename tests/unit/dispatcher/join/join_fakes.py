@@ -1,0 +1,65 @@
+"""A broker's memory of a run that machines join, without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dispatcher.join.patience import Patience
+from passmuster.join_record import Claim, JoinRecord, NotLeadingError
+
+
+class FakeRecord(JoinRecord):
+    """Remembers; `breaks` is raised so often first."""
+
+    def __init__(self) -> None:
+        self.journal: list[tuple[str, str]] = []
+        self.chunks: dict[tuple[int, str, int], str] = {}
+        self.outcomes: dict[int, str] = {}
+        self.breaks: list[Exception] = []
+        self.holder: Claim | None = None
+
+    def append(self, claim: Claim, entries: Sequence[str]) -> None:
+        self._answer(claim)
+        self.journal += [("result", entry) for entry in entries]
+
+    def entries(self) -> Iterator[tuple[str, str]]:
+        return iter(self.journal)
+
+    def put_chunk(self, number: int, name: str, index: int, text: str) -> None:
+        self._answer(None)
+        self.chunks[number, name, index] = text
+
+    def chunk(self, number: int, name: str, index: int) -> str | None:
+        return self.chunks.get((number, name, index))
+
+    def done(self, claim: Claim, outcome: str, *, is_green: bool) -> None:
+        self._answer(claim)
+        self.outcomes[claim.number] = outcome
+
+    def outcome(self, number: int) -> str | None:
+        return self.outcomes.get(number)
+
+    def _answer(self, claim: Claim | None) -> None:
+        if self.breaks:
+            raise self.breaks.pop(0)
+        if claim is not None and self.holder is not None and claim is not self.holder:
+            raise NotLeadingError("another machine leads")
+
+
+class FakeTime:
+    """Time that passes only where somebody waits."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def pause(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def patience(time: FakeTime | None = None, **options: Any) -> Patience:
+    time = time or FakeTime()
+    return Patience(options.get("is_leaving", lambda: False), clock=time, pause=time.pause)

@@ -1,0 +1,63 @@
+"""A broker that is away is waited for; meanwhile, and for a while after it, nobody judges who leads."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from dispatcher.join.patience import AWAY_S, JUDGE_S
+from passmuster.errors import InfrastructureError
+from passmuster.routing import CLAIM_MS, PULSE_S
+from tests.unit.dispatcher.join.join_fakes import FakeTime, patience
+
+
+def broken_for(seconds: float, time: FakeTime) -> object:
+    until_s = time() + seconds
+
+    def step() -> str:
+        if time() < until_s:
+            raise redis.ConnectionError("away")
+        return "there"
+
+    return step
+
+
+def test_it_is_asked_until_it_answers() -> None:
+    time = FakeTime()
+
+    assert patience(time).ask(broken_for(AWAY_S - 5, time)) == "there"  # type: ignore[arg-type]
+
+    with pytest.raises(InfrastructureError, match="look whether it runs"):
+        patience(time).ask(broken_for(AWAY_S + 5, time))  # type: ignore[arg-type]
+
+
+def test_who_was_asked_to_end_does_not_wait() -> None:
+    time = FakeTime()
+    began_s = time()
+
+    with pytest.raises(InfrastructureError):
+        patience(time, is_leaving=lambda: True).ask(broken_for(50, time))  # type: ignore[arg-type]
+
+    assert time() == began_s
+
+
+def test_nobody_is_judged_before_he_could_have_renewed_his_claim() -> None:
+    time = FakeTime()
+    one = patience(time)
+    assert one.may_judge()
+
+    one.ask(broken_for(3, time))  # type: ignore[arg-type]
+    assert not one.may_judge()
+    time.pause(JUDGE_S)
+    assert one.may_judge()
+
+    one.noticed(is_missing=True)
+    time.pause(JUDGE_S / 2)
+    one.noticed(is_missing=True)
+    assert not one.may_judge()
+    time.pause(JUDGE_S / 2)
+    assert one.may_judge()
+
+
+def test_a_claim_outlives_three_missed_pulses() -> None:
+    assert CLAIM_MS / 1000 > 3 * PULSE_S
