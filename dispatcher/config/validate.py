@@ -31,13 +31,13 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
         ConfigurationError: some cannot be; the message names it and its origin.
     """
     _check_memory(config, origins)
+    _check_shard(config, origins)
     _check_reports(config, origins)
     _check_layout(config, origins)
     _check_isolation(config, origins)
     _check_groups(config, origins)
     _check_queue(config, origins)
     _check_join(config, origins)
-    _check_shard(config, origins)
     if config.explain is not None and config.mode is not Mode.RUN:
         raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
     if config.failed_only and not config.history:
