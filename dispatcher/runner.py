@@ -6,7 +6,6 @@ by the composition root, says where the files run.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import sys
@@ -18,16 +17,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.backends.journaled import JournaledBackend
+from dispatcher.chosen_files import ChosenFiles
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin, origin_of
-from dispatcher.config.shard import Shard
+from dispatcher.config.origins import Origin
 from dispatcher.config.validate import validate_against_machine
-from dispatcher.discovery.discover import Discovered, discover
+from dispatcher.discovery.discover import Discovered
 from dispatcher.events import Reporter
-from dispatcher.file_rules import FileRules
 from dispatcher.plan import Plan, ShardPlan, TestFile
-from dispatcher.planner import make_plan
 from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter, prune_runs
 from dispatcher.run.journal import FILE_NAME as JOURNAL
 from dispatcher.run.journal import Diary, Ended, SharedRun, find_run, going_on, open_journal
@@ -36,15 +33,14 @@ from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, open_storage
-from dispatcher.schedule.history import History, open_history
+from dispatcher.schedule.history import History
 from dispatcher.schedule.record import FileHistory
-from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.errors import PassmusterError
 from passmuster.private_variables import PRIVATE_VARIABLES
 
 if TYPE_CHECKING:
     from dispatcher.coverage_report.merge import CoverageReport
     from dispatcher.coverage_report.request import CoveragePlan
-    from dispatcher.sharding import Part
 
 
 class TestRunner:
@@ -78,15 +74,13 @@ class TestRunner:
         self.site = site
         everything = os.environ if environ is None else environ
         self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
-        self._cwd = cwd
         self._runner_python = runner_python or sys.executable
         self._origins = tuple(origins)
-        self._discovered: Discovered | None = None
-        self._part: Part | None = None
         self._coverage_plan: CoveragePlan | None = None
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None
         self._notices: list[str] = []
+        self._files = ChosenFiles(config, cwd=cwd, origins=self._origins, notice=self._note)
         self.lost_reports: tuple[str, ...] = ()
         """Why reports of the last run are not complete, a line each."""
         self.breakdown = ""
@@ -98,12 +92,12 @@ class TestRunner:
         Raises:
             ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
         """
-        return self._discover().files
+        return self._files.found().files
 
     @property
     def shard_plan(self) -> ShardPlan | None:
         """What this machine's files are a part of; None: they are the whole, or were not looked for yet."""
-        return self._part.plan if self._part is not None else None
+        return self._files.shard_plan
 
     def interpreter(self) -> Interpreter:
         """Return the project's interpreter.
@@ -136,7 +130,7 @@ class TestRunner:
 
     def plan(self) -> Plan:
         """Return what would run, in which order, without running it."""
-        history = self._open_history()
+        history = self._files.open_history()
         if history is None:
             return self._plan({})
         with closing(history):
@@ -148,7 +142,7 @@ class TestRunner:
         Raises:
             ConfigurationError: as for `run_tests`; nothing is run.
         """
-        discovered, interpreter = self._discover(), self.interpreter()
+        discovered, interpreter = self._files.found(), self.interpreter()
         return self.site.explain_preload(self._request(self.plan(), discovered, interpreter))
 
     def run_tests(self, reporters: Sequence[Reporter] = (), *, watched: bool = False) -> TestResults:
@@ -167,8 +161,8 @@ class TestRunner:
             stack.enter_context(watch_interrupts())
             for reporter in reporters:
                 stack.callback(self._close, reporter)
-            discovered, interpreter = self._discover(), self.interpreter()
-            history = self._open_history()
+            discovered, interpreter = self._files.found(), self.interpreter()
+            history = self._files.open_history()
             if history is not None:
                 stack.callback(history.close)
             plan = self._plan(history.load() if history is not None else {})
@@ -240,86 +234,13 @@ class TestRunner:
         finally:
             shutil.rmtree(self._coverage_plan.data_directory, ignore_errors=True)
 
-    def _discover(self) -> Discovered:
-        """Return what was found, looked for once."""
-        if self._discovered is None:
-            found = discover(self.config, cwd=self._cwd)
-            self._notices += found.warnings
-            if self.config.failed_only:
-                found = self._only_failed(found)
-            if len(found.files) < found.total and self.config.limit is not None:
-                count = f"{len(found.files)} of {found.total}"
-                self._notices.append(f"only {count} files run: the limit is {self.config.limit}")
-            if self.config.shard is not None:
-                found = self._take_part(found, self.config.shard)
-            self._discovered = found
-        return self._discovered
-
-    def _only_failed(self, found: Discovered) -> Discovered:
-        history = self._open_history()
-        if history is None:
-            raise ConfigurationError("--failed needs the history, which is switched off")
-        with closing(history):
-            remembered = history.load()
-        files = [
-            file
-            for file in found.files
-            if file.path in remembered and not remembered[file.path].last_status.is_pass
-        ]
-        return dataclasses.replace(found, files=tuple(files[: self.config.limit]), total=len(files))
-
-    def _take_part(self, found: Discovered, shard: Shard) -> Discovered:
-        """Return what was found without the files that other machines run."""
-        # Only a run in shards pays for these imports.
-        from dispatcher.schedule.shared_history import read_shared_history
-        from dispatcher.sharding import part_of
-
-        path, history = self.config.history_from, None
-        if path is not None:
-            history = read_shared_history(path, origin=origin_of("history-from", self._origins))
-        self._part = part_of(found.files, shard, self.config, history=history)
-        self._notices += self._part.notices
-        return dataclasses.replace(found, files=self._part.files)
-
-    def _open_history(self) -> History | None:
-        """Open the history unless it is switched off or cannot be written."""
-        if not self.config.history:
-            return None
-        history = open_history(self.config.root)
-        self._notices += history.notices
-        return history
-
     def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
         self._run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
         if self._shared is not None:
             self._run_id = self._shared.run_id
         elif self.config.resume is not None:
             self._run_id = find_run(self.config.root / STATE_DIRECTORY / "runs", self.config.resume)
-        capacity, rules = self.capacity(), FileRules(self.config.overrides)
-        files = self._discover().files
-        if self._part is not None:
-            remembered = {**self._part.known, **remembered}
-        plan = make_plan(
-            files,
-            remembered,
-            self.config,
-            run_id=self._run_id,
-            slots=capacity.slots,
-            budget_bytes=capacity.budget_bytes,
-        )
-        self._notice_useless(rules, files)
-        return plan if self._part is None else self._part.of_run(plan, capacity)
-
-    def _notice_useless(self, rules: FileRules, files: Sequence[TestFile]) -> None:
-        """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""
-        if not rules.unmatched(file.path for file in files):
-            return
-        whole = dataclasses.replace(
-            self.config, include_integration=True, paths=(), limit=None, failed_only=False
-        )
-        everything = [*files, *discover(whole).files]
-        for override in rules.unmatched(file.path for file in everything):
-            self._notices.append(f"an override matches no test file: {', '.join(override.files)}")
+        return self._files.plan(remembered, run_id=self._run_id, capacity=self.capacity())
 
     def _plan_coverage(self, interpreter: Interpreter, workdir: Path) -> CoveragePlan:
         from dispatcher.coverage_report.request import plan_coverage
@@ -387,6 +308,9 @@ class TestRunner:
             tasks=tuple(planned.task for planned in plan.files),
             is_resumed=self.config.resume is not None or self._shared is not None,
         )
+
+    def _note(self, text: str) -> None:
+        self._notices.append(text)
 
     def _take_notices(self) -> tuple[str, ...]:
         """Return what was noticed before the run, and forget it."""

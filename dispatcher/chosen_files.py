@@ -1,0 +1,143 @@
+"""Which files a run is about, and in which order: found, narrowed to what was asked for, and planned."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dispatcher.backends.base import Capacity
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import Origin, origin_of
+from dispatcher.config.shard import Shard
+from dispatcher.discovery.discover import Discovered, discover
+from dispatcher.file_rules import FileRules
+from dispatcher.plan import Plan, ShardPlan, TestFile
+from dispatcher.planner import make_plan
+from dispatcher.schedule.history import History, open_history
+from dispatcher.schedule.record import FileHistory
+from passmuster.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from dispatcher.sharding import Part
+
+
+class ChosenFiles:
+    """The files of one run.
+
+    Args:
+        config: what to do.
+        cwd: what named paths are relative to; None: the current directory.
+        origins: where the configuration's values came from, for messages.
+        notice: told what the user should know before the run, a line each.
+    """
+
+    def __init__(
+        self,
+        config: TestConfig,
+        *,
+        cwd: Path | None,
+        origins: Sequence[Origin],
+        notice: Callable[[str], None],
+    ) -> None:
+        self._config, self._cwd, self._origins = config, cwd, tuple(origins)
+        self._notice = notice
+        self._found: Discovered | None = None
+        self._part: Part | None = None
+
+    @property
+    def shard_plan(self) -> ShardPlan | None:
+        """What these files are a part of; None: they are the whole, or were not looked for yet."""
+        return self._part.plan if self._part is not None else None
+
+    def found(self) -> Discovered:
+        """Return what was found, looked for once.
+
+        Raises:
+            ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
+        """
+        if self._found is None:
+            found = discover(self._config, cwd=self._cwd)
+            for warning in found.warnings:
+                self._notice(warning)
+            if self._config.failed_only:
+                found = self._only_failed(found)
+            if len(found.files) < found.total and self._config.limit is not None:
+                count = f"{len(found.files)} of {found.total}"
+                self._notice(f"only {count} files run: the limit is {self._config.limit}")
+            if self._config.shard is not None:
+                found = self._take_part(found, self._config.shard)
+            self._found = found
+        return self._found
+
+    def plan(self, remembered: Mapping[str, FileHistory], *, run_id: str, capacity: Capacity) -> Plan:
+        """Return the files in the order in which they should start.
+
+        Args:
+            remembered: what earlier runs know of them, by path.
+            run_id: names the run.
+            capacity: what the place offers where they run.
+        """
+        files = self.found().files
+        if self._part is not None:
+            remembered = {**self._part.known, **remembered}
+        plan = make_plan(
+            files,
+            remembered,
+            self._config,
+            run_id=run_id,
+            slots=capacity.slots,
+            budget_bytes=capacity.budget_bytes,
+        )
+        self._notice_useless(files)
+        return plan if self._part is None else self._part.of_run(plan, capacity)
+
+    def open_history(self) -> History | None:
+        """Open the history unless it is off; one that cannot be written stays in memory, with a notice."""
+        if not self._config.history:
+            return None
+        history = open_history(self._config.root)
+        for text in history.notices:
+            self._notice(text)
+        return history
+
+    def _only_failed(self, found: Discovered) -> Discovered:
+        history = self.open_history()
+        if history is None:
+            raise ConfigurationError("--failed needs the history, which is switched off")
+        with closing(history):
+            remembered = history.load()
+        files = [
+            file
+            for file in found.files
+            if file.path in remembered and not remembered[file.path].last_status.is_pass
+        ]
+        return dataclasses.replace(found, files=tuple(files[: self._config.limit]), total=len(files))
+
+    def _take_part(self, found: Discovered, shard: Shard) -> Discovered:
+        """Return what was found without the files that other machines run."""
+        # Only a run in shards pays for these imports.
+        from dispatcher.schedule.shared_history import read_shared_history
+        from dispatcher.sharding import part_of
+
+        path, history = self._config.history_from, None
+        if path is not None:
+            history = read_shared_history(path, origin=origin_of("history-from", self._origins))
+        self._part = part_of(found.files, shard, self._config, history=history)
+        for text in self._part.notices:
+            self._notice(text)
+        return dataclasses.replace(found, files=self._part.files)
+
+    def _notice_useless(self, files: Sequence[TestFile]) -> None:
+        """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""
+        rules = FileRules(self._config.overrides)
+        if not rules.unmatched(file.path for file in files):
+            return
+        whole = dataclasses.replace(
+            self._config, include_integration=True, paths=(), limit=None, failed_only=False
+        )
+        everything = [*files, *discover(whole).files]
+        for override in rules.unmatched(file.path for file in everything):
+            self._notice(f"an override matches no test file: {', '.join(override.files)}")
