@@ -24,6 +24,13 @@ DEAR = """
 """
 """A module that costs enough to be worth an import ahead, and counts its imports."""
 
+LAST_FINDER = """
+    import sys
+    class Last:
+        def find_spec(self, *_):
+            return None
+    sys.meta_path.append(Last())
+"""
 FIRST = script("time.sleep(1)")
 """Runs first, being the longest; what the others need together is known when it ends."""
 
@@ -90,6 +97,19 @@ def test_what_five_files_import_is_imported_once(environment: Environment) -> No
     environment.project.write(use("dear"))
     environment.run()
     outcome = environment.run_until_warm()
+    assert set(outcome.ways().values()) == {"fork"}
+
+
+def test_a_finder_that_a_module_leaves_behind_all_others_hides_no_pytest(environment: Environment) -> None:
+    # Packages such as `six` append one, and every file that is forked from a server with them inherits it.
+    environment.install("dear.py", f"{DEAR}{LAST_FINDER}")
+    environment.install("with_pytest.pth", str(next((PYTEST_ENVIRONMENT / "lib").glob("*/site-packages"))))
+    users = dict.fromkeys(USERS, "import dear\n\ndef test_it():\n    assert dear\n")
+    environment.project.write({"tests/test_first.py": FIRST, **users})
+    environment.run()
+    outcome = environment.run_until_warm()
+    assert {outcome.final(name).runner for name in USERS} == {"pytest"}
+    assert "failed when forked" not in outcome.stdout
     assert set(outcome.ways().values()) == {"fork"}
 
 

@@ -28,6 +28,7 @@ import gc
 import os
 import select
 import sys
+from _frozen_importlib_external import PathFinder
 
 from passmuster_child_channel import Channel
 from passmuster_child_keeper import Keeper, Wakeup, ignore_signals
@@ -119,7 +120,7 @@ class Server:
         """Import what this server is for, and say what became of it; a new server's first act."""
         version = "{}.{}.{}".format(*sys.version_info)
         answer: dict[str, Any] = {"verdicts": [], "why_not": "", "version": version, "modules": []}
-        answer["pytest"] = sys.meta_path[-1].find_spec("pytest", None) is not None
+        answer["pytest"] = PathFinder.find_spec("pytest") is not None
         gc.disable()
         try:
             self.import_all(setup, answer)

@@ -9,6 +9,10 @@ reports go to, a finder that comes first in `sys.meta_path`, and the modules `pa
 import os
 import sys
 
+# `importlib.machinery.PathFinder`, without importing that. It need not be the last one in `sys.meta_path`: a
+# forked process may have the finder of a package that its server imported, such as `six`, behind it.
+from _frozen_importlib_external import PathFinder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -172,7 +176,7 @@ class Run:
         """Look like `python -m PACKAGE ARGUMENT`: processes that the file starts read it off `__main__`."""
         module = type(sys)("__main__")
         # `importlib.util.find_spec`, without importing that.
-        spec = sys.meta_path[-1].find_spec(package + ".__main__", __import__(package).__path__)
+        spec = PathFinder.find_spec(package + ".__main__", __import__(package).__path__)
         if spec is not None:
             module.__file__, module.__loader__, module.__spec__ = spec.origin, spec.loader, spec
             module.__package__ = package
@@ -196,8 +200,7 @@ class Run:
     def _choose(self, source: bytes) -> str:
         if has_guard(source):
             return "script"
-        path_finder = sys.meta_path[-1]  # `importlib.machinery.PathFinder`, without importing that.
-        return "pytest" if path_finder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
+        return "pytest" if PathFinder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
 
     def _carefully(self, start: "Callable[[], Any]") -> "Any":
         """Load or start coverage; what is wrong with it is the user's to know, in one line."""
