@@ -16,7 +16,7 @@ FOREIGN = ("tests/fixtures", "benchmarks/suites")
 
 PACKAGES = ("passmuster", "worker", "dispatcher", "run_tests.py", "run_ci_replica.py")
 
-MOST_LINES = 400
+MAX_LINES = 600
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "misc"}
 
 
@@ -43,8 +43,8 @@ def violations(root: Path) -> list[str]:
 
 def _wrong_file(path: Path, name: str, content: bytes, tree: ast.Module) -> Iterator[str]:
     lines = len(content.splitlines())
-    if lines > MOST_LINES:
-        yield f"{lines} lines, more than {MOST_LINES}"
+    if lines > MAX_LINES:
+        yield f"{lines} lines, more than {MAX_LINES}"
     # The tests of an ordinary project carry none, and the example is to look like one.
     if not name.startswith("examples/shop/tests/") and not ast.get_docstring(tree):
         yield "no docstring"
@@ -82,14 +82,14 @@ def test_the_checks_see_the_packages() -> None:
     assert {"passmuster/task.py", "worker/execute.py", "run_tests.py", "scripts/compare_counts.py"} <= names
 
 
-LONG = '"""Long."""\n' + "x = 1\n" * MOST_LINES
+LONG = '"""Long."""\n' + "x = 1\n" * MAX_LINES
 
 
 @pytest.mark.parametrize(
     ("name", "code", "complaint"),
     [
         ("worker/execute.py", "x = 1", "no docstring"),
-        ("tests/unit/test_long.py", LONG, "401 lines, more than 400"),
+        ("tests/unit/test_long.py", LONG, "601 lines, more than 600"),
         ("run_tests.py", "x = 1", "no docstring"),
         ("worker/utils.py", '"""Things."""', "its name says nothing"),
         ("dispatcher/common/queue.py", '"""Things."""', "its name says nothing"),
