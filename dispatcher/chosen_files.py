@@ -13,6 +13,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin, origin_of
 from dispatcher.config.shard import Shard
 from dispatcher.discovery.discover import Discovered, discover
+from dispatcher.discovery.pytest_files import ProjectPython
 from dispatcher.file_rules import FileRules
 from dispatcher.plan import Plan, ShardPlan, TestFile
 from dispatcher.planner import make_plan
@@ -30,6 +31,7 @@ class ChosenFiles:
     Args:
         config: what to do.
         cwd: what named paths are relative to; None: the current directory.
+        python: returns the project's interpreter, called only where a pytest project may be asked.
         origins: where the configuration's values came from, for messages.
         notice: told what the user should know before the run, a line each.
     """
@@ -39,11 +41,12 @@ class ChosenFiles:
         config: TestConfig,
         *,
         cwd: Path | None,
+        python: Callable[[], ProjectPython],
         origins: Sequence[Origin],
         notice: Callable[[str], None],
     ) -> None:
         self._config, self._cwd, self._origins = config, cwd, tuple(origins)
-        self._notice = notice
+        self._notice, self._python = notice, python
         self._found: Discovered | None = None
         self._part: Part | None = None
 
@@ -59,7 +62,7 @@ class ChosenFiles:
             ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
         """
         if self._found is None:
-            found = discover(self._config, cwd=self._cwd)
+            found = self._discover(self._config, cwd=self._cwd)
             for warning in found.warnings:
                 self._notice(warning)
             if self._config.failed_only:
@@ -91,6 +94,7 @@ class ChosenFiles:
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
+        plan = dataclasses.replace(plan, layout=self.found().layout.headline)
         self._notice_useless(files)
         return plan if self._part is None else self._part.of_run(plan, capacity)
 
@@ -102,6 +106,9 @@ class ChosenFiles:
         for text in history.notices:
             self._notice(text)
         return history
+
+    def _discover(self, config: TestConfig, *, cwd: Path | None = None) -> Discovered:
+        return discover(config, cwd=cwd, python=self._python, origins=self._origins)
 
     def _only_failed(self, found: Discovered) -> Discovered:
         history = self.open_history()
@@ -138,6 +145,6 @@ class ChosenFiles:
         whole = dataclasses.replace(
             self._config, include_integration=True, paths=(), limit=None, failed_only=False
         )
-        everything = [*files, *discover(whole).files]
+        everything = [*files, *self._discover(whole).files]
         for override in rules.unmatched(file.path for file in everything):
             self._notice(f"an override matches no test file: {', '.join(override.files)}")

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from passmuster.task import TestTask
+from passmuster.test_environment import base_test_environment
 
 ATTEMPT_VARIABLE = "PASSMUSTER_ATTEMPT"
 SLOT_VARIABLE = "PASSMUSTER_SLOT"
@@ -37,10 +38,7 @@ def get_test_environment(
         tmp_dir: the private directory; None: the caller's TMPDIR stays.
         coverage_file: where coverage data goes; None: without coverage.
     """
-    environment = dict(environ)
-    environment["TESTING"] = "true"
-    environment.setdefault("TEST_MODE", "mock")
-    environment.setdefault("PYTHONFAULTHANDLER", "1")
+    environment = base_test_environment(environ)
     environment[SLOT_VARIABLE] = str(slot)
     if tmp_dir is not None:
         environment["TMPDIR"] = str(tmp_dir)

@@ -58,6 +58,19 @@ class Verbosity(StrEnum):
     VERBOSE = "verbose"
 
 
+class LayoutKind(StrEnum):
+    """Who decides which files are tests, and how they run."""
+
+    AUTO = "auto"
+    """The project's own files decide which of the others it is."""
+    PYTEST = "pytest"
+    """pytest decides which files are tests, and runs them all."""
+    SCRIPTS = "scripts"
+    """Names and folders decide; a file with a `__main__` guard runs as `python FILE`."""
+    UNITTEST = "unittest"
+    """The files that `python -m unittest` would discover, run by unittest."""
+
+
 class CiChoice(StrEnum):
     """For which CI's pages something is printed."""
 
@@ -124,6 +137,7 @@ class Layout:
     """Where test files lie.
 
     Args:
+        kind: who decides which files are tests.
         workdir: directory the tests run in, relative to the root; None: `mvp_site` where it exists,
             else the root.
         unit_roots: directories searched for unit tests, relative to `workdir`; None: the layout of
@@ -135,6 +149,7 @@ class Layout:
         exclude: directories never entered: names, or paths relative to `workdir`.
     """
 
+    kind: LayoutKind = LayoutKind.AUTO
     workdir: str | None = None
     unit_roots: tuple[str, ...] | None = None
     integration_roots: tuple[str, ...] | None = None

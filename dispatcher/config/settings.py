@@ -12,6 +12,7 @@ from dispatcher.config.model import (
     CiChoice,
     ColorChoice,
     Explain,
+    LayoutKind,
     Mode,
     Overcommit,
     Verbosity,
@@ -99,6 +100,15 @@ SETTINGS: tuple[Setting, ...] = (
         "at most this many files",
         "no limit",
         legacy="CI_TEST_LIMIT",
+    ),
+    valued(
+        "layout",
+        "layout.kind",
+        Group.SELECTION,
+        choice(LayoutKind),
+        "which files are tests: those that pytest collects, that the scripts' names and folders say, or that"
+        " unittest discovers; auto: the project's own files decide",
+        LayoutKind.AUTO.value,
     ),
     valued(
         "runner",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -74,6 +75,14 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
             return Storage(state_dir=state_dir, run_dir=run_dir)
     temporary = TemporaryRun()
     return Storage(state_dir=None, run_dir=temporary.path, temporary=temporary, notice=notice)
+
+
+def make_state_dir(root: Path) -> None:
+    """Make `.passmuster/` if that is possible; where it is not, `open_storage` says why."""
+    state_dir = root / STATE_DIRECTORY
+    with contextlib.suppress(OSError):
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+        ignore_by_git(state_dir)
 
 
 def ignore_by_git(state_dir: Path) -> None:
