@@ -48,7 +48,7 @@ def make_plan(
         return TestTask(
             run_id=run_id,
             file_path=ordered.file.path,
-            runner=rule.runner or config.runner,
+            runner=rule.runner or config.usual_runner,
             limits=_limits(rule, limits, budget_bytes=budget_bytes),
             group=rule.group or "",
             retries=rule.retries,
