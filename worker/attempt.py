@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from passmuster.executor import SlotRange
 from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, StopReason
 from passmuster.task import TestTask
@@ -26,9 +27,12 @@ from worker.warm.fleet import Launch
 class Attempt:
     """A task with the keeper that owns its processes, and what it has said so far."""
 
-    def __init__(self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings) -> None:
+    def __init__(
+        self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings, slots: SlotRange
+    ) -> None:
         self.task = task
         self.slot = slot
+        self._slots = slots
         self.launch = launch
         self.capture = OutputCapture(task.limits.output_bytes)
         self.report = ChildReport()
@@ -81,6 +85,7 @@ class Attempt:
             self._settings.environ,
             task=self.task,
             slot=self.slot,
+            slots=self._slots,
             tmp_dir=tmp_dir,
             coverage_file=coverage_file,
         )
@@ -88,7 +93,7 @@ class Attempt:
         junit_file = tmp_dir / JUNIT_NAME
         if is_command:
             command = build_project_command(
-                self.task, self._settings, slot=self.slot, environment=environment, junit_file=junit_file
+                self.task, self._settings, environment=environment, junit_file=junit_file
             )
             self.program = command[0]
         else:

@@ -14,6 +14,7 @@ from passmuster.command_template import PLACEHOLDERS, CommandTemplate, names_in
 from passmuster.errors import ConfigurationError
 from passmuster.status import RunnerKind
 from passmuster.task import TestTask
+from worker.environment import SLOT_VARIABLE
 from worker.settings import WorkerSettings
 
 JUNIT_NAME = "passmuster-junit.xml"
@@ -21,15 +22,14 @@ JUNIT_NAME = "passmuster-junit.xml"
 
 
 def build_project_command(
-    task: TestTask, settings: WorkerSettings, *, slot: int, environment: Mapping[str, str], junit_file: Path
+    task: TestTask, settings: WorkerSettings, *, environment: Mapping[str, str], junit_file: Path
 ) -> list[str]:
     """Return the words that run a task's file, the program as an absolute path.
 
     Args:
         task: whose file.
         settings: of the worker.
-        slot: the number of its slot.
-        environment: what it will run with; its PATH has the program.
+        environment: what it will run with: its PATH has the program, and it names the slot.
         junit_file: where it may write a JUnit report.
 
     Raises:
@@ -44,7 +44,7 @@ def build_project_command(
             "python": settings.interpreter,
             "file": file,
             "module": _module_name(file, template) if template.uses("module") else "",
-            "slot": str(slot),
+            "slot": environment[SLOT_VARIABLE],
             "junit": str(junit_file),
         }
     )

@@ -45,7 +45,10 @@ def run(bench: Workbench, name: str = "test_it.py", text: str = "") -> TestResul
 
 def words_of(bench: Workbench, name: str) -> list[str]:
     return build_project_command(
-        task(bench, name), bench.settings, slot=3, environment=os.environ, junit_file=Path("/t/j.xml")
+        task(bench, name),
+        bench.settings,
+        environment=dict(os.environ) | {"PASSMUSTER_SLOT": "3"},
+        junit_file=Path("/t/j.xml"),
     )
 
 
