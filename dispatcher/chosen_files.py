@@ -14,12 +14,13 @@ from dispatcher.config.origins import Origin, origin_of
 from dispatcher.config.shard import Shard
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.pytest_files import ProjectPython
-from dispatcher.file_rules import FileRules
+from dispatcher.file_rules import FileRules, project_commands
 from dispatcher.plan import Plan, ShardPlan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
 from passmuster.errors import ConfigurationError
+from passmuster.status import RunnerKind
 
 if TYPE_CHECKING:
     from dispatcher.sharding import Part
@@ -96,6 +97,8 @@ class ChosenFiles:
         )
         plan = dataclasses.replace(plan, layout=self.found().layout.headline)
         self._notice_useless(files)
+        if self._config.enable_coverage:
+            self._notice_unmeasured(plan)
         return plan if self._part is None else self._part.of_run(plan, capacity)
 
     def open_history(self) -> History | None:
@@ -136,6 +139,20 @@ class ChosenFiles:
         for text in self._part.notices:
             self._notice(text)
         return dataclasses.replace(found, files=self._part.files)
+
+    def _notice_unmeasured(self, plan: Plan) -> None:
+        """Name the commands that run files of the plan and that coverage cannot measure."""
+        commands = project_commands(self._config)
+        if commands is None:
+            return
+        paths = [one.task.file_path for one in plan.files if one.task.runner is RunnerKind.COMMAND]
+        for command in dict.fromkeys(map(commands.find, paths)):
+            if command is not None and "coverage" not in command.words and command.measured(()) is None:
+                self._notice(
+                    f"coverage does not measure the command {' '.join(command.words)} "
+                    f"(from {command.origin}): begin it with {{python}} and a script or "
+                    "-m MODULE, or let it run coverage"
+                )
 
     def _notice_useless(self, files: Sequence[TestFile]) -> None:
         """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""

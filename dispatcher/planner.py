@@ -73,7 +73,7 @@ def make_plan(
 
 def _runner(file: TestFile, rule: Override, config: TestConfig) -> RunnerKind:
     """Return what runs a file: what its override or the user says, else what its layout says."""
-    asked = rule.runner or config.runner
+    asked = rule.runner or config.usual_runner
     return file.runner if asked is RunnerKind.AUTO else asked
 
 

@@ -108,6 +108,7 @@ class Override:
         memory: what each may use.
         retries: how often one that failed runs again.
         group: the group they belong to; empty: to none.
+        command: the words of the command that runs each of them, as `TestConfig.command`.
     """
 
     files: tuple[str, ...]
@@ -117,6 +118,7 @@ class Override:
     memory: Amount | None = None
     retries: int | None = None
     group: str | None = None
+    command: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +173,8 @@ class TestConfig:
         explain: what to explain instead of running; None: nothing.
         layout: where test files lie.
         runner: how each file is executed.
+        command: the words of the command that runs a file, with the placeholders of
+            `passmuster.command_template`; empty: there is none.
         isolation: how the files' processes come into being.
         preload: the project's own packages that are imported before a file's process is forked.
         verify_isolation: whether every forked file runs once more in a fresh interpreter, for comparison.
@@ -236,6 +240,7 @@ class TestConfig:
     explain: Explain | None = None
     layout: Layout = Layout()
     runner: RunnerKind = RunnerKind.AUTO
+    command: tuple[str, ...] = ()
     isolation: Isolation = Isolation.AUTO
     preload: tuple[str, ...] = ()
     verify_isolation: bool = False
@@ -284,3 +289,10 @@ class TestConfig:
     history: bool = True
     overrides: tuple[Override, ...] = ()
     groups: tuple[FileGroup, ...] = ()
+
+    @property
+    def usual_runner(self) -> RunnerKind:
+        """How a file is executed for which no override says it: by the command, unless a runner was named."""
+        if self.command and self.runner is RunnerKind.AUTO:
+            return RunnerKind.COMMAND
+        return self.runner

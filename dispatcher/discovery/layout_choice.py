@@ -93,6 +93,8 @@ def _why_scripts(config: TestConfig, places: Places, origins: Sequence[Origin]) 
         return f"{configured[0]} is set (from {origin_of(configured[0], origins)})"
     if places.workdir == SCRIPT_WORKDIR:
         return f"there is a folder {SCRIPT_WORKDIR}"
+    if config.usual_runner is RunnerKind.COMMAND:
+        return f"command is set (from {origin_of('command', origins)})"
     if config.runner in (RunnerKind.SCRIPT, RunnerKind.UNITTEST):
         return f"runner is {config.runner.value} (from {origin_of('runner', origins)})"
     return ""

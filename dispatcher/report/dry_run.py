@@ -8,6 +8,7 @@ from dispatcher.plan import Plan, PlannedFile
 from dispatcher.report.console_format import Tag, layout_lines, shard_line, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.schedule.forecast import predict_makespan
+from passmuster.status import RunnerKind
 from passmuster.units import format_bytes, format_seconds
 
 
@@ -56,4 +57,5 @@ def _file_line(number: int, planned: PlannedFile) -> str:
     task = planned.task
     seconds = "?" if task.predicted_s is None else format_seconds(task.predicted_s)
     memory = "?" if task.predicted_bytes is None else format_bytes(task.predicted_bytes)
-    return f"  {number:>4}  {seconds:>8}  {memory:>9}  {one_line(planned.file.label)}  ({planned.because})"
+    reason = f"{planned.because}, by a command" if task.runner is RunnerKind.COMMAND else planned.because
+    return f"  {number:>4}  {seconds:>8}  {memory:>9}  {one_line(planned.file.label)}  ({reason})"
