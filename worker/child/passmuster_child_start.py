@@ -85,7 +85,7 @@ class Run:
         self._owner = ""
         self._coverage: "Any" = None
         self._measured: "Any" = None
-        self._count_tests: "Callable[[], int] | None" = None
+        self._source = b""
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
         self._watch_stacks()
         self._learner = self._start_learner(project)
@@ -128,7 +128,7 @@ class Run:
         status, is_interrupted = ending.show(error)
         error = None
         self._finish()
-        self.code, self.namespace, self._count_tests = None, {}, None
+        self.code, self.namespace, self._source = None, {}, b""
         if not sys.flags.inspect and not os.environ.get("PYTHONINSPECT"):
             ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
         raise SystemExit(status)
@@ -149,8 +149,12 @@ class Run:
             self.reporter.imports(self._learner.roots())
         if self._measured is not None:
             self._coverage.stop(self._measured)
-        if self._count_tests is not None and not self.reporter.cases:
-            self.reporter.defines(self._count_tests())
+        reporter = self.reporter
+        if b"def test" in self._source and not reporter.collected:
+            counts = load("passmuster_child_defined").count(
+                self.namespace, self._source, reporter.ran, reporter.skipped
+            )
+            reporter.defines(*counts)
 
     def framework(self) -> None:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
@@ -241,7 +245,7 @@ class Run:
             self.reporter.text("collect", "%s: %s" % (type(error).__name__, error))
             sys.excepthook(type(error), error.with_traceback(None), None)  # As `python FILE` shows it.
             raise SystemExit(1) from None
-        self._count_tests = lambda: count_tests(source)
+        self._source = source
         self._watch_unittest()
 
     def _watch_unittest(self) -> None:
@@ -313,32 +317,6 @@ def has_guard(source: bytes) -> bool:
             if above.count(b'"""') % 2 == 0 and above.count(b"'''") % 2 == 0:
                 return True
     return False
-
-
-def count_tests(source: bytes) -> int:
-    """Return how many tests a script defines that nothing but a framework would run.
-
-    These are the test methods of its TestCase classes; functions named `test_*` only where no guard
-    is there that may call them.
-    """
-    only_ast = 0x400  # ast.PyCF_ONLY_AST, without the cost of importing ast.
-    tree = compile(source, "<tests>", "exec", flags=only_ast, dont_inherit=True)
-    count = 0
-    for node in tree.body:
-        kind = type(node).__name__
-        if kind == "ClassDef" and any("TestCase" in _name(base) for base in node.bases):
-            count += sum(_is_test(member) for member in node.body)
-        elif _is_test(node) and not has_guard(source):
-            count += 1
-    return count
-
-
-def _name(node: object) -> str:
-    return str(getattr(node, "attr", None) or getattr(node, "id", None) or "")
-
-
-def _is_test(node: "Any") -> bool:
-    return "FunctionDef" in type(node).__name__ and str(node.name).startswith("test")
 
 
 def module_name(file: str) -> "tuple[str, str]":
