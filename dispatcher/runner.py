@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,14 +25,14 @@ from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
 from dispatcher.events import Reporter
 from dispatcher.plan import Plan, ShardPlan, TestFile
-from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter, prune_runs
+from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter
 from dispatcher.run.journal import FILE_NAME as JOURNAL
 from dispatcher.run.journal import Diary, Ended, SharedRun, find_run, going_on, open_journal
 from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import watch_interrupts
-from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, open_storage
+from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, open_storage, prune_runs
 from dispatcher.schedule.history import History
 from dispatcher.schedule.record import FileHistory
 from passmuster.errors import PassmusterError
@@ -188,7 +188,9 @@ class TestRunner:
             self._results = run.execute()
             self.lost_reports, self.breakdown = run.lost_reports, run.breakdown
             if journal is not None and not self.can_be_resumed:
-                journal.end()
+                # A full disk: all that is lost is that `--resume` could tell a finished run.
+                with suppress(OSError):
+                    journal.end()
         return self._results
 
     @property
@@ -235,7 +237,7 @@ class TestRunner:
             shutil.rmtree(self._coverage_plan.data_directory, ignore_errors=True)
 
     def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
-        self._run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
+        self._run_id = new_run_id(time.time_ns())
         if self._shared is not None:
             self._run_id = self._shared.run_id
         elif self.config.resume is not None:
@@ -317,3 +319,14 @@ class TestRunner:
         notices = [*self._notices, self._storage.notice]
         self._notices = []
         return tuple(dict.fromkeys(notice for notice in notices if notice))
+
+
+def new_run_id(now_ns: int) -> str:
+    """Return an id for a run that starts now: ids sort by the microsecond at which their run started.
+
+    Args:
+        now_ns: nanoseconds since 1970.
+    """
+    seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
+    started = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    return f"{started}-{nanoseconds // 1000:05x}{os.urandom(2).hex()}"

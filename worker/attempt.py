@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from passmuster.executor import SlotRange
 from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, StopReason
 from passmuster.task import TestTask
@@ -24,9 +25,12 @@ from worker.warm.fleet import Launch
 class Attempt:
     """A task with the keeper that owns its processes, and what it has said so far."""
 
-    def __init__(self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings) -> None:
+    def __init__(
+        self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings, slots: SlotRange
+    ) -> None:
         self.task = task
         self.slot = slot
+        self._slots = slots
         self.launch = launch
         self.capture = OutputCapture(task.limits.output_bytes)
         self.report = ChildReport()
@@ -74,6 +78,7 @@ class Attempt:
             self._settings.environ,
             task=self.task,
             slot=self.slot,
+            slots=self._slots,
             tmp_dir=tmp_dir,
             coverage_file=coverage_file,
         )

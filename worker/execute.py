@@ -12,12 +12,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
 from passmuster.errors import InfrastructureError
-from passmuster.executor import Limit, Room, Usage
+from passmuster.executor import Limit, Room, SlotRange, Usage
+from passmuster.overcommit import most_slots
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Status, StopReason
 from passmuster.task import TestTask
@@ -58,15 +59,23 @@ class LocalExecutor:
         settings: where and within what.
         fleet: the servers and keepers to start files with; ended with this object.
         pool: what all runs of this machine share; None: this run has its budget to itself.
+        slots_of: returns the numbers that this worker's slots have in a run, by the run's id; None: no other
+            worker takes part in its runs.
 
     Raises:
         InfrastructureError: the temporary directory cannot be made.
     """
 
     def __init__(
-        self, settings: WorkerSettings, fleet: Fleet | Fleets, pool: MachinePool | None = None
+        self,
+        settings: WorkerSettings,
+        fleet: Fleet | Fleets,
+        pool: MachinePool | None = None,
+        slots_of: Callable[[str], SlotRange] | None = None,
     ) -> None:
         self._settings = settings
+        own = SlotRange(first=0, total=most_slots(settings.slots, cpus=settings.idle_cpus))
+        self._slots_of = slots_of or (lambda _: own)
         self._pool = pool
         self._lock = threading.Lock()
         self._fleet = fleet
@@ -218,7 +227,8 @@ class LocalExecutor:
         has_waited = False
         while True:
             try:
-                attempt = Attempt(task, slot, self._fleet.of(task).launch(task, slot), self._settings)
+                launch = self._fleet.of(task).launch(task, slot)
+                attempt = Attempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
                 self._governor.hold(self._fleet.held_bytes)
                 self._note_running(attempt)
                 supervised = attempt.run(

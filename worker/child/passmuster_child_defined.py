@@ -1,12 +1,11 @@
 """Counts the tests that a script defines, and how many of them ran.
 
-Loaded at the end of a script whose source holds a `def test`. Definitions are read off the script's own
-namespace, where classes have their real bases. The source is parsed only where some tests were not reported:
-a script may call test functions itself, and those that it may have called are not counted.
+Loaded before a script whose source holds a `def test`, and asked when it has ended. Definitions are read
+from the script's own namespace, where classes have their real bases. The source is parsed only where some
+tests were not reported: a script may call tests itself, and those that it may have called are not counted.
 """
 
 import sys
-from types import FunctionType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
 
     _Definition = tuple[int, str]
     """The id of the class, 0 for a function, and the name."""
+
+_FUNCTION = type(lambda: None)
 
 _LOOKS_UP_NAMES = frozenset({"globals", "locals", "vars", "dir", "getmembers", "modules", "runmodule"})
 """Names in a script that may find its test functions without naming them."""
@@ -41,7 +42,7 @@ def count(
     """
     if "setUpModule (__main__)" in skipped:
         return 0, 0
-    classes: "list[Any]" = [value for value in namespace.values() if _is_own_class(value)]
+    classes: "list[Any]" = [value for value in list(namespace.values()) if _is_own_class(value)]
     defined = set(_methods(classes, skipped, has_loader="load_tests" in namespace))
     loose = set(_loose(namespace, classes))
     done = defined.intersection(ran)
@@ -72,30 +73,38 @@ def _methods(
         return
     for kind in classes:
         name = "setUpClass (%s.%s)" % (kind.__module__, kind.__qualname__)
-        if issubclass(kind, module.TestCase) and not _is_left_out(kind) and name not in skipped:
+        if module.TestCase in kind.__mro__ and not _is_left_out(kind) and name not in skipped:
             for method in vars(kind):
-                if method.startswith("test") and callable(getattr(kind, method, None)):
+                if method.startswith("test") and callable(_attribute(kind, method)):
                     yield id(kind), method
 
 
 def _loose(namespace: "dict[str, object]", classes: "list[Any]") -> "Iterator[_Definition]":
     """Yield test functions, and the methods of plain test classes, which unittest does not know."""
-    for name, value in namespace.items():
-        if type(value) is FunctionType and name.startswith("test_") and value.__name__ == name:
+    for name, value in list(namespace.items()):
+        if type(value) is _FUNCTION and name.startswith("test_") and value.__name__ == name:
             is_fixture = hasattr(value, "_pytestfixturefunction")
             if value.__module__ == "__main__" and getattr(value, "__test__", True) and not is_fixture:
                 yield 0, name
     for kind in classes:
         is_test = kind.__name__.startswith("Test") and kind.__init__ is object.__init__
-        is_base = any(other is not kind and issubclass(other, kind) for other in classes)
-        if is_test and not is_base and not _is_left_out(kind) and not hasattr(kind, "assertEqual"):
+        is_base = any(other is not kind and kind in other.__mro__ for other in classes)
+        if is_test and not is_base and not _is_left_out(kind) and not _attribute(kind, "assertEqual"):
             for method, value in vars(kind).items():
-                if method.startswith("test_") and type(value) is FunctionType:
+                if method.startswith("test_") and type(value) is _FUNCTION:
                     yield id(kind), method
 
 
 def _is_left_out(kind: "Any") -> bool:
-    return bool(kind.__flags__ & _IS_ABSTRACT) or not getattr(kind, "__test__", True)
+    return bool(kind.__flags__ & _IS_ABSTRACT) or _attribute(kind, "__test__") is False
+
+
+def _attribute(kind: "Any", name: str) -> object:
+    """Return an attribute of a class; None: it has none, or its metaclass or a descriptor raises."""
+    try:
+        return getattr(kind, name, None)
+    except Exception:
+        return None
 
 
 class _Script:
