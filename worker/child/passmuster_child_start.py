@@ -224,7 +224,7 @@ class Run:
             raise SystemExit(2) from None
 
     def _choose(self, source: bytes) -> str:
-        if has_guard(source):
+        if runs_as_script(source):
             return "script"
         return "pytest" if PathFinder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
 
@@ -344,6 +344,52 @@ def has_guard(source: bytes) -> bool:
             if above.count(b'"""') % 2 == 0 and above.count(b"'''") % 2 == 0:
                 return True
     return False
+
+
+def runs_as_script(source: bytes) -> bool:
+    """Whether a file that nobody chose a runner for runs as `python FILE`: it has a guard, or no tests."""
+    if has_guard(source):
+        return True
+    only_ast = 0x400  # ast.PyCF_ONLY_AST, without the cost of importing ast.
+    try:
+        tree: "Any" = compile(source, "<tests>", "exec", flags=only_ast, dont_inherit=True)
+        return not _defines_tests(tree.body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False  # The framework says what is wrong with it.
+
+
+def _defines_tests(statements: "Sequence[Any]") -> bool:
+    """Whether statements of a module define or import what a framework would run.
+
+    A base class or an imported name that is called after tests counts too: what it is cannot be seen here.
+    """
+    for node in statements:
+        kind = type(node).__name__
+        if kind == "ClassDef":
+            names = [node.name, *map(_name, node.bases)]
+            found = any("Test" in name or "Case" in name for name in names) or any(map(_is_test, node.body))
+        elif kind == "ImportFrom":
+            found = any(
+                (alias.asname or alias.name).startswith(("test", "Test", "*")) for alias in node.names
+            )
+        elif kind == "Assign":
+            found = any(_name(target).startswith(("test", "Test")) for target in node.targets)
+        elif kind in ("If", "Try", "With", "ExceptHandler"):
+            blocks = ("body", "handlers", "orelse", "finalbody")
+            found = any(_defines_tests(getattr(node, block, ())) for block in blocks)
+        else:
+            found = _is_test(node) or (kind == "FunctionDef" and node.name == "load_tests")
+        if found:
+            return True
+    return False
+
+
+def _name(node: object) -> str:
+    return str(getattr(node, "attr", None) or getattr(node, "id", None) or "")
+
+
+def _is_test(node: "Any") -> bool:
+    return "FunctionDef" in type(node).__name__ and str(node.name).startswith("test")
 
 
 def module_name(file: str) -> "tuple[str, str]":
