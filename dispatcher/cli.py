@@ -143,12 +143,15 @@ class Command:
             self._out.write(f"{line}\n")
             return ExitCode.OK
         if config.mode is Mode.LIST:
+            self._say(f"Layout: {runner.layout}")  # Nothing but the files stands on standard output.
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
             from dispatcher.report.dry_run import dry_run_lines  # As above.
 
-            lines = dry_run_lines(runner.plan(), runner.capacity(), runner.interpreter(), color=color)
+            lines = dry_run_lines(
+                runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
+            )
             self._out.write("".join(f"{line}\n" for line in lines))
             return ExitCode.OK
         if config.explain is Explain.PRELOAD:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from dispatcher.config.shard import Shard
 from dispatcher.schedule.figures import Baseline
 from passmuster.records import dataclass
+from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 
 
@@ -28,6 +29,7 @@ class TestFile:
         kind: unit or integration.
         size_bytes: the file's size when it was discovered.
         mtime_ns: its modification time then; with the size it tells whether a file changed.
+        runner: what runs it unless the user says otherwise; `AUTO`: the file's own text decides.
     """
 
     __test__: ClassVar[bool] = False
@@ -37,6 +39,7 @@ class TestFile:
     kind: FileKind = FileKind.UNIT
     size_bytes: int = 0
     mtime_ns: int = 0
+    runner: RunnerKind = RunnerKind.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +97,11 @@ class Plan:
         files: in the order in which they should start.
         groups: how many files of each group may run at once.
         shard: what part of a run these files are; None: they are the whole.
+        layout: who says which files are tests, and why; empty: the shell scripts' layout, as ever.
     """
 
     run_id: str
     files: tuple[PlannedFile, ...]
     groups: tuple[tuple[str, int], ...] = ()
     shard: ShardPlan | None = None
+    layout: str = ""

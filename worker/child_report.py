@@ -31,6 +31,14 @@ LINE_LIMIT_BYTES = 256 * 1024
 CASES_LIMIT = 200_000
 """More tests than any one file has; beyond it cases are counted, not kept."""
 
+MESSAGES_LIMIT_CHARS = 8 * 1024 * 1024
+"""Characters kept of all messages of a file: a thousand long ones. The result then fits a queue."""
+
+IDS_LIMIT_CHARS = 32 * 1024 * 1024
+"""Characters kept of all ids of a file; the tests beyond are counted, not kept."""
+
+NOT_KEPT = "(not kept: the messages of this file are too long together)"
+
 STRAY_LIMIT_BYTES = 256 * 1024
 """Bytes of text kept that is no record: enough for the stacks of hundreds of threads."""
 
@@ -55,6 +63,8 @@ class ChildReport:
         self.start_error = ""
         self.why_not_forked = ""
         self.imports: list[Imported] = []
+        self._message_chars = 0
+        self._id_chars = 0
         self._stray = bytearray()
         self._rest = b""
 
@@ -116,9 +126,13 @@ class ChildReport:
         # JSON of Python knows NaN and integers beyond every float; the child never writes them.
         if outcome not in _OUTCOMES or not 0 <= seconds <= _MOST_SECONDS:
             return False
-        if len(self.cases) >= CASES_LIMIT:
+        self._id_chars += len(case_id)
+        if len(self.cases) >= CASES_LIMIT or self._id_chars > IDS_LIMIT_CHARS:
             self.dropped_cases += 1
         else:
+            self._message_chars += len(message)
+            if self._message_chars > MESSAGES_LIMIT_CHARS and message:
+                message = NOT_KEPT
             self.cases.append(
                 CaseResult(
                     case_id=_encodable(case_id),

@@ -38,6 +38,9 @@ class Evidence:
         defines: tests that the source defines, where no case was reported.
         was_running: whether a framework's run had begun and not ended.
         collect_error: why the file could not be loaded.
+        has_report: whether the project's own command wrote a report, which the cases are from.
+        report_failures: failures that this report counts, with or without cases.
+        report_problem: why it cannot be used; empty: it can.
     """
 
     exit_code: int | None = None
@@ -52,6 +55,9 @@ class Evidence:
     defines: int = 0
     was_running: bool = False
     collect_error: str = ""
+    has_report: bool = False
+    report_failures: int = 0
+    report_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +110,8 @@ def _signalled(evidence: Evidence, number: int) -> Verdict:
 
 def _exited(evidence: Evidence, code: int) -> Verdict:
     bad = [case for case in evidence.cases if case.outcome.is_bad]
+    if evidence.runner is RunnerKind.COMMAND:
+        return _command_exited(evidence, code, len(bad))
     if evidence.collect_error and code != 0:
         return Verdict(status=Status.COLLECT_ERROR, error=_last_line(evidence.collect_error))
     if evidence.runner is RunnerKind.PYTEST and code in PYTEST_COLLECT_STATUSES and not evidence.cases:
@@ -120,6 +128,24 @@ def _exited(evidence: Evidence, code: int) -> Verdict:
         return Verdict(status=Status.FAIL, error=f"exit status 0, but {len(bad)} of its tests failed")
     if not evidence.cases and (evidence.defines or evidence.runner is not RunnerKind.SCRIPT):
         return _empty(evidence)
+    return Verdict(status=Status.PASS)
+
+
+def _command_exited(evidence: Evidence, code: int, bad: int) -> Verdict:
+    """Judge a project's own command: by its exit status, and a report may say that this was too good."""
+    failures = max(bad, evidence.report_failures)
+    is_empty = evidence.has_report and not (evidence.cases or failures or evidence.report_problem)
+    # Some commands exit with the number of failures, so that 5 alone means nothing.
+    if is_empty and code in (0, PYTEST_NO_TESTS):
+        return _empty(evidence)
+    of = f" of {len(evidence.cases)}" if bad == failures else ""
+    what = f"{failures}{of} tests failed" if failures else "no test reported a failure"
+    if evidence.report_problem:
+        return Verdict(status=Status.FAIL, error=f"exit status {code}; {evidence.report_problem}")
+    if code != 0:
+        return Verdict(status=Status.FAIL, error=f"exit status {code}; {what}")
+    if failures:
+        return Verdict(status=Status.FAIL, error=f"exit status 0, but {what}")
     return Verdict(status=Status.PASS)
 
 

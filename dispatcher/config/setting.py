@@ -131,6 +131,11 @@ def layout(name: str, kind: Kind, summary: str, default: str) -> Setting:
     return valued(name, target, Group.LAYOUT, kind, summary, default, option="")
 
 
+def file_only(name: str, target: str, group: Group, kind: Kind, summary: str, default: str) -> Setting:
+    """Return a setting for which there is neither an argument nor a variable."""
+    return Setting(name=name, target=target, group=group, kind=kind, summary=summary, default=default)
+
+
 def table(name: str, kind: Kind, summary: str) -> Setting:
     """Return a setting that only the configuration file has, as a table of its own or several."""
     return Setting(

@@ -12,14 +12,16 @@ from dispatcher.config.model import (
     CiChoice,
     ColorChoice,
     Explain,
+    LayoutKind,
     Mode,
     Overcommit,
     Verbosity,
 )
-from dispatcher.config.setting import Group, Setting, layout, switch, table, valued
+from dispatcher.config.setting import Group, Setting, file_only, layout, switch, table, valued
 from dispatcher.config.settings_machines import MACHINES
 from dispatcher.config.values import (
     BYTES,
+    COMMAND,
     MODULES,
     PATH,
     PERCENT,
@@ -108,12 +110,30 @@ SETTINGS: tuple[Setting, ...] = (
         legacy="CI_TEST_LIMIT",
     ),
     valued(
+        "layout",
+        "layout.kind",
+        Group.SELECTION,
+        choice(LayoutKind),
+        "which files are tests: those that pytest collects, that the scripts' names and folders say, or that"
+        " unittest discovers; auto: the project's own files decide",
+        LayoutKind.AUTO.value,
+    ),
+    valued(
         "runner",
         "runner",
         Group.EXECUTION,
         choice(RunnerKind),
         "how each file is executed",
         RunnerKind.AUTO.value,
+    ),
+    file_only(
+        "command",
+        "command",
+        Group.EXECUTION,
+        COMMAND,
+        "the project's own command for a file: a list of words with {file} or {module}, and {python}, {slot},"
+        " {junit}",
+        "none",
     ),
     valued(
         "python",
@@ -333,8 +353,8 @@ SETTINGS: tuple[Setting, ...] = (
     table(
         "overrides",
         TABLES,
-        "what holds for the files that match patterns: files, and any of isolation, runner, timeout, memory,"
-        " retries, group, serial",
+        "what holds for the files that match patterns: files, and any of isolation, runner, command, timeout,"
+        " memory, retries, group, serial",
     ),
     table("groups", TABLE, "files of which only max run at once, by the name that overrides call them"),
     MODE,

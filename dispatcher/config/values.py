@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dispatcher.config.shard import ALLOWED as SHARDS_ALLOWED
 from dispatcher.config.shard import Shard, read_shard
+from passmuster.command_template import EXAMPLE, check_word
 from passmuster.records import dataclass
 from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, parse_amount, parse_seconds
 
@@ -213,6 +214,13 @@ MODULES = Kind(
     allowed="a list of importable names such as mypackage or mypackage.models",
     metavar="NAME[,...]",
     toml_types=(list, str),
+    is_list=True,
+)
+COMMAND = Kind(
+    read=check_word,
+    allowed=f"a list of words, such as {EXAMPLE}",
+    metavar="[WORD, ...]",
+    toml_types=(list,),
     is_list=True,
 )
 TABLES = Kind(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))

@@ -30,6 +30,7 @@ from dispatcher.report.console_format import (
     again_line,
     found_lines,
     indented,
+    layout_lines,
     limits_line,
     other_verdict_line,
     passed_again_line,
@@ -129,7 +130,8 @@ class ConsoleReporter:
         self._limits = event.limits
         if self._verbosity is Verbosity.QUIET:
             return []
-        lines = found_lines((planned.file for planned in event.plan.files), color=self._color)
+        lines = layout_lines(event.plan.layout, color=self._color)
+        lines += found_lines((planned.file for planned in event.plan.files), color=self._color)
         further = limits_line(event.limits, color=self._color), shard_line(event.plan, color=self._color)
         return lines + [line for line in further if line]
 

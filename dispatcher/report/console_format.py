@@ -55,6 +55,11 @@ def nothing_found_line(*, include_integration: bool, color: bool) -> str:
     return tagged(Tag.WARN, what, color=color)
 
 
+def layout_lines(layout: str, *, color: bool) -> list[str]:
+    """Return the line that says who decides which files are tests; none for an empty text."""
+    return [tagged(Tag.INFO, f"Layout: {one_line(layout)}", color=color)] if layout else []
+
+
 def found_lines(files: Iterable[TestFile], *, color: bool) -> list[str]:
     """Return the list of what runs, sorted by path: the order of discovery, not that of the start."""
     labels = [one_line(file.label) for file in sorted(files, key=lambda file: file.path)]

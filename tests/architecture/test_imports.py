@@ -41,7 +41,7 @@ WORKFLOW = {"yaml"}
 WORKFLOW_PLACES = ("dispatcher/workflow/reading.py",)
 """The only place that may load what reads a workflow: it is installed for `--workflow` alone."""
 
-CHILD_PLACES = ("worker/child/*", "dispatcher/coverage_report/child/*")
+CHILD_PLACES = ("worker/child/*", "dispatcher/coverage_report/child/*", "dispatcher/discovery/child/*")
 """What runs under the project's interpreter; `test_child_scripts` has its rules."""
 
 IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multiprocessing", "asyncio"}

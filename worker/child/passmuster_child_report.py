@@ -5,7 +5,7 @@ process that the runner started reports; what a test forks does not. A test may 
 another file may then take its number, so its identity is checked before every record.
 """
 
-import os
+from os import fstat, getpid, set_inheritable, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class Reporter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._pid = os.getpid()
+        self._pid = getpid()
         self.cases = 0
         self.on_begin: "Callable[[], None] | None" = None
         try:
-            os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only.
+            set_inheritable(descriptor, False)  # noqa: FBT003 - positional only.
             self._identity: "tuple[int, int] | None" = self._identify()
         except OSError:
             self._identity = None
@@ -83,13 +83,13 @@ class Reporter:
         self._send('{"%s": %s}' % (key, _quote(bound(value))))
 
     def _identify(self) -> "tuple[int, int]":
-        status = os.fstat(self._descriptor)
+        status = fstat(self._descriptor)
         return status.st_dev, status.st_ino
 
     def _send(self, line: str) -> None:
         try:
-            if os.getpid() == self._pid and self._identity and self._identify() == self._identity:
-                os.write(self._descriptor, line.encode("ascii", "backslashreplace") + b"\n")
+            if getpid() == self._pid and self._identity and self._identify() == self._identity:
+                write(self._descriptor, line.encode("ascii", "backslashreplace") + b"\n")
         except OSError:
             pass
 

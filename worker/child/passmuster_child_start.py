@@ -2,8 +2,12 @@
 
 Imported by `passmuster_child_main`, under the project's interpreter, before anything of the project. What
 a test can notice: one frame of ours below its own, a handler for one real-time signal, the descriptor that
-reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json`,
-`atexit`, `gc` and `faulthandler`.
+reports go to, a finder that comes first in `sys.meta_path`, and the modules `_json`, `atexit`, `gc` and
+`faulthandler`.
+
+Tests replace functions of `os`, `time` or `gc`, take modules out of `sys.modules`, or replace `__import__`,
+and some never put them back. Therefore the child scripts bind what they call after the file has started when
+they are loaded, and import nothing later.
 """
 
 import os
@@ -26,21 +30,40 @@ STACK_SIGNAL = 60
 """The real-time signal on which the interpreter writes its stacks: one that programs do not use."""
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_PREFIX = "passmuster_child_"
+
+_environ, _flags = os.environ, sys.flags
+_loaded: "dict[str, ModuleType]" = {}
 
 
 def load(name: str) -> "Any":
-    """Import a module that lies beside this one."""
-    sys.path.insert(0, _HERE)
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(_HERE)
+    """Import a module that lies beside this one, or return it if it is loaded."""
+    if name not in _loaded:
+        sys.modules.update(_loaded)
+        sys.path.insert(0, _HERE)
+        try:
+            __import__(name)
+        finally:
+            sys.path.remove(_HERE)
+            _hide()
+    return _loaded[name]
+
+
+def _hide() -> None:
+    """Take our modules out of `sys.modules`, where libraries look for the project's.
+
+    hypothesis collects constants from them, freezegun replaces the clocks in them, and a test that empties
+    `sys.modules` would have them loaded a second time.
+    """
+    for name in [name for name in sys.modules if name.startswith(_PREFIX)]:
+        _loaded[name] = sys.modules.pop(name)
 
 
 def begin(argv: "list[str]") -> "Run":
     """Return the file to run in this process; a fork server first waits to become that process."""
     if sys.path[:1] == [_HERE]:
         del sys.path[0]
+    _hide()
     load("passmuster_child_end").register()
     if argv[1:2] != ["--serve"] or len(argv) != 3:
         return Run(argv)
@@ -51,8 +74,7 @@ def begin(argv: "list[str]") -> "Run":
     load("passmuster_child_procs").libc()
     # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
     for name in set(sys.modules) - plain:
-        if not name.startswith("passmuster_child_"):
-            del sys.modules[name]
+        del sys.modules[name]
     environment = dict(os.environ)
     job = server.serve(int(argv[2]))
     load("passmuster_child_settle").settle(job)
@@ -86,6 +108,7 @@ class Run:
         self._coverage: "Any" = None
         self._measured: "Any" = None
         self._count_tests: "Callable[[], int] | None" = None
+        self._ending = load("passmuster_child_end")
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
         self._watch_stacks()
         self._learner = self._start_learner(project)
@@ -121,7 +144,7 @@ class Run:
 
         Called where no exception is being handled, as the interpreter calls `sys.excepthook`.
         """
-        ending = load("passmuster_child_end")
+        ending = self._ending
         error, self.error = self.error, None
         if self.kind == "script":
             ending.flush_both()  # A script's output is written before its error is shown.
@@ -129,7 +152,7 @@ class Run:
         error = None
         self._finish()
         self.code, self.namespace, self._count_tests = None, {}, None
-        if not sys.flags.inspect and not os.environ.get("PYTHONINSPECT"):
+        if not _flags.inspect and not _environ.get("PYTHONINSPECT"):
             ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
         raise SystemExit(status)
 
@@ -198,7 +221,7 @@ class Run:
             raise SystemExit(2) from None
 
     def _choose(self, source: bytes) -> str:
-        if has_guard(source):
+        if runs_as_script(source):
             return "script"
         return "pytest" if PathFinder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
 
@@ -280,11 +303,14 @@ def watch_imports(patches: "dict[str, Callable[[ModuleType], None]]") -> None:
             if patch is None:
                 return None
             for finder in sys.meta_path:
-                if finder is not Watcher:
-                    spec = finder.find_spec(name, path, target)
-                    if spec is not None:
-                        _patch_after(spec, patch)
-                        return spec
+                # On Python 3.9 to 3.11 a finder may have only the `find_module` of old.
+                find_spec = getattr(finder, "find_spec", None)
+                if finder is Watcher or find_spec is None:
+                    continue
+                spec: "Optional[ModuleSpec]" = find_spec(name, path, target)
+                if spec is not None:
+                    _patch_after(spec, patch)
+                    return spec
             return None
 
     for name in [name for name in patches if name in sys.modules]:
@@ -312,6 +338,44 @@ def has_guard(source: bytes) -> bool:
             above = b"\n".join(lines[:number])
             if above.count(b'"""') % 2 == 0 and above.count(b"'''") % 2 == 0:
                 return True
+    return False
+
+
+def runs_as_script(source: bytes) -> bool:
+    """Whether a file that nobody chose a runner for runs as `python FILE`: it has a guard, or no tests."""
+    if has_guard(source):
+        return True
+    only_ast = 0x400  # As below.
+    try:
+        tree: "Any" = compile(source, "<tests>", "exec", flags=only_ast, dont_inherit=True)
+        return not _defines_tests(tree.body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False  # The framework says what is wrong with it.
+
+
+def _defines_tests(statements: "Sequence[Any]") -> bool:
+    """Whether statements of a module define or import what a framework would run.
+
+    A base class or an imported name that is called after tests counts too: what it is cannot be seen here.
+    """
+    for node in statements:
+        kind = type(node).__name__
+        if kind == "ClassDef":
+            names = [node.name, *map(_name, node.bases)]
+            found = any("Test" in name or "Case" in name for name in names) or any(map(_is_test, node.body))
+        elif kind == "ImportFrom":
+            found = any(
+                (alias.asname or alias.name).startswith(("test", "Test", "*")) for alias in node.names
+            )
+        elif kind == "Assign":
+            found = any(_name(target).startswith(("test", "Test")) for target in node.targets)
+        elif kind in ("If", "Try", "With", "ExceptHandler"):
+            blocks = ("body", "handlers", "orelse", "finalbody")
+            found = any(_defines_tests(getattr(node, block, ())) for block in blocks)
+        else:
+            found = _is_test(node) or (kind == "FunctionDef" and node.name == "load_tests")
+        if found:
+            return True
     return False
 
 

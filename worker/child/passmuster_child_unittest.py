@@ -4,8 +4,8 @@
 before and after it. Only the outermost run of a thread counts: tests of test frameworks run tests inside.
 """
 
-import time
 from _thread import get_ident
+from time import perf_counter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ def watch_cases(case_module: "ModuleType", reporter: "Reporter") -> None:
             return original(self, result)  # type: ignore[no-any-return]
         depths[thread] = 1
         before = _lengths(result)
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             returned = original(self, result)
         finally:
             del depths[thread]
-        seconds = time.perf_counter() - started
+        seconds = perf_counter() - started
         kept = result if result is not None else returned
         outcome, message = _what_is_new(kept, before)
         if type(self).__name__ == "_FailedTest":

@@ -183,6 +183,29 @@ def test_cases_beyond_all_measure_are_counted_and_not_kept(monkeypatch: pytest.M
     assert report.dropped_cases == 7
 
 
+def test_messages_that_are_too_long_together_are_not_kept_and_their_tests_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child_report, "MESSAGES_LIMIT_CHARS", 10)
+    report = ChildReport()
+    for message in ("12345678", "123", "", "1"):
+        report.feed(
+            json.dumps({"case": "t", "outcome": "failed", "s": 1, "message": message}).encode() + b"\n"
+        )
+
+    kept = [case.message for case in report.cases]
+    assert kept == ["12345678", child_report.NOT_KEPT, "", child_report.NOT_KEPT]
+
+
+def test_ids_that_are_too_long_together_are_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_report, "IDS_LIMIT_CHARS", 10)
+    report = ChildReport()
+    for name in ("123456", "1234", "1"):
+        report.feed(json.dumps({"case": name, "outcome": "passed", "s": 1}).encode() + b"\n")
+
+    assert ([case.case_id for case in report.cases], report.dropped_cases) == (["123456", "1234"], 1)
+
+
 def test_half_a_surrogate_pair_does_not_reach_the_reports() -> None:
     # `"\\udc80"` in JSON: what Python makes of an undecodable byte in a file name, and no UTF-8 has.
     report = fed(b'{"case": "a\\udc80", "outcome": "failed", "s": 0, "message": "b\\ud800"}\n')

@@ -13,6 +13,7 @@ from passmuster.status import Outcome, RunnerKind, Status, StopReason
 from worker.classify import PYTEST_COLLECT_STATUSES, Evidence, Verdict, classify
 
 SCRIPT, PYTEST, UNITTEST = RunnerKind.SCRIPT, RunnerKind.PYTEST, RunnerKind.UNITTEST
+COMMAND = RunnerKind.COMMAND
 FRAMEWORKS = (PYTEST, UNITTEST)
 
 
@@ -32,6 +33,52 @@ STOPPED = {
 }
 
 TABLE: dict[str, tuple[Evidence, Status, str]] = {
+    "a command that is content": (Evidence(exit_code=0, runner=COMMAND), Status.PASS, ""),
+    "a command that is not": (
+        Evidence(exit_code=5, runner=COMMAND),
+        Status.FAIL,
+        "exit status 5; no test reported a failure",
+    ),
+    "a command with failures in its report": (
+        Evidence(exit_code=1, runner=COMMAND, cases=BAD, has_report=True, report_failures=1),
+        Status.FAIL,
+        "exit status 1; 1 of 2 tests failed",
+    ),
+    "a command that is content with failures in its report": (
+        Evidence(exit_code=0, runner=COMMAND, cases=BAD, has_report=True),
+        Status.FAIL,
+        "exit status 0, but 1 of 2 tests failed",
+    ),
+    "a command whose report counts failures that it does not list": (
+        Evidence(exit_code=0, runner=COMMAND, cases=GOOD, has_report=True, report_failures=2),
+        Status.FAIL,
+        "exit status 0, but 2 tests failed",
+    ),
+    "a command whose report cannot be read": (
+        Evidence(exit_code=0, runner=COMMAND, has_report=True, report_problem="it is damaged"),
+        Status.FAIL,
+        "exit status 0; it is damaged",
+    ),
+    "a command that ran no test": (
+        Evidence(exit_code=0, runner=COMMAND, has_report=True),
+        Status.NO_TESTS,
+        "command found no test in it",
+    ),
+    "a command that ran no test and says so": (
+        Evidence(exit_code=5, runner=COMMAND, has_report=True),
+        Status.NO_TESTS,
+        "command found no test in it",
+    ),
+    "a command that failed before any test": (
+        Evidence(exit_code=2, runner=COMMAND, has_report=True),
+        Status.FAIL,
+        "exit status 2; no test reported a failure",
+    ),
+    "a command whose tests were all skipped": (
+        Evidence(exit_code=0, runner=COMMAND, cases=cases(Outcome.SKIPPED), has_report=True),
+        Status.PASS,
+        "",
+    ),
     "could not start": (Evidence(start_error="no such file"), Status.START_ERROR, "no such file"),
     "killed its keeper": (
         Evidence(keeper_died=True),

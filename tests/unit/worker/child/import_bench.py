@@ -36,7 +36,7 @@ learner.start()
 path = os.path.join(root, main)
 namespace = {{"__name__": "__main__", "begin": learner.tests_begin, "__file__": path}}
 exec(compile(open(path).read(), path, "exec"), namespace)
-print(json.dumps([learner.roots(), learner.late_roots()]))
+print(json.dumps(learner.roots()))
 """
 
 
@@ -76,12 +76,12 @@ class ImportBench:
         results, is_clean = json.loads(self._run(code, arguments, env).splitlines()[-1])
         return {name: verdict for name, _, _, verdict in results}, is_clean
 
-    def learn(self, main: str) -> tuple[list[Any], list[Any]]:
-        """Run a file of the project as a script; return the roots, and the late ones."""
-        roots, late = json.loads(
+    def learn(self, main: str) -> list[Any]:
+        """Run a file of the project as a script; return the roots."""
+        roots: list[Any] = json.loads(
             self._run(LEARN, [str(self.root), str(self.site), main], {}).splitlines()[-1]
         )
-        return roots, late
+        return roots
 
     def _run(self, code: str, arguments: list[Any], env: dict[str, str]) -> str:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
