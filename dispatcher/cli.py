@@ -285,8 +285,8 @@ class Command:
 
 
 def _may_ask_early(word: str) -> bool:
-    """Whether a word may be `--help`, `--version`, or hold `-h` among short options."""
-    return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and "h" in word)
+    """Whether a word may be `--help`, `--version`, or hold `-h` or `-V` among short options."""
+    return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and ("h" in word or "V" in word))
 
 
 def main(

@@ -64,7 +64,13 @@ MODE = Setting(
     kind=choice(Mode),
     summary="only show something: the files, the plan, or all settings with their origins",
     default=Mode.RUN.value,
-    constants=(("--list", "list"), ("--dry-run", "dry-run"), ("--show-config", "show-config")),
+    constants=(
+        ("--list", "list"),
+        ("--collect-only", "list"),
+        ("--co", "list"),
+        ("--dry-run", "dry-run"),
+        ("--show-config", "show-config"),
+    ),
     in_file=False,
 )
 
@@ -91,6 +97,7 @@ SETTINGS: tuple[Setting, ...] = (
         "failed_only",
         Group.SELECTION,
         "only the files that did not pass when they last ran",
+        aliases=("--lf", "--last-failed"),
         in_file=False,
     ),
     valued(
@@ -183,10 +190,11 @@ SETTINGS: tuple[Setting, ...] = (
         "jobs",
         "max_workers",
         Group.LIMITS,
-        optional(count(least=1, most=MOST_JOBS)),
+        optional(count(least=1, most=MOST_JOBS), word="auto"),
         "files at once at most",
         "the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
         short="-j",
+        aliases=("-n", "--numprocesses"),
     ),
     valued(
         "overcommit",
@@ -222,9 +230,10 @@ SETTINGS: tuple[Setting, ...] = (
         "max_fail",
         Group.LIMITS,
         _COUNT_FROM_ONE,
-        "failed files after which nothing further starts (-x, --fail-fast: 1)",
+        "failed files after which nothing further starts (-x, --exitfirst, --fail-fast, --failfast: 1)",
         "no limit",
-        constants=(("-x", "1"), ("--fail-fast", "1")),
+        aliases=("--maxfail",),
+        constants=(("-x", "1"), ("--exitfirst", "1"), ("--fail-fast", "1"), ("--failfast", "1")),
     ),
     valued(
         "regression-factor",
@@ -277,7 +286,15 @@ SETTINGS: tuple[Setting, ...] = (
         "none",
         option="--coverage-key-file",
     ),
-    valued("junit-xml", "junit_xml", Group.OUTPUT, PATH, "write a JUnit XML report", "none"),
+    valued(
+        "junit-xml",
+        "junit_xml",
+        Group.OUTPUT,
+        PATH,
+        "write a JUnit XML report",
+        "none",
+        aliases=("--junitxml",),
+    ),
     valued(
         "report",
         "html_report",

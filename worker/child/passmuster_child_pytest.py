@@ -52,6 +52,9 @@ class Plugin:
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
+        self._deselected = 0
+        self._left: "set[str] | None" = None
+        """Collected tests that have not ended; None: they are not collected yet."""
 
     @_marked("hookwrapper")
     def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> "Iterator[None]":
@@ -80,6 +83,22 @@ class Plugin:
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""
         self.reporter.mark("done")
+
+    def pytest_deselected(self, items: "list[pytest.Item]") -> None:
+        """Count what the project's own options leave out; pytest may tell of it in parts."""
+        self._deselected += len(items)
+
+    def pytest_collection_finish(self, session: "pytest.Session") -> None:
+        """Report how many tests will run, and how many were deselected."""
+        self._left = {item.nodeid for item in session.items}
+        self.reporter.count("collected", len(self._left))
+        if self._deselected:
+            self.reporter.count("deselected", self._deselected)
+
+    def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:
+        """Report that the session ends early: `pytest.exit()` may do so with exit status 0."""
+        if self._left is None or self._left:
+            self.reporter.text("quit", excinfo.exconly())
 
     def pytest_plugin_registered(self, plugin: "Any", manager: "pytest.PytestPluginManager") -> None:
         """Have plugins that leave work to a controller of pytest-xdist do it: there is none."""
@@ -138,6 +157,8 @@ class Plugin:
         self._open[report.nodeid] = (outcome, seconds + report.duration, message)
         if report.when == "teardown":
             outcome, seconds, message = self._open.pop(report.nodeid)
+            if self._left is not None:
+                self._left.discard(report.nodeid)
             self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
 
 
