@@ -12,6 +12,9 @@ from passmuster.records import dataclass
 from passmuster.result import LOCAL_WORKER
 from passmuster.status import Isolation
 
+NICE = 10
+"""How polite test processes are with --nice: what nice(1) does where nobody says how much."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
@@ -33,6 +36,8 @@ class WorkerSettings:
         isolation: how the processes of files come into being where their tasks say nothing.
         preload: the project's own packages that may be imported before a fork.
         idle_cpus: processors for which further files may start while they are idle; None: for none.
+        cpus: processors that there are; None: not known, and not shared with other runs.
+        nice: by how much the priority of test processes is lowered, as nice(1) counts.
         state_dir: where the worker may keep what it learns between runs; None: nowhere.
         name: how this worker is called in results.
     """
@@ -51,5 +56,7 @@ class WorkerSettings:
     isolation: Isolation = Isolation.AUTO
     preload: tuple[str, ...] = ()
     idle_cpus: int | None = None
+    cpus: int | None = None
+    nice: int = 0
     state_dir: Path | None = None
     name: str = LOCAL_WORKER
