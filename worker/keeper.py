@@ -22,9 +22,6 @@ MAIN = Path(__file__).with_name("child") / "passmuster_child_keeper.py"
 CLOSE_WAIT_S = 12.0
 """How long a keeper may take to end what it owns; longer than its own bound for the dead."""
 
-MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
-"""More than any message: an environment is bounded by the kernel to a few MiB."""
-
 
 @dataclass(frozen=True, slots=True)
 class Started:
