@@ -21,6 +21,7 @@ from pathlib import Path
 
 from passmuster.executor import SlotRange
 from passmuster.task import TestTask
+from passmuster.test_environment import base_test_environment
 
 ATTEMPT_VARIABLE = "PASSMUSTER_ATTEMPT"
 SLOT_VARIABLE = "PASSMUSTER_SLOT"
@@ -50,10 +51,7 @@ def get_test_environment(
         tmp_dir: the private directory; None: the caller's TMPDIR stays.
         coverage_file: where coverage data goes; None: without coverage.
     """
-    environment = dict(environ)
-    environment["TESTING"] = "true"
-    environment.setdefault("TEST_MODE", "mock")
-    environment.setdefault("PYTHONFAULTHANDLER", "1")
+    environment = base_test_environment(environ)
     number = slots.first + slot
     environment[SLOT_VARIABLE] = str(number)
     environment[XDIST_WORKER_VARIABLE] = f"gw{number}"

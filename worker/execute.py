@@ -16,11 +16,11 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from passmuster.errors import InfrastructureError
+from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit, Room, SlotRange, Usage
 from passmuster.overcommit import most_slots
 from passmuster.result import TestResult
-from passmuster.status import Isolation, Status, StopReason
+from passmuster.status import Isolation, RunnerKind, Status, StopReason
 from passmuster.task import TestTask
 from worker.attempt import Attempt, judge
 from worker.command import why_not_executable
@@ -90,7 +90,8 @@ class LocalExecutor:
             slots=settings.slots,
             budget_bytes=settings.budget_bytes,
             limit_bytes=settings.limit_bytes,
-            cpus=settings.idle_cpus,
+            cpus=settings.idle_cpus if settings.cpus is None else settings.cpus,
+            overcommits=settings.idle_cpus is not None,
             members=self._members,
             on_breach=self._on_breach,
             pool=pool,
@@ -99,6 +100,7 @@ class LocalExecutor:
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which tasks will come: it can then be prepared what several of them need."""
+        self._governor.expect(tasks)
         self._fleet.expect(tasks)
 
     def limits(self) -> tuple[Limit, ...]:
@@ -133,6 +135,8 @@ class LocalExecutor:
             if refusal:
                 return self._not_started(task, slot, refusal)
             return self._run(task, slot, number)
+        except ConfigurationError as error:  # Of the project's command for it, on this machine.
+            return self._not_started(task, slot, str(error))
         except (OSError, InfrastructureError) as error:
             not_started = self._not_started(task, slot, f"could not be started: {error}")
             return dataclasses.replace(not_started, is_worker_fault=True)
@@ -181,7 +185,11 @@ class LocalExecutor:
         tmp_dir = self._tmp.make(str(number))
         coverage_file = self._coverage_file(task, number)
         oom_kills = self._oom_kills.before()
-        attempt, supervised, has_waited = self._start(task, slot, tmp_dir, coverage_file)
+        try:
+            attempt, supervised, has_waited = self._start(task, slot, tmp_dir, coverage_file)
+        except ConfigurationError:
+            self._tmp.remove(tmp_dir)
+            raise
         max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None
         measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
         if supervised.keeper_died:
@@ -209,7 +217,7 @@ class LocalExecutor:
             kept_tmp=kept,
             was_alone=measured.was_alone,
             waited_for="processes" if has_waited else "",
-            is_worker_fault=_is_worker_fault(supervised),
+            is_worker_fault=_is_worker_fault(supervised, task),
         )
 
     def _start(
@@ -335,9 +343,12 @@ class _OomKills:
         return self._count
 
 
-def _is_worker_fault(supervised: Supervised) -> bool:
-    """Whether nothing was started for a reason that lies with the worker."""
-    return supervised.failed is not None and supervised.failed.errno not in TASKS_OWN
+def _is_worker_fault(supervised: Supervised, task: TestTask) -> bool:
+    """Whether nothing was started for a reason that lies with the worker; a command is the project's."""
+    failed = supervised.failed
+    if failed is None or failed.errno in TASKS_OWN:
+        return False
+    return task.runner is not RunnerKind.COMMAND or failed.errno in EXHAUSTED
 
 
 def _is_killed(supervised: Supervised) -> bool:

@@ -55,6 +55,9 @@ class Plugin:
         self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
         self._taken_back: "set[str]" = set()
+        self._deselected = 0
+        self._left: "set[str] | None" = None
+        """Collected tests that have not ended; None: they are not collected yet."""
 
     @_marked("hookwrapper")
     def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> "Iterator[None]":
@@ -79,6 +82,22 @@ class Plugin:
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""
         self.reporter.mark("done")
+
+    def pytest_deselected(self, items: "list[pytest.Item]") -> None:
+        """Count what the project's own options leave out; pytest may tell of it in parts."""
+        self._deselected += len(items)
+
+    def pytest_collection_finish(self, session: "pytest.Session") -> None:
+        """Report how many tests will run, and how many were deselected."""
+        self._left = {item.nodeid for item in session.items}
+        self.reporter.count("collected", len(self._left))
+        if self._deselected:
+            self.reporter.count("deselected", self._deselected)
+
+    def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:
+        """Report that the session ends early: `pytest.exit()` may do so with exit status 0."""
+        if self._left is None or self._left:
+            self.reporter.text("quit", excinfo.exconly())
 
     def pytest_plugin_registered(self, plugin: "Any", manager: "pytest.PytestPluginManager") -> None:
         """Have plugins that leave work to a controller of pytest-xdist do it: there is none."""
@@ -145,6 +164,8 @@ class Plugin:
             if report.nodeid in self._taken_back:
                 self._taken_back.discard(report.nodeid)
                 return
+            if self._left is not None:
+                self._left.discard(report.nodeid)
             self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
 
 
