@@ -31,7 +31,7 @@ from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.config.model import Overcommit, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.exit_codes import ExitCode
-from dispatcher.file_rules import group_limits
+from dispatcher.file_rules import group_limits, project_commands
 from dispatcher.run.results import TestResults
 from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.bootstrap import base_python
@@ -106,12 +106,16 @@ class LocalSite:
         """Return a pool for one run, its processes already on their way up.
 
         Raises:
-            ConfigurationError: files are to be forked, and cannot be here.
+            ConfigurationError: files are to be forked, and cannot be here; or a command's program is missing.
         """
         config, settings = request.config, self._settings(request)
+        if settings.commands is not None:
+            from worker.project_command import check_programs  # Few projects have a command.
+
+            check_programs(request.tasks, settings)
         with ExitStack() as undo:
             fleet = undo.enter_context(closing(Fleet(settings)))
-            if request.tasks:
+            if any(task.runner is not RunnerKind.COMMAND for task in request.tasks):
                 fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.backends.local import LocalBackend
@@ -157,6 +161,7 @@ class LocalSite:
             coverage_dir=request.coverage_dir,
             isolation=config.isolation,
             preload=config.preload,
+            commands=project_commands(config),
             idle_cpus=capacity.idle_cpus,
             state_dir=_state_dir(config),
         )

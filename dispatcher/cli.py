@@ -143,12 +143,15 @@ class Command:
             self._out.write(f"{line}\n")
             return ExitCode.OK
         if config.mode is Mode.LIST:
+            self._say(f"Layout: {runner.layout}")  # Nothing but the files stands on standard output.
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
             from dispatcher.report.dry_run import dry_run_lines  # As above.
 
-            lines = dry_run_lines(runner.plan(), runner.capacity(), runner.interpreter(), color=color)
+            lines = dry_run_lines(
+                runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
+            )
             self._out.write("".join(f"{line}\n" for line in lines))
             return ExitCode.OK
         if config.explain is Explain.PRELOAD:
@@ -277,8 +280,8 @@ class Command:
 
 
 def _may_ask_early(word: str) -> bool:
-    """Whether a word may be `--help`, `--version`, or hold `-h` among short options."""
-    return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and "h" in word)
+    """Whether a word may be `--help`, `--version`, or hold `-h` or `-V` among short options."""
+    return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and ("h" in word or "V" in word))
 
 
 def main(

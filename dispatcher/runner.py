@@ -19,10 +19,12 @@ from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.chosen_files import ChosenFiles
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Mode, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
+from dispatcher.discovery.layout_choice import LayoutChoice
+from dispatcher.discovery.pytest_files import ProjectPython
 from dispatcher.events import Reporter
 from dispatcher.plan import Plan, ShardPlan, TestFile
 from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter
@@ -32,7 +34,7 @@ from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import watch_interrupts
-from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, open_storage, prune_runs
+from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, make_state_dir, open_storage, prune_runs
 from dispatcher.schedule.history import History
 from dispatcher.schedule.record import FileHistory
 from passmuster.errors import PassmusterError
@@ -80,7 +82,9 @@ class TestRunner:
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None
         self._notices: list[str] = []
-        self._files = ChosenFiles(config, cwd=cwd, origins=self._origins, notice=self._note)
+        self._files = ChosenFiles(
+            config, cwd=cwd, python=self._project_python, origins=self._origins, notice=self._note
+        )
         self.lost_reports: tuple[str, ...] = ()
         """Why reports of the last run are not complete, a line each."""
         self.breakdown = ""
@@ -95,6 +99,15 @@ class TestRunner:
         return self._files.found().files
 
     @property
+    def layout(self) -> LayoutChoice:
+        """Who says which files are tests, and why.
+
+        Raises:
+            ConfigurationError: as for `discover_tests`.
+        """
+        return self._files.found().layout
+
+    @property
     def shard_plan(self) -> ShardPlan | None:
         """What this machine's files are a part of; None: they are the whole, or were not looked for yet."""
         return self._files.shard_plan
@@ -105,15 +118,25 @@ class TestRunner:
         Raises:
             ConfigurationError: it is missing, broken, too old, or no Python.
         """
-        state_dir = self.config.root / ".passmuster"
         return find_interpreter(
             self.config,
             self._environ,
             runner_python=self._runner_python,
             runner_version=sys.version_info[:3],
-            cache_dir=state_dir if self.config.history and state_dir.is_dir() else None,
+            cache_dir=self._cache_dir,
             origins=self._origins,
         )
+
+    @property
+    def _cache_dir(self) -> Path | None:
+        """Where answers of the project's interpreter are remembered; None: nowhere."""
+        state_dir = self.config.root / STATE_DIRECTORY
+        return state_dir if self.config.history and state_dir.is_dir() else None
+
+    def _project_python(self) -> ProjectPython:
+        if self.config.history and self.config.mode is Mode.RUN:
+            make_state_dir(self.config.root)  # So that already the first answer is remembered.
+        return ProjectPython(path=self.interpreter().path, environ=self._environ, cache_dir=self._cache_dir)
 
     def capacity(self) -> Capacity:
         """Return what the site offers this run; asked for once.

@@ -105,6 +105,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRange:
+    """The numbers that the slots of one worker have in a run: no two workers of a run share one.
+
+    Args:
+        first: the number of its first slot.
+        total: greater than every number that the run has given out so far.
+    """
+
+    first: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """One limit of the machine and where it came from, for people to read.
 

@@ -6,7 +6,6 @@ and before what is the tests' own environment was put aside: Celery reads variab
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import re
@@ -26,6 +25,7 @@ from passmuster.broker import (
     with_password,
 )
 from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.option_parser import OptionParser
 from passmuster.private_variables import PRIVATE_VARIABLES
 from passmuster.records import dataclass
 from passmuster.signing_secret import read_secret_file, require_secret, secret_warnings
@@ -149,10 +149,14 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
     """Return what the words and the environment ask for.
 
     Raises:
-        ConfigurationError: something is missing, or is not what it must be.
-        SystemExit: argparse has printed the help, or what is wrong (status 2).
+        ConfigurationError: something is missing, unknown, or is not what it must be.
+        SystemExit: the help or the version was printed (status 0).
     """
-    found = _parser().parse_args(argv)
+    parser = _parser()
+    found, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.refuse_misspelt(unknown)
+        raise ConfigurationError(f"unknown argument: {ascii(unknown[0])[1:-1]}; see --help")
     url, source = found.broker, "--broker"
     if url is None:
         url, source = environ.get(BROKER_VARIABLE, ""), BROKER_VARIABLE
@@ -209,12 +213,11 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> OptionParser:
+    parser = OptionParser(
         prog="run-tests-worker",
         description="Run the test files that dispatchers put on a queue.",
         epilog=f"The secret that signs messages comes from {DEFAULT_SECRET_VARIABLE} or --secret-file.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--broker", metavar="URL", help=f"where messages come from (or {BROKER_VARIABLE})")

@@ -6,11 +6,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from passmuster.executor import Limit
 from passmuster.records import dataclass
 from passmuster.result import LOCAL_WORKER
 from passmuster.status import Isolation
+
+if TYPE_CHECKING:
+    from passmuster.project_commands import ProjectCommands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,8 @@ class WorkerSettings:
         coverage_dir: directory for coverage data; None: no coverage is measured.
         isolation: how the processes of files come into being where their tasks say nothing.
         preload: the project's own packages that may be imported before a fork.
+        commands: the project's own commands for files; None: those in the `pyproject.toml` of the root, read
+            when a file needs one.
         idle_cpus: processors for which further files may start while they are idle; None: for none.
         state_dir: where the worker may keep what it learns between runs; None: nowhere.
         name: how this worker is called in results.
@@ -50,6 +56,7 @@ class WorkerSettings:
     coverage_dir: Path | None = None
     isolation: Isolation = Isolation.AUTO
     preload: tuple[str, ...] = ()
+    commands: ProjectCommands | None = None
     idle_cpus: int | None = None
     state_dir: Path | None = None
     name: str = LOCAL_WORKER

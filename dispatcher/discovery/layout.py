@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Layout, LayoutKind, TestConfig
 from dispatcher.discovery.patterns import (
     ORDINARY_EXCLUDED_NAMES,
     ORDINARY_PATTERNS,
     SCRIPT_EXCLUDED_NAMES,
     SCRIPT_PATTERNS,
+    UNITTEST_PATTERNS,
     Rules,
     compile_names,
 )
@@ -47,7 +49,8 @@ class Places:
             roots, and nothing else is tried.
         patterns: names of test files; None: not configured.
         excluded_names: names and shell patterns of names that the user left out.
-        excluded_paths: paths that are left out.
+        excluded_paths: paths that the user left out.
+        script_excluded_paths: paths that the shell scripts left out.
     """
 
     root: str
@@ -60,6 +63,7 @@ class Places:
     patterns: tuple[str, ...] | None
     excluded_names: tuple[str, ...]
     excluded_paths: frozenset[str]
+    script_excluded_paths: frozenset[str]
 
     def is_integration(self, path: str) -> bool:
         """Return whether a file belongs to the integration tests: the root nearest to it decides."""
@@ -86,6 +90,19 @@ class Places:
             skips_hidden=True,
         )
 
+    def configured_rules(self) -> Rules:
+        """Return rules that leave out what the user excluded, and nothing else."""
+        return dataclasses.replace(
+            self._rules(ORDINARY_PATTERNS, frozenset(), skips_integration=False),
+            excluded_paths=self.excluded_paths,
+        )
+
+    def unittest_rules(self) -> Rules:
+        """Return what discovery by unittest takes."""
+        return self._rules(
+            UNITTEST_PATTERNS, ORDINARY_EXCLUDED_NAMES, skips_integration=False, skips_hidden=True
+        )
+
     def _rules(
         self,
         patterns: tuple[str, ...],
@@ -96,7 +113,9 @@ class Places:
     ) -> Rules:
         files = compile_names(self.patterns or patterns)
         assert files is not None  # neither the configured nor the default patterns are empty
-        skipped = frozenset(self.integration_roots) if skips_integration else frozenset[str]()
+        skipped = self.script_excluded_paths
+        if skips_integration:
+            skipped |= frozenset(self.integration_roots)
         return Rules(
             files=files,
             excluded_names=names,
@@ -116,7 +135,7 @@ def find_places(config: TestConfig) -> Places:
     root = os.path.realpath(config.root)
     if not is_directory(root):
         raise ConfigurationError(f"root {root!r} is not a directory: name the project's folder")
-    workdir = _workdir(root, layout.workdir)
+    workdir = _workdir(root, layout)
 
     def below(paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_joined(workdir, path) for path in paths)
@@ -138,9 +157,8 @@ def find_places(config: TestConfig) -> Places:
         ordinary_start=start if all(paths is None for paths in configured) else None,
         patterns=layout.patterns,
         excluded_names=tuple(path for path in excluded if "/" not in path),
-        excluded_paths=frozenset(
-            below(SCRIPT_EXCLUDED_PATHS) + below(tuple(path for path in excluded if "/" in path))
-        ),
+        excluded_paths=frozenset(below(tuple(path for path in excluded if "/" in path))),
+        script_excluded_paths=frozenset(below(SCRIPT_EXCLUDED_PATHS)),
     )
 
 
@@ -168,7 +186,10 @@ def label_of(path: str, workdir: str) -> str:
     return os.path.relpath(f"/{path}", f"/{workdir}")
 
 
-def _workdir(root: str, configured: str | None) -> str:
+def _workdir(root: str, layout: Layout) -> str:
+    configured = layout.workdir
+    if configured is None and layout.kind in (LayoutKind.PYTEST, LayoutKind.UNITTEST):
+        return ""  # As their own commands are called in the root.
     workdir = _normal(SCRIPT_WORKDIR if configured is None else configured)
     path = Path(root, workdir)
     if is_directory(path) and Path(os.path.realpath(path)).is_relative_to(root):

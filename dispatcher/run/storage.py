@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -88,6 +89,14 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
             return Storage(state_dir=state_dir, run_dir=run_dir, lock=lock)
     temporary = TemporaryRun()
     return Storage(state_dir=None, run_dir=temporary.path, temporary=temporary, notice=notice)
+
+
+def make_state_dir(root: Path) -> None:
+    """Make `.passmuster/` if that is possible; where it is not, `open_storage` says why."""
+    state_dir = root / STATE_DIRECTORY
+    with contextlib.suppress(OSError):
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+        ignore_by_git(state_dir)
 
 
 def _make_locked(run_dir: Path) -> RunLock:

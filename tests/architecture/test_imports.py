@@ -41,7 +41,7 @@ WORKFLOW = {"yaml"}
 WORKFLOW_PLACES = ("dispatcher/workflow/reading.py",)
 """The only place that may load what reads a workflow: it is installed for `--workflow` alone."""
 
-CHILD_PLACES = ("worker/child/*", "dispatcher/coverage_report/child/*")
+CHILD_PLACES = ("worker/child/*", "dispatcher/coverage_report/child/*", "dispatcher/discovery/child/*")
 """What runs under the project's interpreter; `test_child_scripts` has its rules."""
 
 IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multiprocessing", "asyncio"}
@@ -134,6 +134,7 @@ PURE = (
     "passmuster/envelope.py",
     "passmuster/join_scripts.py",
     "passmuster/join_words.py",
+    "passmuster/option_parser.py",
     "passmuster/overcommit.py",
     "passmuster/queue_words.py",
     "passmuster/result.py",
@@ -141,6 +142,7 @@ PURE = (
     "passmuster/run_scripts.py",
     "passmuster/run_terms.py",
     "passmuster/server_check.py",
+    "passmuster/spelling.py",
     "passmuster/status.py",
     "passmuster/strict_json.py",
     "passmuster/task.py",

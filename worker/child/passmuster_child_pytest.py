@@ -4,6 +4,7 @@ Registered as an object, never by name, so that pytest does not try to rewrite i
 """
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Plugin:
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
+        self._deselected = 0
+        self._left: "set[str] | None" = None
+        """Collected tests that have not ended; None: they are not collected yet."""
 
     @_marked("hookwrapper")
     def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> "Iterator[None]":
@@ -79,6 +83,45 @@ class Plugin:
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""
         self.reporter.mark("done")
+
+    def pytest_deselected(self, items: "list[pytest.Item]") -> None:
+        """Count what the project's own options leave out; pytest may tell of it in parts."""
+        self._deselected += len(items)
+
+    def pytest_collection_finish(self, session: "pytest.Session") -> None:
+        """Report how many tests will run, and how many were deselected."""
+        self._left = {item.nodeid for item in session.items}
+        self.reporter.count("collected", len(self._left))
+        if self._deselected:
+            self.reporter.count("deselected", self._deselected)
+
+    def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:
+        """Report that the session ends early: `pytest.exit()` may do so with exit status 0."""
+        if self._left is None or self._left:
+            self.reporter.text("quit", excinfo.exconly())
+
+    def pytest_plugin_registered(self, plugin: "Any", manager: "pytest.PytestPluginManager") -> None:
+        """Have plugins that leave work to a controller of pytest-xdist do it: there is none."""
+        if _package(plugin) in _LEAVE_WORK_TO_A_CONTROLLER:
+            for caller in manager.get_hookcallers(plugin) or ():
+                for impl in caller.get_hookimpls():
+                    if impl.plugin is plugin and caller.name in _OF_THE_SESSION:
+                        # Final for type checkers: pluggy itself calls whatever stands there.
+                        impl.function = _outside_of_workers(impl.function)  # type: ignore[misc]
+
+    @_marked("hookwrapper")
+    def pytest_runtestloop(self, session: "pytest.Session") -> "Iterator[None]":
+        """Be a worker of pytest-xdist while tests run: what has a database for each worker asks for it then.
+
+        Not earlier, nor later: plugins that find `workerinput` when they are configured, or when the session
+        ends, leave their work to a controller.
+        """
+        config: "Any" = session.config
+        config.workerinput = _worker_input()
+        if hasattr(config.hook, "pytest_configure_node"):
+            _configure_node(config)
+        yield
+        vars(config).pop("workerinput", None)
 
     @_marked("hookwrapper")
     def pytest_make_collect_report(self, collector: "pytest.Collector") -> "Iterator[None]":
@@ -114,7 +157,74 @@ class Plugin:
         self._open[report.nodeid] = (outcome, seconds + report.duration, message)
         if report.when == "teardown":
             outcome, seconds, message = self._open.pop(report.nodeid)
+            if self._left is not None:
+                self._left.discard(report.nodeid)
             self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
+
+
+_LEAVE_WORK_TO_A_CONTROLLER = ("syrupy", "pytest_benchmark")
+"""Packages of plugins that do less where `PYTEST_XDIST_WORKER` is set, as a controller would do the rest.
+
+syrupy (7.0) then reports no unused snapshots, and pytest-benchmark (5.3) measures nothing.
+"""
+
+_OF_THE_SESSION = (
+    "pytest_configure",
+    "pytest_sessionstart",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+)
+
+_WORKER = "PYTEST_XDIST_WORKER"
+
+
+def _package(plugin: object) -> str:
+    name = getattr(plugin, "__name__", None) or type(plugin).__module__
+    return str(name).partition(".")[0]
+
+
+def _outside_of_workers(function: "Callable[..., Any]") -> "Callable[..., Any]":
+    """Return a function that does the same where `PYTEST_XDIST_WORKER` is not set."""
+
+    def call(*args: object, **named: object) -> "Any":
+        worker = os.environ.pop(_WORKER, None)
+        try:
+            return function(*args, **named)
+        finally:
+            if worker is not None:
+                os.environ[_WORKER] = worker
+
+    return call
+
+
+def _worker_input() -> "dict[str, Any]":
+    """Return what pytest-xdist (3.8) tells each of its workers."""
+    return {
+        "workerid": os.environ.get(_WORKER, "gw0"),
+        "workercount": int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+        "testrunuid": os.environ.get("PYTEST_XDIST_TESTRUNUID", ""),
+        "mainargv": list(sys.argv),
+    }
+
+
+class _Node:
+    """A worker as its controller sees it, for `pytest_configure_node`: this session is both."""
+
+    class gateway:  # noqa: N801 - an attribute of pytest-xdist's node.
+        id = ""
+
+    def __init__(self, config: "Any") -> None:
+        self.config = config
+        self.workerinput = config.workerinput
+        self.gateway.id = self.workerinput["workerid"]
+
+
+def _configure_node(config: "Any") -> None:
+    """Let conftests tell the worker what fixtures will ask `workerinput` for."""
+    try:
+        config.hook.pytest_configure_node(node=_Node(config))
+    except Exception:  # Foreign code, which may want more of a node; plain pytest would not have called it.
+        pass
 
 
 _RANKS = {"": 0, "passed": 1, "skipped": 2, "xfailed": 3, "xpassed": 3, "error": 4, "failed": 5}

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.executor import Limit, Usage
+from passmuster.executor import Limit, SlotRange, Usage
 from passmuster.records import dataclass
 from passmuster.run_terms import RunTerms
 from passmuster.status import Isolation, StopReason
@@ -133,6 +133,7 @@ class BenchMaker:
         environ: what tests start from.
         coverage_dir: where coverage data goes.
         make_files: returns what does with a message what it asks for.
+        slots_of: returns the numbers of this worker's slots in a run.
         say: prints a line.
     """
 
@@ -143,10 +144,12 @@ class BenchMaker:
         environ: Mapping[str, str],
         coverage_dir: Path,
         make_files: MakeFiles,
+        slots_of: Callable[[str], SlotRange],
         say: Say,
     ) -> None:
         self._options, self._share, self._environ = options, share, environ
         self._coverage_dir, self._make_files, self._say = coverage_dir, make_files, say
+        self._slots_of = slots_of
 
     def make(self, root: Path, workdir: str | None) -> RootBench:
         """Return a bench.
@@ -174,7 +177,7 @@ class BenchMaker:
             )
             if notice:
                 self._say(notice)
-            executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
+            executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool, self._slots_of)))
             why = fleet.why_no_fork() if settings.isolation is Isolation.FORK else ""
             if why:
                 raise ConfigurationError(

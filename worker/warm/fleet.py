@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from passmuster.records import dataclass
-from passmuster.status import Isolation
+from passmuster.status import Isolation, RunnerKind
 from passmuster.task import TestTask
 from worker.environment import get_test_environment
 from worker.keeper import Keeper, start_keeper
@@ -43,6 +43,9 @@ MAX_SESSIONS = 4
 
 KEEPER_BYTES = 2 * 1024 * 1024
 """What a keeper takes that was forked from a server: seen were 1 to 2 MiB."""
+
+
+_COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +155,7 @@ class Fleet:
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which files will come, so that it can be thought about what they need together."""
-        forked = [task for task in tasks if self.wanted(task.isolation) is not Isolation.SPAWN]
+        forked = [task for task in tasks if self.may_fork(task)]
         if len(forked) > 1:
             threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True).start()
 
@@ -163,6 +166,9 @@ class Fleet:
             OSError: no process can be started.
         """
         wanted = self.wanted(task.isolation)
+        if task.runner is RunnerKind.COMMAND:
+            note = _COMMAND_NOTE if wanted is Isolation.FORK else ""
+            return Launch(keeper=self._plain(slot), note=note)
         if wanted is Isolation.SPAWN:
             return Launch(keeper=self._plain(slot), note=self._why_never)
         while True:
@@ -217,6 +223,10 @@ class Fleet:
         """Return how a task that asks for this is started, as far as the file does not matter."""
         wanted = self._settings.isolation if asked is Isolation.AUTO else asked
         return Isolation.SPAWN if self._why_never else wanted
+
+    def may_fork(self, task: TestTask) -> bool:
+        """Return whether a task may be forked, as far as its file does not matter."""
+        return task.runner is not RunnerKind.COMMAND and self.wanted(task.isolation) is not Isolation.SPAWN
 
     def _think(self, tasks: Sequence[TestTask]) -> None:
         paths = [task.file_path for task in tasks]

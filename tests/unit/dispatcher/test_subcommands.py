@@ -34,7 +34,7 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
         ((), "no broker was given: use --broker URL, or set PASSMUSTER_BROKER_URL"),
         (("--broker", "http://x"), "wrong value for broker"),
         (("--broker", "redis://h", "-j", "4"), "unknown argument: -j; see --help"),
-        (("--jsn",), "unknown argument: --jsn; see --help"),
+        (("--jsn",), "unknown argument: --jsn; did you mean --json?"),
         (("tests",), "unknown argument: tests; see --help"),
         (("--broker",), "--broker needs a value"),
     ],

@@ -49,6 +49,11 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     ("words", "complaint"),
     [
         (["--slots", "0"], "--slots must be at least 1, got 0"),
+        (["--slots", "many"], "argument --slots: invalid int value: 'many'; see --help"),
+        (["--slot", "3"], "unknown argument: --slot; did you mean --slots?"),
+        (["--memory-bugdet=1GiB"], "unknown argument: --memory-bugdet=1GiB; did you mean --memory-budget?"),
+        (["--frobnicate"], "unknown argument: --frobnicate; see --help"),
+        (["tests"], "unknown argument: tests; see --help"),
         (["--memory-budget", "much"], "--memory-budget: expected a size"),
         (["--grace", "-1"], "--grace: expected a time"),
         (["--name", "a b"], "--name must have"),
