@@ -156,7 +156,7 @@ class CIReplicaRunner:
     def _conclude(self, status: int) -> None:
         if status == ExitCode.OK:
             self._say(Tag.PASS, "CI replica passed: CI should pass")
-        elif status == ExitCode.FAILED:
+        elif status in (ExitCode.FAILED, ExitCode.NO_TESTS):
             self._say(Tag.FAIL, "CI replica failed: CI would fail the same way")
         elif status == ExitCode.INTERRUPTED:
             self._say(Tag.WARN, "CI replica was interrupted: it says nothing about CI")

@@ -24,6 +24,7 @@ _EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.FAILED: "some file did not pass, or what else was demanded (coverage, regressions) was not kept",
     ExitCode.USAGE: "wrong arguments or configuration; nothing was run",
     ExitCode.INFRASTRUCTURE: "what the run needs failed, so it could not be complete",
+    ExitCode.NO_TESTS: "no test ran: the files hold none, or all are deselected (0 with --allow-no-tests)",
     ExitCode.INTERRUPTED: "stopped by Ctrl-C or SIGTERM",
 }
 

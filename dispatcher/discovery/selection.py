@@ -72,6 +72,17 @@ def find_named(text: str, *, places: Places, walker: Walker, cwd: str) -> Named:
     return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory)
 
 
+def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[str]:
+    """Return the files among the paths that the user named, absolute, links resolved.
+
+    Args:
+        paths: as the user wrote them.
+        bases: absolute directories that they may be relative to.
+    """
+    candidates = (candidate for text in paths for candidate in _candidates(text, bases))
+    return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
+
+
 def _take_directory(text: str, path: str, places: Places, walker: Walker) -> None:
     # A walker of its own tells whether this very directory holds tests.
     inner = Walker(root=places.root)

@@ -10,10 +10,10 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     file-slow      path, label, seconds_s
     file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "confirm",
                    "alone"), reason (as in file-started), finding (null, "confirmed", "failed-forked",
-                   "failed-spawned", "crowded"), error, duration_s, started_at, runner, exit_code, signal,
-                   stop_reason, peak_bytes, cpu_s, worker, slot, waited_for, leaked [], cases [id, outcome,
-                   duration_s, message], output_tail (the last 4096 characters), output_chars,
-                   output_dropped_bytes, stacks_tail, kept_tmp, isolation ("fork", "spawn"),
+                   "failed-spawned", "crowded"), error, note, duration_s, started_at, runner, exit_code,
+                   signal, stop_reason, peak_bytes, cpu_s, worker, slot, waited_for, leaked [],
+                   cases [id, outcome, duration_s, message], output_tail (the last 4096 characters),
+                   output_chars, output_dropped_bytes, stacks_tail, kept_tmp, isolation ("fork", "spawn"),
                    isolation_note, was_alone
     file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed"): the result of an
                    earlier attempt stands, what was to follow came to nothing
@@ -22,7 +22,8 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
                    second; without a broker there are no workers, and each `worker` is empty
     notice         text
     run-stopping   cause
-    run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, flaky, forked;
+    run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, without_tests,
+                   flaky, forked;
                    failed_paths [], not_run_paths [], flaky_paths [], failed_forked_paths [],
                    failed_spawned_paths [], crowded_paths [], unconfirmed_paths [],
                    differences [path, texts []],
@@ -232,6 +233,7 @@ def _result(result: TestResult) -> dict[str, JsonValue]:
         "attempt": result.attempt,
         "status": str(result.status),
         "error": result.error,
+        "note": result.note,
         "duration_s": _rounded(result.duration),
         "started_at": _rounded(result.started_at),
         "runner": str(result.runner),
@@ -305,6 +307,7 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "passed": summary.passed,
         "failed": summary.failed,
         "not_run": summary.not_run,
+        "without_tests": summary.without_tests,
         "flaky": summary.flaky,
         "forked": summary.forked,
         "failed_paths": _paths(results.failed),
