@@ -6,6 +6,8 @@ Registered as an object, never by name, so that pytest does not try to rewrite i
 import os
 import sys
 
+from passmuster_child_options import take_over
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -52,6 +54,7 @@ class Plugin:
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
+        self._taken_back: "set[str]" = set()
         self._deselected = 0
         self._left: "set[str] | None" = None
         """Collected tests that have not ended; None: they are not collected yet."""
@@ -63,13 +66,9 @@ class Plugin:
         yield
 
     @_marked("tryfirst")
-    def pytest_configure(self, config: "pytest.Config") -> None:
-        """Switch off pytest-xdist: the files themselves are what runs in parallel."""
-        if hasattr(config.option, "dist"):
-            config.option.dist = "no"
-            config.option.tx = []
-        if hasattr(config.option, "no_cov"):
-            config.option.no_cov = True
+    def pytest_cmdline_main(self, config: "pytest.Config") -> None:
+        """Leave to the run what its options ask for once: before plugins are configured by them."""
+        take_over(config, is_one_file=self._make_way is not None)
 
     def pytest_sessionstart(self) -> None:
         """The session begins."""
@@ -149,7 +148,12 @@ class Plugin:
             self.reporter.case(report.nodeid, "skipped", 0.0, _reason(report))
 
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
-        """Add up set-up, call and tear-down; the test is reported when its tear-down is."""
+        """Add up set-up, call and tear-down; the test is reported when its tear-down is.
+
+        An attempt that pytest-rerunfailures takes back, by the outcome "rerun", is none of it.
+        """
+        if str(report.outcome) == "rerun":
+            self._taken_back.add(report.nodeid)
         outcome, seconds, message = self._open.get(report.nodeid, ("", 0.0, ""))
         found = _outcome(report)
         if _rank(found) > _rank(outcome):
@@ -157,6 +161,9 @@ class Plugin:
         self._open[report.nodeid] = (outcome, seconds + report.duration, message)
         if report.when == "teardown":
             outcome, seconds, message = self._open.pop(report.nodeid)
+            if report.nodeid in self._taken_back:
+                self._taken_back.discard(report.nodeid)
+                return
             if self._left is not None:
                 self._left.discard(report.nodeid)
             self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
