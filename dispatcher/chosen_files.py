@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +15,9 @@ from dispatcher.config.origins import Origin, origin_of
 from dispatcher.config.shard import Shard
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.pytest_files import ProjectPython
+from dispatcher.discovery.selection import named_files
 from dispatcher.file_rules import FileRules, project_commands
-from dispatcher.plan import Plan, ShardPlan, TestFile
+from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
@@ -95,11 +97,25 @@ class ChosenFiles:
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
-        plan = dataclasses.replace(plan, layout=self.found().layout.headline)
+        plan = dataclasses.replace(
+            plan, files=tuple(self._mark_named(plan.files)), layout=self.found().layout.headline
+        )
         self._notice_useless(files)
         if self._config.enable_coverage:
             self._notice_unmeasured(plan)
         return plan if self._part is None else self._part.of_run(plan, capacity)
+
+    def _mark_named(self, planned: Sequence[PlannedFile]) -> Sequence[PlannedFile]:
+        """Return the planned files, those marked that the user named one by one."""
+        root, workdir = self._config.root, self.found().workdir
+        bases = (str(self._cwd or root), str(workdir), str(root))
+        named = named_files(self._config.paths, bases=bases)
+        if not named:
+            return planned
+        return [
+            dataclasses.replace(one, is_named=os.path.realpath(root / one.file.path) in named)
+            for one in planned
+        ]
 
     def open_history(self) -> History | None:
         """Open the history unless it is off; one that cannot be written stays in memory, with a notice."""

@@ -50,6 +50,7 @@ class PlannedFile:
         file: what was discovered.
         task: the first attempt.
         because: why it stands where it stands (`failed last time`, `longest first`, `never ran`).
+        is_named: whether the user named this very file, not a folder or nothing.
         failed_before: whether it did not pass when it last ran.
         is_confirmed: whether it is known to come to the same forked and spawned, as it is now.
         spawned_bytes: peak bytes to reserve for it where it is spawned; None: unknown.
@@ -59,6 +60,7 @@ class PlannedFile:
     file: TestFile
     task: TestTask
     because: str = ""
+    is_named: bool = False
     failed_before: bool = False
     is_confirmed: bool = False
     spawned_bytes: int | None = None

@@ -6,7 +6,9 @@ The stacks that a timeout asks for are written by the interpreter itself to the 
 
 Records, by their first key:
     {"runner": "script"}                        how the file is executed, once
-    {"defines": 3}                              tests the source defines, as far as a look at it tells
+    {"defines": 3, "ran": 1}                    tests that a script defines, and how many of them ran
+    {"collected": 3} / {"deselected": 2}        tests that pytest will run, or leaves out
+    {"quit": reason}                            pytest ended before all collected tests had run
     {"case": id, "outcome": ..., "s": 0.1, "message": ...}
     {"begin": 1} / {"done": 1}                  a test framework's outermost run begins, ends
     {"collect": message}                        the file could not be loaded, so its tests are unknown
@@ -55,6 +57,10 @@ class ChildReport:
     def __init__(self) -> None:
         self.runner = RunnerKind.AUTO
         self.defines = 0
+        self.defined_ran = 0
+        self.collected = 0
+        self.deselected = 0
+        self.quit_reason = ""
         self.cases: list[CaseResult] = []
         self.dropped_cases = 0
         self.begun = 0
@@ -104,8 +110,14 @@ class ChildReport:
                 return self._add_case(case_id, outcome, seconds, str(rest.get("message", "")))
             case {"runner": str(runner)} if runner in _RUNNERS:
                 self.runner = _RUNNERS[runner]
-            case {"defines": int(defines)}:
-                self.defines = defines
+            case {"defines": int(defines), "ran": int(ran)} if 0 <= ran <= defines:
+                self.defines, self.defined_ran = defines, ran
+            case {"collected": int(number)} if number >= 0:
+                self.collected += number
+            case {"deselected": int(number)} if number >= 0:
+                self.deselected += number
+            case {"quit": str(message)}:
+                self.quit_reason = _encodable(message)
             case {"begin": 1}:
                 self.begun += 1
             case {"done": 1}:

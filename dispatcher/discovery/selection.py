@@ -72,6 +72,17 @@ def find_named(text: str, *, places: Places, walker: Walker, cwd: str) -> Named:
     return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory)
 
 
+def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[str]:
+    """Return the files among the paths that the user named, absolute, links resolved.
+
+    Args:
+        paths: as the user wrote them.
+        bases: absolute directories that they may be relative to.
+    """
+    candidates = (candidate for text in paths for candidate in _candidates(text, bases))
+    return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
+
+
 def _take_directory(text: str, path: str, places: Places, walker: Walker) -> None:
     # A walker of its own tells whether this very directory holds tests.
     inner = Walker(root=places.root)
@@ -126,9 +137,14 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     # Only ever needed on the way out.
     from difflib import get_close_matches
 
+    from dispatcher.subcommands import SUBCOMMANDS
+    from passmuster.spelling import nearest
+
     file, separator, _ = text.partition("::")
     if separator and any(Path(candidate).exists() for candidate in _candidates(file, bases)):
         return f"names a test inside a file, and files run whole: name {on_one_line(file)}"
+    if text in SUBCOMMANDS:
+        return f"does not exist: the subcommand {text} must be the first word, before options and paths"
     if any(Path(candidate).is_symlink() for candidate in _candidates(text, bases)):
         return "is a broken link"
     directory, name = os.path.split(text.rstrip("/"))
@@ -140,6 +156,9 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
         matches = get_close_matches(name, names, n=1)
         if matches:
             return f"does not exist: did you mean {on_one_line(str(Path(directory, matches[0])))}?"
+    subcommand = nearest(text, SUBCOMMANDS)
+    if subcommand:
+        return f"does not exist: did you mean the subcommand {subcommand}? It must be the first word"
     return f"does not exist in {on_one_line(bases[0])} or the root {on_one_line(bases[-1])}"
 
 

@@ -32,6 +32,7 @@ from dispatcher.report.console_format import (
     indented,
     layout_lines,
     limits_line,
+    note_lines,
     other_verdict_line,
     passed_again_line,
     running_line,
@@ -168,6 +169,9 @@ class ConsoleReporter:
 
     def _decided_lines(self, file: TestFile, result: TestResult) -> list[str]:
         """Return a file's verdict and the rule below it; a quiet report has failures only, without rules."""
+        if result.holds_no_tests:
+            is_told = self._verbosity is Verbosity.VERBOSE
+            return note_lines(file, result, color=self._color) if is_told else []
         if self._verbosity is Verbosity.QUIET:
             return verdict_lines(file, result, color=self._color) if result.status.is_failure else []
         lines = verdict_lines(file, result, color=self._color)

@@ -30,6 +30,9 @@ from passmuster.records import dataclass
 from passmuster.status import Status
 from passmuster.units import format_bytes, format_seconds
 
+NO_TEST_RAN = "No test ran: the files hold none, or all of them are deselected"
+"""What is said in place of success where there was nothing to succeed."""
+
 MAX_FAILING_CASES = 5
 """Failing tests named for each failed file; the rest is counted."""
 
@@ -84,6 +87,8 @@ def summary_lines(request: SummaryRequest) -> list[str]:
     elif request.results.failing_regressions:
         text = f"{count_text(request.results)} too much more than before (fail-on-regression)"
         lines.append(tagged(Tag.FAIL, text, color=request.color))
+    elif request.results.ran_no_test:
+        lines.append(tagged(Tag.WARN, NO_TEST_RAN, color=request.color))
     else:
         lines.append(tagged(Tag.PASS, "All tests passed! 🎉", color=request.color))
     return lines
@@ -98,6 +103,8 @@ def _count_lines(request: SummaryRequest, summary: Summary) -> list[str]:
     ]
     if summary.not_run:
         lines.append(f"  Not run: {summary.not_run}")
+    if summary.without_tests:
+        lines.append(f"  Without tests: {summary.without_tests} file(s)")
     if summary.flaky:
         lines.append(f"  Flaky: {summary.flaky}")
     special = [pair for pair in summary.statuses if pair[0].is_failure and pair[0] is not Status.FAIL]

@@ -6,6 +6,7 @@ error, whatever its cases say. `junit` writes these suites as XML.
     FAIL                       the failing cases; where there are none, one for the file itself
     CANCELLED                  an error of that type: a dashboard must not show green what did not run
     every other status         the failing cases, and an error of that type for the file itself
+    passed, but ran no test    a skipped case for the file itself
     passed after it failed     `flakyFailure` or `flakyError` in the case, as Maven's Surefire writes it
     failed more than once      `rerunFailure` or `rerunError` likewise
     differs when forked        a failure of that type, where that was to be verified
@@ -153,6 +154,8 @@ def split_case_id(case_id: str) -> tuple[str, str]:
 def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
     result = record.final
     yield "status", str(result.status)
+    if result.note:
+        yield "note", result.note
     yield "attempt", str(result.attempt)
     yield "isolation", str(result.isolation)
     if result.isolation_note:
@@ -224,6 +227,9 @@ def _case(case: CaseResult, record: FileRecord) -> Case:
 def _file_case(record: FileRecord, *, has_cases: bool) -> Case:
     result = record.final
     verdict, trouble = Verdict.PASS, None
+    if result.ran_no_test:
+        verdict = Verdict.SKIPPED
+        trouble = Trouble(element=verdict.value, kind=str(Outcome.SKIPPED), message=result.note)
     if not result.status.is_pass:
         is_plain_failure = result.status is Status.FAIL and not has_cases
         verdict = Verdict.FAILURE if is_plain_failure else Verdict.ERROR

@@ -6,6 +6,8 @@ Registered as an object, never by name, so that pytest does not try to rewrite i
 import os
 import sys
 
+from passmuster_child_options import take_over
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -63,6 +65,10 @@ class Plugin:
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
+        self._taken_back: "set[str]" = set()
+        self._deselected = 0
+        self._left: "set[str] | None" = None
+        """Collected tests that have not ended; None: they are not collected yet."""
 
     @_marked("hookwrapper")
     def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> "Iterator[None]":
@@ -71,13 +77,9 @@ class Plugin:
         yield
 
     @_marked("tryfirst")
-    def pytest_configure(self, config: "pytest.Config") -> None:
-        """Switch off pytest-xdist: the files themselves are what runs in parallel."""
-        if hasattr(config.option, "dist"):
-            config.option.dist = "no"
-            config.option.tx = []
-        if hasattr(config.option, "no_cov"):
-            config.option.no_cov = True
+    def pytest_cmdline_main(self, config: "pytest.Config") -> None:
+        """Leave to the run what its options ask for once: before plugins are configured by them."""
+        take_over(config, is_one_file=self._make_way is not None)
 
     def pytest_sessionstart(self) -> None:
         """The session begins."""
@@ -97,6 +99,22 @@ class Plugin:
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""
         self.reporter.mark("done")
+
+    def pytest_deselected(self, items: "list[pytest.Item]") -> None:
+        """Count what the project's own options leave out; pytest may tell of it in parts."""
+        self._deselected += len(items)
+
+    def pytest_collection_finish(self, session: "pytest.Session") -> None:
+        """Report how many tests will run, and how many were deselected."""
+        self._left = {item.nodeid for item in session.items}
+        self.reporter.count("collected", len(self._left))
+        if self._deselected:
+            self.reporter.count("deselected", self._deselected)
+
+    def pytest_keyboard_interrupt(self, excinfo: "pytest.ExceptionInfo[BaseException]") -> None:
+        """Report that the session ends early: `pytest.exit()` may do so with exit status 0."""
+        if self._left is None or self._left:
+            self.reporter.text("quit", excinfo.exconly())
 
     def pytest_plugin_registered(self, plugin: "Any", manager: "pytest.PytestPluginManager") -> None:
         """Have plugins that leave work to a controller of pytest-xdist do it: there is none."""
@@ -145,7 +163,12 @@ class Plugin:
             self.reporter.case(report.nodeid, "skipped", 0.0, _reason(report))
 
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
-        """Add up set-up, call and tear-down; the test is reported when its tear-down is."""
+        """Add up set-up, call and tear-down; the test is reported when its tear-down is.
+
+        An attempt that pytest-rerunfailures takes back, by the outcome "rerun", is none of it.
+        """
+        if str(report.outcome) == "rerun":
+            self._taken_back.add(report.nodeid)
         outcome, seconds, message = self._open.get(report.nodeid, ("", 0.0, ""))
         found = _outcome(report)
         if _rank(found) > _rank(outcome):
@@ -153,6 +176,11 @@ class Plugin:
         self._open[report.nodeid] = (outcome, seconds + report.duration, message)
         if report.when == "teardown":
             outcome, seconds, message = self._open.pop(report.nodeid)
+            if report.nodeid in self._taken_back:
+                self._taken_back.discard(report.nodeid)
+                return
+            if self._left is not None:
+                self._left.discard(report.nodeid)
             self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
 
 

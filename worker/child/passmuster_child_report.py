@@ -38,6 +38,12 @@ class Reporter:
         self._descriptor = descriptor
         self._pid = getpid()
         self.cases = 0
+        self.collected = 0
+        """Tests that pytest collected in this process."""
+        self.ran: "set[tuple[int, str]]" = set()
+        """Tests that unittest ran: the id of each class that a test belongs to, and the method's name."""
+        self.skipped: "set[str]" = set()
+        """Classes and modules whose set-up skipped their tests, as unittest names that."""
         self.on_begin: "Callable[[], None] | None" = None
         try:
             set_inheritable(descriptor, False)  # noqa: FBT003 - positional only.
@@ -65,9 +71,15 @@ class Reporter:
             self.on_begin()
         self._send('{"%s": 1}' % key)
 
-    def defines(self, count: int) -> None:
-        """Report how many tests the source defines."""
-        self._send('{"defines": %d}' % count)
+    def count(self, key: str, number: int) -> None:
+        """Report how many tests pytest `collected` or `deselected`."""
+        if key == "collected":
+            self.collected += number
+        self._send('{"%s": %d}' % (key, number))
+
+    def defines(self, count: int, ran: int) -> None:
+        """Report how many tests a script defines, and how many of them ran."""
+        self._send('{"defines": %d, "ran": %d}' % (count, ran))
 
     def imports(self, roots: "list[tuple[str, float, bool]]") -> None:
         """Report modules that the file imports by itself: name, seconds, whether it is the project's."""
@@ -79,7 +91,7 @@ class Reporter:
             self.text("imports", words)
 
     def text(self, key: str, value: str) -> None:
-        """Report a text: the `runner`, or a `collect` or `start` error."""
+        """Report a text: the `runner`, a `collect` or `start` error, or why pytest `quit` early."""
         self._send('{"%s": %s}' % (key, _quote(bound(value))))
 
     def _identify(self) -> "tuple[int, int]":

@@ -107,7 +107,8 @@ class Run:
         self._owner = ""
         self._coverage: "Any" = None
         self._measured: "Any" = None
-        self._count_tests: "Callable[[], int] | None" = None
+        self._source = b""
+        self._definitions: "Any" = None
         self._ending = load("passmuster_child_end")
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
         self._watch_stacks()
@@ -151,7 +152,7 @@ class Run:
         status, is_interrupted = ending.show(error)
         error = None
         self._finish()
-        self.code, self.namespace, self._count_tests = None, {}, None
+        self.code, self.namespace, self._source = None, {}, b""
         if not _flags.inspect and not _environ.get("PYTHONINSPECT"):
             ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
         raise SystemExit(status)
@@ -172,8 +173,10 @@ class Run:
             self.reporter.imports(self._learner.roots())
         if self._measured is not None:
             self._coverage.stop(self._measured)
-        if self._count_tests is not None and not self.reporter.cases:
-            self.reporter.defines(self._count_tests())
+        reporter = self.reporter
+        if self._definitions is not None and not reporter.collected:
+            counts = self._definitions.count(self.namespace, self._source, reporter.ran, reporter.skipped)
+            reporter.defines(*counts)
 
     def framework(self) -> None:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
@@ -264,7 +267,9 @@ class Run:
             self.reporter.text("collect", "%s: %s" % (type(error).__name__, error))
             sys.excepthook(type(error), error.with_traceback(None), None)  # As `python FILE` shows it.
             raise SystemExit(1) from None
-        self._count_tests = lambda: count_tests(source)
+        self._source = source
+        if b"def test" in source:
+            self._definitions = load("passmuster_child_defined")
         self._watch_unittest()
 
     def _watch_unittest(self) -> None:
@@ -345,7 +350,7 @@ def runs_as_script(source: bytes) -> bool:
     """Whether a file that nobody chose a runner for runs as `python FILE`: it has a guard, or no tests."""
     if has_guard(source):
         return True
-    only_ast = 0x400  # As below.
+    only_ast = 0x400  # ast.PyCF_ONLY_AST, without the cost of importing ast.
     try:
         tree: "Any" = compile(source, "<tests>", "exec", flags=only_ast, dont_inherit=True)
         return not _defines_tests(tree.body)
@@ -377,24 +382,6 @@ def _defines_tests(statements: "Sequence[Any]") -> bool:
         if found:
             return True
     return False
-
-
-def count_tests(source: bytes) -> int:
-    """Return how many tests a script defines that nothing but a framework would run.
-
-    These are the test methods of its TestCase classes; functions named `test_*` only where no guard
-    is there that may call them.
-    """
-    only_ast = 0x400  # ast.PyCF_ONLY_AST, without the cost of importing ast.
-    tree = compile(source, "<tests>", "exec", flags=only_ast, dont_inherit=True)
-    count = 0
-    for node in tree.body:
-        kind = type(node).__name__
-        if kind == "ClassDef" and any("TestCase" in _name(base) for base in node.bases):
-            count += sum(_is_test(member) for member in node.body)
-        elif _is_test(node) and not has_guard(source):
-            count += 1
-    return count
 
 
 def _name(node: object) -> str:

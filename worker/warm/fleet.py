@@ -282,7 +282,7 @@ class Fleet:
         with self._lock:
             keeper = self._keepers.get((slot, None))
         if keeper is None:
-            keeper = start_keeper()
+            keeper = start_keeper(nice=self._settings.nice)
             self._keep((slot, None), keeper)
         return keeper
 

@@ -165,7 +165,13 @@ class ServerTree:
     def _make(self, place: Place) -> ForkServer:
         if place == ROOT:
             workdir = str(self._settings.workdir)
-            return start_server(self._settings.interpreter, self._environment, workdir, self._given_up)
+            return start_server(
+                self._settings.interpreter,
+                self._environment,
+                workdir,
+                self._given_up,
+                nice=self._settings.nice,
+            )
         below = self._below(place)
         try:
             server = self.server(below).derive(self._setup(place), self._given_up)

@@ -103,8 +103,8 @@ def _attempt(
 
 def _facts(attempt: TestResult, reason: Again | None) -> Iterator[str]:
     """Yield what is known of an attempt, as short pieces of HTML."""
-    if attempt.error:
-        yield line(attempt.error)
+    if attempt.error or attempt.note:
+        yield line(attempt.error or attempt.note)
     if reason is not None:
         yield REASONS[reason]
     if attempt.started_at:

@@ -17,7 +17,7 @@ from dispatcher.report.junit import JunitReporter
 from dispatcher.report.junit_model import OUTPUT_CHARS, Verdict, split_case_id, suite_of
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.result import CaseResult, TestResult
+from passmuster.result import HOLDS_NO_TESTS, CaseResult, TestResult
 from passmuster.status import Isolation, Outcome, Status, StopReason
 
 
@@ -320,3 +320,15 @@ def test_a_difference_is_a_failure_where_it_was_to_be_verified(
     assert [one.get("message") for one in root.iter("failure")] == [
         "T.b: ran only when spawned"
     ] * is_verified
+
+
+@pytest.mark.parametrize("note", ["all 3 test(s) deselected", HOLDS_NO_TESTS])
+def test_a_file_that_ran_no_test_is_skipped_with_the_reason(tmp_path: Path, note: str) -> None:
+    root = written(tmp_path / "report.xml", record(replace(attempt(Status.PASS), note=note)))
+
+    assert_totals_are_right(root)
+    (found,) = root.iter("testcase")
+    skipped = found.find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == note
+    assert root.get("skipped") == "1"
