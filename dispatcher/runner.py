@@ -101,6 +101,11 @@ class TestRunner:
         return self._found().files
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """What was noticed up to now and that no run has told, a line each."""
+        return tuple(self._notices)
+
+    @property
     def layout(self) -> LayoutChoice:
         """Who says which files are tests, and why.
 

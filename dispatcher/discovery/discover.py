@@ -10,6 +10,7 @@ from dispatcher.config.model import LayoutKind, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.collected import collect
+from dispatcher.discovery.django_project import django_advice
 from dispatcher.discovery.layout import Places, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import Rules
@@ -83,6 +84,7 @@ def discover(
         select(config.paths, places=places, walker=walker, cwd=named_from)
     else:
         _walk_layout(places, walker, include_integration=config.include_integration)
+    advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
     runner = _RUNNERS.get(layout.kind, RunnerKind.AUTO)
     files = sorted((_test_file(found, places, runner) for found in walker.files.values()), key=_path)
     kept = files if config.limit is None or config.failed_only else files[: config.limit]
@@ -91,7 +93,7 @@ def discover(
         files=tuple(kept),
         total=len(files),
         layout=layout,
-        warnings=(*layout.warnings, *walker.warnings),
+        warnings=(*layout.warnings, *([advice] if advice else []), *walker.warnings),
         options=options,
     )
 

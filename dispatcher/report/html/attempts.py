@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 from dispatcher.again import Again
-from dispatcher.report.console_summary import headline
+from dispatcher.report.failure_text import headline
 from dispatcher.report.html.markup import badge, counted, line
 from dispatcher.report.html.outputs import Outputs
 from dispatcher.report.html.told import Told
