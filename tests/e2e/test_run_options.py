@@ -20,8 +20,8 @@ FILES = {
 }
 
 
-def names_in(report: Path) -> list[str | None]:
-    return sorted(case.get("name") for case in ET.parse(report).getroot().iter("testcase"))
+def names_in(report: Path) -> list[str]:
+    return sorted(case.get("name", "") for case in ET.parse(report).getroot().iter("testcase"))
 
 
 @pytest.mark.parametrize("isolation", ["fork", "spawn"])
