@@ -158,6 +158,7 @@ def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
     if result.note:
         yield "note", result.note
     yield "attempt", str(result.attempt)
+    yield "runner", str(result.runner)
     yield "isolation", str(result.isolation)
     if result.isolation_note:
         yield "isolation_note", result.isolation_note

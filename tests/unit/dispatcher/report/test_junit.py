@@ -90,6 +90,7 @@ def test_the_whole_report_of_one_failed_file(tmp_path: Path) -> None:
         "<properties>",
         '<property name="status" value="FAIL"/>',
         '<property name="attempt" value="1"/>',
+        '<property name="runner" value="auto"/>',
         '<property name="isolation" value="spawn"/>',
         '<property name="peak_bytes" value="1024"/>',
         '<property name="cpu_s" value="1.500"/>',
