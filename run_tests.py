@@ -45,8 +45,8 @@ from worker.capacity import calculate_max_workers as workers_for
 from worker.capacity import resolve_budget, resolve_limit
 from worker.command import prepare_child
 from worker.environment import get_test_environment
-from worker.machine import read_available_bytes, read_machine
-from worker.settings import WorkerSettings
+from worker.machine import read_levels, read_machine
+from worker.settings import NICE, WorkerSettings
 from worker.warm.fleet import Fleet
 
 __all__ = [
@@ -120,12 +120,17 @@ class LocalSite:
             # These take as long to import as the first server takes to start.
             from dispatcher.backends.local import LocalBackend
             from worker.execute import LocalExecutor
-            from worker.machine_pool import open_pool
+            from worker.machine_pool import Seat, open_pool
 
+            seat = Seat(
+                root=str(config.root),
+                budget_bytes=settings.budget_bytes,
+                slots=settings.slots,
+                is_nice=config.nice,
+                machine_memory=config.machine_memory,
+            )
             pool, notice = open_pool(
-                is_default=config.memory_budget is None,
-                available_bytes=read_available_bytes,
-                environment=request.environ,
+                seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
             why = fleet.why_no_fork() if config.isolation is Isolation.FORK else ""
@@ -163,6 +168,8 @@ class LocalSite:
             preload=config.preload,
             commands=project_commands(config),
             idle_cpus=capacity.idle_cpus,
+            cpus=capacity.cpus,
+            nice=NICE if config.nice else 0,
             state_dir=_state_dir(config),
         )
 
