@@ -91,7 +91,7 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
         yield _line("started", f"{when}, beside {beside}", indent=4)
     if result.waited_for:
-        yield _line("waited for", f"{result.waited_for}, although a place was free", indent=4)
+        yield _line("waited for", f"{one_line(result.waited_for)}, although a place was free", indent=4)
     worker = f"{one_line(result.worker)}, " if result.worker else ""
     alone = ", without company throughout" if result.was_alone else ""
     yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
