@@ -164,7 +164,8 @@ class Command:
             return ExitCode.OK
         with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
-            return self._run_tests(runner, config, output, color=color)
+            # As it is by now: the project's pytest may have asked for a report.
+            return self._run_tests(runner, runner.config, output, color=color)
 
     def _print_through(self, output: PlainOutput) -> None:
         """Let nothing of ours go elsewhere from here on, up to the last error."""

@@ -16,6 +16,7 @@ from dispatcher.discovery.pytest_files import (
     has_pytest,
     pytest_missing,
 )
+from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import Named, find_named
 from dispatcher.discovery.walk import Walker
 from passmuster.errors import ConfigurationError
@@ -28,8 +29,10 @@ def collect(
     python: Callable[[], ProjectPython],
     *,
     cwd: str,
-) -> None:
-    """Give `walker` the files that pytest collects.
+) -> tuple[ProjectOption, ...]:
+    """Give `walker` the files that pytest collects; return what the project's settings change of its options.
+
+    Files that are only named are not asked about, and so their project's options are not known.
 
     A Python file that the user named is taken without asking: pytest collects it whatever it is called.
     `exclude` and, without `--integration`, configured folders of integration tests leave files out.
@@ -53,7 +56,7 @@ def collect(
     if named and not others:
         if not has_pytest(python(), workdir):
             raise pytest_missing(python().path)
-        return
+        return ()
     try:
         answer = ask_pytest(python(), workdir, [walker.absolute(one.path) for one in others])
     except CollectionError as error:
@@ -74,6 +77,7 @@ def collect(
             walker.take(path)
     if left_out:
         walker.warnings.append(f"{left_out} file(s) that pytest collects are left out by exclude")
+    return answer.options
 
 
 def _holds_nothing(one: Named) -> ConfigurationError:

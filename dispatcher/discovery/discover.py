@@ -15,6 +15,7 @@ from dispatcher.discovery.layout import Places, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import Rules
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
+from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
@@ -32,6 +33,7 @@ class Discovered:
         total: how many there were before `limit` cut the list.
         layout: who says which files are tests, and why.
         warnings: lines for the user about what could not be looked at, without a tag.
+        options: what the project's settings change of pytest's options; empty where pytest was not asked.
     """
 
     workdir: Path
@@ -39,6 +41,7 @@ class Discovered:
     total: int
     layout: LayoutChoice
     warnings: tuple[str, ...] = ()
+    options: tuple[ProjectOption, ...] = ()
 
 
 def discover(
@@ -72,8 +75,9 @@ def discover(
         layout = choose_layout(
             config, places, has_pytest=lambda: has_pytest(python(), Path(places.root)), origins=origins
         )
+    options: tuple[ProjectOption, ...] = ()
     if python is not None and layout.kind is LayoutKind.PYTEST:
-        collect(config, places, walker, python, cwd=named_from)
+        options = collect(config, places, walker, python, cwd=named_from)
     elif layout.kind is LayoutKind.UNITTEST:
         _find_unittests(config, places, walker, cwd=named_from)
     elif config.paths:
@@ -90,6 +94,7 @@ def discover(
         total=len(files),
         layout=layout,
         warnings=(*layout.warnings, *([advice] if advice else []), *walker.warnings),
+        options=options,
     )
 
 

@@ -348,3 +348,38 @@ def test_pytest_files_are_reported_case_by_case(project: Project) -> None:
     }
     assert "No module named 'not_there'" in outcome.final("tests/test_broken.py").error
     assert not Path(project.root, ".pytest_cache").exists()
+
+
+TWO_FAIL = """
+def test_basket():
+    for line in range(14):
+        print("counting", line)
+    problems = ["wanted 8 apples", "got 7 apples"]
+    assert not problems, "the basket is wrong:\\n" + "\\n".join(problems)
+
+def test_address():
+    for line in range(14):
+        print("looking up", line)
+    assert {"town": 1} == {"town": 2}, "customer 41:\\nthe street is missing"
+"""
+
+
+@pytest.mark.parametrize("style", ["auto", "short", "native", "line", "no"])
+def test_each_failing_test_shows_its_whole_message_and_its_line(project: Project, style: str) -> None:
+    project.write({"tests/test_shop.py": TWO_FAIL})
+    outcome = project.run(
+        env={"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT), "PYTEST_ADDOPTS": f"--tb={style} --no-summary"}
+    )
+    details = outcome.lines_after("    Failing tests:")
+    assert details[0] == (
+        "      tests/test_shop.py::test_basket (tests/test_shop.py:6): AssertionError: the basket is wrong:"
+    )
+    assert [line.strip() for line in details[1:3]] == ["wanted 8 apples", "got 7 apples"]
+    second = next(number for number, line in enumerate(details) if "test_address" in line)
+    assert details[second] == (
+        "      tests/test_shop.py::test_address (tests/test_shop.py:11): AssertionError: customer 41:"
+    )
+    assert [line.strip() for line in details[second + 1 : second + 3]] == [
+        "the street is missing",
+        "assert {'town': 1} == {'town': 2}",
+    ]

@@ -256,7 +256,13 @@ def _reason(report: "pytest.TestReport | pytest.CollectReport") -> str:
         return str(report.wasxfail)
     if report.skipped and isinstance(report.longrepr, tuple):
         return report.longrepr[2]
-    return report.longreprtext
+    text = report.longreprtext
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None or ":%d: " % crash.lineno in text or " line %d" % crash.lineno in text:
+        return text
+    # With `--tb=no` and `--tb=line` pytest's text holds neither the place nor the whole message.
+    marked = ["E   " + line for line in crash.message.splitlines()]
+    return "\n".join([*marked, "", "%s:%d: " % (crash.path, crash.lineno)])
 
 
 def wrap_main(config_module: "ModuleType", reporter: "Reporter") -> None:
