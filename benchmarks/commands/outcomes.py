@@ -1,7 +1,8 @@
 """`outcomes`: public suites without configuration, by Passmuster and by their authors' own command.
 
-Compared are the files, the cases, the outcome of every case, and the exit status. Each suite runs by its own
-command twice, and by Passmuster twice: without history, and with the history of that run.
+Compared are the files, the cases, the outcome of every case, and the exit status. Each suite runs by its
+own command (once more where there are differences), and by Passmuster twice: without history, and with the
+history of that run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from benchmarks.commands.setting import Setting
 from benchmarks.public.compare import Cause, differences, files_of
 from benchmarks.public.place import Place, prepare
-from benchmarks.public.runs import SuiteRun, our_run, plain_alone, plain_runs
+from benchmarks.public.runs import SuiteRun, our_run, plain_alone, plain_run
 from benchmarks.public.table import chosen_suites, read_table
 from benchmarks.tables import print_table, write_json
 
@@ -93,41 +94,42 @@ def run(setting: Setting) -> bool:
 
 def _compare(setting: Setting, place: Place) -> list[Comparison]:
     """Run a suite by both; print each difference."""
-    plain = plain_runs(place)
+    plain = plain_run(place, 1)
     compared: list[Comparison] = []
     jobs = () if setting.jobs is None else ("--jobs", str(setting.jobs))
     for label in ("first", "later"):
         ours = our_run(place, setting.work, is_first=label == "first", options=[*jobs, *setting.ours_options])
         comparison = _comparison(label, place, plain, ours)
-        print(f"  {label}: {ours.wall_s:.1f} s, by the command {plain[0].wall_s:.1f} s; {comparison.causes}")
+        print(f"  {label}: {ours.wall_s:.1f} s, by the command {plain.wall_s:.1f} s; {comparison.causes}")
         for text in comparison.differences:
             print(f"    {text}", flush=True)
         compared.append(comparison)
     return compared
 
 
-def _comparison(label: str, place: Place, plain: tuple[SuiteRun, ...], ours: SuiteRun) -> Comparison:
-    suite, wanted = place.suite, plain[0]
+def _comparison(label: str, place: Place, plain: SuiteRun, ours: SuiteRun) -> Comparison:
+    suite = place.suite
     found = differences(
-        [run.outcomes for run in plain],
+        plain.outcomes,
         ours.outcomes,
         explained=suite.explained,
+        again=lambda: plain_run(place, 2).outcomes,
         alone=lambda file: plain_alone(place, file),
     )
     causes = Counter[str](difference.cause.value for difference in found)
     texts = [str(difference) for difference in found]
-    for text in _verdicts(wanted, ours, is_explained=bool(found)):
+    for text in _verdicts(plain, ours, is_explained=bool(found)):
         causes[Cause.UNEXPLAINED] += 1
         texts.append(f"{Cause.UNEXPLAINED}: {text}")
     return Comparison(
         suite=f"{suite.name} {suite.version}",
         run=label,
         command=suite.command,
-        files=(len(files_of(wanted.outcomes)), len(files_of(ours.outcomes))),
-        cases=(_count(wanted), _count(ours)),
-        exit_codes=(wanted.exit_code, ours.exit_code),
-        wall_s=(wanted.wall_s, ours.wall_s),
-        cpu_s=(wanted.cpu_s, ours.cpu_s),
+        files=(len(files_of(plain.outcomes)), len(files_of(ours.outcomes))),
+        cases=(_count(plain), _count(ours)),
+        exit_codes=(plain.exit_code, ours.exit_code),
+        wall_s=(plain.wall_s, ours.wall_s),
+        cpu_s=(plain.cpu_s, ours.cpu_s),
         causes=dict(causes),
         differences=tuple(texts),
     )

@@ -78,26 +78,27 @@ def files_of(outcomes: Outcomes) -> set[str]:
 
 
 def differences(
-    plain: Sequence[Outcomes],
+    plain: Outcomes,
     ours: Outcomes,
     *,
     explained: Sequence[Explanation],
+    again: Callable[[], Outcomes],
     alone: Callable[[str], Sequence[Outcomes]],
 ) -> list[Difference]:
     """Return the cases in which Passmuster's run is not that of the project's own command.
 
     Args:
-        plain: two or more runs of the project's own command; the first is the one to equal.
+        plain: the run of the project's own command, which is to be equalled.
         ours: Passmuster's run.
         explained: the known differences of the suite.
+        again: runs the project's own command once more.
         alone: runs the project's own command for one file alone, as often as it should agree with itself.
     """
-    wanted = plain[0]
-    differing = sorted(case for case in wanted.keys() | ours.keys() if wanted.get(case) != ours.get(case))
-    unstable = _unstable(plain, ours, differing)
+    differing = _differing(plain, ours)
+    unstable = _unstable(plain, ours, _differing(plain, again())) if differing else set()
     found: list[Difference] = []
-    for case in differing:
-        mine, theirs = ours.get(case, ()), wanted.get(case, ())
+    for case in sorted(differing):
+        mine, theirs = ours.get(case, ()), plain.get(case, ())
         cause, why = Cause.UNEXPLAINED, ""
         if case in unstable:
             cause = Cause.UNSTABLE
@@ -109,24 +110,26 @@ def differences(
     return found
 
 
-def _unstable(plain: Sequence[Outcomes], ours: Outcomes, differing: Sequence[Case]) -> set[Case]:
-    """Return the differing cases that also differ between the plain runs.
+def _differing(one: Outcomes, other: Outcomes) -> set[Case]:
+    return {case for case in one.keys() | other.keys() if one.get(case) != other.get(case)}
+
+
+def _unstable(plain: Outcomes, ours: Outcomes, varying: set[Case]) -> set[Case]:
+    """Return the cases that differ from ours and are among those that vary between plain runs.
 
     A case whose name is new in every run (it holds an address, or a random value) is known by number: a file
-    must have as many of them in ours as in the first plain run.
+    must have as many of them in ours as in the plain run.
     """
-    wanted = plain[0]
-    varying = {
-        case for run in plain[1:] for case in wanted.keys() | run.keys() if wanted.get(case) != run.get(case)
-    }
-    unstable = {case for case in differing if case in varying and case in wanted and case in ours}
+    differing = _differing(plain, ours)
     renamed = Counter(case.file for case in differing if case in varying and case not in ours)
-    fresh = Counter(case.file for case in differing if case not in wanted)
-    for file, number in renamed.items():
-        if fresh[file] == number:
-            missing_or_fresh = {case for case in differing if case not in ours or case not in wanted}
-            unstable |= {case for case in missing_or_fresh if case.file == file}
-    return unstable
+    fresh = Counter(case.file for case in differing if case not in plain)
+    alike = {file for file, number in renamed.items() if fresh[file] == number}
+    return {
+        case
+        for case in differing
+        if (case in varying if case in plain and case in ours else case.file in alike)
+        and (case in varying or case not in plain)
+    }
 
 
 def _explanation(case: Case, explained: Sequence[Explanation]) -> str:

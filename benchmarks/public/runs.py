@@ -19,8 +19,8 @@ from benchmarks.public.place import PYTEST_RECORDER, UNITTEST_RECORDER, Place
 LONGEST_S = 900.0
 """Seconds after which a run is killed."""
 
-PLAIN_RUNS = 2
-"""How often the project's own command is run, so that what differs by itself is known."""
+ALONE_RUNS = 2
+"""How often a file is run alone, where that is asked at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,23 +42,25 @@ class SuiteRun:
     failed_files: tuple[tuple[str, str], ...] = ()
 
 
-def plain_runs(place: Place) -> tuple[SuiteRun, ...]:
-    """Return the runs of the project's own command, each on a fresh copy; they are kept for the next time."""
-    found: list[SuiteRun] = []
-    for number in range(1, PLAIN_RUNS + 1):
-        kept = _kept(place, f"plain-{number}")
-        if not kept.with_suffix(".json").exists():
-            place.refresh()
-        found.append(_plain_run(place, kept, place.suite.paths))
-    return tuple(found)
+def plain_run(place: Place, number: int) -> SuiteRun:
+    """Return one of the runs of the project's own command, on a fresh copy; it is kept for the next time.
+
+    Args:
+        place: the suite.
+        number: which of several.
+    """
+    kept = _kept(place, f"plain-{number}")
+    if not kept.with_suffix(".json").exists():
+        place.refresh()
+    return _run_plainly(place, kept, place.suite.paths)
 
 
 def plain_alone(place: Place, file: str) -> tuple[Outcomes, ...]:
     """Return the cases of one file that the project's own command runs alone; nothing if it is not pytest."""
     if not place.suite.uses_pytest:
         return ()
-    kept = [_kept(place, f"alone-{fingerprint(file)}-{number}") for number in range(PLAIN_RUNS)]
-    return tuple(_plain_run(place, name, [file]).outcomes for name in kept)
+    kept = [_kept(place, f"alone-{fingerprint(file)}-{number}") for number in range(ALONE_RUNS)]
+    return tuple(_run_plainly(place, name, [file]).outcomes for name in kept)
 
 
 def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str]) -> SuiteRun:
@@ -119,7 +121,7 @@ def name_inside(file: str, case_id: str) -> str:
     return "" if case_id.endswith(Path(file).name) else case_id
 
 
-def _plain_run(place: Place, kept: Path, arguments: Sequence[str]) -> SuiteRun:
+def _run_plainly(place: Place, kept: Path, arguments: Sequence[str]) -> SuiteRun:
     result = kept.with_suffix(".json")
     if not result.exists():
         record = kept.with_suffix(".jsonl")

@@ -20,14 +20,14 @@ def causes(
     explained: Sequence[Explanation] = (),
     alone: Sequence[Outcomes] = (),
 ) -> dict[str, Cause]:
-    found = differences(plain, ours, explained=explained, alone=lambda file: alone)
+    found = differences(plain[0], ours, explained=explained, again=lambda: plain[1], alone=lambda file: alone)
     return {difference.case.name: difference.cause for difference in found}
 
 
 def test_equal_runs_do_not_differ() -> None:
     run = outcomes(one="passed", two="failed")
 
-    assert causes([run, run], run) == {}
+    assert causes([run, outcomes()], run) == {}
 
 
 def test_a_missing_case_an_added_case_and_another_outcome_are_unexplained() -> None:
