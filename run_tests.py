@@ -31,7 +31,7 @@ from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.config.model import Overcommit, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.exit_codes import ExitCode
-from dispatcher.file_rules import group_limits
+from dispatcher.file_rules import group_limits, project_commands
 from dispatcher.run.results import TestResults
 from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.bootstrap import base_python
@@ -45,8 +45,8 @@ from worker.capacity import calculate_max_workers as workers_for
 from worker.capacity import resolve_budget, resolve_limit
 from worker.command import prepare_child
 from worker.environment import get_test_environment
-from worker.machine import read_available_bytes, read_machine
-from worker.settings import WorkerSettings
+from worker.machine import read_levels, read_machine
+from worker.settings import NICE, WorkerSettings
 from worker.warm.fleet import Fleet
 
 __all__ = [
@@ -106,22 +106,31 @@ class LocalSite:
         """Return a pool for one run, its processes already on their way up.
 
         Raises:
-            ConfigurationError: files are to be forked, and cannot be here.
+            ConfigurationError: files are to be forked, and cannot be here; or a command's program is missing.
         """
         config, settings = request.config, self._settings(request)
+        if settings.commands is not None:
+            from worker.project_command import check_programs  # Few projects have a command.
+
+            check_programs(request.tasks, settings)
         with ExitStack() as undo:
             fleet = undo.enter_context(closing(Fleet(settings)))
-            if request.tasks:
+            if any(task.runner is not RunnerKind.COMMAND for task in request.tasks):
                 fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.backends.local import LocalBackend
             from worker.execute import LocalExecutor
-            from worker.machine_pool import open_pool
+            from worker.machine_pool import Seat, open_pool
 
+            seat = Seat(
+                root=str(config.root),
+                budget_bytes=settings.budget_bytes,
+                slots=settings.slots,
+                is_nice=config.nice,
+                machine_memory=config.machine_memory,
+            )
             pool, notice = open_pool(
-                is_default=config.memory_budget is None,
-                available_bytes=read_available_bytes,
-                environment=request.environ,
+                seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
             why = fleet.why_no_fork() if config.isolation is Isolation.FORK else ""
@@ -157,7 +166,10 @@ class LocalSite:
             coverage_dir=request.coverage_dir,
             isolation=config.isolation,
             preload=config.preload,
+            commands=project_commands(config),
             idle_cpus=capacity.idle_cpus,
+            cpus=capacity.cpus,
+            nice=NICE if config.nice else 0,
             state_dir=_state_dir(config),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,12 +14,15 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin, origin_of
 from dispatcher.config.shard import Shard
 from dispatcher.discovery.discover import Discovered, discover
-from dispatcher.file_rules import FileRules
-from dispatcher.plan import Plan, ShardPlan, TestFile
+from dispatcher.discovery.pytest_files import ProjectPython
+from dispatcher.discovery.selection import named_files
+from dispatcher.file_rules import FileRules, project_commands
+from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
 from passmuster.errors import ConfigurationError
+from passmuster.status import RunnerKind
 
 if TYPE_CHECKING:
     from dispatcher.sharding import Part
@@ -30,6 +34,7 @@ class ChosenFiles:
     Args:
         config: what to do.
         cwd: what named paths are relative to; None: the current directory.
+        python: returns the project's interpreter, called only where a pytest project may be asked.
         origins: where the configuration's values came from, for messages.
         notice: told what the user should know before the run, a line each.
     """
@@ -39,11 +44,12 @@ class ChosenFiles:
         config: TestConfig,
         *,
         cwd: Path | None,
+        python: Callable[[], ProjectPython],
         origins: Sequence[Origin],
         notice: Callable[[str], None],
     ) -> None:
         self._config, self._cwd, self._origins = config, cwd, tuple(origins)
-        self._notice = notice
+        self._notice, self._python = notice, python
         self._found: Discovered | None = None
         self._part: Part | None = None
 
@@ -59,7 +65,7 @@ class ChosenFiles:
             ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
         """
         if self._found is None:
-            found = discover(self._config, cwd=self._cwd)
+            found = self._discover(self._config, cwd=self._cwd)
             for warning in found.warnings:
                 self._notice(warning)
             if self._config.failed_only:
@@ -91,8 +97,25 @@ class ChosenFiles:
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
+        plan = dataclasses.replace(
+            plan, files=tuple(self._mark_named(plan.files)), layout=self.found().layout.headline
+        )
         self._notice_useless(files)
+        if self._config.enable_coverage:
+            self._notice_unmeasured(plan)
         return plan if self._part is None else self._part.of_run(plan, capacity)
+
+    def _mark_named(self, planned: Sequence[PlannedFile]) -> Sequence[PlannedFile]:
+        """Return the planned files, those marked that the user named one by one."""
+        root, workdir = self._config.root, self.found().workdir
+        bases = (str(self._cwd or root), str(workdir), str(root))
+        named = named_files(self._config.paths, bases=bases)
+        if not named:
+            return planned
+        return [
+            dataclasses.replace(one, is_named=os.path.realpath(root / one.file.path) in named)
+            for one in planned
+        ]
 
     def open_history(self) -> History | None:
         """Open the history unless it is off; one that cannot be written stays in memory, with a notice."""
@@ -102,6 +125,9 @@ class ChosenFiles:
         for text in history.notices:
             self._notice(text)
         return history
+
+    def _discover(self, config: TestConfig, *, cwd: Path | None = None) -> Discovered:
+        return discover(config, cwd=cwd, python=self._python, origins=self._origins)
 
     def _only_failed(self, found: Discovered) -> Discovered:
         history = self.open_history()
@@ -130,6 +156,20 @@ class ChosenFiles:
             self._notice(text)
         return dataclasses.replace(found, files=self._part.files)
 
+    def _notice_unmeasured(self, plan: Plan) -> None:
+        """Name the commands that run files of the plan and that coverage cannot measure."""
+        commands = project_commands(self._config)
+        if commands is None:
+            return
+        paths = [one.task.file_path for one in plan.files if one.task.runner is RunnerKind.COMMAND]
+        for command in dict.fromkeys(map(commands.find, paths)):
+            if command is not None and "coverage" not in command.words and command.measured(()) is None:
+                self._notice(
+                    f"coverage does not measure the command {' '.join(command.words)} "
+                    f"(from {command.origin}): begin it with {{python}} and a script or "
+                    "-m MODULE, or let it run coverage"
+                )
+
     def _notice_useless(self, files: Sequence[TestFile]) -> None:
         """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""
         rules = FileRules(self._config.overrides)
@@ -138,6 +178,6 @@ class ChosenFiles:
         whole = dataclasses.replace(
             self._config, include_integration=True, paths=(), limit=None, failed_only=False
         )
-        everything = [*files, *discover(whole).files]
+        everything = [*files, *self._discover(whole).files]
         for override in rules.unmatched(file.path for file in everything):
             self._notice(f"an override matches no test file: {', '.join(override.files)}")

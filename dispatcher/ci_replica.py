@@ -7,7 +7,6 @@ composition roots.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
@@ -22,6 +21,7 @@ from dispatcher.exit_codes import ExitCode
 from dispatcher.report.console_format import Tag, tagged
 from dispatcher.workflow.replica import Call, Replica
 from passmuster.errors import ConfigurationError
+from passmuster.option_parser import OptionParser
 from passmuster.units import Amount, format_bytes, parse_amount
 
 PROJECT_SIGNS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "tests")
@@ -156,7 +156,7 @@ class CIReplicaRunner:
     def _conclude(self, status: int) -> None:
         if status == ExitCode.OK:
             self._say(Tag.PASS, "CI replica passed: CI should pass")
-        elif status == ExitCode.FAILED:
+        elif status in (ExitCode.FAILED, ExitCode.NO_TESTS):
             self._say(Tag.FAIL, "CI replica failed: CI would fail the same way")
         elif status == ExitCode.INTERRUPTED:
             self._say(Tag.WARN, "CI replica was interrupted: it says nothing about CI")
@@ -190,15 +190,17 @@ def run_replica_command(
         color: whether tags are coloured.
 
     Raises:
-        ConfigurationError: an argument has a wrong value.
+        ConfigurationError: an argument has a wrong value, or is misspelt.
+        SystemExit: the help or the version was printed (status 0).
     """
-    parser = argparse.ArgumentParser(description="Run the unit tests as CI would.", allow_abbrev=False)
+    parser = OptionParser(description="Run the unit tests as CI would.")
     parser.add_argument("--cpus", metavar="N", help="CPUs of the runner to imitate (default: 4)")
     parser.add_argument("--memory", metavar="SIZE", help="memory of the runner to imitate (default: 16GiB)")
     parser.add_argument("--workflow", metavar="FILE", type=Path, help="run what this workflow of CI runs")
     parser.add_argument("--job", metavar="NAME", help="the job of the workflow (default: the one with tests)")
     parser.add_argument("--dry-run", action="store_true", help="with --workflow: only say what it would run")
     options, unknown = parser.parse_known_args(argv)
+    parser.refuse_misspelt(unknown)
     if options.workflow is None and (options.job is not None or options.dry_run):
         raise ConfigurationError("--job and --dry-run are about a workflow: name it with --workflow FILE")
     for word in unknown:

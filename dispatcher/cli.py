@@ -14,6 +14,7 @@ from dispatcher.config.model import Explain, Mode, TestConfig, Verbosity
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
+from dispatcher.file_rules import command_lines
 from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
@@ -140,15 +141,22 @@ class Command:
             line = nothing_found_line(include_integration=config.include_integration, color=color)
             if config.failed_only:
                 line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
+            for notice in runner.notices:
+                self._say(notice)
             self._out.write(f"{line}\n")
             return ExitCode.OK
         if config.mode is Mode.LIST:
+            # Nothing but the files stands on standard output.
+            for line in (f"Layout: {runner.layout}", *command_lines(files, config)):
+                self._say(line)
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
             from dispatcher.report.dry_run import dry_run_lines  # As above.
 
-            lines = dry_run_lines(runner.plan(), runner.capacity(), runner.interpreter(), color=color)
+            lines = dry_run_lines(
+                runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
+            )
             self._out.write("".join(f"{line}\n" for line in lines))
             return ExitCode.OK
         if config.explain is Explain.PRELOAD:
@@ -156,7 +164,8 @@ class Command:
             return ExitCode.OK
         with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
-            return self._run_tests(runner, config, output, color=color)
+            # As it is by now: the project's pytest may have asked for a report.
+            return self._run_tests(runner, runner.config, output, color=color)
 
     def _print_through(self, output: PlainOutput) -> None:
         """Let nothing of ours go elsewhere from here on, up to the last error."""
@@ -277,8 +286,8 @@ class Command:
 
 
 def _may_ask_early(word: str) -> bool:
-    """Whether a word may be `--help`, `--version`, or hold `-h` among short options."""
-    return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and "h" in word)
+    """Whether a word may be `--help`, `--version`, or hold `-h` or `-V` among short options."""
+    return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and ("h" in word or "V" in word))
 
 
 def main(

@@ -16,5 +16,7 @@ class ExitCode(IntEnum):
     """Wrong arguments or configuration; nothing was run."""
     INFRASTRUCTURE = 3
     """What the run needs failed, so that it could not be complete."""
+    NO_TESTS = 5
+    """There were files to run, and not one test in them ran: the number that pytest uses."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C or SIGTERM (128 + SIGINT, as shells report it)."""

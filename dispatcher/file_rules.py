@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from fnmatch import translate
+from typing import TYPE_CHECKING
 
 from dispatcher.config.model import SERIAL, Override, TestConfig
+from dispatcher.plan import TestFile
+from passmuster.path_patterns import compile_patterns
+from passmuster.status import RunnerKind
+
+if TYPE_CHECKING:
+    from passmuster.project_commands import ProjectCommands
 
 _NOTHING = Override(files=())
 
@@ -19,6 +25,38 @@ def group_limits(config: TestConfig) -> dict[str, int]:
     return limits | {name: 1 for name in serial if name}
 
 
+def project_commands(config: TestConfig) -> ProjectCommands | None:
+    """Return the commands that a configuration has; None where it has none."""
+    if not config.command and all(override.command is None for override in config.overrides):
+        return None
+    from passmuster.project_commands import make_commands  # Few projects have one.
+
+    return make_commands(
+        config.root,
+        config.command,
+        [(override.files, override.command or ()) for override in config.overrides],
+    )
+
+
+def command_lines(files: Sequence[TestFile], config: TestConfig) -> tuple[str, ...]:
+    """Return which command runs how many of these files, a line for each command."""
+    commands = project_commands(config)
+    if commands is None:
+        return ()
+    rules = FileRules(config.overrides)
+    counts = Counter(
+        commands.find(file.path)
+        for file in files
+        if (rules.rule_for(file.path).runner or config.usual_runner) is RunnerKind.COMMAND
+    )
+    return tuple(
+        f"{count} of {len(files)} file(s) run by the command {' '.join(command.words)} "
+        f"(from {command.origin})"
+        for command, count in counts.items()
+        if command is not None
+    )
+
+
 class FileRules:
     """Overrides, asked for by path.
 
@@ -27,7 +65,7 @@ class FileRules:
     """
 
     def __init__(self, overrides: Sequence[Override]) -> None:
-        self._overrides = [(override, _expression(override.files)) for override in overrides]
+        self._overrides = [(override, compile_patterns(override.files)) for override in overrides]
 
     def rule_for(self, path: str) -> Override:
         """Return what holds for a file: an override without patterns that joins all that match.
@@ -57,36 +95,3 @@ class FileRules:
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Override) if field.name != "files")
-
-
-def _expression(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Return what matches a path that one of the patterns names, or that lies in a folder so named."""
-    return re.compile("|".join(f"(?:{_translated(pattern)})(?:/.*)?\\Z" for pattern in patterns), re.DOTALL)
-
-
-def _translated(pattern: str) -> str:
-    """Return a shell pattern of paths as a regular expression."""
-    parts: list[str] = []
-    position = 0
-    while position < len(pattern):
-        special = _SPECIAL.match(pattern, position)
-        if special is None:
-            parts.append(re.escape(pattern[position]))
-            position += 1
-        else:
-            word = special.group()
-            parts.append(_MEANING.get(word) or _set_of(word))
-            position = special.end()
-    return "".join(parts)
-
-
-_SPECIAL = re.compile(r"\*\*/|\*+|\?|\[!?\]?[^\]/]*\]")
-_MEANING = {"**/": "(?:.*/)?", "*": "[^/]*", "**": ".*", "?": "[^/]"}
-
-
-def _set_of(word: str) -> str:
-    """Return a set such as `[abc]` or `[!0-9]`, or a row of stars, as a regular expression."""
-    if word.startswith("*"):
-        return ".*"
-    expression = translate(word)
-    return "(?!/)" + expression[expression.index(":") + 1 : expression.rindex(")")]

@@ -8,6 +8,7 @@ from typing import ClassVar
 from dispatcher.config.shard import Shard
 from dispatcher.schedule.figures import Baseline
 from passmuster.records import dataclass
+from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 
 
@@ -28,6 +29,7 @@ class TestFile:
         kind: unit or integration.
         size_bytes: the file's size when it was discovered.
         mtime_ns: its modification time then; with the size it tells whether a file changed.
+        runner: what runs it unless the user says otherwise; `AUTO`: the file's own text decides.
     """
 
     __test__: ClassVar[bool] = False
@@ -37,6 +39,7 @@ class TestFile:
     kind: FileKind = FileKind.UNIT
     size_bytes: int = 0
     mtime_ns: int = 0
+    runner: RunnerKind = RunnerKind.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class PlannedFile:
         file: what was discovered.
         task: the first attempt.
         because: why it stands where it stands (`failed last time`, `longest first`, `never ran`).
+        is_named: whether the user named this very file, not a folder or nothing.
         failed_before: whether it did not pass when it last ran.
         is_confirmed: whether it is known to come to the same forked and spawned, as it is now.
         spawned_bytes: peak bytes to reserve for it where it is spawned; None: unknown.
@@ -56,6 +60,7 @@ class PlannedFile:
     file: TestFile
     task: TestTask
     because: str = ""
+    is_named: bool = False
     failed_before: bool = False
     is_confirmed: bool = False
     spawned_bytes: int | None = None
@@ -94,9 +99,11 @@ class Plan:
         files: in the order in which they should start.
         groups: how many files of each group may run at once.
         shard: what part of a run these files are; None: they are the whole.
+        layout: who says which files are tests, and why; empty: the shell scripts' layout, as ever.
     """
 
     run_id: str
     files: tuple[PlannedFile, ...]
     groups: tuple[tuple[str, int], ...] = ()
     shard: ShardPlan | None = None
+    layout: str = ""

@@ -11,6 +11,7 @@ from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.schedule.order import Ordered, order
 from dispatcher.schedule.record import FileHistory
 from dispatcher.ways import Ways
+from passmuster.status import RunnerKind
 from passmuster.task import CoverageRequest, Limits, TestTask
 
 
@@ -48,7 +49,7 @@ def make_plan(
         return TestTask(
             run_id=run_id,
             file_path=ordered.file.path,
-            runner=rule.runner or config.runner,
+            runner=_runner(ordered.file, rule, config),
             limits=_limits(rule, limits, budget_bytes=budget_bytes),
             group=rule.group or "",
             retries=rule.retries,
@@ -68,6 +69,12 @@ def make_plan(
             for ordered in order(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
         ),
     )
+
+
+def _runner(file: TestFile, rule: Override, config: TestConfig) -> RunnerKind:
+    """Return what runs a file: what its override or the user says, else what its layout says."""
+    asked = rule.runner or config.usual_runner
+    return file.runner if asked is RunnerKind.AUTO else asked
 
 
 def _limits(rule: Override, limits: Limits, *, budget_bytes: int) -> Limits:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,20 +19,23 @@ from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.chosen_files import ChosenFiles
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Mode, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
+from dispatcher.discovery.layout_choice import LayoutChoice
+from dispatcher.discovery.pytest_files import ProjectPython
+from dispatcher.discovery.run_options import take_over
 from dispatcher.events import Reporter
 from dispatcher.plan import Plan, ShardPlan, TestFile
-from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter, prune_runs
+from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter
 from dispatcher.run.journal import FILE_NAME as JOURNAL
 from dispatcher.run.journal import Diary, Ended, SharedRun, find_run, going_on, open_journal
 from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import watch_interrupts
-from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, open_storage
+from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, make_state_dir, open_storage, prune_runs
 from dispatcher.schedule.history import History
 from dispatcher.schedule.record import FileHistory
 from passmuster.errors import PassmusterError
@@ -80,7 +83,10 @@ class TestRunner:
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None
         self._notices: list[str] = []
-        self._files = ChosenFiles(config, cwd=cwd, origins=self._origins, notice=self._note)
+        self._has_taken_over = False
+        self._files = ChosenFiles(
+            config, cwd=cwd, python=self._project_python, origins=self._origins, notice=self._note
+        )
         self.lost_reports: tuple[str, ...] = ()
         """Why reports of the last run are not complete, a line each."""
         self.breakdown = ""
@@ -92,12 +98,37 @@ class TestRunner:
         Raises:
             ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
         """
-        return self._files.found().files
+        return self._found().files
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was noticed up to now and that no run has told, a line each."""
+        return tuple(self._notices)
+
+    @property
+    def layout(self) -> LayoutChoice:
+        """Who says which files are tests, and why.
+
+        Raises:
+            ConfigurationError: as for `discover_tests`.
+        """
+        return self._found().layout
 
     @property
     def shard_plan(self) -> ShardPlan | None:
         """What this machine's files are a part of; None: they are the whole, or were not looked for yet."""
         return self._files.shard_plan
+
+    def _found(self) -> Discovered:
+        """Return what was found, looked for once; then `config` has what the project's pytest asks for."""
+        found = self._files.found()
+        if not self._has_taken_over:
+            self._has_taken_over = True
+            self.config, lines = take_over(
+                self.config, found.options, workdir=found.workdir, writes_reports=self._shared is None
+            )
+            self._notices += lines
+        return found
 
     def interpreter(self) -> Interpreter:
         """Return the project's interpreter.
@@ -105,15 +136,25 @@ class TestRunner:
         Raises:
             ConfigurationError: it is missing, broken, too old, or no Python.
         """
-        state_dir = self.config.root / ".passmuster"
         return find_interpreter(
             self.config,
             self._environ,
             runner_python=self._runner_python,
             runner_version=sys.version_info[:3],
-            cache_dir=state_dir if self.config.history and state_dir.is_dir() else None,
+            cache_dir=self._cache_dir,
             origins=self._origins,
         )
+
+    @property
+    def _cache_dir(self) -> Path | None:
+        """Where answers of the project's interpreter are remembered; None: nowhere."""
+        state_dir = self.config.root / STATE_DIRECTORY
+        return state_dir if self.config.history and state_dir.is_dir() else None
+
+    def _project_python(self) -> ProjectPython:
+        if self.config.history and self.config.mode is Mode.RUN:
+            make_state_dir(self.config.root)  # So that already the first answer is remembered.
+        return ProjectPython(path=self.interpreter().path, environ=self._environ, cache_dir=self._cache_dir)
 
     def capacity(self) -> Capacity:
         """Return what the site offers this run; asked for once.
@@ -142,7 +183,7 @@ class TestRunner:
         Raises:
             ConfigurationError: as for `run_tests`; nothing is run.
         """
-        discovered, interpreter = self._files.found(), self.interpreter()
+        discovered, interpreter = self._found(), self.interpreter()
         return self.site.explain_preload(self._request(self.plan(), discovered, interpreter))
 
     def run_tests(self, reporters: Sequence[Reporter] = (), *, watched: bool = False) -> TestResults:
@@ -161,7 +202,7 @@ class TestRunner:
             stack.enter_context(watch_interrupts())
             for reporter in reporters:
                 stack.callback(self._close, reporter)
-            discovered, interpreter = self._files.found(), self.interpreter()
+            discovered, interpreter = self._found(), self.interpreter()
             history = self._files.open_history()
             if history is not None:
                 stack.callback(history.close)
@@ -188,7 +229,9 @@ class TestRunner:
             self._results = run.execute()
             self.lost_reports, self.breakdown = run.lost_reports, run.breakdown
             if journal is not None and not self.can_be_resumed:
-                journal.end()
+                # A full disk: all that is lost is that `--resume` could tell a finished run.
+                with suppress(OSError):
+                    journal.end()
         return self._results
 
     @property
@@ -235,7 +278,7 @@ class TestRunner:
             shutil.rmtree(self._coverage_plan.data_directory, ignore_errors=True)
 
     def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
-        self._run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
+        self._run_id = new_run_id(time.time_ns())
         if self._shared is not None:
             self._run_id = self._shared.run_id
         elif self.config.resume is not None:
@@ -317,3 +360,14 @@ class TestRunner:
         notices = [*self._notices, self._storage.notice]
         self._notices = []
         return tuple(dict.fromkeys(notice for notice in notices if notice))
+
+
+def new_run_id(now_ns: int) -> str:
+    """Return an id for a run that starts now: ids sort by the microsecond at which their run started.
+
+    Args:
+        now_ns: nanoseconds since 1970.
+    """
+    seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
+    started = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    return f"{started}-{nanoseconds // 1000:05x}{os.urandom(2).hex()}"

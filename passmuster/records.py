@@ -35,6 +35,7 @@ else:
         made.__hash__ = lambda self: hash(values(self))
         for name in ("__setattr__", "__delattr__"):
             setattr(made, name, _refuse)
+        made.__getstate__, made.__setstate__ = _get_state, _set_state
         if "__repr__" not in cls.__dict__:
             made.__repr__ = _repr
         return made
@@ -68,6 +69,14 @@ else:
 
     def _refuse(self, name, *_):
         raise dataclasses.FrozenInstanceError(f"cannot change {type(self).__qualname__}.{name}")
+
+    def _get_state(self):
+        return [getattr(self, field.name) for field in dataclasses.fields(self)]
+
+    def _set_state(self, values):
+        """Take what a copy or a pickle holds: a frozen record's slots are closed to everybody else."""
+        for field, value in zip(dataclasses.fields(self), values, strict=True):
+            object.__setattr__(self, field.name, value)
 
     def _repr(self):
         shown = ", ".join(

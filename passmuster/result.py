@@ -7,6 +7,9 @@ from typing import ClassVar
 from passmuster.records import dataclass
 from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
+HOLDS_NO_TESTS = "holds no tests"
+"""The note on a file in which its framework looked for tests and found none."""
+
 LOCAL_WORKER = "local"
 """What a result has for its worker where the dispatcher's own process ran the file."""
 
@@ -39,6 +42,9 @@ class TestResult:
             backslash-escaped. It is data: it may hold control characters.
         duration: wall-clock seconds from start to the end of its last process.
         error: one line that says why it did not pass; empty for a pass.
+        note: one line about a verdict that is no failure (`all 3 test(s) deselected`, `holds no tests`);
+            empty: nothing to say. A worker notes `holds no tests` on `NO_TESTS`, which a run over folders
+            turns into a pass.
         attempt: as in the task.
         runner: how it was really executed; `AUTO` when it ended before that was known.
         exit_code: what the process returned; None when a signal ended it or it never started.
@@ -70,6 +76,7 @@ class TestResult:
     output: str = ""
     duration: float = 0.0
     error: str = ""
+    note: str = ""
     attempt: int = 1
     runner: RunnerKind = RunnerKind.AUTO
     exit_code: int | None = None
@@ -97,6 +104,16 @@ class TestResult:
     def is_evicted(self) -> bool:
         """Whether it was stopped only to make room for others, and so must run again."""
         return self.stop_reason is StopReason.MEMORY_BUDGET
+
+    @property
+    def holds_no_tests(self) -> bool:
+        """Whether it passed as a file in which there is nothing to run."""
+        return self.status.is_pass and self.note == HOLDS_NO_TESTS
+
+    @property
+    def ran_no_test(self) -> bool:
+        """Whether it passed although none of its tests ran: there are none, or all are deselected."""
+        return self.status.is_pass and bool(self.note) and not self.cases
 
     def count(self, outcome: Outcome) -> int:
         """Return how many of its cases ended in `outcome`."""

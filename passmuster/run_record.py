@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from passmuster import run_scripts
 from passmuster.broker import parse_broker
+from passmuster.executor import SlotRange
 from passmuster.queue_words import Claim, Entry, Hold, Lease, WorkerCard
 from passmuster.routing import (
     RUNS_KEY,
@@ -240,6 +241,21 @@ class RunRecord:
         """Return the message that says what the run asks of workers; None: the broker knows no such run."""
         found = self._client.hget(self._meta, "terms")
         return None if found is None else str(found)
+
+    def take_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
+        """Return the numbers of this worker's slots in the run. Safe to repeat.
+
+        Args:
+            worker: its name.
+            count: how many slots it has.
+            known: what it was given before. A broker that has lost its memory gives the same again, unless
+                another worker has got it meanwhile.
+
+        Returns:
+            None: the broker knows no such run.
+        """
+        found = self._script(run_scripts.SLOTS, "", 0, worker, str(count), str(known.first if known else -1))
+        return None if found is None else SlotRange(first=int(found[0]), total=int(found[1]))
 
     def refuse(self, worker: str, body: str) -> None:
         """Say that a worker does not serve the run; `body` is the sealed reason. Writes a "refused" entry."""

@@ -130,6 +130,31 @@ return redis.call('HGET', state, path) == 'Q:' .. take and 1 or 0
 """
 )
 
+SLOTS = (
+    _HEAD
+    + """
+if redis.call('EXISTS', meta) == 0 then return false end
+local count, first, total, is_free = tonumber(ARGV[4]), tonumber(ARGV[5]), 0, true
+local fields = redis.call('HGETALL', meta)
+for i = 1, #fields, 2 do
+  if string.sub(fields[i], 1, 6) == 'slots:' then
+    local from, size = string.match(fields[i + 1], '^(%d+):(%d+)$')
+    local to = tonumber(from) + tonumber(size)
+    total = math.max(total, to)
+    if first < to and tonumber(from) < first + count then is_free = false end
+  end
+end
+local own = redis.call('HGET', meta, 'slots:' .. worker)
+if own and tonumber(string.match(own, ':(%d+)$')) == count then
+  return {tonumber(string.match(own, '^(%d+)')), total}
+end
+if first < 0 or not is_free then first = total end
+redis.call('HSET', meta, 'slots:' .. worker, string.format('%.0f:%.0f', first, count))
+return {first, math.max(total, first + count)}
+"""
+)
+"""Gets the number of slots, and the first number that the worker was given before, or -1."""
+
 REFUSE = (
     _HEAD
     + """

@@ -89,6 +89,8 @@ class RunnerKind(StrEnum):
     SCRIPT = "script"
     PYTEST = "pytest"
     UNITTEST = "unittest"
+    COMMAND = "command"
+    """By the command that the project's own configuration has for it."""
 
 
 class Isolation(StrEnum):

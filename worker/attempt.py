@@ -6,7 +6,9 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from passmuster.executor import SlotRange
 from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, StopReason
 from passmuster.task import TestTask
@@ -20,16 +22,27 @@ from worker.settings import WorkerSettings
 from worker.supervisor import Supervised, Supervisor
 from worker.warm.fleet import Launch
 
+if TYPE_CHECKING:
+    from worker.junit_report import JunitReport
+
+JUNIT_NAME = "passmuster-junit.xml"
+"""In the private TMPDIR: where a command of the project may write its report."""
+
 
 class Attempt:
     """A task with the keeper that owns its processes, and what it has said so far."""
 
-    def __init__(self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings) -> None:
+    def __init__(
+        self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings, slots: SlotRange
+    ) -> None:
         self.task = task
         self.slot = slot
+        self._slots = slots
         self.launch = launch
         self.capture = OutputCapture(task.limits.output_bytes)
         self.report = ChildReport()
+        self.program = settings.interpreter
+        self.junit: JunitReport | None = None
         self._settings = settings
         self._supervisor = Supervisor(launch.keeper, task.limits, self.capture, self.report)
 
@@ -69,15 +82,29 @@ class Attempt:
             coverage_file: where its coverage data goes; None: nowhere.
             on_started: called once its first process exists, with what that shares with a server.
             forked_environment: what a forked process has before anything is changed.
+
+        Raises:
+            ConfigurationError: it runs by a command, and this machine has none for it or cannot run it.
         """
         environment = get_test_environment(
             self._settings.environ,
             task=self.task,
             slot=self.slot,
+            slots=self._slots,
             tmp_dir=tmp_dir,
             coverage_file=coverage_file,
         )
-        command = build_command(self.task, self._settings, coverage_file)
+        is_command = self.task.runner is RunnerKind.COMMAND
+        junit_file = tmp_dir / JUNIT_NAME
+        if is_command:
+            from worker.project_command import build_project_command  # Few projects have a command.
+
+            command = build_project_command(
+                self.task, self._settings, environment=environment, junit_file=junit_file
+            )
+            self.program = command[0]
+        else:
+            command = build_command(self.task, self._settings, coverage_file)
         keeper, workdir = self.launch.keeper, str(self._settings.workdir)
         changes = {} if self.launch.server is None else _changes(forked_environment, environment)
         if why := _why_not_forked(changes):
@@ -91,7 +118,12 @@ class Attempt:
                 project = tuple(folders) if self.launch.is_learning else ()
                 keeper.fork(command[1:], changes, workdir, project, output=output, report=report)
 
-        return self._supervisor.run(start, lambda: on_started(self.inherited))
+        supervised = self._supervisor.run(start, lambda: on_started(self.inherited))
+        if is_command:
+            from worker.junit_report import read_junit  # The parser is for these files alone.
+
+            self.junit = read_junit(junit_file)
+        return supervised
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
@@ -128,7 +160,11 @@ def judge(
         peak_bytes: the most memory its processes used together.
         kernel_killed: whether the kernel's out-of-memory killer struck while it ran.
     """
-    report, ended = attempt.report, supervised.ended
+    report, junit, ended = attempt.report, attempt.junit, supervised.ended
+    is_command = attempt.task.runner is RunnerKind.COMMAND
+    # A command has no report of ours, whatever its processes write to the descriptor.
+    runner = RunnerKind.COMMAND if is_command else report.runner
+    cases = (junit.cases if junit is not None else ()) if is_command else tuple(report.cases)
     code, number = _split_status(ended.wait_status) if ended is not None else (None, None)
     verdict = classify(
         Evidence(
@@ -136,14 +172,22 @@ def judge(
             signal=number,
             stop_reason=supervised.stop_reason,
             stop_detail=supervised.stop_detail,
-            start_error=_why_not_started(supervised, report, settings),
+            start_error=_why_not_started(supervised, attempt),
             keeper_died=supervised.keeper_died,
             kernel_killed=kernel_killed,
-            runner=report.runner,
-            cases=tuple(report.cases),
+            runner=runner,
+            cases=cases,
             defines=report.defines,
+            defined_ran=report.defined_ran,
+            collected=report.collected,
+            deselected=report.deselected,
+            quit_reason=report.quit_reason,
+            last_line=attempt.capture.last_line(),
             was_running=report.is_running,
             collect_error=report.collect_error,
+            has_report=junit is not None,
+            report_failures=junit.failures if junit is not None else 0,
+            report_problem=junit.problem if junit is not None else "",
         )
     )
     # The interpreter writes the stacks we asked for to the report's descriptor, where no record is.
@@ -155,12 +199,13 @@ def judge(
         output=attempt.capture.text(),
         duration=supervised.duration_s,
         error=verdict.error,
+        note=verdict.note,
         attempt=attempt.task.attempt,
-        runner=report.runner if report.runner is not RunnerKind.AUTO else attempt.task.runner,
+        runner=runner if runner is not RunnerKind.AUTO else attempt.task.runner,
         exit_code=code,
         signal=number,
         stop_reason=verdict.stop_reason,
-        cases=tuple(report.cases),
+        cases=cases,
         peak_bytes=peak_bytes,
         cpu_s=ended.cpu_s if ended is not None else None,
         started_at=supervised.started_at,
@@ -185,7 +230,7 @@ def _split_status(wait_status: int) -> tuple[int | None, int | None]:
     return (code, None) if code >= 0 else (None, -code)
 
 
-def _why_not_started(supervised: Supervised, report: ChildReport, settings: WorkerSettings) -> str:
+def _why_not_started(supervised: Supervised, attempt: Attempt) -> str:
     if supervised.failed is not None:
-        return f"cannot execute {settings.interpreter}: {supervised.failed.text}"
-    return report.start_error
+        return f"cannot execute {attempt.program}: {supervised.failed.text}"
+    return attempt.report.start_error

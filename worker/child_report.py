@@ -6,7 +6,9 @@ The stacks that a timeout asks for are written by the interpreter itself to the 
 
 Records, by their first key:
     {"runner": "script"}                        how the file is executed, once
-    {"defines": 3}                              tests the source defines, as far as a look at it tells
+    {"defines": 3, "ran": 1}                    tests that a script defines, and how many of them ran
+    {"collected": 3} / {"deselected": 2}        tests that pytest will run, or leaves out
+    {"quit": reason}                            pytest ended before all collected tests had run
     {"case": id, "outcome": ..., "s": 0.1, "message": ...}
     {"begin": 1} / {"done": 1}                  a test framework's outermost run begins, ends
     {"collect": message}                        the file could not be loaded, so its tests are unknown
@@ -31,6 +33,14 @@ LINE_LIMIT_BYTES = 256 * 1024
 CASES_LIMIT = 200_000
 """More tests than any one file has; beyond it cases are counted, not kept."""
 
+MESSAGES_LIMIT_CHARS = 8 * 1024 * 1024
+"""Characters kept of all messages of a file: a thousand long ones. The result then fits a queue."""
+
+IDS_LIMIT_CHARS = 32 * 1024 * 1024
+"""Characters kept of all ids of a file; the tests beyond are counted, not kept."""
+
+NOT_KEPT = "(not kept: the messages of this file are too long together)"
+
 STRAY_LIMIT_BYTES = 256 * 1024
 """Bytes of text kept that is no record: enough for the stacks of hundreds of threads."""
 
@@ -47,6 +57,10 @@ class ChildReport:
     def __init__(self) -> None:
         self.runner = RunnerKind.AUTO
         self.defines = 0
+        self.defined_ran = 0
+        self.collected = 0
+        self.deselected = 0
+        self.quit_reason = ""
         self.cases: list[CaseResult] = []
         self.dropped_cases = 0
         self.begun = 0
@@ -55,6 +69,8 @@ class ChildReport:
         self.start_error = ""
         self.why_not_forked = ""
         self.imports: list[Imported] = []
+        self._message_chars = 0
+        self._id_chars = 0
         self._stray = bytearray()
         self._rest = b""
 
@@ -94,8 +110,14 @@ class ChildReport:
                 return self._add_case(case_id, outcome, seconds, str(rest.get("message", "")))
             case {"runner": str(runner)} if runner in _RUNNERS:
                 self.runner = _RUNNERS[runner]
-            case {"defines": int(defines)}:
-                self.defines = defines
+            case {"defines": int(defines), "ran": int(ran)} if 0 <= ran <= defines:
+                self.defines, self.defined_ran = defines, ran
+            case {"collected": int(number)} if number >= 0:
+                self.collected += number
+            case {"deselected": int(number)} if number >= 0:
+                self.deselected += number
+            case {"quit": str(message)}:
+                self.quit_reason = _encodable(message)
             case {"begin": 1}:
                 self.begun += 1
             case {"done": 1}:
@@ -116,9 +138,13 @@ class ChildReport:
         # JSON of Python knows NaN and integers beyond every float; the child never writes them.
         if outcome not in _OUTCOMES or not 0 <= seconds <= _MOST_SECONDS:
             return False
-        if len(self.cases) >= CASES_LIMIT:
+        self._id_chars += len(case_id)
+        if len(self.cases) >= CASES_LIMIT or self._id_chars > IDS_LIMIT_CHARS:
             self.dropped_cases += 1
         else:
+            self._message_chars += len(message)
+            if self._message_chars > MESSAGES_LIMIT_CHARS and message:
+                message = NOT_KEPT
             self.cases.append(
                 CaseResult(
                     case_id=_encodable(case_id),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 
 from passmuster.records import dataclass
-from passmuster.result import CaseResult
+from passmuster.result import HOLDS_NO_TESTS, CaseResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 
 PYTEST_COLLECT_STATUSES = (2, 4)
@@ -35,9 +35,17 @@ class Evidence:
         kernel_killed: whether the kernel's out-of-memory killer struck meanwhile.
         runner: how the file was executed.
         cases: the tests that were reported.
-        defines: tests that the source defines, where no case was reported.
+        defines: tests that a script defines.
+        defined_ran: how many of them ran.
+        collected: tests that pytest was to run.
+        deselected: tests that the project's own options left out.
+        quit_reason: why pytest ended before all collected tests had run; empty: it did not.
+        last_line: the last line of the output that is not empty.
         was_running: whether a framework's run had begun and not ended.
         collect_error: why the file could not be loaded.
+        has_report: whether the project's own command wrote a report, which the cases are from.
+        report_failures: failures that this report counts, with or without cases.
+        report_problem: why it cannot be used; empty: it can.
     """
 
     exit_code: int | None = None
@@ -50,16 +58,25 @@ class Evidence:
     runner: RunnerKind = RunnerKind.AUTO
     cases: tuple[CaseResult, ...] = ()
     defines: int = 0
+    defined_ran: int = 0
+    collected: int = 0
+    deselected: int = 0
+    quit_reason: str = ""
+    last_line: str = ""
     was_running: bool = False
     collect_error: str = ""
+    has_report: bool = False
+    report_failures: int = 0
+    report_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The status, and one line that says why it is no pass."""
+    """The status, one line that says why it is no pass, and one about a file that ran no test."""
 
     status: Status
     error: str = ""
+    note: str = ""
     stop_reason: StopReason | None = None
 
 
@@ -104,6 +121,8 @@ def _signalled(evidence: Evidence, number: int) -> Verdict:
 
 def _exited(evidence: Evidence, code: int) -> Verdict:
     bad = [case for case in evidence.cases if case.outcome.is_bad]
+    if evidence.runner is RunnerKind.COMMAND:
+        return _command_exited(evidence, code, len(bad))
     if evidence.collect_error and code != 0:
         return Verdict(status=Status.COLLECT_ERROR, error=_last_line(evidence.collect_error))
     if evidence.runner is RunnerKind.PYTEST and code in PYTEST_COLLECT_STATUSES and not evidence.cases:
@@ -111,26 +130,73 @@ def _exited(evidence: Evidence, code: int) -> Verdict:
     if code == PYTEST_NO_TESTS and evidence.runner is not RunnerKind.SCRIPT and not bad:
         return _empty(evidence)
     if code != 0:
-        what = f"{len(bad)} of {len(evidence.cases)} tests failed" if bad else "no test reported a failure"
+        what = f"{len(bad)} of {len(evidence.cases)} tests failed" if bad else _without_failed_test(evidence)
         return Verdict(status=Status.FAIL, error=f"exit status {code}; {what}")
+    if evidence.quit_reason:
+        return Verdict(status=Status.CRASH, error=_quit_text(evidence))
     if evidence.was_running:
         text = f"left with exit status 0 in the middle of its tests, {len(evidence.cases)} of which had ended"
         return Verdict(status=Status.CRASH, error=text)
     if bad:
         return Verdict(status=Status.FAIL, error=f"exit status 0, but {len(bad)} of its tests failed")
-    if not evidence.cases and (evidence.defines or evidence.runner is not RunnerKind.SCRIPT):
+    if evidence.defined_ran < evidence.defines:
+        return _incomplete(evidence)
+    if not evidence.cases and evidence.runner is not RunnerKind.SCRIPT:
         return _empty(evidence)
     return Verdict(status=Status.PASS)
 
 
+def _without_failed_test(evidence: Evidence) -> str:
+    """Return why a file failed of which no test did: as far as known, what it printed last."""
+    if not evidence.last_line:
+        return "no test reported a failure"
+    return f"no test reported a failure, its last line of output: {evidence.last_line}"
+
+
+def _quit_text(evidence: Evidence) -> str:
+    reason = _last_line(evidence.quit_reason)
+    if not evidence.collected:
+        return f"left with exit status 0 before its tests were collected: {reason}"
+    ended = len({case.case_id for case in evidence.cases})
+    left = max(1, evidence.collected - ended)
+    return f"left with exit status 0, {left} of {evidence.collected} tests did not run: {reason}"
+
+
+def _incomplete(evidence: Evidence) -> Verdict:
+    """Return the verdict on a script that defines tests, not all of which ran."""
+    if evidence.cases:
+        text = f"ran {evidence.defined_ran} of the {evidence.defines} tests that it defines"
+        return Verdict(status=Status.FAIL, error=f"{text}; --runner pytest runs them")
+    text = f"none of the {evidence.defines} test(s) that it defines was run"
+    return Verdict(status=Status.NO_TESTS, error=f"{text}; --runner pytest runs them")
+
+
+def _command_exited(evidence: Evidence, code: int, bad: int) -> Verdict:
+    """Judge a project's own command: by its exit status, and a report may say that this was too good."""
+    failures = max(bad, evidence.report_failures)
+    is_empty = evidence.has_report and not (evidence.cases or failures or evidence.report_problem)
+    # Some commands exit with the number of failures, so that 5 alone means nothing.
+    if is_empty and code in (0, PYTEST_NO_TESTS):
+        return _empty(evidence)
+    of = f" of {len(evidence.cases)}" if bad == failures else ""
+    what = f"{failures}{of} tests failed" if failures else _without_failed_test(evidence)
+    if evidence.report_problem:
+        return Verdict(status=Status.FAIL, error=f"exit status {code}; {evidence.report_problem}")
+    if code != 0:
+        return Verdict(status=Status.FAIL, error=f"exit status {code}; {what}")
+    if failures:
+        return Verdict(status=Status.FAIL, error=f"exit status 0, but {what}")
+    return Verdict(status=Status.PASS)
+
+
 def _empty(evidence: Evidence) -> Verdict:
+    """Return the verdict on a file in which a framework ran no test."""
     if any(case.outcome is Outcome.SKIPPED for case in evidence.cases):
         return Verdict(status=Status.PASS)
-    if evidence.defines:
-        text = f"none of the {evidence.defines} test(s) that it defines was run"
-    else:
-        text = f"{evidence.runner.value} found no test in it"
-    return Verdict(status=Status.NO_TESTS, error=text)
+    if evidence.deselected:
+        return Verdict(status=Status.PASS, note=f"all {evidence.deselected} test(s) deselected")
+    text = f"{evidence.runner.value} found no test in it"
+    return Verdict(status=Status.NO_TESTS, error=text, note=HOLDS_NO_TESTS)
 
 
 def _signal_name(number: int) -> str:

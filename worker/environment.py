@@ -2,7 +2,11 @@
 
 - `TESTING=true`, and `TEST_MODE=mock` unless the caller set it: the shell scripts did that.
 - `TMPDIR` is private to the file, so that files running side by side cannot meet there.
-- `PASSMUSTER_SLOT` is a small number that no other file has at the same time, for databases and ports.
+- `PASSMUSTER_SLOT` is a small number that no other file of the run has at the same time, on any worker, for
+  databases and ports.
+- `PYTEST_XDIST_WORKER` is `gw` and that number, `PYTEST_XDIST_WORKER_COUNT` is greater than every such
+  number, and `PYTEST_XDIST_TESTRUNUID` is one for all files of a run and another for every run. Tests that
+  keep one database for each worker of pytest-xdist read these.
 - `PASSMUSTER_ATTEMPT` names the attempt; it also marks every process of the file.
 - `PYTHONFAULTHANDLER=1`, unless the caller set it, so that a crash, and a Python process that hangs at a
   timeout, leave a stack behind.
@@ -11,13 +15,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from passmuster.executor import SlotRange
 from passmuster.task import TestTask
+from passmuster.test_environment import base_test_environment
 
 ATTEMPT_VARIABLE = "PASSMUSTER_ATTEMPT"
 SLOT_VARIABLE = "PASSMUSTER_SLOT"
+XDIST_WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+XDIST_COUNT_VARIABLE = "PYTEST_XDIST_WORKER_COUNT"
+XDIST_RUN_VARIABLE = "PYTEST_XDIST_TESTRUNUID"
+
+ONE_SLOT = SlotRange(first=0, total=1)
 
 
 def get_test_environment(
@@ -25,6 +37,7 @@ def get_test_environment(
     *,
     task: TestTask | None = None,
     slot: int = 0,
+    slots: SlotRange = ONE_SLOT,
     tmp_dir: Path | None = None,
     coverage_file: Path | None = None,
 ) -> dict[str, str]:
@@ -33,15 +46,16 @@ def get_test_environment(
     Args:
         environ: the caller's environment; not changed.
         task: whose own changes are applied last; None: only what holds for every file.
-        slot: the slot's number, from 0.
+        slot: the slot's number on this worker, from 0.
+        slots: where this worker's numbers begin in the run, and how many numbers the run has.
         tmp_dir: the private directory; None: the caller's TMPDIR stays.
         coverage_file: where coverage data goes; None: without coverage.
     """
-    environment = dict(environ)
-    environment["TESTING"] = "true"
-    environment.setdefault("TEST_MODE", "mock")
-    environment.setdefault("PYTHONFAULTHANDLER", "1")
-    environment[SLOT_VARIABLE] = str(slot)
+    environment = base_test_environment(environ)
+    number = slots.first + slot
+    environment[SLOT_VARIABLE] = str(number)
+    environment[XDIST_WORKER_VARIABLE] = f"gw{number}"
+    environment[XDIST_COUNT_VARIABLE] = str(max(slots.total, number + 1))
     if tmp_dir is not None:
         environment["TMPDIR"] = str(tmp_dir)
     if coverage_file is not None:
@@ -49,6 +63,7 @@ def get_test_environment(
     if task is None:
         return environment
     environment[ATTEMPT_VARIABLE] = printable_attempt(task)
+    environment[XDIST_RUN_VARIABLE] = hashlib.sha256(task.run_id.encode()).hexdigest()[:32]
     for name, value in task.environment:
         if value is None:
             environment.pop(name, None)

@@ -12,14 +12,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from passmuster.errors import InfrastructureError
-from passmuster.executor import Limit, Room, Usage
+from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.executor import Limit, Room, SlotRange, Usage
+from passmuster.overcommit import most_slots
 from passmuster.result import TestResult
-from passmuster.status import Isolation, Status, StopReason
+from passmuster.status import Isolation, RunnerKind, Status, StopReason
 from passmuster.task import TestTask
 from worker.attempt import Attempt, judge
 from worker.command import why_not_executable
@@ -58,15 +59,23 @@ class LocalExecutor:
         settings: where and within what.
         fleet: the servers and keepers to start files with; ended with this object.
         pool: what all runs of this machine share; None: this run has its budget to itself.
+        slots_of: returns the numbers that this worker's slots have in a run, by the run's id; None: no other
+            worker takes part in its runs.
 
     Raises:
         InfrastructureError: the temporary directory cannot be made.
     """
 
     def __init__(
-        self, settings: WorkerSettings, fleet: Fleet | Fleets, pool: MachinePool | None = None
+        self,
+        settings: WorkerSettings,
+        fleet: Fleet | Fleets,
+        pool: MachinePool | None = None,
+        slots_of: Callable[[str], SlotRange] | None = None,
     ) -> None:
         self._settings = settings
+        own = SlotRange(first=0, total=most_slots(settings.slots, cpus=settings.idle_cpus))
+        self._slots_of = slots_of or (lambda _: own)
         self._pool = pool
         self._lock = threading.Lock()
         self._fleet = fleet
@@ -81,7 +90,8 @@ class LocalExecutor:
             slots=settings.slots,
             budget_bytes=settings.budget_bytes,
             limit_bytes=settings.limit_bytes,
-            cpus=settings.idle_cpus,
+            cpus=settings.idle_cpus if settings.cpus is None else settings.cpus,
+            overcommits=settings.idle_cpus is not None,
             members=self._members,
             on_breach=self._on_breach,
             pool=pool,
@@ -90,6 +100,7 @@ class LocalExecutor:
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which tasks will come: it can then be prepared what several of them need."""
+        self._governor.expect(tasks)
         self._fleet.expect(tasks)
 
     def limits(self) -> tuple[Limit, ...]:
@@ -124,6 +135,8 @@ class LocalExecutor:
             if refusal:
                 return self._not_started(task, slot, refusal)
             return self._run(task, slot, number)
+        except ConfigurationError as error:  # Of the project's command for it, on this machine.
+            return self._not_started(task, slot, str(error))
         except (OSError, InfrastructureError) as error:
             not_started = self._not_started(task, slot, f"could not be started: {error}")
             return dataclasses.replace(not_started, is_worker_fault=True)
@@ -172,7 +185,11 @@ class LocalExecutor:
         tmp_dir = self._tmp.make(str(number))
         coverage_file = self._coverage_file(task, number)
         oom_kills = self._oom_kills.before()
-        attempt, supervised, has_waited = self._start(task, slot, tmp_dir, coverage_file)
+        try:
+            attempt, supervised, has_waited = self._start(task, slot, tmp_dir, coverage_file)
+        except ConfigurationError:
+            self._tmp.remove(tmp_dir)
+            raise
         max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None
         measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
         if supervised.keeper_died:
@@ -200,7 +217,7 @@ class LocalExecutor:
             kept_tmp=kept,
             was_alone=measured.was_alone,
             waited_for="processes" if has_waited else "",
-            is_worker_fault=_is_worker_fault(supervised),
+            is_worker_fault=_is_worker_fault(supervised, task),
         )
 
     def _start(
@@ -218,7 +235,8 @@ class LocalExecutor:
         has_waited = False
         while True:
             try:
-                attempt = Attempt(task, slot, self._fleet.of(task).launch(task, slot), self._settings)
+                launch = self._fleet.of(task).launch(task, slot)
+                attempt = Attempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
                 self._governor.hold(self._fleet.held_bytes)
                 self._note_running(attempt)
                 supervised = attempt.run(
@@ -325,9 +343,12 @@ class _OomKills:
         return self._count
 
 
-def _is_worker_fault(supervised: Supervised) -> bool:
-    """Whether nothing was started for a reason that lies with the worker."""
-    return supervised.failed is not None and supervised.failed.errno not in TASKS_OWN
+def _is_worker_fault(supervised: Supervised, task: TestTask) -> bool:
+    """Whether nothing was started for a reason that lies with the worker; a command is the project's."""
+    failed = supervised.failed
+    if failed is None or failed.errno in TASKS_OWN:
+        return False
+    return task.runner is not RunnerKind.COMMAND or failed.errno in EXHAUSTED
 
 
 def _is_killed(supervised: Supervised) -> bool:

@@ -22,9 +22,6 @@ MAIN = Path(__file__).with_name("child") / "passmuster_child_keeper.py"
 CLOSE_WAIT_S = 12.0
 """How long a keeper may take to end what it owns; longer than its own bound for the dead."""
 
-MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
-"""More than any message: an environment is bounded by the kernel to a few MiB."""
-
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -175,8 +172,23 @@ class Keeper:
             raise KeeperGoneError from error
 
 
-def start_keeper() -> Keeper:
+def lower_priority(pid: int, by: int) -> None:
+    """Lower the priority of a process that was just started, and of all that it will start.
+
+    Args:
+        pid: which.
+        by: how much, as nice(1) counts; 0: not at all.
+    """
+    if by:
+        with contextlib.suppress(OSError):  # It has ended already.
+            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + by)
+
+
+def start_keeper(*, nice: int = 0) -> Keeper:
     """Start a keeper that executes commands.
+
+    Args:
+        nice: by how much its priority is lowered, and that of what it starts.
 
     Raises:
         OSError: no process can be started.
@@ -191,6 +203,7 @@ def start_keeper() -> Keeper:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
+    lower_priority(process.pid, nice)
     return Keeper(link, process.pid, process)
 
 

@@ -15,6 +15,9 @@ from worker.child.passmuster_child_channel import MARSHAL_VERSION
 
 READ_BYTES = 1 << 16
 
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""More than any message: the longest names the modules that a server has imported, in less than 1 MiB."""
+
 
 class LinkClosedError(Exception):
     """The other end is gone."""
@@ -53,7 +56,7 @@ class Link:
         """Return the messages that have arrived; call when the descriptor is readable.
 
         Raises:
-            LinkClosedError: the other end is gone.
+            LinkClosedError: the other end is gone, or announces a message that none of ours can be.
         """
         try:
             data = self._socket.recv(READ_BYTES)
@@ -65,6 +68,8 @@ class Link:
         messages: list[tuple[object, ...]] = []
         while len(self._buffer) >= 4:
             end = 4 + int.from_bytes(self._buffer[:4], "big")
+            if end > MAX_MESSAGE_BYTES:
+                raise LinkClosedError
             if len(self._buffer) < end:
                 break
             messages.append(marshal.loads(self._buffer[4:end]))

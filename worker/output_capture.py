@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import threading
 
+LINE_CHARS = 200
+"""Characters of the last line that are quoted as a reason."""
+
+LINE_SEARCH_BYTES = 8192
+"""Bytes from the end of the output in which its last line is looked for."""
+
 
 class OutputCapture:
     """Collects bytes; memory stays within twice the limit however much arrives.
@@ -66,6 +72,13 @@ class OutputCapture:
         else:
             head, tail, gap = head + tail, b"", ""
         return head.decode("utf-8", "backslashreplace") + gap + tail.decode("utf-8", "backslashreplace")
+
+    def last_line(self) -> str:
+        """Return the last line that is not blank, cut to `LINE_CHARS`; empty: there is none."""
+        end = bytes(self._tail or self._head)[-LINE_SEARCH_BYTES:]
+        lines = end.decode("utf-8", "backslashreplace").splitlines()
+        found = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return found if len(found) <= LINE_CHARS else found[: LINE_CHARS - 3] + "..."
 
     def total_dropped_bytes(self) -> int:
         """Return how many bytes `text` leaves out."""

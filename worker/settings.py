@@ -6,11 +6,18 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from passmuster.executor import Limit
 from passmuster.records import dataclass
 from passmuster.result import LOCAL_WORKER
 from passmuster.status import Isolation
+
+if TYPE_CHECKING:
+    from passmuster.project_commands import ProjectCommands
+
+NICE = 10
+"""How polite test processes are with --nice: what nice(1) does where nobody says how much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +39,11 @@ class WorkerSettings:
         coverage_dir: directory for coverage data; None: no coverage is measured.
         isolation: how the processes of files come into being where their tasks say nothing.
         preload: the project's own packages that may be imported before a fork.
+        commands: the project's own commands for files; None: those in the `pyproject.toml` of the root, read
+            when a file needs one.
         idle_cpus: processors for which further files may start while they are idle; None: for none.
+        cpus: processors that there are; None: not known, and not shared with other runs.
+        nice: by how much the priority of test processes is lowered, as nice(1) counts.
         state_dir: where the worker may keep what it learns between runs; None: nowhere.
         name: how this worker is called in results.
     """
@@ -50,6 +61,9 @@ class WorkerSettings:
     coverage_dir: Path | None = None
     isolation: Isolation = Isolation.AUTO
     preload: tuple[str, ...] = ()
+    commands: ProjectCommands | None = None
     idle_cpus: int | None = None
+    cpus: int | None = None
+    nice: int = 0
     state_dir: Path | None = None
     name: str = LOCAL_WORKER

@@ -16,11 +16,11 @@ from dispatcher.config.settings import MODE, SETTINGS
 from dispatcher.config.values import on_one_line
 from passmuster.records import dataclass
 
-SILENT = ("--unit", "--parallel", "--full")
-"""Words of later shell scripts that name what happens anyway."""
+SILENT = ("--unit", "--parallel", "--full", "--ff", "--failed-first")
+"""Words of later shell scripts and of pytest that name what happens anyway."""
 
 HELP = ("-h", "--help")
-VERSION = ("--version",)
+VERSION = ("-V", "--version")
 
 _OPTIONS: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
 _CONSTANTS: dict[str, tuple[Setting, str]] = {
@@ -130,9 +130,9 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     """Read the words after the program's name. Never raises."""
     reader = _Reader(words=list(argv))
     reader.read()
-    modes = sorted({given.origin for given in reader.given if given.setting is MODE})
+    modes = {given.texts: given.origin for given in reader.given if given.setting is MODE}
     if len(modes) > 1:
-        reader.problems.append(f"{' and '.join(modes)} cannot be combined: choose one")
+        reader.problems.append(f"{' and '.join(sorted(modes.values()))} cannot be combined: choose one")
     return Arguments(
         given=tuple(reader.given),
         paths=tuple(reader.paths),
@@ -146,13 +146,3 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
 def unknown_warning(word: str) -> str:
     """Return the shell scripts' own warning for a word they did not know."""
     return f"Unknown argument: {on_one_line(word)}"
-
-
-def unknown_problem(word: str) -> str:
-    """Return what is said of an unknown word when it is an error."""
-    # Only ever needed on the way out, and costs as much as the rest of this module.
-    from difflib import get_close_matches
-
-    matches = get_close_matches(word.partition("=")[0], KNOWN_WORDS, n=1)
-    advice = f"did you mean {matches[0]}?" if matches else "see --help"
-    return f"unknown argument: {on_one_line(word)} (--strict-args is on); {advice}"

@@ -21,8 +21,22 @@ from dispatcher.config.model import SERIAL, FileGroup, Override
 from dispatcher.config.setting import Setting
 from dispatcher.config.settings import MOST_JOBS, MOST_RETRIES
 from dispatcher.config.sources import described, texts_of
-from dispatcher.config.values import FLAG, SIZE, TEXT, TEXTS, TIME, Kind, Value, choice, count, on_one_line
+from dispatcher.config.values import (
+    COMMAND,
+    FLAG,
+    SIZE,
+    TEXT,
+    TEXTS,
+    TIME,
+    Kind,
+    Value,
+    choice,
+    count,
+    on_one_line,
+)
+from passmuster.command_template import words_problem
 from passmuster.errors import ConfigurationError
+from passmuster.path_patterns import normal_pattern
 from passmuster.status import Isolation, RunnerKind
 from passmuster.units import Amount
 
@@ -32,6 +46,7 @@ OVERRIDE_KEYS: dict[str, Kind] = {
     "files": TEXTS,
     "isolation": choice(Isolation),
     "runner": choice(RunnerKind),
+    "command": COMMAND,
     "timeout": TIME,
     "memory": SIZE,
     "retries": count(least=0, most=MOST_RETRIES),
@@ -78,10 +93,19 @@ def _override(value: object, origin: str) -> Override:
         raise ConfigurationError(f"group and serial cannot be combined ({origin}): choose one")
     if serial is not None and group is None:
         group = SERIAL + ", ".join(patterns) if serial else ""
+    runner, command = read.get("runner"), read.get("command")
+    if command is not None:
+        assert isinstance(command, tuple)
+        if problem := words_problem(tuple(map(str, command))):
+            raise ConfigurationError(f"wrong value for command: {problem} (from {origin})")
+        if runner not in (None, RunnerKind.COMMAND):
+            raise ConfigurationError(f"runner {runner} and command cannot be combined ({origin}): choose one")
+        runner = RunnerKind.COMMAND
     return Override(
         files=patterns,
         isolation=_of(Isolation, read.get("isolation")),
-        runner=_of(RunnerKind, read.get("runner")),
+        runner=_of(RunnerKind, runner),
+        command=None if command is None else tuple(map(str, command)),
         timeout_s=_of(float, read.get("timeout")),
         memory=_of(Amount, read.get("memory")),
         retries=_of(int, read.get("retries")),
@@ -90,7 +114,7 @@ def _override(value: object, origin: str) -> Override:
 
 
 def _pattern(text: str, origin: str) -> str:
-    pattern = text.removeprefix("./").rstrip("/")
+    pattern = normal_pattern(text)
     if not pattern or pattern.startswith("/") or ".." in pattern.split("/"):
         raise ConfigurationError(
             "wrong value for files: expected patterns relative to the root, without '..', "
@@ -146,6 +170,7 @@ def _override_text(override: Override) -> str:
     facts = (
         ("isolation", override.isolation),
         ("runner", override.runner),
+        ("command", None if override.command is None else list(override.command)),
         ("timeout", None if override.timeout_s is None else f"{override.timeout_s:g}s"),
         ("memory", override.memory),
         ("retries", override.retries),

@@ -13,10 +13,10 @@ from dispatcher.subcommands import SUBCOMMANDS
 _COLUMN = 30
 _WIDTH = 100
 
-_MODE_WORDS = {
-    "--list": "print the files that would run, and exit",
-    "--dry-run": "print the plan: order, slots, predicted memory and time, and exit",
-    "--show-config": "print every setting with its value and where it came from, and exit",
+_MODE_TEXTS = {
+    "list": "print the files that would run, and exit",
+    "dry-run": "print the plan: order, slots, predicted memory and time, and exit",
+    "show-config": "print every setting with its value and where it came from, and exit",
 }
 
 _EXIT_CODES: dict[ExitCode, str] = {
@@ -24,6 +24,7 @@ _EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.FAILED: "some file did not pass, or what else was demanded (coverage, regressions) was not kept",
     ExitCode.USAGE: "wrong arguments or configuration; nothing was run",
     ExitCode.INFRASTRUCTURE: "what the run needs failed, so it could not be complete",
+    ExitCode.NO_TESTS: "no test ran: the files hold none, or all are deselected (0 with --allow-no-tests)",
     ExitCode.INTERRUPTED: "stopped by Ctrl-C or SIGTERM",
 }
 
@@ -57,7 +58,7 @@ def format_help(program: str) -> str:
     for group in Group:
         entries = [line for setting in SETTINGS if setting.group is group for line in _setting_lines(setting)]
         if group is Group.OTHER:
-            entries += _entry("--version", "print the version, and exit")
+            entries += _entry("-V, --version", "print the version, and exit")
             entries += _entry("-h, --help", "print this text, and exit")
         lines += ["", f"{group.value}:", *entries]
     lines += ["", "Instead of running (a file or folder of that name is given as ./NAME):"]
@@ -69,14 +70,16 @@ def format_help(program: str) -> str:
 def _setting_lines(setting: Setting) -> Iterable[str]:
     if setting is PATHS:
         return ()
-    words = [word for word, _ in setting.constants]
+    words: dict[str, str] = {}
+    for word, value in setting.constants:
+        words[value] = f"{words[value]}, {word}" if value in words else word
     if setting.name == "mode":
-        return [line for word in words for line in _entry(word, _MODE_WORDS[word])]
+        return [line for value, shown in words.items() for line in _entry(shown, _MODE_TEXTS[value])]
     if setting.name == "verbosity":
         return [*_entry("-q, --quiet", "print less"), *_entry("-v, --verbose", "print more")]
     if not setting.kind.metavar:
         refusal = "do not " if setting.default == "true" else ""
-        return _entry(words[0], f"{refusal}{setting.summary}")
+        return _entry(next(iter(words.values())), f"{refusal}{setting.summary}")
     names = setting.options or (setting.name,)
     sign = " " if setting.options else " = "
     text = f"{setting.summary} (default: {setting.default})"
@@ -102,7 +105,8 @@ def _entry(head: str, text: str) -> list[str]:
 
 def _notes(program: str) -> Iterable[str]:
     yield "A switch such as --integration is taken back by --no-integration, and --no-history by --history."
-    yield "An unknown argument is warned of and ignored, unless --strict-args is given."
+    yield "An unknown argument is warned of and ignored, unless --strict-args is given. One that is almost an"
+    yield "option of this program, or that is an option of pytest which nothing here obeys, is an error."
     yield ""
     yield "Examples:"
     yield f"  {program}                                  unit tests"

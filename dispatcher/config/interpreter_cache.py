@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dispatcher.config.interpreter_probe import Answer, probe
+from dispatcher.config.interpreter_probe import Answer, InstalledPytest, probe, probe_pytest
 
 FILE_NAME = "interpreters.json"
 _MOST_ENTRIES = 32
@@ -39,6 +39,43 @@ def ask_once(path: str, environ: Mapping[str, str], *, cache_dir: Path | None) -
         entries[key] = [answer.implementation, *answer.version]
         _store(cache_dir, dict(list(entries.items())[-_MOST_ENTRIES:]))
     return answer
+
+
+def ask_pytest_once(
+    path: str, environ: Mapping[str, str], workdir: Path, *, cache_dir: Path | None
+) -> InstalledPytest | None:
+    """Return which pytest `path -m pytest` would run, from the cache while nothing was installed since.
+
+    Args:
+        path: the interpreter, absolute.
+        environ: the environment in which it is asked.
+        workdir: where it is asked.
+        cache_dir: where `interpreters.json` lies; None: it is asked every time.
+    """
+    key = _key(path)
+    if cache_dir is None or key is None:
+        return probe_pytest(path, environ, workdir)
+    variables = sorted((name, value) for name, value in environ.items() if name.startswith("PYTHON"))
+    key = f"pytest|{path}|{key}|{workdir}|{variables}"
+    entries = _load(cache_dir / FILE_NAME)
+    match entries.get(key):
+        case [str(version), dict(times)] if all(_mtime_ns(folder) == times[folder] for folder in times):
+            return InstalledPytest(version=version, search_path=tuple(times))
+    answer = probe_pytest(path, environ, workdir)
+    if answer is not None:
+        entries.pop(key, None)
+        # The project's own folder changes with every run, and holds no pytest but in pytest's own project.
+        folders = [folder for folder in answer.search_path if folder != str(workdir)]
+        entries[key] = [answer.version, {folder: _mtime_ns(folder) for folder in folders}]
+        _store(cache_dir, dict(list(entries.items())[-_MOST_ENTRIES:]))
+    return answer
+
+
+def _mtime_ns(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return -1
 
 
 def _key(path: str) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dispatcher.config.arguments import Arguments, parse_arguments, unknown_problem, unknown_warning
+from dispatcher.config.arguments import Arguments, parse_arguments, unknown_warning
 from dispatcher.config.locations import Bases, is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import DEFAULT, Given, Loaded, Origin, printable_list
@@ -43,6 +43,11 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     arguments = parse_arguments(argv)
     if arguments.problems:
         raise ConfigurationError(arguments.problems[0])
+    if arguments.unknown:
+        # Only ever needed for unknown words, as below.
+        from dispatcher.config.unknown_words import refuse_options
+
+        refuse_options(arguments.unknown)
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
     bases = Bases(cwd=cwd, root=root, home=environ.get("HOME", ""))
@@ -54,7 +59,8 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     config = _config_of(root, ((given, value) for given, value in winners.values()))
     origins = tuple(_origins(root, winners))
     if arguments.unknown and winners.get("strict-args", (None, False))[1]:
-        raise ConfigurationError(unknown_problem(arguments.unknown[0]))
+        word = on_one_line(arguments.unknown[0])
+        raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
     validate(config, origins)
     warnings = (*map(unknown_warning, arguments.unknown), *warnings_of(config, origins))
     return Loaded(config=config, origins=origins, warnings=warnings)

@@ -58,6 +58,19 @@ class Verbosity(StrEnum):
     VERBOSE = "verbose"
 
 
+class LayoutKind(StrEnum):
+    """Who decides which files are tests, and how they run."""
+
+    AUTO = "auto"
+    """The project's own files decide which of the others it is."""
+    PYTEST = "pytest"
+    """pytest decides which files are tests, and runs them all."""
+    SCRIPTS = "scripts"
+    """Names and folders decide; a file with a `__main__` guard runs as `python FILE`."""
+    UNITTEST = "unittest"
+    """The files that `python -m unittest` would discover, run by unittest."""
+
+
 class CiChoice(StrEnum):
     """For which CI's pages something is printed."""
 
@@ -95,6 +108,7 @@ class Override:
         memory: what each may use.
         retries: how often one that failed runs again.
         group: the group they belong to; empty: to none.
+        command: the words of the command that runs each of them, as `TestConfig.command`.
     """
 
     files: tuple[str, ...]
@@ -104,6 +118,7 @@ class Override:
     memory: Amount | None = None
     retries: int | None = None
     group: str | None = None
+    command: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +139,7 @@ class Layout:
     """Where test files lie.
 
     Args:
+        kind: who decides which files are tests.
         workdir: directory the tests run in, relative to the root; None: `mvp_site` where it exists,
             else the root.
         unit_roots: directories searched for unit tests, relative to `workdir`; None: the layout of
@@ -135,6 +151,7 @@ class Layout:
         exclude: directories never entered: names, or paths relative to `workdir`.
     """
 
+    kind: LayoutKind = LayoutKind.AUTO
     workdir: str | None = None
     unit_roots: tuple[str, ...] | None = None
     integration_roots: tuple[str, ...] | None = None
@@ -156,6 +173,8 @@ class TestConfig:
         explain: what to explain instead of running; None: nothing.
         layout: where test files lie.
         runner: how each file is executed.
+        command: the words of the command that runs a file, with the placeholders of
+            `passmuster.command_template`; empty: there is none.
         isolation: how the files' processes come into being.
         preload: the project's own packages that are imported before a file's process is forked.
         verify_isolation: whether every forked file runs once more in a fresh interpreter, for comparison.
@@ -166,6 +185,11 @@ class TestConfig:
             says how many.
         memory_budget: what all test processes together may use; None: the smaller of 4 GiB and 80 %
             of what is available.
+        machine_memory: what the test processes of all runs on this machine may use together; None: 80 % of
+            what it can give.
+        machine_folder: where runs of several users or containers meet to share it; None: in a folder of the
+            user's own.
+        nice: whether the run gives way to other programs and runs.
         memory_limit: what one file may use; None: the budget.
         timeout_s: wall-clock seconds for each file.
         run_timeout_s: wall-clock seconds for the whole run; None: no limit.
@@ -221,6 +245,7 @@ class TestConfig:
     explain: Explain | None = None
     layout: Layout = Layout()
     runner: RunnerKind = RunnerKind.AUTO
+    command: tuple[str, ...] = ()
     isolation: Isolation = Isolation.AUTO
     preload: tuple[str, ...] = ()
     verify_isolation: bool = False
@@ -228,6 +253,9 @@ class TestConfig:
     max_workers: int | None = None
     overcommit: Overcommit | None = None
     memory_budget: Amount | None = None
+    machine_memory: Amount | None = None
+    machine_folder: Path | None = None
+    nice: bool = False
     memory_limit: Amount | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
     run_timeout_s: float | None = None
@@ -269,3 +297,10 @@ class TestConfig:
     history: bool = True
     overrides: tuple[Override, ...] = ()
     groups: tuple[FileGroup, ...] = ()
+
+    @property
+    def usual_runner(self) -> RunnerKind:
+        """How a file is executed for which no override says it: by the command, unless a runner was named."""
+        if self.command and self.runner is RunnerKind.AUTO:
+            return RunnerKind.COMMAND
+        return self.runner

@@ -7,6 +7,9 @@ from enum import StrEnum
 from dispatcher.config.values import FLAG, Kind
 from passmuster.records import dataclass
 
+VARIABLE_PREFIX = "PASSMUSTER_"
+"""What the variables of all settings start with."""
+
 
 class Group(StrEnum):
     """The headings of the help text, in their order."""
@@ -58,7 +61,7 @@ class Setting:
 
 def variable_name(name: str) -> str:
     """Return the environment variable of a setting: `memory-limit` is `PASSMUSTER_MEMORY_LIMIT`."""
-    return f"PASSMUSTER_{name.upper().replace('-', '_')}"
+    return f"{VARIABLE_PREFIX}{name.upper().replace('-', '_')}"
 
 
 def valued(
@@ -70,12 +73,16 @@ def valued(
     default: str,
     *,
     short: str = "",
+    aliases: tuple[str, ...] = (),
     constants: tuple[tuple[str, str], ...] = (),
     legacy: str = "",
     option: str | None = None,
     in_file: bool = True,
 ) -> Setting:
-    """Return a setting whose argument takes a value; `option` is that argument where it is not `--NAME`."""
+    """Return a setting whose argument takes a value.
+
+    `option` is that argument where it is not `--NAME`; `aliases` are what other test runners call it.
+    """
     long = f"--{name}" if option is None else option
     return Setting(
         name=name,
@@ -84,7 +91,7 @@ def valued(
         kind=kind,
         summary=summary,
         default=default,
-        options=tuple(word for word in (short, long) if word),
+        options=tuple(word for word in (short, long, *aliases) if word),
         constants=constants,
         variables=tuple(word for word in (variable_name(name), legacy) if word),
         in_file=in_file,
@@ -93,10 +100,18 @@ def valued(
 
 
 def switch(
-    name: str, target: str, group: Group, summary: str, *, default: str = "false", in_file: bool = True
+    name: str,
+    target: str,
+    group: Group,
+    summary: str,
+    *,
+    default: str = "false",
+    aliases: tuple[str, ...] = (),
+    in_file: bool = True,
 ) -> Setting:
-    """Return a setting that is switched on by `--NAME` and off by `--no-NAME`."""
+    """Return a setting that is switched on by `--NAME` or an alias, and off by `--no-NAME`."""
     constants = ((f"--{name}", "true"), (f"--no-{name}", "false"))
+    others = tuple((alias, "true") for alias in aliases)
     return Setting(
         name=name,
         target=target,
@@ -104,7 +119,7 @@ def switch(
         kind=FLAG,
         summary=summary,
         default=default,
-        constants=constants if default == "false" else constants[::-1],
+        constants=(*(constants if default == "false" else constants[::-1]), *others),
         variables=(variable_name(name),),
         in_file=in_file,
     )
@@ -114,6 +129,11 @@ def layout(name: str, kind: Kind, summary: str, default: str) -> Setting:
     """Return a setting about where tests lie, for which there is no argument."""
     target = f"layout.{name.replace('-', '_')}"
     return valued(name, target, Group.LAYOUT, kind, summary, default, option="")
+
+
+def file_only(name: str, target: str, group: Group, kind: Kind, summary: str, default: str) -> Setting:
+    """Return a setting for which there is neither an argument nor a variable."""
+    return Setting(name=name, target=target, group=group, kind=kind, summary=summary, default=default)
 
 
 def table(name: str, kind: Kind, summary: str) -> Setting:

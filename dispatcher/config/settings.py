@@ -12,14 +12,16 @@ from dispatcher.config.model import (
     CiChoice,
     ColorChoice,
     Explain,
+    LayoutKind,
     Mode,
     Overcommit,
     Verbosity,
 )
-from dispatcher.config.setting import Group, Setting, layout, switch, table, valued
+from dispatcher.config.setting import Group, Setting, file_only, layout, switch, table, valued
 from dispatcher.config.settings_machines import MACHINES
 from dispatcher.config.values import (
     BYTES,
+    COMMAND,
     MODULES,
     PATH,
     PERCENT,
@@ -62,7 +64,13 @@ MODE = Setting(
     kind=choice(Mode),
     summary="only show something: the files, the plan, or all settings with their origins",
     default=Mode.RUN.value,
-    constants=(("--list", "list"), ("--dry-run", "dry-run"), ("--show-config", "show-config")),
+    constants=(
+        ("--list", "list"),
+        ("--collect-only", "list"),
+        ("--co", "list"),
+        ("--dry-run", "dry-run"),
+        ("--show-config", "show-config"),
+    ),
     in_file=False,
 )
 
@@ -89,6 +97,7 @@ SETTINGS: tuple[Setting, ...] = (
         "failed_only",
         Group.SELECTION,
         "only the files that did not pass when they last ran",
+        aliases=("--lf", "--last-failed"),
         in_file=False,
     ),
     valued(
@@ -101,12 +110,30 @@ SETTINGS: tuple[Setting, ...] = (
         legacy="CI_TEST_LIMIT",
     ),
     valued(
+        "layout",
+        "layout.kind",
+        Group.SELECTION,
+        choice(LayoutKind),
+        "which files are tests: those that pytest collects, that the scripts' names and folders say, or that"
+        " unittest discovers; auto: the project's own files decide",
+        LayoutKind.AUTO.value,
+    ),
+    valued(
         "runner",
         "runner",
         Group.EXECUTION,
         choice(RunnerKind),
         "how each file is executed",
         RunnerKind.AUTO.value,
+    ),
+    file_only(
+        "command",
+        "command",
+        Group.EXECUTION,
+        COMMAND,
+        "the project's own command for a file: a list of words with {file} or {module}, and {python}, {slot},"
+        " {junit}",
+        "none",
     ),
     valued(
         "python",
@@ -163,10 +190,11 @@ SETTINGS: tuple[Setting, ...] = (
         "jobs",
         "max_workers",
         Group.LIMITS,
-        optional(count(least=1, most=MOST_JOBS)),
+        optional(count(least=1, most=MOST_JOBS), word="auto"),
         "files at once at most",
         "the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
         short="-j",
+        aliases=("-n", "--numprocesses"),
     ),
     valued(
         "overcommit",
@@ -183,6 +211,29 @@ SETTINGS: tuple[Setting, ...] = (
         optional(SIZE),
         "memory for all test processes together",
         "the smaller of 4 GiB and 80% of what is available",
+    ),
+    valued(
+        "machine-memory",
+        "machine_memory",
+        Group.LIMITS,
+        optional(SIZE),
+        "memory for the test processes of all runs on this machine; a share is one of what it can give",
+        "80%",
+    ),
+    valued(
+        "machine-folder",
+        "machine_folder",
+        Group.LIMITS,
+        PATH,
+        "folder in which runs of several users or containers share the machine",
+        "one of the user's own",
+    ),
+    switch(
+        "nice",
+        "nice",
+        Group.LIMITS,
+        "give way to other programs and runs: test processes get a lower priority, and no further file starts"
+        " while another run waits",
     ),
     valued("memory-limit", "memory_limit", Group.LIMITS, optional(SIZE), "memory for one file", "the budget"),
     valued("timeout", "timeout_s", Group.LIMITS, TIME, "time for each file", "300s", legacy="TEST_TIMEOUT"),
@@ -202,9 +253,10 @@ SETTINGS: tuple[Setting, ...] = (
         "max_fail",
         Group.LIMITS,
         _COUNT_FROM_ONE,
-        "failed files after which nothing further starts (-x, --fail-fast: 1)",
+        "failed files after which nothing further starts (-x, --exitfirst, --fail-fast, --failfast: 1)",
         "no limit",
-        constants=(("-x", "1"), ("--fail-fast", "1")),
+        aliases=("--maxfail",),
+        constants=(("-x", "1"), ("--exitfirst", "1"), ("--fail-fast", "1"), ("--failfast", "1")),
     ),
     valued(
         "regression-factor",
@@ -257,7 +309,15 @@ SETTINGS: tuple[Setting, ...] = (
         "none",
         option="--coverage-key-file",
     ),
-    valued("junit-xml", "junit_xml", Group.OUTPUT, PATH, "write a JUnit XML report", "none"),
+    valued(
+        "junit-xml",
+        "junit_xml",
+        Group.OUTPUT,
+        PATH,
+        "write a JUnit XML report",
+        "none",
+        aliases=("--junitxml",),
+    ),
     valued(
         "report",
         "html_report",
@@ -316,8 +376,8 @@ SETTINGS: tuple[Setting, ...] = (
     table(
         "overrides",
         TABLES,
-        "what holds for the files that match patterns: files, and any of isolation, runner, timeout, memory,"
-        " retries, group, serial",
+        "what holds for the files that match patterns: files, and any of isolation, runner, command, timeout,"
+        " memory, retries, group, serial",
     ),
     table("groups", TABLE, "files of which only max run at once, by the name that overrides call them"),
     MODE,

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dispatcher.config.origins import Given
-from dispatcher.config.setting import Setting
+from dispatcher.config.setting import VARIABLE_PREFIX, Setting
 from dispatcher.config.settings import BY_NAME, SETTINGS
 from dispatcher.config.values import Kind, on_one_line
 from passmuster.errors import ConfigurationError
 
 FILE_NAME = "pyproject.toml"
 _MARK = b"passmuster"
+_VARIABLES = frozenset(name for setting in SETTINGS for name in setting.variables)
 
 _TOML_NAMES: dict[type, str] = {
     bool: "true or false",
@@ -28,7 +29,17 @@ _TOML_NAMES: dict[type, str] = {
 
 
 def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
-    """Return what the environment gives. For each setting the strongest variable that is not empty counts."""
+    """Return what the environment gives. For each setting the strongest variable that is not empty counts.
+
+    Raises:
+        ConfigurationError: a variable's name is almost that of a setting.
+    """
+    unknown = [name for name in environ if name.startswith(VARIABLE_PREFIX) and name not in _VARIABLES]
+    if unknown:
+        # Rare, so not paid for by every run.
+        from dispatcher.config.unknown_words import refuse_variables
+
+        refuse_variables([name for name in unknown if environ[name]])
     given: list[Given] = []
     for setting in SETTINGS:
         name = next((name for name in setting.variables if environ.get(name)), None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from dispatcher.config.arguments import parse_arguments
 from dispatcher.config.merge import load_config
 from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import SETTINGS
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
@@ -58,6 +59,15 @@ def read_words(
     wrong = [*arguments.unknown, *(() if takes_paths else arguments.paths)]
     wrong += [given.origin for given in arguments.given if given.setting.name not in settings]
     if wrong:
-        raise ConfigurationError(f"unknown argument: {on_one_line(wrong[0])}; see --help")
+        from passmuster.spelling import advice  # Only ever needed on the way out.
+
+        words = [
+            word
+            for setting in SETTINGS
+            if setting.name in settings
+            for word in (*setting.options, *dict(setting.constants))
+        ]
+        what_to_do = advice(wrong[0].partition("=")[0], (*switches, *words))
+        raise ConfigurationError(f"unknown argument: {on_one_line(wrong[0])}; {what_to_do}")
     config = load_config(plain, environ, cwd).config
     return Words(config=config, switches=frozenset(argv) & frozenset(switches))

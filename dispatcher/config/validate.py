@@ -13,9 +13,11 @@ from pathlib import Path
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import SERIAL, Mode, TestConfig
 from dispatcher.config.origins import DEFAULT, Origin, origin_of
+from dispatcher.config.sources import FILE_NAME
 from dispatcher.config.values import on_one_line
+from passmuster.command_template import EXAMPLE, words_problem
 from passmuster.errors import ConfigurationError
-from passmuster.status import Isolation
+from passmuster.status import Isolation, RunnerKind
 from passmuster.units import format_bytes
 
 MOST_NAME_CHARS = 200
@@ -35,6 +37,7 @@ def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
     _check_reports(config, origins)
     _check_layout(config, origins)
     _check_isolation(config, origins)
+    _check_command(config, origins)
     _check_groups(config, origins)
     _check_queue(config, origins)
     _check_join(config, origins)
@@ -164,6 +167,25 @@ def _check_isolation(config: TestConfig, origins: Sequence[Origin]) -> None:
             f"verify-isolation (from {origin_of('verify-isolation', origins)}) compares with forked runs, "
             f"and isolation is spawn (from {origin_of('isolation', origins)}): leave out one of them"
         )
+
+
+def _check_command(config: TestConfig, origins: Sequence[Origin]) -> None:
+    origin = origin_of("command", origins)
+    if origin != DEFAULT and (problem := words_problem(config.command)):
+        raise ConfigurationError(f"wrong value for command: {problem} (from {origin})")
+    if config.runner is RunnerKind.COMMAND and not config.command:
+        raise _no_command(origin_of("runner", origins), config)
+    for override in config.overrides:
+        has_command = override.command or config.command
+        if override.runner is RunnerKind.COMMAND and not has_command:
+            raise _no_command(origin_of("overrides", origins), config)
+
+
+def _no_command(origin: str, config: TestConfig) -> ConfigurationError:
+    return ConfigurationError(
+        f"runner command (from {origin}) needs a command: add command = {EXAMPLE} "
+        f"to [tool.passmuster] in {config.root / FILE_NAME}"
+    )
 
 
 def _check_queue(config: TestConfig, origins: Sequence[Origin]) -> None:

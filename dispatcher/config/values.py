@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dispatcher.config.shard import ALLOWED as SHARDS_ALLOWED
 from dispatcher.config.shard import Shard, read_shard
+from passmuster.command_template import EXAMPLE, check_word
 from passmuster.records import dataclass
 from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, parse_amount, parse_seconds
 
@@ -182,21 +183,23 @@ def choice(members: type[StrEnum]) -> Kind:
     return Kind(read=read, allowed=allowed, metavar="|".join(words))
 
 
-def optional(kind: Kind) -> Kind:
-    """Return `kind` with the word `none` added, which stands for the default."""
+def optional(kind: Kind, word: str = "") -> Kind:
+    """Return `kind` with the word `none` added, and another `word`, which stand for the default."""
+    words = {word, NONE} - {""}
+    added = f"{word}, or {NONE}" if word else f"or {NONE}"
 
     def read(text: str) -> Value:
-        if text.strip().lower() == NONE:
+        if text.strip().lower() in words:
             return None
         try:
             return kind.read(text)
         except ValueError as error:
             expected, separator, got = str(error).rpartition(", got ")
-            raise ValueError(f"{expected}, or {NONE}{separator}{got}") from None
+            raise ValueError(f"{expected}, {added}{separator}{got}") from None
 
     # Without `str` the file could not say none at all, and the reader rejects other words by itself.
     types = kind.toml_types if str in kind.toml_types else (*kind.toml_types, str)
-    return replace(kind, read=read, allowed=f"{kind.allowed}, or {NONE}", toml_types=types)
+    return replace(kind, read=read, allowed=f"{kind.allowed}, {added}", toml_types=types)
 
 
 FLAG = Kind(
@@ -211,6 +214,13 @@ MODULES = Kind(
     allowed="a list of importable names such as mypackage or mypackage.models",
     metavar="NAME[,...]",
     toml_types=(list, str),
+    is_list=True,
+)
+COMMAND = Kind(
+    read=check_word,
+    allowed=f"a list of words, such as {EXAMPLE}",
+    metavar="[WORD, ...]",
+    toml_types=(list,),
     is_list=True,
 )
 TABLES = Kind(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))

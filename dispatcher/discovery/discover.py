@@ -1,19 +1,26 @@
-"""Finds the test files of a run: those of the layout, or those the user named."""
+"""Finds the test files of a run, in the way of the project's layout, or among what the user named."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import LayoutKind, TestConfig
+from dispatcher.config.origins import Origin
 from dispatcher.config.values import on_one_line
+from dispatcher.discovery.collected import collect
+from dispatcher.discovery.django_project import django_advice
 from dispatcher.discovery.layout import Places, find_places, label_of
+from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import Rules
+from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
+from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
 from passmuster.records import dataclass
+from passmuster.status import RunnerKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,55 +31,107 @@ class Discovered:
         workdir: the directory the tests run in, absolute.
         files: the test files, sorted by path, each once.
         total: how many there were before `limit` cut the list.
+        layout: who says which files are tests, and why.
         warnings: lines for the user about what could not be looked at, without a tag.
+        options: what the project's settings change of pytest's options; empty where pytest was not asked.
     """
 
     workdir: Path
     files: tuple[TestFile, ...]
     total: int
+    layout: LayoutChoice
     warnings: tuple[str, ...] = ()
+    options: tuple[ProjectOption, ...] = ()
 
 
-def discover(config: TestConfig, *, cwd: Path | None = None) -> Discovered:
-    """Find the test files. Reads directories only, never a file's contents.
+def discover(
+    config: TestConfig,
+    *,
+    cwd: Path | None = None,
+    python: Callable[[], ProjectPython] | None = None,
+    origins: Sequence[Origin] = (),
+) -> Discovered:
+    """Find the test files.
 
     With `failed_only` the list is not cut to `limit`: the caller first takes out what passed.
 
     Args:
         config: what to look for and where.
         cwd: what the named paths are relative to; None: the root.
+        python: returns the project's interpreter, which a pytest project is asked by; None: names and
+            folders decide, whatever the project is.
+        origins: where the configuration's values came from, for messages.
 
     Raises:
-        ConfigurationError: a named path or the root does not exist, lies outside, or holds no tests.
+        ConfigurationError: a named path or the root does not exist, lies outside, or holds no tests; or the
+            project's pytest is missing or cannot collect.
     """
     places = find_places(config)
     walker = Walker(root=places.root)
-    if config.paths:
-        select(config.paths, places=places, walker=walker, cwd=str(cwd or places.root))
+    named_from = str(cwd or places.root)
+    if python is None:
+        layout = LayoutChoice(kind=LayoutKind.SCRIPTS, reason="names and folders decide")
+    else:
+        layout = choose_layout(
+            config, places, has_pytest=lambda: has_pytest(python(), Path(places.root)), origins=origins
+        )
+    options: tuple[ProjectOption, ...] = ()
+    if python is not None and layout.kind is LayoutKind.PYTEST:
+        options = collect(config, places, walker, python, cwd=named_from)
+    elif layout.kind is LayoutKind.UNITTEST:
+        _find_unittests(config, places, walker, cwd=named_from)
+    elif config.paths:
+        select(config.paths, places=places, walker=walker, cwd=named_from)
     else:
         _walk_layout(places, walker, include_integration=config.include_integration)
-    files = sorted((_test_file(found, places) for found in walker.files.values()), key=_path)
+    advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
+    runner = _RUNNERS.get(layout.kind, RunnerKind.AUTO)
+    files = sorted((_test_file(found, places, runner) for found in walker.files.values()), key=_path)
     kept = files if config.limit is None or config.failed_only else files[: config.limit]
     return Discovered(
         workdir=Path(places.root, places.workdir),
         files=tuple(kept),
         total=len(files),
-        warnings=tuple(walker.warnings),
+        layout=layout,
+        warnings=(*layout.warnings, *([advice] if advice else []), *walker.warnings),
+        options=options,
     )
+
+
+_RUNNERS = {LayoutKind.PYTEST: RunnerKind.PYTEST, LayoutKind.UNITTEST: RunnerKind.UNITTEST}
+"""What runs every file of a layout; elsewhere the file's own text decides."""
 
 
 def _path(file: TestFile) -> str:
     return file.path
 
 
-def _test_file(found: FoundFile, places: Places) -> TestFile:
+def _test_file(found: FoundFile, places: Places, runner: RunnerKind) -> TestFile:
     return TestFile(
         path=found.path,
         label=label_of(found.path, places.workdir),
         kind=FileKind.INTEGRATION if places.is_integration(found.path) else FileKind.UNIT,
         size_bytes=found.size_bytes,
         mtime_ns=found.mtime_ns,
+        runner=runner,
     )
+
+
+def _find_unittests(config: TestConfig, places: Places, walker: Walker, *, cwd: str) -> None:
+    """Take the files that `python -m unittest` in the working directory discovers, or those named."""
+    if config.paths:
+        select(config.paths, places=places, walker=walker, cwd=cwd)
+        return
+    start = places.workdir
+    walker.walk(start, places.unittest_rules())
+    for path in list(walker.files):
+        folder, _, name = path.rpartition("/")
+        is_importable = name.removesuffix(".py").isidentifier()
+        while is_importable and folder != start:
+            is_importable = Path(places.root, folder, "__init__.py").is_file()
+            folder = folder.rpartition("/")[0]
+        if not is_importable:
+            del walker.files[path]
 
 
 def _walk_layout(places: Places, walker: Walker, *, include_integration: bool) -> None:

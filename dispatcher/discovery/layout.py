@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Layout, LayoutKind, TestConfig
 from dispatcher.discovery.patterns import (
+    COMMAND_PATTERNS,
     ORDINARY_EXCLUDED_NAMES,
     ORDINARY_PATTERNS,
     SCRIPT_EXCLUDED_NAMES,
     SCRIPT_PATTERNS,
+    UNITTEST_PATTERNS,
     Rules,
     compile_names,
 )
 from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
+from passmuster.status import RunnerKind
 
 SCRIPT_WORKDIR = "mvp_site"
 SCRIPT_UNIT_ROOTS = ("tests",)
@@ -45,9 +49,10 @@ class Places:
         always_file: runs with the unit tests wherever it lies; empty: there is none.
         ordinary_start: where the walk starts when this layout holds nothing; None: the user configured
             roots, and nothing else is tried.
-        patterns: names of test files; None: not configured.
+        patterns: names of test files; None: those of the rules.
         excluded_names: names and shell patterns of names that the user left out.
-        excluded_paths: paths that are left out.
+        excluded_paths: paths that the user left out.
+        script_excluded_paths: paths that the shell scripts left out.
     """
 
     root: str
@@ -60,6 +65,7 @@ class Places:
     patterns: tuple[str, ...] | None
     excluded_names: tuple[str, ...]
     excluded_paths: frozenset[str]
+    script_excluded_paths: frozenset[str]
 
     def is_integration(self, path: str) -> bool:
         """Return whether a file belongs to the integration tests: the root nearest to it decides."""
@@ -86,6 +92,19 @@ class Places:
             skips_hidden=True,
         )
 
+    def configured_rules(self) -> Rules:
+        """Return rules that leave out what the user excluded, and nothing else."""
+        return dataclasses.replace(
+            self._rules(ORDINARY_PATTERNS, frozenset(), skips_integration=False),
+            excluded_paths=self.excluded_paths,
+        )
+
+    def unittest_rules(self) -> Rules:
+        """Return what discovery by unittest takes."""
+        return self._rules(
+            UNITTEST_PATTERNS, ORDINARY_EXCLUDED_NAMES, skips_integration=False, skips_hidden=True
+        )
+
     def _rules(
         self,
         patterns: tuple[str, ...],
@@ -96,7 +115,9 @@ class Places:
     ) -> Rules:
         files = compile_names(self.patterns or patterns)
         assert files is not None  # neither the configured nor the default patterns are empty
-        skipped = frozenset(self.integration_roots) if skips_integration else frozenset[str]()
+        skipped = self.script_excluded_paths
+        if skips_integration:
+            skipped |= frozenset(self.integration_roots)
         return Rules(
             files=files,
             excluded_names=names,
@@ -116,7 +137,7 @@ def find_places(config: TestConfig) -> Places:
     root = os.path.realpath(config.root)
     if not is_directory(root):
         raise ConfigurationError(f"root {root!r} is not a directory: name the project's folder")
-    workdir = _workdir(root, layout.workdir)
+    workdir = _workdir(root, layout)
 
     def below(paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_joined(workdir, path) for path in paths)
@@ -126,21 +147,24 @@ def find_places(config: TestConfig) -> Places:
 
     excluded = tuple(_normal(path) for path in layout.exclude)
     start = "" if layout.workdir is None else workdir
+    # Such a project has test files wherever its command finds them.
+    is_command = config.usual_runner is RunnerKind.COMMAND and workdir != SCRIPT_WORKDIR
+    unit_roots, extra_roots, integration_roots = (
+        ((), (), ()) if is_command else (SCRIPT_UNIT_ROOTS, SCRIPT_EXTRA_ROOTS, SCRIPT_INTEGRATION_ROOTS)
+    )
     configured = (layout.unit_roots, layout.integration_roots, layout.extra_roots)
     return Places(
         root=root,
         workdir=workdir,
-        unit_roots=roots(layout.unit_roots, SCRIPT_UNIT_ROOTS)
-        + roots(layout.extra_roots, SCRIPT_EXTRA_ROOTS),
-        integration_roots=roots(layout.integration_roots, SCRIPT_INTEGRATION_ROOTS),
+        unit_roots=roots(layout.unit_roots, unit_roots) + roots(layout.extra_roots, extra_roots),
+        integration_roots=roots(layout.integration_roots, integration_roots),
         configured_roots=tuple(path for paths in configured for path in below(paths or ())),
-        always_file=_joined(workdir, ALWAYS_FILE) if layout.unit_roots is None else "",
+        always_file="" if is_command or layout.unit_roots is not None else _joined(workdir, ALWAYS_FILE),
         ordinary_start=start if all(paths is None for paths in configured) else None,
-        patterns=layout.patterns,
+        patterns=layout.patterns or (COMMAND_PATTERNS if is_command else None),
         excluded_names=tuple(path for path in excluded if "/" not in path),
-        excluded_paths=frozenset(
-            below(SCRIPT_EXCLUDED_PATHS) + below(tuple(path for path in excluded if "/" in path))
-        ),
+        excluded_paths=frozenset(below(tuple(path for path in excluded if "/" in path))),
+        script_excluded_paths=frozenset(below(SCRIPT_EXCLUDED_PATHS)),
     )
 
 
@@ -168,7 +192,10 @@ def label_of(path: str, workdir: str) -> str:
     return os.path.relpath(f"/{path}", f"/{workdir}")
 
 
-def _workdir(root: str, configured: str | None) -> str:
+def _workdir(root: str, layout: Layout) -> str:
+    configured = layout.workdir
+    if configured is None and layout.kind in (LayoutKind.PYTEST, LayoutKind.UNITTEST):
+        return ""  # As their own commands are called in the root.
     workdir = _normal(SCRIPT_WORKDIR if configured is None else configured)
     path = Path(root, workdir)
     if is_directory(path) and Path(os.path.realpath(path)).is_relative_to(root):

@@ -14,6 +14,12 @@ SCRIPT_PATTERNS = ("test_*.py",)
 ORDINARY_PATTERNS = ("test_*.py", "*_test.py")
 """What an ordinary repository calls its test files."""
 
+COMMAND_PATTERNS = (*ORDINARY_PATTERNS, "tests.py")
+"""The same where a command of the project runs them: Django's applications begin with a `tests.py`."""
+
+UNITTEST_PATTERNS = ("test*.py",)
+"""What `python -m unittest` discovers by default."""
+
 SCRIPT_EXCLUDED_NAMES = frozenset(("venv", "node_modules", "prototype"))
 ORDINARY_EXCLUDED_NAMES = SCRIPT_EXCLUDED_NAMES | {"build", "dist", "__pycache__", "site-packages"}
 

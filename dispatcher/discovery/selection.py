@@ -11,6 +11,26 @@ from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import Places
 from dispatcher.discovery.walk import Walker
 from passmuster.errors import ConfigurationError
+from passmuster.records import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A file or directory that the user named.
+
+    Args:
+        text: as the user wrote it.
+        path: relative to the root.
+        is_directory: whether it is a directory; else it is a regular file.
+    """
+
+    text: str
+    path: str
+    is_directory: bool
+
+    def error(self, what: str) -> ConfigurationError:
+        """Return the error that says what is wrong with it."""
+        return _error(self.text, what)
 
 
 def select(paths: Iterable[str], *, places: Places, walker: Walker, cwd: str) -> None:
@@ -28,18 +48,39 @@ def select(paths: Iterable[str], *, places: Places, walker: Walker, cwd: str) ->
     Raises:
         ConfigurationError: a path does not exist, lies outside of the root, or holds no tests.
     """
-    bases = (cwd, walker.absolute(places.workdir), places.root)
     for text in paths:
-        absolute, status = _find(text, bases, walker)
-        path = _relative(absolute, walker)
-        if stat.S_ISDIR(status.st_mode):
-            _take_directory(text, path, places, walker)
-        elif not stat.S_ISREG(status.st_mode):
-            raise _error(text, "is not a regular file: name a test file or a directory")
-        elif not path.endswith(".py"):
-            raise _error(text, "is not a Python file: expected a name that ends in .py")
+        named = find_named(text, places=places, walker=walker, cwd=cwd)
+        if named.is_directory:
+            _take_directory(text, named.path, places, walker)
+        elif not named.path.endswith(".py"):
+            raise named.error("is not a Python file: expected a name that ends in .py")
         else:
-            walker.take(path)
+            walker.take(named.path)
+
+
+def find_named(text: str, *, places: Places, walker: Walker, cwd: str) -> Named:
+    """Return the file or directory inside the root that a path of the user means; see `select`.
+
+    Raises:
+        ConfigurationError: there is none, it lies outside of the root, or is neither.
+    """
+    bases = (cwd, walker.absolute(places.workdir), places.root)
+    absolute, status = _find(text, bases, walker)
+    is_directory = stat.S_ISDIR(status.st_mode)
+    if not is_directory and not stat.S_ISREG(status.st_mode):
+        raise _error(text, "is not a regular file: name a test file or a directory")
+    return Named(text=text, path=_relative(absolute, walker), is_directory=is_directory)
+
+
+def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[str]:
+    """Return the files among the paths that the user named, absolute, links resolved.
+
+    Args:
+        paths: as the user wrote them.
+        bases: absolute directories that they may be relative to.
+    """
+    candidates = (candidate for text in paths for candidate in _candidates(text, bases))
+    return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
 
 
 def _take_directory(text: str, path: str, places: Places, walker: Walker) -> None:
@@ -96,9 +137,14 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     # Only ever needed on the way out.
     from difflib import get_close_matches
 
+    from dispatcher.subcommands import SUBCOMMANDS
+    from passmuster.spelling import nearest
+
     file, separator, _ = text.partition("::")
     if separator and any(Path(candidate).exists() for candidate in _candidates(file, bases)):
         return f"names a test inside a file, and files run whole: name {on_one_line(file)}"
+    if text in SUBCOMMANDS:
+        return f"does not exist: the subcommand {text} must be the first word, before options and paths"
     if any(Path(candidate).is_symlink() for candidate in _candidates(text, bases)):
         return "is a broken link"
     directory, name = os.path.split(text.rstrip("/"))
@@ -110,6 +156,9 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
         matches = get_close_matches(name, names, n=1)
         if matches:
             return f"does not exist: did you mean {on_one_line(str(Path(directory, matches[0])))}?"
+    subcommand = nearest(text, SUBCOMMANDS)
+    if subcommand:
+        return f"does not exist: did you mean the subcommand {subcommand}? It must be the first word"
     return f"does not exist in {on_one_line(bases[0])} or the root {on_one_line(bases[-1])}"
 
 

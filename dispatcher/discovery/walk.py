@@ -15,6 +15,9 @@ from dispatcher.config.values import on_one_line
 from dispatcher.discovery.patterns import ENVIRONMENT_MARK, Rules
 from passmuster.records import dataclass
 
+MAX_MTIME_NS = 2**63 - 1
+"""The latest time of modification that is told apart, in 2262: SQLite keeps no larger number."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
@@ -134,7 +137,8 @@ class Walker:
         self._add(path, status)
 
     def _add(self, path: str, status: os.stat_result) -> None:
-        self.files[path] = FoundFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        mtime_ns = min(status.st_mtime_ns, MAX_MTIME_NS)
+        self.files[path] = FoundFile(path=path, size_bytes=status.st_size, mtime_ns=mtime_ns)
 
     def _meet_link(self, name: str, path: str, rules: Rules, links: list[str]) -> None:
         absolute = self.absolute(path)

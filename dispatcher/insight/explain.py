@@ -10,7 +10,6 @@ from pathlib import Path
 from dispatcher.config.model import TestConfig
 from dispatcher.config.subcommand import read_words
 from dispatcher.config.values import on_one_line
-from dispatcher.discovery.discover import discover
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import group_limits
 from dispatcher.insight.explain_json import explain_json
@@ -60,9 +59,9 @@ def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
     everything = dataclasses.replace(
         config, paths=(), include_integration=True, limit=None, failed_only=False, shard=None
     )
-    found = discover(everything).files
+    found = _runner(everything, call).discover_tests()
     remembered = _remembered(config.root)
-    file, exists = _locate(config, call.cwd, found, remembered)
+    file, exists = _locate(config, call, found, remembered)
     known = remembered.get(file.path)
     last = newest_run(config.root / STATE_DIRECTORY / "runs", file.path, wanted=wanted)
     what = Explanation(file=file, last=last, known=known, outcomes=_outcomes(config.root, known))
@@ -83,9 +82,7 @@ def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
 
 def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation:
     """Return what is known with how the file is planned in a run that has it."""
-    runner = TestRunner(
-        config, site=call.site, environ=call.environ, cwd=call.cwd, runner_python=call.runner_python
-    )
+    runner = _runner(config, call)
     plan, budget_bytes = runner.plan(), runner.capacity().budget_bytes
     place = _place(plan, what.file.path)
     planned = plan.files[place]
@@ -103,6 +100,12 @@ def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation
         rules=rules_of(what.file.path, config),
         group_most=group_limits(config).get(group) if group else None,
         way=way_of(planned, what.known, config),
+    )
+
+
+def _runner(config: TestConfig, call: Call) -> TestRunner:
+    return TestRunner(
+        config, site=call.site, environ=call.environ, cwd=call.cwd, runner_python=call.runner_python
     )
 
 
@@ -126,7 +129,7 @@ def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...]
 
 
 def _locate(
-    config: TestConfig, cwd: Path, found: Iterable[TestFile], remembered: dict[str, FileHistory]
+    config: TestConfig, call: Call, found: Iterable[TestFile], remembered: dict[str, FileHistory]
 ) -> tuple[TestFile, bool]:
     """Return the file that is meant, and whether it exists.
 
@@ -135,7 +138,7 @@ def _locate(
     """
     (text,) = config.paths
     try:
-        files = discover(dataclasses.replace(config, limit=None), cwd=cwd).files
+        files = _runner(dataclasses.replace(config, limit=None, shard=None), call).discover_tests()
     except ConfigurationError as error:
         if text in remembered:
             return TestFile(path=text, label=text), False

@@ -14,7 +14,7 @@ from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.schedule.record import FileHistory, Forking
 from passmuster.records import dataclass
 from passmuster.result import TestResult
-from passmuster.status import Isolation, Status
+from passmuster.status import Isolation, RunnerKind, Status
 from passmuster.units import Amount, format_seconds
 
 
@@ -66,6 +66,8 @@ class Explanation:
 def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) -> str:
     """Return how a file's process will come into being, and why."""
     rule = FileRules(config.overrides).rule_for(planned.file.path)
+    if planned.task.runner is RunnerKind.COMMAND:
+        return "spawned: it runs by a command of the project"
     asked_for = rule.isolation or config.isolation
     if asked_for is not Isolation.AUTO:
         where = "by an override" if rule.isolation else "by the setting isolation"
@@ -104,7 +106,8 @@ def _said(rule: Override) -> Iterator[str]:
         if field.name.endswith("_s"):
             yield f"{name} {format_seconds(value)}"
         else:
-            yield f"{name} {value if isinstance(value, Amount | str | int) else str(value)}"
+            shown = " ".join(value) if isinstance(value, tuple) else value
+            yield f"{name} {shown if isinstance(shown, Amount | str | int) else str(shown)}"
 
 
 def reason_of(before: TestResult, attempt: TestResult) -> Again:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dispatcher.report.artifacts import OUTPUTS, output_path
+from dispatcher.run.journal import END, read_entries
 from dispatcher.run.journal import FILE_NAME as JOURNAL
-from passmuster.codec import decode_result
-from passmuster.errors import ConfigurationError, PassmusterError
+from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
 from passmuster.result import TestResult
 
@@ -74,14 +74,15 @@ def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastR
 def _read(journal: Path, path: str) -> PastRun | None:
     """Return what a journal says of a file; None: nothing that can be read."""
     try:
-        lines = journal.read_bytes().decode("utf-8", "surrogateescape").split("\n")[1:-1]
+        lines = journal.read_bytes().split(b"\n")[1:-1]
     except OSError:
         return None
     # A journal may hold megabytes of output: one that does not have the file is seen through at once.
-    name = json.dumps(json.dumps(path))[1:-1]
+    name = json.dumps(json.dumps(path))[1:-1].encode()
     if not any(name in line for line in lines):
         return None
-    results = list(_results(lines))
+    entries = list(read_entries(lines))
+    results = [entry for entry in entries if isinstance(entry, TestResult)]
     own = sorted((result for result in results if result.file_path == path), key=lambda one: one.attempt)
     if not own:
         return None
@@ -89,7 +90,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
     first_at = min(started, default=0.0)
     return PastRun(
         run_id=journal.parent.name,
-        is_complete=lines[-1] == json.dumps("end"),
+        is_complete=entries[-1] == END,
         attempts=tuple(
             PastAttempt(
                 result=result,
@@ -100,16 +101,6 @@ def _read(journal: Path, path: str) -> PastRun | None:
             for result in own
         ),
     )
-
-
-def _results(lines: Sequence[str]) -> Iterator[TestResult]:
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            if isinstance(entry, list):
-                yield decode_result(entry[1])
-        except (ValueError, TypeError, IndexError, PassmusterError):
-            continue  # What was cut short, or written by another version, says nothing.
 
 
 def _count_beside(own: TestResult, results: Sequence[TestResult]) -> int:

@@ -17,6 +17,7 @@ COMPARED = (
     ("--coverage-source", "coverage_source"),
     ("--coverage-fail-under", "coverage_fail_under"),
     ("--runner", "runner"),
+    ("command", "command"),
     ("--isolation", "isolation"),
     ("--verify-isolation", "verify_isolation"),
     ("--timeout", "timeout_s"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import Mode, TestConfig
 from dispatcher.exit_codes import ExitCode
 from dispatcher.migrate.command_names import BACKUPS, SCRIPTS, STEMS, NewCommand
 from dispatcher.migrate.discovery_check import Comparison, compare
@@ -18,6 +18,7 @@ from dispatcher.migrate.survey import Survey, stems_of, survey
 from dispatcher.migrate.words import Way, Words, choose_command, is_our_file, read_migrate_words
 from dispatcher.report.console_format import Tag
 from dispatcher.report.plain_text import one_line
+from dispatcher.runner import TestRunner
 from dispatcher.subcommands import Call
 from passmuster.errors import ConfigurationError
 from passmuster.git_command import git_prefix
@@ -87,7 +88,14 @@ class _Migration:
         """Compare with the settings as every call would have them, and without anybody's own variables."""
         home = {name: value for name, value in self._call.environ.items() if name == "HOME"}
         config = load_config(["--root", str(self._root)], home, self._root).config
-        return compare(replace(TestConfig(), root=config.root, layout=config.layout))
+        config = replace(TestConfig(), root=config.root, layout=config.layout, mode=Mode.LIST)
+        return compare(config, lambda changed: self._runner(changed).discover_tests())
+
+    def _runner(self, config: TestConfig) -> TestRunner:
+        call = self._call
+        return TestRunner(
+            config, site=call.site, environ=call.environ, cwd=self._root, runner_python=call.runner_python
+        )
 
     def _check(self, found: Survey, comparison: Comparison) -> int:
         left = found.lines

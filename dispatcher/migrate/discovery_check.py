@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.discovery.discover import discover
 from dispatcher.discovery.layout import find_places
 from dispatcher.migrate.old_rules import OldFiles, old_files
+from dispatcher.plan import TestFile
 from passmuster.records import dataclass
 
 
@@ -52,36 +52,44 @@ class Comparison:
     exclude: tuple[str, ...] = ()
 
 
-def compare(config: TestConfig) -> Comparison:
+Find = Callable[[TestConfig], Iterable[TestFile]]
+"""Returns the files that a run finds."""
+
+
+def compare(config: TestConfig, find: Find) -> Comparison:
     """Compare what the scripts found with what a run with `config` finds, for both kinds of a run.
 
     Raises:
         ConfigurationError: the configured layout is wrong.
     """
     old = old_files(config.root)
-    differences = _differences(old, config)
+    differences = _differences(old, config, find)
     return Comparison(
         unit=len(old.unit),
         integration=len(old.integration),
         differences=differences,
-        exclude=_excluding(old, config, differences) if old.integration else (),
+        exclude=_excluding(old, config, differences, find) if old.integration else (),
     )
 
 
-def _differences(old: OldFiles, config: TestConfig) -> tuple[Difference, ...]:
-    unit = tuple(_compared(old.unit, config, with_integration=False))
+def _differences(old: OldFiles, config: TestConfig, find: Find) -> tuple[Difference, ...]:
+    unit = tuple(_compared(old.unit, config, find, with_integration=False))
     known = {(one.path, one.is_lost) for one in unit}
-    both = _compared(old.integration, config, with_integration=True)
+    both = _compared(old.integration, config, find, with_integration=True)
     return (*unit, *(one for one in both if (one.path, one.is_lost) not in known))
 
 
-def _compared(old: frozenset[str], config: TestConfig, *, with_integration: bool) -> Iterable[Difference]:
-    now = {file.path for file in discover(replace(config, include_integration=with_integration)).files}
+def _compared(
+    old: frozenset[str], config: TestConfig, find: Find, *, with_integration: bool
+) -> Iterable[Difference]:
+    now = {file.path for file in find(replace(config, include_integration=with_integration))}
     for path in sorted(old ^ now):
         yield Difference(path=path, is_lost=path in old, with_integration=with_integration)
 
 
-def _excluding(old: OldFiles, config: TestConfig, differences: tuple[Difference, ...]) -> tuple[str, ...]:
+def _excluding(
+    old: OldFiles, config: TestConfig, differences: tuple[Difference, ...], find: Find
+) -> tuple[str, ...]:
     """Return the shortest list that leaves out what the scripts did not run: links whole, else files."""
     if not differences or any(one.is_lost for one in differences):
         return ()
@@ -92,7 +100,7 @@ def _excluding(old: OldFiles, config: TestConfig, differences: tuple[Difference,
         return ()
     exclude = tuple(path.removeprefix(prefix) for path in excluded)
     layout = replace(config.layout, exclude=(*config.layout.exclude, *exclude))
-    return () if _differences(old, replace(config, layout=layout)) else exclude
+    return () if _differences(old, replace(config, layout=layout), find) else exclude
 
 
 def _first_link(root: Path, path: str) -> str:

@@ -13,6 +13,10 @@ from dispatcher.config.values import on_one_line
 from dispatcher.migrate.command_names import TESTS, NewCommand
 from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
+from passmuster.spelling import advice
+
+_VALUED = ("--root", "--command")
+_SWITCHES = ("--help", "-h", "--check", "--apply", "--rollback", "--wrappers")
 
 _OWN_MARK = b"passmuster"
 """Both commands import this package of ours; a script of somebody else that has their name does not."""
@@ -85,14 +89,15 @@ def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     words = list(reversed(argv))
     while words:
         word, has_value, value = words.pop().partition("=")
-        if word in ("--root", "--command"):
+        if word in _VALUED:
             if not has_value and not words:
                 raise ConfigurationError(f"{word} needs a value; see --help")
             yield word, value if has_value else words.pop()
-        elif word in ("--help", "-h", "--check", "--apply", "--rollback", "--wrappers") and not has_value:
+        elif word in _SWITCHES and not has_value:
             yield word, ""
         else:
-            raise ConfigurationError(f"unknown argument: {on_one_line(word + has_value + value)}; see --help")
+            shown = on_one_line(word + has_value + value)
+            raise ConfigurationError(f"unknown argument: {shown}; {advice(word, (*_VALUED, *_SWITCHES))}")
 
 
 def _read_command(value: str) -> NewCommand:

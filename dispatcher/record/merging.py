@@ -31,6 +31,7 @@ SETTINGS = (
     "root",
     "python",
     "history",
+    "allow-no-tests",
     "junit-xml",
     "events",
     "report",
@@ -102,6 +103,7 @@ class _Merge:
             proof,
             regression_factor=self._config.regression_factor,
             fails_on_regression=self._config.fail_on_regression,
+            allows_no_tests=self._config.allow_no_tests,
         )
         last = events[-1]
         assert isinstance(last, RunFinished)

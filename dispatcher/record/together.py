@@ -40,6 +40,7 @@ def tell_together(
     *,
     regression_factor: float = DEFAULT_REGRESSION_FACTOR,
     fails_on_regression: bool = False,
+    allows_no_tests: bool = False,
 ) -> tuple[RunEvent, ...]:
     """Return the events of one run made of all records.
 
@@ -48,6 +49,7 @@ def tell_together(
         proof: what is missing of them.
         regression_factor: how many times its usual a file may take before it is named.
         fails_on_regression: whether that makes the run fail.
+        allows_no_tests: whether it may pass although no test ran.
     """
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
@@ -74,6 +76,7 @@ def tell_together(
         results,
         regressions=find_regressions(planned, results.records, factor=regression_factor),
         fails_on_regression=fails_on_regression,
+        allows_no_tests=allows_no_tests,
     )
     return (first, *middle, RunFinished(at_s=max(ends_at, results.duration_s), results=results))
 

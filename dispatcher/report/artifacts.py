@@ -1,4 +1,4 @@
-"""Keeps what every attempt printed below the run's own directory, and prunes the directories of old runs.
+"""Keeps what every attempt printed below the run's own directory.
 
 `tests/test_a.py` is kept as `tests/test_a.py.log`, its second attempt as `tests/test_a.py.2.log`, and the
 stacks of a timeout as `tests/test_a.py.stacks`. The files hold what the test printed, unchanged: control
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from pathlib import Path
 
 from dispatcher.events import FileFinished, RunEvent
@@ -94,33 +93,6 @@ def safe_name(path: str) -> str:
     *folders, name = [_safe_component(part) for part in path.split("/") if part]
     folders = [_LOOKS_LIKE_OURS.sub("%2E", folder) for folder in folders]
     return "/".join([*folders, _LOOKS_LIKE_ATTEMPT.sub("%2E", name)])
-
-
-def prune_runs(runs_dir: Path, *, keep: int) -> tuple[Path, ...]:
-    """Remove the oldest run directories, and return those that are gone.
-
-    What cannot be removed stays; links are never followed, neither `runs_dir` itself nor what is in it.
-
-    Args:
-        runs_dir: the directory with one directory for each run; it need not exist.
-        keep: how many of the newest (by modification time) stay; at least 0.
-    """
-    if runs_dir.is_symlink():
-        return ()
-    try:
-        with os.scandir(runs_dir) as entries:
-            found = [
-                (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name)
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False)
-            ]
-    except OSError:
-        # Nothing there, or another run prunes at this moment: the next run tries again.
-        return ()
-    oldest = [runs_dir / name for _, name in sorted(found, reverse=True)[max(0, keep) :]]
-    for directory in oldest:
-        shutil.rmtree(directory, ignore_errors=True)
-    return tuple(directory for directory in oldest if not directory.exists())
 
 
 def _safe_component(part: str) -> str:

@@ -30,7 +30,9 @@ from dispatcher.report.console_format import (
     again_line,
     found_lines,
     indented,
+    layout_lines,
     limits_line,
+    note_lines,
     other_verdict_line,
     passed_again_line,
     running_line,
@@ -129,7 +131,8 @@ class ConsoleReporter:
         self._limits = event.limits
         if self._verbosity is Verbosity.QUIET:
             return []
-        lines = found_lines((planned.file for planned in event.plan.files), color=self._color)
+        lines = layout_lines(event.plan.layout, color=self._color)
+        lines += found_lines((planned.file for planned in event.plan.files), color=self._color)
         further = limits_line(event.limits, color=self._color), shard_line(event.plan, color=self._color)
         return lines + [line for line in further if line]
 
@@ -166,6 +169,9 @@ class ConsoleReporter:
 
     def _decided_lines(self, file: TestFile, result: TestResult) -> list[str]:
         """Return a file's verdict and the rule below it; a quiet report has failures only, without rules."""
+        if result.holds_no_tests:
+            is_told = self._verbosity is Verbosity.VERBOSE
+            return note_lines(file, result, color=self._color) if is_told else []
         if self._verbosity is Verbosity.QUIET:
             return verdict_lines(file, result, color=self._color) if result.status.is_failure else []
         lines = verdict_lines(file, result, color=self._color)

@@ -55,6 +55,11 @@ def nothing_found_line(*, include_integration: bool, color: bool) -> str:
     return tagged(Tag.WARN, what, color=color)
 
 
+def layout_lines(layout: str, *, color: bool) -> list[str]:
+    """Return the line that says who decides which files are tests; none for an empty text."""
+    return [tagged(Tag.INFO, f"Layout: {one_line(layout)}", color=color)] if layout else []
+
+
 def found_lines(files: Iterable[TestFile], *, color: bool) -> list[str]:
     """Return the list of what runs, sorted by path: the order of discovery, not that of the start."""
     labels = [one_line(file.label) for file in sorted(files, key=lambda file: file.path)]
@@ -98,7 +103,8 @@ def verdict_lines(file: TestFile, result: TestResult, *, color: bool) -> list[st
     label = one_line(file.label)
     match result.status:
         case Status.PASS:
-            return [tagged(Tag.PASS, f"{label} completed successfully", color=color)]
+            passed = tagged(Tag.PASS, f"{label} completed successfully", color=color)
+            return [*note_lines(file, result, color=color), passed]
         case Status.CANCELLED:
             return [tagged(Tag.WARN, f"{label}: {status_text(result)}", color=color)]
         case Status.FAIL:
@@ -108,6 +114,13 @@ def verdict_lines(file: TestFile, result: TestResult, *, color: bool) -> list[st
                 tagged(Tag.WARN, f"{label}: {status_text(result)}", color=color),
                 tagged(Tag.FAIL, f"{label} failed", color=color),
             ]
+
+
+def note_lines(file: TestFile, result: TestResult, *, color: bool) -> list[str]:
+    """Return what there is to say of a verdict that is no failure; mostly nothing."""
+    if not result.note:
+        return []
+    return [tagged(Tag.INFO, f"{one_line(file.label)}: {one_line(result.note)}", color=color)]
 
 
 def again_line(file: TestFile, result: TestResult, again: Again, *, color: bool) -> str:

@@ -30,8 +30,8 @@ from passmuster.records import dataclass
 from passmuster.status import Status
 from passmuster.units import format_bytes, format_seconds
 
-MAX_FAILING_CASES = 5
-"""Failing tests named for each failed file; the rest is counted."""
+NO_TEST_RAN = "No test ran: the files hold none, or all of them are deselected"
+"""What is said in place of success where there was nothing to succeed."""
 
 STACK_LINES = 30
 """Lines shown of the stacks of a file that timed out: about two Python stacks."""
@@ -84,6 +84,8 @@ def summary_lines(request: SummaryRequest) -> list[str]:
     elif request.results.failing_regressions:
         text = f"{count_text(request.results)} too much more than before (fail-on-regression)"
         lines.append(tagged(Tag.FAIL, text, color=request.color))
+    elif request.results.ran_no_test:
+        lines.append(tagged(Tag.WARN, NO_TEST_RAN, color=request.color))
     else:
         lines.append(tagged(Tag.PASS, "All tests passed! 🎉", color=request.color))
     return lines
@@ -98,6 +100,8 @@ def _count_lines(request: SummaryRequest, summary: Summary) -> list[str]:
     ]
     if summary.not_run:
         lines.append(f"  Not run: {summary.not_run}")
+    if summary.without_tests:
+        lines.append(f"  Without tests: {summary.without_tests} file(s)")
     if summary.flaky:
         lines.append(f"  Flaky: {summary.flaky}")
     special = [pair for pair in summary.statuses if pair[0].is_failure and pair[0] is not Status.FAIL]
@@ -179,14 +183,17 @@ def _failed_lines(request: SummaryRequest, summary: Summary, failed: Sequence[Fi
 
 
 def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> list[str]:
+    from dispatcher.report.failure_text import failing_test_lines  # Only a run with failures waits for this.
+
     result = record.final
+    printed = last_lines(result.output, LAST_LINES)
     lines = [bulleted(_label(record)), "    Last few lines of output:"]
-    lines += indented(last_lines(result.output, LAST_LINES) or ("(it printed nothing)",))
+    lines += indented(printed or ("(it printed nothing)",))
     if result.status is not Status.FAIL:
         lines.append(f"    Status: {status_text(result)}")
     if record.finding is Finding.FAILED_SPAWNED:
         lines.append("    It passed when forked, and failed when spawned.")
-    lines += _failing_case_lines(record)
+    lines += failing_test_lines(record, printed)
     if result.stacks:
         lines.append("    Where it was when its time was over:")
         lines += indented(last_lines(result.stacks, STACK_LINES))
@@ -194,33 +201,6 @@ def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> lis
         lines.append(f"    Its temporary directory: {one_line(result.kept_tmp)}")
     lines.append(f"    Run it again: {one_line(rerun(record))}")
     return lines
-
-
-def _failing_case_lines(record: FileRecord) -> list[str]:
-    bad = [case for case in record.final.cases if case.outcome.is_bad]
-    if not bad:
-        return []
-    shown = [(case.case_id, headline(case.message)) for case in bad[:MAX_FAILING_CASES]]
-    lines = indented(one_line(f"{case_id}: {what}" if what else case_id)[:400] for case_id, what in shown)
-    if len(bad) > len(shown):
-        lines += indented([f"and {len(bad) - len(shown)} more"])
-    return ["    Failing tests:", *lines]
-
-
-def headline(message: str) -> str:
-    """Return the line of a failure's message that says what went wrong.
-
-    pytest marks it with an E. In a traceback it is the first line after the last heading that is not
-    indented. Otherwise it is the first line.
-    """
-    lines = [line.rstrip() for line in message.splitlines() if line.strip()]
-    marked = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
-    if marked:
-        # A syntax error shows the place first; what is wrong comes last.
-        return marked[-1] if marked[0].startswith('File "') else marked[0]
-    headings = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
-    after = lines[headings[-1] + 1 :] if headings else lines
-    return next((line for line in after if not line.startswith(" ")), "")
 
 
 def _label(record: FileRecord) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dispatcher.backends.base import Capacity
 from dispatcher.config.interpreter import Interpreter
 from dispatcher.plan import Plan, PlannedFile
-from dispatcher.report.console_format import Tag, shard_line, tagged
+from dispatcher.report.console_format import Tag, layout_lines, shard_line, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.schedule.forecast import predict_makespan
+from passmuster.status import RunnerKind
 from passmuster.units import format_bytes, format_seconds
 
 
-def dry_run_lines(plan: Plan, capacity: Capacity, interpreter: Interpreter, *, color: bool) -> list[str]:
+def dry_run_lines(
+    plan: Plan, layout: str, capacity: Capacity, interpreter: Interpreter, *, color: bool
+) -> list[str]:
     """Return the lines.
 
     Args:
         plan: what would run.
+        layout: who says which files are tests, and why.
         capacity: what it would run in.
         interpreter: the project's.
         color: whether tags are coloured.
@@ -27,6 +31,7 @@ def dry_run_lines(plan: Plan, capacity: Capacity, interpreter: Interpreter, *, c
     shard = shard_line(plan, color=color)
     version = ".".join(map(str, interpreter.version))
     lines = [
+        *layout_lines(layout, color=color),
         info(f"Interpreter: {one_line(interpreter.path)} {version} ({one_line(interpreter.origin)})"),
         *(info(f"{limit.name.capitalize()}: {limit.value} ({limit.source})") for limit in capacity.limits),
         *([shard] if shard else []),
@@ -52,4 +57,5 @@ def _file_line(number: int, planned: PlannedFile) -> str:
     task = planned.task
     seconds = "?" if task.predicted_s is None else format_seconds(task.predicted_s)
     memory = "?" if task.predicted_bytes is None else format_bytes(task.predicted_bytes)
-    return f"  {number:>4}  {seconds:>8}  {memory:>9}  {one_line(planned.file.label)}  ({planned.because})"
+    reason = f"{planned.because}, by a command" if task.runner is RunnerKind.COMMAND else planned.because
+    return f"  {number:>4}  {seconds:>8}  {memory:>9}  {one_line(planned.file.label)}  ({reason})"

@@ -10,19 +10,22 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     file-slow      path, label, seconds_s
     file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "confirm",
                    "alone"), reason (as in file-started), finding (null, "confirmed", "failed-forked",
-                   "failed-spawned", "crowded"), error, duration_s, started_at, runner, exit_code, signal,
-                   stop_reason, peak_bytes, cpu_s, worker, slot, waited_for, leaked [], cases [id, outcome,
-                   duration_s, message], output_tail (the last 4096 characters), output_chars,
-                   output_dropped_bytes, stacks_tail, kept_tmp, isolation ("fork", "spawn"),
+                   "failed-spawned", "crowded"), error, note, duration_s, started_at, runner, exit_code,
+                   signal, stop_reason, peak_bytes, cpu_s, worker, slot, waited_for, leaked [],
+                   cases [id, outcome, duration_s, message], output_tail (the last 4096 characters),
+                   output_chars, output_dropped_bytes, stacks_tail, kept_tmp, isolation ("fork", "spawn"),
                    isolation_note, was_alone
     file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed"): the result of an
                    earlier attempt stands, what was to follow came to nothing
-    usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, files [path, slot, duration_s,
-                   used_bytes, worker], workers [name, slots, busy, budget_bytes, used_bytes]; at most one a
-                   second; without a broker there are no workers, and each `worker` is empty
+    usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, other_runs (null, or what,
+    duration_s,
+                   needed_bytes, held_by), files [path, slot, duration_s, used_bytes, worker],
+                   workers [name, slots, busy, budget_bytes, used_bytes]; at most one a second; without a
+                   broker there are no workers, and each `worker` is empty
     notice         text
     run-stopping   cause
-    run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, flaky, forked;
+    run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, without_tests,
+                   flaky, forked;
                    failed_paths [], not_run_paths [], flaky_paths [], failed_forked_paths [],
                    failed_spawned_paths [], crowded_paths [], unconfirmed_paths [],
                    differences [path, texts []],
@@ -59,6 +62,7 @@ from dispatcher.report.summary import summarize
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.executor import OtherRuns
 from passmuster.result import TestResult
 
 VERSION = 1
@@ -232,6 +236,7 @@ def _result(result: TestResult) -> dict[str, JsonValue]:
         "attempt": result.attempt,
         "status": str(result.status),
         "error": result.error,
+        "note": result.note,
         "duration_s": _rounded(result.duration),
         "started_at": _rounded(result.started_at),
         "runner": str(result.runner),
@@ -272,6 +277,7 @@ def _usage(event: UsageSampled) -> dict[str, JsonValue]:
         "used_bytes": usage.used_bytes,
         "peak_bytes": usage.peak_bytes,
         "waiting": event.waiting,
+        "other_runs": _other_runs(usage.other_runs),
         "files": [
             {
                 "path": file.file_path,
@@ -295,6 +301,17 @@ def _usage(event: UsageSampled) -> dict[str, JsonValue]:
     }
 
 
+def _other_runs(found: OtherRuns | None) -> dict[str, JsonValue] | None:
+    if found is None:
+        return None
+    return {
+        "what": found.what,
+        "duration_s": _rounded(found.seconds),
+        "needed_bytes": found.needed_bytes,
+        "held_by": found.held_by,
+    }
+
+
 def _results(results: TestResults) -> dict[str, JsonValue]:
     summary = summarize(results)
     return {
@@ -305,6 +322,7 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "passed": summary.passed,
         "failed": summary.failed,
         "not_run": summary.not_run,
+        "without_tests": summary.without_tests,
         "flaky": summary.flaky,
         "forked": summary.forked,
         "failed_paths": _paths(results.failed),

@@ -6,6 +6,7 @@ error, whatever its cases say. `junit` writes these suites as XML.
     FAIL                       the failing cases; where there are none, one for the file itself
     CANCELLED                  an error of that type: a dashboard must not show green what did not run
     every other status         the failing cases, and an error of that type for the file itself
+    passed, but ran no test    a skipped case for the file itself
     passed after it failed     `flakyFailure` or `flakyError` in the case, as Maven's Surefire writes it
     failed more than once      `rerunFailure` or `rerunError` likewise
     differs when forked        a failure of that type, where that was to be verified
@@ -20,6 +21,7 @@ from dataclasses import replace
 from enum import Enum
 
 from dispatcher.insight.regression import Regression
+from dispatcher.report.failure_text import headline
 from dispatcher.report.plain_text import bounded_tail
 from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.differences import Difference
@@ -153,7 +155,10 @@ def split_case_id(case_id: str) -> tuple[str, str]:
 def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
     result = record.final
     yield "status", str(result.status)
+    if result.note:
+        yield "note", result.note
     yield "attempt", str(result.attempt)
+    yield "runner", str(result.runner)
     yield "isolation", str(result.isolation)
     if result.isolation_note:
         yield "isolation_note", result.isolation_note
@@ -189,14 +194,13 @@ def _cases(record: FileRecord) -> tuple[Case, ...]:
 
 def _case(case: CaseResult, record: FileRecord) -> Case:
     class_name, name = split_case_id(case.case_id)
-    first_line = next((line for line in case.message.splitlines() if line.strip()), "")
     verdict = _VERDICTS[case.outcome]
     trouble = None
     if verdict is not Verdict.PASS:
         trouble = Trouble(
             element=verdict.value,
             kind=str(case.outcome),
-            message=first_line,
+            message=headline(case.message),
             text=case.message if verdict.is_bad else "",
         )
     prefix = "rerun" if verdict.is_bad else "flaky"
@@ -224,6 +228,9 @@ def _case(case: CaseResult, record: FileRecord) -> Case:
 def _file_case(record: FileRecord, *, has_cases: bool) -> Case:
     result = record.final
     verdict, trouble = Verdict.PASS, None
+    if result.ran_no_test:
+        verdict = Verdict.SKIPPED
+        trouble = Trouble(element=verdict.value, kind=str(Outcome.SKIPPED), message=result.note)
     if not result.status.is_pass:
         is_plain_failure = result.status is Status.FAIL and not has_cases
         verdict = Verdict.FAILURE if is_plain_failure else Verdict.ERROR
@@ -282,7 +289,7 @@ def _is_told_by_cases(attempt: TestResult, known: set[str]) -> bool:
 
 def _earlier(*, prefix: str, is_failure: bool, kind: str, text: str) -> Trouble:
     tail = bounded_tail(text, OUTPUT_CHARS)
-    message = next((line for line in tail.splitlines() if line.strip()), kind)
+    message = headline(tail) or kind
     return Trouble(
         element=prefix + ("Failure" if is_failure else "Error"), kind=kind, message=message, text=tail
     )

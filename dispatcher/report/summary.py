@@ -18,10 +18,11 @@ class Summary:
     """What a run came to, in numbers. All but `cases` count files.
 
     Args:
-        total: planned files; always the sum of the next three.
+        total: planned files that hold tests; always the sum of the next three.
         passed: files that passed.
         failed: files that did not pass.
         not_run: files that did not run to their end because the run was stopped.
+        without_tests: files that hold no tests; they are not in `total`.
         flaky: files among the passed that passed only when they ran again.
         forked: files of which the attempt that counts was forked.
         cases: how many tests inside the files ended how, without the outcomes that did not occur.
@@ -34,6 +35,7 @@ class Summary:
     passed: int
     failed: int
     not_run: int
+    without_tests: int
     flaky: int
     forked: int
     cases: tuple[tuple[Outcome, int], ...]
@@ -51,13 +53,14 @@ class Summary:
 
 def summarize(results: TestResults) -> Summary:
     """Count the results of a run once."""
-    statuses = Counter(record.status for record in results.records)
+    statuses = Counter(record.status for record in results.records if not record.holds_no_tests)
     outcomes = Counter(case.outcome for record in results.records for case in record.final.cases)
     return Summary(
-        total=len(results.records),
+        total=statuses.total(),
         passed=statuses[Status.PASS],
         failed=sum(count for status, count in statuses.items() if status.is_failure),
         not_run=statuses[Status.CANCELLED],
+        without_tests=len(results.without_tests),
         flaky=len(results.flaky),
         forked=sum(record.final.isolation is Isolation.FORK for record in results.records),
         cases=tuple((outcome, outcomes[outcome]) for outcome in Outcome if outcomes[outcome]),

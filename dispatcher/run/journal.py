@@ -1,10 +1,11 @@
 """The diary of a run on the dispatcher's disk: which attempts have ended, and how. `--resume` reads it.
 
-.passmuster/runs/RUN_ID/journal     a line for the run, and one for each attempt that ended, as JSON
+.passmuster/runs/RUN_ID/journal     a line for the run, and one for each attempt that ended
 
-What a killed dispatcher had written is there, because each line goes to the system at once; the last one may
-be cut short, and does not count then. The file is locked as long as its run lasts, so that no two programs go
-on with the same run.
+Each line is the CRC-32 of a JSON text, a space, and the text. A line is written by one call, so a killed
+dispatcher loses at most the line that it was writing. A line whose checksum does not match is ignored, and
+its file runs again: a damaged line could otherwise name another file, or another status. The file is locked
+while its run lasts, so that no two programs resume the same run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,8 +27,9 @@ FILE_NAME = "journal"
 LAST = "last"
 """What stands for the run that began last, in place of its id."""
 
-_FORMAT = 1
-_END = "end"
+_FORMAT = 2
+END = "end"
+"""The entry that says that the run has finished."""
 
 Ended = Mapping[tuple[str, int], TestResult]
 """The results of the attempts that have ended, by path and attempt."""
@@ -43,7 +46,11 @@ class Diary(Protocol):
         """
 
     def end(self) -> None:
-        """Write down that the run has come to its end."""
+        """Write down that the run has come to its end.
+
+        Raises:
+            OSError: it cannot be written.
+        """
 
 
 class SharedRun(Protocol):
@@ -109,15 +116,20 @@ class Journal:
             os.fdatasync(self._descriptor)
 
     def end(self) -> None:
-        """Write down that the run has come to its end."""
-        self._write(json.dumps(_END))
+        """Write down that the run has come to its end.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._write(json.dumps(END))
 
     def close(self) -> None:
         """Let others have it."""
         os.close(self._descriptor)
 
     def _write(self, line: str) -> None:
-        data = f"{line}\n".encode("utf-8", "surrogateescape")
+        data = line.encode("utf-8", "surrogateescape")
+        data = b"%08x %s\n" % (zlib.crc32(data), data)
         while data:
             data = data[os.write(self._descriptor, data) :]
 
@@ -164,10 +176,13 @@ def open_journal(
     except OSError as error:
         notice = f"this run could not be resumed, its journal cannot be written: {error}"
         return Opened(None, {}, notice)
-    ended = read_journal(path, files)
+    ended, damaged = read_journal(path, files)
     if needs_data:
         ended = {key: result for key, result in ended.items() if has_data(result)}
-    return Opened(journal, ended, going_on(run_id, ended, len(files)))
+    notice = going_on(run_id, ended, len(files))
+    if damaged:
+        notice += f"; {damaged} damaged line(s) of {path} ignored, their files run again"
+    return Opened(journal, ended, notice)
 
 
 def going_on(run_id: str, ended: Ended, total: int) -> str:
@@ -186,6 +201,7 @@ def find_run(runs_dir: Path, wanted: str) -> str:
     Raises:
         ConfigurationError: there is none that can be gone on with.
     """
+    # The ids begin with the time at which their run started, so they sort by it.
     names = sorted(path.parent.name for path in runs_dir.glob(f"*/{FILE_NAME}"))
     if not names:
         raise ConfigurationError(f"there is no run to resume in {runs_dir}: start one without --resume")
@@ -199,35 +215,69 @@ def find_run(runs_dir: Path, wanted: str) -> str:
     return wanted
 
 
-def read_journal(path: Path, files: Sequence[TestFile]) -> Ended:
-    """Return what of a run still counts: the attempts at files that are as they were.
+def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[Ended, int]:
+    """Return the attempts of a run at files that are unchanged, and the number of damaged lines.
 
     Args:
         path: the file.
         files: what the run consists of now.
 
     Raises:
-        ConfigurationError: the run has come to its end, consisted of other files, or the file is damaged.
+        ConfigurationError: the run has finished, consisted of other files, or its first line is damaged.
     """
-    from passmuster.codec import decode_result  # As above.
-
     run_id = path.parent.name
     try:
-        head, *lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
-        known = _known(json.loads(head))
+        head, *lines = path.read_bytes().split(b"\n")
+        known = _known(_checked(head))
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"run {run_id} cannot be resumed, its journal {path}: {error}") from error
+        raise ConfigurationError(
+            f"run {run_id} cannot be resumed, its journal {path}: {error}; start a new run without --resume"
+        ) from error
     _compare(run_id, known, files)
     unchanged = {file.path for file in files if known[file.path] == [file.size_bytes, file.mtime_ns]}
     ended: dict[tuple[str, int], TestResult] = {}
-    for line in lines[:-1]:  # What stands behind the last line's end was cut short.
-        entry = json.loads(line)
-        if entry == _END:
+    damaged = 0
+    for entry in read_entries(lines[:-1]):  # What stands behind the last line's end was cut short.
+        if entry == END:
             raise ConfigurationError(f"run {run_id} has come to its end: start one without --resume")
-        result = decode_result(entry[1])
-        if result.file_path in unchanged:
-            ended[result.file_path, result.attempt] = result
-    return ended
+        if not isinstance(entry, TestResult):
+            damaged += 1
+        elif entry.file_path in unchanged:
+            ended[entry.file_path, entry.attempt] = entry
+    return ended, damaged
+
+
+def read_entries(lines: Iterable[bytes]) -> Iterator[TestResult | str | None]:
+    """Yield what each line below the first says: a result, `END`, or None for a damaged line.
+
+    Args:
+        lines: without their ends.
+    """
+    from passmuster.codec import decode_result  # As above.
+
+    for line in lines:
+        try:
+            entry = _checked(line)
+            if entry == END:
+                yield END
+            elif isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str):
+                yield decode_result(entry[1])
+            else:
+                yield None
+        except (ValueError, PassmusterError):
+            yield None
+
+
+def _checked(line: bytes) -> object:
+    """Return what a line says.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    checksum, _, data = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(data):
+        raise ValueError("its first line is damaged, or of another version of Passmuster")
+    return json.loads(data.decode("utf-8", "surrogateescape"))
 
 
 def has_data(result: TestResult) -> bool:
@@ -236,9 +286,10 @@ def has_data(result: TestResult) -> bool:
 
 
 def _known(head: object) -> dict[str, object]:
-    files = head.get("files") if isinstance(head, dict) and head.get("format") == _FORMAT else None
-    if not isinstance(files, dict):
-        raise ValueError("it is of another form")
+    number = head.get("format") if isinstance(head, dict) else None
+    files = head.get("files") if isinstance(head, dict) else None
+    if number != _FORMAT or not isinstance(files, dict):
+        raise ValueError(f"its format is {number!r}, this version reads {_FORMAT}")
     return files
 
 

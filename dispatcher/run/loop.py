@@ -33,7 +33,7 @@ from dispatcher.run.state import RunState
 from dispatcher.schedule.retry import MAX_ALONE, Next, Rules, is_unchecked, next_attempt, says_nothing
 from passmuster.errors import InfrastructureError
 from passmuster.records import dataclass
-from passmuster.result import TestResult
+from passmuster.result import HOLDS_NO_TESTS, TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
 
@@ -55,6 +55,8 @@ class RunPolicy:
         slow_s: seconds after which a running file is mentioned.
         grace_s: seconds between SIGTERM and SIGKILL when the run is stopped.
         allow_no_tests: whether a file that runs no test passes.
+        may_run_no_test: whether the run may pass although no test ran in any file: the user allows it, or
+            other shards may have all the tests.
         watched: whether samples of the usage are wanted.
         verify_isolation: whether every forked file runs spawned too.
         recheck_alone: whether a file that failed beside others, and did not when it last ran, gets one
@@ -69,6 +71,7 @@ class RunPolicy:
     slow_s: float = 60.0
     grace_s: float = 5.0
     allow_no_tests: bool = False
+    may_run_no_test: bool = False
     watched: bool = False
     verify_isolation: bool = False
     recheck_alone: bool = True
@@ -85,6 +88,7 @@ class RunPolicy:
             slow_s=config.slow_s,
             grace_s=config.grace_s,
             allow_no_tests=config.allow_no_tests,
+            may_run_no_test=config.allow_no_tests or config.shard is not None,
             watched=watched,
             verify_isolation=config.verify_isolation,
             recheck_alone=config.overcommit is not Overcommit.OFF,
@@ -178,6 +182,7 @@ class Run:
                 is_verified=self._policy.verify_isolation,
                 regression_factor=self._policy.regression_factor,
                 fails_on_regression=self._policy.fail_on_regression,
+                allows_no_tests=self._policy.may_run_no_test,
             )
             self._announce(RunFinished(at_s=self._now(), results=results))
         return results
@@ -303,8 +308,9 @@ class Run:
 
     def _as_policy_has_it(self, task: TestTask, result: TestResult) -> TestResult:
         """Return a result with the status that this run gives it."""
-        if result.status is Status.NO_TESTS and self._policy.allow_no_tests:
-            return dataclasses.replace(result, status=Status.PASS, error="")
+        if result.status is Status.NO_TESTS and self._may_hold_no_tests(result):
+            note = result.note or result.error
+            return dataclasses.replace(result, status=Status.PASS, error="", note=note)
         if result.is_evicted and self._cause is not None:
             # It was stopped only to make room and would run again, if the run went on.
             return dataclasses.replace(result, status=Status.CANCELLED)
@@ -314,6 +320,14 @@ class Run:
             error = f"{result.status} when forked, and not checked: {self._cause.value}"
             return dataclasses.replace(result, status=Status.CANCELLED, error=error)
         return result
+
+    def _may_hold_no_tests(self, result: TestResult) -> bool:
+        """Whether a file in which no test ran is no failure.
+
+        A module of helpers may be called as test files are; but a file that the user named was to run tests.
+        """
+        is_helper = result.note == HOLDS_NO_TESTS and not self._state.planned(result.file_path).is_named
+        return is_helper or self._policy.allow_no_tests
 
     def _look_around(self, interrupts: Interrupts) -> None:
         """Do what time, signals and failures ask for."""

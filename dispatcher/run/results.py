@@ -75,6 +75,11 @@ class FileRecord:
         return self.status.is_pass and has_failed and self.finding is not Finding.CROWDED
 
     @property
+    def holds_no_tests(self) -> bool:
+        """Whether there is nothing in it to run, so that it has no verdict of its own."""
+        return self.final.holds_no_tests
+
+    @property
     def was_forked(self) -> bool:
         """Whether any attempt was forked."""
         return any(attempt.isolation is Isolation.FORK for attempt in self.attempts)
@@ -111,6 +116,7 @@ class TestResults:
         is_verified: whether every forked file was to run spawned too, and each difference counts.
         regressions: what took much more than it used to.
         fails_on_regression: whether that makes the run fail.
+        allows_no_tests: whether it may pass although no test ran.
     """
 
     __test__: ClassVar[bool] = False
@@ -122,11 +128,22 @@ class TestResults:
     is_verified: bool = False
     regressions: tuple[Regression, ...] = ()
     fails_on_regression: bool = False
+    allows_no_tests: bool = False
 
     @property
     def passed(self) -> tuple[FileRecord, ...]:
-        """The files that passed."""
-        return tuple(record for record in self.records if record.status.is_pass)
+        """The files that passed, without those that hold no tests."""
+        return tuple(record for record in self.records if record.status.is_pass and not record.holds_no_tests)
+
+    @property
+    def without_tests(self) -> tuple[FileRecord, ...]:
+        """The files that hold no tests."""
+        return tuple(record for record in self.records if record.holds_no_tests)
+
+    @property
+    def ran_no_test(self) -> bool:
+        """Whether there were files to run, and not one test in them ran."""
+        return bool(self.records) and all(record.final.ran_no_test for record in self.records)
 
     @property
     def failed(self) -> tuple[FileRecord, ...]:
@@ -169,5 +186,8 @@ def exit_code_of(results: TestResults) -> ExitCode:
     """Return the exit status that a run's results ask for."""
     if results.interrupted:
         return ExitCode.INTERRUPTED
-    is_bad = results.failed or results.cancelled or results.differing or results.failing_regressions
-    return ExitCode.FAILED if is_bad else ExitCode.OK
+    if results.failed or results.cancelled or results.differing or results.failing_regressions:
+        return ExitCode.FAILED
+    if results.ran_no_test and not results.allows_no_tests:
+        return ExitCode.NO_TESTS
+    return ExitCode.OK

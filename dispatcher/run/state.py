@@ -93,6 +93,10 @@ class RunState:
         """Return the planned file of that path."""
         return self._entries[path].file
 
+    def planned(self, path: str) -> PlannedFile:
+        """Return what was planned of a file."""
+        return self._entries[path].planned
+
     def record(self, path: str) -> FileRecord:
         """Return what happened to a file that has been answered at least once."""
         return self._entries[path].record()
@@ -243,6 +247,7 @@ class RunState:
         is_verified: bool = False,
         regression_factor: float = DEFAULT_REGRESSION_FACTOR,
         fails_on_regression: bool = False,
+        allows_no_tests: bool = False,
     ) -> TestResults:
         """Return what the run came to; the arguments are those of `TestResults`.
 
@@ -264,6 +269,7 @@ class RunState:
             is_verified=is_verified,
             regressions=find_regressions(planned, records, factor=regression_factor),
             fails_on_regression=fails_on_regression,
+            allows_no_tests=allows_no_tests,
         )
 
 

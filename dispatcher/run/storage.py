@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -18,6 +20,17 @@ STATE_DIRECTORY = ".passmuster"
 
 KEPT_RUNS = 10
 """Runs whose outputs are kept: enough to look back over an afternoon, a few MiB each."""
+
+
+class RunLock:
+    """Keeps `prune_runs` from removing a run's directory, until this object or the process is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._release = weakref.finalize(self, os.close, descriptor)
+
+    def release(self) -> None:
+        """Let the directory be removed."""
+        self._release()
 
 
 class TemporaryRun:
@@ -44,12 +57,14 @@ class Storage:
         run_dir: the run's own directory, which exists.
         temporary: what removes `run_dir` once this object is gone; None: it stays.
         notice: why nothing can be kept although it was wanted; empty: it can, or was not wanted.
+        lock: keeps other runs from removing `run_dir`; None: it is temporary.
     """
 
     state_dir: Path | None
     run_dir: Path
     temporary: TemporaryRun | None = None
     notice: str = ""
+    lock: RunLock | None = None
 
 
 def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
@@ -66,14 +81,83 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
         state_dir = root / STATE_DIRECTORY
         run_dir = state_dir / "runs" / run_id
         try:
-            run_dir.mkdir(parents=True, mode=0o700, exist_ok=True)  # A resumed run has it.
+            lock = _make_locked(run_dir)
         except OSError as error:
             notice = f"outputs and history of this run are not kept: {state_dir}: {error.strerror}"
         else:
             ignore_by_git(state_dir)
-            return Storage(state_dir=state_dir, run_dir=run_dir)
+            return Storage(state_dir=state_dir, run_dir=run_dir, lock=lock)
     temporary = TemporaryRun()
     return Storage(state_dir=None, run_dir=temporary.path, temporary=temporary, notice=notice)
+
+
+def make_state_dir(root: Path) -> None:
+    """Make `.passmuster/` if that is possible; where it is not, `open_storage` says why."""
+    state_dir = root / STATE_DIRECTORY
+    with contextlib.suppress(OSError):
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+        ignore_by_git(state_dir)
+
+
+def _make_locked(run_dir: Path) -> RunLock:
+    """Make a run's directory, which a resumed run has already, and lock it.
+
+    Raises:
+        OSError: it cannot be made or locked.
+    """
+    while True:
+        run_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
+        descriptor = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            # Another run may have removed it before it was locked.
+            if run_dir.exists() and os.path.samestat(os.fstat(descriptor), run_dir.stat()):
+                return RunLock(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def prune_runs(runs_dir: Path, *, keep: int) -> tuple[Path, ...]:
+    """Remove the oldest run directories that no run uses, and return those that are gone.
+
+    What cannot be removed stays; links are never followed, neither `runs_dir` itself nor what is in it.
+
+    Args:
+        runs_dir: the directory with one directory for each run; it need not exist.
+        keep: how many of the newest (by modification time) stay, at least 0; those in use stay besides.
+    """
+    if runs_dir.is_symlink():
+        return ()
+    try:
+        with os.scandir(runs_dir) as entries:
+            found = [
+                (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name)
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        # Nothing there, or another run prunes at this moment: the next run tries again.
+        return ()
+    oldest = [runs_dir / name for _, name in sorted(found, reverse=True)[max(0, keep) :]]
+    return tuple(directory for directory in oldest if _remove_unused(directory))
+
+
+def _remove_unused(directory: Path) -> bool:
+    """Remove a run's directory unless a run uses it; return whether it is gone."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(directory, ignore_errors=True)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return not directory.exists()
 
 
 def ignore_by_git(state_dir: Path) -> None:

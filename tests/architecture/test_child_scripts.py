@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-FOLDERS = ("worker/child", "dispatcher/coverage_report/child")
+FOLDERS = ("worker/child", "dispatcher/coverage_report/child", "dispatcher/discovery/child")
 PREFIX = "passmuster_child_"
 OLDEST = (3, 9)
 

@@ -41,7 +41,7 @@ WORKFLOW = {"yaml"}
 WORKFLOW_PLACES = ("dispatcher/workflow/reading.py",)
 """The only place that may load what reads a workflow: it is installed for `--workflow` alone."""
 
-CHILD_PLACES = ("worker/child/*", "dispatcher/coverage_report/child/*")
+CHILD_PLACES = ("worker/child/*", "dispatcher/coverage_report/child/*", "dispatcher/discovery/child/*")
 """What runs under the project's interpreter; `test_child_scripts` has its rules."""
 
 IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multiprocessing", "asyncio"}
@@ -87,6 +87,7 @@ PURE = (
     "dispatcher/report/ci/which.py",
     "dispatcher/report/console_format.py",
     "dispatcher/report/console_summary.py",
+    "dispatcher/report/failure_text.py",
     "dispatcher/report/html/attempts.py",
     "dispatcher/report/html/axis.py",
     "dispatcher/report/html/files_sections.py",
@@ -134,6 +135,7 @@ PURE = (
     "passmuster/envelope.py",
     "passmuster/join_scripts.py",
     "passmuster/join_words.py",
+    "passmuster/option_parser.py",
     "passmuster/overcommit.py",
     "passmuster/queue_words.py",
     "passmuster/result.py",
@@ -141,6 +143,7 @@ PURE = (
     "passmuster/run_scripts.py",
     "passmuster/run_terms.py",
     "passmuster/server_check.py",
+    "passmuster/spelling.py",
     "passmuster/status.py",
     "passmuster/strict_json.py",
     "passmuster/task.py",

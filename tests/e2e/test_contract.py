@@ -96,7 +96,7 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "      ",
         "      FAILED (failures=1)",
         "    Failing tests:",
-        "      __main__.Bad.test_bad: AssertionError: 1 != 2",
+        "      __main__.Bad.test_bad (tests/test_bad.py:6): AssertionError: 1 != 2",
         "    Run it again: run_tests.py tests/test_bad.py",
         "  - tests/test_long.py",
         "    Last few lines of output:",
@@ -164,11 +164,9 @@ def test_unknown_words_are_warned_of_and_ignored(project: Project) -> None:
 
 def test_unknown_words_are_errors_when_the_user_wants_that(project: Project) -> None:
     project.write({"tests/test_good.py": PASSING})
-    outcome = project.run("--coverge", "--strict-args")
+    outcome = project.run("--frobnicate", "--strict-args")
     assert (outcome.code, outcome.stdout) == (2, "")
-    assert outcome.stderr == (
-        "[FAIL] unknown argument: --coverge (--strict-args is on); did you mean --coverage?\n"
-    )
+    assert outcome.stderr == ("[FAIL] unknown argument: --frobnicate (--strict-args is on); see --help\n")
 
 
 def test_words_of_later_scripts_are_accepted_silently(project: Project) -> None:

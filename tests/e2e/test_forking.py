@@ -17,8 +17,8 @@ SEES_A_FORK = """
 
     class Fresh(unittest.TestCase):
         def test_fresh(self):
-            import sys
-            self.assertNotIn("passmuster_child_server", vars(sys)["mod" + "ules"])
+            import gc
+            self.assertEqual(gc.get_freeze_count(), 0)
 
 
     if __name__ == "__main__":
@@ -26,17 +26,17 @@ SEES_A_FORK = """
 """
 """Passes when it is spawned and fails when it is forked; the text does not show that it looks."""
 
-NEEDS_A_FORK = SEES_A_FORK.replace("assertNotIn", "assertIn")
+NEEDS_A_FORK = SEES_A_FORK.replace("assertEqual", "assertNotEqual")
 """Passes when it is forked, and fails when it is spawned."""
 
 DIFFERS_INSIDE = """
-    import sys
+    import gc
     import unittest
 
 
     class Either(unittest.TestCase):
         def test_either(self):
-            if "passmuster_child_server" in vars(sys)["mod" + "ules"]:
+            if gc.get_freeze_count():
                 self.skipTest("forked")
 
 

@@ -63,7 +63,8 @@ def test_a_named_file_may_have_any_name_and_an_absolute_path(project: Project) -
 
 def test_list_runs_nothing_and_prints_nothing_else(three: Project) -> None:
     outcome = three.run("--list", "--integration")
-    assert (outcome.code, outcome.stderr) == (0, "")
+    layout = "[INFO] Layout: scripts (nothing in the project asks for pytest)\n"
+    assert (outcome.code, outcome.stderr) == (0, layout)
     assert outcome.lines == ["tests/sub/test_b.py", "tests/test_a.py", "tests/test_integration/test_c.py"]
     assert not (three.root / ".passmuster").exists()
 
@@ -71,18 +72,19 @@ def test_list_runs_nothing_and_prints_nothing_else(three: Project) -> None:
 def test_a_dry_run_shows_the_plan_before_and_after_there_is_a_history(three: Project) -> None:
     before = three.run("--dry-run", "--jobs", "2", "--memory-budget", "1GiB")
     assert (before.code, before.stderr) == (0, "")
-    assert before.lines[1:4] == [
+    assert before.lines[0] == "[INFO] Layout: scripts (nothing in the project asks for pytest)"
+    assert before.lines[2:5] == [
         "[INFO] Slots: 2 (asked for)",
         "[INFO] Memory budget: 1 GiB (asked for as 1 GiB)",
         "[INFO] Would run 2 test file(s), in this order:",
     ]
-    assert before.lines[0].startswith(f"[INFO] Interpreter: {three.python_home}/bin/python 3.")
-    assert before.lines[0].endswith(" (VIRTUAL_ENV)")
-    assert [line.split() for line in before.lines[4:6]] == [
+    assert before.lines[1].startswith(f"[INFO] Interpreter: {three.python_home}/bin/python 3.")
+    assert before.lines[1].endswith(" (VIRTUAL_ENV)")
+    assert [line.split() for line in before.lines[5:7]] == [
         ["1", "?", "?", "tests/test_a.py", "(never", "ran)"],
         ["2", "?", "?", "tests/sub/test_b.py", "(never", "ran)"],
     ]
-    assert before.lines[6] == "[INFO] Predicted time: unknown, no file has run yet"
+    assert before.lines[7] == "[INFO] Predicted time: unknown, no file has run yet"
     three.run()
     (three.root / "tests/test_new.py").write_text(PASSING)
     after = three.run("--dry-run")
@@ -211,7 +213,7 @@ if __name__ == '__main__':
 @pytest.mark.parametrize(
     ("kind", "cases"),
     [
-        ("auto", ["__main__.T.test_1"]),
+        ("auto", ["tests/test_both.py::T::test_1", "tests/test_both.py::test_function"]),
         ("script", ["__main__.T.test_1"]),
         ("unittest", ["tests.test_both.T.test_1", "test_both.T.test_1"]),
         ("pytest", ["tests/test_both.py::T::test_1", "tests/test_both.py::test_function"]),
@@ -222,7 +224,7 @@ def test_each_runner_kind(project: Project, kind: str, cases: list[str]) -> None
     outcome = project.run("--runner", kind, env={"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT)})
     ended = outcome.final("tests/test_both.py")
     assert ended.status == "PASS", str(outcome)
-    assert ended.runner == ("script" if kind == "auto" else kind)
+    assert ended.runner == ("pytest" if kind == "auto" else kind)
     assert {case.case_id for case in ended.cases} <= set(cases)
     assert ended.cases
 
@@ -230,13 +232,15 @@ def test_each_runner_kind(project: Project, kind: str, cases: list[str]) -> None
 def test_a_runner_that_the_interpreter_lacks_is_named(project: Project) -> None:
     project.write({"tests/test_a.py": "def test_1(): pass\n"})
     outcome = project.run("--runner", "pytest")
-    ended = outcome.final("tests/test_a.py")
-    assert ended.status != "PASS"
-    assert "No module named 'pytest'" in ended.output
+    assert outcome.code == 2
+    [line] = outcome.stderr.splitlines()
+    python = project.python_home / "bin" / "python"
+    assert line.startswith(f"[FAIL] pytest is not installed for {python}")
+    assert f"`{python} -m pip install pytest`" in line
 
 
 def test_a_file_without_tests_passes_only_when_that_is_allowed(project: Project) -> None:
-    project.write({"tests/test_none.py": "import unittest\n"})
+    project.write({"tests/test_none.py": "import unittest\nclass T(unittest.TestCase): pass\n"})
     strict = project.run()
     assert (strict.code, strict.statuses()) == (1, {"tests/test_none.py": "NO_TESTS"})
     lenient = project.run("--allow-no-tests")
@@ -267,7 +271,7 @@ def test_the_junit_report_holds_every_file_and_case(project: Project) -> None:
             "tests/test_good.py": PASSING,
             "tests/test_bad.py": FAILING,
             "tests/test_noise.py": script("os.write(1, b'\\x1b[1m\\0 \\xff ]]>')\nsys.exit(1)"),
-            "tests/test_later.py": "",
+            "tests/test_later.py": "import unittest\nclass T(unittest.TestCase): pass\n",
         }
     )
     report = project.base / "deep" / "junit.xml"
@@ -344,3 +348,38 @@ def test_pytest_files_are_reported_case_by_case(project: Project) -> None:
     }
     assert "No module named 'not_there'" in outcome.final("tests/test_broken.py").error
     assert not Path(project.root, ".pytest_cache").exists()
+
+
+TWO_FAIL = """
+def test_basket():
+    for line in range(14):
+        print("counting", line)
+    problems = ["wanted 8 apples", "got 7 apples"]
+    assert not problems, "the basket is wrong:\\n" + "\\n".join(problems)
+
+def test_address():
+    for line in range(14):
+        print("looking up", line)
+    assert {"town": 1} == {"town": 2}, "customer 41:\\nthe street is missing"
+"""
+
+
+@pytest.mark.parametrize("style", ["auto", "short", "native", "line", "no"])
+def test_each_failing_test_shows_its_whole_message_and_its_line(project: Project, style: str) -> None:
+    project.write({"tests/test_shop.py": TWO_FAIL})
+    outcome = project.run(
+        env={"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT), "PYTEST_ADDOPTS": f"--tb={style} --no-summary"}
+    )
+    details = outcome.lines_after("    Failing tests:")
+    assert details[0] == (
+        "      tests/test_shop.py::test_basket (tests/test_shop.py:6): AssertionError: the basket is wrong:"
+    )
+    assert [line.strip() for line in details[1:3]] == ["wanted 8 apples", "got 7 apples"]
+    second = next(number for number, line in enumerate(details) if "test_address" in line)
+    assert details[second] == (
+        "      tests/test_shop.py::test_address (tests/test_shop.py:11): AssertionError: customer 41:"
+    )
+    assert [line.strip() for line in details[second + 1 : second + 3]] == [
+        "the street is missing",
+        "assert {'town': 1} == {'town': 2}",
+    ]

@@ -26,6 +26,17 @@ FILES = {
     "half.py": "x = 1\nif x > 1:\n    y = 2\n",
 }
 
+MEETS_FOUR = """
+import json, os, pathlib, time
+pathlib.Path(__file__).with_suffix(".here").touch()
+while len(list(pathlib.Path(__file__).parent.glob("*.here"))) < 4:
+    time.sleep(0.01)
+names = {"worker": "WORKER", "count": "WORKER_COUNT", "run": "TESTRUNUID"}
+found = {key: os.environ[f"PYTEST_XDIST_{name}"] for key, name in names.items()}
+print(json.dumps({**found, "slot": os.environ["PASSMUSTER_SLOT"]}))
+"""
+"""A script that ends once four files have begun."""
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -50,6 +61,25 @@ def test_files_run_and_their_results_come_once(run: Run, start: Start) -> None:
         worker.name
     }
     assert run.record.is_settled()
+
+
+def test_files_that_run_at_once_are_different_workers_to_pytest_xdist(
+    run: Run, start: Start, root: Path
+) -> None:
+    names = [f"meets_{number}.py" for number in range(4)]
+    for name in names:
+        (root / name).write_text(MEETS_FOUR, encoding="utf-8")
+    start()
+    start()
+
+    run.submit(*(run.task(name) for name in names))
+    results = run.wait(4)
+
+    found = [json.loads(result.output) for result in results.values()]
+    assert sorted(one["worker"] for one in found) == ["gw0", "gw1", "gw2", "gw3"]
+    assert sorted(one["slot"] for one in found) == ["0", "1", "2", "3"]
+    assert all(int(one["slot"]) < int(one["count"]) for one in found)
+    assert len({one["run"] for one in found}) == 1
 
 
 def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> None:

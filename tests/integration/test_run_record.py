@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.executor import SlotRange
 from passmuster.queue_words import Claim, Hold, Lease
 from passmuster.routing import (
     PREFIX,
@@ -70,6 +71,29 @@ def test_a_file_goes_from_waiting_to_running_to_done(record: RunRecord) -> None:
         ("started", "a.py", FIRST, "w1", ""),
         ("finished", "a.py", FIRST, "w1", "body"),
     ]
+
+
+def test_no_two_workers_of_a_run_get_the_same_slots(record: RunRecord) -> None:
+    assert record.take_slots("w1", 4) == SlotRange(first=0, total=4)
+    assert record.take_slots("w2", 2) == SlotRange(first=4, total=6)
+    assert record.take_slots("w1", 4) == SlotRange(first=0, total=6)
+    assert record.take_slots("w1", 3) == SlotRange(first=6, total=9), "it was started anew with others"
+
+
+def test_a_broker_that_lost_its_memory_gives_each_worker_the_slots_it_had(record: RunRecord) -> None:
+    first, second = record.take_slots("w1", 2), record.take_slots("w2", 2)
+    record.seed({"a.py": FIRST}, epoch="e2")
+
+    assert record.take_slots("w2", 2, second) == SlotRange(first=2, total=4)
+    assert record.take_slots("w3", 1) == SlotRange(first=4, total=5)
+    assert record.take_slots("w1", 2, first) == SlotRange(first=0, total=5)
+    assert record.take_slots("w4", 2, second) == SlotRange(first=5, total=7), "others have these"
+
+
+def test_a_run_that_has_ended_gives_no_slots(record: RunRecord) -> None:
+    record.end()
+
+    assert record.take_slots("w1", 2) is None
 
 
 def test_a_second_copy_of_a_message_gets_nothing(record: RunRecord) -> None:

@@ -21,6 +21,9 @@ import os
 import signal
 import sys
 import threading
+from os import getpid, kill
+from signal import getsignal
+from signal import signal as set_signal
 
 TYPE_CHECKING = False  # Importing `typing` only for this would cost each process a millisecond.
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class Measurement:
 
     def __init__(self, cov: coverage.Coverage) -> None:
         self.cov = cov
-        self.owner_pid = os.getpid()
+        self.owner_pid = getpid()
         self.is_saving = False
         self.is_saved = False
         self.is_terminated = False
@@ -61,19 +64,19 @@ class Measurement:
 
     def on_sigterm(self, _signum: int, _frame: FrameType | None) -> None:
         """Save what was measured, then die of the signal after all."""
-        if os.getpid() == self.owner_pid:
+        if getpid() == self.owner_pid:
             if self.is_saving:
                 # It interrupted the saving itself, which ends the process as soon as it is done.
                 self.is_terminated = True
                 return
             save(self)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+        set_signal(signal.SIGTERM, signal.SIG_DFL)
+        kill(getpid(), signal.SIGTERM)
 
     def forget_in_fork(self) -> None:
         """Give a forked child the default handler: without us it would have had it."""
-        if self.handles_sigterm and signal.getsignal(signal.SIGTERM) == self.on_sigterm:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self.handles_sigterm and getsignal(signal.SIGTERM) == self.on_sigterm:
+            set_signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def available() -> bool:
@@ -144,10 +147,10 @@ def stop(measurement: Measurement) -> bool:
     child that comes out of the main code as well calls it too, and saves data of its own.
     """
     saved = save(measurement)
-    if measurement.handles_sigterm and signal.getsignal(signal.SIGTERM) == measurement.on_sigterm:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if measurement.handles_sigterm and getsignal(signal.SIGTERM) == measurement.on_sigterm:
+        set_signal(signal.SIGTERM, signal.SIG_DFL)
     if measurement.is_terminated:
-        os.kill(os.getpid(), signal.SIGTERM)
+        kill(getpid(), signal.SIGTERM)
     return saved
 
 
@@ -173,9 +176,9 @@ def _handle_sigterm(measurement: Measurement) -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    if getsignal(signal.SIGTERM) != signal.SIG_DFL:
         return
-    signal.signal(signal.SIGTERM, measurement.on_sigterm)
+    set_signal(signal.SIGTERM, measurement.on_sigterm)
     measurement.handles_sigterm = True
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=measurement.forget_in_fork)

@@ -9,12 +9,18 @@ There the process ends. Left out: modules that the file imported are not taken t
 they keep alive gets no `__del__`; and what C and C++ code registered with `atexit(3)` is not called.
 """
 
+import _io
+import _signal
+import _weakref
 import atexit
 import gc
-import os
 import sys
+from _frozen_importlib import ModuleSpec
+from os import _exit, getpid, kill
 
 from passmuster_child_procs import flush_c_streams, is_libc_loaded
+
+_get_objects, _signal_function = gc.get_objects, _signal.signal
 
 
 def status_of(error: SystemExit) -> int:
@@ -152,8 +158,6 @@ def _begin_end() -> None:
             setattr(sys, name, None)
     module = sys.modules.pop(_ending[1], None)
     if module is not None:
-        import _weakref
-
         # The interpreter, too, sets these back before it lets modules go.
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         _gone = _weakref.ref(module)
@@ -174,11 +178,9 @@ def _end() -> None:
     if is_libc_loaded() or has_foreign_extensions():
         flush_c_streams()
     if is_interrupted:
-        import _signal
-
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-        os.kill(os.getpid(), _signal.SIGINT)
-    os._exit(status)
+        _signal_function(_signal.SIGINT, _signal.SIG_DFL)
+        kill(getpid(), _signal.SIGINT)
+    _exit(status)
 
 
 def flush(stream: object) -> bool:
@@ -192,14 +194,13 @@ def flush(stream: object) -> bool:
 
 
 def flush_open_files() -> None:
-    """Write what files that nobody has closed hold back: the interpreter does when it lets them go."""
-    import _io
-
-    for file in [each for each in gc.get_objects() if isinstance(each, _io._IOBase)]:  # The quickest test.
-        if isinstance(file, (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom)):
+    """Flush the files that are still open: the interpreter does so when it deallocates them."""
+    # By type: `isinstance` asks an object for its `__class__`, which runs code of lazy objects.
+    for file in [each for each in _get_objects() if issubclass(type(each), _io._IOBase)]:
+        if issubclass(type(file), (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom)):
             try:
                 file.flush()
-            except Exception:
+            except BaseException:
                 continue
 
 
@@ -217,7 +218,9 @@ def has_foreign_extensions() -> bool:
     if "ctypes" in sys.modules:
         return True
     for module in list(sys.modules.values()):
-        origin = getattr(getattr(module, "__spec__", None), "origin", None)
-        if isinstance(origin, str) and origin.endswith((".so", ".pyd")) and "lib-dynload" not in origin:
+        # Anything may stand in `sys.modules`, and run code of its own when it is asked for an attribute.
+        spec = vars(module).get("__spec__") if issubclass(type(module), type(sys)) else None
+        origin = spec.origin if type(spec) is ModuleSpec else None
+        if type(origin) is str and origin.endswith((".so", ".pyd")) and "lib-dynload" not in origin:
             return True
     return False

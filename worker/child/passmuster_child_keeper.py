@@ -55,6 +55,9 @@ TERM_S = 0.3
 KILL_S = 10.0
 """How long the dead are waited for: only a process stuck in the kernel takes longer."""
 
+UNSEEN = "processes that each fork the next one and end"
+"""What is said of processes that are there, and gone whenever they are looked for."""
+
 OOM_SCORE = b"800"
 """Makes the kernel, if memory runs out, take a test rather than the runner (proc(5), oom_score_adj)."""
 
@@ -170,15 +173,21 @@ class Keeper:
         self.status, self.cpu_s, self.max_rss_bytes, self.leaked, self.step = None, 0.0, 0, [], 0
         self.forked_file = ""
 
-    def reap(self) -> None:
-        """Collect every child that has ended, and add up what it used."""
+    def reap(self) -> bool:
+        """Collect every child that has ended, and add up what it used.
+
+        Returns:
+            Whether no child is left. Every process of a file is below a child of this subreaper, so that none
+            of them is left either. A walk through procfs could not tell: a process that forks and ends while
+            it goes on hands its child to a parent whose children have been read already.
+        """
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return True
             if pid == 0:
-                return
+                return False
             self.cpu_s += usage.ru_utime + usage.ru_stime
             self.max_rss_bytes = max(self.max_rss_bytes, usage.ru_maxrss * 1024)
             if pid == self.root:
@@ -208,12 +217,12 @@ class Keeper:
         Returns:
             None when nothing is left, otherwise the seconds after which to call again.
         """
-        left = [pid for pid in all_below(os.getpid()) if not is_zombie(pid)]
-        if not left:
+        if self.reap():
             return None
         now = time.monotonic()
         if self.step == 0 and now >= self.step_at + LINGER_S:
-            self.leaked = [self.describe(pid) for pid in left[:50]]
+            left = [pid for pid in all_below(os.getpid()) if not is_zombie(pid)]
+            self.leaked = [self.describe(pid) for pid in left[:50]] or [UNSEEN]
             self.step, self.step_at = 1, now
             for pid in left:
                 try:
@@ -240,7 +249,6 @@ class Keeper:
         if not self.root or self.status is None:
             return None
         again_s = self.clear()
-        self.reap()
         if again_s is not None:
             return again_s
         self.root = 0
@@ -296,9 +304,8 @@ class Keeper:
     def end_all(self) -> None:
         """Kill everything below, until nothing is left or it takes too long."""
         deadline = time.monotonic() + KILL_S
-        while all_below(os.getpid()) and time.monotonic() < deadline:
+        while not self.reap() and time.monotonic() < deadline:
             self.kill_all()
-            self.reap()
             time.sleep(0.005)
 
 

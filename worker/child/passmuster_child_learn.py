@@ -1,13 +1,17 @@
 """Records which modules a test file itself imports, and how long each took.
 
 Used in the process that runs the file, to know for the next run what is worth importing before the fork.
+What a test imports, once the tests have begun, is not recorded: it is not needed before.
 A finder that comes first looks at each import that the project's code begins, lets the others find the
 module, and times its execution; imports within an installed module are not looked at.
 """
 
 import os
 import sys
-import time
+from _thread import get_ident
+from os.path import realpath
+from sys import _getframe
+from time import perf_counter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,22 +39,18 @@ class Learner:
         self._project = tuple(os.path.join(os.path.realpath(folder), "") for folder in project)
         self._installed = tuple(os.path.join(os.path.realpath(folder), "") for folder in installed)
         self._roots: "dict[tuple[str, bool], float]" = {}
-        self._late: "dict[tuple[str, bool], float]" = {}
-        self._into = self._roots
         self._is_busy = False
         self._thread = 0
         self._inner = 0.0
 
     def start(self) -> None:
         """Record what is imported from now on, by this thread."""
-        import _thread
-
-        self._thread = _thread.get_ident()
+        self._thread = get_ident()
         sys.meta_path.insert(0, self)
 
     def tests_begin(self) -> None:
-        """Take what is imported from now on for late: a test does it, so it is not needed before."""
-        self._into = self._late
+        """Record nothing from now on."""
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
 
     def roots(self) -> "list[tuple[str, float, bool]]":
         """Return (name, seconds, is_own) for what was imported before the first test, in order.
@@ -60,15 +60,9 @@ class Learner:
         """
         return [(name, seconds, is_own) for (name, is_own), seconds in self._roots.items()]
 
-    def late_roots(self) -> "list[tuple[str, float, bool]]":
-        """Return the same for what was imported after the first test had begun."""
-        return [(name, seconds, is_own) for (name, is_own), seconds in self._late.items()]
-
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Optional[ModuleSpec]":
         """Find a module by means of the other finders; None where nothing is to be recorded."""
-        import _thread
-
-        if self._is_busy or _thread.get_ident() != self._thread or not self._is_from_project():
+        if self._is_busy or get_ident() != self._thread or not self._is_from_project():
             return None
         spec = self._ask(name, path, target)
         if spec is None:
@@ -77,7 +71,11 @@ class Learner:
         # Built-in and frozen modules have classes for loaders, which all modules share; they cost nothing.
         if loader is None or isinstance(loader, type) or "exec_module" in getattr(loader, "__dict__", "-"):
             return spec
-        self._time_execution(loader, name, is_own=self._is_own(spec.origin or ""))
+        try:
+            is_own = self._is_own(spec.origin or "")
+        except Exception:  # A test may have replaced a function of `os` that this needs.
+            return spec
+        self._time_execution(loader, name, is_own=is_own)
         return spec
 
     def _ask(self, name: str, path: "Any", target: "Any") -> "Optional[ModuleSpec]":
@@ -91,12 +89,12 @@ class Learner:
         return None
 
     def _is_own(self, file: str) -> bool:
-        real = os.path.realpath(file) if file else ""
+        real = realpath(file) if file else ""
         return real.startswith(self._project) and not real.startswith(self._installed)
 
     def _is_from_project(self) -> bool:
         """Whether the code that imports is the project's; a framework that imports a test file is not."""
-        frame: "Optional[FrameType]" = sys._getframe(2)
+        frame: "Optional[FrameType]" = _getframe(2)
         while frame is not None:
             file = frame.f_code.co_filename
             if not file.startswith(_MACHINERY) and not file.endswith(_ON_BEHALF):
@@ -131,15 +129,15 @@ class Learner:
             return None
         outer, self._inner = self._inner, 0.0
         self._is_busy = not is_own
-        return (name, is_own, outer, time.perf_counter())
+        return (name, is_own, outer, perf_counter())
 
     def _end(self, begun: "Optional[_Begun]") -> None:
         if begun is None:
             return
         name, is_own, outer, began = begun
-        seconds = time.perf_counter() - began
+        seconds = perf_counter() - began
         if not is_own:
             self._is_busy = False
         key = (name.partition(".")[0], True) if is_own else (name, False)
-        self._into[key] = self._into.get(key, 0.0) + max(0.0, seconds - self._inner)
+        self._roots[key] = self._roots.get(key, 0.0) + max(0.0, seconds - self._inner)
         self._inner = outer + seconds

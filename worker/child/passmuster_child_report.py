@@ -5,7 +5,7 @@ process that the runner started reports; what a test forks does not. A test may 
 another file may then take its number, so its identity is checked before every record.
 """
 
-import os
+from os import fstat, getpid, set_inheritable, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,11 +36,17 @@ class Reporter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._pid = os.getpid()
+        self._pid = getpid()
         self.cases = 0
+        self.collected = 0
+        """Tests that pytest collected in this process."""
+        self.ran: "set[tuple[int, str]]" = set()
+        """Tests that unittest ran: the id of each class that a test belongs to, and the method's name."""
+        self.skipped: "set[str]" = set()
+        """Classes and modules whose set-up skipped their tests, as unittest names that."""
         self.on_begin: "Callable[[], None] | None" = None
         try:
-            os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only.
+            set_inheritable(descriptor, False)  # noqa: FBT003 - positional only.
             self._identity: "tuple[int, int] | None" = self._identify()
         except OSError:
             self._identity = None
@@ -65,9 +71,15 @@ class Reporter:
             self.on_begin()
         self._send('{"%s": 1}' % key)
 
-    def defines(self, count: int) -> None:
-        """Report how many tests the source defines."""
-        self._send('{"defines": %d}' % count)
+    def count(self, key: str, number: int) -> None:
+        """Report how many tests pytest `collected` or `deselected`."""
+        if key == "collected":
+            self.collected += number
+        self._send('{"%s": %d}' % (key, number))
+
+    def defines(self, count: int, ran: int) -> None:
+        """Report how many tests a script defines, and how many of them ran."""
+        self._send('{"defines": %d, "ran": %d}' % (count, ran))
 
     def imports(self, roots: "list[tuple[str, float, bool]]") -> None:
         """Report modules that the file imports by itself: name, seconds, whether it is the project's."""
@@ -79,17 +91,17 @@ class Reporter:
             self.text("imports", words)
 
     def text(self, key: str, value: str) -> None:
-        """Report a text: the `runner`, or a `collect` or `start` error."""
+        """Report a text: the `runner`, a `collect` or `start` error, or why pytest `quit` early."""
         self._send('{"%s": %s}' % (key, _quote(bound(value))))
 
     def _identify(self) -> "tuple[int, int]":
-        status = os.fstat(self._descriptor)
+        status = fstat(self._descriptor)
         return status.st_dev, status.st_ino
 
     def _send(self, line: str) -> None:
         try:
-            if os.getpid() == self._pid and self._identity and self._identify() == self._identity:
-                os.write(self._descriptor, line.encode("ascii", "backslashreplace") + b"\n")
+            if getpid() == self._pid and self._identity and self._identify() == self._identity:
+                write(self._descriptor, line.encode("ascii", "backslashreplace") + b"\n")
         except OSError:
             pass
 

@@ -2,8 +2,12 @@
 
 Imported by `passmuster_child_main`, under the project's interpreter, before anything of the project. What
 a test can notice: one frame of ours below its own, a handler for one real-time signal, the descriptor that
-reports go to, a finder that comes first in `sys.meta_path`, and the modules `passmuster_child_*`, `_json`,
-`atexit`, `gc` and `faulthandler`.
+reports go to, a finder that comes first in `sys.meta_path`, and the modules `_json`, `atexit`, `gc` and
+`faulthandler`.
+
+Tests replace functions of `os`, `time` or `gc`, take modules out of `sys.modules`, or replace `__import__`,
+and some never put them back. Therefore the child scripts bind what they call after the file has started when
+they are loaded, and import nothing later.
 """
 
 import os
@@ -26,21 +30,40 @@ STACK_SIGNAL = 60
 """The real-time signal on which the interpreter writes its stacks: one that programs do not use."""
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_PREFIX = "passmuster_child_"
+
+_environ, _flags = os.environ, sys.flags
+_loaded: "dict[str, ModuleType]" = {}
 
 
 def load(name: str) -> "Any":
-    """Import a module that lies beside this one."""
-    sys.path.insert(0, _HERE)
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(_HERE)
+    """Import a module that lies beside this one, or return it if it is loaded."""
+    if name not in _loaded:
+        sys.modules.update(_loaded)
+        sys.path.insert(0, _HERE)
+        try:
+            __import__(name)
+        finally:
+            sys.path.remove(_HERE)
+            _hide()
+    return _loaded[name]
+
+
+def _hide() -> None:
+    """Take our modules out of `sys.modules`, where libraries look for the project's.
+
+    hypothesis collects constants from them, freezegun replaces the clocks in them, and a test that empties
+    `sys.modules` would have them loaded a second time.
+    """
+    for name in [name for name in sys.modules if name.startswith(_PREFIX)]:
+        _loaded[name] = sys.modules.pop(name)
 
 
 def begin(argv: "list[str]") -> "Run":
     """Return the file to run in this process; a fork server first waits to become that process."""
     if sys.path[:1] == [_HERE]:
         del sys.path[0]
+    _hide()
     load("passmuster_child_end").register()
     if argv[1:2] != ["--serve"] or len(argv) != 3:
         return Run(argv)
@@ -51,8 +74,7 @@ def begin(argv: "list[str]") -> "Run":
     load("passmuster_child_procs").libc()
     # What the server needs and no test has asked for is out of sight, as it would be in a fresh process.
     for name in set(sys.modules) - plain:
-        if not name.startswith("passmuster_child_"):
-            del sys.modules[name]
+        del sys.modules[name]
     environment = dict(os.environ)
     job = server.serve(int(argv[2]))
     load("passmuster_child_settle").settle(job)
@@ -85,7 +107,9 @@ class Run:
         self._owner = ""
         self._coverage: "Any" = None
         self._measured: "Any" = None
-        self._count_tests: "Callable[[], int] | None" = None
+        self._source = b""
+        self._definitions: "Any" = None
+        self._ending = load("passmuster_child_end")
         self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
         self._watch_stacks()
         self._learner = self._start_learner(project)
@@ -121,15 +145,15 @@ class Run:
 
         Called where no exception is being handled, as the interpreter calls `sys.excepthook`.
         """
-        ending = load("passmuster_child_end")
+        ending = self._ending
         error, self.error = self.error, None
         if self.kind == "script":
             ending.flush_both()  # A script's output is written before its error is shown.
         status, is_interrupted = ending.show(error)
         error = None
         self._finish()
-        self.code, self.namespace, self._count_tests = None, {}, None
-        if not sys.flags.inspect and not os.environ.get("PYTHONINSPECT"):
+        self.code, self.namespace, self._source = None, {}, b""
+        if not _flags.inspect and not _environ.get("PYTHONINSPECT"):
             ending.leave(status, owner=self._owner, is_interrupted=is_interrupted)
         raise SystemExit(status)
 
@@ -149,8 +173,10 @@ class Run:
             self.reporter.imports(self._learner.roots())
         if self._measured is not None:
             self._coverage.stop(self._measured)
-        if self._count_tests is not None and not self.reporter.cases:
-            self.reporter.defines(self._count_tests())
+        reporter = self.reporter
+        if self._definitions is not None and not reporter.collected:
+            counts = self._definitions.count(self.namespace, self._source, reporter.ran, reporter.skipped)
+            reporter.defines(*counts)
 
     def framework(self) -> None:
         """Run the file by pytest or unittest, as `python -m` does; leaves by SystemExit."""
@@ -161,8 +187,8 @@ class Run:
             import pytest
 
             ours = load("passmuster_child_pytest")
-            plugin = ours.Plugin(self.reporter, load("passmuster_child_collect").Way)
-            raise SystemExit(pytest.main(["-o", ours.cache_option(), self.file], plugins=[plugin]))
+            plugin = ours.Plugin(self.reporter, self.file, load("passmuster_child_collect").Way)
+            raise SystemExit(pytest.main([ours.cache_option()], plugins=[plugin]))
         self._watch_unittest()
         folder, name = module_name(self.file)
         self._owner = name
@@ -198,7 +224,7 @@ class Run:
             raise SystemExit(2) from None
 
     def _choose(self, source: bytes) -> str:
-        if has_guard(source):
+        if runs_as_script(source):
             return "script"
         return "pytest" if PathFinder.find_spec("pytest", [os.getcwd(), *sys.path]) else "unittest"
 
@@ -241,7 +267,9 @@ class Run:
             self.reporter.text("collect", "%s: %s" % (type(error).__name__, error))
             sys.excepthook(type(error), error.with_traceback(None), None)  # As `python FILE` shows it.
             raise SystemExit(1) from None
-        self._count_tests = lambda: count_tests(source)
+        self._source = source
+        if b"def test" in source:
+            self._definitions = load("passmuster_child_defined")
         self._watch_unittest()
 
     def _watch_unittest(self) -> None:
@@ -280,11 +308,14 @@ def watch_imports(patches: "dict[str, Callable[[ModuleType], None]]") -> None:
             if patch is None:
                 return None
             for finder in sys.meta_path:
-                if finder is not Watcher:
-                    spec = finder.find_spec(name, path, target)
-                    if spec is not None:
-                        _patch_after(spec, patch)
-                        return spec
+                # On Python 3.9 to 3.11 a finder may have only the `find_module` of old.
+                find_spec = getattr(finder, "find_spec", None)
+                if finder is Watcher or find_spec is None:
+                    continue
+                spec: "Optional[ModuleSpec]" = find_spec(name, path, target)
+                if spec is not None:
+                    _patch_after(spec, patch)
+                    return spec
             return None
 
     for name in [name for name in patches if name in sys.modules]:
@@ -315,22 +346,42 @@ def has_guard(source: bytes) -> bool:
     return False
 
 
-def count_tests(source: bytes) -> int:
-    """Return how many tests a script defines that nothing but a framework would run.
-
-    These are the test methods of its TestCase classes; functions named `test_*` only where no guard
-    is there that may call them.
-    """
+def runs_as_script(source: bytes) -> bool:
+    """Whether a file that nobody chose a runner for runs as `python FILE`: it has a guard, or no tests."""
+    if has_guard(source):
+        return True
     only_ast = 0x400  # ast.PyCF_ONLY_AST, without the cost of importing ast.
-    tree = compile(source, "<tests>", "exec", flags=only_ast, dont_inherit=True)
-    count = 0
-    for node in tree.body:
+    try:
+        tree: "Any" = compile(source, "<tests>", "exec", flags=only_ast, dont_inherit=True)
+        return not _defines_tests(tree.body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False  # The framework says what is wrong with it.
+
+
+def _defines_tests(statements: "Sequence[Any]") -> bool:
+    """Whether statements of a module define or import what a framework would run.
+
+    A base class or an imported name that is called after tests counts too: what it is cannot be seen here.
+    """
+    for node in statements:
         kind = type(node).__name__
-        if kind == "ClassDef" and any("TestCase" in _name(base) for base in node.bases):
-            count += sum(_is_test(member) for member in node.body)
-        elif _is_test(node) and not has_guard(source):
-            count += 1
-    return count
+        if kind == "ClassDef":
+            names = [node.name, *map(_name, node.bases)]
+            found = any("Test" in name or "Case" in name for name in names) or any(map(_is_test, node.body))
+        elif kind == "ImportFrom":
+            found = any(
+                (alias.asname or alias.name).startswith(("test", "Test", "*")) for alias in node.names
+            )
+        elif kind == "Assign":
+            found = any(_name(target).startswith(("test", "Test")) for target in node.targets)
+        elif kind in ("If", "Try", "With", "ExceptHandler"):
+            blocks = ("body", "handlers", "orelse", "finalbody")
+            found = any(_defines_tests(getattr(node, block, ())) for block in blocks)
+        else:
+            found = _is_test(node) or (kind == "FunctionDef" and node.name == "load_tests")
+        if found:
+            return True
+    return False
 
 
 def _name(node: object) -> str:

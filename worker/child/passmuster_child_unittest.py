@@ -4,8 +4,8 @@
 before and after it. Only the outermost run of a thread counts: tests of test frameworks run tests inside.
 """
 
-import time
 from _thread import get_ident
+from time import perf_counter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,16 +36,17 @@ def watch_cases(case_module: "ModuleType", reporter: "Reporter") -> None:
             return original(self, result)  # type: ignore[no-any-return]
         depths[thread] = 1
         before = _lengths(result)
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             returned = original(self, result)
         finally:
             del depths[thread]
-        seconds = time.perf_counter() - started
+        seconds = perf_counter() - started
         kept = result if result is not None else returned
         outcome, message = _what_is_new(kept, before)
         if type(self).__name__ == "_FailedTest":
             reporter.text("collect", message)
+        reporter.ran.update((id(kind), self._testMethodName) for kind in type(self).__mro__)
         reporter.case(self.id(), outcome, seconds, message)
         return returned  # type: ignore[no-any-return]
 
@@ -75,11 +76,15 @@ def watch_suites(suite_module: "ModuleType", reporter: "Reporter") -> None:
         depths[thread] = depth + 1
         if depth == 0:
             reporter.mark("begin")
+        is_left = False
         try:
             return original_run(self, result, debug)  # type: ignore[no-any-return]
+        except SystemExit:
+            is_left = True  # A set-up that exits, even with status 0, leaves the tests behind it out.
+            raise
         finally:
             depths[thread] = depth
-            if depth == 0:
+            if depth == 0 and not is_left:
                 reporter.mark("done")
 
     def add(
@@ -95,6 +100,8 @@ def watch_suites(suite_module: "ModuleType", reporter: "Reporter") -> None:
         outcome, message = _what_is_new(result, before)
         if depths.get(get_ident(), 0) and outcome != "passed":
             reporter.case(errorName, outcome, 0.0, message)
+            if outcome == "skipped":
+                reporter.skipped.add(errorName)
 
     suite.run = run
     suite._addClassOrModuleLevelException = add

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from passmuster.envelope import Envelope
 from passmuster.errors import PassmusterError
+from passmuster.executor import SlotRange
 from passmuster.run_terms import REFUSED_KIND, TERMS_KIND, RunTerms, decode_terms
 from passmuster.version import VERSION
 from worker.serving.worker_log import Level, Say
@@ -30,6 +31,9 @@ class Record(Protocol):
 
     def terms(self) -> str | None:
         """Return the sealed terms; None: the broker knows no such run."""
+
+    def take_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
+        """Return the numbers of a worker's slots in the run; None: the broker knows no such run."""
 
     def refuse(self, worker: str, body: str) -> None:
         """Say that a worker does not serve the run."""
@@ -64,6 +68,7 @@ class Joining:
         checks: what must hold for every run.
         subscriptions: what messages are taken from.
         name: of this worker.
+        slots: how many files this worker runs at once.
         broken: the errors that mean that the broker is away.
         say: prints a line.
         leave: is told of each run that is gone, after all its checks; perhaps twice.
@@ -77,12 +82,15 @@ class Joining:
         subscriptions: Subscriptions,
         *,
         name: str,
+        slots: int,
         broken: tuple[type[Exception], ...],
         say: Say,
         leave: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._record, self._envelope, self._checks, self._leave = record, envelope, tuple(checks), leave
         self._subscriptions, self._name, self._broken, self._say = subscriptions, name, broken, say
+        self._slots = slots
+        self._ranges: dict[str, SlotRange] = {}
         self._lock = threading.Lock()
         self._seen: dict[str, _Membership] = {}
         self._told: set[tuple[str, str]] = set()
@@ -114,6 +122,10 @@ class Joining:
         membership = self._seen.get(run_id)
         return None if membership is None else membership.terms
 
+    def slots_of(self, run_id: str) -> SlotRange:
+        """Return the numbers of this worker's slots in a run that it has joined."""
+        return self._ranges[run_id]
+
     def served(self) -> tuple[str, ...]:
         """Return the ids of the runs that are served."""
         with self._lock:
@@ -135,13 +147,17 @@ class Joining:
         """Join a run that `follow` was told of, or refuse it. A broker that is away is asked again later."""
         membership = self._seen.get(run_id)
         try:
-            text = self._record(run_id).terms()
+            record = self._record(run_id)
+            text = record.terms()
             if text is None:  # It has ended meanwhile.
                 return
             terms, reason = self._judged(run_id, text)
             if reason:
                 if self._seen.get(run_id) is membership:
                     self._refuse(run_id, reason)
+                return
+            numbers = record.take_slots(self._name, self._slots, self._ranges.get(run_id))
+            if numbers is None:  # It has ended meanwhile.
                 return
         except self._broken:
             with self._lock:
@@ -151,6 +167,7 @@ class Joining:
         with self._lock:
             if membership is not None and self._seen.get(run_id) is membership and not self._is_over:
                 membership.terms = terms
+                self._ranges[run_id] = numbers
                 self._subscriptions.follow(run_id)
             is_gone = run_id not in self._seen
         if is_gone:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from passmuster.broker_access import BROKEN, open_broker
 from passmuster.envelope import Envelope
-from passmuster.errors import ConfigurationError
+from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.executor import SlotRange
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_tail import TailBoard
 from passmuster.run_terms import RunTerms
@@ -97,7 +98,7 @@ class _Service:
             environ=environ,
             say=say,
         )
-        maker = BenchMaker(options, self._share, environ, coverage_dir, self._files, say)
+        maker = BenchMaker(options, self._share, environ, coverage_dir, self._files, self._slots_of, say)
         self._place = Workplace(options.root, self._trees, maker.make, self._roster)
         tails = TailBoard(self._heart_client, self._envelope)
         self._tails = Tails(self._place.output, tails, broken=BROKEN)
@@ -150,6 +151,7 @@ class _Service:
             ),
             queues,
             name=self._options.name,
+            slots=self._share.slots,
             broken=BROKEN,
             say=self._say,
             leave=self._place.leave,
@@ -209,6 +211,11 @@ class _Service:
 
     def _record(self, run_id: str) -> RunRecord:
         return RunRecord(self._client, run_id)
+
+    def _slots_of(self, run_id: str) -> SlotRange:
+        if self._joining is None:
+            raise InfrastructureError("a file came before any run was joined")
+        return self._joining.slots_of(run_id)
 
     def _terms(self, run_id: str) -> RunTerms | None:
         return None if self._joining is None else self._joining.terms(run_id)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 from passmuster.task import TestTask
-from worker.child.passmuster_child_start import has_guard
+from worker.child.passmuster_child_start import runs_as_script
 from worker.settings import WorkerSettings
 from worker.warm.choice import Choice, choose
 from worker.warm.costs import ModuleFacts, is_allowed
@@ -235,7 +235,7 @@ class Advisor:
         if not self._answer_of("").has_pytest:
             return SCRIPT
         try:
-            is_script = has_guard((self._settings.root / path).read_bytes())
+            is_script = runs_as_script((self._settings.root / path).read_bytes())
         except OSError:
             is_script = True
         return SCRIPT if is_script else PYTEST

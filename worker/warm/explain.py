@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from passmuster.status import Isolation
+from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 from passmuster.units import format_bytes
 from worker.warm.advice import Advisor
@@ -21,7 +21,13 @@ def explain(fleet: Fleet, tasks: Sequence[TestTask]) -> Iterator[str]:
         fleet: of a run that does not take place.
         tasks: one for each file.
     """
-    spawned = [task for task in tasks if fleet.wanted(task.isolation) is Isolation.SPAWN]
+    by_command = [task for task in tasks if task.runner is RunnerKind.COMMAND]
+    tasks = [task for task in tasks if task.runner is not RunnerKind.COMMAND]
+    if by_command:
+        yield f"{len(by_command)} file(s) run by a command of the project, and are spawned"
+    if by_command and not tasks:
+        return
+    spawned = [task for task in tasks if not fleet.may_fork(task)]
     if why := fleet.why_no_fork():
         yield f"nothing is forked: {why}"
         return

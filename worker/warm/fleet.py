@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from passmuster.records import dataclass
-from passmuster.status import Isolation
+from passmuster.status import Isolation, RunnerKind
 from passmuster.task import TestTask
 from worker.environment import get_test_environment
 from worker.keeper import Keeper, start_keeper
@@ -38,11 +38,11 @@ SCRIPT, PYTEST = "script", "pytest"
 PROPOSAL_FILE = "preload-proposal"
 """In the state folder: a package of the project, and in a second line why it should be preloaded."""
 
-MAX_SESSIONS = 4
-"""pytest sessions begun for a project with several configurations of pytest."""
-
 KEEPER_BYTES = 2 * 1024 * 1024
 """What a keeper takes that was forked from a server: seen were 1 to 2 MiB."""
+
+
+_COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +79,7 @@ class Fleet:
         self._lock = threading.Lock()
         self._keepers: dict[tuple[int, Place | None], Keeper] = {}
         self._is_closed = False
-        self._sessions: list[str] = []
-        self._session_numbers: dict[str, int] = {}
+        self._without_session: set[str] = set()
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
         self._tree = ServerTree(
@@ -152,7 +151,7 @@ class Fleet:
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which files will come, so that it can be thought about what they need together."""
-        forked = [task for task in tasks if self.wanted(task.isolation) is not Isolation.SPAWN]
+        forked = [task for task in tasks if self.may_fork(task)]
         if len(forked) > 1:
             threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True).start()
 
@@ -163,6 +162,9 @@ class Fleet:
             OSError: no process can be started.
         """
         wanted = self.wanted(task.isolation)
+        if task.runner is RunnerKind.COMMAND:
+            note = _COMMAND_NOTE if wanted is Isolation.FORK else ""
+            return Launch(keeper=self._plain(slot), note=note)
         if wanted is Isolation.SPAWN:
             return Launch(keeper=self._plain(slot), note=self._why_never)
         while True:
@@ -186,11 +188,8 @@ class Fleet:
     def refuse_session(self, path: str, server: ForkServer) -> None:
         """Take note that the files of a folder cannot be forked from the pytest session of a server."""
         with self._lock:
-            number = self._session_numbers.get(_folder(path), 0)
-            places = [place for place, known in self._tree.servers.items() if known is server]
-            # Another file of the folder may have been refused at the same time.
-            if any(place.session in self._sessions[number : number + 1] for place in places):
-                self._session_numbers[_folder(path)] = number + 1
+            if any(place.session for place, known in self._tree.servers.items() if known is server):
+                self._without_session.add(_folder(path))
 
     def discard(self, slot: int, keeper: Keeper) -> None:
         """Forget a keeper that a test has killed; the caller closes it."""
@@ -218,6 +217,10 @@ class Fleet:
         wanted = self._settings.isolation if asked is Isolation.AUTO else asked
         return Isolation.SPAWN if self._why_never else wanted
 
+    def may_fork(self, task: TestTask) -> bool:
+        """Return whether a task may be forked, as far as its file does not matter."""
+        return task.runner is not RunnerKind.COMMAND and self.wanted(task.isolation) is not Isolation.SPAWN
+
     def _think(self, tasks: Sequence[TestTask]) -> None:
         paths = [task.file_path for task in tasks]
         self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
@@ -240,9 +243,7 @@ class Fleet:
     def _best_server(self, task: TestTask, advice: Advice) -> tuple[Place, ForkServer]:
         """Return the server that has imported most of what the file needs, and nothing else."""
         plain = Place(base=advice.base)
-        session = (
-            replace(plain, session=self._session_for(task.file_path)) if advice.base == PYTEST else plain
-        )
+        session = replace(plain, session=advice.base == PYTEST and self._may_share_session(task.file_path))
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
         has_all = (
             session
@@ -259,17 +260,10 @@ class Fleet:
                 continue
         return plain, self._tree.server(plain)
 
-    def _session_for(self, path: str) -> str:
-        """Return the file whose session the files of a folder can run in, as far as is known; empty: none.
-
-        Sessions of one configuration are all alike, and most projects have one. Where a folder was refused
-        by a session, the next one is tried, and at last one is begun for the folder itself.
-        """
+    def _may_share_session(self, path: str) -> bool:
+        """Return whether a file can run in the prepared pytest session, as far as its folder is known."""
         with self._lock:
-            number = self._session_numbers.get(_folder(path), 0)
-            if number == len(self._sessions) and number < MAX_SESSIONS:
-                self._sessions.append(path)
-            return self._sessions[number] if number < len(self._sessions) else ""
+            return _folder(path) not in self._without_session
 
     def _forked(self, slot: int, place: Place, server: ForkServer) -> Keeper:
         key = (slot, place)
@@ -288,7 +282,7 @@ class Fleet:
         with self._lock:
             keeper = self._keepers.get((slot, None))
         if keeper is None:
-            keeper = start_keeper()
+            keeper = start_keeper(nice=self._settings.nice)
             self._keep((slot, None), keeper)
         return keeper
 

@@ -21,7 +21,8 @@ from dispatcher.report.ci.annotations import (
 from dispatcher.report.ci.markdown_text import code, linked, plain, row, table
 from dispatcher.report.ci.timeline import MOST_FILES, timeline
 from dispatcher.report.console_format import BUDGET_LIMIT, status_text
-from dispatcher.report.console_summary import headline
+from dispatcher.report.console_summary import NO_TEST_RAN
+from dispatcher.report.failure_text import headline
 from dispatcher.report.regression_summary import count_text, regression_text
 from dispatcher.report.summary import Summary, biggest, slowest, summarize
 from dispatcher.run.results import FileRecord, TestResults
@@ -87,12 +88,15 @@ def _verdict(results: TestResults, summary: Summary) -> str:
         return f"## ❌ {len(results.differing)} of {summary.total} test files differ when forked\n\n"
     if results.failing_regressions:
         return f"## ❌ {count_text(results)} too much more than before\n\n"
+    if results.ran_no_test:
+        return f"## ⚠️ {NO_TEST_RAN}\n\n"
     return f"## ✅ All {summary.total} test files passed\n\n"
 
 
 def _numbers(request: PageRequest, summary: Summary) -> str:
     parts = [f"**{summary.passed}** passed", f"**{summary.failed}** failed"]
     parts += [f"**{summary.not_run}** not run"] if summary.not_run else []
+    parts += [f"**{summary.without_tests}** without tests"] if summary.without_tests else []
     parts += [f"**{summary.flaky}** flaky"] if summary.flaky else []
     lines = [f"{', '.join(parts)}, in {format_seconds(summary.duration_s)}."]
     if summary.cases:

@@ -31,7 +31,8 @@ class Verdict:
 
 def verdict_of(results: TestResults) -> Verdict:
     """Return the verdict; a run that is not complete has not passed."""
-    total, failed, not_run = len(results.records), len(results.failed), len(results.cancelled)
+    total = len(results.records) - len(results.without_tests)
+    failed, not_run = len(results.failed), len(results.cancelled)
     if failed:
         return Verdict(look="bad", text=f"{failed:,} of {counted(total, 'file')} failed")
     if not_run:
@@ -45,6 +46,8 @@ def verdict_of(results: TestResults) -> Verdict:
         return Verdict(look="bad", text=f"{counted(number, 'file')} took much more than before")
     if results.interrupted:
         return Verdict(look="open", text="Interrupted")
+    if results.ran_no_test:
+        return Verdict(look="open", text="No test ran")
     if not total:
         return Verdict(look="open", text="No test files were run")
     return Verdict(look="good", text="The one file passed" if total == 1 else f"All {total:,} files passed")
@@ -144,6 +147,8 @@ def _tiles(told: Told) -> Iterator[tuple[str, str, str]]:
     elif machines:
         (name,) = machines
         yield "Slots used", str(slots), f"on {line(name)}" if name else ""
+    if summary.without_tests:
+        yield "Without tests", f"{summary.without_tests:,}", "they have no verdict"
     if summary.forked:
         yield "Forked", f"{summary.forked:,}", f"of {counted(summary.total, 'file')}"
 

@@ -90,7 +90,7 @@
     if (!table) return null;
     const [LABEL, GROUP, STATUS, DURATION, PEAK, CPU, ATTEMPTS, WORKER, ENTRY] = Array(9).keys();
     const columns = { name: LABEL, status: GROUP, duration: DURATION, peak: PEAK, cpu: CPU, attempts: ATTEMPTS, machine: WORKER };
-    const groups = ["failed", "flaky", "not run", "passed"];
+    const groups = ["failed", "flaky", "not run", "passed", "without tests"];
     const body = table.tBodies[0], find = byId("files-find"), more = byId("files-more"), count = byId("files-count");
     const several = data.workers.length > 1;
     const compare = new Intl.Collator("en", { numeric: true }).compare;

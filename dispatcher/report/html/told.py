@@ -237,16 +237,21 @@ def _machines(bars: Sequence[Bar]) -> dict[str, frozenset[int]]:
     return {worker: frozenset(slots) for worker, slots in sorted(found.items())}
 
 
+GROUPS = ("failed", "flaky", "passed", "not run", "without tests")
+
+
 def file_group(record: FileRecord) -> str:
     """Return how a file is counted in the page: each is in exactly one group."""
     if record.status.is_failure:
         return "failed"
     if record.status.is_cancelled:
         return "not run"
+    if record.holds_no_tests:
+        return "without tests"
     return "flaky" if record.is_flaky else "passed"
 
 
 def group_counts(records: Sequence[FileRecord]) -> Mapping[str, int]:
     """Return how many files are in each group, those without any left out."""
     counts = Counter(map(file_group, records))
-    return {name: counts[name] for name in ("failed", "flaky", "passed", "not run") if counts[name]}
+    return {name: counts[name] for name in GROUPS if counts[name]}

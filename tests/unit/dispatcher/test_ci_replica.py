@@ -255,6 +255,8 @@ def test_the_command_reads_its_options_and_warns_of_others(
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--cpu", "2"], "unknown argument: --cpu; did you mean --cpus?"),
+        (["--cpus"], "argument --cpus: expected one argument; see --help"),
         (["--cpus", "0"], "--cpus must be a whole number above zero, got '0'; try --cpus 4"),
         (["--cpus", "two"], "--cpus must be a whole number above zero, got 'two'; try --cpus 4"),
         (["--memory", "much"], "--memory: expected a size such as 4GiB, 512MB, or 80%, got 'much'"),

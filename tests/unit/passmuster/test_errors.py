@@ -27,5 +27,6 @@ def test_the_exit_statuses_are_those_that_scripts_depend_on() -> None:
         "FAILED": 1,
         "USAGE": 2,
         "INFRASTRUCTURE": 3,
+        "NO_TESTS": 5,
         "INTERRUPTED": 130,
     }

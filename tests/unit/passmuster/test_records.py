@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
+import pickle
 from dataclasses import field
 from pathlib import Path
 
@@ -71,6 +73,17 @@ def test_nothing_can_be_changed_removed_or_added() -> None:
         point.other = 1  # type: ignore[attr-defined]
     assert not hasattr(point, "__dict__")
     assert dataclasses.replace(point, y=3) == Point(x=1, y=3)
+
+
+def test_records_can_be_copied_and_pickled() -> None:
+    point = Named(x=1, name="a", tags=["b"])
+
+    for other in (copy.copy(point), copy.deepcopy(point), pickle.loads(pickle.dumps(point))):
+        assert (other, other.tags) == (point, ["b"])
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            other.x = 2  # type: ignore[misc]
+    assert copy.copy(point).tags is point.tags
+    assert copy.deepcopy(point).tags is not point.tags
 
 
 def test_what_is_not_frozen_is_the_standard_librarys() -> None:

@@ -60,4 +60,4 @@ def test_every_outcome_knows_whether_it_fails_its_file(outcome: Outcome) -> None
 
 def test_the_words_are_those_that_users_parse() -> None:
     assert [str(status) for status in Status] == [status.name for status in Status]
-    assert [str(kind) for kind in RunnerKind] == ["auto", "script", "pytest", "unittest"]
+    assert [str(kind) for kind in RunnerKind] == ["auto", "script", "pytest", "unittest", "command"]

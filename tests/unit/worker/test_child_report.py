@@ -20,7 +20,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = st.sampled_from(["case", "outcome", "s", "message", "runner", "defines", "begin", "done", "collect"])
+KEYS = st.sampled_from(
+    ["case", "outcome", "s", "message", "runner", "defines", "ran", "quit", "begin", "done", "collect"]
+)
 
 
 def fed(*parts: bytes) -> ChildReport:
@@ -39,6 +41,10 @@ def facts(report: ChildReport) -> tuple[object, ...]:
     return (
         report.runner,
         report.defines,
+        report.defined_ran,
+        report.collected,
+        report.deselected,
+        report.quit_reason,
         tuple(report.cases),
         report.dropped_cases,
         report.begun,
@@ -56,7 +62,8 @@ def test_the_records_are_understood() -> None:
         b'{"runner": "pytest"}\n{"begin": 1}\n',
         b'{"case": "a::b", "outcome": "failed", "s": 1.25, "message": "why"}\n',
         b'{"case": "a::c", "outcome": "passed", "s": 1}\n',
-        b'{"collect": "first"}\n{"collect": "second"}\n{"start": "no"}\n{"defines": 3}\n{"done": 1}\n',
+        b'{"collect": "first"}\n{"collect": "second"}\n{"start": "no"}\n',
+        b'{"defines": 3, "ran": 2}\n{"done": 1}\n',
     )
 
     assert report.runner is RunnerKind.PYTEST
@@ -64,7 +71,8 @@ def test_the_records_are_understood() -> None:
         CaseResult(case_id="a::b", outcome=Outcome.FAILED, seconds=1.25, message="why"),
         CaseResult(case_id="a::c", outcome=Outcome.PASSED, seconds=1.0),
     ]
-    assert (report.collect_error, report.start_error, report.defines) == ("first", "no", 3)
+    assert (report.collect_error, report.start_error) == ("first", "no")
+    assert (report.defines, report.defined_ran) == (3, 2)
     assert not report.is_running
     assert report.stray_text == ""
 
@@ -77,6 +85,12 @@ def test_every_outcome_is_understood(outcome: Outcome) -> None:
 @pytest.mark.parametrize("kind", list(RunnerKind))
 def test_every_kind_of_runner_is_understood(kind: RunnerKind) -> None:
     assert fed(b'{"runner": "%s"}\n' % kind.value.encode()).runner is kind
+
+
+def test_what_pytest_collects_and_leaves_out_adds_up() -> None:
+    report = fed(b'{"collected": 2}\n{"deselected": 3}\n{"collected": 4}\n{"quit": "enough"}\n')
+
+    assert (report.collected, report.deselected, report.quit_reason) == (6, 3, "enough")
 
 
 def test_a_run_that_began_and_has_not_ended_is_running() -> None:
@@ -103,7 +117,13 @@ def test_a_run_that_began_and_has_not_ended_is_running() -> None:
         b'{"case": "a", "outcome": "passed", "s": -1}',
         b'{"case": "a", "outcome": "passed", "s": 1' + b"0" * 400 + b"}",
         b'{"runner": "rocket"}',
-        b'{"defines": "3"}',
+        b'{"defines": "3", "ran": 1}',
+        b'{"defines": 3}',
+        b'{"defines": 3, "ran": 4}',
+        b'{"defines": 3, "ran": -1}',
+        b'{"collected": -1}',
+        b'{"deselected": "1"}',
+        b'{"quit": 1}',
         b'{"defines": ' + b"9" * 5000 + b"}",
         b'{"begin": 2}',
         b'{"collect": 1}',
@@ -181,6 +201,29 @@ def test_cases_beyond_all_measure_are_counted_and_not_kept(monkeypatch: pytest.M
 
     assert len(report.cases) == 3
     assert report.dropped_cases == 7
+
+
+def test_messages_that_are_too_long_together_are_not_kept_and_their_tests_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child_report, "MESSAGES_LIMIT_CHARS", 10)
+    report = ChildReport()
+    for message in ("12345678", "123", "", "1"):
+        report.feed(
+            json.dumps({"case": "t", "outcome": "failed", "s": 1, "message": message}).encode() + b"\n"
+        )
+
+    kept = [case.message for case in report.cases]
+    assert kept == ["12345678", child_report.NOT_KEPT, "", child_report.NOT_KEPT]
+
+
+def test_ids_that_are_too_long_together_are_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_report, "IDS_LIMIT_CHARS", 10)
+    report = ChildReport()
+    for name in ("123456", "1234", "1"):
+        report.feed(json.dumps({"case": name, "outcome": "passed", "s": 1}).encode() + b"\n")
+
+    assert ([case.case_id for case in report.cases], report.dropped_cases) == (["123456", "1234"], 1)
 
 
 def test_half_a_surrogate_pair_does_not_reach_the_reports() -> None:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passmuster.result import CaseResult
+from passmuster.result import HOLDS_NO_TESTS, CaseResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 from worker.classify import PYTEST_COLLECT_STATUSES, Evidence, Verdict, classify
 
 SCRIPT, PYTEST, UNITTEST = RunnerKind.SCRIPT, RunnerKind.PYTEST, RunnerKind.UNITTEST
+COMMAND = RunnerKind.COMMAND
 FRAMEWORKS = (PYTEST, UNITTEST)
 
 
@@ -32,6 +33,52 @@ STOPPED = {
 }
 
 TABLE: dict[str, tuple[Evidence, Status, str]] = {
+    "a command that is content": (Evidence(exit_code=0, runner=COMMAND), Status.PASS, ""),
+    "a command that is not": (
+        Evidence(exit_code=5, runner=COMMAND),
+        Status.FAIL,
+        "exit status 5; no test reported a failure",
+    ),
+    "a command with failures in its report": (
+        Evidence(exit_code=1, runner=COMMAND, cases=BAD, has_report=True, report_failures=1),
+        Status.FAIL,
+        "exit status 1; 1 of 2 tests failed",
+    ),
+    "a command that is content with failures in its report": (
+        Evidence(exit_code=0, runner=COMMAND, cases=BAD, has_report=True),
+        Status.FAIL,
+        "exit status 0, but 1 of 2 tests failed",
+    ),
+    "a command whose report counts failures that it does not list": (
+        Evidence(exit_code=0, runner=COMMAND, cases=GOOD, has_report=True, report_failures=2),
+        Status.FAIL,
+        "exit status 0, but 2 tests failed",
+    ),
+    "a command whose report cannot be read": (
+        Evidence(exit_code=0, runner=COMMAND, has_report=True, report_problem="it is damaged"),
+        Status.FAIL,
+        "exit status 0; it is damaged",
+    ),
+    "a command that ran no test": (
+        Evidence(exit_code=0, runner=COMMAND, has_report=True),
+        Status.NO_TESTS,
+        "command found no test in it",
+    ),
+    "a command that ran no test and says so": (
+        Evidence(exit_code=5, runner=COMMAND, has_report=True),
+        Status.NO_TESTS,
+        "command found no test in it",
+    ),
+    "a command that failed before any test": (
+        Evidence(exit_code=2, runner=COMMAND, has_report=True),
+        Status.FAIL,
+        "exit status 2; no test reported a failure",
+    ),
+    "a command whose tests were all skipped": (
+        Evidence(exit_code=0, runner=COMMAND, cases=cases(Outcome.SKIPPED), has_report=True),
+        Status.PASS,
+        "",
+    ),
     "could not start": (Evidence(start_error="no such file"), Status.START_ERROR, "no such file"),
     "killed its keeper": (
         Evidence(keeper_died=True),
@@ -159,10 +206,49 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
     "defines tests and runs none": (
         Evidence(exit_code=0, runner=SCRIPT, defines=3),
         Status.NO_TESTS,
-        "none of the 3 test(s) that it defines was run",
+        "none of the 3 test(s) that it defines was run; --runner pytest runs them",
+    ),
+    "defines more tests than it runs": (
+        Evidence(exit_code=0, runner=SCRIPT, cases=GOOD, defines=3, defined_ran=1),
+        Status.FAIL,
+        "ran 1 of the 3 tests that it defines; --runner pytest runs them",
+    ),
+    "runs other tests than it defines": (
+        Evidence(exit_code=0, runner=SCRIPT, cases=GOOD, defines=3),
+        Status.FAIL,
+        "ran 0 of the 3 tests that it defines; --runner pytest runs them",
+    ),
+    "pytest quits half-way with success": (
+        Evidence(exit_code=0, runner=PYTEST, cases=GOOD, collected=3, quit_reason="_pytest.Exit: enough"),
+        Status.CRASH,
+        "left with exit status 0, 2 of 3 tests did not run: _pytest.Exit: enough",
+    ),
+    "pytest quits before it has collected anything": (
+        Evidence(exit_code=0, runner=PYTEST, quit_reason="_pytest.Exit: not here"),
+        Status.CRASH,
+        "left with exit status 0 before its tests were collected: _pytest.Exit: not here",
+    ),
+    "pytest quits half-way with a status": (
+        Evidence(exit_code=7, runner=PYTEST, cases=GOOD, collected=3, quit_reason="Exit: enough"),
+        Status.FAIL,
+        "exit status 7; no test reported a failure",
+    ),
+    "failed without a failed test, and said why": (
+        Evidence(exit_code=3, runner=SCRIPT, last_line="disk is full"),
+        Status.FAIL,
+        "exit status 3; no test reported a failure, its last line of output: disk is full",
+    ),
+    "failed with a failed test, and said more": (
+        Evidence(exit_code=1, runner=PYTEST, cases=BAD, last_line="1 failed"),
+        Status.FAIL,
+        "exit status 1; 1 of 2 tests failed",
     ),
     "a script without any framework": (Evidence(exit_code=0, runner=SCRIPT), Status.PASS, ""),
-    "a script with tests": (Evidence(exit_code=0, runner=SCRIPT, cases=GOOD, defines=3), Status.PASS, ""),
+    "a script with tests": (
+        Evidence(exit_code=0, runner=SCRIPT, cases=GOOD, defines=1, defined_ran=1),
+        Status.PASS,
+        "",
+    ),
     "a framework with tests": (Evidence(exit_code=0, runner=PYTEST, cases=GOOD), Status.PASS, ""),
     "only expected trouble": (
         Evidence(exit_code=0, runner=PYTEST, cases=cases(Outcome.XFAILED, Outcome.XPASSED, Outcome.SKIPPED)),
@@ -179,7 +265,29 @@ def test_the_evidence_gets_its_verdict(name: str) -> None:
     evidence, status, error = TABLE[name]
     reason = StopReason.OUT_OF_MEMORY if status is Status.MEMORY else None
 
-    assert classify(evidence) == Verdict(status=status, error=error, stop_reason=reason)
+    verdict = classify(evidence)
+
+    assert (verdict.status, verdict.error, verdict.stop_reason) == (status, error, reason)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "status", "note"),
+    [
+        (Evidence(exit_code=5, runner=PYTEST), Status.NO_TESTS, HOLDS_NO_TESTS),
+        (Evidence(exit_code=0, runner=PYTEST), Status.NO_TESTS, HOLDS_NO_TESTS),
+        (Evidence(exit_code=0, runner=UNITTEST), Status.NO_TESTS, HOLDS_NO_TESTS),
+        (Evidence(exit_code=5, runner=PYTEST, deselected=3), Status.PASS, "all 3 test(s) deselected"),
+        (Evidence(exit_code=0, runner=PYTEST, deselected=3, cases=GOOD), Status.PASS, ""),
+        (Evidence(exit_code=1, runner=PYTEST, deselected=3, cases=BAD), Status.FAIL, ""),
+        (Evidence(exit_code=0, runner=SCRIPT, defines=3), Status.NO_TESTS, ""),
+    ],
+)
+def test_a_file_that_ran_no_test_says_whether_there_was_one(
+    evidence: Evidence, status: Status, note: str
+) -> None:
+    verdict = classify(evidence)
+
+    assert (verdict.status, verdict.note) == (status, note)
 
 
 @pytest.mark.parametrize("reason", list(StopReason))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shutil
 import stat
@@ -325,6 +326,9 @@ def test_the_environment_is_the_callers_with_the_documented_changes(bench: Workb
         b"TESTING": b"true",
         b"PYTHONFAULTHANDLER": b"1",
         b"PASSMUSTER_SLOT": b"0",
+        b"PYTEST_XDIST_WORKER": b"gw0",
+        b"PYTEST_XDIST_WORKER_COUNT": b"2",
+        b"PYTEST_XDIST_TESTRUNUID": hashlib.sha256(task.run_id.encode()).hexdigest()[:32].encode(),
         b"PASSMUSTER_ATTEMPT": task.attempt_id.encode(),
     }
 

@@ -8,6 +8,7 @@ import pytest
 
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError
+from passmuster.executor import SlotRange
 from passmuster.run_terms import RunTerms, encode_terms
 from passmuster.version import VERSION
 from tests.support.queue_worker import until
@@ -29,12 +30,21 @@ class Broker:
         self.changes: list[str] = []
         self.synced = 0
         self.lines: list[str] = []
+        self.slots: SlotRange | None = SlotRange(first=4, total=6)
+        self.known: list[SlotRange | None] = []
         self.left: list[str] = []
 
     def terms(self) -> str | None:
         if self.trouble:
             raise self.trouble.pop()
         return self.text
+
+    def take_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
+        if self.trouble:
+            raise self.trouble.pop()
+        assert (worker, count) == (NAME, 2)
+        self.known.append(known)
+        return self.slots
 
     def refuse(self, worker: str, body: str) -> None:
         if self.trouble:
@@ -68,6 +78,7 @@ def joining(broker: Broker, *checks: Check) -> Joining:
         checks,
         broker,
         name=NAME,
+        slots=2,
         broken=(BrokerAwayError,),
         say=broker.say,
         leave=broker.left.append,
@@ -88,6 +99,29 @@ def test_a_run_is_joined_once_and_left_when_it_is_gone(broker: Broker) -> None:
     assert broker.left == ["run"]
     assert runs.terms("run") is None
     assert broker.refusals == []
+
+
+def test_a_run_that_is_joined_again_is_asked_for_the_same_slots(broker: Broker) -> None:
+    runs = joining(broker)
+
+    for times in (1, 2):
+        runs.follow({"run"})
+        until(lambda: len(broker.changes) == 2 * times - 1, "the run is joined")  # noqa: B023
+        assert runs.slots_of("run") == SlotRange(first=4, total=6)
+        runs.follow(())
+
+    assert broker.known == [None, SlotRange(first=4, total=6)]
+
+
+def test_a_run_that_ends_before_it_gives_slots_is_not_followed(broker: Broker) -> None:
+    broker.slots = None
+    runs = joining(broker)
+
+    runs.follow({"run"})
+    until(lambda: broker.known, "slots were asked for")
+    runs.follow(())
+
+    assert broker.changes == []
 
 
 def test_a_slow_check_keeps_nobody_waiting_and_no_message_is_taken_before_its_end(broker: Broker) -> None:

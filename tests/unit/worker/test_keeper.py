@@ -31,6 +31,32 @@ DAEMON = """
     while not os.path.exists("daemon") or not os.path.getsize("daemon"):
         time.sleep(0.01)
 """
+RELAY = """
+    import os, time
+    if os.fork() == 0:
+        for _ in range(20_000):
+            if os.fork():
+                os._exit(0)
+            with open("relay", "a") as file:
+                file.write("x")
+        os._exit(0)
+    while not os.path.exists("relay"):
+        time.sleep(0.01)
+"""
+UNSEEN = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import passmuster_child_keeper as module
+kept = module.Keeper(None)
+pid = os.fork()
+if pid == 0:
+    time.sleep(600)
+module.all_below = lambda _: []
+print("gone" if kept.clear() is None else "again")
+os.kill(pid, signal.SIGKILL)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+print("gone" if kept.clear() is None else "again")
+"""
 FORKS_AND_WAITS = """
     import os, pathlib, time
     for number in range(3):
@@ -69,6 +95,27 @@ def test_a_daemon_that_a_file_leaves_behind_is_found_ended_and_named(bench: Work
     [leaked] = result.leaked
     assert leaked.startswith(f"pid {pid}: ")
     assert "script.py" in leaked
+
+
+def test_a_chain_of_processes_that_fork_and_end_is_ended(bench: Workbench) -> None:
+    result = bench.run_text(RELAY)
+
+    length = (bench.root / "relay").stat().st_size
+    assert result.status is Status.PASS
+    assert result.leaked
+    assert (bench.root / "relay").stat().st_size == length
+    assert bench.left_of(bench.task("script.py")) == []
+
+
+def test_a_walk_that_sees_no_process_is_no_proof_that_none_is_left() -> None:
+    told = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", UNSEEN, str(REPOSITORY / "worker" / "child")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert told.stdout.split() == ["again", "gone"]
 
 
 def test_a_helper_that_ends_soon_after_its_file_is_no_leak(bench: Workbench) -> None:

@@ -10,7 +10,6 @@ from dispatcher.config.arguments import (
     KNOWN_WORDS,
     Arguments,
     parse_arguments,
-    unknown_problem,
     unknown_warning,
 )
 
@@ -86,7 +85,7 @@ def test_two_things_to_show_cannot_be_combined() -> None:
     assert parse_arguments(["--list", "--dry-run"]).problems == (
         "--dry-run and --list cannot be combined: choose one",
     )
-    assert parse_arguments(["--list", "--list"]).problems == ()
+    assert parse_arguments(["--list", "--collect-only"]).problems == ()
 
 
 def test_lists_are_split_at_commas() -> None:
@@ -99,6 +98,7 @@ def test_help_is_understood_beside_wrong_arguments() -> None:
     arguments = parse_arguments(["--timeout", "--help"])
     assert arguments.wants_help
     assert parse_arguments(["--version"]).wants_version
+    assert parse_arguments(["-V"]).wants_version
     assert not parse_arguments(["--", "--help"]).wants_help
 
 
@@ -107,10 +107,29 @@ def test_the_warning_is_the_scripts_own() -> None:
     assert "\n" not in unknown_warning("--a\nb")
 
 
-def test_the_problem_names_the_likely_right_word() -> None:
-    assert "did you mean --integration?" in unknown_problem("--integraton")
-    assert "did you mean --timeout?" in unknown_problem("--timout=5")
-    assert "see --help" in unknown_problem("--zzzzzz")
+@pytest.mark.parametrize(
+    ("typed", "ours"),
+    [
+        (["--lf"], ["--failed"]),
+        (["--last-failed"], ["--failed"]),
+        (["-n", "4"], ["-j", "4"]),
+        (["-n4"], ["-j4"]),
+        (["--numprocesses=auto"], ["--jobs", "auto"]),
+        (["--maxfail=3"], ["--max-fail", "3"]),
+        (["--exitfirst"], ["-x"]),
+        (["--failfast"], ["--fail-fast"]),
+        (["--collect-only"], ["--list"]),
+        (["--junitxml=x.xml"], ["--junit-xml", "x.xml"]),
+        (["--ff"], []),
+    ],
+    ids=str,
+)
+def test_what_other_runners_call_an_option_is_understood(typed: list[str], ours: list[str]) -> None:
+    found, meant = (
+        [(name, texts) for name, texts, _ in values(parse_arguments(words))] for words in (typed, ours)
+    )
+    assert found == meant
+    assert parse_arguments(typed).unknown == ()
 
 
 WORDS = st.one_of(st.sampled_from(KNOWN_WORDS), st.text(max_size=8), st.just("--"), st.just("-"))

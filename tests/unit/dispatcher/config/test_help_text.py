@@ -8,7 +8,7 @@ from dispatcher.config.setting import Group
 from dispatcher.config.settings import SETTINGS
 from dispatcher.exit_codes import ExitCode
 
-REVERSED = tuple(s.constants[1][0] for s in SETTINGS if len(s.constants) == 2 and not s.kind.metavar)
+REVERSED = tuple(s.constants[1][0] for s in SETTINGS if s.constants and not s.kind.metavar)
 
 
 def test_every_argument_and_every_legacy_variable_is_shown() -> None:

@@ -81,7 +81,7 @@ def test_wrong_text_is_refused_with_what_is_allowed(kind: Kind, text: str) -> No
 
 
 def test_a_choice_names_all_its_words_when_none_fits() -> None:
-    with pytest.raises(ValueError, match="one of auto, script, pytest, unittest, got"):
+    with pytest.raises(ValueError, match="one of auto, script, pytest, unittest, command, got"):
         choice(RunnerKind).read("nose")
 
 

@@ -243,7 +243,7 @@ def test_what_is_not_kept_and_not_known_is_told_so() -> None:
     assert "Last run: none that is kept ran it" in text
     assert "  now               no test file by its name and place" in text
     assert "  should take       unknown: it is taken for an ordinary file" in text
-    assert "  reserved          a slot's share: its peak was never measured" in text
+    assert "  reserved          what files of this project usually need: its peak was never measured" in text
     assert "  known spawned     never to its end; it used at least 7 MiB" in text
 
 
@@ -289,7 +289,7 @@ def test_a_run_that_is_not_kept_or_did_not_run_it_is_told(tmp_path: Path) -> Non
 def test_a_journal_that_was_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     write_run(tmp_path, "1", PASS, ended=False)
     journal = tmp_path / "1" / "journal"
-    wrong = b'[1, "{\\"file_path\\": \\"tests/test_a.py\\"}"]'
+    wrong = b'00000000 [1, "{\\"file_path\\": \\"tests/test_a.py\\"}"]'
     journal.write_bytes(journal.read_bytes() + wrong + b'\n[2, "cut')
 
     run = newest_run(tmp_path, FILE.path)

@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.model import Layout, TestConfig
+from dispatcher.discovery.discover import discover
 from dispatcher.migrate.discovery_check import compare
 from dispatcher.migrate.old_rules import old_files
+from dispatcher.plan import TestFile
 from tests.unit.dispatcher.migrate.migrated_project import migrate, write
+
+
+def find(config: TestConfig) -> tuple[TestFile, ...]:
+    return discover(config).files
+
 
 UNIT = {
     "tests/test_a.py",
@@ -48,7 +55,7 @@ def test_the_rules_are_those_of_the_contract_and_the_defaults_agree(tmp_path: Pa
     write(tmp_path, {workdir + path: b"" for path in UNIT | INTEGRATION | NEVER})
 
     old = old_files(tmp_path)
-    compared = compare(TestConfig(root=tmp_path))
+    compared = compare(TestConfig(root=tmp_path), find)
 
     assert old.unit == {workdir + path for path in UNIT}
     assert old.integration == {workdir + path for path in UNIT | INTEGRATION}
@@ -116,7 +123,7 @@ def test_a_difference_with_integration_tests_alone_says_so(tmp_path: Path) -> No
     )
     config = TestConfig(root=tmp_path, layout=Layout(exclude=("test_integration/test_c.py",)))
 
-    [difference] = compare(config).differences
+    [difference] = compare(config, find).differences
 
     assert str(difference) == "the old script ran it, a run now does not (with --integration)"
 
@@ -124,7 +131,7 @@ def test_a_difference_with_integration_tests_alone_says_so(tmp_path: Path) -> No
 def test_where_the_script_found_nothing_nothing_is_excluded(tmp_path: Path) -> None:
     write(tmp_path, {"src/test_a.py": b""})
 
-    compared = compare(TestConfig(root=tmp_path))
+    compared = compare(TestConfig(root=tmp_path), find)
 
     assert (compared.unit, compared.exclude, len(compared.differences)) == (0, (), 1)
 

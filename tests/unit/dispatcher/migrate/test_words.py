@@ -15,9 +15,9 @@ OURS = b"from passmuster import x\n"
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--chek",), "unknown argument: --chek; see --help"),
+        (("--chek",), "unknown argument: --chek; did you mean --check?"),
         (("docs",), "unknown argument: docs; see --help"),
-        (("--check=1",), "unknown argument: --check=1; see --help"),
+        (("--check=1",), "unknown argument: --check=1; did you mean --check?"),
         (("--check", "--apply"), "--apply and --check cannot be combined: choose one"),
         (("--rollback", "--wrappers"), "--wrappers makes something, and --rollback does not"),
         (("--root",), "--root needs a value"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 from pathlib import Path
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from dispatcher.events import FileFinished, Notice
 from dispatcher.plan import TestFile
-from dispatcher.report.artifacts import ArtifactsReporter, prune_runs, safe_name
+from dispatcher.report.artifacts import ArtifactsReporter, safe_name
 from passmuster.errors import InfrastructureError
 from passmuster.result import TestResult
 from passmuster.status import Status
@@ -109,39 +108,3 @@ def test_what_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "r1").touch()
     with pytest.raises(InfrastructureError, match="cannot keep outputs"):
         ArtifactsReporter(tmp_path / "r1").handle(finished("t.py", "x"))
-
-
-def make_runs(directory: Path, count: int) -> None:
-    for number in range(count):
-        run = directory / f"run-{number}"
-        (run / "deep").mkdir(parents=True)
-        (run / "deep" / "a.log").touch()
-        os.utime(run, (number, number))
-
-
-def test_the_oldest_runs_beyond_the_limit_go(tmp_path: Path) -> None:
-    make_runs(tmp_path, 5)
-    (tmp_path / "a-file").touch()
-    assert set(prune_runs(tmp_path, keep=2)) == {tmp_path / f"run-{number}" for number in range(3)}
-    assert {path.name for path in tmp_path.iterdir()} == {"run-3", "run-4", "a-file"}
-    assert prune_runs(tmp_path, keep=2) == ()
-
-
-def test_pruning_never_follows_a_link(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    make_runs(elsewhere, 2)
-    runs = tmp_path / "runs"
-    make_runs(runs, 1)
-    (runs / "run-0" / "inner").symlink_to(elsewhere)
-    os.utime(runs / "run-0", (0, 0))
-    (runs / "link").symlink_to(elsewhere)
-    (tmp_path / "linked-runs").symlink_to(elsewhere)
-    assert prune_runs(tmp_path / "linked-runs", keep=0) == ()
-    assert prune_runs(runs, keep=1) == ()
-    assert prune_runs(runs, keep=0) == (runs / "run-0",)
-    assert (runs / "link").is_symlink()
-    assert len(list(elsewhere.iterdir())) == 2
-
-
-def test_nothing_to_prune_is_no_error(tmp_path: Path) -> None:
-    assert prune_runs(tmp_path / "missing", keep=3) == ()

@@ -17,7 +17,7 @@ from dispatcher.report.junit import JunitReporter
 from dispatcher.report.junit_model import OUTPUT_CHARS, Verdict, split_case_id, suite_of
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.result import CaseResult, TestResult
+from passmuster.result import HOLDS_NO_TESTS, CaseResult, TestResult
 from passmuster.status import Isolation, Outcome, Status, StopReason
 
 
@@ -90,6 +90,7 @@ def test_the_whole_report_of_one_failed_file(tmp_path: Path) -> None:
         "<properties>",
         '<property name="status" value="FAIL"/>',
         '<property name="attempt" value="1"/>',
+        '<property name="runner" value="auto"/>',
         '<property name="isolation" value="spawn"/>',
         '<property name="peak_bytes" value="1024"/>',
         '<property name="cpu_s" value="1.500"/>',
@@ -136,6 +137,13 @@ def test_a_file_that_failed_in_its_cases_gets_no_further_element(tmp_path: Path)
     root = written(tmp_path / "j.xml", record(attempt(Status.FAIL, case("T.x", Outcome.ERROR, "no fixture"))))
     assert_totals_are_right(root)
     assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("1", "1", "0")
+
+
+def test_the_message_of_a_failure_says_what_went_wrong_and_its_text_is_whole(tmp_path: Path) -> None:
+    message = "def test_1():\n>       assert n < 2\nE       assert 3 < 2\n\ntests/t.py:5: AssertionError"
+    root = written(tmp_path / "j.xml", record(attempt(Status.FAIL, case("t.py::x", Outcome.FAILED, message))))
+    (failure,) = root.iter("failure")
+    assert (failure.get("message"), failure.text) == ("assert 3 < 2", message)
 
 
 def test_a_timeout_is_an_error_beside_the_cases_that_failed_before_it(tmp_path: Path) -> None:
@@ -320,3 +328,15 @@ def test_a_difference_is_a_failure_where_it_was_to_be_verified(
     assert [one.get("message") for one in root.iter("failure")] == [
         "T.b: ran only when spawned"
     ] * is_verified
+
+
+@pytest.mark.parametrize("note", ["all 3 test(s) deselected", HOLDS_NO_TESTS])
+def test_a_file_that_ran_no_test_is_skipped_with_the_reason(tmp_path: Path, note: str) -> None:
+    root = written(tmp_path / "report.xml", record(replace(attempt(Status.PASS), note=note)))
+
+    assert_totals_are_right(root)
+    (found,) = root.iter("testcase")
+    skipped = found.find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == note
+    assert root.get("skipped") == "1"

@@ -47,6 +47,7 @@ def test_every_kind_of_end_is_counted() -> None:
         passed=2,
         failed=2,
         not_run=1,
+        without_tests=0,
         flaky=1,
         forked=0,
         cases=((Outcome.PASSED, 3),),

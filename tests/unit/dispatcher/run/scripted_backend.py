@@ -34,6 +34,7 @@ class Step:
     was_alone: bool = True
     cases: tuple[CaseResult, ...] = ()
     note: str = ""
+    verdict_note: str = ""
 
     def result(self, task: TestTask) -> TestResult:
         return TestResult(
@@ -44,6 +45,7 @@ class Step:
             peak_bytes=100,
             isolation=self.isolation,
             isolation_note=self.note,
+            note=self.verdict_note,
             was_alone=self.was_alone,
             cases=self.cases,
         )
@@ -172,14 +174,15 @@ class Listener:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def plan_of(*paths: str, confirmed: str = "", failed: str = "") -> Plan:
-    """Return a plan of files with these paths; some are confirmed, some failed when they last ran."""
+def plan_of(*paths: str, confirmed: str = "", failed: str = "", named: str = "") -> Plan:
+    """Return a plan of files: some are confirmed, some failed when they last ran, some the user named."""
     files = tuple(
         PlannedFile(
             file=TestFile(path=path, label=path),
             task=TestTask(run_id="r", file_path=path),
             is_confirmed=path in confirmed,
             failed_before=path in failed,
+            is_named=path in named,
         )
         for path in paths
     )

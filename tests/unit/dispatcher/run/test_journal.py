@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from dispatcher.plan import TestFile
-from dispatcher.run.journal import FILE_NAME, Journal, find_run, has_data, read_journal
+from dispatcher.run.journal import FILE_NAME, Journal, find_run, has_data, open_journal, read_journal
+from dispatcher.runner import new_run_id
 from passmuster.errors import ConfigurationError
 from passmuster.result import TestResult
 from passmuster.status import Status
@@ -38,7 +42,7 @@ def written(path: Path, *results: TestResult, is_over: bool = False) -> None:
 def test_what_was_written_is_read(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
 
-    assert read_journal(path, [A, B]) == {("test_a.py", 1): PASS_A, ("test_b.py", 2): FAIL_B}
+    assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A, ("test_b.py", 2): FAIL_B}, 0)
 
 
 def test_a_journal_is_continued(path: Path) -> None:
@@ -48,21 +52,21 @@ def test_a_journal_is_continued(path: Path) -> None:
     journal.add([FAIL_B])
     journal.close()
 
-    assert len(read_journal(path, [A, B])) == 2
+    assert len(read_journal(path, [A, B])[0]) == 2
 
 
 def test_what_was_cut_short_does_not_count(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
     path.write_bytes(path.read_bytes()[:-10])
 
-    assert read_journal(path, [A, B]) == {("test_a.py", 1): PASS_A}
+    assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A}, 0)
 
 
 def test_a_file_that_was_changed_since_does_not_count(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
     changed = TestFile(path="test_a.py", label="test_a.py", size_bytes=1, mtime_ns=9)
 
-    assert read_journal(path, [changed, B]) == {("test_b.py", 2): FAIL_B}
+    assert read_journal(path, [changed, B]) == ({("test_b.py", 2): FAIL_B}, 0)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +96,66 @@ def test_a_damaged_journal_is_named(path: Path, text: str) -> None:
 
     with pytest.raises(ConfigurationError, match="cannot be resumed, its journal"):
         read_journal(path, [A, B])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line[: len(line) // 2],
+        lambda line: bytes(byte ^ 1 for byte in line),
+        lambda line: line.replace(b"test_a.py", b"test_b.py"),
+        lambda line: line.replace(b"PASS", b"FAIL"),
+        lambda line: bytes(len(line)),
+        lambda _: b"",
+        lambda _: b"[]",
+        lambda _: b"ffffffff " + b"9" * 5000,
+    ],
+)
+def test_a_damaged_line_is_counted_and_ignored(path: Path, damage: Callable[[bytes], bytes]) -> None:
+    written(path, PASS_A, FAIL_B)
+    head, first, *rest = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([head, damage(first), *rest]))
+
+    assert read_journal(path, [A, B]) == ({("test_b.py", 2): FAIL_B}, 1)
+
+
+@pytest.mark.parametrize("text", ['"other"', "[]", "[1]", "[1, 2]", "null", "{}", "9" * 5000])
+def test_a_line_of_another_form_is_counted_and_ignored(path: Path, text: str) -> None:
+    written(path, PASS_A)
+    journal = Journal(path, is_durable=False)
+    journal._write(text)
+    journal.close()
+
+    assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A}, 1)
+
+
+def test_what_is_ignored_is_said_to_the_user(path: Path) -> None:
+    written(path, PASS_A, FAIL_B)
+    path.write_bytes(path.read_bytes().replace(b"test_b.py", b"test_c.py", 2))
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0].replace(b"test_c.py", b"test_b.py"), *lines[1:]]))
+
+    with ExitStack() as stack:
+        opened = open_journal(path, "r", [A, B], is_durable=False, needs_data=False, stack=stack)
+
+    assert "1 damaged line(s) of" in opened.notice
+    assert "their files run again" in opened.notice
+
+
+def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
+    journal = Journal(path, is_durable=False)
+    journal._write(json.dumps({"format": 99, "run": "r", "files": {}}))
+    journal.close()
+
+    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 2"):
+        read_journal(path, [A, B])
+
+
+def test_runs_that_start_within_one_second_sort_by_their_start() -> None:
+    ids = [new_run_id(1_700_000_000_000_000_000 + number * 1000) for number in (0, 1, 15, 16, 999_999)]
+
+    assert ids == sorted(ids)
+    assert len({len(each) for each in ids}) == 1
 
 
 def test_a_run_under_way_is_not_gone_on_with(path: Path) -> None:

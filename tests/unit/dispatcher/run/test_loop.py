@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from dispatcher.again import Again
 from dispatcher.backends.base import AttemptStarted
+from dispatcher.config.model import TestConfig
+from dispatcher.config.shard import Shard
 from dispatcher.events import (
     FileFinished,
     FileSlow,
@@ -24,13 +27,14 @@ from dispatcher.events import (
     StopCause,
     UsageSampled,
 )
+from dispatcher.exit_codes import ExitCode
 from dispatcher.run.loop import RunPolicy
-from dispatcher.run.results import TestResults
+from dispatcher.run.results import TestResults, exit_code_of
 from passmuster.errors import InfrastructureError
-from passmuster.result import TestResult
+from passmuster.result import HOLDS_NO_TESTS, TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
-from tests.unit.dispatcher.run.scripted_backend import Listener, ScriptedBackend, Step, make_run
+from tests.unit.dispatcher.run.scripted_backend import Listener, ScriptedBackend, Step, make_run, plan_of
 
 FAIL, CRASH = Step(status=Status.FAIL), Step(status=Status.CRASH)
 EVICTED = Step(status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET)
@@ -237,6 +241,42 @@ def test_a_file_without_tests_passes_only_where_that_is_allowed(allowed: bool, s
 
     assert statuses(results) == {"a": status}
     assert results.records[0].final.error == ""
+
+
+def test_a_module_of_helpers_fails_only_where_the_user_named_it() -> None:
+    empty = Step(status=Status.NO_TESTS, verdict_note=HOLDS_NO_TESTS)
+    backend = ScriptedBackend(script={"a": [empty], "b": [empty]})
+    run = make_run(backend, "abc", [], RunPolicy(), plan_of(*"abc", named="b"))
+
+    results = run.execute()
+
+    assert statuses(results) == {"a": Status.PASS, "b": Status.NO_TESTS, "c": Status.PASS}
+    assert [record.file.path for record in results.without_tests] == ["a"]
+    assert [record.file.path for record in results.passed] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        (RunPolicy(), ExitCode.NO_TESTS),
+        (RunPolicy(may_run_no_test=True), ExitCode.OK),
+    ],
+)
+def test_a_run_in_which_no_test_ran_is_not_green(policy: RunPolicy, code: ExitCode) -> None:
+    deselected = Step(verdict_note="all 2 test(s) deselected")
+    empty = Step(status=Status.NO_TESTS, verdict_note=HOLDS_NO_TESTS)
+
+    nothing, _ = execute(ScriptedBackend(script={"a": [deselected], "b": [empty]}), "ab", policy)
+    something, _ = execute(ScriptedBackend(script={"a": [deselected], "b": [empty]}), "abc", policy)
+
+    assert exit_code_of(nothing) is code
+    assert exit_code_of(something) is ExitCode.OK
+
+
+def test_a_shard_may_have_none_of_the_tests() -> None:
+    config = TestConfig(root=Path("/"), shard=Shard(number=1, total=2))
+
+    assert RunPolicy.of(config, watched=False).may_run_no_test
 
 
 def test_a_reporter_that_fails_is_left_out_and_named() -> None:

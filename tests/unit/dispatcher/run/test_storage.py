@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from dispatcher.run.storage import open_storage
+from dispatcher.run.storage import open_storage, prune_runs
 
 
 def test_a_run_gets_a_private_directory_that_git_ignores(tmp_path: Path) -> None:
@@ -42,3 +43,75 @@ def test_where_nothing_can_or_shall_be_kept_a_temporary_directory_serves(
     assert ("are not kept" in storage.notice) is wanted
     storage.temporary.cleanup()
     assert not storage.run_dir.exists()
+
+
+def make_runs(directory: Path, count: int) -> None:
+    for number in range(count):
+        run = directory / f"run-{number}"
+        (run / "deep").mkdir(parents=True)
+        (run / "deep" / "a.log").touch()
+        os.utime(run, (number, number))
+
+
+def test_the_oldest_runs_beyond_the_limit_go(tmp_path: Path) -> None:
+    make_runs(tmp_path, 5)
+    (tmp_path / "a-file").touch()
+    assert set(prune_runs(tmp_path, keep=2)) == {tmp_path / f"run-{number}" for number in range(3)}
+    assert {path.name for path in tmp_path.iterdir()} == {"run-3", "run-4", "a-file"}
+    assert prune_runs(tmp_path, keep=2) == ()
+
+
+def test_pruning_never_follows_a_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    make_runs(elsewhere, 2)
+    runs = tmp_path / "runs"
+    make_runs(runs, 1)
+    (runs / "run-0" / "inner").symlink_to(elsewhere)
+    os.utime(runs / "run-0", (0, 0))
+    (runs / "link").symlink_to(elsewhere)
+    (tmp_path / "linked-runs").symlink_to(elsewhere)
+    assert prune_runs(tmp_path / "linked-runs", keep=0) == ()
+    assert prune_runs(runs, keep=1) == ()
+    assert prune_runs(runs, keep=0) == (runs / "run-0",)
+    assert (runs / "link").is_symlink()
+    assert len(list(elsewhere.iterdir())) == 2
+
+
+def test_nothing_to_prune_is_no_error(tmp_path: Path) -> None:
+    assert prune_runs(tmp_path / "missing", keep=3) == ()
+
+
+def test_a_run_under_way_is_not_pruned(tmp_path: Path) -> None:
+    runs = tmp_path / ".passmuster" / "runs"
+    make_runs(runs, 1)
+    storage = open_storage(tmp_path, "run-live", wanted=True)
+    os.utime(storage.run_dir, (0, 0))
+
+    assert prune_runs(runs, keep=0) == (runs / "run-0",)
+    assert storage.run_dir.is_dir()
+
+    assert storage.lock is not None
+    storage.lock.release()
+
+    assert prune_runs(runs, keep=0) == (storage.run_dir,)
+
+
+def test_a_directory_that_another_run_removes_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+    removed: list[str] = []
+
+    def open_late(path: str | Path, flags: int, *rest: int) -> int:
+        descriptor = opened(path, flags, *rest)
+        if not removed and os.fspath(path).endswith("run-1"):
+            removed.append(os.fspath(path))
+            Path(path).rmdir()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_late)
+    storage = open_storage(tmp_path, "run-1", wanted=True)
+
+    assert removed
+    assert storage.run_dir.is_dir()
+    assert prune_runs(storage.run_dir.parent, keep=0) == ()

@@ -15,11 +15,15 @@ PRELOAD = """
 import json, sys
 names, own, site, every, tail = json.loads(sys.argv[1])
 sys.path.insert(0, {child!r})
+import passmuster_child_entropy as entropy
 import passmuster_child_preload as preload
 sys.path.remove({child!r})
 sys.path.append(site)
 before = list(__import__("warnings").filters)
-results = preload.preload(names, preload.interpreter_roots(), own, every_warning=every)
+with entropy.EntropyWatch() as watch:
+    results = preload.preload(
+        names, preload.interpreter_roots(), own, every_warning=every, find_drawn=watch.take
+    )
 exec(tail)
 print(json.dumps([results, preload.is_clean(results)]))
 """
@@ -36,7 +40,7 @@ learner.start()
 path = os.path.join(root, main)
 namespace = {{"__name__": "__main__", "begin": learner.tests_begin, "__file__": path}}
 exec(compile(open(path).read(), path, "exec"), namespace)
-print(json.dumps([learner.roots(), learner.late_roots()]))
+print(json.dumps(learner.roots()))
 """
 
 
@@ -76,12 +80,12 @@ class ImportBench:
         results, is_clean = json.loads(self._run(code, arguments, env).splitlines()[-1])
         return {name: verdict for name, _, _, verdict in results}, is_clean
 
-    def learn(self, main: str) -> tuple[list[Any], list[Any]]:
-        """Run a file of the project as a script; return the roots, and the late ones."""
-        roots, late = json.loads(
+    def learn(self, main: str) -> list[Any]:
+        """Run a file of the project as a script; return the roots."""
+        roots: list[Any] = json.loads(
             self._run(LEARN, [str(self.root), str(self.site), main], {}).splitlines()[-1]
         )
-        return roots, late
+        return roots
 
     def _run(self, code: str, arguments: list[Any], env: dict[str, str]) -> str:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}

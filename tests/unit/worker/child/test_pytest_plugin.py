@@ -146,3 +146,89 @@ def test_nothing_is_left_in_the_project(bench: ChildBench, tmp_path: Path) -> No
     bench.run("test_it.py", "pytest", TMPDIR=str(tmp_path))
 
     assert sorted(path.name for path in bench.root.iterdir()) == ["pytest.ini", "test_it.py"]
+
+
+TELLS_WHERE_IT_IS_A_WORKER = """
+import pytest
+def say(where, config):
+    with open("seen", "a") as file:
+        print(where, getattr(config, "workerinput", {}).get("workerid"), file=file)
+def pytest_configure(config): say("configure", config)
+def pytest_sessionstart(session): say("sessionstart", session.config)
+def pytest_collection_finish(session): say("collection", session.config)
+def pytest_sessionfinish(session): say("sessionfinish", session.config)
+def pytest_unconfigure(config): say("unconfigure", config)
+@pytest.fixture(scope="session")
+def base(request):
+    say("fixture", request.config)
+    yield request.config.workerinput
+"""
+
+
+def test_a_session_is_a_worker_of_pytest_xdist_only_while_tests_run(
+    bench: ChildBench, tmp_path: Path
+) -> None:
+    bench.write("conftest.py", TELLS_WHERE_IT_IS_A_WORKER)
+    bench.write(
+        "test_it.py",
+        "def test_a(base):\n    assert (base['workercount'], base['testrunuid']) == (8, 'abc'), base\n",
+    )
+
+    variables = {"PYTEST_XDIST_WORKER": "gw5", "PYTEST_XDIST_WORKER_COUNT": "8"}
+    ran = bench.run("test_it.py", TMPDIR=str(tmp_path), PYTEST_XDIST_TESTRUNUID="abc", **variables)
+
+    assert ran.status == 0, ran.output
+    assert (bench.root / "seen").read_text(encoding="utf-8").split("\n")[:-1] == [
+        "configure None",
+        "sessionstart None",
+        "collection None",
+        "fixture gw5",
+        "sessionfinish None",
+        "unconfigure None",
+    ]
+
+
+def test_what_a_controller_would_tell_its_workers_is_told(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write("hooks.py", "def pytest_configure_node(node): pass\n")
+    bench.write(
+        "conftest.py",
+        "def pytest_addhooks(pluginmanager):\n"
+        "    import hooks\n"
+        "    pluginmanager.add_hookspecs(hooks)\n"
+        "def pytest_configure(config): config.place = 'here'\n"
+        "def pytest_configure_node(node): node.workerinput['place'] = node.config.place, node.gateway.id\n",
+    )
+    bench.write(
+        "test_it.py", "def test_a(request): assert request.config.workerinput['place'] == ('here', 'gw1')\n"
+    )
+
+    ran = bench.run("test_it.py", TMPDIR=str(tmp_path), PYTEST_XDIST_WORKER="gw1")
+
+    assert ran.status == 0, ran.output
+
+
+def test_what_a_whole_run_is_asked_for_is_not_done_for_each_file(bench: ChildBench, tmp_path: Path) -> None:
+    options = "--junitxml=report.xml --lf --lfnf=none --sw --nf --durations=3 --basetemp=base -rA"
+    bench.write("pytest.ini", f"[pytest]\naddopts = {options}\n")
+    bench.write("base/mine", "")
+    bench.write("test_it.py", "def test_a(tmp_path): assert 0\ndef test_b(): pass\n")
+
+    ran = bench.run("test_it.py", TMPDIR=str(tmp_path))
+
+    assert ran.cases == [("test_a", "failed"), ("test_b", "passed")]
+    assert "slowest" not in ran.output
+    assert not (bench.root / "report.xml").exists()
+    assert (bench.root / "base/mine").exists()
+
+
+def test_a_script_that_calls_pytest_gets_the_report_it_asks_for(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write(
+        "test_it.py",
+        "import sys, pytest\ndef test_a(): pass\n"
+        "if __name__ == '__main__': sys.exit(pytest.main([__file__, '--junitxml=report.xml']))\n",
+    )
+
+    ran = bench.run("test_it.py", TMPDIR=str(tmp_path))
+
+    assert ran.cases == [("test_a", "passed")]
+    assert (bench.root / "report.xml").exists()

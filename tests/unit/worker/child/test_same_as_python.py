@@ -11,11 +11,6 @@ import pytest
 from tests.unit.worker.child.child_bench import INTERPRETERS, REPORT_FD, ChildBench
 
 DIFFERENT_MODULES = {
-    "passmuster_child_end",
-    "passmuster_child_procs",
-    "passmuster_child_start",
-    "passmuster_child_report",
-    "passmuster_child_unittest",
     "_json",
     "atexit",
     "faulthandler",

@@ -51,30 +51,6 @@ def test_a_guard_makes_a_file_a_script(source: bytes, is_script: bool) -> None:
     assert START.has_guard(source) is is_script
 
 
-CASE = b"class T(unittest.TestCase):\n    def test_a(self): pass\n    def helper(self): pass\n"
-
-
-@pytest.mark.parametrize(
-    ("source", "count"),
-    [
-        (b"", 0),
-        (b"def helper(): pass\n", 0),
-        (b"def test_a(): pass\nasync def test_b(): pass\n", 2),
-        (b"def test_a(): pass\nif __name__ == '__main__': test_a()\n", 0),
-        (CASE, 1),
-        (CASE + b"if __name__ == '__main__': unittest.main()\n", 1),
-        (b"class T(TestCase):\n    async def test_a(self): pass\n", 1),
-        (b"class T(IsolatedAsyncioTestCase):\n    async def test_a(self): pass\n", 1),
-        (b"class T(object):\n    def test_a(self): pass\n", 0),
-        (b"class T:\n    test_a = 1\n", 0),
-        (b"class T(base(), TestCase, metaclass=M):\n    def test_a(self): pass\n", 1),
-        (b"# coding: latin-1\ndef test_\xe4(): pass\n", 1),
-    ],
-)
-def test_the_tests_that_a_source_defines_are_counted(source: bytes, count: int) -> None:
-    assert START.count_tests(source) == count
-
-
 @pytest.mark.parametrize(
     ("packages", "file", "folder", "name"),
     [

@@ -1,0 +1,102 @@
+"""Refuses unknown words that the user surely did not want ignored; any other is only warned of.
+
+These are words that are almost one of ours, and options of other test runners that say which tests run or
+how: to go on without them would run something else than was asked for, and may be green. Loaded only for a
+word that is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dispatcher.config.arguments import KNOWN_WORDS, SILENT
+from dispatcher.config.setting import VARIABLE_PREFIX, variable_name
+from dispatcher.config.settings import SETTINGS
+from dispatcher.config.values import on_one_line
+from passmuster.errors import ConfigurationError
+from passmuster.private_variables import PRIVATE_VARIABLES
+from passmuster.spelling import nearest
+
+_BY_PYTEST = "set PYTEST_ADDOPTS={word!r}, with its value, which the pytest of every file reads"
+_EXCLUDE = 'name the files to run, or set exclude = ["..."] in [tool.passmuster]'
+_ONE_FILE = "files run side by side without a terminal; run one by itself: python -m pytest {word} FILE"
+
+FOREIGN_OPTIONS: dict[str, str] = {
+    **dict.fromkeys(("-k", "-m", "-p", "-r", "-l", "-o", "-W", "-c"), _BY_PYTEST),
+    **dict.fromkeys(("--tb", "--no-header", "--no-summary", "--showlocals", "--deselect"), _BY_PYTEST),
+    **dict.fromkeys(("--import-mode", "--runxfail", "--reruns-delay", "--strict-markers"), _BY_PYTEST),
+    **dict.fromkeys(("--confcutdir", "--assert", "--doctest-modules", "--full-trace"), _BY_PYTEST),
+    **dict.fromkeys(("--pdb", "--trace", "--setup-show", "--setup-plan", "--fixtures"), _ONE_FILE),
+    **dict.fromkeys(("-s", "--capture"), "-v prints what each file printed when it ends"),
+    **dict.fromkeys(("--durations", "--durations-min"), "-v lists the slowest files"),
+    **dict.fromkeys(("--ignore", "--ignore-glob"), _EXCLUDE),
+    **dict.fromkeys(("--sw", "--stepwise", "--stepwise-skip"), "use --failed -x"),
+    **dict.fromkeys(("-f", "--looponfail"), "use -x to stop at the first file that fails"),
+    **dict.fromkeys(("--cov", "--cov-report", "--cov-config", "--cov-branch"), "use --coverage"),
+    **dict.fromkeys(("--dist", "--tx", "--maxprocesses"), "use -j N; files run side by side anyway"),
+    "--cov-fail-under": "use --coverage --coverage-fail-under PERCENT",
+    "--no-cov": "coverage is measured only with --coverage",
+    "--nf": "files run in an order of their own: those that failed first",
+    "--new-first": "files run in an order of their own: those that failed first",
+    "--pyargs": "name files or folders",
+    "--reruns": "use --retries N, which runs a failed file again",
+    "--rootdir": "use --root FOLDER",
+    "--workers": "use --jobs N",
+    "--processes": "use --jobs N",
+    "--max-workers": "use --jobs N",
+}
+"""What to do instead, by the options of pytest, its plugins and unittest that no setting has as an alias."""
+
+_OTHER_VARIABLES = (*PRIVATE_VARIABLES, f"{VARIABLE_PREFIX}SLOT", f"{VARIABLE_PREFIX}ATTEMPT")
+
+
+def refuse_options(words: Iterable[str]) -> None:
+    """Raise for the first unknown word that must not be ignored.
+
+    Args:
+        words: words that look like options and are none of ours, as typed.
+
+    Raises:
+        ConfigurationError: there is such a word; the message says what to use instead.
+    """
+    for word in words:
+        name = word.partition("=")[0]
+        is_long = name.startswith("--")
+        foreign = name if is_long else _first_unknown_letter(name)
+        if is_long and foreign in FOREIGN_OPTIONS:
+            raise _foreign(foreign)
+        # Such as `-timeout`; `-kx` is nearer to `-k` than to any word.
+        meant = nearest(name, [known for known in KNOWN_WORDS if known not in SILENT])
+        if meant:
+            raise ConfigurationError(f"unknown argument: {on_one_line(word)}; did you mean {meant}?")
+        if foreign in FOREIGN_OPTIONS:
+            raise _foreign(foreign)
+
+
+def refuse_variables(names: Iterable[str]) -> None:
+    """Raise for the first unknown variable whose name is almost that of a setting.
+
+    Raises:
+        ConfigurationError: there is one; the message names the right variable.
+    """
+    # People also try the names of the Python API's fields, such as `max_workers` for `jobs`.
+    settings = [setting for setting in SETTINGS if setting.variables]
+    meant = {name: name for setting in settings for name in setting.variables}
+    meant |= {variable_name(setting.target): setting.variables[0] for setting in settings}
+    known = {name.removeprefix(VARIABLE_PREFIX): right for name, right in meant.items()}
+    for name in names:
+        found = None if name in _OTHER_VARIABLES else nearest(name.removeprefix(VARIABLE_PREFIX), known)
+        if found:
+            raise ConfigurationError(
+                f"unknown variable in the environment: {on_one_line(name)}; did you mean {known[found]}?"
+            )
+
+
+def _first_unknown_letter(word: str) -> str:
+    """Return the option of one letter that made a word such as `-xvs` unknown."""
+    return next((f"-{letter}" for letter in word[1:] if f"-{letter}" not in KNOWN_WORDS), word)
+
+
+def _foreign(option: str) -> ConfigurationError:
+    instead = FOREIGN_OPTIONS[option].format(word=option)
+    return ConfigurationError(f"{option} is an option of other test runners, not of this one: {instead}")

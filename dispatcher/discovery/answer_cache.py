@@ -1,0 +1,277 @@
+"""Remembers what pytest collected, and tells whether that can have changed.
+
+An answer depends on names in the listed folders, on the configuration, on the conftests with all that they
+import of the project, on what is installed, and on variables. Each is noted as it was. Where an answer
+depends on anything else, such as the time of day, `.passmuster/collected` has to be removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from dispatcher.discovery.run_options import ProjectOption
+from passmuster.records import dataclass
+from passmuster.version import VERSION
+
+FOLDER = "collected"
+"""Below `.passmuster/`; a file for each question."""
+
+CONFIGURATION_NAMES = (
+    "pytest.toml",
+    ".pytest.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+)
+"""Where pytest looks for its settings, in its order."""
+
+_MOST_ANSWERS = 16
+
+_SETTLED_S = 2.0
+"""A folder that changed less than this before it was noted may have changed again in the same clock tick."""
+
+_PASSING_NAMES = frozenset(
+    ("__pycache__", ".passmuster", ".git", ".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache")
+)
+"""Entries of a folder that come and go with runs and hold no tests."""
+
+_PASSING_VARIABLES = frozenset(("_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES", "TMPDIR", "TERM"))
+"""Variables that change from call to call and that no conftest decides by."""
+
+_Stamp = tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PytestAnswer:
+    """What pytest collects.
+
+    Args:
+        files: absolute paths, in its order.
+        errors: what it could not collect, a line each.
+        warnings: what it says of its own settings.
+        options: what the project's settings change of its options.
+        inifile: its configuration file, absolute; empty: none.
+        folders: the folders that were listed, with the time of modification before that, in nanoseconds.
+        modules: files of the project that were imported for it.
+        search_path: folders from which packages are imported.
+        reads_environment: whether one of the modules may decide by a variable.
+    """
+
+    files: tuple[str, ...]
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    options: tuple[ProjectOption, ...] = ()
+    inifile: str = ""
+    folders: Mapping[str, int]
+    modules: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = ()
+    reads_environment: bool = False
+
+
+def read_answer(content: object) -> PytestAnswer | None:
+    """Return what the child wrote; None where that is no answer."""
+    if not isinstance(content, dict):
+        return None
+    try:
+        return PytestAnswer(
+            files=_texts(content["files"]),
+            errors=_texts(content["errors"]),
+            warnings=_texts(content["warnings"]),
+            options=tuple(map(_option, content["options"])),
+            inifile=str(content["inifile"]),
+            folders={str(path): int(mtime_ns) for path, mtime_ns in content["folders"].items()},
+            modules=_texts(content["modules"]),
+            search_path=_texts(content["path"]),
+            reads_environment=bool(content["reads_environment"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+class AnswerCache:
+    """The remembered answer to one question.
+
+    Args:
+        state_dir: `.passmuster/` of the root; None: nothing is remembered.
+        python: the project's interpreter.
+        environment: what pytest is asked in.
+        workdir: where it is asked.
+        paths: what it is asked about; empty: everything.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path | None,
+        python: str,
+        environment: Mapping[str, str],
+        *,
+        workdir: Path,
+        paths: Sequence[str],
+    ) -> None:
+        self._environment, self._workdir = environment, str(workdir)
+        own = {name: value for name, value in environment.items() if name.startswith(("PYTEST", "PYTHON"))}
+        real = os.path.realpath(python)
+        question = (VERSION, python, real, _stamp(real), self._workdir, list(paths), sorted(own.items()))
+        name = hashlib.sha256(repr(question).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        self._file = None if state_dir is None else state_dir / FOLDER / f"{name}.json"
+
+    def load(self) -> PytestAnswer | None:
+        """Return the answer if everything it depends on is as it was; None: ask."""
+        if self._file is None:
+            return None
+        try:
+            content: object = json.loads(self._file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        answer = read_answer(content)
+        if answer is None or not isinstance(content, dict):
+            return None
+        try:
+            is_same = (
+                content["environment"] == self._digest_environment(answer)
+                and content["stamps"] == self._stamps(answer)
+                and self._same_folders(content, answer)
+            )
+        except (KeyError, TypeError):
+            return None
+        return answer if is_same else None
+
+    def store(self, answer: PytestAnswer) -> None:
+        """Remember an answer, unless a folder changed meanwhile; failure only costs time."""
+        if self._file is None or answer.errors:
+            return
+        listings = {}
+        for folder, mtime_ns in answer.folders.items():
+            if _mtime_ns(folder) != mtime_ns:
+                return
+            listings[folder] = _listing(folder)
+        content = {
+            "files": answer.files,
+            "errors": (),
+            "warnings": answer.warnings,
+            "options": [[option.name, option.value, option.source] for option in answer.options],
+            "inifile": answer.inifile,
+            "folders": answer.folders,
+            "modules": answer.modules,
+            "path": answer.search_path,
+            "reads_environment": answer.reads_environment,
+            "environment": self._digest_environment(answer),
+            "stamps": self._stamps(answer),
+            "listings": listings,
+            "listed_at_ns": time.time_ns(),
+        }
+        temporary = self._file.with_suffix(f".{os.getpid()}")
+        try:
+            self._file.parent.mkdir(mode=0o700, exist_ok=True)
+            temporary.write_text(json.dumps(content), encoding="ascii")
+            temporary.replace(self._file)
+            _prune(self._file.parent)
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def _digest_environment(self, answer: PytestAnswer) -> str:
+        """Return what tells the variables apart that the project's modules may read."""
+        if not answer.reads_environment:
+            return ""
+        kept = sorted(item for item in self._environment.items() if item[0] not in _PASSING_VARIABLES)
+        return hashlib.sha256(repr(kept).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _stamps(self, answer: PytestAnswer) -> list[list[object]]:
+        """Return size and time of each file that decides, None: there is none; of folders the time."""
+        stamps: list[list[object]] = [[path, _as_list(_stamp(path))] for path in self._deciding_files(answer)]
+        stamps += [[path, _mtime_ns(path)] for path in answer.search_path if self._holds_packages(path)]
+        return stamps
+
+    def _deciding_files(self, answer: PytestAnswer) -> list[str]:
+        files = dict.fromkeys((*answer.modules, answer.inifile) if answer.inifile else answer.modules)
+        for folder in (self._workdir, *map(str, Path(self._workdir).parents)):
+            files.update(dict.fromkeys(f"{folder}/{name}" for name in CONFIGURATION_NAMES))
+        # Folders above those that are listed may get a conftest, which no listing would show.
+        above = {parent for folder in answer.folders for parent in _upwards(folder, self._workdir)}
+        files.update(dict.fromkeys(f"{folder}/conftest.py" for folder in sorted(above)))
+        return list(files)
+
+    def _holds_packages(self, path: str) -> bool:
+        """Whether a folder of the search path is one of installed packages, and not of the project itself."""
+        return not path.startswith(self._workdir) or path.endswith("-packages")
+
+    def _same_folders(self, content: Mapping[str, object], answer: PytestAnswer) -> bool:
+        listings, listed_at_ns = content["listings"], content["listed_at_ns"]
+        if not isinstance(listings, dict) or not isinstance(listed_at_ns, int):
+            return False
+        for folder, mtime_ns in answer.folders.items():
+            is_settled = mtime_ns < listed_at_ns - _SETTLED_S * 1e9
+            if is_settled and _mtime_ns(folder) == mtime_ns:
+                continue
+            if _listing(folder) != listings[folder]:
+                return False
+        return True
+
+
+def _upwards(folder: str, top: str) -> Iterable[str]:
+    """Yield the folders from `folder`, which is left out, up to `top`."""
+    while folder != top and folder.startswith(top):
+        folder = os.path.dirname(folder)  # noqa: PTH120 - of each folder of the project.
+        yield folder
+
+
+def _stamp(path: str) -> _Stamp:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - for many files; a path object costs more than the call.
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _as_list(stamp: _Stamp) -> list[int] | None:
+    return None if stamp is None else list(stamp)
+
+
+def _mtime_ns(path: str) -> int:
+    stamp = _stamp(path)
+    return -1 if stamp is None else stamp[0]
+
+
+def _listing(folder: str) -> str:
+    """Return what tells the entries of a folder apart, but for what comes and goes with runs."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(
+                (entry.name, entry.is_dir())
+                for entry in entries
+                if entry.name not in _PASSING_NAMES and not entry.name.startswith(".coverage")
+            )
+    except OSError:
+        return ""
+    return hashlib.sha256(repr(names).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _prune(folder: Path) -> None:
+    """Keep the newest answers."""
+    answers = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in answers[_MOST_ANSWERS:]:
+        path.unlink(missing_ok=True)
+
+
+def _option(entry: object) -> ProjectOption:
+    if not isinstance(entry, list):
+        raise TypeError("expected a list")
+    name, value, source = entry
+    if not isinstance(value, str | int | float):
+        raise TypeError("expected a plain value")
+    return ProjectOption(name=str(name), value=value, source=str(source))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("expected a list")
+    return tuple(map(str, value))

@@ -1,0 +1,241 @@
+"""Asks pytest which files it would collect, without importing any test file.
+
+    python passmuster_child_discover.py ANSWER_FILE [PATH...]
+
+Runs in the project's root, under the project's interpreter. pytest reads its configuration and its initial
+conftests as `pytest` without arguments does, and walks its collectors; each file's collector is noted instead
+of being collected. The answer is one JSON object in ANSWER_FILE. What the project prints goes to standard
+output and error, which say what was wrong when there is no answer. PATHs take the place of `testpaths`.
+"""
+
+import json
+import os
+import shlex
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
+
+    _Hook = TypeVar("_Hook", bound="Callable[..., Any]")
+
+
+def _first(hook: "_Hook") -> "_Hook":
+    """Mark a hook as `pytest.hookimpl(tryfirst=True)` does, without importing pytest here."""
+    hook.pytest_impl = {"tryfirst": True}  # type: ignore[attr-defined]
+    return hook
+
+
+class Folders:
+    """Notes each folder that is listed, with its time of modification before that."""
+
+    def __init__(self) -> None:
+        self.mtimes_ns: dict[str, int] = {}
+        self._original = os.scandir
+
+    def watch(self) -> None:
+        """Start to note."""
+        os.scandir = self._scandir
+
+    def note(self, folder: str) -> None:
+        """Note a folder that decides what is found, whether it is listed or not."""
+        try:
+            self.mtimes_ns.setdefault(os.path.abspath(folder), os.stat(folder).st_mtime_ns)
+        except OSError:
+            pass
+
+    def _scandir(self, path: "Any" = ".") -> "Any":
+        if not isinstance(path, int):
+            self.note(os.fsdecode(os.fspath(path)))
+        return self._original(path)
+
+
+class Collection:
+    """A pytest plugin that notes the files of a collection.
+
+    Args:
+        paths: what is collected instead of what the project's settings say; empty: that.
+        folders: notes what is listed.
+        answer: called once, when the collection is complete.
+    """
+
+    def __init__(self, paths: "list[str]", folders: Folders, answer: "Callable[[Collection], None]") -> None:
+        self.files: dict[str, None] = {}
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+        self.options: list[list[Any]] = []
+        self.config: Any = None
+        self._paths, self._folders, self._answer = paths, folders, answer
+
+    @_first
+    def pytest_configure(self, config: "Any") -> None:
+        """Switch off what starts processes or writes reports: nothing runs here."""
+        self.config = config
+        self.options = _changed_options(config)
+        for name, value in _NEUTRAL:
+            if hasattr(config.option, name):
+                setattr(config.option, name, value)
+
+    def pytest_load_initial_conftests(self, early_config: "Any") -> None:
+        """Keep pytest-cov, which looks only here, from measuring."""
+        early_config.known_args_namespace.no_cov = True
+
+    @_first
+    def pytest_collection(self, session: "Any") -> None:
+        """Say what to collect: whole files, whatever the settings name inside them."""
+        args = self._paths or [str(arg).split("::")[0] for arg in session.config.args]
+        session.config.args = list(dict.fromkeys(args))
+        for arg in session.config.args:
+            if os.path.isdir(arg):
+                self._folders.note(arg)
+
+    @_first
+    def pytest_make_collect_report(self, collector: "Any") -> "Any":
+        """Note a file instead of collecting it; folders are collected as ever."""
+        import pytest
+
+        # Before pytest 8 a package is a kind of module.
+        if not isinstance(collector, pytest.File) or isinstance(collector, pytest.Package):
+            return None
+        self.files[str(getattr(collector, "path", None) or collector.fspath)] = None
+        return pytest.CollectReport(collector.nodeid, "passed", None, [])
+
+    def pytest_collectreport(self, report: "Any") -> None:
+        """Note why a folder could not be collected."""
+        if report.failed:
+            self.errors.append("%s: %s" % (report.nodeid or ".", _last_error(report.longreprtext)))
+
+    def pytest_warning_recorded(self, warning_message: "Any", when: str) -> None:
+        """Note what pytest says about its own configuration."""
+        if when == "config" and warning_message.category.__name__ == "PytestConfigWarning":
+            self.warnings.append(" ".join(str(warning_message.message).split()))
+
+    @_first
+    def pytest_collection_modifyitems(self) -> None:
+        """Answer, before plugins see a collection without tests."""
+        import pytest
+
+        self._answer(self)
+        pytest.exit("the files are known", returncode=0)
+
+
+_NEUTRAL: "tuple[tuple[str, Any], ...]" = (
+    ("dist", "no"),
+    ("tx", []),
+    ("no_cov", True),
+    ("xmlpath", None),
+    ("htmlpath", None),
+    ("report_log", None),
+    ("json_report", False),
+    ("lf", False),
+    ("failedfirst", False),
+    ("newfirst", False),
+    ("stepwise", False),
+    ("stepwise_skip", False),
+    ("basetemp", None),
+)
+"""Options that would start processes, write reports, remove folders, or choose files by an earlier run."""
+
+
+def _changed_options(config: "Any") -> "list[list[Any]]":
+    """Return name, value and source of each option that the project's settings change."""
+    try:
+        defaults = vars(config._parser.parse_known_args([]))
+        words = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+        own = vars(config._parser.parse_known_args(words))
+    except (Exception, SystemExit):  # Inner functions of pytest, and parsers of plugins.
+        return []
+    inifile = str(getattr(config, "inipath", None) or getattr(config, "inifile", None) or "")
+    found = []
+    for name, value in vars(config.option).items():
+        if name in defaults and value != defaults[name]:
+            source = "PYTEST_ADDOPTS" if own.get(name) != defaults[name] else inifile or "a conftest"
+            first = value[0] if isinstance(value, list) and value else value
+            if first is not None and not isinstance(first, list):
+                plain = first if isinstance(first, (bool, int, float, str)) else str(first)
+                found.append([name, plain, source])
+    return found
+
+
+def _last_error(text: str) -> str:
+    """Return the line of a traceback that names the error."""
+    lines = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
+    return lines[0] if lines else " ".join(text.split())[-300:]
+
+
+def _project_modules(roots: "Iterable[str]") -> "list[str]":
+    """Return the files of all modules of the project that were imported: conftests and what they import."""
+    found = []
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and "site-packages" not in file and "dist-packages" not in file:
+            file = os.path.abspath(file)
+            if any(file.startswith(os.path.join(root, "")) for root in roots):
+                found.append(file)
+    return sorted(set(found))
+
+
+def _reads_environment(files: "Iterable[str]") -> bool:
+    for name in files:
+        try:
+            with open(name, "rb") as file:
+                text = file.read()
+        except OSError:
+            return True
+        if b"environ" in text or b"getenv" in text:
+            return True
+    return False
+
+
+def _write(path: str, answer: "dict[str, object]") -> None:
+    with open(path, "w", encoding="ascii") as file:
+        json.dump(answer, file)
+
+
+def main(argv: "list[str]") -> int:
+    """Ask pytest and write its answer; the status is that of pytest where it gives none."""
+    answer_file, *paths = argv[1:]
+    here = os.getcwd()
+    script_folder = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [here, *[folder for folder in sys.path if os.path.abspath(folder) != script_folder]]
+    search = list(sys.path)
+    from importlib.machinery import PathFinder
+
+    if PathFinder.find_spec("pytest", sys.path) is None:
+        _write(answer_file, {"pytest": ""})
+        return 0
+    import pytest
+
+    folders = Folders()
+    folders.note(here)
+
+    def answer(collection: Collection) -> None:
+        config = collection.config
+        modules = _project_modules((here, str(getattr(config, "rootpath", None) or config.rootdir)))
+        own = set(modules)
+        _write(
+            answer_file,
+            {
+                "pytest": pytest.__version__,
+                "rootdir": str(getattr(config, "rootpath", None) or config.rootdir),
+                "inifile": str(getattr(config, "inipath", None) or getattr(config, "inifile", None) or ""),
+                "files": list(collection.files),
+                "errors": collection.errors,
+                "warnings": collection.warnings,
+                "options": collection.options,
+                "folders": folders.mtimes_ns,
+                "modules": modules,
+                "reads_environment": _reads_environment(own),
+                "path": [os.path.abspath(folder) for folder in search[1:] if os.path.isdir(folder)],
+            },
+        )
+
+    folders.watch()
+    sys.argv[:] = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py")]
+    cache = "-ocache_dir=" + os.path.join(os.environ.get("TMPDIR", "/tmp"), "pytest_cache")
+    return int(pytest.main(["--collect-only", cache], plugins=[Collection(paths, folders, answer)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,107 @@
+"""Takes the files that pytest collects, in the whole project or in the paths that the user named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.values import on_one_line
+from dispatcher.discovery.layout import Places, is_below
+from dispatcher.discovery.pytest_files import (
+    CollectionError,
+    ProjectPython,
+    ask_pytest,
+    has_pytest,
+    pytest_missing,
+)
+from dispatcher.discovery.run_options import ProjectOption
+from dispatcher.discovery.selection import Named, find_named
+from dispatcher.discovery.walk import Walker
+from passmuster.errors import ConfigurationError
+
+
+def collect(
+    config: TestConfig,
+    places: Places,
+    walker: Walker,
+    python: Callable[[], ProjectPython],
+    *,
+    cwd: str,
+) -> tuple[ProjectOption, ...]:
+    """Give `walker` the files that pytest collects; return what the project's settings change of its options.
+
+    Files that are only named are not asked about, and so their project's options are not known.
+
+    A Python file that the user named is taken without asking: pytest collects it whatever it is called.
+    `exclude` and, without `--integration`, configured folders of integration tests leave files out.
+
+    Args:
+        config: what the user asks for.
+        places: the project's layout.
+        walker: receives the files and the warnings.
+        python: returns the project's interpreter.
+        cwd: what named paths are relative to, absolute.
+
+    Raises:
+        ConfigurationError: a named path does not exist or holds no tests, or pytest cannot collect.
+    """
+    named = [find_named(text, places=places, walker=walker, cwd=cwd) for text in config.paths]
+    files = [one for one in named if not one.is_directory and one.path.endswith(".py")]
+    others = [one for one in named if one not in files]
+    for one in files:
+        walker.take(one.path)
+    workdir = Path(places.root, places.workdir)
+    if named and not others:
+        if not has_pytest(python(), workdir):
+            raise pytest_missing(python().path)
+        return ()
+    try:
+        answer = ask_pytest(python(), workdir, [walker.absolute(one.path) for one in others])
+    except CollectionError as error:
+        for one in others:
+            if error.names(walker.absolute(one.path)):
+                raise _holds_nothing(one) from error
+        raise
+    walker.warnings.extend(answer.warnings)
+    found = _inside(answer.files, walker)
+    for one in others:
+        if not any(is_below(path, one.path) for path in found):
+            raise _holds_nothing(one)
+    left_out = 0
+    for path in found:
+        if _is_left_out(path, config, places):
+            left_out += 1
+        else:
+            walker.take(path)
+    if left_out:
+        walker.warnings.append(f"{left_out} file(s) that pytest collects are left out by exclude")
+    return answer.options
+
+
+def _holds_nothing(one: Named) -> ConfigurationError:
+    return one.error("holds no tests: pytest collects nothing there")
+
+
+def _inside(files: tuple[str, ...], walker: Walker) -> list[str]:
+    """Return files relative to the root; those that lie elsewhere cannot run."""
+    found = []
+    for file in files:
+        path = walker.inside(file)
+        if path is None:
+            path = walker.inside(os.path.realpath(file))
+        if path is None:
+            walker.warnings.append(
+                f"skipped {on_one_line(file)}: pytest collects it, but it lies outside of the root"
+            )
+        else:
+            found.append(path)
+    return found
+
+
+def _is_left_out(path: str, config: TestConfig, places: Places) -> bool:
+    if places.configured_rules().leaves_out(path):
+        return True
+    is_configured = config.layout.integration_roots is not None
+    return is_configured and not config.include_integration and places.is_integration(path)

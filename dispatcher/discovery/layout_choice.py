@@ -1,0 +1,154 @@
+"""Decides which layout a project has: who says which files are tests, and who runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dispatcher.config.model import LayoutKind, TestConfig
+from dispatcher.config.origins import Origin, origin_of
+from dispatcher.config.values import on_one_line
+from dispatcher.discovery.layout import SCRIPT_WORKDIR, Places
+from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES, ORDINARY_PATTERNS, Rules, compile_names
+from dispatcher.discovery.project_signs import Sign, clearest_sign, find_configurations
+from dispatcher.discovery.walk import Walker
+from passmuster.records import dataclass
+from passmuster.status import RunnerKind
+
+_FOLDER_SETTINGS = ("workdir", "unit-roots", "integration-roots", "extra-roots", "patterns")
+"""Settings that say where tests lie: a project that has one has chosen the scripts' layout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutChoice:
+    """A layout and why it was chosen.
+
+    Args:
+        kind: never `AUTO`.
+        reason: one line.
+        is_asked: whether the user asked for it.
+        warnings: what a user of pytest should know of the choice, a line each.
+    """
+
+    kind: LayoutKind
+    reason: str
+    is_asked: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """What a run says of it first; empty: nothing, as the shell scripts printed nothing of the kind."""
+        is_usual = self.kind is LayoutKind.SCRIPTS and not self.is_asked
+        return "" if is_usual else str(self)
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} ({self.reason})"
+
+
+def choose_layout(
+    config: TestConfig,
+    places: Places,
+    *,
+    has_pytest: Callable[[], bool],
+    origins: Sequence[Origin] = (),
+) -> LayoutChoice:
+    """Return the layout of a project.
+
+    Args:
+        config: what the user asks for.
+        places: where the scripts' layout has its folders.
+        has_pytest: whether the project's interpreter has pytest; called only where that decides.
+        origins: where the configuration's values came from, for messages.
+    """
+    workdir = Path(places.root, places.workdir)
+    configurations = find_configurations(workdir)
+    asked = config.layout.kind
+    if asked is not LayoutKind.AUTO:
+        warnings = (
+            _ignored_settings(config, configurations, origins) if asked is not LayoutKind.PYTEST else ()
+        )
+        reason = f"from {origin_of('layout', origins)}"
+        return LayoutChoice(kind=asked, reason=reason, is_asked=True, warnings=warnings)
+    scripts = _why_scripts(config, places, origins)
+    if scripts:
+        return LayoutChoice(
+            kind=LayoutKind.SCRIPTS,
+            reason=scripts,
+            is_asked=config.usual_runner is RunnerKind.COMMAND,
+            warnings=_ignored_settings(config, configurations, origins),
+        )
+    pytest = _why_pytest(workdir, configurations, has_pytest)
+    if not pytest:
+        return LayoutChoice(kind=LayoutKind.SCRIPTS, reason="nothing in the project asks for pytest")
+    warnings = ()
+    if len(configurations) > 1:
+        ignored = " and ".join(configurations[1:])
+        warnings = (f"pytest reads its settings from {configurations[0]} alone: {ignored} has no effect",)
+    return LayoutChoice(kind=LayoutKind.PYTEST, reason=pytest, warnings=warnings)
+
+
+def _why_scripts(config: TestConfig, places: Places, origins: Sequence[Origin]) -> str:
+    """Return why the scripts' layout holds; empty: nothing says so."""
+    configured = _folder_settings(config)
+    if configured:
+        return f"{configured[0]} is set (from {origin_of(configured[0], origins)})"
+    if places.workdir == SCRIPT_WORKDIR:
+        return f"there is a folder {SCRIPT_WORKDIR}"
+    if config.usual_runner is RunnerKind.COMMAND:
+        return f"command is set (from {origin_of('command', origins)})"
+    if config.runner in (RunnerKind.SCRIPT, RunnerKind.UNITTEST):
+        return f"runner is {config.runner.value} (from {origin_of('runner', origins)})"
+    return ""
+
+
+def _folder_settings(config: TestConfig) -> list[str]:
+    layout = config.layout
+    values = (
+        layout.workdir,
+        layout.unit_roots,
+        layout.integration_roots,
+        layout.extra_roots,
+        layout.patterns,
+    )
+    return [name for name, value in zip(_FOLDER_SETTINGS, values, strict=True) if value is not None]
+
+
+def _ignored_settings(
+    config: TestConfig, configurations: Sequence[str], origins: Sequence[Origin]
+) -> tuple[str, ...]:
+    """Return which of pytest's settings do not count because ours say which files are tests."""
+    ours = _folder_settings(config) or (["layout"] if config.layout.kind is not LayoutKind.AUTO else [])
+    if not configurations or not ours:
+        return ()
+    origin = origin_of(ours[0], origins)
+    ignored = f"what {configurations[0]} says about that is not used"
+    return (f"{ours[0]} (from {origin}) decides which files are tests: {ignored}",)
+
+
+def _why_pytest(workdir: Path, configurations: Sequence[str], has_pytest: Callable[[], bool]) -> str:
+    """Return why this is a pytest project; empty: it is none."""
+    if configurations:
+        return configurations[0]
+    for name in ("conftest.py", "tests/conftest.py", "test/conftest.py"):
+        if (workdir / name).is_file():
+            return name
+    walker = Walker(root=str(workdir))
+    walker.walk("", _SEARCHED)
+    paths = sorted(walker.files)
+    conftest = next((path for path in paths if path.endswith("conftest.py")), "")
+    if conftest:
+        return on_one_line(conftest)
+    sign, path = clearest_sign(workdir, paths)
+    if sign is Sign.NONE or (sign is Sign.WEAK and not has_pytest()):
+        return ""
+    return f"{on_one_line(path)} is for pytest"
+
+
+def _searched_rules() -> Rules:
+    files = compile_names((*ORDINARY_PATTERNS, "conftest.py"))
+    assert files is not None
+    return Rules(files=files, excluded_names=ORDINARY_EXCLUDED_NAMES, skips_hidden=True)
+
+
+_SEARCHED = _searched_rules()
+"""What is looked at for signs of pytest: conftests, and test files by their names."""

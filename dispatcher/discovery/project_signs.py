@@ -1,0 +1,89 @@
+"""Tells from settings and test files whether a project is one of pytest. Runs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import IntEnum
+from pathlib import Path
+
+MOST_FILES_READ = 500
+"""Test files that are read for a sign of pytest: a project of pytest shows one in its first few."""
+
+_SECTIONS = {
+    "pytest.toml": None,
+    ".pytest.toml": None,
+    "pytest.ini": None,
+    ".pytest.ini": None,
+    "pyproject.toml": re.compile(
+        rb"^[ \t]*\[[ \t]*tool[ \t]*\.[ \t]*(pytest(?:[ \t]*\.[ \t]*ini_options)?)", re.M
+    ),
+    "tox.ini": re.compile(rb"^\[(pytest)\]", re.M),
+    "setup.cfg": re.compile(rb"^\[(tool:pytest)\]", re.M),
+}
+"""Files that configure pytest, the one it prefers first; None: by their name alone, else by a section."""
+
+_IMPORTS_PYTEST = re.compile(rb"^[ \t]*(?:import|from)[ \t]+pytest\b", re.M)
+_FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test", re.M)
+_PLAIN_CLASS = re.compile(rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:", re.M)
+_GUARD = re.compile(rb"^if\b[^\n]*__name__[^\n]*__main__", re.M)
+
+
+class Sign(IntEnum):
+    """How clearly a test file is one of pytest."""
+
+    NONE = 0
+    """It holds nothing that only pytest runs."""
+    WEAK = 1
+    """It defines functions or classes that only pytest collects, and can run as a script too."""
+    STRONG = 2
+    """Without pytest its tests cannot run."""
+
+
+def find_configurations(folder: Path) -> tuple[str, ...]:
+    """Return what configures pytest in a folder, as `NAME` or `[SECTION] in NAME`; the first one counts."""
+    found = []
+    for name, section in _SECTIONS.items():
+        try:
+            if section is None:
+                if (folder / name).is_file():
+                    found.append(name)
+                continue
+            match = section.search((folder / name).read_bytes())
+        except OSError:
+            continue
+        if match is not None:
+            prefix = "tool." if name == "pyproject.toml" else ""
+            found.append(f"[{prefix}{match[1].decode()}] in {name}")
+    return tuple(found)
+
+
+def sign_in(source: bytes) -> Sign:
+    """Return how clearly the text of a test file is for pytest."""
+    if _IMPORTS_PYTEST.search(source):
+        return Sign.STRONG
+    if _FUNCTION.search(source) or _PLAIN_CLASS.search(source):
+        return Sign.WEAK if _GUARD.search(source) else Sign.STRONG
+    return Sign.NONE
+
+
+def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
+    """Return the clearest sign in test files, and the first file that shows it.
+
+    Args:
+        root: what the paths are relative to.
+        files: in the order in which they are read; at most 500 of them are.
+    """
+    best, where = Sign.NONE, ""
+    for number, path in enumerate(files):
+        if number == MOST_FILES_READ:
+            break
+        try:
+            sign = sign_in((root / path).read_bytes())
+        except OSError:
+            continue
+        if sign > best:
+            best, where = sign, path
+        if best is Sign.STRONG:
+            break
+    return best, where

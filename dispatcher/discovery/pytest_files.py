@@ -1,0 +1,183 @@
+"""Asks the project's pytest which files it collects, and remembers the answer.
+
+The question is put by `child/passmuster_child_discover.py`, under the project's interpreter. A run that finds
+nothing changed since (`answer_cache.py`) does not ask again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from dispatcher.config.values import on_one_line
+from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
+from passmuster.errors import ConfigurationError
+from passmuster.records import dataclass
+from passmuster.test_environment import base_test_environment
+
+ASK_TIMEOUT_S = 300.0
+"""Seconds that pytest may take to read its configuration, import the conftests and list the folders."""
+
+CHILD = Path(__file__).with_name("child") / "passmuster_child_discover.py"
+
+_MOST_OUTPUT_BYTES = 65536
+"""Of what was printed, what is read from the end: the reason for a failure stands there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectPython:
+    """The project's interpreter and what is needed to run it.
+
+    Args:
+        path: absolute.
+        environ: the environment that tests start from.
+        cache_dir: where answers are remembered; None: nowhere.
+    """
+
+    path: str
+    environ: Mapping[str, str]
+    cache_dir: Path | None = None
+
+
+class CollectionError(ConfigurationError):
+    """pytest cannot collect; the message says why."""
+
+    def names(self, path: str) -> bool:
+        """Return whether the reason is that pytest collects nothing from `path`."""
+        return str(self).endswith((f": not found: {path}", f": found no collectors for {path}"))
+
+
+def has_pytest(python: ProjectPython, workdir: Path) -> bool:
+    """Return whether `python -m pytest` would find pytest in a folder."""
+    from dispatcher.config.interpreter_cache import ask_pytest_once  # Few runs have to ask.
+
+    environment = base_test_environment(python.environ)
+    answer = ask_pytest_once(python.path, environment, workdir, cache_dir=python.cache_dir)
+    return answer is not None and answer.version != ""
+
+
+def ask_pytest(python: ProjectPython, workdir: Path, paths: Sequence[str]) -> PytestAnswer:
+    """Return what pytest collects in a folder, remembered or asked for now.
+
+    Args:
+        python: the project's interpreter.
+        workdir: where `pytest` would be called, absolute, its symlinks resolved.
+        paths: absolute paths to collect from; empty: what the project's settings say.
+
+    Raises:
+        CollectionError: its settings, a conftest or a plugin is wrong; the message says which.
+        ConfigurationError: pytest is missing.
+    """
+    environment = base_test_environment(python.environ)
+    cache = AnswerCache(python.cache_dir, python.path, environment, workdir=workdir, paths=paths)
+    answer = cache.load()
+    if answer is None:
+        answer = _ask(python.path, environment, workdir, paths)
+        cache.store(answer)
+    return answer
+
+
+def _ask(python: str, environment: Mapping[str, str], workdir: Path, paths: Sequence[str]) -> PytestAnswer:
+    with tempfile.TemporaryDirectory(prefix="pm-discover-", ignore_cleanup_errors=True) as folder:
+        answer_file, output_file = Path(folder, "answer.json"), Path(folder, "output")
+        status = _run(
+            [python, str(CHILD), str(answer_file), *paths],
+            {**environment, "TMPDIR": folder},
+            workdir,
+            output_file,
+        )
+        try:
+            content: object = json.loads(answer_file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            content = None
+        if isinstance(content, dict) and content.get("pytest") == "":
+            raise pytest_missing(python)
+        answer = read_answer(content)
+        if answer is None:
+            output = _end_of(output_file)
+            reason = "it gave no answer in time" if status is None else _reason(output, status)
+            raise CollectionError(f"pytest cannot collect the tests of {on_one_line(str(workdir))}: {reason}")
+    if answer.errors:
+        raise ConfigurationError(f"pytest cannot collect {on_one_line(answer.errors[0])}")
+    return answer
+
+
+def pytest_missing(python: str) -> ConfigurationError:
+    """Return the error that says how to install pytest."""
+    shown = on_one_line(python)
+    return ConfigurationError(
+        f"pytest is not installed for {shown}, and this is a pytest project: install it with "
+        f"`{shown} -m pip install pytest`, name another interpreter with --python, or set layout"
+    )
+
+
+def _run(
+    command: Sequence[str], environment: Mapping[str, str], workdir: Path, output_file: Path
+) -> int | None:
+    """Run a command to its end, its output into a file; return its status, None: it took too long."""
+    with open(output_file, "wb") as output:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=workdir,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"interpreter {on_one_line(command[0])} cannot be started: {error.strerror}"
+            ) from error
+    try:
+        return process.wait(timeout=ASK_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # It leads a session of its own, so this reaches what plugins and conftests started too.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _end_of(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_OUTPUT_BYTES))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _reason(output: str, status: int) -> str:
+    """Return, in one line, why pytest ended without an answer, from what it printed."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    conftest = next((line for line in lines if line.startswith("ImportError while loading conftest")), "")
+    if conftest:
+        name = conftest.partition("'")[2].partition("'")[0] or conftest
+        error = next((line[1:].strip() for line in lines if line.startswith("E ")), "it cannot be imported")
+        return on_one_line(f"{name}: {error}")
+    usage = next((line.partition("error: ")[2] for line in lines if ": error: " in line), "")
+    if usage:
+        source = next((line for line in lines if line.startswith("inifile: ")), "inifile: None")
+        source = source.removeprefix("inifile: ")
+        return on_one_line(usage if source == "None" else f"{usage} (from {source} or PYTEST_ADDOPTS)")
+    for mark in ("ERROR: ", "INTERNALERROR> "):
+        marked = [line.removeprefix(mark) for line in lines if line.startswith(mark)]
+        if marked:
+            # The first of pytest's own errors, the last line of an internal one.
+            return on_one_line(marked[0] if mark == "ERROR: " else marked[-1])
+    last = _last_line(lines)
+    return on_one_line(last) if last else f"it ended with status {status} and said nothing"
+
+
+def _last_line(lines: Iterable[str]) -> str:
+    wanted = [line.strip("!= ") for line in lines]
+    return next((line for line in reversed(wanted) if line), "")

@@ -1,0 +1,119 @@
+"""A project's own command for a test file: words with placeholders, as `[tool.passmuster] command` has them.
+
+    command = ["{python}", "manage.py", "test", "{module}"]
+
+`{{` and `}}` stand for braces. No shell reads the words: each is one argument, passed as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from passmuster.records import dataclass
+
+PLACEHOLDERS = ("python", "file", "module", "slot", "junit")
+"""What a command may name: the project's interpreter, the file's path and its dotted name (both from the
+working directory), the number of its slot, and the path at which the command may write a JUnit report."""
+
+NAMES_THE_FILE = ("file", "module")
+"""One of these must be in a command: it would do the same for every file otherwise."""
+
+EXAMPLE = '["{python}", "manage.py", "test", "{module}"]'
+
+_OPTIONS_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")
+"""Options of Python whose value is the next word."""
+
+_SHOWN = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+_BRACES = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandTemplate:
+    """A command whose words were checked.
+
+    Args:
+        words: the program and its arguments, with placeholders.
+        origin: where it was configured, for messages.
+    """
+
+    words: tuple[str, ...]
+    origin: str
+
+    def uses(self, name: str) -> bool:
+        """Return whether a placeholder stands in one of the words."""
+        return any(name in names_in(word) for word in self.words)
+
+    def measured(self, source: Sequence[str]) -> CommandTemplate | None:
+        """Return the command under `coverage run`; None where it cannot be measured so.
+
+        The interpreter must run a script or a module. Data goes to `$COVERAGE_FILE`.
+
+        Args:
+            source: as for `coverage run --source`; empty: what the project's coverage configuration says.
+        """
+        if self.words[0] != "{python}":
+            return None
+        start = 1
+        while start < len(self.words) and _is_option(self.words[start]):
+            start += 2 if self.words[start] in _OPTIONS_WITH_VALUE else 1
+        rest = self.words[start:]
+        if not rest or rest[0] in ("-", "-c"):
+            return None
+        if rest[:2] == ("-m", "coverage"):
+            return self
+        sources = ",".join(source).replace("{", "{{").replace("}", "}}")
+        options = ("-p", *((f"--source={sources}",) if source else ()))
+        words = (*self.words[:start], "-m", "coverage", "run", *options, *rest)
+        return CommandTemplate(words=words, origin=self.origin)
+
+    def fill(self, values: Mapping[str, str]) -> list[str]:
+        """Return the words with each placeholder replaced by its value.
+
+        Args:
+            values: one for each placeholder that the command uses.
+        """
+
+        def replaced(match: re.Match[str]) -> str:
+            name = match["name"]
+            return match.group()[0] if name is None else values[name]
+
+        return [_BRACES.sub(replaced, word) for word in self.words]
+
+
+def check_word(text: str) -> str:
+    """Return a word of a command unchanged.
+
+    Raises:
+        ValueError: it holds an unknown placeholder, a single brace or a NUL byte.
+    """
+    for match in _BRACES.finditer(text):
+        is_literal = match.group() in ("{{", "}}")
+        if not is_literal and match["name"] not in PLACEHOLDERS:
+            raise ValueError(f"expected one of {_SHOWN}, or {{{{ and }}}} for braces, got {text!r}")
+    if "\0" in text:
+        raise ValueError(f"expected words without a NUL byte, got {text!r}")
+    return text
+
+
+def words_problem(words: Sequence[str]) -> str | None:
+    """Return what is wrong with a command as a whole, as `expected X, got Y`; None when it can be used.
+
+    Args:
+        words: each was checked by `check_word`.
+    """
+    if not words or not words[0]:
+        return f"expected a program and its arguments, such as {EXAMPLE}, got {list(words)!r}"
+    if not any(name in names_in(word) for word in words for name in NAMES_THE_FILE):
+        return f"expected {{file}} or {{module}} in one of the words, got {' '.join(words)!r}"
+    return None
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word is an option of Python after which a script or a module may still come."""
+    return word.startswith("-") and word not in ("-", "-c", "-m")
+
+
+def names_in(word: str) -> list[str]:
+    """Return the placeholders of a word."""
+    return [match["name"] for match in _BRACES.finditer(word) if match["name"] is not None]

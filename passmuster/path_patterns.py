@@ -1,0 +1,46 @@
+"""Shell patterns of paths, as overrides have them: `*` stays within a folder, `**` does not. Pure."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import translate
+from functools import cache
+
+
+def normal_pattern(text: str) -> str:
+    """Return a pattern without a leading `./` and without slashes at its end."""
+    return text.removeprefix("./").rstrip("/")
+
+
+@cache
+def compile_patterns(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what matches a path that one of the patterns names, or that lies in a folder so named."""
+    return re.compile("|".join(f"(?:{_translated(pattern)})(?:/.*)?\\Z" for pattern in patterns), re.DOTALL)
+
+
+def _translated(pattern: str) -> str:
+    """Return a shell pattern of paths as a regular expression."""
+    parts: list[str] = []
+    position = 0
+    while position < len(pattern):
+        special = _SPECIAL.match(pattern, position)
+        if special is None:
+            parts.append(re.escape(pattern[position]))
+            position += 1
+        else:
+            word = special.group()
+            parts.append(_MEANING.get(word) or _set_of(word))
+            position = special.end()
+    return "".join(parts)
+
+
+_SPECIAL = re.compile(r"\*\*/|\*+|\?|\[!?\]?[^\]/]*\]")
+_MEANING = {"**/": "(?:.*/)?", "*": "[^/]*", "**": ".*", "?": "[^/]"}
+
+
+def _set_of(word: str) -> str:
+    """Return a set such as `[abc]` or `[!0-9]`, or a row of stars, as a regular expression."""
+    if word.startswith("*"):
+        return ".*"
+    expression = translate(word)
+    return "(?!/)" + expression[expression.index(":") + 1 : expression.rindex(")")]

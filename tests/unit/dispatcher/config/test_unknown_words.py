@@ -1,0 +1,73 @@
+"""Which unknown words are refused instead of being warned of."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatcher.config.arguments import KNOWN_WORDS, SILENT
+from dispatcher.config.unknown_words import FOREIGN_OPTIONS, refuse_options, refuse_variables
+from passmuster.errors import ConfigurationError
+
+REVERSIBLE = [word for word in KNOWN_WORDS if word not in SILENT and len(word) > 5]
+
+
+@pytest.mark.parametrize("word", REVERSIBLE)
+def test_every_option_with_a_letter_left_out_is_refused_with_the_right_spelling(word: str) -> None:
+    typed = word[:4] + word[5:]
+    if typed in KNOWN_WORDS:
+        return
+    with pytest.raises(ConfigurationError, match=r"^unknown argument: .*; did you mean --"):
+        refuse_options([typed])
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--timout=5", "unknown argument: --timout=5; did you mean --timeout?"),
+        ("-timeout", "unknown argument: -timeout; did you mean --timeout?"),
+        (
+            "--max-workers=3",
+            "--max-workers is an option of other test runners, not of this one: use --jobs N",
+        ),
+        ("--workers", "--workers is an option of other test runners, not of this one: use --jobs N"),
+        ("-xvs", "-s is an option of other test runners, not of this one: -v prints what each file printed"),
+        ("-kname", "-k is an option of other test runners, not of this one: set PYTEST_ADDOPTS='-k'"),
+        ("--tb=short", "--tb is an option of other test runners, not of this one: set PYTEST_ADDOPTS='--tb'"),
+        ("--pdb", "run one by itself: python -m pytest --pdb FILE"),
+    ],
+)
+def test_a_refusal_says_what_to_do_instead(typed: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        refuse_options(["--frobnicate", typed])
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_foreign_options_are_none_of_ours_and_each_is_refused() -> None:
+    assert FOREIGN_OPTIONS.keys().isdisjoint(KNOWN_WORDS)
+    for option in FOREIGN_OPTIONS:
+        with pytest.raises(ConfigurationError):
+            refuse_options([option])
+
+
+def test_other_words_are_nobodys_slip() -> None:
+    words = "--frobnicate --strange --with=value --ci --debug --fast --quick --skip --lint --test --output -Z"
+    refuse_options([*words.split(), "--verify", "--paralel", "--unitt", "--no-such-word", "-zx"])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("PASSMUSTER_TIMOUT", "PASSMUSTER_TIMEOUT"),
+        ("PASSMUSTER_JOB", "PASSMUSTER_JOBS"),
+        ("PASSMUSTER_MAX_WORKERS", "PASSMUSTER_JOBS"),
+        ("PASSMUSTER_BROKER_ULR", "PASSMUSTER_BROKER_URL"),
+    ],
+)
+def test_a_variable_that_is_almost_a_settings_is_refused(name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{name}; did you mean {meant}\?$"):
+        refuse_variables([name])
+
+
+def test_variables_of_other_parts_are_not_refused() -> None:
+    refuse_variables(["PASSMUSTER_SECRET", "PASSMUSTER_SLOT", "PASSMUSTER_ATTEMPT", "PASSMUSTER_JOB_INDEX"])
