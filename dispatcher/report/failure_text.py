@@ -109,7 +109,8 @@ def _exception_lines(message: str) -> Iterator[str]:
     lines = [line.rstrip() for line in message.splitlines()]
     headings = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
     after = lines[headings[-1] + 1 :] if headings else lines
-    start = next((n for n, line in enumerate(after) if line.strip() and not line.startswith(" ")), len(after))
+    text = [number for number, line in enumerate(after) if line]
+    start = next((number for number in text if not after[number].startswith(" ")), min(text, default=0))
     return iter(after[start:])
 
 

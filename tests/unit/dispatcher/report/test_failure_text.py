@@ -114,6 +114,7 @@ def test_long_messages_and_many_tests_are_counted_instead_of_shown() -> None:
 def test_a_message_without_any_text_names_the_test_alone() -> None:
     assert lines_of("", "\n \n") == ["    Failing tests:", "      T.test_0", "      T.test_1"]
     assert lines_of() == []
+    assert headline("\n  indented only\n") == "indented only"
 
 
 def test_a_message_that_was_cut_in_its_middle_stays_one() -> None:

@@ -139,6 +139,13 @@ def test_a_file_that_failed_in_its_cases_gets_no_further_element(tmp_path: Path)
     assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("1", "1", "0")
 
 
+def test_the_message_of_a_failure_says_what_went_wrong_and_its_text_is_whole(tmp_path: Path) -> None:
+    message = "def test_1():\n>       assert n < 2\nE       assert 3 < 2\n\ntests/t.py:5: AssertionError"
+    root = written(tmp_path / "j.xml", record(attempt(Status.FAIL, case("t.py::x", Outcome.FAILED, message))))
+    (failure,) = root.iter("failure")
+    assert (failure.get("message"), failure.text) == ("assert 3 < 2", message)
+
+
 def test_a_timeout_is_an_error_beside_the_cases_that_failed_before_it(tmp_path: Path) -> None:
     root = written(tmp_path / "j.xml", record(attempt(Status.TIMEOUT, case("T.x", Outcome.FAILED, "m"))))
     assert_totals_are_right(root)
