@@ -170,7 +170,7 @@ def test_a_file_sees_what_it_sees_without_us_but_for_the_documented_differences(
     before, after = (eval(text) for text in differences["stack"])
     assert after == [*before, "<module>"]
     before, after = (set(eval(text)) for text in differences["modules"])
-    prepared = "import argparse, unittest; argparse.ArgumentParser().parse_args([])"
+    prepared = "import argparse, random, unittest; argparse.ArgumentParser().parse_args([])"
     framework = set(eval(modules_of(interpreter, prepared))) if isolation == "fork" else set()
     assert after - before <= {
         "faulthandler",

@@ -31,8 +31,11 @@ def _marked(option: str) -> "Callable[[_Hook], _Hook]":
 
 
 def cache_option() -> str:
-    """Return the setting that keeps pytest's cache out of the project: in the file's temporary directory."""
-    return "cache_dir=" + _cache_folder()
+    """Return the argument that keeps pytest's cache out of the project: in the file's temporary directory.
+
+    One word, because some plugins take every word that is no option for a path.
+    """
+    return "-ocache_dir=" + _cache_folder()
 
 
 def _cache_folder() -> str:
@@ -44,12 +47,20 @@ class Plugin:
 
     Args:
         reporter: where to; None: it is set before the session starts.
-        make_way: makes the way to the one file that is collected, so that nothing beside it is visited;
-            None: pytest collects whatever it is told to.
+        file: the file that is collected, as pytest would be told it. pytest itself is told no path, so that
+            its root, configuration and initial conftests are those of the project's own command; empty: it
+            collects whatever it is told to.
+        make_way: makes the way to that file, so that nothing beside it is visited.
     """
 
-    def __init__(self, reporter: "Reporter | None", make_way: "Callable[[str], Way] | None" = None) -> None:
+    def __init__(
+        self,
+        reporter: "Reporter | None",
+        file: str = "",
+        make_way: "Callable[[str], Way] | None" = None,
+    ) -> None:
         self.reporter: "Any" = reporter
+        self.file = file
         self._make_way = make_way
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
@@ -78,6 +89,12 @@ class Plugin:
         except OSError:  # pytest makes it, with files beside what it keeps for whoever finds the folder.
             pass
         self.reporter.mark("begin")
+
+    @_marked("tryfirst")
+    def pytest_collection(self, session: "pytest.Session") -> None:
+        """Collect the one file instead of what the project's settings name."""
+        if self.file:
+            session.config.args = [self.file]
 
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""
@@ -127,11 +144,9 @@ class Plugin:
         """Keep the listing of a folder to the way to the wanted file."""
         undo = None
         if self._make_way is not None and collector is not collector.session:
-            config = collector.config
-            if self._way is None and len(config.args) == 1:
-                self._way = self._make_way(
-                    os.path.abspath(os.path.join(str(config.invocation_params.dir), config.args[0]))
-                )
+            if self._way is None:
+                folder = str(collector.config.invocation_params.dir)
+                self._way = self._make_way(os.path.abspath(os.path.join(folder, self.file)))
             undo = self._way and self._way.narrow(str(collector.path))
         try:
             yield

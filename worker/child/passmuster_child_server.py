@@ -172,7 +172,7 @@ class Server:
                 answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])
         if setup["session"] and not answer["why_not"]:
             sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
-            self.session = load("passmuster_child_session").PreparedSession(setup["session"])
+            self.session = load("passmuster_child_session").PreparedSession()
 
     def reap(self) -> None:
         """Collect ended children, and end what they left behind: orphans of a keeper that was killed."""
@@ -209,7 +209,7 @@ def serve(control: int) -> Job:
     os.dup2(nowhere, 2)
     os.close(nowhere)
     server = Server(Channel(control))
-    server.set_up({"base": "", "coverage": False, "modules": (), "session": ""})
+    server.set_up({"base": "", "coverage": False, "modules": (), "session": False})
     return server.loop()
 
 

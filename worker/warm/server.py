@@ -86,7 +86,7 @@ class Setup:
         modules: what to preload, in order.
         own: names of the project's own packages that may be among them.
         path: folders in which those are looked for, first.
-        session: a file, relative to the working directory, to prepare a pytest session for; empty: none.
+        session: whether to prepare a pytest session.
     """
 
     base: str = ""
@@ -94,7 +94,7 @@ class Setup:
     modules: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
-    session: str = ""
+    session: bool = False
 
     def as_message(self) -> dict[str, object]:
         """Return it as the server reads it."""
