@@ -20,6 +20,7 @@ from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
+from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
@@ -65,7 +66,8 @@ def discover(
 
     Raises:
         ConfigurationError: a named path or the root does not exist, lies outside, or holds no tests; or the
-            project's pytest is missing or cannot collect.
+            project's pytest is missing or cannot collect; or nothing was found in a Django project, whose
+            tests a command would find.
     """
     places = find_places(config)
     walker = Walker(root=places.root)
@@ -90,6 +92,8 @@ def discover(
         (_test_file(found, places, _runner(found, layout, places.root)) for found in walker.files.values()),
         key=_path,
     )
+    if advice and not files:
+        raise ConfigurationError(f"found no test files; {advice}")
     kept = files if config.limit is None or config.failed_only else files[: config.limit]
     return Discovered(
         workdir=Path(places.root, places.workdir),
