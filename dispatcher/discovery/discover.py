@@ -19,6 +19,7 @@ from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
+from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
@@ -64,7 +65,8 @@ def discover(
 
     Raises:
         ConfigurationError: a named path or the root does not exist, lies outside, or holds no tests; or the
-            project's pytest is missing or cannot collect.
+            project's pytest is missing or cannot collect; or nothing was found in a Django project, whose
+            tests a command would find.
     """
     places = find_places(config)
     walker = Walker(root=places.root)
@@ -87,6 +89,8 @@ def discover(
     advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
     runner = _RUNNERS.get(layout.kind, RunnerKind.AUTO)
     files = sorted((_test_file(found, places, runner) for found in walker.files.values()), key=_path)
+    if advice and not files:
+        raise ConfigurationError(f"found no test files; {advice}")
     kept = files if config.limit is None or config.failed_only else files[: config.limit]
     return Discovered(
         workdir=Path(places.root, places.workdir),

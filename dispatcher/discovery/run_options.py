@@ -46,7 +46,6 @@ NOT_HONOURED = {
     "cov_source": ("--cov", _COVERAGE),
     "numprocesses": ("-n", _SIDE_BY_SIDE),
     "distload": ("-d", _SIDE_BY_SIDE),
-    "tx": ("--tx", _SIDE_BY_SIDE),
     "looponfail": ("--looponfail", _SIDE_BY_SIDE),
     "lf": ("--lf", _FAILED),
     "failedfirst": ("--ff", _FAILED),
@@ -71,6 +70,7 @@ def take_over(
         writes_reports: whether this run can still be given a report.
     """
     lines = []
+    refused: dict[tuple[str, str], list[str]] = {}
     for option in options:
         if option.name == "xmlpath":
             path = Path(workdir, os.path.expanduser(os.path.expandvars(str(option.value))))  # noqa: PTH111
@@ -94,8 +94,11 @@ def take_over(
                 lines.append(_line(shown, option, f"holds within a file, and for the run: {what}"))
         elif option.name in NOT_HONOURED:
             shown, why = NOT_HONOURED[option.name]
-            lines.append(_line(shown, option, f"is not honoured: {why}"))
-    return config, tuple(dict.fromkeys(lines))
+            refused.setdefault((option.source, why), []).append(shown)
+    for (source, why), names in refused.items():
+        are = "is" if len(names) == 1 else "are"
+        lines.append(on_one_line(f"pytest's {', '.join(names)} (from {source}) {are} not honoured: {why}"))
+    return config, tuple(lines)
 
 
 def _line(shown: str, option: ProjectOption, what: str) -> str:

@@ -64,6 +64,6 @@ def test_what_is_not_honoured_is_named_with_its_source_and_changes_nothing(proje
 
     for one in (outcome, again):  # The second is answered from what the first remembered.
         assert set(one.statuses().values()) == {"PASS", "FAIL"}, one
-        source = f"(from {project.root / 'pytest.ini'}) is not honoured: "
+        source = f"(from {project.root / 'pytest.ini'})"
         for option in ("--lf", "--sw", "--durations"):
-            assert f"pytest's {option} {source}" in str(one), one
+            assert f"pytest's {option} {source} is not honoured: " in str(one), one
