@@ -133,7 +133,6 @@ class MachinePool:
                 pid=os.getpid(),
                 root=seat.root,
                 started_at=time.time(),
-                joined_s=clock(),
                 budget_bytes=seat.budget_bytes,
                 slots=seat.slots,
                 nice=seat.is_nice,
@@ -335,6 +334,7 @@ class MachinePool:
             self._claim,
             beat=self._claim.beat + 1,
             files=held.files,
+            busy_since_s=self._claim.busy_since_s if self._claim.files else self._clock(),
             reserved_bytes=held.reserved_bytes,
             firm_bytes=held.firm_bytes,
             used_bytes=held.used_bytes,
@@ -439,7 +439,7 @@ def _as_claim(claim: RunClaim, *, is_waiting: bool) -> Claim:
     """Return a claim as the rule has it."""
     return Claim(
         run=claim.run,
-        joined_s=claim.joined_s,
+        busy_since_s=claim.busy_since_s,
         budget_bytes=claim.budget_bytes,
         slots=claim.slots,
         is_nice=claim.nice,
