@@ -14,8 +14,8 @@ SOCKET_S = 10
 CONNECT_S = 5
 
 HEALTH_CHECK_S = 5
-"""Seconds between two looks whether the connection that waits for messages still answers. One that does not is
-given up after 5 to 10 s (kombu/transport/redis.py, `maybe_check_brpop_health`, 5.7.0)."""
+"""Seconds between two looks whether the connection that waits for messages still answers. One that does not
+is given up after 5 to 10 s (kombu/transport/redis.py, `maybe_check_brpop_health`, 5.7.0)."""
 
 
 def shared_settings(url: str) -> dict[str, object]:

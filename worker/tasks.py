@@ -33,5 +33,5 @@ def register(app: Celery, take: Callable[[str], bool]) -> None:
 
 
 def _is_no_requeue(record: logging.LogRecord) -> bool:
-    """Whether Celery logs something else than a message put back, which is no fault and needs no traceback."""
+    """Whether Celery logs something else than a message that is put back, which is no fault."""
     return not (record.exc_info and isinstance(record.exc_info[1], Reject))
