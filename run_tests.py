@@ -41,12 +41,12 @@ from passmuster.overcommit import MOST_TIMES, MOST_WAITING_TIMES
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.units import format_bytes, parse_amount, parse_seconds
+from worker.capacity import AVAILABLE_SHARE, file_memory_of, resolve_budget, resolve_limit
 from worker.capacity import calculate_max_workers as workers_for
-from worker.capacity import resolve_budget, resolve_limit
 from worker.command import prepare_child
 from worker.environment import get_test_environment
-from worker.machine import read_available_bytes, read_machine
-from worker.settings import WorkerSettings
+from worker.machine import read_levels, read_machine
+from worker.settings import NICE, WorkerSettings
 from worker.warm.fleet import Fleet
 
 __all__ = [
@@ -72,14 +72,24 @@ __all__ = [
 
 
 class LocalSite:
-    """This machine, with a pool in this process."""
+    """This machine, with a pool in this process.
+
+    Args:
+        environ: the environment of the run; None: this process's.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        # A run inside a test of another run stays within what that test may use.
+        self._file_memory_bytes = file_memory_of(os.environ if environ is None else environ)
 
     def capacity(self, config: TestConfig) -> Capacity:
         """Return the slots and the memory of this machine, or of the container it is."""
         machine = read_machine()
         slots = config.max_workers
         slots_source = "asked for"
-        if slots is None:
+        if slots is None and self._file_memory_bytes is not None:
+            slots, slots_source = 1, "inside a test of another run"
+        elif slots is None:
             slots = workers_for(cpus=machine.cpus, total_bytes=machine.total_bytes)
             total = format_bytes(machine.total_bytes)
             slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
@@ -88,7 +98,12 @@ class LocalSite:
             total_bytes=machine.total_bytes,
             available_bytes=machine.available_bytes,
         )
-        idle_cpus = machine.cpus if _overcommits(config) else None
+        inside_bytes = self._file_memory_bytes
+        if inside_bytes is not None and int(inside_bytes * AVAILABLE_SHARE) < budget_bytes:
+            budget_bytes = max(1, int(inside_bytes * AVAILABLE_SHARE))
+            budget_source = f"{AVAILABLE_SHARE:.0%} of what the test may use that started this run"
+        overcommits = _overcommits(config) and (inside_bytes is None or config.overcommit is not None)
+        idle_cpus = machine.cpus if overcommits else None
         return Capacity(
             slots=slots,
             budget_bytes=budget_bytes,
@@ -120,12 +135,17 @@ class LocalSite:
             # These take as long to import as the first server takes to start.
             from dispatcher.backends.local import LocalBackend
             from worker.execute import LocalExecutor
-            from worker.machine_pool import open_pool
+            from worker.machine_pool import Seat, open_pool
 
+            seat = Seat(
+                root=str(config.root),
+                budget_bytes=settings.budget_bytes,
+                slots=settings.slots,
+                is_nice=config.nice,
+                machine_memory=config.machine_memory,
+            )
             pool, notice = open_pool(
-                is_default=config.memory_budget is None,
-                available_bytes=read_available_bytes,
-                environment=request.environ,
+                seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
             why = fleet.why_no_fork() if config.isolation is Isolation.FORK else ""
@@ -163,6 +183,8 @@ class LocalSite:
             preload=config.preload,
             commands=project_commands(config),
             idle_cpus=capacity.idle_cpus,
+            cpus=capacity.cpus,
+            nice=NICE if config.nice else 0,
             state_dir=_state_dir(config),
         )
 
@@ -189,12 +211,12 @@ class ChosenSite:
         if config.cluster is not None:
             from dispatcher.backends.cluster import ClusterSite  # Loads Celery.
 
-            return ClusterSite(LocalSite())
+            return ClusterSite(LocalSite(self._environ))
         if config.broker is not None:
             from dispatcher.backends.queue_site import QueueSite  # As above.
 
             return QueueSite(self._environ, _say)
-        return LocalSite()
+        return LocalSite(self._environ)
 
 
 def _say(line: str) -> None:

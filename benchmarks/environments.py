@@ -17,12 +17,13 @@ def base_interpreter() -> Path:
     return Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
 
 
-def ensure_environment(folder: Path, requirements: Sequence[str]) -> Path:
+def ensure_environment(folder: Path, requirements: Sequence[str], *, base: Path | None = None) -> Path:
     """Return the interpreter of an environment that holds `requirements`; make it where needed.
 
     Args:
         folder: where it is.
         requirements: what pip is to install: requirement specifiers, paths of source trees, options.
+        base: the Python that it is made from; None: this program's.
 
     Raises:
         subprocess.CalledProcessError: pip failed; its output has been printed.
@@ -33,7 +34,7 @@ def ensure_environment(folder: Path, requirements: Sequence[str]) -> Path:
     if stamp.exists() and stamp.read_text() == wanted:
         return interpreter
     print(f"making {folder} with {', '.join(requirements)}", flush=True)
-    subprocess.run([str(base_interpreter()), "-m", "venv", "--clear", str(folder)], check=True)
+    subprocess.run([str(base or base_interpreter()), "-m", "venv", "--clear", str(folder)], check=True)
     pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, *requirements], check=True)
     stamp.write_text(wanted)

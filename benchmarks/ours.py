@@ -28,7 +28,7 @@ class FileRun:
         error: why it did not pass.
         runner: how it was executed.
         exit_code: None: a signal ended it.
-        outcomes: how many of its tests ended how.
+        cases: name and outcome of each of its tests.
         output_tail: the end of what it printed.
         peak_bytes: its peak; None: not measured.
         duration_s: seconds.
@@ -44,13 +44,18 @@ class FileRun:
     error: str
     runner: str
     exit_code: int | None
-    outcomes: Counter[str]
+    cases: tuple[tuple[str, str], ...]
     output_tail: str
     peak_bytes: int | None
     duration_s: float
     cpu_s: float | None
     waited_for: str
     leaked: tuple[str, ...]
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many of its tests ended how."""
+        return Counter(outcome for _, outcome in self.cases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,7 @@ def read_record(events: Path) -> RunRecord:
                     error=event["error"],
                     runner=event["runner"],
                     exit_code=event["exit_code"],
-                    outcomes=Counter(case["outcome"] for case in event["cases"]),
+                    cases=tuple((case["id"], case["outcome"]) for case in event["cases"]),
                     output_tail=event["output_tail"],
                     peak_bytes=event["peak_bytes"],
                     duration_s=event["duration_s"],

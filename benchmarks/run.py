@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.commands import (
     bed,
+    discovery,
     heavy,
     hostile,
     merged,
@@ -30,6 +31,7 @@ from benchmarks.commands import (
 from benchmarks.commands.setting import Setting
 
 COMMANDS: dict[str, Callable[[Setting], bool]] = {
+    "discovery": discovery.run,
     "heavy": heavy.run,
     "hostile": hostile.run,
     "overhead": overhead.run,
@@ -60,6 +62,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--files", type=int, default=1000, help="of the suite of `queue` (default: %(default)s)"
     )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="suite of `outcomes`; may be repeated"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the suites (default: %(default)s)")
     parser.add_argument(
         "--ours-options", default="", help="further options of our runner, as one text in a shell's words"
@@ -73,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
         jobs=arguments.jobs,
         files=arguments.files,
         seed=arguments.seed,
+        only=tuple(arguments.only),
         ours_options=tuple(shlex.split(arguments.ours_options)),
     )
     return 0 if COMMANDS[arguments.benchmark](setting) else 1

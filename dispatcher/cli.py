@@ -14,6 +14,7 @@ from dispatcher.config.model import Explain, Mode, TestConfig, Verbosity
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
+from dispatcher.file_rules import command_lines
 from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import Tag, nothing_found_line, tagged
@@ -140,10 +141,14 @@ class Command:
             line = nothing_found_line(include_integration=config.include_integration, color=color)
             if config.failed_only:
                 line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
+            for notice in runner.notices:
+                self._say(notice)
             self._out.write(f"{line}\n")
             return ExitCode.OK
         if config.mode is Mode.LIST:
-            self._say(f"Layout: {runner.layout}")  # Nothing but the files stands on standard output.
+            # Nothing but the files stands on standard output.
+            for line in (f"Layout: {runner.layout}", *command_lines(files, config)):
+                self._say(line)
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
@@ -159,7 +164,8 @@ class Command:
             return ExitCode.OK
         with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
-            return self._run_tests(runner, config, output, color=color)
+            # As it is by now: the project's pytest may have asked for a report.
+            return self._run_tests(runner, runner.config, output, color=color)
 
     def _print_through(self, output: PlainOutput) -> None:
         """Let nothing of ours go elsewhere from here on, up to the last error."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dispatcher.config.model import SERIAL, Override, TestConfig
+from dispatcher.plan import TestFile
 from passmuster.path_patterns import compile_patterns
+from passmuster.status import RunnerKind
 
 if TYPE_CHECKING:
     from passmuster.project_commands import ProjectCommands
@@ -32,6 +35,25 @@ def project_commands(config: TestConfig) -> ProjectCommands | None:
         config.root,
         config.command,
         [(override.files, override.command or ()) for override in config.overrides],
+    )
+
+
+def command_lines(files: Sequence[TestFile], config: TestConfig) -> tuple[str, ...]:
+    """Return which command runs how many of these files, a line for each command."""
+    commands = project_commands(config)
+    if commands is None:
+        return ()
+    rules = FileRules(config.overrides)
+    counts = Counter(
+        commands.find(file.path)
+        for file in files
+        if (rules.rule_for(file.path).runner or config.usual_runner) is RunnerKind.COMMAND
+    )
+    return tuple(
+        f"{count} of {len(files)} file(s) run by the command {' '.join(command.words)} "
+        f"(from {command.origin})"
+        for command, count in counts.items()
+        if command is not None
     )
 
 

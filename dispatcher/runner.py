@@ -25,6 +25,7 @@ from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
 from dispatcher.discovery.layout_choice import LayoutChoice
 from dispatcher.discovery.pytest_files import ProjectPython
+from dispatcher.discovery.run_options import take_over
 from dispatcher.events import Reporter
 from dispatcher.plan import Plan, ShardPlan, TestFile
 from dispatcher.report.artifacts import OUTPUTS, ArtifactsReporter
@@ -82,6 +83,7 @@ class TestRunner:
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None
         self._notices: list[str] = []
+        self._has_taken_over = False
         self._files = ChosenFiles(
             config, cwd=cwd, python=self._project_python, origins=self._origins, notice=self._note
         )
@@ -96,7 +98,12 @@ class TestRunner:
         Raises:
             ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
         """
-        return self._files.found().files
+        return self._found().files
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was noticed up to now and that no run has told, a line each."""
+        return tuple(self._notices)
 
     @property
     def layout(self) -> LayoutChoice:
@@ -105,12 +112,23 @@ class TestRunner:
         Raises:
             ConfigurationError: as for `discover_tests`.
         """
-        return self._files.found().layout
+        return self._found().layout
 
     @property
     def shard_plan(self) -> ShardPlan | None:
         """What this machine's files are a part of; None: they are the whole, or were not looked for yet."""
         return self._files.shard_plan
+
+    def _found(self) -> Discovered:
+        """Return what was found, looked for once; then `config` has what the project's pytest asks for."""
+        found = self._files.found()
+        if not self._has_taken_over:
+            self._has_taken_over = True
+            self.config, lines = take_over(
+                self.config, found.options, workdir=found.workdir, writes_reports=self._shared is None
+            )
+            self._notices += lines
+        return found
 
     def interpreter(self) -> Interpreter:
         """Return the project's interpreter.
@@ -165,7 +183,7 @@ class TestRunner:
         Raises:
             ConfigurationError: as for `run_tests`; nothing is run.
         """
-        discovered, interpreter = self._files.found(), self.interpreter()
+        discovered, interpreter = self._found(), self.interpreter()
         return self.site.explain_preload(self._request(self.plan(), discovered, interpreter))
 
     def run_tests(self, reporters: Sequence[Reporter] = (), *, watched: bool = False) -> TestResults:
@@ -184,7 +202,7 @@ class TestRunner:
             stack.enter_context(watch_interrupts())
             for reporter in reporters:
                 stack.callback(self._close, reporter)
-            discovered, interpreter = self._files.found(), self.interpreter()
+            discovered, interpreter = self._found(), self.interpreter()
             history = self._files.open_history()
             if history is not None:
                 stack.callback(history.close)

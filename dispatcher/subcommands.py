@@ -77,6 +77,9 @@ SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
     "merge": (_merge, "prove that the records of all shards are there, and report them as one run"),
     "plan": (_plan, "print what a run would take, and what would make it quicker (--json)"),
     "migrate": (_migrate, "change what calls the shell scripts to this program (shows it; --apply does it)"),
-    "status": (_status, "print the runs and the workers on a broker (--json: for programs), and exit"),
+    "status": (
+        _status,
+        "print the runs on this machine, and the runs and workers on a broker (--json), and exit",
+    ),
 }
 """What each does, returning the exit status, and what the help says of it. May raise a `PassmusterError`."""

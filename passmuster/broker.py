@@ -159,20 +159,6 @@ def why_visible(address: BrokerAddress, *, source: str) -> str:
     )
 
 
-def require_secret(address: BrokerAddress, secret: str) -> None:
-    """Refuse a broker that others can reach without a secret: whoever reaches it could have tests run.
-
-    Raises:
-        ConfigurationError: the secret is empty and the broker is not on this machine alone.
-    """
-    if not secret and not address.is_loopback:
-        raise ConfigurationError(
-            f"the broker {address.shown} can be reached from other machines and there is no secret: set "
-            f"{DEFAULT_SECRET_VARIABLE} to the same value for the dispatcher and all workers, "
-            "or use --secret-file"
-        )
-
-
 def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
     if parts.hostname or not parts.path.startswith("/") or parts.path == "/":
         raise _wrong("names no absolute path of a socket")

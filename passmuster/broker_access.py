@@ -12,6 +12,7 @@ from redis.exceptions import AuthenticationError, InvalidResponse
 
 from passmuster.broker import BrokerAddress
 from passmuster.errors import InfrastructureError
+from passmuster.process_privacy import hide_process
 from passmuster.run_record import connect
 from passmuster.server_check import check_server
 from passmuster.tls import check_files, why_not_trusted
@@ -26,11 +27,14 @@ TIMEOUT_S = 5.0
 def open_broker(address: BrokerAddress) -> redis.Redis:
     """Return a client of a broker that was found to be usable.
 
+    This process, which holds the password and the secret, is hidden from tests: see `hide_process`.
+
     Raises:
         ConfigurationError: a file that its address names for TLS cannot be used.
         InfrastructureError: it cannot be reached, refuses the password, is something else, or cannot keep
             a run.
     """
+    hide_process()
     check_files(address)
     client = connect(address.url, timeout_s=TIMEOUT_S)
     commands: Any = client

@@ -37,14 +37,16 @@ class EnvelopeError(PassmusterError):
 
 
 class Envelope:
-    """Seals and opens messages with one secret.
+    """Seals and opens messages with a secret, or with two while one replaces the other.
 
     Args:
-        secret: what both sides know; empty: the signature only guards against damage.
+        secret: what both sides know; empty: the signature only guards against damage. Of two lines the first
+            signs, and messages signed with either are opened.
     """
 
     def __init__(self, secret: str) -> None:
-        self._key = secret.encode("utf-8", "surrogateescape")
+        lines = [line for line in secret.splitlines() if line.strip()]
+        self._keys = [line.encode("utf-8", "surrogateescape") for line in lines] or [b""]
 
     def seal(self, kind: str, *parts: str) -> str:
         """Return a message of this kind with these parts.
@@ -55,7 +57,7 @@ class Envelope:
         if sum(map(len, parts)) > MAX_PARTS_BYTES:
             raise EnvelopeError(f"the {kind} message is larger than {MAX_PARTS_BYTES} bytes")
         body: list[int | str] = [VERSION, kind, *map(_packed, parts)]
-        text = json.dumps([*body, self._signature(body)], separators=(",", ":"))
+        text = json.dumps([*body, _signature(self._keys[0], body)], separators=(",", ":"))
         if len(text) > MAX_MESSAGE_CHARS:
             raise EnvelopeError(f"the {kind} message is larger than {MAX_MESSAGE_CHARS} characters")
         return text
@@ -85,17 +87,14 @@ class Envelope:
         if not all(isinstance(item, str) for item in message[1:]):
             raise EnvelopeError("a message is not one of ours: it has another form")
         # Bytes: to compare_digest, text that is not ASCII is an error.
-        if not hmac.compare_digest(_bytes(self._signature(body)), _bytes(signature)):
+        expected = [_bytes(_signature(key, body)) for key in self._keys]
+        if not any(hmac.compare_digest(own, _bytes(signature)) for own in expected):
             raise EnvelopeError(
                 "a message has a wrong signature: give the dispatcher and all workers the same secret"
             )
         if body[1] != kind:
             raise EnvelopeError(f"a message is of the kind {ascii(body[1])[:40]}, {kind!r} was expected")
         return _unpacked(body[2:])
-
-    def _signature(self, body: list[int | str]) -> str:
-        canonical = json.dumps(body, separators=(",", ":")).encode("ascii")
-        return hmac.new(self._key, canonical, hashlib.sha256).hexdigest()
 
 
 def pack_bytes(data: bytes) -> str:
@@ -125,6 +124,11 @@ def unpack_bytes(text: str, *, limit_bytes: int) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise EnvelopeError("packed data is damaged: its end is missing, or more follows")
     return data
+
+
+def _signature(key: bytes, body: list[int | str]) -> str:
+    canonical = json.dumps(body, separators=(",", ":")).encode("ascii")
+    return hmac.new(key, canonical, hashlib.sha256).hexdigest()
 
 
 def _packed(part: str) -> str:

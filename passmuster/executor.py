@@ -13,6 +13,7 @@ from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import StopReason
 from passmuster.task import TestTask
+from passmuster.units import format_bytes, format_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Room:
         free_bytes: memory that is not reserved for anything yet.
         unknown_bytes: what a file without a prediction is taken to need.
         is_idle: nothing runs, so any file may start, however much it is predicted to need.
+        must_fit: although nothing runs, a file that fits `free_bytes` goes before one that does not: other
+            runs on this machine hold the rest.
     """
 
     slots: int
@@ -32,6 +35,7 @@ class Room:
     unknown_bytes: int
     is_idle: bool
     waiting_slots: int = 0
+    must_fit: bool = False
 
     def takes(self, task: TestTask) -> bool:
         """Return whether there is a place for `task`, whatever memory it needs."""
@@ -84,6 +88,28 @@ class WorkerUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherRuns:
+    """What a file waits for that other runs on this machine hold.
+
+    Args:
+        what: `memory` or `processors`.
+        seconds: for how long it has been waiting.
+        needed_bytes: memory that it needs.
+        held_by: which runs hold it, and how much, for people; may be empty.
+    """
+
+    what: str
+    seconds: float
+    needed_bytes: int
+    held_by: str
+
+    def __str__(self) -> str:
+        needed = f"{format_bytes(self.needed_bytes)} of memory" if self.what == "memory" else "a processor"
+        held_by = f", held by {self.held_by}" if self.held_by else ""
+        return f"has waited {format_seconds(self.seconds)} for {needed}{held_by}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What all running files use at this moment.
 
@@ -94,6 +120,8 @@ class Usage:
         peak_bytes: the most they used together since the executor was made.
         files: each running file, in the order of their start.
         workers: each worker, where there are several machines or processes.
+        other_runs: what a file waits for that other runs on this machine hold; None: it waits for none of
+            that.
     """
 
     slots: int
@@ -102,6 +130,7 @@ class Usage:
     peak_bytes: int
     files: tuple[FileUsage, ...]
     workers: tuple[WorkerUsage, ...] = ()
+    other_runs: OtherRuns | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from passmuster.executor import SlotRange
 from passmuster.result import TestResult
@@ -16,12 +17,16 @@ from worker.classify import Evidence, classify
 from worker.command import build_command
 from worker.environment import ATTEMPT_VARIABLE, get_test_environment, printable_attempt
 from worker.inherited import Inherited
-from worker.junit_report import JunitReport, read_junit
 from worker.output_capture import OutputCapture
-from worker.project_command import JUNIT_NAME, build_project_command
 from worker.settings import WorkerSettings
 from worker.supervisor import Supervised, Supervisor
 from worker.warm.fleet import Launch
+
+if TYPE_CHECKING:
+    from worker.junit_report import JunitReport
+
+JUNIT_NAME = "passmuster-junit.xml"
+"""In the private TMPDIR: where a command of the project may write its report."""
 
 
 class Attempt:
@@ -88,10 +93,15 @@ class Attempt:
             slots=self._slots,
             tmp_dir=tmp_dir,
             coverage_file=coverage_file,
+            memory_bytes=self.task.limits.memory_bytes
+            or self._settings.limit_bytes
+            or self._settings.budget_bytes,
         )
         is_command = self.task.runner is RunnerKind.COMMAND
         junit_file = tmp_dir / JUNIT_NAME
         if is_command:
+            from worker.project_command import build_project_command  # Few projects have a command.
+
             command = build_project_command(
                 self.task, self._settings, environment=environment, junit_file=junit_file
             )
@@ -113,6 +123,8 @@ class Attempt:
 
         supervised = self._supervisor.run(start, lambda: on_started(self.inherited))
         if is_command:
+            from worker.junit_report import read_junit  # The parser is for these files alone.
+
             self.junit = read_junit(junit_file)
         return supervised
 

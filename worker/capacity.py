@@ -5,7 +5,10 @@ Pure: `worker.machine` reads the machine, `worker.execute` puts both together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from passmuster.units import Amount, format_bytes
+from worker.environment import FILE_MEMORY_VARIABLE
 
 GIB = 1024**3
 
@@ -46,8 +49,32 @@ def default_budget_bytes(*, available_bytes: int) -> int:
 
 
 def ceiling_bytes(*, available_bytes: int) -> int:
-    """Return the most that all runs on this machine may reserve together, in bytes."""
+    """Return the most that test files may use of what is available, in bytes."""
     return int(available_bytes * AVAILABLE_SHARE)
+
+
+def machine_bytes(amount: Amount | None, *, can_give_bytes: int) -> int:
+    """Return what the files of all runs on this machine together may use, in bytes.
+
+    Args:
+        amount: the setting `machine-memory`; a share is one of `can_give_bytes`; None: 80 %.
+        can_give_bytes: memory that the machine, or a control group, could give to tests: what is available,
+            and what tests use already.
+    """
+    if amount is None:
+        return ceiling_bytes(available_bytes=can_give_bytes)
+    return min(amount.resolve(can_give_bytes), can_give_bytes)
+
+
+def file_memory_of(environ: Mapping[str, str]) -> int | None:
+    """Return the memory in bytes that the test may use from within which a run is started; None: not in a
+    test.
+
+    Args:
+        environ: the environment of the run.
+    """
+    text = environ.get(FILE_MEMORY_VARIABLE, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
 
 def resolve_budget(amount: Amount | None, *, total_bytes: int, available_bytes: int) -> tuple[int, str]:

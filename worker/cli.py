@@ -21,7 +21,6 @@ from passmuster.broker import (
     DEFAULT_SECRET_VARIABLE,
     BrokerAddress,
     parse_broker,
-    require_secret,
     why_visible,
     with_password,
 )
@@ -29,7 +28,7 @@ from passmuster.errors import ConfigurationError, PassmusterError
 from passmuster.option_parser import OptionParser
 from passmuster.private_variables import PRIVATE_VARIABLES
 from passmuster.records import dataclass
-from passmuster.secret_file import read_secret_file
+from passmuster.signing_secret import read_secret_file, require_secret, secret_warnings
 from passmuster.status import Isolation
 from passmuster.units import Amount, parse_amount, parse_seconds
 from worker.serving.worker_log import LogFormat
@@ -70,7 +69,7 @@ class Options:
         only_run: the id of the one run that it serves; empty: all.
         ends_with_stdin: whether the worker ends when its standard input does.
         log_format: the form of the lines it prints.
-        warning: what is not as it should be; empty: nothing.
+        warnings: what weakens the protection of messages, a line each.
     """
 
     broker: BrokerAddress
@@ -91,7 +90,7 @@ class Options:
     only_run: str = ""
     ends_with_stdin: bool
     log_format: LogFormat
-    warning: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> int:
@@ -105,8 +104,8 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
     try:
         options = read_options(sys.argv[1:] if argv is None else argv, own)
         tests_environ = put_aside(own)
-        if options.warning:
-            _complain(options.warning)
+        for warning in options.warnings:
+            _complain(warning)
         try:
             # Only now: see above.
             from worker.serving.service import serve
@@ -170,8 +169,10 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         password_file, password_source = environ.get(PASSWORD_FILE_VARIABLE), PASSWORD_FILE_VARIABLE
     if password_file:
         broker = with_password(broker, read_secret_file(Path(password_file), source=password_source))
-    secret = _secret(found.secret_file, environ)
+    secret, secret_file = _secret(found.secret_file, environ)
     require_secret(broker, secret)
+    warnings = [warning] if warning else []
+    warnings += secret_warnings(broker, secret, file=secret_file)
     root, workdir = _folders(found.root, found.workdir)
     name = found.name or f"{_host()}-{secrets.token_hex(4)}"
     if _NAME.fullmatch(name) is None:
@@ -208,7 +209,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         only_run=found.only_run,
         ends_with_stdin=found.exit_with_stdin,
         log_format=LogFormat(found.log_format),
-        warning=warning,
+        warnings=tuple(warnings),
     )
 
 
@@ -241,13 +242,14 @@ def _parser() -> OptionParser:
     return parser
 
 
-def _secret(file_name: str | None, environ: Mapping[str, str]) -> str:
+def _secret(file_name: str | None, environ: Mapping[str, str]) -> tuple[str, Path | None]:
+    """Return the secret, and the file that it was read from; None: it is in the environment."""
     source = "--secret-file"
     if file_name is None:
         file_name, source = environ.get(SECRET_FILE_VARIABLE), SECRET_FILE_VARIABLE
     if file_name:
-        return read_secret_file(Path(file_name), source=source)
-    return environ.get(DEFAULT_SECRET_VARIABLE, "")
+        return read_secret_file(Path(file_name), source=source), Path(file_name)
+    return environ.get(DEFAULT_SECRET_VARIABLE, ""), None
 
 
 def _folders(root: str | None, workdir: str | None) -> tuple[Path | None, Path | None]:

@@ -90,7 +90,8 @@ class LocalExecutor:
             slots=settings.slots,
             budget_bytes=settings.budget_bytes,
             limit_bytes=settings.limit_bytes,
-            cpus=settings.idle_cpus,
+            cpus=settings.idle_cpus if settings.cpus is None else settings.cpus,
+            overcommits=settings.idle_cpus is not None,
             members=self._members,
             on_breach=self._on_breach,
             pool=pool,
@@ -99,6 +100,7 @@ class LocalExecutor:
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which tasks will come: it can then be prepared what several of them need."""
+        self._governor.expect(tasks)
         self._fleet.expect(tasks)
 
     def limits(self) -> tuple[Limit, ...]:

@@ -172,8 +172,23 @@ class Keeper:
             raise KeeperGoneError from error
 
 
-def start_keeper() -> Keeper:
+def lower_priority(pid: int, by: int) -> None:
+    """Lower the priority of a process that was just started, and of all that it will start.
+
+    Args:
+        pid: which.
+        by: how much, as nice(1) counts; 0: not at all.
+    """
+    if by:
+        with contextlib.suppress(OSError):  # It has ended already.
+            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + by)
+
+
+def start_keeper(*, nice: int = 0) -> Keeper:
     """Start a keeper that executes commands.
+
+    Args:
+        nice: by how much its priority is lowered, and that of what it starts.
 
     Raises:
         OSError: no process can be started.
@@ -188,6 +203,7 @@ def start_keeper() -> Keeper:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
+    lower_priority(process.pid, nice)
     return Keeper(link, process.pid, process)
 
 

@@ -40,6 +40,21 @@ class Machine:
     available_source: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What the machine, or one control group around this process, has for it and for what else is inside.
+
+    Args:
+        name: `machine`, or what no other control group of this kernel has.
+        left_bytes: memory that could be used now; None: it bounds none.
+        cpus: processors that may be busy at once; None: it bounds none.
+    """
+
+    name: str
+    left_bytes: int | None = None
+    cpus: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Ram:
     """The machine's own memory, whatever a cgroup makes of it."""
@@ -56,6 +71,7 @@ class _MemoryBound:
     limit_bytes: int
     left_bytes: int
     source: str
+    directory: Path
 
 
 def read_machine(*, proc: Path = PROC, cgroups: Path = CGROUPS, affinity_cpus: int | None = None) -> Machine:
@@ -85,11 +101,24 @@ def read_machine(*, proc: Path = PROC, cgroups: Path = CGROUPS, affinity_cpus: i
     )
 
 
-def read_available_bytes(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Return the memory in bytes that could be used now: `Machine.available_bytes` alone, and cheaper."""
+def read_levels(
+    *, proc: Path = PROC, cgroups: Path = CGROUPS, affinity_cpus: int | None = None
+) -> tuple[Level, ...]:
+    """Return the machine and the control groups that bound what this process may use, the machine first.
+
+    Runs in different control groups share only what is above both. Takes well below 1 ms.
+    """
     ram = _ram(proc)
-    bounds = _memory_bounds(proc, cgroups, ram_bytes=ram.total_bytes)
-    return min([ram.available_bytes, *(bound.left_bytes for bound in bounds)])
+    levels = [Level(name="machine", left_bytes=ram.available_bytes, cpus=_affinity(affinity_cpus)[0])]
+    levels += [
+        Level(name=_name_of(bound.directory), left_bytes=bound.left_bytes)
+        for bound in _memory_bounds(proc, cgroups, ram_bytes=ram.total_bytes)
+    ]
+    for version, directory in _levels(proc, cgroups, controller="cpu"):
+        quota = _quota(directory, version=version)
+        if quota is not None:
+            levels.append(Level(name=_name_of(directory), cpus=quota))
+    return tuple(levels)
 
 
 def oom_kill_count(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
@@ -121,16 +150,27 @@ def _ram(proc: Path) -> _Ram:
 
 def _cpus(proc: Path, cgroups: Path, affinity_cpus: int | None) -> tuple[int, str]:
     """Return how many CPUs may be used and what set that number."""
-    cpus, source = affinity_cpus, "CPU affinity"
-    if cpus is None and hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    if cpus is None:
-        cpus, source = os.cpu_count() or 1, "CPU count"
+    cpus, source = _affinity(affinity_cpus)
     for version, directory in _levels(proc, cgroups, controller="cpu"):
         quota = _quota(directory, version=version)
         if quota is not None and quota < cpus:
             cpus, source = quota, f"cgroup v{version} CPU quota"
     return max(1, cpus), source
+
+
+def _affinity(affinity_cpus: int | None) -> tuple[int, str]:
+    """Return how many CPUs the scheduler may put us on, and what said so."""
+    if affinity_cpus is not None:
+        return affinity_cpus, "CPU affinity"
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)), "CPU affinity"
+    return os.cpu_count() or 1, "CPU count"
+
+
+def _name_of(directory: Path) -> str:
+    """Return what tells a control group from all others, from whatever container it is looked at."""
+    found = directory.stat()
+    return f"{found.st_dev:x}:{found.st_ino:x}"
 
 
 def _quota(directory: Path, *, version: int) -> int | None:
@@ -164,7 +204,9 @@ def _memory_bounds(proc: Path, cgroups: Path, *, ram_bytes: int) -> Iterator[_Me
             usage_bytes -= _keyed(directory / "memory.stat").get(cache_key, 0)
             left_bytes = max(0, limit_bytes - max(0, usage_bytes))
             source = f"cgroup v{version} {name}"
-            yield _MemoryBound(limit_bytes=limit_bytes, left_bytes=left_bytes, source=source)
+            yield _MemoryBound(
+                limit_bytes=limit_bytes, left_bytes=left_bytes, source=source, directory=directory
+            )
 
 
 @lru_cache(maxsize=8)

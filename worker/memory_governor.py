@@ -35,6 +35,7 @@ from worker.memory_policy import (
     judge,
 )
 from worker.memory_probe import TreeProbe
+from worker.pool_rule import Lack, Need
 from worker.standstill import StandstillClock
 
 MAX_FAILED_LOOKS = 5
@@ -42,6 +43,10 @@ MAX_FAILED_LOOKS = 5
 
 POOL_REPORT_S = 0.25
 """Seconds between two reports to other runs while files grow; starts and ends are reported at once."""
+
+NEAR_BYTES = 1024**3
+"""Memory that all runs leave of the machine's, below which they tell each other at each look what they
+use."""
 
 COUNTING_S = 0.25
 """Seconds that reading the true size of a large tree was seen to take on a busy machine, and more."""
@@ -60,6 +65,7 @@ class MemoryGovernor:
         budget_bytes: int,
         limit_bytes: int | None,
         cpus: int | None = None,
+        overcommits: bool = True,
         members: Callable[[str], Sequence[int]],
         on_breach: Callable[[Breach], None],
         pool: MachinePool | None = None,
@@ -73,7 +79,8 @@ class MemoryGovernor:
             slots: how many files run at once usually.
             budget_bytes: what all files together may use.
             limit_bytes: what one file may use where its task says nothing; None: the budget.
-            cpus: processors for which further files may start while they are idle; None: for none.
+            cpus: processors that there are; None: nobody wants to know how busy they are.
+            overcommits: whether further files start while processors are idle.
             members: returns the process ids of an attempt's tree, dead ones allowed; must be cheap.
             on_breach: ends an attempt's tree, at once; called from the sampling thread, again every two
                 seconds while the tree lives on.
@@ -89,8 +96,12 @@ class MemoryGovernor:
         self._cpu_clock = cpu_clock
         self._proc = proc
         self._ledger = MemoryLedger(
-            slots=slots, budget_bytes=budget_bytes, limit_bytes=limit_bytes, cpus=cpus
+            slots=slots,
+            budget_bytes=budget_bytes,
+            limit_bytes=limit_bytes,
+            cpus=cpus if overcommits else None,
         )
+        self._overcommits = overcommits and cpus is not None
         self._cpu = CpuWatch(cpus=cpus, proc=proc)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -101,17 +112,20 @@ class MemoryGovernor:
         self._failed_looks = 0
         self._failure: str | None = None
         self._is_closed = False
-        self._waits_for_others = False
+        self._stopped_for_others: dict[str, int] = {}
+        """What was reserved for files that were stopped for those of other runs, by path."""
+        self._machine_spare_bytes: int | None = None
+        """What the files of all runs leave of the machine's memory; None: this run is the only one."""
 
     @property
     def failure(self) -> str | None:
         """Why governance has ended; None while it works. Once set, nothing is admitted any more."""
         return self._failure
 
-    @property
-    def waits_for_others(self) -> bool:
-        """Whether memory that other runs hold keeps a file waiting: ask again within half a second."""
-        return self._waits_for_others
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        """Take what is known of the files that will come."""
+        with self._changed:
+            self._ledger.expect(tasks)
 
     def room(self) -> Room:
         """Return what could start now. Asking means that something waits.
@@ -121,18 +135,21 @@ class MemoryGovernor:
         """
         with self._changed:
             self._check()
-            self._cpu.ask(now_s=self._clock.now_s())
+            now_s = self._clock.now_s()
+            if self._overcommits:
+                self._cpu.ask(now_s=now_s)
             room = self._ledger.room()
-            if self._pool is None or room.is_idle or room.is_full:
+            if self._pool is None or room.is_full:
                 return room
-            left_bytes = self._pool.allowance_bytes() - self._ledger.claimed_bytes
-            if left_bytes >= room.free_bytes:
-                self._waits_for_others = False
-                return room
-            if left_bytes < room.unknown_bytes:
-                self._waits_for_others = True
-                self._pool.want(room.unknown_bytes)
-            return replace(room, free_bytes=max(0, left_bytes))
+            held = self._ledger.holding(now_s=now_s)
+            room = replace(room, free_bytes=min(room.free_bytes, self._pool.free_bytes(held)))
+            if room.is_idle:
+                return replace(room, must_fit=self._pool.others > 0)
+            lack = self._pool.find_lack(Need(memory_bytes=1, cpus=0.0), held)
+            is_short = lack is not None or room.free_bytes < room.unknown_bytes
+            if is_short and self._pool.others:
+                self._pool.wait(Need(memory_bytes=room.unknown_bytes), held, lack or Lack.MEMORY)
+            return room if lack is None else replace(room, slots=0, waiting_slots=0)
 
     def admit(self, task: TestTask) -> int | None:
         """Reserve a slot and memory for `task`; return the slot's number, None when it does not fit now.
@@ -145,13 +162,14 @@ class MemoryGovernor:
             if self._is_closed or not self._ledger.fits(task):
                 return None
             if self._pool is not None:
-                is_granted = self._pool.try_reserve(
-                    self._ledger.asked_bytes(task),
-                    reserved_bytes=self._ledger.claimed_bytes,
-                    used_bytes=self._ledger.taken_bytes,
+                stopped_bytes = self._stopped_for_others.get(task.file_path)
+                need = Need(
+                    memory_bytes=max(self._ledger.asked_bytes(task), stopped_bytes or 0),
+                    cpus=task.predicted_cpus,
+                    may_intrude=stopped_bytes is None,
                 )
-                self._waits_for_others = not is_granted
-                if not is_granted:
+                held = self._ledger.holding(now_s=self._clock.now_s())
+                if self._pool.try_start(need, held) is not None:
                     return None
             entry = self._ledger.add(task, probe=TreeProbe(proc=self._proc), now_s=self._clock.now_s())
             if self._thread is None:
@@ -206,7 +224,10 @@ class MemoryGovernor:
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""
         with self._changed:
-            return self._ledger.usage(now_s=self._clock.now_s())
+            usage = self._ledger.usage(now_s=self._clock.now_s())
+        if self._pool is None:
+            return usage
+        return replace(usage, other_runs=self._pool.other_runs())
 
     def close(self) -> None:
         """Stop measuring; nothing is admitted any more. Harmless when called again."""
@@ -316,6 +337,8 @@ class MemoryGovernor:
                 entry.record(memory, now_s=now_s, replaces_last=exact)
                 if cpu_s is not None:
                     entry.cpu.record(cpu_s, now_s=now_s)
+        if self._pool is not None and self._pool.others:
+            self._cpu.ask(now_s=self._clock.now_s())  # What our files leave idle is for the others to know.
         is_known = self._cpu.read_machine(now_s=self._clock.now_s())
         with self._changed:
             self._ledger.note_peak()
@@ -329,18 +352,33 @@ class MemoryGovernor:
         with self._changed:
             now_s = self._clock.now_s()
             budget_bytes = allowance_bytes = self._ledger.budget_bytes
+            surplus_bytes = 0
+            self._machine_spare_bytes = None
             if self._pool is not None and self._pool.others:
-                # What was granted stays granted: only who outgrows it has to give way.
-                left_bytes = max(1, self._pool.allowance_bytes() - self._ledger.held_bytes)
+                held = self._ledger.holding(now_s=now_s)
+                self._machine_spare_bytes = self._pool.spare_bytes(held)
+                # What was granted stays granted: only a file that outgrows it has to give way.
+                others_bytes = self._pool.others_reserved_bytes() + self._ledger.held_bytes
+                left_bytes = self._pool.machine_bytes(held) - others_bytes
                 allowance_bytes = max(self._ledger.predicted_bytes, left_bytes)
-            return judge(
+                surplus_bytes = self._pool.surplus_bytes(held)
+                if surplus_bytes:
+                    allowance_bytes = min(allowance_bytes, self._ledger.used_bytes - surplus_bytes)
+            breaches = judge(
                 [entry.as_running(now_s=now_s) for entry in self._ledger.entries],
                 budget_bytes=budget_bytes,
                 allowance_bytes=allowance_bytes,
+                spares_last=not surplus_bytes,
                 horizon_s=self._pace.horizon_s(
                     price_s=sum(entry.probe.price_s for entry in self._ledger.entries)
                 ),
             )
+            if surplus_bytes:
+                for breach in breaches:
+                    entry = self._ledger.find(breach.attempt_id)
+                    if entry is not None:
+                        self._stopped_for_others[entry.task.file_path] = entry.predicted_bytes
+            return breaches
 
     def _doom(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
         """Mark who is to be stopped; return them with those that were told before and still live."""
@@ -374,6 +412,9 @@ class MemoryGovernor:
             )
             entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
             spare_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
+            is_near = self._machine_spare_bytes is not None and self._machine_spare_bytes < NEAR_BYTES
+            if self._machine_spare_bytes is not None:
+                spare_bytes = min(spare_bytes, self._machine_spare_bytes)
             for entry in entries:
                 if entry.limit_bytes is not None and entry.doomed_at_s is None:
                     spare_bytes = min(spare_bytes, entry.limit_bytes - entry.used_bytes)
@@ -384,14 +425,14 @@ class MemoryGovernor:
                 youngest_s=min(ages_s, default=MAX_TICK_S),
                 look_s=now_s - started_s,
             )
-            if now_s - self._reported_at_s > POOL_REPORT_S:
+            if is_near or now_s - self._reported_at_s > POOL_REPORT_S:
                 self._report_to_pool(now_s=now_s)
 
     def _report_to_pool(self, *, now_s: float) -> None:
         """Tell other runs what we hold."""
         if self._pool is not None:
             self._reported_at_s = now_s
-            self._pool.report(reserved_bytes=self._ledger.claimed_bytes, used_bytes=self._ledger.taken_bytes)
+            self._pool.report(self._ledger.holding(now_s=now_s))
 
 
 def _describe(error: Exception) -> str:

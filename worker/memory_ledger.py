@@ -6,17 +6,27 @@ Not thread-safe: the governor locks. Knows no processes and no clock of its own.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from passmuster.executor import FileUsage, Room, Usage
 from passmuster.overcommit import Places, free_places, most_slots
 from passmuster.task import TestTask
 from worker.cpu_watch import MachineLoad
 from worker.ledger_entry import Entry
-from worker.memory_policy import unknown_file_bytes
+from worker.memory_policy import UNKNOWN_MARGIN, unknown_file_bytes, usual_file_bytes
 from worker.memory_probe import TreeProbe
+from worker.pool_rule import Holding
 
 REMEMBERED_PEAKS = 200
 """Peaks of finished files that the prediction for unknown ones is drawn from: the recent past of the run."""
+
+RIPE_S = 5.0
+"""Seconds after its start at which a file has shown what it needs, as far as another run's first file waits
+for it."""
+
+WORKS_CPUS = 0.2
+"""Processors that a file must use to count as one that works, where so many share them that each gets
+little."""
 
 
 class MemoryLedger:
@@ -45,6 +55,12 @@ class MemoryLedger:
         self._free_slots = set(range(most_slots(slots, cpus=cpus)))
         self._admitted = 0
         self._peaks_bytes: deque[int] = deque(maxlen=REMEMBERED_PEAKS)
+        self._usual_bytes: int | None = None
+
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        """Take what earlier runs know of the files that will come as what the unknown among them need."""
+        known_bytes = [task.predicted_bytes for task in tasks if task.predicted_bytes is not None]
+        self._usual_bytes = usual_file_bytes(known_bytes) or self._usual_bytes
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -73,18 +89,35 @@ class MemoryLedger:
         return sum(entry.used_bytes for entry in self._entries.values())
 
     @property
-    def claimed_bytes(self) -> int:
-        """What is reserved for them and held: what other runs may not have.
-
-        Nothing while no file runs, whatever is held: a run that waits for its first file must count as one
-        that has nothing, or two of them could wait for each other.
-        """
-        return self.held_bytes + self.reserved_bytes if self._entries else 0
-
-    @property
     def taken_bytes(self) -> int:
         """What they use, and what is held."""
         return self.held_bytes + self.used_bytes
+
+    def holding(self, *, now_s: float) -> Holding:
+        """Return what the running files hold of what runs on this machine share.
+
+        Nothing while no file runs, whatever the fork servers take: a run that waits for its first file must
+        count as one that has nothing, or two of them could wait for each other.
+        """
+        if not self._entries:
+            return Holding()
+        unknown_bytes, load = self.unknown_bytes(), self.load or MachineLoad()
+        reserved_bytes = firm_bytes = self.held_bytes
+        cpus = 0.0
+        for entry in self._entries.values():
+            reserved = self._reserved_for(entry, unknown_bytes=unknown_bytes)
+            is_ripe = now_s - entry.admitted_at_s > RIPE_S
+            reserved_bytes += reserved
+            firm_bytes += min(reserved, int(entry.used_bytes * UNKNOWN_MARGIN)) if is_ripe else reserved
+            used_cpus = entry.used_cpus(load)
+            cpus += max(1.0, used_cpus) if load.is_saturated and used_cpus >= WORKS_CPUS else used_cpus
+        return Holding(
+            files=len(self._entries),
+            reserved_bytes=min(self.total_bytes, reserved_bytes),
+            firm_bytes=min(self.total_bytes, firm_bytes),
+            used_bytes=self.taken_bytes,
+            cpus=cpus,
+        )
 
     @property
     def used_cpus(self) -> float:
@@ -98,6 +131,7 @@ class MemoryLedger:
             budget_bytes=self.budget_bytes,
             slots=self.slots,
             peaks_bytes=self._peaks_bytes,
+            usual_bytes=self._usual_bytes,
             running_bytes=[peak for peak in running if peak is not None],
         )
 

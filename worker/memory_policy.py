@@ -60,9 +60,12 @@ UNKNOWN_SHARE = 0.8
 UNKNOWN_FEW = 4
 """Files that must have ended before what they needed stands for the others."""
 
+UNKNOWN_BYTES = 256 * 1024**2
+"""What a file is taken to need of which nothing is known, nor of any other: a file with heavy imports takes
+it."""
+
 UNKNOWN_PARTS = 16
-"""Into how many parts the budget is divided at most for files of which nothing is known: 256 MiB of 4 GiB,
-which a file with heavy imports takes."""
+"""Into how many parts a small budget is divided at most for such files."""
 
 UNKNOWN_MARGIN = 1.15
 """What a peak is multiplied with that stands for other files: the margin of remembered peaks."""
@@ -124,7 +127,12 @@ class Breach:
 
 
 def judge(
-    files: Sequence[RunningFile], *, budget_bytes: int, allowance_bytes: int, horizon_s: float
+    files: Sequence[RunningFile],
+    *,
+    budget_bytes: int,
+    allowance_bytes: int,
+    horizon_s: float,
+    spares_last: bool = True,
 ) -> tuple[Breach, ...]:
     """Return which files must be stopped now: the guilty, or else who makes room for the rest.
 
@@ -132,8 +140,10 @@ def judge(
         files: all that run, the doomed included.
         budget_bytes: what all files together may use, and so what any file alone may.
         allowance_bytes: what other runs on this machine leave of it. A file that runs alone may exceed
-            this (but never the budget): stopping it would help nobody to get further.
+            this, but never the budget.
         horizon_s: seconds to look ahead, because acting takes time.
+        spares_last: whether a file that runs alone may exceed the allowance. It may not where files of other
+            runs have filled the machine's memory, and this run is the one to make room for them.
     """
     total_bytes = sum(file.used_bytes for file in files)
     # Who has taken nothing yet, because its process is about to start, can neither be guilty nor make room.
@@ -147,7 +157,7 @@ def judge(
     limit_bytes = min(int(budget_bytes * ROOM_SHARE), allowance_bytes)
     breaches: list[Breach] = []
     while lingering_bytes + sum(file.used_in(horizon_s) for file in alive) > limit_bytes:
-        victim = choose_victim(alive)
+        victim = choose_victim(alive, spares_last=spares_last)
         if victim is None:
             break
         alive.remove(victim)
@@ -168,13 +178,13 @@ def _used_alone_in(file: RunningFile, seconds: float, *, budget_bytes: int) -> i
     return file.used_bytes + int(min(file.spurt_bytes_per_s, WORST_GROWTH_BYTES_PER_S) * seconds)
 
 
-def choose_victim(alive: Sequence[RunningFile]) -> RunningFile | None:
+def choose_victim(alive: Sequence[RunningFile], *, spares_last: bool = True) -> RunningFile | None:
     """Return the file that makes room: the furthest above its prediction, the youngest of equals.
 
-    Never the oldest; None when there is no other.
+    Never the oldest, but where it is the last and not to be spared; None when there is no other.
     """
     if len(alive) < 2:
-        return None
+        return None if spares_last or not alive else alive[0]
     oldest = min(file.started for file in alive)
     candidates = [file for file in alive if file.started != oldest]
     return max(candidates, key=lambda file: (file.overshoot_bytes, file.started))
@@ -203,15 +213,20 @@ def next_look_s(
 
 
 def unknown_file_bytes(
-    *, budget_bytes: int, slots: int, peaks_bytes: Sequence[int], running_bytes: Sequence[int] = ()
+    *,
+    budget_bytes: int,
+    slots: int,
+    peaks_bytes: Sequence[int],
+    running_bytes: Sequence[int] = (),
+    usual_bytes: int | None = None,
 ) -> int:
     """Return what a file without history is taken to need, one that runs as well as one that waits.
 
-    At first its fair share of the budget, or the largest peak seen if that is more. Once some files have
-    ended, what they needed says more than a share, so that more files than the usual number find room:
-    the largest of a few, and of many the peak that four of five stay below. A running file counts with what
-    it takes once that is more than this. So one giant does not make all others run one after another;
-    whoever grows into what is not there is caught and runs again.
+    At first what files of its project usually need, else `UNKNOWN_BYTES`, or the largest peak seen if that is
+    more. Once some files have ended, what they needed says more: the largest of a few, and of many the peak
+    that four of five stay below. A running file counts with what it takes once that is more than this.
+    Therefore one giant does not make all others run one after another; a file that grows into what is not
+    there is stopped and runs again.
 
     In simulated first runs of a suite with one giant among fifteen files, a quantile of 0.9 took up to 1.6
     times as long as this one, which two files in 700 had to make room for.
@@ -221,16 +236,27 @@ def unknown_file_bytes(
         slots: how many files run at once usually.
         peaks_bytes: peaks of files that ended in this run, but for those that broke a limit themselves.
         running_bytes: peaks of files that still run, so far.
+        usual_bytes: what files of the same project usually need, by earlier runs; None: not known.
     """
     if len(peaks_bytes) < UNKNOWN_FEW:
         seen_bytes = max([*peaks_bytes, *running_bytes, 0])
-        estimate_bytes = max(budget_bytes // min(slots, UNKNOWN_PARTS), _with_margin(seen_bytes))
+        if usual_bytes is None:
+            usual_bytes = min(UNKNOWN_BYTES, budget_bytes // min(slots, UNKNOWN_PARTS))
+        estimate_bytes = max(usual_bytes, _with_margin(seen_bytes))
     else:
-        ordered = sorted(peaks_bytes)
-        is_many = len(ordered) >= UNKNOWN_SAMPLE
-        rank = math.ceil(len(ordered) * UNKNOWN_SHARE) - 1 if is_many else -1
-        estimate_bytes = _with_margin(ordered[rank])
+        is_many = len(peaks_bytes) >= UNKNOWN_SAMPLE
+        estimate_bytes = _with_margin(_most_need(peaks_bytes) if is_many else max(peaks_bytes))
     return min(estimate_bytes, budget_bytes)
+
+
+def usual_file_bytes(known_bytes: Sequence[int]) -> int | None:
+    """Return what most of the known files of a project need; None: too few are known."""
+    return _most_need(known_bytes) if len(known_bytes) >= UNKNOWN_FEW else None
+
+
+def _most_need(peaks_bytes: Sequence[int]) -> int:
+    """Return what four of five files stay below."""
+    return sorted(peaks_bytes)[math.ceil(len(peaks_bytes) * UNKNOWN_SHARE) - 1]
 
 
 def _with_margin(peak_bytes: int) -> int:

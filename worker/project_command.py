@@ -17,9 +17,6 @@ from passmuster.task import TestTask
 from worker.environment import SLOT_VARIABLE
 from worker.settings import WorkerSettings
 
-JUNIT_NAME = "passmuster-junit.xml"
-"""In the private TMPDIR: where the command may write its report."""
-
 
 def build_project_command(
     task: TestTask, settings: WorkerSettings, *, environment: Mapping[str, str], junit_file: Path

@@ -16,6 +16,9 @@ from passmuster.status import Isolation
 if TYPE_CHECKING:
     from passmuster.project_commands import ProjectCommands
 
+NICE = 10
+"""How polite test processes are with --nice: what nice(1) does where nobody says how much."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
@@ -39,6 +42,8 @@ class WorkerSettings:
         commands: the project's own commands for files; None: those in the `pyproject.toml` of the root, read
             when a file needs one.
         idle_cpus: processors for which further files may start while they are idle; None: for none.
+        cpus: processors that there are; None: not known, and not shared with other runs.
+        nice: by how much the priority of test processes is lowered, as nice(1) counts.
         state_dir: where the worker may keep what it learns between runs; None: nowhere.
         name: how this worker is called in results.
     """
@@ -58,5 +63,7 @@ class WorkerSettings:
     preload: tuple[str, ...] = ()
     commands: ProjectCommands | None = None
     idle_cpus: int | None = None
+    cpus: int | None = None
+    nice: int = 0
     state_dir: Path | None = None
     name: str = LOCAL_WORKER

@@ -1,141 +1,173 @@
-"""`outcomes`: every file of other people's suites, in a full run of ours against the file run by hand, alone.
+"""`outcomes`: public suites without configuration, by Passmuster and by their authors' own command.
 
-Held against each other are the exit status, what the framework itself printed about its counts in both runs,
-and the counts of the cases that ours reported.
+Compared are the files, the cases, the outcome of every case, and the exit status. Each suite runs by its
+own command (once more where there are differences), and by Passmuster twice: without history, and with the
+history of that run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import subprocess
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.commands.setting import GIB, Setting, forget_history, run_ours
-from benchmarks.environments import base_interpreter
-from benchmarks.ours import FileRun
-from benchmarks.outcome import Outcome, pytest_counts, run_pytest_alone, run_script_alone, unittest_counts
-from benchmarks.suites import cpython, sdists
+from benchmarks.commands.setting import Setting
+from benchmarks.public.compare import Cause, differences, files_of
+from benchmarks.public.place import Place, prepare
+from benchmarks.public.runs import SuiteRun, our_run, plain_alone, plain_run
+from benchmarks.public.table import chosen_suites, read_table
 from benchmarks.tables import print_table, write_json
 
-ALONE_S = 300.0
-"""Seconds for a file by hand: the same as our default."""
+HEAD = (
+    "suite",
+    "files",
+    "",
+    "cases",
+    "",
+    "exit",
+    "",
+    "explained",
+    "unexplained",
+    "plain s",
+    "first",
+    "later",
+)
+"""Pairs are the project's own command and Passmuster; `first` and `later` are shares of the plain time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileComparison:
-    """One file by both ways.
+class Comparison:
+    """Passmuster's run of a suite against the run by the project's own command.
 
     Args:
-        suite: which.
-        file: its path.
-        status: our verdict.
-        tests: how many cases ours reported.
-        differences: what is not the same; empty: nothing.
+        suite: its name and version.
+        run: `first` or `later`.
+        command: the project's own command.
+        files: test files with cases; by the command, and by Passmuster.
+        cases: the same of cases.
+        exit_codes: the same of the exit status.
+        wall_s: the same of seconds.
+        cpu_s: the same of CPU seconds.
+        causes: how many differences of each cause.
+        differences: every difference, in words.
     """
 
     suite: str
-    file: str
-    status: str
-    tests: int
+    run: str
+    command: str
+    files: tuple[int, int]
+    cases: tuple[int, int]
+    exit_codes: tuple[int, int]
+    wall_s: tuple[float, float]
+    cpu_s: tuple[float, float]
+    causes: dict[str, int]
     differences: tuple[str, ...]
+
+    @property
+    def unexplained(self) -> int:
+        """How many differences nobody has explained."""
+        return self.causes.get(Cause.UNEXPLAINED, 0)
 
 
 def run(setting: Setting) -> bool:
-    """Compare and print; return whether there is no difference."""
-    compared: list[FileComparison] = []
-    rows: list[list[str]] = []
-    suites, python = setting.cache / "suites", base_interpreter()
-    root, files = cpython.write_suite(suites / "cpython", work=setting.work, seed=setting.seed)
-    compared += _compare(setting, "cpython", root, python, files, run_script_alone, _script_counts)
-    for package in sdists.PACKAGES:
-        suite = sdists.write_suite(suites / "sdists", package)
-        compared += _compare(
-            setting, suite.name, suite.root, suite.interpreter, suite.files, run_pytest_alone, _pytest_counts
-        )
-    for name in dict.fromkeys(comparison.suite for comparison in compared):
-        mine = [comparison for comparison in compared if comparison.suite == name]
-        equal = sum(not comparison.differences for comparison in mine)
-        passed = sum(comparison.status == "PASS" for comparison in mine)
-        cases = sum(comparison.tests for comparison in mine)
-        rows.append([name, str(len(mine)), str(passed), str(cases), str(equal), f"{equal / len(mine):.1%}"])
-    print_table(
-        "outcomes: a full run against each file by hand",
-        ["suite", "files", "passed", "cases", "equal", "share"],
-        rows,
-    )
-    for comparison in compared:
-        for difference in comparison.differences:
-            print(f"  {comparison.suite}: {comparison.file}: {difference}")
+    """Compare and print; return whether all suites ran and every difference is explained."""
+    compared: list[Comparison] = []
+    missing: list[str] = []
+    for suite in chosen_suites(read_table(), setting.only):
+        print(f"{suite.name} {suite.version}: {suite.command}", flush=True)
+        try:
+            place = prepare(suite, setting.cache)
+        except (subprocess.CalledProcessError, LookupError) as error:
+            print(f"  not run: {error}")
+            missing.append(suite.name)
+            continue
+        compared += _compare(setting, place)
+    print_table("outcomes: the project's own command, and ours", HEAD, _rows(compared))
     write_json(setting.output, "outcomes", compared)
-    return not any(comparison.differences for comparison in compared)
+    names = {comparison.suite for comparison in compared}
+    equal = names - {comparison.suite for comparison in compared if comparison.unexplained}
+    print(f"{len(equal)} of {len(names)} suites have no unexplained difference")
+    if missing:
+        print(f"not run: {', '.join(missing)}")
+    return not missing and not any(comparison.unexplained for comparison in compared)
 
 
-def _compare(
-    setting: Setting,
-    suite: str,
-    root: Path,
-    interpreter: Path,
-    files: Sequence[str],
-    run_alone: Callable[..., Outcome | None],
-    counts: Callable[[FileRun, Outcome], list[str]],
-) -> list[FileComparison]:
-    """Run a suite by ours, then each of its files by hand."""
-    forget_history(root)
-    runner = "script" if run_alone is run_script_alone else "pytest"
-    _, record = run_ours(
-        setting,
-        root,
-        interpreter=interpreter,
-        budget_bytes=4 * GIB,
-        options=["--no-history", "--runner", runner],
-        paths=files,
-    )
-    compared: list[FileComparison] = []
-    for file in files:
-        ours = record.final.get(file)
-        alone = run_alone(interpreter, root, file, work=setting.work, timeout_s=ALONE_S)
-        if ours is None or alone is None:
-            differences = [f"ours: {'no result' if ours is None else ours.status}, by hand: {alone}"]
-        else:
-            differences = [*_exits(ours, alone), *counts(ours, alone)]
-        compared.append(
-            FileComparison(
-                suite=suite,
-                file=file,
-                status="no result" if ours is None else ours.status,
-                tests=0 if ours is None else ours.outcomes.total(),
-                differences=tuple(differences),
-            )
-        )
+def _compare(setting: Setting, place: Place) -> list[Comparison]:
+    """Run a suite by both; print each difference."""
+    plain = plain_run(place, 1)
+    compared: list[Comparison] = []
+    jobs = () if setting.jobs is None else ("--jobs", str(setting.jobs))
+    for label in ("first", "later"):
+        ours = our_run(place, setting.work, is_first=label == "first", options=[*jobs, *setting.ours_options])
+        comparison = _comparison(label, place, plain, ours)
+        print(f"  {label}: {ours.wall_s:.1f} s, by the command {plain.wall_s:.1f} s; {comparison.causes}")
+        for text in comparison.differences:
+            print(f"    {text}", flush=True)
+        compared.append(comparison)
     return compared
 
 
-def _exits(ours: FileRun, alone: Outcome) -> list[str]:
-    found: list[str] = []
-    if ours.exit_code != alone.exit_code and not (ours.exit_code is None and alone.exit_code < 0):
-        found.append(f"exit status {ours.exit_code}, by hand {alone.exit_code} ({ours.status}: {ours.error})")
-    if (ours.status == "PASS") != (alone.exit_code == 0):
-        found.append(f"{ours.status} ({ours.error}), by hand exit status {alone.exit_code}")
-    if ours.leaked:
-        found.append(f"left behind: {'; '.join(ours.leaked)}")
+def _comparison(label: str, place: Place, plain: SuiteRun, ours: SuiteRun) -> Comparison:
+    suite = place.suite
+    found = differences(
+        plain.outcomes,
+        ours.outcomes,
+        explained=suite.explained,
+        again=lambda: plain_run(place, 2).outcomes,
+        alone=lambda file: plain_alone(place, file),
+    )
+    causes = Counter[str](difference.cause.value for difference in found)
+    texts = [str(difference) for difference in found]
+    for text in _verdicts(plain, ours, is_explained=bool(found)):
+        causes[Cause.UNEXPLAINED] += 1
+        texts.append(f"{Cause.UNEXPLAINED}: {text}")
+    return Comparison(
+        suite=f"{suite.name} {suite.version}",
+        run=label,
+        command=suite.command,
+        files=(len(files_of(plain.outcomes)), len(files_of(ours.outcomes))),
+        cases=(_count(plain), _count(ours)),
+        exit_codes=(plain.exit_code, ours.exit_code),
+        wall_s=(plain.wall_s, ours.wall_s),
+        cpu_s=(plain.cpu_s, ours.cpu_s),
+        causes=dict(causes),
+        differences=tuple(texts),
+    )
+
+
+def _verdicts(plain: SuiteRun, ours: SuiteRun, *, is_explained: bool) -> list[str]:
+    """Return what is wrong with the verdicts: of the run, and of files none of whose cases failed.
+
+    Args:
+        plain: the run by the project's own command.
+        ours: Passmuster's.
+        is_explained: whether cases differ, which may change the exit status.
+    """
+    bad = {case.file for case, outcomes in plain.outcomes.items() if {"failed", "error"} & set(outcomes)}
+    worse = {case.file for case, outcomes in ours.outcomes.items() if {"failed", "error"} & set(outcomes)}
+    found = [f"{file}: {why}" for file, why in ours.failed_files if file not in bad | worse]
+    if plain.exit_code != ours.exit_code and not is_explained:
+        found.append(f"exit status {plain.exit_code}, ours {ours.exit_code}")
     return found
 
 
-def _script_counts(ours: FileRun, alone: Outcome) -> list[str]:
-    """Compare what unittest printed in both runs, and our cases with it."""
-    printed = unittest_counts(ours.output_tail)
-    found = [] if printed == alone.counted else [f"printed {dict(printed)}, by hand {dict(alone.counted)}"]
-    # A class or module that is skipped as a whole is one case of ours and none that unittest "ran".
-    ran, cases = alone.counts.get("run", 0), ours.outcomes.total()
-    if not ran <= cases <= ran + alone.counts.get("skipped", 0):
-        found.append(f"{cases} cases reported, unittest ran {ran}")
-    return found
+def _count(run: SuiteRun) -> int:
+    return sum(map(len, run.outcomes.values()))
 
 
-def _pytest_counts(ours: FileRun, alone: Outcome) -> list[str]:
-    """Compare what pytest printed in both runs, and our cases with it."""
-    printed = pytest_counts(ours.output_tail)
-    found = [] if printed == alone.counted else [f"printed {dict(printed)}, by hand {dict(alone.counted)}"]
-    if dict(ours.outcomes) != dict(alone.counts):
-        found.append(f"cases {dict(ours.outcomes)}, by hand {dict(alone.counts)}")
-    return found
+def _rows(compared: list[Comparison]) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for first, later in zip(compared[::2], compared[1::2], strict=True):
+        plain_s = min(first.wall_s[0], later.wall_s[0])
+        explained = sum(first.causes.values()) - first.unexplained
+        rows.append(
+            [
+                first.suite,
+                *(str(number) for pair in (first.files, first.cases, first.exit_codes) for number in pair),
+                str(explained),
+                f"{first.unexplained} / {later.unexplained}",
+                f"{plain_s:.1f}",
+                *(f"{comparison.wall_s[1] / plain_s:.2f}x" for comparison in (first, later)),
+            ]
+        )
+    return rows

@@ -24,6 +24,7 @@ class Setting:
         jobs: files at once for our runner; None: its default.
         seed: of the suites.
         files: how many the suite of `queue` has.
+        only: the suites of `outcomes` that are wanted; none: all.
         ours_options: further options of our runner.
     """
 
@@ -33,6 +34,7 @@ class Setting:
     jobs: int | None
     seed: int
     files: int = 1000
+    only: tuple[str, ...] = ()
     ours_options: tuple[str, ...] = ()
 
     @property

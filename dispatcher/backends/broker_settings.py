@@ -10,11 +10,10 @@ from passmuster.broker import (
     DEFAULT_SECRET_VARIABLE,
     BrokerAddress,
     parse_broker,
-    require_secret,
     with_password,
 )
 from passmuster.errors import ConfigurationError
-from passmuster.secret_file import read_secret_file
+from passmuster.signing_secret import read_secret_file, require_secret
 
 
 def broker_address(config: TestConfig) -> BrokerAddress:

@@ -31,15 +31,27 @@ _END_S = 5.0
 _LOOK_S = 0.01
 """Seconds between two looks whether the server answers."""
 
+_CLOSED = b"."
+"""Tells the watcher that its owner ends in order, and removes the folder itself."""
+
 _WATCHER = """
-import os, subprocess, sys, threading
+import os, shutil, subprocess, sys, threading
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True)
-threading.Thread(target=lambda: os._exit(server.wait() or 1), daemon=True).start()
+is_closed = is_over = False
+def end_with_server():
+    status = server.wait()
+    if not is_over:
+        os._exit(status or 1)
+threading.Thread(target=end_with_server, daemon=True).start()
 try:
-    os.read(0, 1)
+    is_closed = bool(os.read(0, 1))
 finally:
+    is_over = True
     server.kill()
     server.wait()
+    if not is_closed:
+        os.chdir('/')
+        shutil.rmtree(os.path.dirname(sys.argv[2]), ignore_errors=True)
 """
 
 _SETTINGS = """\
@@ -59,7 +71,8 @@ class EmbeddedServer:
     """A running server.
 
     Args:
-        folder: a private folder for its settings and its log; exists.
+        folder: a private folder for its settings and its log; exists. If this process is killed, the
+            watcher removes it.
 
     Raises:
         ConfigurationError: the package that has the server is not installed.
@@ -92,7 +105,8 @@ class EmbeddedServer:
     def close(self) -> None:
         """End it. May be called twice."""
         if self._watcher.stdin is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # It has ended, or was closed before.
+                self._watcher.stdin.write(_CLOSED)
                 self._watcher.stdin.close()
         try:
             self._watcher.wait(_END_S)

@@ -14,7 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
+from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
 from dispatcher.schedule.line import Line
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Executor, Limit, Usage
@@ -31,6 +31,14 @@ them may be as many as the files of a run."""
 
 WAITED_S = 0.05
 """A file that found a free slot but no memory for longer than this is said to have waited for memory."""
+
+SAID_AFTER_S = 1.0
+SAID_AFTER_WORKING_S = 10.0
+"""Seconds for which other runs keep a run from starting files until it says so: where none of its files
+runs, and where some do."""
+
+SAY_AGAIN_S = 300.0
+"""Seconds after which it is said again, if files still wait."""
 
 
 class LocalBackend:
@@ -59,7 +67,9 @@ class LocalBackend:
         self._is_broken = False
         self._threads: set[threading.Thread] = set()
         self._short_since: float | None = None
+        self._short_of = "memory"
         self._is_held = False
+        self._said_at_s = float("-inf")
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the executor's limits."""
@@ -90,6 +100,7 @@ class LocalBackend:
                 found = self._events.get(timeout=min(left, RETRY_PLACE_S) if waiting else left)
             except queue.Empty:
                 self._place()
+                self._say_what_is_waited_for()
                 if time.monotonic() < deadline:
                     continue
                 return ()
@@ -160,7 +171,8 @@ class LocalBackend:
             room = self._executor.room()
             task = self._line.next_fit(room)
             if task is None:
-                self._note_shortage(is_short=room.slots > 0 and not self._line.is_held_by_groups)
+                is_held_up = room.slots > 0 or self._executor.usage().other_runs is not None
+                self._note_shortage(is_short=is_held_up and not self._line.is_held_by_groups)
                 return
             try:
                 is_admitted = self._executor.admit(task)
@@ -204,16 +216,30 @@ class LocalBackend:
         running = len(self._threads)
         return len(self._spare_running) < running < self._executor.usage().slots
 
+    def _say_what_is_waited_for(self) -> None:
+        """Tell the user, once and then rarely, which other runs keep this one from starting files."""
+        usage, now_s = self._executor.usage(), time.monotonic()
+        if usage.other_runs is None or now_s - self._said_at_s < SAY_AGAIN_S:
+            return
+        if usage.other_runs.seconds >= (SAID_AFTER_WORKING_S if usage.files else SAID_AFTER_S):
+            self._said_at_s = now_s
+            self._events.put(BackendNotice(text=f"this run {usage.other_runs}"))
+
     def _note_shortage(self, *, is_short: bool) -> None:
         """Remember since when a free slot has found no file that fits."""
         if not is_short:
             self._short_since = None
-        elif self._short_since is None:
+            return
+        if self._short_since is None:
             self._short_since = time.monotonic()
+        others = self._executor.usage().other_runs
+        self._short_of = "memory" if others is None else others.what
+        if others is not None and others.held_by:
+            self._short_of += f" held by {others.held_by}"
 
     def _start(self, task: TestTask) -> None:
         short_s = 0.0 if self._short_since is None else time.monotonic() - self._short_since
-        waited_for = "memory" if short_s > WAITED_S else ""
+        waited_for = self._short_of if short_s > WAITED_S else ""
         thread = threading.Thread(target=self._run, args=(task, waited_for), daemon=True)
         self._threads.add(thread)
         self._events.put(AttemptStarted(task=task))

@@ -28,6 +28,7 @@ from passmuster.executor import Limit
 from passmuster.records import dataclass
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import TERMS_KIND, RunTerms, encode_terms
+from passmuster.signing_secret import secret_warnings
 from passmuster.status import Isolation
 from passmuster.task import TestTask
 from passmuster.tree_identity import tree_identity
@@ -215,7 +216,7 @@ def open_queue(
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
         undo.callback(publisher.close)
-        return QueueBackend(
+        backend = QueueBackend(
             RunRecord(guarded(client), request.run_id),
             publisher.publish,
             QueueMail(envelope, request.coverage_dir),
@@ -229,6 +230,8 @@ def open_queue(
             is_resumed=request.is_resumed,
             release=undo.pop_all().close,
         )
+        backend.notices = secret_warnings(address, secret, file=request.config.secret_file)
+        return backend
 
 
 def _terms(request: BackendRequest, source: RunSource) -> RunTerms:

@@ -185,6 +185,11 @@ class TestConfig:
             says how many.
         memory_budget: what all test processes together may use; None: the smaller of 4 GiB and 80 %
             of what is available.
+        machine_memory: what the test processes of all runs on this machine may use together; None: 80 % of
+            what it can give.
+        machine_folder: where runs of several users or containers meet to share it; None: in a folder of the
+            user's own.
+        nice: whether the run gives way to other programs and runs.
         memory_limit: what one file may use; None: the budget.
         timeout_s: wall-clock seconds for each file.
         run_timeout_s: wall-clock seconds for the whole run; None: no limit.
@@ -248,6 +253,9 @@ class TestConfig:
     max_workers: int | None = None
     overcommit: Overcommit | None = None
     memory_budget: Amount | None = None
+    machine_memory: Amount | None = None
+    machine_folder: Path | None = None
+    nice: bool = False
     memory_limit: Amount | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
     run_timeout_s: float | None = None

@@ -212,6 +212,29 @@ SETTINGS: tuple[Setting, ...] = (
         "memory for all test processes together",
         "the smaller of 4 GiB and 80% of what is available",
     ),
+    valued(
+        "machine-memory",
+        "machine_memory",
+        Group.LIMITS,
+        optional(SIZE),
+        "memory for the test processes of all runs on this machine; a share is one of what it can give",
+        "80%",
+    ),
+    valued(
+        "machine-folder",
+        "machine_folder",
+        Group.LIMITS,
+        PATH,
+        "folder in which runs of several users or containers share the machine",
+        "one of the user's own",
+    ),
+    switch(
+        "nice",
+        "nice",
+        Group.LIMITS,
+        "give way to other programs and runs: test processes get a lower priority, and no further file starts"
+        " while another run waits",
+    ),
     valued("memory-limit", "memory_limit", Group.LIMITS, optional(SIZE), "memory for one file", "the budget"),
     valued("timeout", "timeout_s", Group.LIMITS, TIME, "time for each file", "300s", legacy="TEST_TIMEOUT"),
     valued(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from dispatcher.discovery.run_options import ProjectOption
 from passmuster.records import dataclass
 from passmuster.version import VERSION
 
@@ -56,6 +57,7 @@ class PytestAnswer:
         files: absolute paths, in its order.
         errors: what it could not collect, a line each.
         warnings: what it says of its own settings.
+        options: what the project's settings change of its options.
         inifile: its configuration file, absolute; empty: none.
         folders: the folders that were listed, with the time of modification before that, in nanoseconds.
         modules: files of the project that were imported for it.
@@ -66,6 +68,7 @@ class PytestAnswer:
     files: tuple[str, ...]
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    options: tuple[ProjectOption, ...] = ()
     inifile: str = ""
     folders: Mapping[str, int]
     modules: tuple[str, ...] = ()
@@ -82,6 +85,7 @@ def read_answer(content: object) -> PytestAnswer | None:
             files=_texts(content["files"]),
             errors=_texts(content["errors"]),
             warnings=_texts(content["warnings"]),
+            options=tuple(map(_option, content["options"])),
             inifile=str(content["inifile"]),
             folders={str(path): int(mtime_ns) for path, mtime_ns in content["folders"].items()},
             modules=_texts(content["modules"]),
@@ -153,6 +157,7 @@ class AnswerCache:
             "files": answer.files,
             "errors": (),
             "warnings": answer.warnings,
+            "options": [[option.name, option.value, option.source] for option in answer.options],
             "inifile": answer.inifile,
             "folders": answer.folders,
             "modules": answer.modules,
@@ -255,6 +260,15 @@ def _prune(folder: Path) -> None:
     answers = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for path in answers[_MOST_ANSWERS:]:
         path.unlink(missing_ok=True)
+
+
+def _option(entry: object) -> ProjectOption:
+    if not isinstance(entry, list):
+        raise TypeError("expected a list")
+    name, value, source = entry
+    if not isinstance(value, str | int | float):
+        raise TypeError("expected a plain value")
+    return ProjectOption(name=str(name), value=value, source=str(source))
 
 
 def _texts(value: object) -> tuple[str, ...]:

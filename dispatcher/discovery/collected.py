@@ -16,6 +16,7 @@ from dispatcher.discovery.pytest_files import (
     has_pytest,
     pytest_missing,
 )
+from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import Named, find_named
 from dispatcher.discovery.walk import Walker
 from passmuster.errors import ConfigurationError
@@ -28,8 +29,10 @@ def collect(
     python: Callable[[], ProjectPython],
     *,
     cwd: str,
-) -> None:
-    """Give `walker` the files that pytest collects.
+) -> tuple[ProjectOption, ...]:
+    """Give `walker` the files that pytest collects; return what the project's settings change of its options.
+
+    Files that are only named are not asked about, and so their project's options are not known.
 
     A Python file that the user named is taken without asking: pytest collects it whatever it is called.
     `exclude` and, without `--integration`, configured folders of integration tests leave files out.
@@ -53,7 +56,7 @@ def collect(
     if named and not others:
         if not has_pytest(python(), workdir):
             raise pytest_missing(python().path)
-        return
+        return ()
     try:
         answer = ask_pytest(python(), workdir, [walker.absolute(one.path) for one in others])
     except CollectionError as error:
@@ -67,13 +70,16 @@ def collect(
         if not any(is_below(path, one.path) for path in found):
             raise _holds_nothing(one)
     left_out = 0
+    exclusion = places.configured_rules()
+    skips_integration = config.layout.integration_roots is not None and not config.include_integration
     for path in found:
-        if _is_left_out(path, config, places):
+        if exclusion.leaves_out(path) or (skips_integration and places.is_integration(path)):
             left_out += 1
         else:
             walker.take(path)
     if left_out:
         walker.warnings.append(f"{left_out} file(s) that pytest collects are left out by exclude")
+    return answer.options
 
 
 def _holds_nothing(one: Named) -> ConfigurationError:
@@ -94,10 +100,3 @@ def _inside(files: tuple[str, ...], walker: Walker) -> list[str]:
         else:
             found.append(path)
     return found
-
-
-def _is_left_out(path: str, config: TestConfig, places: Places) -> bool:
-    if places.configured_rules().leaves_out(path):
-        return True
-    is_configured = config.layout.integration_roots is not None
-    return is_configured and not config.include_integration and places.is_integration(path)

@@ -10,13 +10,16 @@ from dispatcher.config.model import LayoutKind, TestConfig
 from dispatcher.config.origins import Origin
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.collected import collect
+from dispatcher.discovery.django_project import django_advice
 from dispatcher.discovery.layout import Places, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import Rules
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
+from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
+from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
@@ -31,6 +34,7 @@ class Discovered:
         total: how many there were before `limit` cut the list.
         layout: who says which files are tests, and why.
         warnings: lines for the user about what could not be looked at, without a tag.
+        options: what the project's settings change of pytest's options; empty where pytest was not asked.
     """
 
     workdir: Path
@@ -38,6 +42,7 @@ class Discovered:
     total: int
     layout: LayoutChoice
     warnings: tuple[str, ...] = ()
+    options: tuple[ProjectOption, ...] = ()
 
 
 def discover(
@@ -60,7 +65,8 @@ def discover(
 
     Raises:
         ConfigurationError: a named path or the root does not exist, lies outside, or holds no tests; or the
-            project's pytest is missing or cannot collect.
+            project's pytest is missing or cannot collect; or nothing was found in a Django project, whose
+            tests a command would find.
     """
     places = find_places(config)
     walker = Walker(root=places.root)
@@ -71,23 +77,28 @@ def discover(
         layout = choose_layout(
             config, places, has_pytest=lambda: has_pytest(python(), Path(places.root)), origins=origins
         )
+    options: tuple[ProjectOption, ...] = ()
     if python is not None and layout.kind is LayoutKind.PYTEST:
-        collect(config, places, walker, python, cwd=named_from)
+        options = collect(config, places, walker, python, cwd=named_from)
     elif layout.kind is LayoutKind.UNITTEST:
         _find_unittests(config, places, walker, cwd=named_from)
     elif config.paths:
         select(config.paths, places=places, walker=walker, cwd=named_from)
     else:
         _walk_layout(places, walker, include_integration=config.include_integration)
+    advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
     runner = _RUNNERS.get(layout.kind, RunnerKind.AUTO)
     files = sorted((_test_file(found, places, runner) for found in walker.files.values()), key=_path)
+    if advice and not files:
+        raise ConfigurationError(f"found no test files; {advice}")
     kept = files if config.limit is None or config.failed_only else files[: config.limit]
     return Discovered(
         workdir=Path(places.root, places.workdir),
         files=tuple(kept),
         total=len(files),
         layout=layout,
-        warnings=(*layout.warnings, *walker.warnings),
+        warnings=(*layout.warnings, *([advice] if advice else []), *walker.warnings),
+        options=options,
     )
 
 

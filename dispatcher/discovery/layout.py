@@ -9,6 +9,7 @@ from pathlib import Path
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import Layout, LayoutKind, TestConfig
 from dispatcher.discovery.patterns import (
+    COMMAND_PATTERNS,
     ORDINARY_EXCLUDED_NAMES,
     ORDINARY_PATTERNS,
     SCRIPT_EXCLUDED_NAMES,
@@ -19,6 +20,7 @@ from dispatcher.discovery.patterns import (
 )
 from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
+from passmuster.status import RunnerKind
 
 SCRIPT_WORKDIR = "mvp_site"
 SCRIPT_UNIT_ROOTS = ("tests",)
@@ -47,7 +49,7 @@ class Places:
         always_file: runs with the unit tests wherever it lies; empty: there is none.
         ordinary_start: where the walk starts when this layout holds nothing; None: the user configured
             roots, and nothing else is tried.
-        patterns: names of test files; None: not configured.
+        patterns: names of test files; None: those of the rules.
         excluded_names: names and shell patterns of names that the user left out.
         excluded_paths: paths that the user left out.
         script_excluded_paths: paths that the shell scripts left out.
@@ -145,17 +147,21 @@ def find_places(config: TestConfig) -> Places:
 
     excluded = tuple(_normal(path) for path in layout.exclude)
     start = "" if layout.workdir is None else workdir
+    # Such a project has test files wherever its command finds them.
+    is_command = config.usual_runner is RunnerKind.COMMAND and workdir != SCRIPT_WORKDIR
+    unit_roots, extra_roots, integration_roots = (
+        ((), (), ()) if is_command else (SCRIPT_UNIT_ROOTS, SCRIPT_EXTRA_ROOTS, SCRIPT_INTEGRATION_ROOTS)
+    )
     configured = (layout.unit_roots, layout.integration_roots, layout.extra_roots)
     return Places(
         root=root,
         workdir=workdir,
-        unit_roots=roots(layout.unit_roots, SCRIPT_UNIT_ROOTS)
-        + roots(layout.extra_roots, SCRIPT_EXTRA_ROOTS),
-        integration_roots=roots(layout.integration_roots, SCRIPT_INTEGRATION_ROOTS),
+        unit_roots=roots(layout.unit_roots, unit_roots) + roots(layout.extra_roots, extra_roots),
+        integration_roots=roots(layout.integration_roots, integration_roots),
         configured_roots=tuple(path for paths in configured for path in below(paths or ())),
-        always_file=_joined(workdir, ALWAYS_FILE) if layout.unit_roots is None else "",
+        always_file="" if is_command or layout.unit_roots is not None else _joined(workdir, ALWAYS_FILE),
         ordinary_start=start if all(paths is None for paths in configured) else None,
-        patterns=layout.patterns,
+        patterns=layout.patterns or (COMMAND_PATTERNS if is_command else None),
         excluded_names=tuple(path for path in excluded if "/" not in path),
         excluded_paths=frozenset(below(tuple(path for path in excluded if "/" in path))),
         script_excluded_paths=frozenset(below(SCRIPT_EXCLUDED_PATHS)),

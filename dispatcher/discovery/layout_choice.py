@@ -74,6 +74,7 @@ def choose_layout(
         return LayoutChoice(
             kind=LayoutKind.SCRIPTS,
             reason=scripts,
+            is_asked=config.usual_runner is RunnerKind.COMMAND,
             warnings=_ignored_settings(config, configurations, origins),
         )
     pytest = _why_pytest(workdir, configurations, has_pytest)

@@ -14,6 +14,9 @@ SCRIPT_PATTERNS = ("test_*.py",)
 ORDINARY_PATTERNS = ("test_*.py", "*_test.py")
 """What an ordinary repository calls its test files."""
 
+COMMAND_PATTERNS = (*ORDINARY_PATTERNS, "tests.py")
+"""The same where a command of the project runs them: Django's applications begin with a `tests.py`."""
+
 UNITTEST_PATTERNS = ("test*.py",)
 """What `python -m unittest` discovers by default."""
 

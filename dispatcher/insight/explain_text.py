@@ -93,7 +93,7 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
         yield _line("started", f"{when}, beside {beside}", indent=4)
     if result.waited_for:
-        yield _line("waited for", f"{result.waited_for}, although a place was free", indent=4)
+        yield _line("waited for", f"{one_line(result.waited_for)}, although a place was free", indent=4)
     worker = f"{one_line(result.worker)}, " if result.worker else ""
     alone = ", without company throughout" if result.was_alone else ""
     yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
@@ -117,7 +117,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
         yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
     else:
         yield _line("should take", "unknown: it is taken for an ordinary file")
-    reserved = "a slot's share: its peak was never measured"
+    reserved = "what files of this project usually need: its peak was never measured"
     if task.predicted_bytes is not None:
         reserved = f"{format_bytes(task.predicted_bytes)} (the expected peak times {MEMORY_MARGIN})"
     yield _line("reserved", reserved)

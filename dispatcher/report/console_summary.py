@@ -33,9 +33,6 @@ from passmuster.units import format_bytes, format_seconds
 NO_TEST_RAN = "No test ran: the files hold none, or all of them are deselected"
 """What is said in place of success where there was nothing to succeed."""
 
-MAX_FAILING_CASES = 5
-"""Failing tests named for each failed file; the rest is counted."""
-
 STACK_LINES = 30
 """Lines shown of the stacks of a file that timed out: about two Python stacks."""
 
@@ -187,10 +184,13 @@ def _failed_lines(request: SummaryRequest, summary: Summary, failed: Sequence[Fi
 
 
 def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> list[str]:
+    from dispatcher.report.failure_text import failing_test_lines  # Only a run with failures waits for this.
+
     result = record.final
+    printed = last_lines(result.output, LAST_LINES)
     lines = [bulleted(_label(record)), "    Last few lines of output:"]
-    lines += indented(last_lines(result.output, LAST_LINES) or ("(it printed nothing)",))
-    if result.status is not Status.FAIL:
+    lines += indented(printed or ("(it printed nothing)",))
+    if result.status is not Status.FAIL or not any(case.outcome.is_bad for case in result.cases):
         lines.append(f"    Status: {status_text(result)}")
     if record.finding is Finding.FAILED_SPAWNED:
         lines.append("    It passed when forked, and failed when spawned.")
@@ -198,7 +198,7 @@ def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> lis
         lines.append("    It failed beside others, and passed when run alone.")
     if record.is_flaky:
         lines.append(f"    It is flaky, its attempts ended: {attempts_text(record)}")
-    lines += _failing_case_lines(record)
+    lines += failing_test_lines(record, printed)
     if result.stacks:
         lines.append("    Where it was when its time was over:")
         lines += indented(last_lines(result.stacks, STACK_LINES))
@@ -208,36 +208,9 @@ def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> lis
     return lines
 
 
-def _failing_case_lines(record: FileRecord) -> list[str]:
-    bad = [case for case in record.final.cases if case.outcome.is_bad]
-    if not bad:
-        return []
-    shown = [(case.case_id, headline(case.message)) for case in bad[:MAX_FAILING_CASES]]
-    lines = indented(one_line(f"{case_id}: {what}" if what else case_id)[:400] for case_id, what in shown)
-    if len(bad) > len(shown):
-        lines += indented([f"and {len(bad) - len(shown)} more"])
-    return ["    Failing tests:", *lines]
-
-
 def attempts_text(record: FileRecord) -> str:
     """Return how the attempts at a file ended, in their order, without those that only made room."""
     return ", ".join(attempt.status for attempt in record.attempts if not attempt.is_evicted)
-
-
-def headline(message: str) -> str:
-    """Return the line of a failure's message that says what went wrong.
-
-    pytest marks it with an E. In a traceback it is the first line after the last heading that is not
-    indented. Otherwise it is the first line.
-    """
-    lines = [line.rstrip() for line in message.splitlines() if line.strip()]
-    marked = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
-    if marked:
-        # A syntax error shows the place first; what is wrong comes last.
-        return marked[-1] if marked[0].startswith('File "') else marked[0]
-    headings = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
-    after = lines[headings[-1] + 1 :] if headings else lines
-    return next((line for line in after if not line.startswith(" ")), "")
 
 
 def _label(record: FileRecord) -> str:

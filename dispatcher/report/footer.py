@@ -46,6 +46,9 @@ def footer(progress: Progress, *, columns: int, rows: int) -> RenderableType:
     if usage is not None and usage.budget_bytes > 0 and room > 0:
         parts.append(_memory(usage.used_bytes, usage.budget_bytes, columns=columns))
         room -= 1
+    if usage is not None and usage.other_runs is not None and room > 0:
+        parts.append(_line(f"  {one_line(str(usage.other_runs))}", style="yellow"))
+        room -= 1
     workers = () if usage is None else usage.workers
     # A run's files matter more than where they are.
     rows_of_workers = min(len(workers), MAX_WORKER_ROWS, room // 2)

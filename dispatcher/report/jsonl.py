@@ -19,9 +19,10 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed"): the result of an
                    earlier attempt stands: what was to follow came to nothing, or
                    does not count (its file-finished has again "settled")
-    usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, files [path, slot, duration_s,
-                   used_bytes, worker], workers [name, slots, busy, budget_bytes, used_bytes]; at most one a
-                   second; without a broker there are no workers, and each `worker` is empty
+    usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, other_runs (null, or what,
+                   duration_s, needed_bytes, held_by), files [path, slot, duration_s, used_bytes, worker],
+                   workers [name, slots, busy, budget_bytes, used_bytes]; at most one a second; without a
+                   broker there are no workers, and each `worker` is empty
     notice         text
     run-stopping   cause
     run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, without_tests,
@@ -62,6 +63,7 @@ from dispatcher.report.summary import summarize
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.executor import OtherRuns
 from passmuster.result import TestResult
 
 VERSION = 1
@@ -276,6 +278,7 @@ def _usage(event: UsageSampled) -> dict[str, JsonValue]:
         "used_bytes": usage.used_bytes,
         "peak_bytes": usage.peak_bytes,
         "waiting": event.waiting,
+        "other_runs": _other_runs(usage.other_runs),
         "files": [
             {
                 "path": file.file_path,
@@ -296,6 +299,17 @@ def _usage(event: UsageSampled) -> dict[str, JsonValue]:
             }
             for worker in usage.workers
         ],
+    }
+
+
+def _other_runs(found: OtherRuns | None) -> dict[str, JsonValue] | None:
+    if found is None:
+        return None
+    return {
+        "what": found.what,
+        "duration_s": _rounded(found.seconds),
+        "needed_bytes": found.needed_bytes,
+        "held_by": found.held_by,
     }
 
 

@@ -22,6 +22,7 @@ from dataclasses import replace
 from enum import Enum
 
 from dispatcher.insight.regression import Regression
+from dispatcher.report.failure_text import headline
 from dispatcher.report.plain_text import bounded_tail
 from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.differences import Difference
@@ -158,6 +159,7 @@ def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
     if result.note:
         yield "note", result.note
     yield "attempt", str(result.attempt)
+    yield "runner", str(result.runner)
     yield "isolation", str(result.isolation)
     if result.isolation_note:
         yield "isolation_note", result.isolation_note
@@ -206,14 +208,13 @@ def _flaky_marks(case: Case, record: FileRecord) -> tuple[Trouble, ...]:
 
 def _case(case: CaseResult, record: FileRecord) -> Case:
     class_name, name = split_case_id(case.case_id)
-    first_line = next((line for line in case.message.splitlines() if line.strip()), "")
     verdict = _VERDICTS[case.outcome]
     trouble = None
     if verdict is not Verdict.PASS:
         trouble = Trouble(
             element=verdict.value,
             kind=str(case.outcome),
-            message=first_line,
+            message=headline(case.message),
             text=case.message if verdict.is_bad else "",
         )
     prefix = "rerun" if verdict.is_bad else "flaky"
@@ -302,7 +303,7 @@ def _is_told_by_cases(attempt: TestResult, known: set[str]) -> bool:
 
 def _earlier(*, prefix: str, is_failure: bool, kind: str, text: str) -> Trouble:
     tail = bounded_tail(text, OUTPUT_CHARS)
-    message = next((line for line in tail.splitlines() if line.strip()), kind)
+    message = headline(tail) or kind
     return Trouble(
         element=prefix + ("Failure" if is_failure else "Error"), kind=kind, message=message, text=tail
     )

@@ -38,7 +38,8 @@ class Line:
     - The first task that fits the room goes.
     - The first of the line, once passed by as many others as `PATIENCE` says, is passed no more until it
       fits. Only the first counts: whoever stands behind it gets there, and then has the same right.
-    - When nothing runs the first of the line goes, fitting or not.
+    - When nothing runs the first of the line goes, fitting or not; where other runs on the machine hold
+      memory that it needs, only if no other fits.
     - A task whose group is full is passed over, and has lost nothing: for memory it does not wait.
     - Tasks to run alone wait beside the line, until it is empty or `ALONE_PATIENCE` is used up, and then
       for the machine to be idle.
@@ -116,7 +117,9 @@ class Line:
             return self._take_alone() if room.is_idle else None
         first, first_fitting = self._find(room)
         self.is_held_by_groups = first is None
-        chosen = first if room.is_idle else first_fitting
+        chosen = first if room.is_idle and not room.must_fit else first_fitting
+        if chosen is None and room.is_idle:
+            chosen = first
         if first is None or chosen is None:
             return None
         lane, key = chosen
@@ -125,7 +128,7 @@ class Line:
         if chosen != first:
             passed = self._passed.get(first[1], 0)
             if passed >= max(PATIENCE, 2 * self._most_together):
-                return None
+                return self._take(*first) if room.is_idle else None
             self._passed[first[1]] = passed + 1
         return self._take(lane, key)
 

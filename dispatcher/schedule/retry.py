@@ -30,7 +30,9 @@ EVICTED_MARGIN = 1.25
 """What the peak of a file that had to make room is multiplied with: it was stopped before its real one."""
 
 MAX_EVICTIONS = 5
-"""Times a file may make room. A file alone never has to, so that more than two mean a fault of ours."""
+"""Times a file may make room for others of its run. Alone it never has to, so more than two mean a fault of
+ours. For files of other runs on the machine it makes room as often as it takes: it waits each time until
+there is."""
 
 MAX_ALONE = 10
 """Files of a run that run once more alone: more failures than that have another cause than the other files,
@@ -190,7 +192,7 @@ def says_nothing(result: TestResult, *, past: Past, rules: Rules) -> bool:
 def _after_eviction(
     task: TestTask, result: TestResult, *, past: Past, budget_bytes: int | None
 ) -> Next | None:
-    if past.evictions >= MAX_EVICTIONS:
+    if past.evictions >= MAX_EVICTIONS and not result.was_alone:
         return None
     again = replace(
         _following(task),

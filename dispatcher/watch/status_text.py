@@ -6,9 +6,12 @@ Names and paths come from the wire: in lines they are escaped.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 
-from dispatcher.report.json_line import json_line
+from dispatcher.report.json_line import JsonValue, json_line
 from dispatcher.report.plain_text import one_line
+from dispatcher.watch.local_runs import local_records
+from passmuster.machine_claims import RunClaim
 from passmuster.queue_words import CardFile, RunLook, WorkerCard
 from passmuster.records import dataclass
 from passmuster.routing import LEASE_S
@@ -43,49 +46,58 @@ def status_lines(state: BrokerState) -> list[str]:
     return lines
 
 
-def status_json(state: BrokerState) -> bytes:
-    """Return the same as one object of JSON on one line."""
+def status_json(state: BrokerState | None, local: Iterable[RunClaim] = ()) -> bytes:
+    """Return the same as one object of JSON on one line.
+
+    Args:
+        state: what is on the broker; None: there is no broker.
+        local: the runs on this machine.
+    """
+    empty = BrokerState(broker="", runs=(), workers=())
     return json_line(
-        {
-            "version": VERSION,
-            "broker": state.broker,
-            "runs": [
-                {
-                    "run_id": run.run_id,
-                    "begun_at": round(run.begun_at, 3),
-                    "duration_s": round(run.seconds, 3),
-                    "dispatcher": "alive" if _is_alive(run) else "silent",
-                    "silent_s": round(run.silent_s, 3),
-                    "waiting": run.waiting,
-                    "running": run.running,
-                    "done": run.done,
-                }
-                for run in state.runs
-            ],
-            "workers": [
-                {
-                    "name": card.name,
-                    "host": card.host,
-                    "slots": card.slots,
-                    "busy": card.busy,
-                    "budget_bytes": card.budget_bytes,
-                    "used_bytes": card.used_bytes,
-                    "version": card.version,
-                    "runs": list(card.runs),
-                    "files": [
-                        {
-                            "run_id": file.run_id,
-                            "path": file.path,
-                            "duration_s": round(file.seconds, 3),
-                            "used_bytes": file.used_bytes,
-                        }
-                        for file in card.files
-                    ],
-                }
-                for card in state.workers
-            ],
-        }
+        {"version": VERSION, "local_runs": local_records(local), **_broker_record(state or empty)}
     )
+
+
+def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
+    return {
+        "broker": state.broker,
+        "runs": [
+            {
+                "run_id": run.run_id,
+                "begun_at": round(run.begun_at, 3),
+                "duration_s": round(run.seconds, 3),
+                "dispatcher": "alive" if _is_alive(run) else "silent",
+                "silent_s": round(run.silent_s, 3),
+                "waiting": run.waiting,
+                "running": run.running,
+                "done": run.done,
+            }
+            for run in state.runs
+        ],
+        "workers": [
+            {
+                "name": card.name,
+                "host": card.host,
+                "slots": card.slots,
+                "busy": card.busy,
+                "budget_bytes": card.budget_bytes,
+                "used_bytes": card.used_bytes,
+                "version": card.version,
+                "runs": list(card.runs),
+                "files": [
+                    {
+                        "run_id": file.run_id,
+                        "path": file.path,
+                        "duration_s": round(file.seconds, 3),
+                        "used_bytes": file.used_bytes,
+                    }
+                    for file in card.files
+                ],
+            }
+            for card in state.workers
+        ],
+    }
 
 
 def _is_alive(run: RunLook) -> bool:

@@ -87,6 +87,7 @@ PURE = (
     "dispatcher/report/ci/which.py",
     "dispatcher/report/console_format.py",
     "dispatcher/report/console_summary.py",
+    "dispatcher/report/failure_text.py",
     "dispatcher/report/html/attempts.py",
     "dispatcher/report/html/axis.py",
     "dispatcher/report/html/files_sections.py",

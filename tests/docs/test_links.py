@@ -18,6 +18,8 @@ _NAMED_FOLDER = re.compile(
 OF_USERS = {
     "tests/test_x.py",
     "tests/a.py",
+    "manage.py",
+    "tests.py",
     "coverage_report.txt",
     "requirements.txt",
     "test_integration/test_integration_mock.py",

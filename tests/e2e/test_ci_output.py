@@ -37,6 +37,9 @@ HOSTILE_LINES = (
 
 FILES = {
     "pyproject.toml": """\
+        [tool.passmuster]
+        layout = "scripts"
+
         [[tool.passmuster.overrides]]
         files = ["tests/test_slow.py"]
         timeout = "3s"

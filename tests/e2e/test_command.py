@@ -52,7 +52,7 @@ def test_cases_come_from_the_report_and_a_failure_in_it_is_one_whatever_the_exit
 ) -> None:
     project.write(OWN)
 
-    outcome = project.run("--junit-xml", "junit.xml", "--isolation", "fork")
+    outcome = project.run("--junit-xml", "junit.xml", "--report", "html=page.html", "--isolation", "fork")
 
     assert outcome.code == 1
     finished = {each.label: each for each in outcome.finished()}
@@ -62,8 +62,11 @@ def test_cases_come_from_the_report_and_a_failure_in_it_is_one_whatever_the_exit
     assert [case.outcome for case in good.cases] == ["passed"]
     assert (good.status, good.isolation) == ("PASS", "spawn")
     assert "by a command" in good.isolation_note
-    names = [case.get("name") for case in ElementTree.parse(project.root / "junit.xml").iter("testcase")]
+    report = ElementTree.parse(project.root / "junit.xml")
+    assert {one.get("value") for one in report.iterfind(".//property[@name='runner']")} == {"command"}
+    names = [case.get("name") for case in report.iter("testcase")]
     assert "test_good" in str(names)
+    assert "run by a command of the project" in (project.root / "page.html").read_text(encoding="utf-8")
 
 
 def test_over_a_queue_the_worker_runs_the_command_of_its_own_project(project: Project) -> None:
@@ -78,16 +81,20 @@ def test_over_a_queue_the_worker_runs_the_command_of_its_own_project(project: Pr
     assert {len(each.cases) for each in outcome.finished()} == {1}
 
 
-def test_what_would_run_by_the_command_is_said_without_running_it(project: Project) -> None:
+def test_what_runs_by_the_command_is_said_before_it_runs(project: Project) -> None:
     project.write(OWN)
 
+    project.run()
     dry = project.run("--dry-run")
+    listed = project.run("--list")
     preloaded = project.run("--explain", "preload")
     explained = project.run("explain", "tests/test_good.py", events=False)
 
     assert dry.stdout.count(", by a command)") == 2
     assert preloaded.stdout == "2 file(s) run by a command of the project, and are spawned\n"
-    assert explained.code == 0
+    assert "2 of 2 file(s) run by the command {python} run.py {module} {junit}" in listed.stderr
+    assert listed.stdout == "tests/test_bad.py\ntests/test_good.py\n"
+    assert "spawned: it runs by a command of the project" in explained.stdout
 
 
 def test_some_files_run_by_a_command_and_the_others_as_always(project: Project) -> None:

@@ -96,7 +96,7 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "      ",
         "      FAILED (failures=1)",
         "    Failing tests:",
-        "      __main__.Bad.test_bad: AssertionError: 1 != 2",
+        "      __main__.Bad.test_bad (tests/test_bad.py:6): AssertionError: 1 != 2",
         "    Run it again: run_tests.py tests/test_bad.py",
         "  - tests/test_long.py",
         "    Last few lines of output:",

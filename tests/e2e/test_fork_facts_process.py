@@ -146,6 +146,26 @@ PROGRAMS = {
         import gc
         print(gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.callbacks, gc.garbage)
     """,
+    "what the collector knows": """
+        import argparse, gc, logging
+        wanted = gc, argparse.ArgumentParser, logging.root
+        print([any(each is one for each in gc.get_objects()) for one in wanted])
+        kept = [logging.lastResort]
+        print([sorted(type(each).__name__ for each in gc.get_referrers(one)) for one in (kept, kept[0])])
+        for one in (logging.root, kept[0]):
+            print(any(each is vars(logging) for each in gc.get_referrers(one)))
+        print(gc.get_objects.__name__, gc.get_referrers.__module__, gc.get_objects(generation=0) is not None)
+    """,
+    "what a file freezes itself": """
+        import gc
+        mine = [[]]
+        gc.get_referrers(mine[0])
+        gc.collect()
+        gc.freeze()
+        print(gc.get_referrers(mine[0]), any(each is mine for each in gc.get_objects()))
+        gc.unfreeze()
+        print(len(gc.get_referrers(mine[0])))
+    """,
     "user": """
         import getpass, os, platform, pwd, time
         print(getpass.getuser(), pwd.getpwuid(os.getuid()), os.path.expanduser("~"), platform.node())

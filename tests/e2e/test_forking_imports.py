@@ -105,7 +105,7 @@ def test_a_finder_that_a_module_leaves_behind_all_others_hides_no_pytest(environ
     environment.install("dear.py", f"{DEAR}{LAST_FINDER}")
     environment.install("with_pytest.pth", str(next((PYTEST_ENVIRONMENT / "lib").glob("*/site-packages"))))
     users = dict.fromkeys(USERS, "import dear\n\ndef test_it():\n    assert dear\n")
-    environment.project.write({"tests/test_first.py": FIRST, **users})
+    environment.project.write({"tests/test_first.py": f"{FIRST}def test_it(): time.sleep(1)\n", **users})
     environment.run()
     outcome = environment.run_until_warm()
     assert {outcome.final(name).runner for name in USERS} == {"pytest"}

@@ -344,3 +344,66 @@ def test_nothing_that_a_conftest_starts_is_left(project: Project) -> None:
     )
     assert run(project, "--list").lines == ["test_a.py"]
     assert os.name == "posix"  # The fixture checks that no process of the project is left.
+
+
+CONFTEST_THAT_TELLS = """\
+import pathlib
+
+def pytest_addoption(parser):
+    parser.addoption("--mood", default="none")
+
+def pytest_runtest_logreport(report):
+    pass
+
+def pytest_sessionfinish(session):
+    config = session.config
+    told = [str(config.rootpath), str(config.inipath), config.getoption("mood"), config.option.importmode]
+    names = sorted(pathlib.Path(p.__file__).parent.name for p in config.pluginmanager.get_plugins()
+                   if str(getattr(p, "__file__", "")).endswith("conftest.py"))
+    with open(pathlib.Path(__file__).parent / "told", "a") as file:
+        for item in session.items:
+            file.write(repr((item.nodeid, told, names)) + "\\n")
+"""
+
+
+@pytest.mark.parametrize("isolation", ["spawn", "auto"])
+def test_root_configuration_and_initial_conftests_are_those_of_the_projects_own_command(
+    project: Project, isolation: str
+) -> None:
+    # The option is one of tests/conftest.py, which no path below pkg/ leads to.
+    project.write(
+        {
+            "setup.cfg": "[tool:pytest]\ntestpaths = tests pkg\n"
+            "addopts = --mood=fine --import-mode=importlib\n",
+            "tests/conftest.py": CONFTEST_THAT_TELLS,
+            "tests/test_a.py": FINE,
+            "tests/nested/pytest.ini": "[pytest]\naddopts = --no-such-option\n",
+            "tests/nested/test_b.py": FINE,
+            "tests/nested/conftest.py": "",
+            "pkg/tests/pyproject.toml": "[tool.pytest.ini_options]\npython_files = 'x.py'\n",
+            "pkg/tests/setup.py": "",
+            "pkg/tests/test_a.py": FINE,
+        }
+    )
+    told = project.root / "tests" / "told"
+    collected_by_pytest(project)
+    told.unlink()
+    subprocess.run(
+        [PYTEST_ENVIRONMENT / "bin" / "python", "-m", "pytest", "-q"],
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        check=True,
+    )
+    theirs = {eval(line)[0]: eval(line)[1:] for line in told.read_text().splitlines()}
+    told.unlink()
+
+    outcome = run(project, "--isolation", isolation, "--jobs", "1")
+
+    assert set(outcome.statuses().values()) == {"PASS"}, str(outcome)
+    ours = {eval(line)[0]: eval(line)[1:] for line in told.read_text().splitlines()}
+    assert ours.keys() == theirs.keys()
+    for node_id, (settings, conftests) in ours.items():
+        assert settings == theirs[node_id][0], node_id
+        # A conftest that belongs to other files alone is loaded for these alone.
+        assert set(conftests) - {"nested"} == set(theirs[node_id][1]) - {"nested"}

@@ -19,6 +19,7 @@ from dispatcher.backends.embedded_server import EmbeddedServer, find_server
 from passmuster.broker import parse_broker
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.run_record import connect
+from tests.e2e.support.processes import wait_until
 from tests.support.valkey import private_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,11 +73,20 @@ def test_it_ends_when_it_is_closed_and_may_be_closed_twice() -> None:
         server.close()
 
 
+def test_its_folder_stays_its_owners_when_it_is_closed(tmp_path: Path) -> None:
+    find_or_skip()
+    EmbeddedServer(tmp_path).close()
+
+    assert (tmp_path / "server.log").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_with_its_owner(tmp_path: Path, number: int) -> None:
     find_or_skip()
+    folder = tmp_path / "server"
+    folder.mkdir()
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", OWNER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     with owner:
         assert owner.stdout is not None
@@ -84,6 +94,7 @@ def test_it_ends_with_its_owner(tmp_path: Path, number: int) -> None:
         os.kill(owner.pid, number)
 
     assert ends(url)
+    wait_until(lambda: not folder.exists(), "the folder of a killed owner is left")
 
 
 def test_a_port_that_is_taken_is_no_obstacle(

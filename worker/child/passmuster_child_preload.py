@@ -9,6 +9,7 @@ import os
 import sys
 import time
 
+from passmuster_child_identity import IdentityReads
 from passmuster_child_traces import CAN_TELL, Traces
 
 TYPE_CHECKING = False
@@ -56,6 +57,7 @@ def preload(
     *,
     every_warning: bool = False,
     on_import: "Callable[[str], object]" = bool,
+    find_drawn: "Callable[[], str]" = str,
 ) -> "list[Result]":
     """Import modules one after another until one is not clean.
 
@@ -65,11 +67,13 @@ def preload(
         own: top-level names of packages of the project that may be imported as well.
         on_import: is told of each name before it is imported, so that one that never returns is known.
         every_warning: warnings that the filters hide count, too: pytest shows more of them than Python.
+        find_drawn: says after each import whether it drew random numbers, see `passmuster_child_entropy`.
     """
     if not CAN_TELL:
         return [(name, 0.0, 0, "cannot be watched on this system") for name in names]
     with _Outputs() as outputs, _Warnings(every=every_warning) as warned:
-        return _Preload(allowed_roots, own, outputs, warned, on_import).run(names)
+        finders = (warned.take, find_drawn)
+        return _Preload(allowed_roots, own, outputs, finders, on_import).run(names)
 
 
 class _Preload:
@@ -80,13 +84,13 @@ class _Preload:
         allowed_roots: "Iterable[str]",
         own: "Iterable[str]",
         outputs: "_Outputs",
-        warned: "_Warnings",
+        finders: "tuple[Callable[[], str], ...]",
         on_import: "Callable[[str], object]",
     ) -> None:
         self._roots = tuple(os.path.join(os.path.realpath(root), "") for root in allowed_roots)
         self._own = set(own)
         self._outputs = outputs
-        self._warned = warned
+        self._finders = finders
         self._on_import = on_import
         self._results: "dict[str, Result]" = {}
         self._before = Traces(outputs.descriptor)
@@ -145,15 +149,20 @@ class _Preload:
         before = self._before
         self._on_import(step)
         began = time.perf_counter()
+        reads = IdentityReads()
         try:
-            verdict = act()
+            with reads:
+                verdict = act()
         except BaseException as error:
             verdict = ("raises %s: %s" % (type(error).__name__, error)).split("\n")[0]
         seconds = time.perf_counter() - began
         self._outputs.flush()
         self._before = Traces(self._outputs.descriptor)
         self._before.settle(before)
-        found = self._before.difference(before) or self._warned.take()
+        found = self._before.difference(before)
+        for find in self._finders:
+            found = found or find()
+        found = found or reads.reason()
         if verdict in HARMLESS and found:
             verdict = found
         grown = max(0, self._before.status["RssAnon"] - before.status["RssAnon"])

@@ -6,6 +6,9 @@ Registered as an object, never by name, so that pytest does not try to rewrite i
 import os
 import sys
 
+from passmuster_child_identity import WORKER, outside_of_workers
+from passmuster_child_options import take_over
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -29,8 +32,11 @@ def _marked(option: str) -> "Callable[[_Hook], _Hook]":
 
 
 def cache_option() -> str:
-    """Return the setting that keeps pytest's cache out of the project: in the file's temporary directory."""
-    return "cache_dir=" + _cache_folder()
+    """Return the argument that keeps pytest's cache out of the project: in the file's temporary directory.
+
+    One word, because some plugins take every word that is no option for a path.
+    """
+    return "-ocache_dir=" + _cache_folder()
 
 
 def _cache_folder() -> str:
@@ -42,16 +48,25 @@ class Plugin:
 
     Args:
         reporter: where to; None: it is set before the session starts.
-        make_way: makes the way to the one file that is collected, so that nothing beside it is visited;
-            None: pytest collects whatever it is told to.
+        file: the file that is collected, as pytest would be told it. pytest itself is told no path, so that
+            its root, configuration and initial conftests are those of the project's own command; empty: it
+            collects whatever it is told to.
+        make_way: makes the way to that file, so that nothing beside it is visited.
     """
 
-    def __init__(self, reporter: "Reporter | None", make_way: "Callable[[str], Way] | None" = None) -> None:
+    def __init__(
+        self,
+        reporter: "Reporter | None",
+        file: str = "",
+        make_way: "Callable[[str], Way] | None" = None,
+    ) -> None:
         self.reporter: "Any" = reporter
+        self.file = file
         self._make_way = make_way
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
+        self._taken_back: "set[str]" = set()
         self._deselected = 0
         self._left: "set[str] | None" = None
         """Collected tests that have not ended; None: they are not collected yet."""
@@ -63,13 +78,9 @@ class Plugin:
         yield
 
     @_marked("tryfirst")
-    def pytest_configure(self, config: "pytest.Config") -> None:
-        """Switch off pytest-xdist: the files themselves are what runs in parallel."""
-        if hasattr(config.option, "dist"):
-            config.option.dist = "no"
-            config.option.tx = []
-        if hasattr(config.option, "no_cov"):
-            config.option.no_cov = True
+    def pytest_cmdline_main(self, config: "pytest.Config") -> None:
+        """Leave to the run what its options ask for once: before plugins are configured by them."""
+        take_over(config, is_one_file=self._make_way is not None)
 
     def pytest_sessionstart(self) -> None:
         """The session begins."""
@@ -79,6 +90,12 @@ class Plugin:
         except OSError:  # pytest makes it, with files beside what it keeps for whoever finds the folder.
             pass
         self.reporter.mark("begin")
+
+    @_marked("tryfirst")
+    def pytest_collection(self, session: "pytest.Session") -> None:
+        """Collect the one file instead of what the project's settings name."""
+        if self.file:
+            session.config.args = [self.file]
 
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""
@@ -107,7 +124,7 @@ class Plugin:
                 for impl in caller.get_hookimpls():
                     if impl.plugin is plugin and caller.name in _OF_THE_SESSION:
                         # Final for type checkers: pluggy itself calls whatever stands there.
-                        impl.function = _outside_of_workers(impl.function)  # type: ignore[misc]
+                        impl.function = outside_of_workers(impl.function)  # type: ignore[misc]
 
     @_marked("hookwrapper")
     def pytest_runtestloop(self, session: "pytest.Session") -> "Iterator[None]":
@@ -128,11 +145,9 @@ class Plugin:
         """Keep the listing of a folder to the way to the wanted file."""
         undo = None
         if self._make_way is not None and collector is not collector.session:
-            config = collector.config
-            if self._way is None and len(config.args) == 1:
-                self._way = self._make_way(
-                    os.path.abspath(os.path.join(str(config.invocation_params.dir), config.args[0]))
-                )
+            if self._way is None:
+                folder = str(collector.config.invocation_params.dir)
+                self._way = self._make_way(os.path.abspath(os.path.join(folder, self.file)))
             undo = self._way and self._way.narrow(str(collector.path))
         try:
             yield
@@ -149,7 +164,12 @@ class Plugin:
             self.reporter.case(report.nodeid, "skipped", 0.0, _reason(report))
 
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
-        """Add up set-up, call and tear-down; the test is reported when its tear-down is."""
+        """Add up set-up, call and tear-down; the test is reported when its tear-down is.
+
+        An attempt that pytest-rerunfailures takes back, by the outcome "rerun", is none of it.
+        """
+        if str(report.outcome) == "rerun":
+            self._taken_back.add(report.nodeid)
         outcome, seconds, message = self._open.get(report.nodeid, ("", 0.0, ""))
         found = _outcome(report)
         if _rank(found) > _rank(outcome):
@@ -157,6 +177,9 @@ class Plugin:
         self._open[report.nodeid] = (outcome, seconds + report.duration, message)
         if report.when == "teardown":
             outcome, seconds, message = self._open.pop(report.nodeid)
+            if report.nodeid in self._taken_back:
+                self._taken_back.discard(report.nodeid)
+                return
             if self._left is not None:
                 self._left.discard(report.nodeid)
             self.reporter.case(report.nodeid, outcome or "passed", seconds, message)
@@ -175,32 +198,16 @@ _OF_THE_SESSION = (
     "pytest_terminal_summary",
 )
 
-_WORKER = "PYTEST_XDIST_WORKER"
-
 
 def _package(plugin: object) -> str:
     name = getattr(plugin, "__name__", None) or type(plugin).__module__
     return str(name).partition(".")[0]
 
 
-def _outside_of_workers(function: "Callable[..., Any]") -> "Callable[..., Any]":
-    """Return a function that does the same where `PYTEST_XDIST_WORKER` is not set."""
-
-    def call(*args: object, **named: object) -> "Any":
-        worker = os.environ.pop(_WORKER, None)
-        try:
-            return function(*args, **named)
-        finally:
-            if worker is not None:
-                os.environ[_WORKER] = worker
-
-    return call
-
-
 def _worker_input() -> "dict[str, Any]":
     """Return what pytest-xdist (3.8) tells each of its workers."""
     return {
-        "workerid": os.environ.get(_WORKER, "gw0"),
+        "workerid": os.environ.get(WORKER, "gw0"),
         "workercount": int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         "testrunuid": os.environ.get("PYTEST_XDIST_TESTRUNUID", ""),
         "mainargv": list(sys.argv),
@@ -249,7 +256,13 @@ def _reason(report: "pytest.TestReport | pytest.CollectReport") -> str:
         return str(report.wasxfail)
     if report.skipped and isinstance(report.longrepr, tuple):
         return report.longrepr[2]
-    return report.longreprtext
+    text = report.longreprtext
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None or ":%d: " % crash.lineno in text or " line %d" % crash.lineno in text:
+        return text
+    # With `--tb=no` and `--tb=line` pytest's text holds neither the place nor the whole message.
+    marked = ["E   " + line for line in crash.message.splitlines()]
+    return "\n".join([*marked, "", "%s:%d: " % (crash.path, crash.lineno)])
 
 
 def wrap_main(config_module: "ModuleType", reporter: "Reporter") -> None:

@@ -31,6 +31,8 @@ import sys
 from _frozen_importlib_external import PathFinder
 
 from passmuster_child_channel import Channel
+from passmuster_child_entropy import EntropyWatch
+from passmuster_child_frozen import freeze, watch_collector
 from passmuster_child_keeper import Keeper, Wakeup, ignore_signals
 from passmuster_child_procs import all_below, become_subreaper, children_of
 from passmuster_child_start import load
@@ -123,19 +125,20 @@ class Server:
         answer["pytest"] = PathFinder.find_spec("pytest") is not None
         gc.disable()
         try:
-            self.import_all(setup, answer)
+            with EntropyWatch() as watch:
+                self.import_all(setup, answer, watch)
+                watch.remember()
         except BaseException as error:  # Imports run foreign code, and any error only means: not this way.
             answer["why_not"] = (
                 " ".join(f"{type(error).__name__}: {error}".split()) or "it could not be set up"
             )
         if setup["base"]:
             answer["modules"] = list(sys.modules)
-        gc.collect()
-        gc.freeze()
+        freeze()
         answer["rss_bytes"], answer["anon_bytes"] = resident_bytes()
         self.control.send("ready", answer)
 
-    def import_all(self, setup: dict[str, Any], answer: dict[str, Any]) -> None:
+    def import_all(self, setup: dict[str, Any], answer: dict[str, Any], watch: EntropyWatch) -> None:
         """Import in the order in which a test process would: coverage, the framework, what the file needs."""
         if setup["coverage"]:
             load("passmuster_child_coverage").load()
@@ -161,6 +164,7 @@ class Server:
                 setup["own"],
                 every_warning=every,
                 on_import=lambda name: self.control.send("importing", name),
+                find_drawn=watch.take,
             )
             sys.path[:] = path
             answer["verdicts"] = verdicts
@@ -168,7 +172,7 @@ class Server:
                 answer["why_not"] = "importing {} {}".format(verdicts[-1][0], verdicts[-1][3])
         if setup["session"] and not answer["why_not"]:
             sys.path.insert(0, os.getcwd())  # As `python -m pytest` has it.
-            self.session = load("passmuster_child_session").PreparedSession(setup["session"])
+            self.session = load("passmuster_child_session").PreparedSession()
 
     def reap(self) -> None:
         """Collect ended children, and end what they left behind: orphans of a keeper that was killed."""
@@ -197,6 +201,7 @@ def serve(control: int) -> Job:
         control: descriptor of the socket to the runner.
     """
     ignore_signals()
+    watch_collector()
     os.set_inheritable(control, False)  # noqa: FBT003 - positional only.
     # The streams were made for a pipe, as a test's are. What is printed here goes nowhere.
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -204,7 +209,7 @@ def serve(control: int) -> Job:
     os.dup2(nowhere, 2)
     os.close(nowhere)
     server = Server(Channel(control))
-    server.set_up({"base": "", "coverage": False, "modules": (), "session": ""})
+    server.set_up({"base": "", "coverage": False, "modules": (), "session": False})
     return server.loop()
 
 

@@ -1,6 +1,6 @@
 """Prepares a pytest session once, in a process that is then forked for each file.
 
-    prepared = PreparedSession("tests/test_a.py")   # in the server: everything up to the session's start
+    prepared = PreparedSession()                    # in the server: everything up to the session's start
     if os.fork() == 0:                              # in a child
         status = prepared.run("tests/test_b.py", reporter)
 
@@ -10,12 +10,14 @@ conftests are loaded in the child, with capturing begun anew, and are then given
 have had among the plugins. Where that could make a difference to `pytest.main`, `Unsupported` is raised.
 """
 
+import glob
 import os
 import sys
 import tempfile
 
 import passmuster_child_session_checks as checks
 from passmuster_child_collect import Way
+from passmuster_child_identity import IdentityReads
 from passmuster_child_pytest import Plugin, cache_option
 from passmuster_child_session_finish import adopt, configure_conftests, hand_over, load_conftests
 from passmuster_child_session_prepare import Preparation, Unsupported
@@ -36,10 +38,6 @@ class PreparedSession:
     and should be replaced. The working directory, `sys.path` and the environment are those that the files
     will have.
 
-    Args:
-        first_file: a test file, relative to the working directory or absolute. Its configuration is the
-            session's.
-
     Attributes:
         rootdir: pytest's root directory.
         inifile: the configuration file; empty: there is none.
@@ -48,19 +46,21 @@ class PreparedSession:
         Unsupported: this version of pytest, its plugins or the configuration do not allow it.
     """
 
-    def __init__(self, first_file: str) -> None:
+    def __init__(self) -> None:
         self._reasons: "dict[str, str]" = {}
-        self._made = made = Preparation(first_file, Plugin(None, Way))
+        self._made = made = Preparation(Plugin(None, make_way=Way))
         surroundings, interpreter = checks.Surroundings(), checks.Interpreter()
-        silence = checks.Silence()
+        silence, reads = checks.Silence(), IdentityReads()
         try:
-            with silence:
+            with silence, reads:
                 made.prepare()
             surroundings.forget_temporary_directory()
             checks.aim_faulthandler(made.config)
             reason = _why_unfit(made, surroundings)
             if not reason and silence.has_output:
                 reason = "a plugin of pytest prints before the session starts"
+            if not reason and reads.names:
+                reason = "a plugin of pytest " + reads.reason()
             if reason:
                 raise Unsupported(reason)
         except KeyboardInterrupt:
@@ -110,18 +110,18 @@ class PreparedSession:
         reason = self.why_not(file)
         if reason:
             raise Unsupported(reason)
-        self._made.plugin.reporter = reporter
+        self._made.plugin.reporter, self._made.plugin.file = reporter, file
         original = config_module._prepareconfig
 
         def prepare(*_: object, **__: object) -> "Any":
             config_module._prepareconfig = original
-            self._finish(file)
+            self._finish()
             return self._made.config
 
         config_module._prepareconfig = prepare
         environment, folder = dict(os.environ), os.getcwd()
         try:
-            return pytest.main(["-o", cache_option(), file], plugins=[self._made.plugin])
+            return pytest.main([cache_option()], plugins=[self._made.plugin])
         except Unsupported:
             # For whoever runs the file in another way: a conftest may have changed them.
             os.environ.clear()
@@ -131,11 +131,8 @@ class PreparedSession:
 
     def _why_not(self, file: str, folder: str) -> str:
         made = self._made
-        found = made.find_setup(file)
-        if found[:2] != made.setup[:2]:
-            return "its configuration is another one: %s" % (found[1] or found[0])
-        if found[2:] != made.setup[2:]:
-            return "the configuration has changed: %s" % found[1]
+        if made.has_changed():
+            return "the configuration has changed: %s" % self.inifile
         if os.path.join(folder, "").find(os.path.join(self.rootdir, "")) != 0:
             return "it is not below the root directory"
         if made.initial["noconftest"]:
@@ -145,9 +142,24 @@ class PreparedSession:
         while os.path.dirname(cut) != cut:
             cut = os.path.dirname(cut)
             above.add(cut)
-        return str(checks.why_conftests(folder, lambda path: path not in above))
+        for initial in self._initial_folders():
+            reason = str(checks.why_conftests(initial, lambda path: path not in above))
+            if reason:
+                return reason
+        return ""
 
-    def _finish(self, file: str) -> None:
+    def _initial_folders(self) -> "list[str]":
+        """Return the folders whose conftests, with those above them, pytest loads before it configures."""
+        folders = []
+        for argument in self._made.initial["args"]:
+            anchor = os.path.abspath(str(argument).split("::")[0])
+            folders.append(anchor if os.path.isdir(anchor) else os.path.dirname(anchor))
+            folders += [
+                path for path in glob.glob(os.path.join(glob.escape(anchor), "test*")) if os.path.isdir(path)
+            ]
+        return folders
+
+    def _finish(self) -> None:
         """Do what is left of a session's preparation, up to where it starts."""
         for name, value in self._environment.items():
             if value is None:
@@ -161,10 +173,10 @@ class PreparedSession:
         if self._made.capture is not None and os.environ.get("TMPDIR"):
             # Capturing asks for it at once, and finds it out by writing a file.
             tempfile.tempdir = os.path.abspath(os.environ["TMPDIR"])
-        adopt(self._made, file)
+        adopt(self._made)
         try:
             conftests = load_conftests(self._made)
-            configure_conftests(self._made, conftests, file)
+            configure_conftests(self._made, conftests)
         except (KeyboardInterrupt, Unsupported):
             raise
         except BaseException as error:

@@ -18,26 +18,22 @@ _FREELY_CHANGED = ("markexpr", "keyword", "tbstyle")
 """Options that a conftest may set when it is configured: nobody looks at them before the collection."""
 
 
-def adopt(made: Preparation, file: str) -> None:
-    """Put a file, and the place of its cache, where the first one's are."""
+def adopt(made: Preparation) -> None:
+    """Put the place of a file's cache where that of the preparation is."""
     from pathlib import Path
 
     config = made.config
     cache = cache_option()
+    changed = {CACHE_PLACEHOLDER: cache, CACHE_PLACEHOLDER[2:]: cache[2:]}
 
     def swapped(value: "Any") -> "Any":
         if not isinstance(value, (list, tuple)):
             return value
-        return type(value)(
-            cache if item == CACHE_PLACEHOLDER else item for item in made.with_file(value, file)
-        )
+        return type(value)(changed.get(item, item) for item in value)
 
-    config.args = swapped(config.args)
     for namespace in (config.option, config.known_args_namespace):
-        namespace.file_or_dir = swapped(namespace.file_or_dir)
         namespace.override_ini = swapped(namespace.override_ini)
     made.arguments = swapped(made.arguments)
-    made.initial["args"] = swapped(made.initial["args"])
     old = config.invocation_params
     config.invocation_params = type(old)(args=swapped(old.args), plugins=old.plugins, dir=old.dir)
     config._inicache.pop("cache_dir", None)
@@ -53,7 +49,7 @@ def adopt(made: Preparation, file: str) -> None:
 
 
 def load_conftests(made: Preparation) -> "list[Any]":
-    """Load the file's conftests as `pytest.main` does before it configures; return the plugins that came."""
+    """Load the initial conftests as `pytest.main` does before it configures; return the plugins that came."""
     import warnings
 
     config = made.config
@@ -96,14 +92,12 @@ def _while_capturing(capture: "Any", function: "Any") -> None:
         capture.suspend_global_capture()
 
 
-def configure_conftests(made: Preparation, conftests: "list[Any]", file: str) -> None:
+def configure_conftests(made: Preparation, conftests: "list[Any]") -> None:
     """Parse the options that conftests added, configure them, and give them their place."""
     config = made.config
     pluginmanager = config.pluginmanager
     if made.unknown or any(hasattr(plugin, "pytest_addoption") for plugin in conftests):
         _parse_again(made)
-    if config.args != [file]:
-        raise Unsupported("the configuration adds files or folders to the command line")
     fixtures = made.session._fixturemanager
     if conftests and hasattr(fixtures, "_pending_conftests"):
         fixtures._flush_pending_conftests_to_session(made.session)
@@ -131,13 +125,13 @@ def _parse_again(made: Preparation) -> None:
     option = made.config.option
     namespace = copy.copy(made.defaults)
     for name, value in vars(option).items():
-        if not hasattr(namespace, name):
+        # argparse warns of an empty list of files; the first time there was none.
+        if not hasattr(namespace, name) and name != "file_or_dir":
             setattr(namespace, name, value)
     parsed = made.config._parser.parse(made.arguments, namespace=namespace)
     for name, value in vars(parsed).items():
         if name not in made.parsed or value != made.parsed[name]:
             setattr(option, name, value)
-    made.config.args = list(parsed.file_or_dir)
 
 
 def _put_in_order(caller: "Any", made: Preparation) -> None:

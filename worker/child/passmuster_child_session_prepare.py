@@ -1,7 +1,7 @@
 """The half of a pytest session that comes before its file is known; see `passmuster_child_session`.
 
-`Preparation` goes the way of `pytest.main` with a stand-in for the file's conftests, and keeps what is needed
-to go the rest of it later.
+`Preparation` goes the way of `pytest.main` without conftests, and keeps what is needed to go the rest of it
+later.
 """
 
 import copy
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-CACHE_PLACEHOLDER = "cache_dir=/nonexistent/passmuster/pytest_cache"
+CACHE_PLACEHOLDER = "-ocache_dir=/nonexistent/passmuster/pytest_cache"
 """No child's: each has its own. Nothing is there, as in a new file's temporary directory."""
 
 OLDEST, TOO_NEW = (7, 4), (10,)
@@ -30,7 +30,6 @@ class Preparation:
     """A configured and started session without its conftests, and what they are to be loaded with.
 
     Args:
-        first_file: the file whose configuration is the session's.
         plugin: ours.
 
     Attributes:
@@ -41,14 +40,13 @@ class Preparation:
         started: the plugins whose `pytest_sessionstart` has been called.
         capture: pytest's capture manager, stopped; None: capturing is switched off.
         load: the function that loads initial conftests, and `initial`: its named arguments.
-        setup: what was found out about root and configuration file, by `find_setup`.
+        setup: what was found out about root and configuration file.
         arguments: the whole command line, and `unknown`: what of it no plugin knows.
         defaults: the options before the command line was parsed, and `parsed`: after.
         filters: the warning filters before anything was configured.
     """
 
-    def __init__(self, first_file: str, plugin: Plugin) -> None:
-        self.first_file = first_file
+    def __init__(self, plugin: Plugin) -> None:
         self.plugin = plugin
         self.config: "Any" = None
         self.session: "Any" = None
@@ -90,19 +88,10 @@ class Preparation:
             else:
                 os.environ.pop("PYTEST_VERSION", None)
 
-    def find_setup(self, file: str) -> "Any":
-        """Return what pytest finds out about another file's root and configuration file, as in `setup`."""
+    def has_changed(self) -> bool:
+        """Return whether pytest would find another root or configuration now."""
         function, args, named = self._setup_call
-        return function(
-            *[self.with_file(value, file) for value in args],
-            **{name: self.with_file(value, file) for name, value in named.items()},
-        )
-
-    def with_file(self, value: "Any", file: str) -> "Any":
-        """Return a list of arguments with another file in the first one's place; other values as they are."""
-        if not isinstance(value, (list, tuple)):
-            return value
-        return type(value)([file if item == self.first_file else item for item in value])
+        return bool(tuple(function(*args, **named)) != self.setup)
 
     def undo(self) -> None:
         """Take back what can be taken back, after a failure."""
@@ -150,7 +139,7 @@ class Preparation:
             parser.parse = lambda args, namespace=None: self._parse(parser, args, namespace)
 
         def determine_setup(*args: "Any", **named: "Any") -> "Any":
-            self._setup_call = (setup, args, named)
+            self._setup_call = (setup, copy.deepcopy(args), copy.deepcopy(named))
             found = setup(*args, **named)
             self.setup = copy.deepcopy(tuple(found))  # pytest goes on to change them.
             return found
@@ -159,15 +148,12 @@ class Preparation:
         config_module.determine_setup = determine_setup
         self.filters = list(warnings.filters)
         try:
-            arguments = ["-o", CACHE_PLACEHOLDER, self.first_file]
-            self.config = config_module._prepareconfig(arguments, [self.plugin])
+            self.config = config_module._prepareconfig([CACHE_PLACEHOLDER], [self.plugin])
         finally:
             manager._set_initial_conftests = self.load
             config_module.determine_setup = setup
         if not self.initial or not self.parsed or self.setup is None:
             raise Unsupported("this pytest reads its configuration in another way")
-        if self.config.args != [self.first_file] and not self.unknown:
-            raise Unsupported("the configuration adds files or folders to the command line")
 
     def _parse(self, parser: "Any", arguments: "list[str]", namespace: "Any") -> "Any":
         """Parse the command line; options that no plugin knows may be those of a conftest."""

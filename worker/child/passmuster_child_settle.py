@@ -11,6 +11,8 @@ import os
 import sys
 import time
 
+from passmuster_child_entropy import renew
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -49,10 +51,8 @@ def _begin_again() -> None:
 
 
 def _draw_new_randomness() -> None:
-    """Seed what does not do so by itself after a fork, as `random` and OpenSSL do."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
+    """Renew what does not do so by itself after a fork, as `random` and OpenSSL do."""
+    renew()
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         process.current_process().authkey = os.urandom(32)

@@ -187,8 +187,8 @@ class Run:
             import pytest
 
             ours = load("passmuster_child_pytest")
-            plugin = ours.Plugin(self.reporter, load("passmuster_child_collect").Way)
-            raise SystemExit(pytest.main(["-o", ours.cache_option(), self.file], plugins=[plugin]))
+            plugin = ours.Plugin(self.reporter, self.file, load("passmuster_child_collect").Way)
+            raise SystemExit(pytest.main([ours.cache_option()], plugins=[plugin]))
         self._watch_unittest()
         folder, name = module_name(self.file)
         self._owner = name

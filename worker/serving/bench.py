@@ -18,8 +18,8 @@ from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from worker.cli import Options
 from worker.command import prepare_child, why_not_executable
 from worker.execute import LocalExecutor
-from worker.machine import read_available_bytes, read_machine
-from worker.machine_pool import open_pool
+from worker.machine import read_levels, read_machine
+from worker.machine_pool import Seat, open_pool
 from worker.output_capture import OutputCapture
 from worker.serving.health import Health
 from worker.serving.interpreter import find_interpreter, why_no_coverage
@@ -42,11 +42,13 @@ class Share:
         slots: files at once.
         budget_bytes: memory for all of them together.
         limits: both for people, each with its source.
+        cpus: processors of the machine.
     """
 
     slots: int
     budget_bytes: int
     limits: tuple[Limit, ...]
+    cpus: int | None = None
 
 
 def read_share(options: Options) -> Share:
@@ -63,6 +65,7 @@ def read_share(options: Options) -> Share:
     return Share(
         slots=slots,
         budget_bytes=budget_bytes,
+        cpus=machine.cpus,
         limits=(
             Limit(name="slots", value=str(slots), source=slots_source),
             Limit(name="memory budget", value=format_bytes(budget_bytes), source=budget_source),
@@ -170,11 +173,8 @@ class BenchMaker:
         with ExitStack() as undo:
             fleet = undo.enter_context(closing(Fleets(settings)))
             fleet.warm_up(settings.slots)
-            pool, notice = open_pool(
-                is_default=self._options.memory_budget is None,
-                available_bytes=read_available_bytes,
-                environment=settings.environ,
-            )
+            seat = Seat(root=str(root), budget_bytes=settings.budget_bytes, slots=settings.slots)
+            pool, notice = open_pool(seat, levels=read_levels, environment=settings.environ)
             if notice:
                 self._say(notice)
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool, self._slots_of)))
@@ -215,6 +215,7 @@ class BenchMaker:
             coverage_dir=self._coverage_dir,
             isolation=options.isolation,
             preload=options.preload,
+            cpus=share.cpus,
             state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
             name=options.name,
         )

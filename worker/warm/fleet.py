@@ -38,9 +38,6 @@ SCRIPT, PYTEST = "script", "pytest"
 PROPOSAL_FILE = "preload-proposal"
 """In the state folder: a package of the project, and in a second line why it should be preloaded."""
 
-MAX_SESSIONS = 4
-"""pytest sessions begun for a project with several configurations of pytest."""
-
 KEEPER_BYTES = 2 * 1024 * 1024
 """What a keeper takes that was forked from a server: seen were 1 to 2 MiB."""
 
@@ -82,8 +79,7 @@ class Fleet:
         self._lock = threading.Lock()
         self._keepers: dict[tuple[int, Place | None], Keeper] = {}
         self._is_closed = False
-        self._sessions: list[str] = []
-        self._session_numbers: dict[str, int] = {}
+        self._without_session: set[str] = set()
         self._why_never = why_never()
         self._environment = get_test_environment(settings.environ)
         self._tree = ServerTree(
@@ -192,11 +188,8 @@ class Fleet:
     def refuse_session(self, path: str, server: ForkServer) -> None:
         """Take note that the files of a folder cannot be forked from the pytest session of a server."""
         with self._lock:
-            number = self._session_numbers.get(_folder(path), 0)
-            places = [place for place, known in self._tree.servers.items() if known is server]
-            # Another file of the folder may have been refused at the same time.
-            if any(place.session in self._sessions[number : number + 1] for place in places):
-                self._session_numbers[_folder(path)] = number + 1
+            if any(place.session for place, known in self._tree.servers.items() if known is server):
+                self._without_session.add(_folder(path))
 
     def discard(self, slot: int, keeper: Keeper) -> None:
         """Forget a keeper that a test has killed; the caller closes it."""
@@ -250,9 +243,7 @@ class Fleet:
     def _best_server(self, task: TestTask, advice: Advice) -> tuple[Place, ForkServer]:
         """Return the server that has imported most of what the file needs, and nothing else."""
         plain = Place(base=advice.base)
-        session = (
-            replace(plain, session=self._session_for(task.file_path)) if advice.base == PYTEST else plain
-        )
+        session = replace(plain, session=advice.base == PYTEST and self._may_share_session(task.file_path))
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
         has_all = (
             session
@@ -269,17 +260,10 @@ class Fleet:
                 continue
         return plain, self._tree.server(plain)
 
-    def _session_for(self, path: str) -> str:
-        """Return the file whose session the files of a folder can run in, as far as is known; empty: none.
-
-        Sessions of one configuration are all alike, and most projects have one. Where a folder was refused
-        by a session, the next one is tried, and at last one is begun for the folder itself.
-        """
+    def _may_share_session(self, path: str) -> bool:
+        """Return whether a file can run in the prepared pytest session, as far as its folder is known."""
         with self._lock:
-            number = self._session_numbers.get(_folder(path), 0)
-            if number == len(self._sessions) and number < MAX_SESSIONS:
-                self._sessions.append(path)
-            return self._sessions[number] if number < len(self._sessions) else ""
+            return _folder(path) not in self._without_session
 
     def _forked(self, slot: int, place: Place, server: ForkServer) -> Keeper:
         key = (slot, place)
@@ -298,7 +282,7 @@ class Fleet:
         with self._lock:
             keeper = self._keepers.get((slot, None))
         if keeper is None:
-            keeper = start_keeper()
+            keeper = start_keeper(nice=self._settings.nice)
             self._keep((slot, None), keeper)
         return keeper
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from passmuster.records import dataclass
 from worker.command import CHILD_MAIN
-from worker.keeper import Keeper
+from worker.keeper import Keeper, lower_priority
 from worker.link import Link, LinkClosedError, open_link
 
 FORK_WAIT_S = 30.0
@@ -86,7 +86,7 @@ class Setup:
         modules: what to preload, in order.
         own: names of the project's own packages that may be among them.
         path: folders in which those are looked for, first.
-        session: a file, relative to the working directory, to prepare a pytest session for; empty: none.
+        session: whether to prepare a pytest session.
     """
 
     base: str = ""
@@ -94,7 +94,7 @@ class Setup:
     modules: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
-    session: str = ""
+    session: bool = False
 
     def as_message(self) -> dict[str, object]:
         """Return it as the server reads it."""
@@ -215,7 +215,12 @@ class ForkServer:
 
 
 def start_server(
-    interpreter: str, environment: Mapping[str, str], cwd: str, given_up: threading.Event
+    interpreter: str,
+    environment: Mapping[str, str],
+    cwd: str,
+    given_up: threading.Event,
+    *,
+    nice: int = 0,
 ) -> ForkServer:
     """Start the first server of an interpreter and an environment; it has imported nothing.
 
@@ -224,6 +229,7 @@ def start_server(
         environment: what tests get, but for what differs from file to file.
         cwd: the folder that tests run in.
         given_up: set as soon as nobody wants it any more.
+        nice: by how much its priority is lowered, and that of what is forked from it.
 
     Raises:
         ServerError: it does not start, or does not answer.
@@ -244,6 +250,7 @@ def start_server(
     except OSError as error:
         link.close()
         raise ServerError(f"{interpreter} cannot be started: {error.strerror}") from error
+    lower_priority(process.pid, nice)
     try:
         answer = _ready(link, given_up)
     except ServerError as error:

@@ -34,12 +34,12 @@ class Place:
 
     Args:
         base: the framework, `script` or `pytest`; empty: none.
-        session: the file, relative to the root, whose pytest session it has begun; empty: none.
+        session: whether it has begun a pytest session.
         modules: what else, in order.
     """
 
     base: str = ""
-    session: str = ""
+    session: bool = False
     modules: tuple[str, ...] = ()
 
 
@@ -160,12 +160,18 @@ class ServerTree:
         """Return the place of the server that one is forked from."""
         if place.modules:
             return replace(place, modules=self._modules_below(place.base, place.modules))
-        return replace(place, session="") if place.session else ROOT
+        return replace(place, session=False) if place.session else ROOT
 
     def _make(self, place: Place) -> ForkServer:
         if place == ROOT:
             workdir = str(self._settings.workdir)
-            return start_server(self._settings.interpreter, self._environment, workdir, self._given_up)
+            return start_server(
+                self._settings.interpreter,
+                self._environment,
+                workdir,
+                self._given_up,
+                nice=self._settings.nice,
+            )
         below = self._below(place)
         try:
             server = self.server(below).derive(self._setup(place), self._given_up)
@@ -190,5 +196,5 @@ class ServerTree:
             path = tuple(dict.fromkeys(map(str, folders))) if settings.preload else ()
             return Setup(modules=place.modules, own=settings.preload, path=path)
         if place.session:
-            return Setup(session=str(settings.root / place.session))
+            return Setup(session=True)
         return Setup(base=place.base, coverage=settings.coverage_dir is not None)

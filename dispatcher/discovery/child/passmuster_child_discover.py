@@ -10,6 +10,7 @@ output and error, which say what was wrong when there is no answer. PATHs take t
 
 import json
 import os
+import shlex
 import sys
 
 TYPE_CHECKING = False
@@ -63,6 +64,7 @@ class Collection:
         self.files: dict[str, None] = {}
         self.errors: list[str] = []
         self.warnings: list[str] = []
+        self.options: list[list[Any]] = []
         self.config: Any = None
         self._paths, self._folders, self._answer = paths, folders, answer
 
@@ -70,7 +72,8 @@ class Collection:
     def pytest_configure(self, config: "Any") -> None:
         """Switch off what starts processes or writes reports: nothing runs here."""
         self.config = config
-        for name, value in (("dist", "no"), ("tx", []), ("no_cov", True), ("xmlpath", None)):
+        self.options = _changed_options(config)
+        for name, value in _NEUTRAL:
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
 
@@ -115,6 +118,44 @@ class Collection:
 
         self._answer(self)
         pytest.exit("the files are known", returncode=0)
+
+
+_NEUTRAL: "tuple[tuple[str, Any], ...]" = (
+    ("dist", "no"),
+    ("tx", []),
+    ("no_cov", True),
+    ("xmlpath", None),
+    ("htmlpath", None),
+    ("report_log", None),
+    ("json_report", False),
+    ("lf", False),
+    ("failedfirst", False),
+    ("newfirst", False),
+    ("stepwise", False),
+    ("stepwise_skip", False),
+    ("basetemp", None),
+)
+"""Options that would start processes, write reports, remove folders, or choose files by an earlier run."""
+
+
+def _changed_options(config: "Any") -> "list[list[Any]]":
+    """Return name, value and source of each option that the project's settings change."""
+    try:
+        defaults = vars(config._parser.parse_known_args([]))
+        words = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+        own = vars(config._parser.parse_known_args(words))
+    except (Exception, SystemExit):  # Inner functions of pytest, and parsers of plugins.
+        return []
+    inifile = str(getattr(config, "inipath", None) or getattr(config, "inifile", None) or "")
+    found = []
+    for name, value in vars(config.option).items():
+        if name in defaults and value != defaults[name]:
+            source = "PYTEST_ADDOPTS" if own.get(name) != defaults[name] else inifile or "a conftest"
+            first = value[0] if isinstance(value, list) and value else value
+            if first is not None and not isinstance(first, list):
+                plain = first if isinstance(first, (bool, int, float, str)) else str(first)
+                found.append([name, plain, source])
+    return found
 
 
 def _last_error(text: str) -> str:
@@ -182,6 +223,7 @@ def main(argv: "list[str]") -> int:
                 "files": list(collection.files),
                 "errors": collection.errors,
                 "warnings": collection.warnings,
+                "options": collection.options,
                 "folders": folders.mtimes_ns,
                 "modules": modules,
                 "reads_environment": _reads_environment(own),

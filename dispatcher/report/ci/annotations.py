@@ -9,7 +9,8 @@ from itertools import chain, islice, zip_longest
 from dispatcher.insight.regression import Regression
 from dispatcher.report.ci.fault_line import fault_line
 from dispatcher.report.console_format import status_text
-from dispatcher.report.console_summary import attempts_text, headline
+from dispatcher.report.console_summary import attempts_text
+from dispatcher.report.failure_text import headline, marked_lines
 from dispatcher.report.plain_text import last_lines, one_line, sanitize
 from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.findings import Finding
@@ -232,8 +233,7 @@ def _file_detail(result: TestResult) -> Sequence[str]:
 
 def _case_detail(message: str) -> Sequence[str]:
     """Return the lines that pytest marks with an E, or a traceback's end."""
-    lines = message.splitlines()
-    marked = [sanitize(line[1:].removeprefix("   ")) for line in lines if line.startswith("E ")]
+    marked = [sanitize(line) for line in marked_lines(message)]
     return marked[:DETAIL_LINES] or last_lines(message.rstrip(), DETAIL_LINES)
 
 

@@ -40,6 +40,16 @@ def fault_line(text: str, path: str, label: str) -> int | None:
     return found or None
 
 
+def last_place(text: str) -> str:
+    """Return the last place in any file that `text` names, as `path:line`; empty: it names none."""
+    found = ""
+    for line in text[-MAX_TEXT_CHARS:].splitlines():
+        match = _FRAME.match(line) or _PLACE.match(line)
+        if match is not None:
+            found = f"{match['path']}:{match['line']}"
+    return found
+
+
 def _is_file(found: str, path: str, label: str) -> bool:
     """Whether a traceback's path is that of the file: it may be absolute, or relative to any folder."""
     found = found.replace("\\", "/").removeprefix("./")

@@ -21,7 +21,8 @@ from dispatcher.report.ci.annotations import (
 from dispatcher.report.ci.markdown_text import code, linked, plain, row, table
 from dispatcher.report.ci.timeline import MOST_FILES, timeline
 from dispatcher.report.console_format import BUDGET_LIMIT, status_text
-from dispatcher.report.console_summary import NO_TEST_RAN, headline
+from dispatcher.report.console_summary import NO_TEST_RAN
+from dispatcher.report.failure_text import headline
 from dispatcher.report.regression_summary import count_text, regression_text
 from dispatcher.report.summary import Summary, biggest, slowest, summarize
 from dispatcher.run.results import FileRecord, TestResults

@@ -6,14 +6,14 @@ import signal
 from collections.abc import Iterator
 
 from dispatcher.again import Again
-from dispatcher.report.console_summary import headline
+from dispatcher.report.failure_text import headline
 from dispatcher.report.html.markup import badge, counted, line
 from dispatcher.report.html.outputs import Outputs
 from dispatcher.report.html.told import Told
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord
 from passmuster.result import TestResult
-from passmuster.status import Isolation
+from passmuster.status import Isolation, RunnerKind
 from passmuster.units import format_bytes, format_seconds
 
 MOST_CASES = 50
@@ -123,6 +123,8 @@ def _facts(attempt: TestResult, reason: Again | None) -> Iterator[str]:
         yield f"{line(attempt.worker)}, slot {attempt.slot + 1}"
     if attempt.isolation is Isolation.FORK:
         yield "forked"
+    if attempt.runner is RunnerKind.COMMAND:
+        yield "run by a command of the project"
     if attempt.waited_for:
         yield f"waited for {line(attempt.waited_for)}"
     for process in attempt.leaked[:MOST_LEAKED]:

@@ -135,7 +135,7 @@ def test_ctrl_c_leaves_nothing_behind(project: Project) -> None:
     assert project.processes() == []
 
 
-def test_a_killed_dispatcher_leaves_no_process(project: Project) -> None:
+def test_a_killed_dispatcher_leaves_neither_a_process_nor_its_folder(project: Project) -> None:
     project.may_leave_tmp = True
     project.write({"tests/test_a_waits.py": WAITS})
     running = project.start("--no-history", "--cluster", "1")
@@ -145,6 +145,7 @@ def test_a_killed_dispatcher_leaves_no_process(project: Project) -> None:
     running.end()
 
     wait_until(lambda: project.processes() == [], "a process is left")
+    assert [name for name in project.left_in_tmp() if name.startswith("pm-cluster-")] == []
 
 
 def test_nobody_sees_the_password_or_the_secret(project: Project) -> None:

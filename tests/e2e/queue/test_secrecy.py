@@ -10,6 +10,7 @@ from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.project import Project
 from tests.e2e.support.queue_runs import Worker, private_file
 from tests.e2e.support.sources import FAILING, script
+from tests.e2e.support.unprivileged import UNPRIVILEGED
 from tests.support.broker_server import BrokerServer, broker_server
 
 PASSWORD = "word-of-the-server"
@@ -23,6 +24,24 @@ SHOWS_PROCESSES = script(
             print(open('/proc/%s/cmdline' % name, 'rb').read().replace(bytes(1), b' '))
         except OSError:
             pass
+    """
+)
+
+
+READS_PROCESSES = script(
+    """
+    import pathlib, subprocess
+    child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)
+    readable = set()
+    for folder in pathlib.Path('/proc').iterdir():
+        try:
+            found = (folder / 'environ').read_bytes()
+        except OSError:
+            continue
+        readable.add(folder.name)
+        print(found.replace(bytes(1), b' '))
+    child.communicate(b'x')
+    assert str(child.pid) in readable  # What is not hidden can be read: rights do not stand in the way.
     """
 )
 
@@ -64,6 +83,25 @@ def test_a_run_shows_them_nowhere(project: Project, server: BrokerServer) -> Non
     }
     shown = everything(project, outcome, worker.log)
     assert "run_tests.py" in shown  # The processes were seen, and the command to run a file again is there.
+    for word in WORDS:
+        assert word not in shown
+
+
+def test_a_test_cannot_read_them_from_the_processes_around_it(project: Project, server: BrokerServer) -> None:
+    env = {
+        "PASSMUSTER_BROKER_URL": f"redis://:{PASSWORD}@127.0.0.1:{server.port}",
+        "PASSMUSTER_SECRET": SECRET,
+    }
+    project.write({"tests/test_a.py": READS_PROCESSES})
+
+    with Worker(project, env=env, prefix=UNPRIVILEGED) as worker:
+        worker.wait_until_ready()
+        outcome = project.run("-v", env=env, prefix=UNPRIVILEGED)
+        worker.end()
+
+    assert outcome.statuses() == {"tests/test_a.py": "PASS"}, str(outcome)
+    shown = everything(project, outcome, worker.log)
+    assert "PATH=" in shown
     for word in WORDS:
         assert word not in shown
 

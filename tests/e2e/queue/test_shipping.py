@@ -202,3 +202,35 @@ def test_ship_needs_a_broker(project: Project, git: GitProject) -> None:
 
     assert ended.code == 2
     assert "ship (from --ship) is for workers elsewhere, and there is no broker" in ended.stderr
+
+
+COMMAND = "[tool.passmuster]\ncommand = ['{python}', '-c', 'import os; print(os.getcwd())', '{file}']\n"
+
+
+def test_a_worker_runs_the_command_of_the_shipped_tree(
+    project: Project, git: GitProject, server: EmbeddedServer, start: Start
+) -> None:
+    git.write("pyproject.toml", COMMAND)
+    start()
+
+    ended = project.run("--broker", server.url, "--ship", "tests/test_0.py", env=SECRET)
+
+    final = ended.final("tests/test_0.py")
+    assert (final.status, final.runner) == ("PASS", "command"), str(ended)
+    assert not Path(final.output.strip()).is_relative_to(project.root)
+
+
+def test_a_worker_whose_own_project_has_no_command_runs_nothing_instead(
+    project: Project, git: GitProject, server: EmbeddedServer, start: Start, tmp_path: Path
+) -> None:
+    git.write(".gitignore", "large.bin\npyproject.toml\n")
+    git.commit()
+    clone = git.clone(tmp_path / "clone")
+    git.write("pyproject.toml", COMMAND)
+    start("--root", str(clone.root))
+
+    ended = project.run("--broker", server.url, "tests/test_0.py", env=SECRET)
+
+    final = ended.final("tests/test_0.py")
+    assert (ended.code, final.status) == (1, "START_ERROR"), str(ended)
+    assert f"no command for it in [tool.passmuster] of {clone.root / 'pyproject.toml'}" in final.error

@@ -108,11 +108,16 @@ class Facts:
             self._seen[isolation] = seen
         return self._seen[isolation]
 
-    def preloaded(self, modules: Sequence[str]) -> Seen:
-        """Return what comes of them when forked from a server that has imported these modules."""
+    def preloaded(self, modules: Sequence[str], own: Sequence[str] = ()) -> Seen:
+        """Return what comes of them when forked from a server that has imported these modules.
+
+        Args:
+            modules: what the server imports.
+            own: those of them that are the project's.
+        """
         if "preloaded" not in self._seen:
             environment = self._environment()
-            with warm_keeper(self._interpreter, environment, self._project.root, modules) as keeper:
+            with warm_keeper(self._interpreter, environment, self._project.root, modules, own) as keeper:
                 self._seen["preloaded"] = {name: self._forked(keeper, name) for name in self._names}
         return self._seen["preloaded"]
 
@@ -175,7 +180,11 @@ def _messages(keeper: Keeper) -> Iterator[object]:
 
 @contextmanager
 def warm_keeper(
-    interpreter: str, environment: Mapping[str, str], cwd: Path, modules: Sequence[str]
+    interpreter: str,
+    environment: Mapping[str, str],
+    cwd: Path,
+    modules: Sequence[str],
+    own: Sequence[str] = (),
 ) -> Iterator[Keeper]:
     """Have a keeper that forks from a server with unittest and further modules imported."""
     never = threading.Event()
@@ -183,7 +192,7 @@ def warm_keeper(
     keeper: Keeper | None = None
     try:
         servers.append(servers[-1].derive(Setup(base="script"), never))
-        servers.append(servers[-1].derive(Setup(modules=tuple(modules)), never))
+        servers.append(servers[-1].derive(Setup(modules=tuple(modules), own=tuple(own)), never))
         assert not servers[-1].answer.why_not, servers[-1].answer.why_not
         keeper = servers[-1].keeper()
         yield keeper

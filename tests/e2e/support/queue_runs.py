@@ -22,15 +22,25 @@ class Worker:
         project: whose.
         words: its arguments, besides where the project is.
         env: changes to the clean environment.
+        prefix: words before the command, such as a program that executes it with fewer rights.
     """
 
-    def __init__(self, project: Project, *words: str, env: Mapping[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        *words: str,
+        env: Mapping[str, str | None] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self._log = project.base / "worker.log"
         # Outside of the machine's pool: it is not this test's alone.
         environ = project.environment({"PASSMUSTER_SECRET": SECRET, "PASSMUSTER_SLOT": "0", **(env or {})})
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER), "--root", str(project.root), "--slots", "2", *words],
+                [
+                    *prefix,
+                    *(sys.executable, "-P", str(WORKER), "--root", str(project.root), "--slots", "2", *words),
+                ],
                 cwd=project.root,
                 env=environ,
                 stdin=subprocess.DEVNULL,

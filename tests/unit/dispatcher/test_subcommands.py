@@ -31,7 +31,6 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
-        ((), "no broker was given: use --broker URL, or set PASSMUSTER_BROKER_URL"),
         (("--broker", "http://x"), "wrong value for broker"),
         (("--broker", "redis://h", "-j", "4"), "unknown argument: -j; see --help"),
         (("--jsn",), "unknown argument: --jsn; did you mean --json?"),
@@ -46,6 +45,14 @@ def test_a_wrong_word_behind_status_is_told_in_one_line(
 
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert complaint in err
+
+
+def test_without_a_broker_status_shows_the_runs_on_this_machine(tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    shown = run(tmp_path, "status", XDG_RUNTIME_DIR=str(runtime))
+
+    assert shown == (0, "Runs on this machine: 0\n", "")
 
 
 def test_a_broker_that_is_away_is_status_3_and_shows_no_password(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from passmuster.broker import TlsFiles, parse_broker, require_secret, why_visible, with_password
+from passmuster.broker import TlsFiles, parse_broker, why_visible, with_password
 from passmuster.errors import ConfigurationError
 
 
@@ -138,17 +138,3 @@ def test_what_is_no_address_is_refused_with_its_source_and_without_its_password(
     assert "(from --broker)" in str(caught.value)
     assert "redis://[[user]:password@]host" in str(caught.value)
     assert "heim" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "secret"), [("redis://127.0.0.1", ""), ("redis://host", "s"), ("redis+socket:///a.sock", "")]
-)
-def test_a_secret_is_needed_only_where_others_can_reach_the_broker(url: str, secret: str) -> None:
-    require_secret(parse_broker(url, source="--broker"), secret)
-
-
-def test_a_broker_in_reach_of_others_needs_a_secret() -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"redis://host:6379/0 can be reached.*set PASSMUSTER_SECRET"
-    ):
-        require_secret(parse_broker("redis://:geheim@host", source="--broker"), "")

@@ -16,6 +16,15 @@ from passmuster.envelope import Envelope, EnvelopeError, pack_bytes, unpack_byte
 texts = st.text(max_size=50) | st.text(max_size=3).map(lambda text: text * 1000)
 
 
+def test_a_secret_is_replaced_while_both_sides_go_on() -> None:
+    old, both, new = Envelope("old"), Envelope("new\nold"), Envelope("new")
+
+    assert both.open("task", old.seal("task", "a")) == ("a",)
+    assert new.open("task", both.seal("task", "a")) == ("a",)
+    with pytest.raises(EnvelopeError, match="wrong signature"):
+        old.open("task", both.seal("task", "a"))
+
+
 @given(secret=st.text(max_size=10), kind=st.text(max_size=10), parts=st.lists(texts, max_size=4))
 def test_what_was_sealed_is_opened(secret: str, kind: str, parts: list[str]) -> None:
     sealed = Envelope(secret).seal(kind, *parts)

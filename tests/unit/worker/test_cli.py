@@ -13,8 +13,12 @@ from worker.cli import Options, main, put_aside, read_options
 BROKER = "redis://:pw@127.0.0.1:6379/0"
 
 
+SECRET = "0123456789abcdef"
+
+
 def options(root: Path, *words: str, **environ: str) -> Options:
-    return read_options(["--broker", BROKER, "--root", str(root), *words], environ)
+    found = {"PASSMUSTER_SECRET": SECRET, **environ}
+    return read_options(["--broker", BROKER, "--root", str(root), *words], found)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -23,7 +27,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert (found.root, found.workdir, found.slots, found.grace_s) == (tmp_path, tmp_path, None, 5.0)
     assert found.name
     assert options(tmp_path).name != found.name
-    assert (found.secret, found.allowed, found.ends_with_stdin) == ("", (), False)
+    assert (found.secret, found.allowed, found.ends_with_stdin) == (SECRET, (), False)
 
 
 def test_everything_can_be_said(tmp_path: Path) -> None:
@@ -66,7 +70,9 @@ def test_what_cannot_be_is_named(tmp_path: Path, words: list[str], complaint: st
 
 
 def test_the_broker_may_come_from_a_variable(tmp_path: Path) -> None:
-    found = read_options(["--root", str(tmp_path)], {"PASSMUSTER_BROKER_URL": BROKER})
+    found = read_options(
+        ["--root", str(tmp_path)], {"PASSMUSTER_BROKER_URL": BROKER, "PASSMUSTER_SECRET": SECRET}
+    )
 
     assert found.broker.url == BROKER
 
@@ -120,9 +126,15 @@ def test_a_file_that_is_not_there_is_named_with_its_variable(tmp_path: Path, var
         options(tmp_path, **{variable: "/no/such/file"})
 
 
-def test_an_open_broker_needs_a_secret(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broker", ["redis://queue.example:6379", "redis://127.0.0.1:6379"])
+def test_a_broker_behind_a_port_needs_a_secret(tmp_path: Path, broker: str) -> None:
     with pytest.raises(ConfigurationError, match="there is no secret"):
-        read_options(["--broker", "redis://queue.example:6379", "--root", str(tmp_path)], {})
+        read_options(["--broker", broker, "--root", str(tmp_path)], {})
+
+
+def test_what_weakens_the_protection_is_warned_of(tmp_path: Path) -> None:
+    assert options(tmp_path).warnings[1:] == ()
+    assert "can be guessed" in options(tmp_path, PASSMUSTER_SECRET="s").warnings[-1]
 
 
 def test_tests_keep_their_variables_and_see_no_secret() -> None:
@@ -156,7 +168,7 @@ def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:
 
 
 def test_a_worker_may_have_no_tree_but_then_no_folder_in_it(tmp_path: Path) -> None:
-    environ = {"PASSMUSTER_BROKER_URL": BROKER}
+    environ = {"PASSMUSTER_BROKER_URL": BROKER, "PASSMUSTER_SECRET": SECRET}
     found = read_options(["--setup", "make ready"], environ)
 
     assert (found.root, found.workdir, found.setup) == (None, None, "make ready")

@@ -119,6 +119,16 @@ def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path, monkeypatch
     assert all(one is not None and one.problem for one in found)
 
 
+def test_a_link_is_not_followed_to_another_report(tmp_path: Path) -> None:
+    (tmp_path / "other.xml").write_text("<testsuite/>", encoding="utf-8")
+    (tmp_path / "link.xml").symlink_to("other.xml")
+
+    found = read_junit(tmp_path / "link.xml")
+
+    assert found is not None
+    assert "cannot be read" in found.problem
+
+
 def test_a_flood_of_tests_and_of_text_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(junit_report, "CASES_LIMIT", 2)
     monkeypatch.setattr(junit_report, "MAX_MESSAGE_CHARS", 20)

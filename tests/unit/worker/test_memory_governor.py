@@ -19,9 +19,11 @@ from passmuster.executor import Room
 from passmuster.status import StopReason
 from passmuster.task import Limits, TestTask
 from worker.ledger_entry import Measured
-from worker.machine_pool import MachinePool
+from worker.machine import Level
+from worker.machine_pool import MachinePool, Seat
 from worker.memory_governor import MemoryGovernor
 from worker.memory_policy import UNKNOWN_MARGIN, Breach
+from worker.pool_rule import Holding, Need
 
 MIB = 1024**2
 DEADLINE_S = 20.0
@@ -126,14 +128,12 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def test_files_are_admitted_while_slots_and_memory_last(machine: Machine) -> None:
     governor = machine.govern(slots=3)
-    assert governor.room() == Room(
-        slots=3, free_bytes=1000 * MIB, unknown_bytes=1000 * MIB // 3, is_idle=True
-    )
+    assert governor.room() == Room(slots=3, free_bytes=1000 * MIB, unknown_bytes=256 * MIB, is_idle=True)
     assert governor.admit(_task("a", 600)) == 0
     assert governor.admit(_task("b", 600)) is None
     assert governor.admit(_task("c", 400)) == 1
     assert governor.admit(_task("d", 1)) is None
-    assert governor.room() == Room(slots=1, free_bytes=0, unknown_bytes=1000 * MIB // 3, is_idle=False)
+    assert governor.room() == Room(slots=1, free_bytes=0, unknown_bytes=256 * MIB, is_idle=False)
     governor.detach("r:a#1")
     assert governor.admit(_task("b", 600)) == 0
 
@@ -300,7 +300,10 @@ def test_no_thread_is_started_before_there_is_something_to_measure(machine: Mach
 
 def _pool(directory: Path, available: Callable[[], int]) -> MachinePool:
     directory.mkdir(mode=0o700, exist_ok=True)
-    return MachinePool(directory, is_default=False, available_bytes=lambda: available() * MIB)
+    seat = Seat(root="/project", budget_bytes=1000 * MIB, slots=4)
+    return MachinePool(
+        directory, seat, levels=lambda: [Level(name="machine", left_bytes=available() * MIB, cpus=99)]
+    )
 
 
 def test_two_runs_share_what_is_available(machine: Machine, tmp_path: Path) -> None:
@@ -309,9 +312,11 @@ def test_two_runs_share_what_is_available(machine: Machine, tmp_path: Path) -> N
         first, second = machine.govern(pool=mine), machine.govern(pool=theirs)
         assert first.admit(_task("a", 700)) == 0
         assert second.admit(_task("b", 400)) is None
-        refused = second.waits_for_others
+        other_runs = second.usage().other_runs
+        assert other_runs is not None
+        assert other_runs.held_by.endswith("): 700 MiB")
         assert second.admit(_task("c", 300)) == 0
-        assert (refused, second.waits_for_others) == (True, False)
+        assert second.usage().other_runs is None
         assert second.room().free_bytes == 0
         first.detach("r:a#1")
         assert second.admit(_task("b", 400)) == 1
@@ -329,7 +334,7 @@ def test_growth_beyond_what_other_runs_leave_makes_room_but_never_stops_a_file_a
         machine.start(governor, _task("a", 100), pid=1, mib=100)
         machine.start(governor, _task("b", 100), pid=2, mib=100)
         _until(
-            lambda: theirs.try_reserve(700 * MIB, reserved_bytes=0, used_bytes=0),
+            lambda: theirs.try_start(Need(memory_bytes=700 * MIB), Holding()) is None,
             "the other run had its part",
         )
         machine.use(2, 450)

@@ -9,9 +9,10 @@ from passmuster.status import StopReason
 from passmuster.task import Limits, TestTask
 from worker.cpu_watch import MachineLoad
 from worker.ledger_entry import Entry
-from worker.memory_ledger import MemoryLedger
+from worker.memory_ledger import RIPE_S, MemoryLedger
 from worker.memory_policy import UNKNOWN_FEW, Breach
 from worker.memory_probe import TreeMemory, TreeProbe
+from worker.pool_rule import Holding
 
 
 def _task(name: str, need: int | None = None, *, limit: int | None = None, alone: bool = False) -> TestTask:
@@ -266,3 +267,38 @@ def test_what_else_keeps_processors_busy_keeps_further_files_away() -> None:
     assert ledger.fits(_task("b", 1))
     ledger.load = MachineLoad(other_cpus=0.6)
     assert not ledger.fits(_task("b", 1))
+
+
+def test_what_is_held_counts_a_file_that_has_run_for_a_while_as_what_it_uses() -> None:
+    ledger = _ledger()
+    assert ledger.holding(now_s=0) == Holding()
+    ledger.held_bytes = 10
+    _add(ledger, _task("a", 400)).record(_memory(100), now_s=1)
+    early, late = ledger.holding(now_s=1), ledger.holding(now_s=RIPE_S + 1)
+    assert (early.files, early.reserved_bytes, early.firm_bytes, early.used_bytes) == (1, 410, 410, 110)
+    assert (late.reserved_bytes, late.firm_bytes) == (410, 10 + 114)
+
+
+def test_no_more_is_held_than_the_budget() -> None:
+    ledger = _ledger()
+    unknown = _add(ledger, _task("a"))
+    _add(ledger, _task("b", 1))
+    unknown.record(_memory(900), now_s=1)
+    assert ledger.holding(now_s=1).reserved_bytes == 1000
+
+
+def test_on_saturated_processors_a_file_that_works_holds_a_whole_one() -> None:
+    ledger = _ledger(cpus=2)
+    for name, cpus in (("a", 0.4), ("b", 0.05)):
+        _use(_add(ledger, _task(name, 1)), cpus)
+    assert ledger.holding(now_s=1).cpus == 0.4 + 0.05
+    ledger.load = MachineLoad(is_saturated=True)
+    assert ledger.holding(now_s=1).cpus == 1.05
+
+
+def test_an_unknown_file_is_taken_for_what_known_files_of_the_project_need() -> None:
+    ledger = _ledger(slots=2)
+    ledger.expect([_task("a", 20), _task("b")])
+    assert ledger.unknown_bytes() == 500
+    ledger.expect([_task(str(number), 20) for number in range(9)] + [_task("big", 900)])
+    assert ledger.unknown_bytes() == 20

@@ -233,6 +233,15 @@ def test_the_victim_is_never_the_oldest_and_nobody_overshot_more(files: list[Run
         assert victim.overshoot_bytes == max(file.overshoot_bytes for file in files[1:])
 
 
+def test_a_lone_file_makes_room_only_where_it_is_not_to_be_spared() -> None:
+    files = [_file("a", 500)]
+    assert _judge(*files, allowance=400) == []
+    breaches = judge(
+        files, budget_bytes=1000 * MIB, allowance_bytes=400 * MIB, horizon_s=0.025, spares_last=False
+    )
+    assert _stopped(list(breaches)) == [("a", StopReason.MEMORY_BUDGET)]
+
+
 @given(
     spare=st.integers(-(2**34), 2**40),
     growth=st.floats(0, 2**36),

@@ -16,7 +16,8 @@ from passmuster.result import TestResult
 from passmuster.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.task import TestTask
 from tests.unit.worker.workbench import Workbench
-from worker.project_command import JUNIT_NAME, build_project_command, check_programs
+from worker.attempt import JUNIT_NAME
+from worker.project_command import build_project_command, check_programs
 
 
 @pytest.fixture

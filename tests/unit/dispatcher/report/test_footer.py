@@ -13,7 +13,7 @@ from dispatcher.events import FileFinished, FileStarted, RunStarted, UsageSample
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.report.footer import footer, footer_lines
 from dispatcher.report.progress import Progress
-from passmuster.executor import FileUsage, Usage, WorkerUsage
+from passmuster.executor import FileUsage, OtherRuns, Usage, WorkerUsage
 from passmuster.result import TestResult
 from passmuster.status import Status
 from passmuster.task import TestTask
@@ -27,6 +27,7 @@ def watched(
     *,
     used_bytes: int = 300 * MIB,
     workers: tuple[WorkerUsage, ...] = (),
+    other_runs: OtherRuns | None = None,
 ) -> Progress:
     files = tuple(TestFile(path=path, label=path) for path in (*paths, "done.py", "waiting.py"))
     planned = tuple(
@@ -50,6 +51,7 @@ def watched(
             for path in paths
         ),
         workers=workers,
+        other_runs=other_runs,
     )
     made.usage_sampled(UsageSampled(at_s=5, usage=usage, waiting=1))
     return made
@@ -75,6 +77,14 @@ def worker(number: int, *, busy: int = 0, used: int = 0, name: str = "") -> Work
     return WorkerUsage(
         name=name or f"box-{number:02d}", slots=4, busy=busy, budget_bytes=1000 * MIB, used_bytes=used * MIB
     )
+
+
+def test_what_other_runs_hold_is_shown_while_a_file_waits_for_it() -> None:
+    other_runs = OtherRuns(
+        what="memory", seconds=3.0, needed_bytes=600 * MIB, held_by="/home/a\x1b[2J: 3 GiB"
+    )
+    lines = recorded(watched(other_runs=other_runs), columns=100, rows=24)
+    assert lines[2] == "  has waited 3.0s for 600 MiB of memory, held by /home/a: 3 GiB"
 
 
 def test_a_run_over_a_queue_shows_its_workers() -> None:

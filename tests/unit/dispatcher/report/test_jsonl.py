@@ -26,7 +26,7 @@ from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.report.jsonl import TAIL_CHARS, EventsReporter
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.executor import FileUsage, Limit, Usage, WorkerUsage
+from passmuster.executor import FileUsage, Limit, OtherRuns, Usage, WorkerUsage
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 from passmuster.task import TestTask
@@ -45,7 +45,15 @@ def written(path: Path, *events: RunEvent) -> list[Mapping[str, object]]:
 def usage(at_s: float) -> UsageSampled:
     running = FileUsage(attempt_id="i", file_path=FILE.path, slot=1, seconds=2.0, used_bytes=5, worker="w")
     worker = WorkerUsage(name="w", slots=2, busy=1, budget_bytes=10, used_bytes=5)
-    sample = Usage(slots=2, budget_bytes=10, used_bytes=5, peak_bytes=6, files=(running,), workers=(worker,))
+    sample = Usage(
+        slots=2,
+        budget_bytes=10,
+        used_bytes=5,
+        peak_bytes=6,
+        files=(running,),
+        workers=(worker,),
+        other_runs=OtherRuns(what="memory", seconds=2.5, needed_bytes=7, held_by="x"),
+    )
     return UsageSampled(at_s=at_s, usage=sample, waiting=3)
 
 
@@ -115,6 +123,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "used_bytes": 5,
             "peak_bytes": 6,
             "waiting": 3,
+            "other_runs": {"what": "memory", "duration_s": 2.5, "needed_bytes": 7, "held_by": "x"},
             "files": [{"path": FILE.path, "slot": 1, "duration_s": 2.0, "used_bytes": 5, "worker": "w"}],
             "workers": [{"name": "w", "slots": 2, "busy": 1, "budget_bytes": 10, "used_bytes": 5}],
         },

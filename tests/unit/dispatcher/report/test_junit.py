@@ -90,6 +90,7 @@ def test_the_whole_report_of_one_failed_file(tmp_path: Path) -> None:
         "<properties>",
         '<property name="status" value="FAIL"/>',
         '<property name="attempt" value="1"/>',
+        '<property name="runner" value="auto"/>',
         '<property name="isolation" value="spawn"/>',
         '<property name="peak_bytes" value="1024"/>',
         '<property name="cpu_s" value="1.500"/>',
@@ -136,6 +137,13 @@ def test_a_file_that_failed_in_its_cases_gets_no_further_element(tmp_path: Path)
     root = written(tmp_path / "j.xml", record(attempt(Status.FAIL, case("T.x", Outcome.ERROR, "no fixture"))))
     assert_totals_are_right(root)
     assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("1", "1", "0")
+
+
+def test_the_message_of_a_failure_says_what_went_wrong_and_its_text_is_whole(tmp_path: Path) -> None:
+    message = "def test_1():\n>       assert n < 2\nE       assert 3 < 2\n\ntests/t.py:5: AssertionError"
+    root = written(tmp_path / "j.xml", record(attempt(Status.FAIL, case("t.py::x", Outcome.FAILED, message))))
+    (failure,) = root.iter("failure")
+    assert (failure.get("message"), failure.text) == ("assert 3 < 2", message)
 
 
 def test_a_timeout_is_an_error_beside_the_cases_that_failed_before_it(tmp_path: Path) -> None:

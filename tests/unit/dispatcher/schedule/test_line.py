@@ -47,6 +47,21 @@ def test_on_an_idle_machine_the_first_goes_whatever_it_needs() -> None:
     assert _name(line.next_fit(_room(is_idle=True))) == "huge"
 
 
+def test_where_other_runs_hold_memory_the_first_that_fits_goes_and_else_the_first() -> None:
+    line = Line([_task("huge", 50), _task("small", 5), _task("large", 40)])
+    room = Room(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
+    assert _name(line.next_fit(room)) == "small"
+    assert _name(line.next_fit(room)) == "huge"
+
+
+def test_a_file_passed_too_often_is_asked_for_although_other_runs_hold_what_it_needs() -> None:
+    line = Line([_task("huge", 50), *(_task(f"small{number}") for number in range(PATIENCE + 5))])
+    room = Room(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
+    for number in range(PATIENCE):
+        assert _go_and_end(line, room) == f"small{number}"
+    assert _go_and_end(line, room) == "huge"
+
+
 def _go_and_end(line: Line, room: Room) -> str | None:
     """Let the next file start, and end at once."""
     task = line.next_fit(room)

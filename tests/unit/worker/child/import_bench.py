@@ -15,11 +15,15 @@ PRELOAD = """
 import json, sys
 names, own, site, every, tail = json.loads(sys.argv[1])
 sys.path.insert(0, {child!r})
+import passmuster_child_entropy as entropy
 import passmuster_child_preload as preload
 sys.path.remove({child!r})
 sys.path.append(site)
 before = list(__import__("warnings").filters)
-results = preload.preload(names, preload.interpreter_roots(), own, every_warning=every)
+with entropy.EntropyWatch() as watch:
+    results = preload.preload(
+        names, preload.interpreter_roots(), own, every_warning=every, find_drawn=watch.take
+    )
 exec(tail)
 print(json.dumps([results, preload.is_clean(results)]))
 """

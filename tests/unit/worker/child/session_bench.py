@@ -19,14 +19,14 @@ from worker.command import CHILD_MAIN
 # give each child its own standard output, temporary directory and reports.
 SERVER = """
 import json, os, shutil, sys
-here, first, folder, temporary, files = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:]
+here, folder, temporary, files = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
 sys.path[0] = here
 import passmuster_child_start, passmuster_child_report
 sys.path[0] = os.getcwd()
 session = passmuster_child_start.load("passmuster_child_session")
 before = sorted(os.listdir("/proc/self/fd"))
 try:
-    prepared, refused = session.PreparedSession(first), ""
+    prepared, refused = session.PreparedSession(), ""
 except session.Unsupported as error:
     prepared, refused = None, str(error)
 told = {"refused": refused, "why_not": {}, "status": {}, "unsupported": {}}
@@ -94,12 +94,12 @@ class Prepared:
 class SessionBench(ChildBench):
     """A project whose files are run in both ways."""
 
-    def run_forked(self, *names: str, first: str | None = None, **variables: str) -> Prepared:
-        """Prepare a session for the first file, or for `first`, and run all in forks of it."""
+    def run_forked(self, *names: str, **variables: str) -> Prepared:
+        """Prepare a session, and run files in forks of it."""
         folder = self.root.parent / "forked"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        arguments = [str(CHILD_MAIN.parent), first or names[0], str(folder), self.temporary, *names]
+        arguments = [str(CHILD_MAIN.parent), str(folder), self.temporary, *names]
         variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **variables}
         done = self._execute([self.python, "-c", SERVER, *arguments], variables)
         assert done.returncode == 0, done.stdout

@@ -75,8 +75,8 @@ FILES = {
         @pytest.mark.odd
         def test_configuration(request, pytestconfig):
             assert pytestconfig.args == [os.path.join("unit", "test_fixtures.py")]
-            assert pytestconfig.invocation_params.args[2:] == ("unit/test_fixtures.py",)
-            assert pytestconfig.option.file_or_dir == ["unit/test_fixtures.py"]
+            assert pytestconfig.invocation_params.args[1:] == ()
+            assert pytestconfig.option.file_or_dir == []
             assert request.session.config is pytestconfig
             assert request.node.nodeid == "unit/test_fixtures.py::test_configuration"
         """,

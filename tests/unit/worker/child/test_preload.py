@@ -32,6 +32,26 @@ def here(tmp_path: Path) -> ImportBench:
     return ImportBench(tmp_path, sys.executable)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nNAME = 'base_' + os.environ.get('PYTEST_XDIST_WORKER', 'master')\n",
+        "from os import getenv\nPORT = 8000 + int(getenv('PASSMUSTER_SLOT') or 0)\n",
+        "import os\nCOPY = dict(os.environ)\n",
+    ],
+)
+def test_a_module_that_reads_the_slots_number_is_left_to_each_file(here: ImportBench, text: str) -> None:
+    here.install("asks.py", text)
+    here.install("other.py", "import os\nHOME = os.environ.get('HOME')\n")
+
+    verdicts, is_clean = here.preload("other", "asks", PYTEST_XDIST_WORKER="gw0", PASSMUSTER_SLOT="0")
+
+    assert verdicts["other"] == "ok"
+    assert verdicts["asks"].startswith("reads P")
+    assert verdicts["asks"].endswith("which differs from file to file")
+    assert not is_clean
+
+
 def test_modules_of_python_leave_the_process_clean(bench: ImportBench) -> None:
     names = ("unittest", "unittest:mock", "json", "asyncio", "xml.dom.minidom", "sqlite3", "decimal", "ssl")
 
@@ -119,6 +139,10 @@ def test_modules_of_the_project_are_imported_only_when_they_are_named(here: Impo
         ("import os\nos.write(2, b'hello')", "prints"),
         ("import warnings\nwarnings.warn('beware\\nof it')", "warns: UserWarning: beware"),
         ("import warnings\nwarnings.showwarning = print", "replaces warnings.showwarning"),
+        ("import uuid\nSESSION = uuid.uuid4()", "draws random numbers, in hostile"),
+        ("import secrets\nclass A:\n    token = secrets.token_hex(4)", "draws random numbers, in hostile"),
+        ("from os import urandom\nKEY = urandom(8)", "draws random numbers, in hostile"),
+        ("import random\nPORT = random.randint(1024, 65535)", "draws random numbers"),
         ("import nowhere_at_all", "raises ModuleNotFoundError: No module named 'nowhere_at_all'"),
         ("raise SystemExit(3)", "raises SystemExit: 3"),
         ("import sys\nsys.exit(", "raises SyntaxError: "),
@@ -149,6 +173,9 @@ def test_a_module_that_does_more_than_define_things_ends_the_list(
         "import sys, types\nsys.meta_path.append(types.SimpleNamespace(find_spec=lambda *a: None))",
         "import warnings\nwarnings.filterwarnings('ignore', message='shelf')",
         "import atexit, random\natexit.register(int)\nrandom.seed(1)",
+        "import random\nONE, OTHER = random.Random(), random.Random(42)\nOTHER.random()\nrandom.seed()",
+        "import random\nrandom.seed(1)\nPORT = random.randint(1024, 65535)",
+        "import multiprocessing.process, secrets, tempfile, uuid",
         "import warnings\nwarnings.warn('old', DeprecationWarning)",
     ],
 )

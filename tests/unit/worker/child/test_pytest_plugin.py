@@ -205,3 +205,30 @@ def test_what_a_controller_would_tell_its_workers_is_told(bench: ChildBench, tmp
     ran = bench.run("test_it.py", TMPDIR=str(tmp_path), PYTEST_XDIST_WORKER="gw1")
 
     assert ran.status == 0, ran.output
+
+
+def test_what_a_whole_run_is_asked_for_is_not_done_for_each_file(bench: ChildBench, tmp_path: Path) -> None:
+    options = "--junitxml=report.xml --lf --lfnf=none --sw --nf --durations=3 --basetemp=base -rA"
+    bench.write("pytest.ini", f"[pytest]\naddopts = {options}\n")
+    bench.write("base/mine", "")
+    bench.write("test_it.py", "def test_a(tmp_path): assert 0\ndef test_b(): pass\n")
+
+    ran = bench.run("test_it.py", TMPDIR=str(tmp_path))
+
+    assert ran.cases == [("test_a", "failed"), ("test_b", "passed")]
+    assert "slowest" not in ran.output
+    assert not (bench.root / "report.xml").exists()
+    assert (bench.root / "base/mine").exists()
+
+
+def test_a_script_that_calls_pytest_gets_the_report_it_asks_for(bench: ChildBench, tmp_path: Path) -> None:
+    bench.write(
+        "test_it.py",
+        "import sys, pytest\ndef test_a(): pass\n"
+        "if __name__ == '__main__': sys.exit(pytest.main([__file__, '--junitxml=report.xml']))\n",
+    )
+
+    ran = bench.run("test_it.py", TMPDIR=str(tmp_path))
+
+    assert ran.cases == [("test_a", "passed")]
+    assert (bench.root / "report.xml").exists()

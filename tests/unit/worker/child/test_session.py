@@ -75,7 +75,7 @@ def test_settings_in_the_file_work_as_ever(bench: SessionBench) -> None:
         required_plugins = pytest-timeout
         timeout = 50
         pythonpath = library
-        testpaths = nowhere
+        testpaths = library
         xfail_strict = true
         usefixtures = wanted
         unknown_key = 1

@@ -32,32 +32,46 @@ CONFTESTS = {
 }
 
 
-def test_files_are_refused_one_by_one(bench: SessionBench) -> None:
-    for name, text in CONFTESTS.items():
-        bench.write(f"{name}/conftest.py", text)
-        bench.write(f"{name}/below/test_it.py", TRIVIAL)
-    bench.write("other/pytest.ini", "[pytest]\naddopts = -v\n")
-    bench.write("other/test_it.py", TRIVIAL)
-    bench.write("fine/conftest.py", "def pytest_configure(config): pass\n")
-    bench.write("fine/test_it.py", TRIVIAL)
-    bench.write("../outside/test_it.py", TRIVIAL)
-    files = [f"{name}/below/test_it.py" for name in CONFTESTS]
+@pytest.mark.parametrize("name", CONFTESTS)
+@pytest.mark.parametrize("folder", ["", "tests/"])
+def test_what_an_initial_conftest_cannot_do_late_is_refused(
+    bench: SessionBench, folder: str, name: str
+) -> None:
+    bench.write(f"{folder}conftest.py", CONFTESTS[name])
 
-    prepared = bench.run_forked(*files, "other/test_it.py", "fine/test_it.py", "../outside/test_it.py")
+    prepared = bench.run_forked("test_a.py")
 
     assert prepared.refused == ""
-    for name, file in zip(CONFTESTS, files, strict=True):
-        assert prepared.why_not[file].endswith(f"{name}/conftest.py names {name}")
-    assert "its configuration is another one" in prepared.why_not["other/test_it.py"]
-    assert "another one" in prepared.why_not["../outside/test_it.py"]
-    assert prepared.why_not["fine/test_it.py"] == ""
-    refused = [file for file in prepared.why_not if file != "fine/test_it.py"]
+    assert prepared.why_not["test_a.py"].endswith(f"{folder}conftest.py names {name}")
     # A child that is asked all the same runs nothing.
-    assert {file: prepared.unsupported[file] for file in refused} == {
-        file: prepared.why_not[file] for file in refused
-    }
-    assert all(prepared.runs[file].output == "" for file in refused)
-    assert prepared.runs["fine/test_it.py"].status == 0
+    assert prepared.unsupported == prepared.why_not
+    assert prepared.runs["test_a.py"].output == ""
+
+
+def test_files_with_conftests_and_settings_of_their_own_run_as_when_they_are_spawned(
+    bench: SessionBench,
+) -> None:
+    texts = {**CONFTESTS, **LATE_CONFTESTS}
+    files = []
+    for number, text in enumerate(texts.values()):
+        bench.write(f"sub_{number}/conftest.py", text)
+        bench.write(f"sub_{number}/below/test_it.py", TRIVIAL)
+        files.append(f"sub_{number}/below/test_it.py")
+    # pytest called in the root reads no other settings, whatever file it comes to.
+    bench.write("other/pytest.ini", "[pytest]\naddopts = -v\n")
+    bench.write("other/test_it.py", "def test_it(request): assert request.config.option.verbose == 0\n")
+
+    runs = bench.compare(*files, "other/test_it.py")
+
+    assert runs["other/test_it.py"].status == 0, runs["other/test_it.py"].output
+
+
+def test_a_file_outside_of_the_root_is_refused(bench: SessionBench) -> None:
+    bench.write("../outside/test_it.py", TRIVIAL)
+
+    prepared = bench.run_forked("../outside/test_it.py")
+
+    assert "not below the root" in prepared.why_not["../outside/test_it.py"]
 
 
 LATE_CONFTESTS = {
@@ -76,20 +90,18 @@ LATE_CONFTESTS = {
 }
 
 
-def test_what_only_a_loaded_conftest_shows_is_refused_before_anything_is_printed(bench: SessionBench) -> None:
-    files = []
-    for number, text in enumerate(LATE_CONFTESTS.values()):
-        bench.write(f"late_{number}/conftest.py", text)
-        bench.write(f"late_{number}/test_it.py", TRIVIAL)
-        files.append(f"late_{number}/test_it.py")
+@pytest.mark.parametrize("reason", LATE_CONFTESTS)
+def test_what_only_a_loaded_conftest_shows_is_refused_before_anything_is_printed(
+    bench: SessionBench, reason: str
+) -> None:
+    bench.write("conftest.py", LATE_CONFTESTS[reason])
 
-    prepared = bench.run_forked(*files, first="test_a.py")
+    prepared = bench.run_forked("test_a.py")
 
-    assert set(prepared.why_not.values()) == {""}
-    for reason, file in zip(LATE_CONFTESTS, files, strict=True):
-        assert reason in prepared.unsupported[file]
-        assert prepared.runs[file].output == ""
-        assert prepared.runs[file].report.begun == 0
+    assert prepared.why_not == {"test_a.py": ""}
+    assert reason in prepared.unsupported["test_a.py"]
+    assert prepared.runs["test_a.py"].output == ""
+    assert prepared.runs["test_a.py"].report.begun == 0
 
 
 def test_a_conftest_may_choose_the_tests_by_mark(bench: SessionBench) -> None:
@@ -104,7 +116,6 @@ def test_a_conftest_may_choose_the_tests_by_mark(bench: SessionBench) -> None:
 
 SETTINGS = {
     "log_file is set": "log_file = x.log",
-    "adds files or folders": "addopts = other",
     "something else than the tests": "addopts = --fixtures",
     "UsageError": "required_plugins = no-such-plugin",
     "minversion": "minversion = 99.0",
@@ -112,6 +123,7 @@ SETTINGS = {
     "prints before": "addopts = -p loud_plugin",
     "started a thread": "addopts = -p threaded_plugin",
     "keeps": "addopts = -p open_plugin",
+    "reads PYTEST_XDIST_WORKER": "addopts = -p asking_plugin",
     "wraps pytest_sessionstart": "addopts = -p wrapping_plugin",
     "ValueError: wrong": "addopts = -p broken_plugin",
 }
@@ -126,6 +138,10 @@ PLUGINS = {
     "open_plugin": """
         import os, tempfile
         def pytest_configure(config): config.kept = tempfile.TemporaryFile()
+        """,
+    "asking_plugin": """
+        import os
+        def pytest_configure(): os.environ.get("PYTEST_XDIST_WORKER")
         """,
     "wrapping_plugin": """
         import pytest

@@ -211,25 +211,34 @@ def test_a_variable_that_an_interpreter_reads_at_its_start_makes_the_file_spawne
     assert "PYTHONHASHSEED" in results[0].isolation_note
 
 
-def test_a_pytest_file_with_another_configuration_becomes_a_fresh_interpreter(bench: Workbench) -> None:
-    test = "def test_it(request):\n    assert request.config.inipath.parent.name == {folder!r}\n"
+def test_every_pytest_file_has_the_configuration_of_the_working_directory(bench: Workbench) -> None:
+    test = "def test_it(request):\n    assert request.config.inipath.parent.name == 'project'\n"
     bench.write("pytest.ini", "[pytest]\n")
-    bench.write("one/test_it.py", test.format(folder="project"))
+    bench.write("one/test_it.py", test)
     bench.write("two/pytest.ini", "[pytest]\n")
-    bench.write("two/test_it.py", test.format(folder="two"))
-    bench.write("two/test_more.py", test.format(folder="two"))
+    bench.write("two/test_more.py", test)
+
+    for name in ("one/test_it.py", "two/test_more.py"):
+        for isolation in (Isolation.AUTO, Isolation.SPAWN):
+            task = dataclasses.replace(bench.task(name), runner=RunnerKind.PYTEST, isolation=isolation)
+            result = bench.run(task)
+            expected = Isolation.SPAWN if isolation is Isolation.SPAWN else Isolation.FORK
+            assert (result.status, result.isolation) == (Status.PASS, expected), result.output
+
+
+def test_a_pytest_file_that_the_session_does_not_suit_becomes_a_fresh_interpreter(bench: Workbench) -> None:
+    bench.write("conftest.py", "def pytest_cmdline_main(): pass\n")
+    bench.write("test_it.py", "def test_it(): pass\n")
+    bench.write("test_more.py", "def test_it(): pass\n")
 
     def run(name: str) -> TestResult:
         return bench.run(dataclasses.replace(bench.task(name), runner=RunnerKind.PYTEST))
 
-    assert how(run("one/test_it.py")) == (Status.PASS, Isolation.FORK, "")
-    status, isolation, note = how(run("two/test_it.py"))
+    status, isolation, note = how(run("test_it.py"))
     assert (status, isolation) == (Status.PASS, Isolation.SPAWN)
-    assert "configuration" in note
-    # What one file of a folder has found out holds for the others: they get a session of their own.
-    assert how(run("two/test_more.py")) == (Status.PASS, Isolation.FORK, "")
-    sessions = {place.session for place in fleet_of(bench)._tree.servers}
-    assert sessions == {"", "one/test_it.py", "two/test_more.py"}
+    assert "pytest_cmdline_main" in note
+    # What one file of a folder has found out holds for the others: they are forked without a session.
+    assert how(run("test_more.py")) == (Status.PASS, Isolation.FORK, "")
 
 
 def test_what_the_servers_take_is_held_once(bench: Workbench) -> None:

@@ -1,0 +1,1 @@
+"""Public projects' own test suites, as their authors run them and as Passmuster runs them."""

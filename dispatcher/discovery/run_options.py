@@ -1,0 +1,105 @@
+"""What a run does with options of pytest that a project's settings give for a whole run. Pure.
+
+`worker/child/passmuster_child_options.py` takes them out of the session of each file. The run honours an
+option here, once, or says in a line that it does not, and what to use instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.values import on_one_line
+from passmuster.records import dataclass
+
+OptionValue = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectOption:
+    """An option of pytest that the project's settings change from its default.
+
+    Args:
+        name: under which pytest keeps it.
+        value: what it is set to; of several values the first.
+        source: where it stands: a path, or `PYTEST_ADDOPTS`.
+    """
+
+    name: str
+    value: OptionValue
+    source: str
+
+
+_REPORTS = "every file would write it anew; --junit-xml, --report html and --events write one for the run"
+_COVERAGE = "a total over one file means nothing; --coverage measures all files"
+_SIDE_BY_SIDE = "the files themselves run side by side; --jobs says how many"
+_FAILED = "a file knows no earlier run; --failed runs the files that failed"
+
+NOT_HONOURED = {
+    "htmlpath": ("--html", _REPORTS),
+    "report_log": ("--report-log", _REPORTS),
+    "json_report": ("--json-report", _REPORTS),
+    "benchmark_json": ("--benchmark-json", _REPORTS),
+    "cov_source": ("--cov", _COVERAGE),
+    "numprocesses": ("-n", _SIDE_BY_SIDE),
+    "distload": ("-d", _SIDE_BY_SIDE),
+    "looponfail": ("--looponfail", _SIDE_BY_SIDE),
+    "lf": ("--lf", _FAILED),
+    "failedfirst": ("--ff", _FAILED),
+    "newfirst": ("--nf", "what changed starts early in any case"),
+    "stepwise": ("--sw", f"{_FAILED}, --max-fail 1 stops at the first"),
+    "stepwise_skip": ("--sw-skip", _FAILED),
+    "durations": ("--durations", "--report html shows how long each file and each test took"),
+    "basetemp": ("--basetemp", "each file has a temporary directory of its own"),
+}
+"""By name: the option as users write it, and why a run does not honour it, with what to use instead."""
+
+
+def take_over(
+    config: TestConfig, options: Sequence[ProjectOption], *, workdir: Path, writes_reports: bool = True
+) -> tuple[TestConfig, tuple[str, ...]]:
+    """Return the configuration with what the project's options ask of a run, and lines for the user.
+
+    Args:
+        config: what the user asks for, which wins.
+        options: from the project's settings.
+        workdir: what paths in them are relative to, absolute.
+        writes_reports: whether this run can still be given a report.
+    """
+    lines = []
+    refused: dict[tuple[str, str], list[str]] = {}
+    for option in options:
+        if option.name == "xmlpath":
+            path = Path(workdir, os.path.expanduser(os.path.expandvars(str(option.value))))  # noqa: PTH111
+            shown = f"--junitxml={option.value}"
+            if config.junit_xml is not None:
+                why = f"the report goes to {config.junit_xml}, as --junit-xml says"
+                lines.append(_line(shown, option, f"is not honoured: {why}"))
+            elif not writes_reports:
+                lines.append(_line(shown, option, "is not honoured: --junit-xml writes a report of the run"))
+            else:
+                config = dataclasses.replace(config, junit_xml=path)
+                lines.append(_line(shown, option, "is honoured once, for the whole run"))
+        elif option.name == "maxfail":
+            shown = f"--maxfail={option.value}"
+            if config.max_fail is not None:
+                why = f"--max-fail says {config.max_fail}"
+                lines.append(_line(shown, option, f"holds within a file; for the run {why}"))
+            elif isinstance(option.value, int) and option.value > 0:
+                config = dataclasses.replace(config, max_fail=option.value)
+                what = f"nothing further starts after {option.value} failed file(s)"
+                lines.append(_line(shown, option, f"holds within a file, and for the run: {what}"))
+        elif option.name in NOT_HONOURED:
+            shown, why = NOT_HONOURED[option.name]
+            refused.setdefault((option.source, why), []).append(shown)
+    for (source, why), names in refused.items():
+        are = "is" if len(names) == 1 else "are"
+        lines.append(on_one_line(f"pytest's {', '.join(names)} (from {source}) {are} not honoured: {why}"))
+    return config, tuple(lines)
+
+
+def _line(shown: str, option: ProjectOption, what: str) -> str:
+    return on_one_line(f"pytest's {shown} (from {option.source}) {what}")

@@ -1,0 +1,294 @@
+"""What the runs on one machine say of themselves to each other: a file with a claim for each, in one folder.
+
+A run holds the file of its claim locked (`flock`) as long as it lives, so a claim whose lock is free belongs
+to a dead run, and whoever may remove it does. `worker.machine_pool` writes claims, and decides by those of
+the others; `run-tests status` shows them.
+
+What is read may come from another version or, in a folder that several users share, from another user: every
+figure is checked and bounded, and text must be escaped before it is shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from passmuster.records import dataclass
+
+VERSION = 2
+"""Counts up when a field changes its meaning or goes away. Claims of other versions are not understood."""
+
+CLAIM_SIZE_BYTES = 4096
+"""Every claim is padded to this size, so that one write replaces it whole."""
+
+MAX_ROOT_CHARS = 1000
+MAX_LEVELS = 16
+
+MAX_BYTES = 1 << 50
+MAX_COUNT = 1 << 20
+"""Larger figures come from no machine."""
+
+MAX_UNIX_S = 4e9
+"""The year 2096: later instants come from no clock, and not every platform can show them."""
+
+SUFFIX = ".claim"
+FOLDER_NAME = "passmuster-pool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunClaim:
+    """What one run says of itself. Instants `_s` are on the machine's monotonic clock.
+
+    Args:
+        run: the name of its claim's file; no other run has it.
+        pid: its process, as its own container numbers it.
+        root: the folder of its project.
+        started_at: when it began, in Unix seconds.
+        beat: counts up with each write: a claim that stands still comes from a run that does.
+        budget_bytes: the most memory its files may use.
+        slots: how many files it runs at once usually.
+        nice: whether it leaves to other runs whatever they wait for.
+        files: how many files it has running.
+        busy_since_s: since when it has had any running.
+        reserved_bytes: memory reserved for them.
+        firm_bytes: what of that is sure to be needed.
+        used_bytes: what they were last measured to use.
+        cpus: processors that they keep busy.
+        processors: the numbers of the processors that it may use, as bits.
+        levels: the control groups that bound its memory or its processors.
+        waits_for: `memory` or `processors`; empty: it does not wait for other runs.
+        wanted_bytes: memory that the file needs that it waits with.
+        wanted_cpus: processors that it needs.
+        waiting_since_s: when that wait began.
+        waiting_since_at: the same in Unix seconds.
+    """
+
+    run: str
+    pid: int
+    root: str = ""
+    started_at: float = 0.0
+    beat: int = 0
+    budget_bytes: int = MAX_BYTES
+    slots: int = 1
+    nice: bool = False
+    files: int = 0
+    busy_since_s: float = 0.0
+    reserved_bytes: int = 0
+    firm_bytes: int = 0
+    used_bytes: int = 0
+    cpus: float = 0.0
+    processors: int = 0
+    levels: tuple[str, ...] = ()
+    waits_for: str = ""
+    wanted_bytes: int = 0
+    wanted_cpus: float = 0.0
+    waiting_since_s: float = 0.0
+    waiting_since_at: float = 0.0
+
+
+class ClaimError(ValueError):
+    """A claim that is damaged, or was written by another version."""
+
+
+def encode(claim: RunClaim) -> bytes:
+    """Return a claim as its file holds it, `CLAIM_SIZE_BYTES` long."""
+    fields = {field.name: getattr(claim, field.name) for field in dataclasses.fields(claim)}
+    del fields["run"]
+    fields["processors"] = hex(claim.processors)
+    fields["root"] = claim.root[-MAX_ROOT_CHARS:]
+    text = json.dumps({"version": VERSION, **fields}).encode()
+    if len(text) > CLAIM_SIZE_BYTES:  # A root of characters that JSON escapes.
+        text = json.dumps({"version": VERSION, **fields, "root": "..."}).encode()
+    return text.ljust(CLAIM_SIZE_BYTES)
+
+
+def decode(run: str, data: bytes) -> RunClaim:
+    """Return the claim that a file holds.
+
+    Args:
+        run: the name of the file, without its suffix.
+        data: what the file holds.
+
+    Raises:
+        ClaimError: it is damaged, or was written by another version.
+    """
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ClaimError("it is not JSON") from error
+    if not isinstance(record, dict) or record.get("version") != VERSION:
+        raise ClaimError("another version of Passmuster wrote it")
+    levels = record.get("levels")
+    if not isinstance(levels, list) or len(levels) > MAX_LEVELS:
+        raise ClaimError("levels is wrong")
+    return RunClaim(
+        run=run,
+        pid=_count(record, "pid", most=1 << 31),
+        root=_text(record, "root"),
+        started_at=_figure(record, "started_at", most=MAX_UNIX_S),
+        beat=_count(record, "beat", most=MAX_BYTES),
+        budget_bytes=_count(record, "budget_bytes", most=MAX_BYTES),
+        slots=_count(record, "slots", most=MAX_COUNT),
+        nice=record.get("nice") is True,
+        files=_count(record, "files", most=MAX_COUNT),
+        busy_since_s=_figure(record, "busy_since_s"),
+        reserved_bytes=_count(record, "reserved_bytes", most=MAX_BYTES),
+        firm_bytes=_count(record, "firm_bytes", most=MAX_BYTES),
+        used_bytes=_count(record, "used_bytes", most=MAX_BYTES),
+        cpus=_figure(record, "cpus", most=MAX_COUNT),
+        processors=_bits(record, "processors"),
+        levels=tuple(str(level)[:100] for level in levels),
+        waits_for=_text(record, "waits_for")[:20],
+        wanted_bytes=_count(record, "wanted_bytes", most=MAX_BYTES),
+        wanted_cpus=_figure(record, "wanted_cpus", most=MAX_COUNT),
+        waiting_since_s=_figure(record, "waiting_since_s"),
+        waiting_since_at=_figure(record, "waiting_since_at", most=MAX_UNIX_S),
+    )
+
+
+def _count(record: Mapping[str, object], name: str, *, most: int) -> int:
+    value = record.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ClaimError(f"{name} is wrong")
+    return value
+
+
+def _figure(record: Mapping[str, object], name: str, *, most: float = 1e12) -> float:
+    value = record.get(name)
+    # Not a number compares false with everything.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ClaimError(f"{name} is wrong")
+    return float(value)
+
+
+def _text(record: Mapping[str, object], name: str) -> str:
+    value = record.get(name)
+    if not isinstance(value, str):
+        raise ClaimError(f"{name} is wrong")
+    return value[:MAX_ROOT_CHARS]
+
+
+def _bits(record: Mapping[str, object], name: str) -> int:
+    text = _text(record, name)
+    try:
+        return int(text, 16)
+    except ValueError as error:
+        raise ClaimError(f"{name} is wrong") from error
+
+
+def read_claim(path: Path) -> RunClaim | None:
+    """Return the claim of a living run; None, and the file removed if it may be, when its run is dead.
+
+    Raises:
+        ClaimError: the run lives, and its claim is damaged or was written by another version.
+        OSError: the file cannot be read.
+    """
+    claim_fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(claim_fd).st_mode):
+            raise ClaimError("it is not a file")
+        try:
+            fcntl.flock(claim_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return decode(path.name.removesuffix(SUFFIX), os.read(claim_fd, CLAIM_SIZE_BYTES))
+        with suppress(OSError):  # In a shared folder, another user's cannot be removed.
+            path.unlink(missing_ok=True)
+        return None
+    finally:
+        os.close(claim_fd)
+
+
+def living_claims(folder: Path) -> Iterator[RunClaim]:
+    """Yield the claims of the runs that live now, the oldest first; what cannot be understood is left out.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    claims = []
+    for path in claim_paths(folder):
+        with contextlib.suppress(ClaimError, OSError):
+            claim = read_claim(path)
+            if claim is not None:
+                claims.append(claim)
+    yield from sorted(claims, key=lambda claim: (claim.started_at, claim.run))
+
+
+def claim_paths(folder: Path) -> list[Path]:
+    """Return the files with claims in a folder.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with os.scandir(folder) as found:
+        return [Path(entry.path) for entry in found if entry.name.endswith(SUFFIX)]
+
+
+def default_folder(environ: Mapping[str, str]) -> Path:
+    """Return the user's folder: below the runtime directory, which nobody else can enter, or /tmp.
+
+    $TMPDIR is not asked where there is a /tmp: it may be another for each run, and then no runs would meet.
+    """
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    # After `sudo` the variable may still name another user's directory.
+    with suppress(OSError, ValueError):
+        if runtime and os.access(runtime, os.W_OK) and Path(runtime).stat().st_uid == os.getuid():
+            return Path(runtime, FOLDER_NAME)
+    base = Path("/tmp")
+    if not os.access(base, os.W_OK):
+        # Imported only here: it takes as long as everything else in this module together.
+        import tempfile
+
+        base = Path(tempfile.gettempdir())
+    return base / f"{FOLDER_NAME}-{os.getuid()}"
+
+
+def private_folder(folder: Path) -> Path:
+    """Make the user's own folder, or see that the one there is theirs alone: no link, closed to others.
+
+    Raises:
+        OSError: it cannot be made, or another user could have put it there.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=False)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{folder} is not a directory; remove it")
+    if found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to user {found.st_uid}, not to {os.getuid()}; remove it")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise PermissionError(f"{folder} is open to other users; remove it")
+    return folder
+
+
+def shared_folder(folder: Path) -> Path:
+    """Return a folder that several users or containers share, after a check that none can replace another's
+    claim.
+
+    Raises:
+        OSError: it is missing, no directory, belongs to an ordinary user who is not this one, cannot be
+        written,
+            or may be written by others without the sticky bit.
+    """
+    found = folder.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{folder} is not a directory; name one with machine-folder")
+    if found.st_uid not in (0, os.getuid()):
+        raise PermissionError(
+            f"{folder} belongs to user {found.st_uid}; it must belong to user 0 or to {os.getuid()}"
+        )
+    if mode & 0o022 and not mode & stat.S_ISVTX:
+        raise PermissionError(
+            f"other users may write to {folder} and remove what is not theirs; "
+            f"set its sticky bit (chmod +t {folder})"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder} cannot be written; give its group or all users write access")
+    return folder

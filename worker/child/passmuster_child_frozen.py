@@ -1,0 +1,50 @@
+"""Freezes what a fork server has made, and shows it to code that asks the collector for objects.
+
+Frozen objects are not visited by collections, so that forked processes go on sharing the memory they lie in.
+But `gc.get_objects` and `gc.get_referrers` leave them out as well, and a test would miss what it finds in a
+fresh interpreter: hypothesis, for one, warns of a random generator that only frozen objects refer to. So both
+functions thaw everything first. That costs nothing by itself; the next full collection visits all objects.
+"""
+
+import gc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+_get_objects, _get_referrers, _unfreeze = gc.get_objects, gc.get_referrers, gc.unfreeze
+_frozen: "list[bool]" = []
+"""Empty where there is nothing of ours to thaw: what a test itself freezes stays frozen."""
+
+
+def freeze() -> None:
+    """Collect garbage, and freeze everything else."""
+    gc.collect()
+    gc.freeze()
+    _frozen.append(True)
+
+
+def watch_collector() -> None:
+    """Have the two functions thaw first, in this process and in all that are forked from it."""
+    for function in (get_objects, get_referrers):
+        original = getattr(gc, function.__name__)
+        function.__doc__, function.__module__ = original.__doc__, original.__module__
+        setattr(gc, function.__name__, function)
+
+
+def get_objects(generation: "Optional[int]" = None) -> "list[object]":
+    """Thaw, then call the original."""
+    _thaw()
+    return _get_objects(generation)
+
+
+def get_referrers(*objs: object) -> "list[object]":
+    """Thaw, then call the original; our own tuple of arguments does not count."""
+    _thaw()
+    return [each for each in _get_referrers(*objs) if each is not objs]
+
+
+def _thaw() -> None:
+    if _frozen:
+        _frozen.clear()
+        _unfreeze()
