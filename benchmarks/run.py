@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.commands import (
     bed,
+    discovery,
     heavy,
     hostile,
     machine,
@@ -31,6 +32,7 @@ from benchmarks.commands import (
 from benchmarks.commands.setting import Setting
 
 COMMANDS: dict[str, Callable[[Setting], bool]] = {
+    "discovery": discovery.run,
     "heavy": heavy.run,
     "hostile": hostile.run,
     "overhead": overhead.run,

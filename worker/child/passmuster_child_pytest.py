@@ -6,6 +6,7 @@ Registered as an object, never by name, so that pytest does not try to rewrite i
 import os
 import sys
 
+from passmuster_child_identity import WORKER, outside_of_workers
 from passmuster_child_options import take_over
 
 TYPE_CHECKING = False
@@ -123,7 +124,7 @@ class Plugin:
                 for impl in caller.get_hookimpls():
                     if impl.plugin is plugin and caller.name in _OF_THE_SESSION:
                         # Final for type checkers: pluggy itself calls whatever stands there.
-                        impl.function = _outside_of_workers(impl.function)  # type: ignore[misc]
+                        impl.function = outside_of_workers(impl.function)  # type: ignore[misc]
 
     @_marked("hookwrapper")
     def pytest_runtestloop(self, session: "pytest.Session") -> "Iterator[None]":
@@ -197,32 +198,16 @@ _OF_THE_SESSION = (
     "pytest_terminal_summary",
 )
 
-_WORKER = "PYTEST_XDIST_WORKER"
-
 
 def _package(plugin: object) -> str:
     name = getattr(plugin, "__name__", None) or type(plugin).__module__
     return str(name).partition(".")[0]
 
 
-def _outside_of_workers(function: "Callable[..., Any]") -> "Callable[..., Any]":
-    """Return a function that does the same where `PYTEST_XDIST_WORKER` is not set."""
-
-    def call(*args: object, **named: object) -> "Any":
-        worker = os.environ.pop(_WORKER, None)
-        try:
-            return function(*args, **named)
-        finally:
-            if worker is not None:
-                os.environ[_WORKER] = worker
-
-    return call
-
-
 def _worker_input() -> "dict[str, Any]":
     """Return what pytest-xdist (3.8) tells each of its workers."""
     return {
-        "workerid": os.environ.get(_WORKER, "gw0"),
+        "workerid": os.environ.get(WORKER, "gw0"),
         "workercount": int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         "testrunuid": os.environ.get("PYTEST_XDIST_TESTRUNUID", ""),
         "mainargv": list(sys.argv),
