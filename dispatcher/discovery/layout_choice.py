@@ -28,12 +28,15 @@ class LayoutChoice:
         reason: one line.
         has_command: whether a command of the project runs the files.
         warnings: what a user of pytest should know of the choice, a line each.
+        may_have_scripts: whether only the tests themselves say that the project is one of pytest, so that a
+            file with a `__main__` guard and without tests is a script.
     """
 
     kind: LayoutKind
     reason: str
     has_command: bool = False
     warnings: tuple[str, ...] = ()
+    may_have_scripts: bool = False
 
     @property
     def headline(self) -> str:
@@ -73,14 +76,19 @@ def choose_layout(
             has_command=config.usual_runner is RunnerKind.COMMAND,
             warnings=_ignored_settings(config, configurations, origins),
         )
-    pytest = _why_pytest(workdir, configurations, has_pytest)
+    pytest, sign = _why_pytest(workdir, configurations, has_pytest)
     if not pytest:
         return LayoutChoice(kind=LayoutKind.SCRIPTS, reason="nothing in the project asks for pytest")
     warnings = ()
     if len(configurations) > 1:
         ignored = " and ".join(configurations[1:])
         warnings = (f"pytest reads its settings from {configurations[0]} alone: {ignored} has no effect",)
-    return LayoutChoice(kind=LayoutKind.PYTEST, reason=pytest, warnings=warnings)
+    return LayoutChoice(
+        kind=LayoutKind.PYTEST,
+        reason=pytest,
+        warnings=warnings,
+        may_have_scripts=sign is not Sign.EXPLICIT,
+    )
 
 
 def _why_scripts(config: TestConfig, places: Places, origins: Sequence[Origin]) -> str:
@@ -121,23 +129,25 @@ def _ignored_settings(
     return (f"{ours[0]} (from {origin}) decides which files are tests: {ignored}",)
 
 
-def _why_pytest(workdir: Path, configurations: Sequence[str], has_pytest: Callable[[], bool]) -> str:
-    """Return why this is a pytest project; empty: it is none."""
+def _why_pytest(
+    workdir: Path, configurations: Sequence[str], has_pytest: Callable[[], bool]
+) -> tuple[str, Sign]:
+    """Return why this is a pytest project, and how clear that is; empty: it is none."""
     if configurations:
-        return configurations[0]
+        return configurations[0], Sign.EXPLICIT
     for name in ("conftest.py", "tests/conftest.py", "test/conftest.py"):
         if (workdir / name).is_file():
-            return name
+            return name, Sign.EXPLICIT
     walker = Walker(root=str(workdir))
     walker.walk("", _SEARCHED)
     paths = sorted(walker.files)
     conftest = next((path for path in paths if path.endswith("conftest.py")), "")
     if conftest:
-        return on_one_line(conftest)
+        return on_one_line(conftest), Sign.EXPLICIT
     sign, path = clearest_sign(workdir, paths)
     if sign is Sign.NONE or (sign is Sign.WEAK and not has_pytest()):
-        return ""
-    return f"{on_one_line(path)} is for pytest"
+        return "", Sign.NONE
+    return f"{on_one_line(path)} is for pytest", sign
 
 
 def _searched_rules() -> Rules:
