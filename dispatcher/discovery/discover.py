@@ -14,6 +14,7 @@ from dispatcher.discovery.django_project import django_advice
 from dispatcher.discovery.layout import Places, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import Rules
+from dispatcher.discovery.project_signs import is_plain_script
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
 from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
@@ -87,8 +88,10 @@ def discover(
     else:
         _walk_layout(places, walker, include_integration=config.include_integration)
     advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
-    runner = _RUNNERS.get(layout.kind, RunnerKind.AUTO)
-    files = sorted((_test_file(found, places, runner) for found in walker.files.values()), key=_path)
+    files = sorted(
+        (_test_file(found, places, _runner(found, layout, places.root)) for found in walker.files.values()),
+        key=_path,
+    )
     if advice and not files:
         raise ConfigurationError(f"found no test files; {advice}")
     kept = files if config.limit is None or config.failed_only else files[: config.limit]
@@ -104,6 +107,12 @@ def discover(
 
 _RUNNERS = {LayoutKind.PYTEST: RunnerKind.PYTEST, LayoutKind.UNITTEST: RunnerKind.UNITTEST}
 """What runs every file of a layout; elsewhere the file's own text decides."""
+
+
+def _runner(found: FoundFile, layout: LayoutChoice, root: str) -> RunnerKind:
+    if layout.may_have_scripts and is_plain_script(Path(root, found.path)):
+        return RunnerKind.SCRIPT
+    return _RUNNERS.get(layout.kind, RunnerKind.AUTO)
 
 
 def _path(file: TestFile) -> str:

@@ -63,6 +63,8 @@ def take_over(
 ) -> tuple[TestConfig, tuple[str, ...]]:
     """Return the configuration with what the project's options ask of a run, and lines for the user.
 
+    What a run honours as pytest would is not mentioned.
+
     Args:
         config: what the user asks for, which wins.
         options: from the project's settings.
@@ -82,7 +84,6 @@ def take_over(
                 lines.append(_line(shown, option, "is not honoured: --junit-xml writes a report of the run"))
             else:
                 config = dataclasses.replace(config, junit_xml=path)
-                lines.append(_line(shown, option, "is honoured once, for the whole run"))
         elif option.name == "maxfail":
             shown = f"--maxfail={option.value}"
             if config.max_fail is not None:

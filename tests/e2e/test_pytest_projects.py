@@ -154,6 +154,45 @@ def test_a_file_that_comes_or_goes_is_noticed_although_the_answer_is_remembered(
     assert set(run(project).statuses()) == {"a_two.py"}
 
 
+SCRIPTS = {
+    "tests/test_functions.py": FINE,
+    "tests/test_script.py": "import sys\nif __name__ == '__main__':\n    sys.exit(3)\n",
+    "tests/test_unit.py": "import unittest\nclass T(unittest.TestCase):\n    def test_1(self): pass\n"
+    "if __name__ == '__main__':\n    unittest.main()\n",
+    "tests/test_both.py": f"{FINE}if __name__ == '__main__':\n    test_fine()\n",
+    "tests/test_helpers.py": "def order(): return 1\n",
+}
+
+
+def test_a_script_without_tests_among_tests_is_run_by_python(project: Project) -> None:
+    project.write(SCRIPTS)
+
+    outcome = project.run(env=ENVIRONMENT)
+
+    assert outcome.code == 1, str(outcome)
+    assert {one.label: (one.runner, one.status) for one in outcome.finished() if one.is_verdict} == {
+        "tests/test_functions.py": ("pytest", "PASS"),
+        "tests/test_script.py": ("script", "FAIL"),
+        "tests/test_unit.py": ("pytest", "PASS"),
+        "tests/test_both.py": ("pytest", "PASS"),
+        "tests/test_helpers.py": ("pytest", "PASS"),
+    }
+
+
+@pytest.mark.parametrize(
+    "more", [{"pytest.ini": "[pytest]\n"}, {"tests/test_z.py": f"import pytest\n{FINE}"}]
+)
+def test_where_the_project_names_pytest_every_file_is_run_by_it(
+    project: Project, more: dict[str, str]
+) -> None:
+    project.write({**SCRIPTS, **more})
+
+    outcome = project.run(env=ENVIRONMENT)
+
+    assert outcome.code == 0, str(outcome)
+    assert {one.runner for one in outcome.finished()} == {"pytest"}
+
+
 def test_an_answer_is_asked_for_once(project: Project) -> None:
     project.write(
         {
@@ -275,6 +314,13 @@ def test_settings_of_ours_keep_the_scripts_layout_and_say_so(project: Project) -
     assert line.startswith("[WARN] patterns (from [tool.passmuster] patterns in "), line
     ignored = "what [tool.pytest.ini_options] in pyproject.toml says about that is not used"
     assert line.endswith(f" decides which files are tests: {ignored}"), line
+
+
+def test_nothing_to_collect_is_not_green_and_says_who_looked(project: Project) -> None:
+    project.write({"pytest.ini": "[pytest]\npython_files = no_*.py\n", "test_a.py": FINE})
+    outcome = run(project)
+    assert (outcome.code, outcome.lines) == (5, ["[WARN] No unit test files found"])
+    assert outcome.stderr == "[INFO] Layout: pytest (pytest.ini)\n"
 
 
 def test_the_list_says_which_layout_beside_the_files(project: Project) -> None:

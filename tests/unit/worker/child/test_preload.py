@@ -117,6 +117,8 @@ def test_modules_of_the_project_are_imported_only_when_they_are_named(here: Impo
         ("import faulthandler\nfaulthandler.register(12)", "changes how signals are handled"),
         ("import sys\nsys.excepthook = print", "replaces sys.excepthook"),
         ("import sys\nsys.displayhook = print", "replaces sys.displayhook"),
+        ("import time\ntime.sleep = print", "replaces time.sleep"),
+        ("import _thread\n_thread.start_new_thread = print", "replaces _thread.start_new_thread"),
         ("import sys\nsys.unraisablehook = print", "replaces sys.unraisablehook"),
         ("import sys\nsys.stdout = sys.stderr", "replaces sys.stdout"),
         ("import sys\nsys.settrace(lambda *a: None)", "replaces sys.settrace"),
