@@ -46,6 +46,7 @@ from worker.capacity import calculate_max_workers as workers_for
 from worker.command import prepare_child
 from worker.environment import get_test_environment
 from worker.machine import read_levels, read_machine
+from worker.open_files import require_open_files
 from worker.settings import NICE, WorkerSettings
 from worker.warm.fleet import Fleet
 
@@ -122,7 +123,9 @@ class LocalSite:
 
         Raises:
             ConfigurationError: files are to be forked, and cannot be here; or a command's program is missing.
+            InfrastructureError: too few open files are allowed.
         """
+        require_open_files()
         config, settings = request.config, self._settings(request)
         if settings.commands is not None:
             from worker.project_command import check_programs  # Few projects have a command.

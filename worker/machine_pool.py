@@ -397,10 +397,13 @@ class MachinePool:
                 if claim is None:
                     continue
                 other = other.after(claim, now_s=now_s, processors=self._processors)
-            except OSError:
+            except FileNotFoundError:
                 continue
-            except ClaimError:
-                pass  # Another version's, which does not count; or torn, and what was read before counts.
+            except (ClaimError, OSError):
+                # Another version's, which does not count. Or torn, or no descriptor is left to read it with:
+                # then
+                # what was read before counts.
+                pass
             found[name] = other
         self._others = found
         self._seen_mtime_ns = mtime_ns if time.time_ns() - mtime_ns > RACY_NS else -1

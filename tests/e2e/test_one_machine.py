@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 from contextlib import ExitStack
@@ -51,7 +52,9 @@ class Others:
         self._runs.append(
             self._project.start("--root", str(root), *options, env={"RELEASE": str(self._mark)})
         )
-        wait_until(lambda: len(list(root.rglob("*.runs"))) >= running, f"{running} files of {name} run")
+        wait_until(
+            lambda: len(list(root.rglob("*.runs"))) >= running, f"{running} files of {name} run", within_s=60
+        )
         return root
 
     def send(self, number: signal.Signals) -> None:
@@ -153,7 +156,9 @@ def test_a_run_that_waits_says_for_what_and_who_holds_it(project: Project, other
     options = ("--root", str(project.root / "big"), "--machine-memory", "500MiB")
     running = project.start(*options, env={"RELEASE": mark})
     events = running.events
-    wait_until(lambda: events.exists() and "has waited" in events.read_text(), "the wait was said")
+    wait_until(
+        lambda: events.exists() and "has waited" in events.read_text(), "the wait was said", within_s=60
+    )
     others.release()
     outcome = running.end()
     assert list(outcome.statuses().values()) == ["PASS"], str(outcome)
@@ -172,3 +177,17 @@ def test_every_run_of_many_at_once_ends(project: Project) -> None:
         runs.append(project.start("--root", str(project.root / f"p{number}")))
     outcomes = [run.end(timeout_s=120) for run in runs]
     assert [list(outcome.statuses().values()) for outcome in outcomes] == [["PASS"] * 3] * 8
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit sets the limit for one command")
+@pytest.mark.parametrize(("limit", "code"), [(64, 3), (199, 0)])
+def test_with_few_open_files_a_run_ends_or_says_what_it_needs(
+    project: Project, limit: int, code: int
+) -> None:
+    project.write({f"tests/test_{number}.py": PASSING for number in range(3)})
+    outcome = project.run("-j", "2", prefix=("prlimit", f"--nofile={limit}:{limit}"))
+    assert outcome.code == code, str(outcome)
+    if code:
+        said = "only 64 open files are allowed, and test processes need 199; allow more (ulimit -n 1024)"
+        assert said in outcome.stderr
+        assert "Traceback" not in outcome.stderr
