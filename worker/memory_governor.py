@@ -219,7 +219,7 @@ class MemoryGovernor:
                 if not entry.is_guilty:
                     self._ledger.learn(peak_bytes)
             self._report_to_pool(now_s=self._clock.now_s())
-            return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone)
+            return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone, was_extra=entry.was_extra)
 
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""

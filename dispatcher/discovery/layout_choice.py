@@ -26,7 +26,7 @@ class LayoutChoice:
     Args:
         kind: never `AUTO`.
         reason: one line.
-        is_asked: whether the user asked for it.
+        has_command: whether a command of the project runs the files.
         warnings: what a user of pytest should know of the choice, a line each.
         may_have_scripts: whether only the tests themselves say that the project is one of pytest, so that a
             file with a `__main__` guard and without tests is a script.
@@ -34,15 +34,14 @@ class LayoutChoice:
 
     kind: LayoutKind
     reason: str
-    is_asked: bool = False
+    has_command: bool = False
     warnings: tuple[str, ...] = ()
     may_have_scripts: bool = False
 
     @property
     def headline(self) -> str:
         """What a run says of it first; empty: nothing, as the shell scripts printed nothing of the kind."""
-        is_usual = self.kind is LayoutKind.SCRIPTS and not self.is_asked
-        return "" if is_usual else str(self)
+        return "" if self.kind is LayoutKind.SCRIPTS and not self.has_command else str(self)
 
     def __str__(self) -> str:
         return f"{self.kind.value} ({self.reason})"
@@ -67,17 +66,14 @@ def choose_layout(
     configurations = find_configurations(workdir)
     asked = config.layout.kind
     if asked is not LayoutKind.AUTO:
-        warnings = (
-            _ignored_settings(config, configurations, origins) if asked is not LayoutKind.PYTEST else ()
-        )
-        reason = f"from {origin_of('layout', origins)}"
-        return LayoutChoice(kind=asked, reason=reason, is_asked=True, warnings=warnings)
+        warnings = () if asked is LayoutKind.PYTEST else _ignored_settings(config, configurations, origins)
+        return LayoutChoice(kind=asked, reason=f"from {origin_of('layout', origins)}", warnings=warnings)
     scripts = _why_scripts(config, places, origins)
     if scripts:
         return LayoutChoice(
             kind=LayoutKind.SCRIPTS,
             reason=scripts,
-            is_asked=config.usual_runner is RunnerKind.COMMAND,
+            has_command=config.usual_runner is RunnerKind.COMMAND,
             warnings=_ignored_settings(config, configurations, origins),
         )
     pytest, sign = _why_pytest(workdir, configurations, has_pytest)
@@ -125,7 +121,7 @@ def _ignored_settings(
     config: TestConfig, configurations: Sequence[str], origins: Sequence[Origin]
 ) -> tuple[str, ...]:
     """Return which of pytest's settings do not count because ours say which files are tests."""
-    ours = _folder_settings(config) or (["layout"] if config.layout.kind is not LayoutKind.AUTO else [])
+    ours = _folder_settings(config)
     if not configurations or not ours:
         return ()
     origin = origin_of(ours[0], origins)

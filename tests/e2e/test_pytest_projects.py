@@ -316,6 +316,13 @@ def test_settings_of_ours_keep_the_scripts_layout_and_say_so(project: Project) -
     assert line.endswith(f" decides which files are tests: {ignored}"), line
 
 
+def test_nothing_to_collect_is_not_green_and_says_who_looked(project: Project) -> None:
+    project.write({"pytest.ini": "[pytest]\npython_files = no_*.py\n", "test_a.py": FINE})
+    outcome = run(project)
+    assert (outcome.code, outcome.lines) == (5, ["[WARN] No unit test files found"])
+    assert outcome.stderr == "[INFO] Layout: pytest (pytest.ini)\n"
+
+
 def test_the_list_says_which_layout_beside_the_files(project: Project) -> None:
     project.write({"mvp_site/tests/test_a.py": WRONG, "pytest.ini": "[pytest]\n"})
     for argv, layout in (

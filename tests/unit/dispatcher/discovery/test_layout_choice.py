@@ -98,7 +98,6 @@ def test_functions_behind_a_guard_make_no_pytest_project_where_there_is_no_pytes
         (Layout(unit_roots=("tests",)), "unit-roots"),
         (Layout(integration_roots=("tests",)), "integration-roots"),
         (Layout(patterns=("x_*.py",)), "patterns"),
-        (Layout(kind=LayoutKind.SCRIPTS), "layout"),
     ],
 )
 def test_a_setting_of_ours_decides_and_says_that_those_of_pytest_do_not(
@@ -125,11 +124,11 @@ def test_who_wants_another_runner_needs_no_pytest(tmp_path: Path, runner: Runner
     assert choose(tmp_path, {"conftest.py": ""}, runner=runner).kind is LayoutKind.SCRIPTS
 
 
-@pytest.mark.parametrize("kind", [LayoutKind.PYTEST, LayoutKind.UNITTEST])
+@pytest.mark.parametrize("kind", [LayoutKind.PYTEST, LayoutKind.SCRIPTS, LayoutKind.UNITTEST])
 def test_who_asks_for_a_layout_gets_it(tmp_path: Path, kind: LayoutKind) -> None:
     chosen = choose(tmp_path, {"mvp_site/tests/test_a.py": ""}, layout=Layout(kind=kind))
 
-    assert (chosen.kind, chosen.is_asked) == (kind, True)
+    assert (chosen.kind, chosen.reason, chosen.warnings) == (kind, "from default", ())
 
 
 def test_of_several_configurations_the_first_counts_as_for_pytest(tmp_path: Path) -> None:
