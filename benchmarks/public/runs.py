@@ -84,6 +84,7 @@ def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str])
         environment=place.environment(),
         output=work / f"{label}.log",
         timeout_s=LONGEST_S,
+        with_memory=False,
     )
     final = read_record(events).final if events.exists() else {}
     return SuiteRun(
@@ -127,6 +128,8 @@ def _run_plainly(place: Place, kept: Path, arguments: Sequence[str]) -> SuiteRun
         record = kept.with_suffix(".jsonl")
         record.unlink(missing_ok=True)
         measured = _measure_plain(place, record, arguments, kept.with_suffix(".log"))
+        if measured.exit_code < 0:
+            raise LookupError(f"{place.suite.command!r} was ended by signal {-measured.exit_code}")
         fields = {"exit_code": measured.exit_code, "wall_s": measured.wall_s, "cpu_s": measured.cpu_s}
         result.write_text(json.dumps(fields))
     return SuiteRun(
@@ -143,7 +146,12 @@ def _measure_plain(place: Place, record: Path, arguments: Sequence[str], log: Pa
         environment["PYTHONPATH"] = str(UNITTEST_RECORDER)
     words[0] = shutil.which(words[0], path=environment["PATH"]) or words[0]
     return measure(
-        [*words, *arguments], cwd=place.root, environment=environment, output=log, timeout_s=LONGEST_S
+        [*words, *arguments],
+        cwd=place.root,
+        environment=environment,
+        output=log,
+        timeout_s=LONGEST_S,
+        with_memory=False,
     )
 
 
