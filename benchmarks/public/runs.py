@@ -72,16 +72,26 @@ def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str])
         is_first: on a fresh copy, without history; otherwise on what the last run left.
         options: further options of Passmuster.
     """
+    suite = place.suite
     if is_first:
         place.refresh()
-    label = f"{place.suite.name}-{'first' if is_first else 'later'}"
+        if suite.configuration:
+            with (place.root / "pyproject.toml").open("a") as project:
+                project.write(f"\n[tool.passmuster]\n{suite.configuration}\n")
+    label = f"{suite.name}-{'first' if is_first else 'later'}"
     events = work / f"{label}.jsonl"
     events.unlink(missing_ok=True)
+    environment = place.environment()
+    record = work / f"{label}-record.jsonl"
+    record.unlink(missing_ok=True)
+    if suite.configuration:
+        # The project's own runner executes each file: only the recorder sees its cases.
+        environment |= {"PYTHONPATH": str(UNITTEST_RECORDER), "BENCHMARK_RECORD": str(record)}
     command = [sys.executable, str(REPOSITORY / "run_tests.py"), "--events", str(events), *options]
     measured = measure(
-        [*command, *place.suite.paths],
+        [*command, *suite.paths],
         cwd=place.root,
-        environment=place.environment(),
+        environment=environment,
         output=work / f"{label}.log",
         timeout_s=LONGEST_S,
         with_memory=False,
@@ -91,7 +101,9 @@ def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str])
         exit_code=measured.exit_code,
         wall_s=measured.wall_s,
         cpu_s=measured.cpu_s,
-        outcomes=collect_outcomes(pair for run in final.values() for pair in _our_cases(run)),
+        outcomes=_recorded(record, place.root)
+        if suite.configuration
+        else collect_outcomes(pair for run in final.values() for pair in _our_cases(run)),
         failed_files=tuple(
             (path, f"{run.status}: {run.error}")
             for path, run in sorted(final.items())

@@ -67,6 +67,8 @@ def record_into(path):
     sub = unittest.TestResult.addSubTest
 
     def start_test(self, test):
+        # Programs that a test starts must not write here; those that start the tests must hand it down.
+        os.environ.pop(FILE_VARIABLE, None)
         started.add(id(test))
         return start(self, test)
 
@@ -101,4 +103,4 @@ def record_into(path):
 
 if FILE_VARIABLE in os.environ:
     tag_loaded_tests()
-    record_into(os.environ.pop(FILE_VARIABLE))
+    record_into(os.environ[FILE_VARIABLE])
