@@ -305,6 +305,23 @@ def test_files_of_unittest_are_those_that_it_discovers(project: Project) -> None
     assert {outcome.final(path).runner for path in outcome.statuses()} == {"unittest"}
 
 
+def test_a_test_file_of_a_package_with_relative_imports_runs_by_a_framework_despite_its_guard(
+    project: Project,
+) -> None:
+    project.write(
+        {
+            "tests/__init__.py": "",
+            "tests/values.py": "one = 1\n",
+            "tests/test_a.py": "import unittest\n\nfrom .values import one\n\n"
+            "class T(unittest.TestCase):\n    def test_1(self): self.assertEqual(one, 1)\n\n"
+            "if __name__ == '__main__':\n    unittest.main()\n",
+        }
+    )
+    outcome = project.run()
+    assert outcome.statuses() == {"tests/test_a.py": "PASS"}
+    assert [case.outcome for case in outcome.final("tests/test_a.py").cases] == ["passed"]
+
+
 def test_exclude_leaves_out_what_pytest_collects_and_says_so(project: Project) -> None:
     project.write(
         {
