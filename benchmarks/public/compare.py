@@ -121,15 +121,11 @@ def _unstable(plain: Outcomes, ours: Outcomes, varying: set[Case]) -> set[Case]:
     must have as many of them in ours as in the plain run.
     """
     differing = _differing(plain, ours)
-    renamed = Counter(case.file for case in differing if case in varying and case not in ours)
-    fresh = Counter(case.file for case in differing if case not in plain)
-    alike = {file for file, number in renamed.items() if fresh[file] == number}
-    return {
-        case
-        for case in differing
-        if (case in varying if case in plain and case in ours else case.file in alike)
-        and (case in varying or case not in plain)
-    }
+    changed = {case for case in differing & varying if case in plain and case in ours}
+    renamed = {case for case in differing & varying if case not in ours}
+    fresh = {case for case in differing if case not in plain}
+    here, there = (Counter(case.file for case in cases) for cases in (renamed, fresh))
+    return changed | {case for case in renamed | fresh if here[case.file] == there[case.file]}
 
 
 def _explanation(case: Case, explained: Sequence[Explanation]) -> str:
