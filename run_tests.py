@@ -41,11 +41,12 @@ from passmuster.overcommit import MOST_TIMES, MOST_WAITING_TIMES
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.units import format_bytes, parse_amount, parse_seconds
+from worker.capacity import AVAILABLE_SHARE, file_memory_of, resolve_budget, resolve_limit
 from worker.capacity import calculate_max_workers as workers_for
-from worker.capacity import resolve_budget, resolve_limit
 from worker.command import prepare_child
 from worker.environment import get_test_environment
 from worker.machine import read_levels, read_machine
+from worker.open_files import require_open_files
 from worker.settings import NICE, WorkerSettings
 from worker.warm.fleet import Fleet
 
@@ -72,14 +73,24 @@ __all__ = [
 
 
 class LocalSite:
-    """This machine, with a pool in this process."""
+    """This machine, with a pool in this process.
+
+    Args:
+        environ: the environment of the run; None: this process's.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        # A run inside a test of another run stays within what that test may use.
+        self._file_memory_bytes = file_memory_of(os.environ if environ is None else environ)
 
     def capacity(self, config: TestConfig) -> Capacity:
         """Return the slots and the memory of this machine, or of the container it is."""
         machine = read_machine()
         slots = config.max_workers
         slots_source = "asked for"
-        if slots is None:
+        if slots is None and self._file_memory_bytes is not None:
+            slots, slots_source = 1, "inside a test of another run"
+        elif slots is None:
             slots = workers_for(cpus=machine.cpus, total_bytes=machine.total_bytes)
             total = format_bytes(machine.total_bytes)
             slots_source = f"{machine.cpus} CPUs ({machine.cpus_source}), {total} ({machine.total_source})"
@@ -88,7 +99,12 @@ class LocalSite:
             total_bytes=machine.total_bytes,
             available_bytes=machine.available_bytes,
         )
-        idle_cpus = machine.cpus if _overcommits(config) else None
+        inside_bytes = self._file_memory_bytes
+        if inside_bytes is not None and int(inside_bytes * AVAILABLE_SHARE) < budget_bytes:
+            budget_bytes = max(1, int(inside_bytes * AVAILABLE_SHARE))
+            budget_source = f"{AVAILABLE_SHARE:.0%} of what the test may use that started this run"
+        overcommits = _overcommits(config) and (inside_bytes is None or config.overcommit is not None)
+        idle_cpus = machine.cpus if overcommits else None
         return Capacity(
             slots=slots,
             budget_bytes=budget_bytes,
@@ -107,7 +123,9 @@ class LocalSite:
 
         Raises:
             ConfigurationError: files are to be forked, and cannot be here; or a command's program is missing.
+            InfrastructureError: too few open files are allowed.
         """
+        require_open_files()
         config, settings = request.config, self._settings(request)
         if settings.commands is not None:
             from worker.project_command import check_programs  # Few projects have a command.
@@ -196,12 +214,12 @@ class ChosenSite:
         if config.cluster is not None:
             from dispatcher.backends.cluster import ClusterSite  # Loads Celery.
 
-            return ClusterSite(LocalSite())
+            return ClusterSite(LocalSite(self._environ))
         if config.broker is not None:
             from dispatcher.backends.queue_site import QueueSite  # As above.
 
             return QueueSite(self._environ, _say)
-        return LocalSite()
+        return LocalSite(self._environ)
 
 
 def _say(line: str) -> None:

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from benchmarks.commands import (
     bed,
+    discovery,
     heavy,
     hostile,
+    machine,
     merged,
     outcomes,
     overhead,
@@ -30,9 +32,11 @@ from benchmarks.commands import (
 from benchmarks.commands.setting import Setting
 
 COMMANDS: dict[str, Callable[[Setting], bool]] = {
+    "discovery": discovery.run,
     "heavy": heavy.run,
     "hostile": hostile.run,
     "overhead": overhead.run,
+    "machine": machine.run,
     "merged": merged.run,
     "outcomes": outcomes.run,
     "queue": queue.run,

@@ -13,12 +13,21 @@ class Again(StrEnum):
     MADE_ROOM = "made-room"
     """It was stopped only because memory ran short beside others; this does not count as a retry."""
     CHECK = "check"
-    """It did not pass when forked: it runs spawned, and what comes of that decides."""
+    """It did not pass when forked: it runs spawned."""
+    REFORK = "refork"
+    """It failed when forked and passed when spawned: it is forked once more, to see what the cause is."""
+    RECHECK = "recheck"
+    """It runs spawned once more: it failed when forked a second time, or when it was to be confirmed."""
     CONFIRM = "confirm"
     """It passed when forked, and nobody knows yet whether it does when spawned."""
     ALONE = "alone"
     """It failed while others ran beside it: it runs once more without them."""
+    SETTLED = "settled"
+    """It does not: the file is decided, by an earlier attempt."""
 
 
-STANDS_BEFORE = frozenset({Again.CONFIRM, Again.ALONE})
-"""What a further attempt may be for while a verdict stands already, whatever becomes of that attempt."""
+TOLD_BEFORE = frozenset({Again.CONFIRM, Again.ALONE})
+"""What a further attempt may be for while the verdict so far is final unless that attempt proves it wrong."""
+
+STANDS_BEFORE = TOLD_BEFORE | {Again.REFORK, Again.RECHECK}
+"""What a further attempt may be for while there is a verdict that holds if that attempt comes to nothing."""

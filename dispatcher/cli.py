@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dispatcher.backends.base import Site
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Explain, Mode, TestConfig, Verbosity
+from dispatcher.config.model import Explain, LayoutKind, Mode, TestConfig, Verbosity
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
@@ -143,8 +143,11 @@ class Command:
                 line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
             for notice in runner.notices:
                 self._say(notice)
+            if runner.layout.headline:
+                self._say(f"Layout: {runner.layout}")
             self._out.write(f"{line}\n")
-            return ExitCode.OK
+            is_green = config.failed_only or runner.layout.kind is LayoutKind.SCRIPTS
+            return ExitCode.OK if is_green else ExitCode.NO_TESTS
         if config.mode is Mode.LIST:
             # Nothing but the files stands on standard output.
             for line in (f"Layout: {runner.layout}", *command_lines(files, config)):

@@ -89,15 +89,17 @@ class FileFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSettled:
-    """A file is decided by an attempt that ended before, since the one that was to follow came to nothing.
+    """A file is decided by an attempt that ended before.
 
-    It was withdrawn, or ended with the run. An attempt that had started has no `FileFinished` then.
+    Either the one that was to follow came to nothing: it was withdrawn, or ended with the run, and has no
+    `FileFinished` then even if it had started. Or it ended, but does not count: its `FileFinished` has
+    `Again.SETTLED`, and this event follows at once.
 
     Args:
         at_s: when.
         file: the file.
         result: what stands; it was told before.
-        reason: what the attempt was for that came to nothing.
+        reason: what the attempt was for that does not count.
         finding: as in `FileFinished`.
     """
 

@@ -17,6 +17,6 @@ class ExitCode(IntEnum):
     INFRASTRUCTURE = 3
     """What the run needs failed, so that it could not be complete."""
     NO_TESTS = 5
-    """There were files to run, and not one test in them ran: the number that pytest uses."""
+    """Not one test ran, or the project's framework found no file: the number that pytest uses."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C or SIGTERM (128 + SIGINT, as shells report it)."""

@@ -34,7 +34,7 @@ def project_commands(config: TestConfig) -> ProjectCommands | None:
     return make_commands(
         config.root,
         config.command,
-        [(override.files, override.command or ()) for override in config.overrides],
+        [(override.files, override.command) for override in config.overrides],
     )
 
 

@@ -8,12 +8,14 @@ from passmuster.broker import BrokerAddress, read_address
 from passmuster.routing import PREFIX, PRIORITY_STEPS
 from passmuster.tls import tls_options
 
-VISIBILITY_S = 86400
-"""Seconds until Redis' transport hands a message out again: far, because leases find what is lost."""
+SOCKET_S = 10
+"""Seconds to wait for an answer that Celery's own thread waits for; meanwhile it takes nothing."""
 
-SOCKET_S = 20
 CONNECT_S = 5
-HEALTH_CHECK_S = 10
+
+HEALTH_CHECK_S = 5
+"""Seconds between two looks whether the connection that waits for messages still answers. One that does not
+is given up after 5 to 10 s (kombu/transport/redis.py, `maybe_check_brpop_health`, 5.7.0)."""
 
 
 def shared_settings(url: str) -> dict[str, object]:
@@ -33,7 +35,9 @@ def shared_settings(url: str) -> dict[str, object]:
         "broker_transport_options": {
             "global_keyprefix": PREFIX,
             "priority_steps": list(PRIORITY_STEPS),
-            "visibility_timeout": VISIBILITY_S,
+            # Messages taken and not yet acknowledged are not kept on the broker: leases find what a killed
+            # worker had, and kombu's own keys (`unacked`) would outlive the worker and the run.
+            "ack_emulation": False,
             "socket_timeout": SOCKET_S,
             "socket_connect_timeout": CONNECT_S,
             "socket_keepalive": True,

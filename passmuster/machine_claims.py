@@ -51,12 +51,12 @@ class RunClaim:
         pid: its process, as its own container numbers it.
         root: the folder of its project.
         started_at: when it began, in Unix seconds.
-        joined_s: the same on the monotonic clock.
         beat: counts up with each write: a claim that stands still comes from a run that does.
         budget_bytes: the most memory its files may use.
         slots: how many files it runs at once usually.
         nice: whether it leaves to other runs whatever they wait for.
         files: how many files it has running.
+        busy_since_s: since when it has had any running.
         reserved_bytes: memory reserved for them.
         firm_bytes: what of that is sure to be needed.
         used_bytes: what they were last measured to use.
@@ -74,12 +74,12 @@ class RunClaim:
     pid: int
     root: str = ""
     started_at: float = 0.0
-    joined_s: float = 0.0
     beat: int = 0
     budget_bytes: int = MAX_BYTES
     slots: int = 1
     nice: bool = False
     files: int = 0
+    busy_since_s: float = 0.0
     reserved_bytes: int = 0
     firm_bytes: int = 0
     used_bytes: int = 0
@@ -133,12 +133,12 @@ def decode(run: str, data: bytes) -> RunClaim:
         pid=_count(record, "pid", most=1 << 31),
         root=_text(record, "root"),
         started_at=_figure(record, "started_at", most=MAX_UNIX_S),
-        joined_s=_figure(record, "joined_s"),
         beat=_count(record, "beat", most=MAX_BYTES),
         budget_bytes=_count(record, "budget_bytes", most=MAX_BYTES),
         slots=_count(record, "slots", most=MAX_COUNT),
         nice=record.get("nice") is True,
         files=_count(record, "files", most=MAX_COUNT),
+        busy_since_s=_figure(record, "busy_since_s"),
         reserved_bytes=_count(record, "reserved_bytes", most=MAX_BYTES),
         firm_bytes=_count(record, "firm_bytes", most=MAX_BYTES),
         used_bytes=_count(record, "used_bytes", most=MAX_BYTES),

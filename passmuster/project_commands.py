@@ -61,32 +61,40 @@ class ProjectCommands:
 
 
 def make_commands(
-    root: Path, words: Sequence[str], overrides: Sequence[tuple[Sequence[str], Sequence[str]]]
+    root: Path, words: Sequence[str], overrides: Sequence[tuple[Sequence[str], Sequence[str] | None]]
 ) -> ProjectCommands:
-    """Return the commands of a project whose words were checked.
+    """Return the commands of a project.
 
     Args:
         root: the project's root, whose configuration file the words are from.
         words: the command for all files; empty: there is none.
-        overrides: the patterns and the words of each override in the file's order; no words: it has none.
+        overrides: the patterns and the words of each override in the file's order; None: it has none.
+
+    Raises:
+        ConfigurationError: a command cannot be used.
     """
     file = root / FILE_NAME
-    default = None
-    if words:
-        default = CommandTemplate(words=tuple(words), origin=f"[tool.passmuster] command in {file}")
     return ProjectCommands(
-        default=default,
+        default=_template(words, f"[tool.passmuster] command in {file}") if words else None,
         by_pattern=tuple(
             PatternCommand(
                 files=tuple(files),
-                command=CommandTemplate(
-                    words=tuple(own), origin=f"[tool.passmuster] overrides in {file}, number {number}"
-                ),
+                command=_template(own, f"[tool.passmuster] overrides in {file}, number {number}"),
             )
             for number, (files, own) in enumerate(overrides, start=1)
-            if own
+            if own is not None
         ),
     )
+
+
+def _template(words: Sequence[str], origin: str) -> CommandTemplate:
+    try:
+        checked = tuple(check_word(word) for word in words)
+    except ValueError as error:
+        raise ConfigurationError(f"wrong value for command: {error} (from {origin})") from error
+    if problem := words_problem(checked):
+        raise ConfigurationError(f"wrong value for command: {problem} (from {origin})")
+    return CommandTemplate(words=checked, origin=origin)
 
 
 def read_commands(root: Path) -> ProjectCommands:
@@ -111,29 +119,19 @@ def read_commands(root: Path) -> ProjectCommands:
     found = table.get("overrides", [])
     overrides = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     return make_commands(
-        root,
-        _words(table, f"[tool.passmuster] command in {file}"),
-        [
-            (_files(one), _words(one, f"[tool.passmuster] overrides in {file}, number {number}"))
-            for number, one in enumerate(overrides, start=1)
-        ],
+        root, _words(table, file) or (), [(_files(one), _words(one, file)) for one in overrides]
     )
 
 
-def _words(table: dict[str, object], origin: str) -> tuple[str, ...]:
-    if "command" not in table:
-        return ()
-    value = table["command"]
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+def _words(table: dict[str, object], file: Path) -> list[str] | None:
+    value = table.get("command")
+    if value is None:
+        return None
+    words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+    if not words or words != value:
         raise ConfigurationError(
-            f"wrong type for command: expected a list of words, such as {EXAMPLE} (from {origin})"
+            f"wrong type for command: expected a list of words, such as {EXAMPLE} (from {file})"
         )
-    try:
-        words = tuple(check_word(word) for word in value)
-    except ValueError as error:
-        raise ConfigurationError(f"wrong value for command: {error} (from {origin})") from error
-    if problem := words_problem(words):
-        raise ConfigurationError(f"wrong value for command: {problem} (from {origin})")
     return words
 
 

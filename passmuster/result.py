@@ -65,6 +65,7 @@ class TestResult:
         isolation: how its process came into being: `FORK` or `SPAWN`.
         isolation_note: why it was not forked although it might have been; empty: nothing to say.
         was_alone: whether no other file of this run ran on the same worker at any time beside it.
+        was_extra: whether it started only because processors were idle, beyond the usual number of files.
         is_worker_fault: whether it could not be started for a reason that lies with the worker.
         kept_tmp: the private TMPDIR where it was kept; empty: it was removed.
     """
@@ -98,6 +99,7 @@ class TestResult:
     isolation: Isolation = Isolation.SPAWN
     isolation_note: str = ""
     was_alone: bool = True
+    was_extra: bool = False
     is_worker_fault: bool = False
 
     @property

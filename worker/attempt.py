@@ -93,6 +93,9 @@ class Attempt:
             slots=self._slots,
             tmp_dir=tmp_dir,
             coverage_file=coverage_file,
+            memory_bytes=self.task.limits.memory_bytes
+            or self._settings.limit_bytes
+            or self._settings.budget_bytes,
         )
         is_command = self.task.runner is RunnerKind.COMMAND
         junit_file = tmp_dir / JUNIT_NAME

@@ -5,7 +5,10 @@ Pure: `worker.machine` reads the machine, `worker.execute` puts both together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from passmuster.units import Amount, format_bytes
+from worker.environment import FILE_MEMORY_VARIABLE
 
 GIB = 1024**3
 
@@ -61,6 +64,17 @@ def machine_bytes(amount: Amount | None, *, can_give_bytes: int) -> int:
     if amount is None:
         return ceiling_bytes(available_bytes=can_give_bytes)
     return min(amount.resolve(can_give_bytes), can_give_bytes)
+
+
+def file_memory_of(environ: Mapping[str, str]) -> int | None:
+    """Return the memory in bytes that the test may use from within which a run is started; None: not in a
+    test.
+
+    Args:
+        environ: the environment of the run.
+    """
+    text = environ.get(FILE_MEMORY_VARIABLE, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
 
 def resolve_budget(amount: Amount | None, *, total_bytes: int, available_bytes: int) -> tuple[int, str]:

@@ -60,6 +60,9 @@ class Options:
         slots: files at once; None: what the machine allows.
         memory_budget: for all files together; None: the default.
         memory_limit: for one file; None: the budget.
+        machine_memory: for the files of all runs and workers on this machine; None: 80 % of what it can give.
+        machine_folder: where they meet to share it, absolute; None: in a folder of the user's own.
+        nice: whether it gives way to other programs and runs.
         isolation: how processes come into being where tasks say nothing.
         preload: the project's own packages that may be imported before a fork.
         keep_tmp: whether the TMPDIR of a file that does not pass is kept.
@@ -88,6 +91,9 @@ class Options:
     grace_s: float
     allowed: tuple[str, ...]
     only_run: str = ""
+    machine_memory: Amount | None = None
+    machine_folder: Path | None = None
+    nice: bool = False
     ends_with_stdin: bool
     log_format: LogFormat
     warnings: tuple[str, ...] = ()
@@ -200,6 +206,9 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
         slots=found.slots,
         memory_budget=_amount(found.memory_budget, "--memory-budget"),
         memory_limit=_amount(found.memory_limit, "--memory-limit"),
+        machine_memory=_amount(found.machine_memory, "--machine-memory"),
+        machine_folder=None if found.machine_folder is None else Path(found.machine_folder).absolute(),
+        nice=found.nice,
         isolation=Isolation(found.isolation),
         preload=tuple(found.preload),
         keep_tmp=found.keep_tmp,
@@ -228,6 +237,9 @@ def _parser() -> OptionParser:
     add("--slots", metavar="N", type=int, help="files at once (default: what CPUs and memory allow)")
     add("--memory-budget", metavar="SIZE", help="memory for all files together, such as 4GiB or 80%%")
     add("--memory-limit", metavar="SIZE", help="memory for one file (default: the budget)")
+    add("--machine-memory", metavar="SIZE", help="memory for all runs and workers on this machine (80%%)")
+    add("--machine-folder", metavar="DIR", help="where runs of several users or containers share the machine")
+    add("--nice", action="store_true", help="give way to other programs and runs")
     add("--isolation", choices=[one.value for one in Isolation], default="auto", help="how files are started")
     add("--preload", metavar="NAME", action="append", default=[], help="a package to import before forks")
     add("--keep-tmp", action="store_true", help="keep the TMPDIR of files that do not pass")

@@ -7,6 +7,8 @@
 - `PYTEST_XDIST_WORKER` is `gw` and that number, `PYTEST_XDIST_WORKER_COUNT` is greater than every such
   number, and `PYTEST_XDIST_TESTRUNUID` is one for all files of a run and another for every run. Tests that
   keep one database for each worker of pytest-xdist read these.
+- `PASSMUSTER_FILE_MEMORY` is the memory that all processes of the file together may use, in bytes. A run
+  that a test starts keeps its own files within it.
 - `PASSMUSTER_ATTEMPT` names the attempt; it also marks every process of the file.
 - `PYTHONFAULTHANDLER=1`, unless the caller set it, so that a crash, and a Python process that hangs at a
   timeout, leave a stack behind.
@@ -25,6 +27,7 @@ from passmuster.test_environment import base_test_environment
 
 ATTEMPT_VARIABLE = "PASSMUSTER_ATTEMPT"
 SLOT_VARIABLE = "PASSMUSTER_SLOT"
+FILE_MEMORY_VARIABLE = "PASSMUSTER_FILE_MEMORY"
 XDIST_WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 XDIST_COUNT_VARIABLE = "PYTEST_XDIST_WORKER_COUNT"
 XDIST_RUN_VARIABLE = "PYTEST_XDIST_TESTRUNUID"
@@ -40,6 +43,7 @@ def get_test_environment(
     slots: SlotRange = ONE_SLOT,
     tmp_dir: Path | None = None,
     coverage_file: Path | None = None,
+    memory_bytes: int | None = None,
 ) -> dict[str, str]:
     """Return the environment for a test process.
 
@@ -50,6 +54,7 @@ def get_test_environment(
         slots: where this worker's numbers begin in the run, and how many numbers the run has.
         tmp_dir: the private directory; None: the caller's TMPDIR stays.
         coverage_file: where coverage data goes; None: without coverage.
+        memory_bytes: what all processes of the file together may use; None: not known.
     """
     environment = base_test_environment(environ)
     number = slots.first + slot
@@ -60,6 +65,8 @@ def get_test_environment(
         environment["TMPDIR"] = str(tmp_dir)
     if coverage_file is not None:
         environment["COVERAGE_FILE"] = str(coverage_file)
+    if memory_bytes is not None:
+        environment[FILE_MEMORY_VARIABLE] = str(memory_bytes)
     if task is None:
         return environment
     environment[ATTEMPT_VARIABLE] = printable_attempt(task)

@@ -216,6 +216,7 @@ class LocalExecutor:
             coverage_files=files,
             kept_tmp=kept,
             was_alone=measured.was_alone,
+            was_extra=measured.was_extra,
             waited_for="processes" if has_waited else "",
             is_worker_fault=_is_worker_fault(supervised, task),
         )

@@ -25,10 +25,12 @@ class Measured:
     Args:
         peak_bytes: the most its process tree used; None when it was never measured.
         was_alone: whether no other file of this run ran at any time beside it.
+        was_extra: whether as many files as usual ran already when it started.
     """
 
     peak_bytes: int | None
     was_alone: bool
+    was_extra: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Entry:
         probe: measures its tree.
         inherited: what its process shares with a server; None: it was executed.
         was_alone: whether no other file has run beside it so far.
+        was_extra: whether as many files as usual ran already when it started.
         attached_at_s: when its process existed; None: not yet.
         cpu: how many processors it keeps busy.
         memory: the last measurement; None: none yet.
@@ -69,6 +72,7 @@ class Entry:
     limit_bytes: int | None
     probe: TreeProbe
     was_alone: bool
+    was_extra: bool = False
     inherited: Inherited | None = None
     attached_at_s: float | None = None
     cpu: CpuMeter = field(default_factory=CpuMeter)

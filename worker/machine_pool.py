@@ -133,7 +133,6 @@ class MachinePool:
                 pid=os.getpid(),
                 root=seat.root,
                 started_at=time.time(),
-                joined_s=clock(),
                 budget_bytes=seat.budget_bytes,
                 slots=seat.slots,
                 nice=seat.is_nice,
@@ -335,6 +334,7 @@ class MachinePool:
             self._claim,
             beat=self._claim.beat + 1,
             files=held.files,
+            busy_since_s=self._claim.busy_since_s if self._claim.files else self._clock(),
             reserved_bytes=held.reserved_bytes,
             firm_bytes=held.firm_bytes,
             used_bytes=held.used_bytes,
@@ -397,10 +397,13 @@ class MachinePool:
                 if claim is None:
                     continue
                 other = other.after(claim, now_s=now_s, processors=self._processors)
-            except OSError:
+            except FileNotFoundError:
                 continue
-            except ClaimError:
-                pass  # Another version's, which does not count; or torn, and what was read before counts.
+            except (ClaimError, OSError):
+                # Another version's, which does not count. Or torn, or no descriptor is left to read it with:
+                # then
+                # what was read before counts.
+                pass
             found[name] = other
         self._others = found
         self._seen_mtime_ns = mtime_ns if time.time_ns() - mtime_ns > RACY_NS else -1
@@ -439,7 +442,7 @@ def _as_claim(claim: RunClaim, *, is_waiting: bool) -> Claim:
     """Return a claim as the rule has it."""
     return Claim(
         run=claim.run,
-        joined_s=claim.joined_s,
+        busy_since_s=claim.busy_since_s,
         budget_bytes=claim.budget_bytes,
         slots=claim.slots,
         is_nice=claim.nice,

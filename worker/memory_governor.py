@@ -112,6 +112,8 @@ class MemoryGovernor:
         self._failed_looks = 0
         self._failure: str | None = None
         self._is_closed = False
+        self._stopped_for_others: dict[str, int] = {}
+        """What was reserved for files that were stopped for those of other runs, by path."""
         self._machine_spare_bytes: int | None = None
         """What the files of all runs leave of the machine's memory; None: this run is the only one."""
 
@@ -160,7 +162,12 @@ class MemoryGovernor:
             if self._is_closed or not self._ledger.fits(task):
                 return None
             if self._pool is not None:
-                need = Need(memory_bytes=self._ledger.asked_bytes(task), cpus=task.predicted_cpus)
+                stopped_bytes = self._stopped_for_others.get(task.file_path)
+                need = Need(
+                    memory_bytes=max(self._ledger.asked_bytes(task), stopped_bytes or 0),
+                    cpus=task.predicted_cpus,
+                    may_intrude=stopped_bytes is None,
+                )
                 held = self._ledger.holding(now_s=self._clock.now_s())
                 if self._pool.try_start(need, held) is not None:
                     return None
@@ -212,7 +219,7 @@ class MemoryGovernor:
                 if not entry.is_guilty:
                     self._ledger.learn(peak_bytes)
             self._report_to_pool(now_s=self._clock.now_s())
-            return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone)
+            return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone, was_extra=entry.was_extra)
 
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""
@@ -357,7 +364,7 @@ class MemoryGovernor:
                 surplus_bytes = self._pool.surplus_bytes(held)
                 if surplus_bytes:
                     allowance_bytes = min(allowance_bytes, self._ledger.used_bytes - surplus_bytes)
-            return judge(
+            breaches = judge(
                 [entry.as_running(now_s=now_s) for entry in self._ledger.entries],
                 budget_bytes=budget_bytes,
                 allowance_bytes=allowance_bytes,
@@ -366,6 +373,12 @@ class MemoryGovernor:
                     price_s=sum(entry.probe.price_s for entry in self._ledger.entries)
                 ),
             )
+            if surplus_bytes:
+                for breach in breaches:
+                    entry = self._ledger.find(breach.attempt_id)
+                    if entry is not None:
+                        self._stopped_for_others[entry.task.file_path] = entry.predicted_bytes
+            return breaches
 
     def _doom(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
         """Mark who is to be stopped; return them with those that were told before and still live."""

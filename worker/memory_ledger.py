@@ -203,6 +203,7 @@ class MemoryLedger:
             limit_bytes=self.limit_of(task),
             probe=probe,
             was_alone=not self._entries,
+            was_extra=len(self._entries) >= self.slots,
         )
         self._admitted += 1
         self._free_slots.remove(entry.slot)

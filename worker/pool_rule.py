@@ -10,8 +10,8 @@ Pure: `worker.machine_pool` exchanges the claims between processes. The rule kee
 - Memory and processors are divided max-min fair: no run goes beyond its fair share while another run waits
   below its own.
 - One run may always go ahead: the waiting run that holds least is never refused for the sake of another.
-- When the running files outgrow the machine's memory, exactly one run is to stop a file: one that has more
-  than one running, or else the youngest.
+- When the running files outgrow the machine's memory, all runs agree on which of them stop files: those with
+  more than one running, and then those that started theirs last.
 """
 
 from __future__ import annotations
@@ -73,10 +73,13 @@ class Need:
     Args:
         memory_bytes: its peak.
         cpus: processors that it keeps busy.
+        may_intrude: whether a first file that needs little starts whatever the other runs hold. Not one that
+            had to be stopped after it did so.
     """
 
     memory_bytes: int
     cpus: float = 1.0
+    may_intrude: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,8 @@ class Claim:
 
     Args:
         run: a name that no other run has; it breaks ties.
-        joined_s: when it came, on a clock that all runs share; only the order counts.
+        busy_since_s: since when it has had a file running, on a clock that all runs share; only the order
+            counts.
         budget_bytes: the most memory it may reserve: its own budget.
         slots: the most processors it may keep busy.
         is_nice: whether it leaves everything that other runs wait for to them.
@@ -95,7 +99,7 @@ class Claim:
     """
 
     run: str
-    joined_s: float = 0.0
+    busy_since_s: float = 0.0
     budget_bytes: int = 1 << 62
     slots: int = 1
     is_nice: bool = False
@@ -156,7 +160,7 @@ def further_bytes(own: Claim, arena: Arena) -> int:
     return max(0, left_bytes)
 
 
-def first_bytes(own: Claim, arena: Arena) -> int:
+def first_bytes(own: Claim, arena: Arena, *, may_intrude: bool = True) -> int:
     """Return what the first file of `own` may need; it has none running."""
     if not any(other.held.files or _goes_first_with_first_file(other, own) for other in arena.others):
         return max(arena.memory_bytes, own.budget_bytes)
@@ -166,25 +170,29 @@ def first_bytes(own: Claim, arena: Arena) -> int:
         left_bytes -= 0 if is_guaranteed else other.held.firm_bytes
         if _goes_first_with_first_file(other, own):
             left_bytes -= other.wanted_bytes
-    return max(left_bytes, FIRST_FILE_BYTES)
+    return max(left_bytes, FIRST_FILE_BYTES if may_intrude else 0)
 
 
 def surplus_bytes(own: Claim, arena: Arena) -> int:
     """Return by how many bytes `own` must reduce what its files use, because all together use too much.
 
-    0 for all runs but one: those with more than one file come first, the one furthest above its fair share of
-    them; where each run has one file, the run that came last.
+    Runs with more than one file give up the further ones first, those that use most before the others. Only
+    if that is not enough, runs give up their last file too, those that started it last before the others; the
+    one that has been running a file for longest never does.
     """
     runs = [run for run in (own, *arena.others) if run.held.files]
     surplus = sum(run.held.used_bytes for run in runs) - int(arena.memory_bytes * GROWTH_SHARE)
-    if surplus <= 0 or len(runs) < 2:
-        return 0
-    several = [run for run in runs if run.held.files > 1]
-    if several:
-        yields = max(several, key=lambda run: (run.is_nice, run.held.used_bytes, run.joined_s, run.run))
-    else:
-        yields = max(runs, key=lambda run: (run.is_nice, run.joined_s, run.run))
-    return surplus if yields is own else 0
+    gives = dict.fromkeys((run.run for run in runs), 0)
+    for run in sorted(runs, key=lambda run: (run.is_nice, run.held.used_bytes, run.run), reverse=True):
+        further_bytes = run.held.used_bytes * (run.held.files - 1) // run.held.files
+        gives[run.run] = min(max(0, surplus), further_bytes)
+        surplus -= gives[run.run]
+    by_age = sorted(runs, key=lambda run: (run.is_nice, run.busy_since_s, run.run))
+    for run in reversed(by_age[1:]):
+        more_bytes = min(max(0, surplus), run.held.used_bytes - gives[run.run])
+        gives[run.run] += more_bytes
+        surplus -= more_bytes
+    return gives.get(own.run, 0)
 
 
 def fair_level(demands: Sequence[float], capacity: float) -> float:
@@ -202,7 +210,7 @@ def fair_level(demands: Sequence[float], capacity: float) -> float:
 
 
 def _may_start_first(own: Claim, need: Need, arena: Arena) -> bool:
-    return need.memory_bytes <= first_bytes(own, arena)
+    return need.memory_bytes <= first_bytes(own, arena, may_intrude=need.may_intrude)
 
 
 def _goes_first_with_first_file(other: Claim, own: Claim) -> bool:

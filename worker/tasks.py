@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from celery import Celery
@@ -18,6 +19,8 @@ def register(app: Celery, take: Callable[[str], bool]) -> None:
         take: does what a message asks for; False: it is to be put back.
     """
 
+    logging.getLogger("celery.app.trace").addFilter(_is_no_requeue)
+
     def run_file(text: str) -> None:
         if not take(text):
             raise Reject("not here, or not now", requeue=True)
@@ -27,3 +30,8 @@ def register(app: Celery, take: Callable[[str], bool]) -> None:
     app.finalize()
     for name in [name for name in app.tasks if name != TASK_NAME]:
         app.tasks.unregister(name)
+
+
+def _is_no_requeue(record: logging.LogRecord) -> bool:
+    """Whether Celery logs something else than a message that is put back, which is no fault."""
+    return not (record.exc_info and isinstance(record.exc_info[1], Reject))

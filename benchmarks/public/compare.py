@@ -32,7 +32,7 @@ class Cause(StrEnum):
     UNSTABLE = "unstable"
     """Two runs of the project's own command differ in it, too."""
     ALONE = "alone"
-    """The project's own command, given only this file, says what Passmuster says."""
+    """The case is found by both, and the project's own command, given only this file, has our outcome."""
     EXPLAINED = "explained"
     """The table says why."""
     UNEXPLAINED = "unexplained"
@@ -104,7 +104,7 @@ def differences(
             cause = Cause.UNSTABLE
         elif why := _explanation(case, explained):
             cause = Cause.EXPLAINED
-        elif any(case.file in files_of(run) and run.get(case, ()) == mine for run in alone(case.file)):
+        elif mine and theirs and any(run.get(case) == mine for run in alone(case.file)):
             cause = Cause.ALONE
         found.append(Difference(case=case, plain=theirs, ours=mine, cause=cause, why=why))
     return found

@@ -101,7 +101,7 @@ def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str])
         exit_code=measured.exit_code,
         wall_s=measured.wall_s,
         cpu_s=measured.cpu_s,
-        outcomes=_recorded(record, place.root)
+        outcomes=_recorded(record, place.root, last_only=True)
         if suite.configuration
         else collect_outcomes(pair for run in final.values() for pair in _our_cases(run)),
         failed_files=tuple(
@@ -167,11 +167,17 @@ def _measure_plain(place: Place, record: Path, arguments: Sequence[str], log: Pa
     )
 
 
-def _recorded(record: Path, root: Path) -> Outcomes:
+def _recorded(record: Path, root: Path, *, last_only: bool = False) -> Outcomes:
+    """Return what a recorder wrote.
+
+    Args:
+        record: its file.
+        root: what files are relative to.
+        last_only: whether only the last outcome of a case counts, because each attempt at a file is recorded.
+    """
     lines = record.read_text("ascii").splitlines() if record.exists() else []
-    return collect_outcomes(
-        (Case(_relative(file, root), name), outcome) for file, name, outcome in map(json.loads, lines)
-    )
+    cases = [(Case(_relative(file, root), name), outcome) for file, name, outcome in map(json.loads, lines)]
+    return collect_outcomes(dict(cases).items() if last_only else cases)
 
 
 def _relative(file: str, root: Path) -> str:

@@ -87,4 +87,10 @@ def words_of_the_run(config: TestConfig, *, workdir: Path, interpreter: str) -> 
         words += ("--preload", name)
     if config.keep_tmp:
         words.append("--keep-tmp")
+    if config.nice:
+        words.append("--nice")
+    if config.machine_folder is not None:
+        words += ("--machine-folder", str(config.machine_folder))
+    if (memory := config.machine_memory) is not None:
+        words += ("--machine-memory", str(memory if memory.size_bytes is None else memory.size_bytes))
     return words

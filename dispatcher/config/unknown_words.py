@@ -47,7 +47,10 @@ FOREIGN_OPTIONS: dict[str, str] = {
 }
 """What to do instead, by the options of pytest, its plugins and unittest that no setting has as an alias."""
 
-_OTHER_VARIABLES = (*PRIVATE_VARIABLES, f"{VARIABLE_PREFIX}SLOT", f"{VARIABLE_PREFIX}ATTEMPT")
+_TEST_VARIABLES = tuple(f"{VARIABLE_PREFIX}{name}" for name in ("SLOT", "ATTEMPT", "FILE_MEMORY"))
+"""What a run sets for its tests, which may start another run."""
+
+_OTHER_VARIABLES = (*PRIVATE_VARIABLES, *_TEST_VARIABLES)
 
 
 def refuse_options(words: Iterable[str]) -> None:

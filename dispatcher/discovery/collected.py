@@ -70,8 +70,10 @@ def collect(
         if not any(is_below(path, one.path) for path in found):
             raise _holds_nothing(one)
     left_out = 0
+    exclusion = places.configured_rules()
+    skips_integration = config.layout.integration_roots is not None and not config.include_integration
     for path in found:
-        if _is_left_out(path, config, places):
+        if exclusion.leaves_out(path) or (skips_integration and places.is_integration(path)):
             left_out += 1
         else:
             walker.take(path)
@@ -98,10 +100,3 @@ def _inside(files: tuple[str, ...], walker: Walker) -> list[str]:
         else:
             found.append(path)
     return found
-
-
-def _is_left_out(path: str, config: TestConfig, places: Places) -> bool:
-    if places.configured_rules().leaves_out(path):
-        return True
-    is_configured = config.layout.integration_roots is not None
-    return is_configured and not config.include_integration and places.is_integration(path)

@@ -14,11 +14,13 @@ from dispatcher.discovery.django_project import django_advice
 from dispatcher.discovery.layout import Places, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import Rules
+from dispatcher.discovery.project_signs import is_plain_script
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
 from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
+from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
@@ -64,7 +66,8 @@ def discover(
 
     Raises:
         ConfigurationError: a named path or the root does not exist, lies outside, or holds no tests; or the
-            project's pytest is missing or cannot collect.
+            project's pytest is missing or cannot collect; or nothing was found in a Django project, whose
+            tests a command would find.
     """
     places = find_places(config)
     walker = Walker(root=places.root)
@@ -85,8 +88,12 @@ def discover(
     else:
         _walk_layout(places, walker, include_integration=config.include_integration)
     advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
-    runner = _RUNNERS.get(layout.kind, RunnerKind.AUTO)
-    files = sorted((_test_file(found, places, runner) for found in walker.files.values()), key=_path)
+    files = sorted(
+        (_test_file(found, places, _runner(found, layout, places.root)) for found in walker.files.values()),
+        key=_path,
+    )
+    if advice and not files:
+        raise ConfigurationError(f"found no test files; {advice}")
     kept = files if config.limit is None or config.failed_only else files[: config.limit]
     return Discovered(
         workdir=Path(places.root, places.workdir),
@@ -100,6 +107,12 @@ def discover(
 
 _RUNNERS = {LayoutKind.PYTEST: RunnerKind.PYTEST, LayoutKind.UNITTEST: RunnerKind.UNITTEST}
 """What runs every file of a layout; elsewhere the file's own text decides."""
+
+
+def _runner(found: FoundFile, layout: LayoutChoice, root: str) -> RunnerKind:
+    if layout.may_have_scripts and is_plain_script(Path(root, found.path)):
+        return RunnerKind.SCRIPT
+    return _RUNNERS.get(layout.kind, RunnerKind.AUTO)
 
 
 def _path(file: TestFile) -> str:

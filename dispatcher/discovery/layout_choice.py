@@ -26,20 +26,22 @@ class LayoutChoice:
     Args:
         kind: never `AUTO`.
         reason: one line.
-        is_asked: whether the user asked for it.
+        has_command: whether a command of the project runs the files.
         warnings: what a user of pytest should know of the choice, a line each.
+        may_have_scripts: whether only the tests themselves say that the project is one of pytest, so that a
+            file with a `__main__` guard and without tests is a script.
     """
 
     kind: LayoutKind
     reason: str
-    is_asked: bool = False
+    has_command: bool = False
     warnings: tuple[str, ...] = ()
+    may_have_scripts: bool = False
 
     @property
     def headline(self) -> str:
         """What a run says of it first; empty: nothing, as the shell scripts printed nothing of the kind."""
-        is_usual = self.kind is LayoutKind.SCRIPTS and not self.is_asked
-        return "" if is_usual else str(self)
+        return "" if self.kind is LayoutKind.SCRIPTS and not self.has_command else str(self)
 
     def __str__(self) -> str:
         return f"{self.kind.value} ({self.reason})"
@@ -64,27 +66,29 @@ def choose_layout(
     configurations = find_configurations(workdir)
     asked = config.layout.kind
     if asked is not LayoutKind.AUTO:
-        warnings = (
-            _ignored_settings(config, configurations, origins) if asked is not LayoutKind.PYTEST else ()
-        )
-        reason = f"from {origin_of('layout', origins)}"
-        return LayoutChoice(kind=asked, reason=reason, is_asked=True, warnings=warnings)
+        warnings = () if asked is LayoutKind.PYTEST else _ignored_settings(config, configurations, origins)
+        return LayoutChoice(kind=asked, reason=f"from {origin_of('layout', origins)}", warnings=warnings)
     scripts = _why_scripts(config, places, origins)
     if scripts:
         return LayoutChoice(
             kind=LayoutKind.SCRIPTS,
             reason=scripts,
-            is_asked=config.usual_runner is RunnerKind.COMMAND,
+            has_command=config.usual_runner is RunnerKind.COMMAND,
             warnings=_ignored_settings(config, configurations, origins),
         )
-    pytest = _why_pytest(workdir, configurations, has_pytest)
+    pytest, sign = _why_pytest(workdir, configurations, has_pytest)
     if not pytest:
         return LayoutChoice(kind=LayoutKind.SCRIPTS, reason="nothing in the project asks for pytest")
     warnings = ()
     if len(configurations) > 1:
         ignored = " and ".join(configurations[1:])
         warnings = (f"pytest reads its settings from {configurations[0]} alone: {ignored} has no effect",)
-    return LayoutChoice(kind=LayoutKind.PYTEST, reason=pytest, warnings=warnings)
+    return LayoutChoice(
+        kind=LayoutKind.PYTEST,
+        reason=pytest,
+        warnings=warnings,
+        may_have_scripts=sign is not Sign.EXPLICIT,
+    )
 
 
 def _why_scripts(config: TestConfig, places: Places, origins: Sequence[Origin]) -> str:
@@ -117,7 +121,7 @@ def _ignored_settings(
     config: TestConfig, configurations: Sequence[str], origins: Sequence[Origin]
 ) -> tuple[str, ...]:
     """Return which of pytest's settings do not count because ours say which files are tests."""
-    ours = _folder_settings(config) or (["layout"] if config.layout.kind is not LayoutKind.AUTO else [])
+    ours = _folder_settings(config)
     if not configurations or not ours:
         return ()
     origin = origin_of(ours[0], origins)
@@ -125,23 +129,25 @@ def _ignored_settings(
     return (f"{ours[0]} (from {origin}) decides which files are tests: {ignored}",)
 
 
-def _why_pytest(workdir: Path, configurations: Sequence[str], has_pytest: Callable[[], bool]) -> str:
-    """Return why this is a pytest project; empty: it is none."""
+def _why_pytest(
+    workdir: Path, configurations: Sequence[str], has_pytest: Callable[[], bool]
+) -> tuple[str, Sign]:
+    """Return why this is a pytest project, and how clear that is; empty: it is none."""
     if configurations:
-        return configurations[0]
+        return configurations[0], Sign.EXPLICIT
     for name in ("conftest.py", "tests/conftest.py", "test/conftest.py"):
         if (workdir / name).is_file():
-            return name
+            return name, Sign.EXPLICIT
     walker = Walker(root=str(workdir))
     walker.walk("", _SEARCHED)
     paths = sorted(walker.files)
     conftest = next((path for path in paths if path.endswith("conftest.py")), "")
     if conftest:
-        return on_one_line(conftest)
+        return on_one_line(conftest), Sign.EXPLICIT
     sign, path = clearest_sign(workdir, paths)
     if sign is Sign.NONE or (sign is Sign.WEAK and not has_pytest()):
-        return ""
-    return f"{on_one_line(path)} is for pytest"
+        return "", Sign.NONE
+    return f"{on_one_line(path)} is for pytest", sign
 
 
 def _searched_rules() -> Rules:

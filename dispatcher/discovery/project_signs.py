@@ -26,6 +26,7 @@ _SECTIONS = {
 _IMPORTS_PYTEST = re.compile(rb"^[ \t]*(?:import|from)[ \t]+pytest\b", re.M)
 _FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test", re.M)
 _PLAIN_CLASS = re.compile(rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:", re.M)
+_UNITTEST_CLASS = re.compile(rb"^class\b[^\n]*(?:Test|unittest)", re.M)
 _GUARD = re.compile(rb"^if\b[^\n]*__name__[^\n]*__main__", re.M)
 
 
@@ -37,7 +38,9 @@ class Sign(IntEnum):
     WEAK = 1
     """It defines functions or classes that only pytest collects, and can run as a script too."""
     STRONG = 2
-    """Without pytest its tests cannot run."""
+    """It defines such tests, and without pytest they cannot run."""
+    EXPLICIT = 3
+    """It imports pytest."""
 
 
 def find_configurations(folder: Path) -> tuple[str, ...]:
@@ -61,7 +64,7 @@ def find_configurations(folder: Path) -> tuple[str, ...]:
 def sign_in(source: bytes) -> Sign:
     """Return how clearly the text of a test file is for pytest."""
     if _IMPORTS_PYTEST.search(source):
-        return Sign.STRONG
+        return Sign.EXPLICIT
     if _FUNCTION.search(source) or _PLAIN_CLASS.search(source):
         return Sign.WEAK if _GUARD.search(source) else Sign.STRONG
     return Sign.NONE
@@ -84,6 +87,16 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
             continue
         if sign > best:
             best, where = sign, path
-        if best is Sign.STRONG:
+        if best is Sign.EXPLICIT:
             break
     return best, where
+
+
+def is_plain_script(file: Path) -> bool:
+    """Whether a file is meant for `python FILE` alone: it has a `__main__` guard and defines no test."""
+    try:
+        source = file.read_bytes()
+    except OSError:
+        return False
+    is_script = _GUARD.search(source) is not None and sign_in(source) is Sign.NONE
+    return is_script and _UNITTEST_CLASS.search(source) is None

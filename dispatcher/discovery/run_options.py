@@ -46,7 +46,6 @@ NOT_HONOURED = {
     "cov_source": ("--cov", _COVERAGE),
     "numprocesses": ("-n", _SIDE_BY_SIDE),
     "distload": ("-d", _SIDE_BY_SIDE),
-    "tx": ("--tx", _SIDE_BY_SIDE),
     "looponfail": ("--looponfail", _SIDE_BY_SIDE),
     "lf": ("--lf", _FAILED),
     "failedfirst": ("--ff", _FAILED),
@@ -64,6 +63,8 @@ def take_over(
 ) -> tuple[TestConfig, tuple[str, ...]]:
     """Return the configuration with what the project's options ask of a run, and lines for the user.
 
+    What a run honours as pytest would is not mentioned.
+
     Args:
         config: what the user asks for, which wins.
         options: from the project's settings.
@@ -71,6 +72,7 @@ def take_over(
         writes_reports: whether this run can still be given a report.
     """
     lines = []
+    refused: dict[tuple[str, str], list[str]] = {}
     for option in options:
         if option.name == "xmlpath":
             path = Path(workdir, os.path.expanduser(os.path.expandvars(str(option.value))))  # noqa: PTH111
@@ -82,7 +84,6 @@ def take_over(
                 lines.append(_line(shown, option, "is not honoured: --junit-xml writes a report of the run"))
             else:
                 config = dataclasses.replace(config, junit_xml=path)
-                lines.append(_line(shown, option, "is honoured once, for the whole run"))
         elif option.name == "maxfail":
             shown = f"--maxfail={option.value}"
             if config.max_fail is not None:
@@ -94,8 +95,11 @@ def take_over(
                 lines.append(_line(shown, option, f"holds within a file, and for the run: {what}"))
         elif option.name in NOT_HONOURED:
             shown, why = NOT_HONOURED[option.name]
-            lines.append(_line(shown, option, f"is not honoured: {why}"))
-    return config, tuple(dict.fromkeys(lines))
+            refused.setdefault((option.source, why), []).append(shown)
+    for (source, why), names in refused.items():
+        are = "is" if len(names) == 1 else "are"
+        lines.append(on_one_line(f"pytest's {', '.join(names)} (from {source}) {are} not honoured: {why}"))
+    return config, tuple(lines)
 
 
 def _line(shown: str, option: ProjectOption, what: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from dispatcher.again import STANDS_BEFORE, Again
+from dispatcher.again import STANDS_BEFORE, TOLD_BEFORE, Again
 from dispatcher.config.model import Verbosity
 from dispatcher.events import (
     FileFinished,
@@ -34,6 +34,7 @@ from dispatcher.report.console_format import (
     limits_line,
     note_lines,
     other_verdict_line,
+    overruled_line,
     passed_again_line,
     running_line,
     same_again_line,
@@ -119,7 +120,9 @@ class ConsoleReporter:
                         color=self._color,
                     )
                 )
-            case FileSettled() | UsageSampled() | Notice():
+            case FileSettled():
+                return self._settled_lines(event)
+            case UsageSampled() | Notice():
                 return []
             case _:
                 assert_never(event)
@@ -137,8 +140,9 @@ class ConsoleReporter:
         return lines + [line for line in further if line]
 
     def _begun_lines(self, event: FileStarted) -> list[str]:
-        if event.reason in (*STANDS_BEFORE, Again.CHECK) and self._verbosity is not Verbosity.VERBOSE:
-            return []  # Its verdict is printed, or it still runs for whoever waits for it.
+        is_told = event.reason in (*STANDS_BEFORE, Again.CHECK)
+        if is_told and self._verbosity is not Verbosity.VERBOSE:
+            return []  # Its verdict is printed, or the line after the attempt before said that it runs again.
         worker = event.worker if self._verbosity is Verbosity.VERBOSE else ""
         line = running_line(event.file, attempt=event.attempt, color=self._color, worker=worker)
         return self._unless_quiet(line)
@@ -146,16 +150,19 @@ class ConsoleReporter:
     def _finished_lines(self, event: FileFinished) -> list[str]:
         file, result, again = event.file, event.result, event.again
         before = self._printed.pop(file.path, None)
-        is_second = event.reason in STANDS_BEFORE
+        is_second = event.reason in TOLD_BEFORE
+        if again is Again.SETTLED:
+            if before is not None:
+                self._printed[file.path] = before
+            lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
+            return [*lines, overruled_line(file, result, event.reason, color=self._color)]
         if is_second and again is None and before is result.status.is_pass:
             is_told = self._verbosity is Verbosity.VERBOSE
             return [same_again_line(file, event.reason, color=self._color)] if is_told else []
         lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
         if is_second and not result.is_evicted:
             lines.append(other_verdict_line(file, event.reason, color=self._color))
-        if again is Again.CHECK and self._verbosity is not Verbosity.VERBOSE:
-            return []  # It has not come to a verdict, and goes on.
-        if again is not None and again not in STANDS_BEFORE:
+        if again is not None and again not in TOLD_BEFORE:
             if before is not None:
                 self._printed[file.path] = before
             lines.append(again_line(file, result, again, color=self._color))
@@ -166,6 +173,11 @@ class ConsoleReporter:
             lines.append(passed_again_line(file, result, color=self._color))
             return [] if self._verbosity is Verbosity.QUIET else lines
         return lines + self._decided_lines(file, result)
+
+    def _settled_lines(self, event: FileSettled) -> list[str]:
+        """Return the verdict on a file that an earlier attempt decided, unless it is printed."""
+        is_printed = self._printed.pop(event.file.path, None) is event.result.status.is_pass
+        return [] if is_printed else self._decided_lines(event.file, event.result)
 
     def _decided_lines(self, file: TestFile, result: TestResult) -> list[str]:
         """Return a file's verdict and the rule below it; a quiet report has failures only, without rules."""

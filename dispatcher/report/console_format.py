@@ -132,6 +132,10 @@ def again_line(file: TestFile, result: TestResult, again: Again, *, color: bool)
             text = f"{label}: stopped{used} to make room in memory; it runs again"
         case Again.CHECK:
             text = f"{label}: {status_text(result)}; it failed when forked, and runs again spawned"
+        case Again.REFORK:
+            text = f"{label}: passed when spawned after it failed when forked; it is forked once more"
+        case Again.RECHECK:
+            text = f"{label}: {status_text(result)}; it runs spawned once more"
         case _:
             text = f"{label}: {status_text(result)}; it runs again"
     return tagged(Tag.WARN, text, color=color)
@@ -152,6 +156,17 @@ def same_again_line(file: TestFile, reason: Again | None, *, color: bool) -> str
     """Return what is said of a file whose verdict has been printed and was right."""
     what = "failed when run alone too" if reason is Again.ALONE else "passed when spawned too"
     return tagged(Tag.INFO, f"{one_line(file.label)}: {what}", color=color)
+
+
+def overruled_line(file: TestFile, result: TestResult, reason: Again | None, *, color: bool) -> str:
+    """Return what is said of an attempt that does not count."""
+    label = one_line(file.label)
+    if reason is Again.ALONE:
+        text = f"{label}: failed beside others, passed when run alone; it stays failed, see --retries"
+    else:
+        what = "passed" if result.status.is_pass else status_text(result)
+        text = f"{label}: {what} in attempt {result.attempt}, which does not count: it is flaky"
+    return tagged(Tag.WARN, text, color=color)
 
 
 def passed_again_line(file: TestFile, result: TestResult, *, color: bool) -> str:

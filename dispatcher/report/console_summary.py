@@ -146,11 +146,12 @@ def _ranking_lines(request: SummaryRequest) -> list[str]:
 
 
 def _flaky_lines(request: SummaryRequest) -> list[str]:
-    items: list[str] = []
-    for record in _by_path(request.results.flaky):
-        before = ", ".join(attempt.status for attempt in record.judged[:-1])
-        items.append(f"{_label(record)} (passed in attempt {len(record.judged)}, before: {before})")
-    return listed(f"{len(items)} flaky file(s) passed only when they ran again:", items, color=request.color)
+    items = [
+        f"{_label(record)} ({record.status}; attempts: {attempts_text(record)})"
+        for record in _by_path(request.results.flaky)
+    ]
+    heading = f"{len(items)} flaky file(s) passed and failed in this run:"
+    return listed(heading, items, color=request.color)
 
 
 def _leaked_lines(request: SummaryRequest) -> list[str]:
@@ -189,10 +190,14 @@ def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> lis
     printed = last_lines(result.output, LAST_LINES)
     lines = [bulleted(_label(record)), "    Last few lines of output:"]
     lines += indented(printed or ("(it printed nothing)",))
-    if result.status is not Status.FAIL:
+    if result.status is not Status.FAIL or not any(case.outcome.is_bad for case in result.cases):
         lines.append(f"    Status: {status_text(result)}")
     if record.finding is Finding.FAILED_SPAWNED:
         lines.append("    It passed when forked, and failed when spawned.")
+    if record.finding is Finding.CROWDED:
+        lines.append("    It failed beside others, and passed when run alone.")
+    if record.is_flaky:
+        lines.append(f"    It is flaky, its attempts ended: {attempts_text(record)}")
     lines += failing_test_lines(record, printed)
     if result.stacks:
         lines.append("    Where it was when its time was over:")
@@ -201,6 +206,11 @@ def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> lis
         lines.append(f"    Its temporary directory: {one_line(result.kept_tmp)}")
     lines.append(f"    Run it again: {one_line(rerun(record))}")
     return lines
+
+
+def attempts_text(record: FileRecord) -> str:
+    """Return how the attempts at a file ended, in their order, without those that only made room."""
+    return ", ".join(attempt.status for attempt in record.attempts if not attempt.is_evicted)
 
 
 def _label(record: FileRecord) -> str:

@@ -30,6 +30,7 @@ def isolation_lines(results: TestResults, *, color: bool) -> list[str]:
     return [
         *_failed_forked_lines(results, color=color),
         *_crowded_lines(results, color=color),
+        *_unconfirmed_lines(results, color=color),
         *_difference_lines(results, color=color),
         *_not_forked_lines(results, color=color),
     ]
@@ -40,10 +41,18 @@ def ways_lines(results: TestResults, summary: Summary, *, color: bool) -> list[s
     if not summary.forked:
         return []
     spawned = sum(record.started and record.final.isolation is Isolation.SPAWN for record in results.records)
-    unconfirmed = len(results.found(Finding.UNCONFIRMED))
     text = f"Forked: {summary.forked} file(s), spawned: {spawned}"
-    if unconfirmed:
-        text += f"; {unconfirmed} passed when forked and are not confirmed yet"
+    return [tagged(Tag.INFO, text, color=color)]
+
+
+def _unconfirmed_lines(results: TestResults, *, color: bool) -> list[str]:
+    left = len(results.found(Finding.UNCONFIRMED))
+    if not left:
+        return []
+    confirmed = len(results.found(Finding.CONFIRMED))
+    text = (
+        f"{left} file(s) passed when forked and are still to be confirmed ({confirmed} confirmed in this run)"
+    )
     return [tagged(Tag.INFO, text, color=color)]
 
 
@@ -51,7 +60,8 @@ def _failed_forked_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.FAILED_FORKED))
     items = [f"{_label(record)} ({status_text(_forked(record))})" for record in found]
     heading = (
-        f"{len(items)} file(s) failed when forked and passed when spawned, as they do until they change:"
+        f"{len(items)} file(s) failed twice when forked and passed twice when spawned, as they run "
+        "until they change:"
     )
     return listed(heading, items, color=color)
 
@@ -64,11 +74,15 @@ def _forked(record: FileRecord) -> TestResult:
 
 def _crowded_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.CROWDED))
-    items = [f"{_label(record)} (beside others: {record.judged[-2].status})" for record in found]
+    items = [f"{_label(record)} (beside others: {_beside_others(record).status})" for record in found]
     heading = (
-        f"{len(items)} file(s) failed beside others and passed when run alone, as they do until they change:"
+        f"{len(items)} file(s) failed beside others and passed when run alone, as they run until they change:"
     )
     return listed(heading, items, color=color)
+
+
+def _beside_others(record: FileRecord) -> TestResult:
+    return next((one for one in reversed(record.attempts) if one.status.is_failure), record.final)
 
 
 def _difference_lines(results: TestResults, *, color: bool) -> list[str]:

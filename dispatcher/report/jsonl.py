@@ -6,20 +6,21 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     run-started    version (1), run_id, started_at, files (how many), limits [name, value, source],
                    shard, shards (which of how many), plan_digest (of the whole run's split); null without
     file-planned   path, label, kind, because, predicted_s, predicted_bytes; a line for each, in start order
-    file-started   path, label, attempt, reason (null, "retry", "check", "confirm", "alone"), worker
+    file-started   path, label, attempt, reason (null, "retry", "check", "refork", "recheck", "confirm",
+                   "alone"), worker
     file-slow      path, label, seconds_s
-    file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "confirm",
-                   "alone"), reason (as in file-started), finding (null, "confirmed", "failed-forked",
-                   "failed-spawned", "crowded"), error, note, duration_s, started_at, runner, exit_code,
-                   signal, stop_reason, peak_bytes, cpu_s, worker, slot, waited_for, leaked [],
-                   cases [id, outcome, duration_s, message], output_tail (the last 4096 characters),
-                   output_chars, output_dropped_bytes, stacks_tail, kept_tmp, isolation ("fork", "spawn"),
-                   isolation_note, was_alone
+    file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "refork",
+                   "recheck", "confirm", "alone", "settled"), reason (as in file-started), finding (null,
+                   "confirmed", "failed-forked", "failed-spawned", "crowded"), error, note, duration_s,
+                   started_at, runner, exit_code, signal, stop_reason, peak_bytes, cpu_s, worker, slot,
+                   waited_for, leaked [], cases [id, outcome, duration_s, message], output_tail (the last
+                   4096 characters), output_chars, output_dropped_bytes, stacks_tail, kept_tmp, isolation
+                   ("fork", "spawn"), isolation_note, was_alone
     file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed"): the result of an
-                   earlier attempt stands, what was to follow came to nothing
+                   earlier attempt stands: what was to follow came to nothing, or
+                   does not count (its file-finished has again "settled")
     usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, other_runs (null, or what,
-    duration_s,
-                   needed_bytes, held_by), files [path, slot, duration_s, used_bytes, worker],
+                   duration_s, needed_bytes, held_by), files [path, slot, duration_s, used_bytes, worker],
                    workers [name, slots, busy, budget_bytes, used_bytes]; at most one a second; without a
                    broker there are no workers, and each `worker` is empty
     notice         text

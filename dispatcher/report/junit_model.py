@@ -7,7 +7,8 @@ error, whatever its cases say. `junit` writes these suites as XML.
     CANCELLED                  an error of that type: a dashboard must not show green what did not run
     every other status         the failing cases, and an error of that type for the file itself
     passed, but ran no test    a skipped case for the file itself
-    passed after it failed     `flakyFailure` or `flakyError` in the case, as Maven's Surefire writes it
+    passed and failed          `flakyFailure` or `flakyError` in the case, as Maven's Surefire writes it,
+                               beside a failure where the file did not pass
     failed more than once      `rerunFailure` or `rerunError` likewise
     differs when forked        a failure of that type, where that was to be verified
     takes much more            a failure of that type, where that makes the run fail
@@ -162,6 +163,8 @@ def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
     yield "isolation", str(result.isolation)
     if result.isolation_note:
         yield "isolation_note", result.isolation_note
+    if record.is_flaky:
+        yield "flaky", "true"
     if record.finding is not None:
         yield "finding", str(record.finding)
     for attempt in record.others:
@@ -189,7 +192,18 @@ def _cases(record: FileRecord) -> tuple[Case, ...]:
         needs_own = True
     if needs_own:
         cases.append(replace(_file_case(record, has_cases=bool(cases)), earlier=unmatched))
+    if record.is_flaky and not result.status.is_pass:
+        cases = [replace(case, earlier=(*case.earlier, *_flaky_marks(case, record))) for case in cases]
     return tuple(cases)
+
+
+def _flaky_marks(case: Case, record: FileRecord) -> tuple[Trouble, ...]:
+    """Return what marks a bad case of a flaky file that did not pass, for tools that list flaky tests."""
+    if not case.verdict.is_bad:
+        return ()
+    passed = ", ".join(str(attempt.attempt) for attempt in record.passes)
+    text = f"failed in attempt {record.final.attempt}, the file passed in attempt {passed}"
+    return (_earlier(prefix="flaky", is_failure=True, kind="flaky", text=text),)
 
 
 def _case(case: CaseResult, record: FileRecord) -> Case:
@@ -211,7 +225,7 @@ def _case(case: CaseResult, record: FileRecord) -> Case:
             kind=str(before.outcome),
             text=before.message,
         )
-        for attempt in record.judged[:-1]
+        for attempt in record.failures
         for before in attempt.cases
         if before.case_id == case.case_id and before.outcome.is_bad
     )
@@ -275,8 +289,8 @@ def _unmatched_earlier(record: FileRecord) -> tuple[Trouble, ...]:
             kind=str(attempt.status),
             text=attempt.error or attempt.output,
         )
-        for attempt in record.judged[:-1]
-        if attempt.status.is_failure and not _is_told_by_cases(attempt, known)
+        for attempt in record.failures
+        if not _is_told_by_cases(attempt, known)
     )
 
 

@@ -23,7 +23,7 @@ class Summary:
         failed: files that did not pass.
         not_run: files that did not run to their end because the run was stopped.
         without_tests: files that hold no tests; they are not in `total`.
-        flaky: files among the passed that passed only when they ran again.
+        flaky: files that passed and failed in this run without a known cause, whatever their verdict.
         forked: files of which the attempt that counts was forked.
         cases: how many tests inside the files ended how, without the outcomes that did not occur.
         statuses: how many files ended how, without the statuses that did not occur.

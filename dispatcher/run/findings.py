@@ -1,6 +1,6 @@
 """What all attempts at a file say together, beyond the verdict of the one that counts. Pure.
 
-A file has at most one finding. *Flaky* is not among them: that is a matter of luck, these have a cause.
+A file has at most one finding. *Flaky* is none: such a file passed and failed without a known cause.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Finding(StrEnum):
     UNCONFIRMED = "unconfirmed"
     """It passed when forked, and there was no time to see whether it does when spawned."""
     FAILED_FORKED = "failed-forked"
-    """It failed when forked and passed when spawned, which decides."""
+    """It failed twice when forked and passed twice when spawned, which decides."""
     FAILED_SPAWNED = "failed-spawned"
-    """It passed when forked and failed when spawned, which decides."""
+    """It passed when forked and failed twice when spawned, which decides."""
     CROWDED = "crowded"
-    """It failed beside others and passed when it ran alone, which decides."""
+    """It failed beside others and passed when it ran alone."""
 
     @property
     def must_spawn(self) -> bool:
@@ -42,23 +42,21 @@ def find(
         reasons: what each was for, one for each attempt.
         is_unconfirmed: whether a confirmation was wanted and came to nothing.
     """
-    last = {reason: attempt for attempt, reason in zip(attempts, reasons, strict=False)}
-    alone, check, confirm = last.get(Again.ALONE), last.get(Again.CHECK), last.get(Again.CONFIRM)
+    said = [
+        (reason, attempt)
+        for attempt, reason in zip(attempts, reasons, strict=False)
+        if not attempt.is_evicted
+    ]
+    last = dict(said)
+    alone, confirm, recheck = last.get(Again.ALONE), last.get(Again.CONFIRM), last.get(Again.RECHECK)
     if alone is not None and alone.status.is_pass:
         return Finding.CROWDED
     if is_unconfirmed:
         return Finding.UNCONFIRMED
+    if confirm is not None and confirm.status.is_pass:
+        return Finding.CONFIRMED
+    if recheck is None or recheck.status.is_cancelled or recheck.status.is_infrastructure:
+        return None
     if confirm is not None:
-        if confirm.status.is_pass:
-            return Finding.CONFIRMED
-        # One that passes in a later attempt, spawned as well, is a matter of luck.
-        return Finding.FAILED_SPAWNED if attempts[-1].status.is_failure else None
-    if check is not None and check.status.is_pass and _had_a_fair_chance(attempts, reasons):
-        return Finding.FAILED_FORKED
-    return None
-
-
-def _had_a_fair_chance(attempts: Sequence[TestResult], reasons: Sequence[Again | None]) -> bool:
-    """Whether the attempt that was checked failed by the file's doing, not the runner's."""
-    before = [one for one, reason in zip(attempts, reasons, strict=False) if reason is not Again.CHECK]
-    return bool(before) and not before[-1].status.is_infrastructure
+        return Finding.FAILED_SPAWNED if recheck.status.is_failure else None
+    return Finding.FAILED_FORKED if recheck.status.is_pass else None

@@ -27,7 +27,7 @@ from dispatcher.events import (
 )
 from dispatcher.plan import Plan
 from dispatcher.run.announce import Announcer
-from dispatcher.run.results import TestResults
+from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.run.signals import Interrupts, watch_interrupts
 from dispatcher.run.state import RunState
 from dispatcher.schedule.retry import MAX_ALONE, Next, Rules, is_unchecked, next_attempt, says_nothing
@@ -42,6 +42,11 @@ SAMPLE_S = 0.25
 
 IDLE_POLL_S = 1.0
 """The longest wait for an event: bounds how late a slow file is mentioned."""
+
+
+CONFIRM_SHARE = 0.05
+"""The share of a run's time that confirmations of forked passes may take after its last file has ended, while
+some are left: small enough to go unnoticed, large enough that all are confirmed after some runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +139,14 @@ class Run:
         self._notices = tuple(notices)
         self._clock = clock
         self._wall_clock = wall_clock
-        self._state = RunState(plan.files)
+        self._state = RunState(plan.files, retries=policy.retries)
         self._announce = Announcer(reporters, keepers)
         self._start_s = clock()
         self._sampled_s = 0.0
         self._cause: StopCause | None = None
         self._is_hurried = False
         self._is_over = False
+        self._overtime_ends_s: float | None = None
         self._waiting = 0
         self._rechecks = 0
         self._breakdown = ""
@@ -210,6 +216,8 @@ class Run:
 
     def _poll_s(self) -> float:
         wait_s = SAMPLE_S if self._policy.watched else IDLE_POLL_S
+        if self._overtime_ends_s is not None and self._overtime_ends_s > self._now():
+            wait_s = min(wait_s, self._overtime_ends_s - self._now())
         limit_s = self._policy.run_timeout_s
         if self._is_timed(limit_s):
             wait_s = min(wait_s, max(0.0, limit_s - self._now()))
@@ -253,16 +261,21 @@ class Run:
             budget_bytes = self._backend.usage().budget_bytes if needs_room else None
             following = next_attempt(task, result, past=past, rules=rules, budget_bytes=budget_bytes)
         self._state.end_attempt(path, result, is_final=following is None, following=following)
+        again = following.again if following is not None else None
+        record = self._state.record(path)
+        is_overruled = following is None and record.status.is_pass is not result.status.is_pass
         self._announce(
             FileFinished(
                 at_s=self._now(),
-                file=self._state.file(path),
+                file=record.file,
                 result=result,
-                again=following.again if following is not None else None,
+                again=Again.SETTLED if is_overruled else again,
                 reason=past.reason,
-                finding=self._state.record(path).finding if following is None else None,
+                finding=record.finding if following is None and not is_overruled else None,
             )
         )
+        if is_overruled:
+            self._announce_settled(record, past.reason)
         if following is not None:
             self._submit(following)
 
@@ -277,8 +290,13 @@ class Run:
         """Let the verdict on a file stand that there is already; False: there is none."""
         reason = self._state.past(path).reason
         record = self._state.settle(path)
-        if record is None or reason is None:
+        if record is None:
             return False
+        self._announce_settled(record, reason)
+        return True
+
+    def _announce_settled(self, record: FileRecord, reason: Again | None) -> None:
+        assert reason is not None  # The first attempt is never overruled: there is none before it.
         self._announce(
             FileSettled(
                 at_s=self._now(),
@@ -288,7 +306,6 @@ class Run:
                 finding=record.finding,
             )
         )
-        return True
 
     def _withdraw(self, why: str) -> None:
         """Take back what has not started: a verdict that stands counts, the others are cancelled."""
@@ -301,10 +318,35 @@ class Run:
         """End the run when all that is left may be left out."""
         if self._is_over or not self._state.open_files == self._state.spare_files > 0:
             return
+        if self._cause is None and self._overtime_ends_s is None:
+            self._start_overtime()
+        if self._cause is None and self._now() < (self._overtime_ends_s or 0.0):
+            return
         self._is_over = True
         self._withdraw("not needed")
         if self._state.open_files:
             self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
+
+    def _start_overtime(self) -> None:
+        """Let confirmations run beyond the last file for a share of the run's time, the oldest files first.
+
+        On a machine that is never idle they would otherwise never run.
+        """
+        now = self._now()
+        overtime_s = CONFIRM_SHARE * now
+        waiting = self._backend.withdraw()
+        fitting = [task for task in waiting if self._state.last_duration_s(task.file_path) <= overtime_s]
+        for task in waiting:
+            if task not in fitting:
+                self._settle(task.file_path)
+        self._overtime_ends_s = now + overtime_s
+        if fitting:
+            # As ordinary tasks: what waits only for idle time starts beside other files only.
+            self._backend.submit(sorted(fitting, key=self._confirm_order))
+
+    def _confirm_order(self, task: TestTask) -> tuple[int, str]:
+        """Return what sorts a file the earlier, the longer it has been as it is."""
+        return self._state.file(task.file_path).mtime_ns, task.file_path
 
     def _as_policy_has_it(self, task: TestTask, result: TestResult) -> TestResult:
         """Return a result with the status that this run gives it."""

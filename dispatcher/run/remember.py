@@ -27,8 +27,8 @@ class HistoryReporter:
             self._run_id = event.plan.run_id
         elif isinstance(event, FileFinished):
             self._history.record(event.file, event.result, run_id=self._run_id, finding=event.finding)
-        elif isinstance(event, FileSettled) and event.finding is not None:
-            self._history.note(event.file, event.finding, run_id=self._run_id)
+        elif isinstance(event, FileSettled):
+            self._history.settle(event.file, event.result.status, run_id=self._run_id, finding=event.finding)
         else:
             return
         if event.at_s - self._flushed_s >= FLUSH_AFTER_S:

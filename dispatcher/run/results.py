@@ -49,13 +49,23 @@ class FileRecord:
 
     @property
     def judged(self) -> tuple[TestResult, ...]:
-        """The attempts up to the one that counts, which could have counted themselves.
-
-        Neither those that only made room for others are among them, nor a forked one that was checked.
-        """
+        """The attempts up to the one that counts, without those that only made room for others."""
         count = len(self.attempts) if self.stands is None else self.stands + 1
-        start = self.reasons.index(Again.CHECK) if Again.CHECK in self.reasons[:count] else 0
-        return tuple(attempt for attempt in self.attempts[start:count] if not attempt.is_evicted)
+        return tuple(attempt for attempt in self.attempts[:count] if not attempt.is_evicted)
+
+    @property
+    def failures(self) -> tuple[TestResult, ...]:
+        """The failed attempts beside the one that counts, unless forking is proven to be the cause."""
+        if self.finding is Finding.FAILED_FORKED:
+            return ()
+        return tuple(
+            attempt for attempt in self.others if attempt.status.is_failure and not _is_without_blame(attempt)
+        )
+
+    @property
+    def passes(self) -> tuple[TestResult, ...]:
+        """The attempts that passed, beside the one that counts."""
+        return tuple(attempt for attempt in self.others if attempt.status.is_pass)
 
     @property
     def others(self) -> tuple[TestResult, ...]:
@@ -70,9 +80,10 @@ class FileRecord:
 
     @property
     def is_flaky(self) -> bool:
-        """Whether it passed only after it had failed, and nothing but luck is known to be the reason."""
-        has_failed = any(attempt.status.is_failure for attempt in self.judged[:-1])
-        return self.status.is_pass and has_failed and self.finding is not Finding.CROWDED
+        """Whether it passed and failed in this run, and no cause is known."""
+        if self.finding in (Finding.FAILED_FORKED, Finding.FAILED_SPAWNED, Finding.CROWDED):
+            return False
+        return bool(self.failures if self.status.is_pass else self.status.is_failure and self.passes)
 
     @property
     def holds_no_tests(self) -> bool:
@@ -98,6 +109,12 @@ class FileRecord:
                 texts = differences(forked[-1], spawned[0])
                 return Difference(file=self.file, texts=texts) if texts else None
         return None
+
+
+def _is_without_blame(attempt: TestResult) -> bool:
+    """Whether a failure says nothing of the file: it made room, or was forked and never got a fair chance."""
+    is_unfair = attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK
+    return attempt.is_evicted or is_unfair
 
 
 def _is_whole(attempt: TestResult) -> bool:
@@ -157,7 +174,7 @@ class TestResults:
 
     @property
     def flaky(self) -> tuple[FileRecord, ...]:
-        """The files that passed only when they ran again."""
+        """The files that passed and failed in this run without a known cause; the red ones among them."""
         return tuple(record for record in self.records if record.is_flaky)
 
     @property

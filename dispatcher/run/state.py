@@ -10,11 +10,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import field
 
-from dispatcher.again import STANDS_BEFORE, Again
+from dispatcher.again import Again
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
 from dispatcher.insight.compare import find_regressions
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.run.results import FileRecord, TestResults
+from dispatcher.run.verdict import verdict_position
 from dispatcher.schedule.retry import Next, Past
 from passmuster.records import dataclass
 from passmuster.result import TestResult
@@ -34,9 +35,10 @@ class _Entry:
     """What the attempt is for that runs, or comes next."""
     is_spare: bool = False
     standing: int | None = None
-    """The position of the attempt that counts if the one that comes next comes to nothing."""
+    """The position of the attempt that counts: for now while another one follows, else for good."""
     last_attempt: int = 0
     failures: int = 0
+    forked_status: Status | None = None
     evictions: int = 0
     running_since: float | None = None
     is_slow: bool = False
@@ -60,9 +62,15 @@ class _Entry:
 
 
 class RunState:
-    """The files of a plan, each open until it is decided."""
+    """The files of a plan, each open until it is decided.
 
-    def __init__(self, files: Sequence[PlannedFile]) -> None:
+    Args:
+        files: the plan.
+        retries: how many further attempts the user allowed for a file whose task says nothing.
+    """
+
+    def __init__(self, files: Sequence[PlannedFile], *, retries: int = 0) -> None:
+        self._retries = retries
         self._entries = {planned.file.path: _Entry(planned) for planned in files}
         self._running: dict[str, _Entry] = {}
         self._open = len(self._entries)
@@ -81,7 +89,7 @@ class RunState:
 
     @property
     def failed_files(self) -> int:
-        """How many files failed: those that are decided, and those that only have a chance alone left."""
+        """How many files failed: those that are decided, and those that only run once more alone."""
         return self._failed
 
     @property
@@ -120,6 +128,7 @@ class RunState:
         return Past(
             reason=entry.reason,
             failures=entry.failures,
+            forked_status=entry.forked_status,
             evictions=entry.evictions,
             is_confirmed=entry.planned.is_confirmed,
             may_run_alone=may_run_alone and not entry.planned.failed_before,
@@ -162,21 +171,27 @@ class RunState:
         entry.last_attempt = result.attempt
         entry.attempts.append(_trim(result))
         entry.reasons.append(entry.reason)
+        if again is Again.CHECK:
+            entry.forked_status = result.status
         if result.is_evicted:
             entry.evictions += 1
-        elif result.status.is_failure and again is not Again.CHECK:
+        elif result.status.is_failure and not (again is Again.CHECK and result.status.is_infrastructure):
             entry.failures += 1
         self._stop_running(entry)
-        confirms = entry.reason is Again.CONFIRM and result.status.is_pass
-        if again is not Again.MADE_ROOM and not confirms:
-            self._let_stand(entry, None)
         if is_final:
+            self._let_stand(entry, self._verdict(entry))
             self._decide(entry)
         elif following is not None and again is not Again.MADE_ROOM:
+            self._let_stand(entry, None)
             entry.reason = again
-            self._let_stand(entry, len(entry.attempts) - 1 if again in STANDS_BEFORE else None)
+            self._let_stand(entry, self._verdict(entry) if following.is_provisional else None)
             self._mark_spare(entry, is_spare=following.is_spare)
         return True
+
+    def _verdict(self, entry: _Entry) -> int:
+        task = entry.planned.task
+        retries = self._retries if task.retries is None else task.retries
+        return verdict_position(entry.attempts, entry.reasons, retries=retries)
 
     def settle(self, path: str) -> FileRecord | None:
         """Decide a file by the verdict that stands; None: there is none, and nothing changes."""
@@ -201,20 +216,24 @@ class RunState:
         self._running.pop(entry.file.path, None)
 
     def _decide(self, entry: _Entry) -> None:
+        self._failed -= self._counts_as_failed(entry)
         entry.is_decided = True
+        self._failed += self._counts_as_failed(entry)
         self._open -= 1
-        if entry.standing is None:
-            self._failed += entry.attempts[-1].status.is_failure
         self._mark_spare(entry, is_spare=False)
 
     def _let_stand(self, entry: _Entry, position: int | None) -> None:
-        """Change which verdict stands; a failure that stands counts as one."""
-        self._failed += self._stands_failed(entry, position) - self._stands_failed(entry, entry.standing)
+        """Change which verdict stands."""
+        self._failed -= self._counts_as_failed(entry)
         entry.standing = position
+        self._failed += self._counts_as_failed(entry)
 
     @staticmethod
-    def _stands_failed(entry: _Entry, position: int | None) -> bool:
-        return position is not None and entry.attempts[position].status.is_failure
+    def _counts_as_failed(entry: _Entry) -> bool:
+        """Whether a file counts as failed: not while attempts may still prove that forking is the cause."""
+        if entry.standing is None or not (entry.is_decided or entry.reason is Again.ALONE):
+            return False
+        return entry.attempts[entry.standing].status.is_failure
 
     def _mark_spare(self, entry: _Entry, *, is_spare: bool) -> None:
         self._spare += is_spare - entry.is_spare
@@ -237,6 +256,11 @@ class RunState:
         """Return for how long a file's attempt has been running."""
         since = self._entries[path].running_since
         return 0.0 if since is None else at_s - since
+
+    def last_duration_s(self, path: str) -> float:
+        """Return how long the last attempt at a file took, in seconds; 0: there was none."""
+        attempts = self._entries[path].attempts
+        return attempts[-1].duration if attempts else 0.0
 
     def results(
         self,

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dispatcher.plan import TestFile
@@ -98,10 +99,18 @@ class History:
         """
         self._pending.append(Attempt.of(file, result, run_id=run_id, finding=finding))
 
-    def note(self, file: TestFile, finding: Finding, *, run_id: str) -> None:
-        """Take note of what all attempts of a run at a file say, after the last of them was recorded."""
+    def settle(self, file: TestFile, status: Status, *, run_id: str, finding: Finding | None = None) -> None:
+        """Take note of the verdict on a file, after the last of its attempts was recorded.
+
+        Args:
+            file: the file.
+            status: the verdict, where it is another one than that of the last attempt too.
+            run_id: the run.
+            finding: what all attempts say together; None: nothing.
+        """
         nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
-        self.record(file, nothing_new, run_id=run_id, finding=finding)
+        attempt = Attempt.of(file, nothing_new, run_id=run_id, finding=finding)
+        self._pending.append(replace(attempt, verdict=status))
 
     def flush(self) -> None:
         """Write what was recorded, in one transaction. Never raises for want of disk or permission."""

@@ -45,6 +45,7 @@ class Attempt:
     """One finished attempt, reduced to what history learns from it.
 
     `finding` is what all attempts of the run at the file said, with the last of them; None: nothing.
+    `verdict` is that on the file, where an earlier attempt decided; None: this attempt's status is.
     """
 
     file: TestFile
@@ -56,6 +57,7 @@ class Attempt:
     peak_bytes: int | None
     is_forked: bool = False
     finding: Finding | None = None
+    verdict: Status | None = None
 
     @classmethod
     def of(
@@ -102,7 +104,10 @@ def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
     """
     if attempt.is_evicted or attempt.status.is_cancelled:
         row = _raise_peak(old, attempt)
-        return row if row is None else replace(row, file=_with_finding(row.file, attempt.finding))
+        if row is None:
+            return None
+        last_status = row.file.last_status if attempt.verdict is None else attempt.verdict
+        return replace(row, file=_with_finding(replace(row.file, last_status=last_status), attempt.finding))
     base = old.file if old is not None else _unknown(attempt)
     if not base.is_of(attempt.file):
         base = replace(base, forking=Forking.UNKNOWN, is_crowded=False)

@@ -3,12 +3,16 @@
 Pure. A file runs again because
 
 - it was stopped only to make room for others, which is the runner's doing and costs it nothing;
-- it did not pass when forked: it is *checked*, spawned, and that decides;
+- it did not pass when forked: it is *checked*, spawned. If it passes, it is forked once more, and if that
+  fails, spawned once more: only a file that fails twice forked and passes twice spawned proves that forking
+  is the cause;
 - it failed and the user allowed retries;
-- it failed beside others, for the first time as far as anybody knows: it gets one chance alone;
-- it passed when forked and nobody knows whether it does when spawned: it is *confirmed*, in idle time.
+- it failed beside others, for the first time as far as anybody knows: it runs once more alone;
+- it passed when forked and nobody knows whether it does when spawned: it is *confirmed*, and if that fails,
+  spawned once more.
 
-Once a file was spawned for one of these reasons it stays spawned until it is decided.
+An attempt here never makes a verdict better by itself: `dispatcher.run.verdict` says which attempt counts.
+There are at most three attempts beyond the first one and the retries.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from dispatcher.again import Again
+from dispatcher.again import STANDS_BEFORE, Again
 from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Status
@@ -26,11 +30,13 @@ EVICTED_MARGIN = 1.25
 """What the peak of a file that had to make room is multiplied with: it was stopped before its real one."""
 
 MAX_EVICTIONS = 5
-"""Times a file may make room. A file alone never has to, so that more than two mean a fault of ours."""
+"""Times a file may make room for others of its run. Alone it never has to, so more than two mean a fault of
+ours. For files of other runs on the machine it makes room as often as it takes: it waits each time until
+there is."""
 
 MAX_ALONE = 10
-"""Files of a run that get a chance alone: more failures than that have another cause than company, and
-each such chance costs the time in which nothing else runs."""
+"""Files of a run that run once more alone: more failures than that have another cause than the other files,
+and each such attempt costs the time in which nothing else runs."""
 
 NEVER_RETRIED = frozenset({Status.COLLECT_ERROR, Status.NO_TESTS})
 """Failures that are no matter of luck: which tests a file holds, and whether it can be imported at all,
@@ -61,7 +67,8 @@ class Past:
         reason: what the attempt was for; None: it was the first. An attempt after one that made room is
             for the same.
         failures: earlier attempts at the file that failed, without this one, without those that made room,
-            and without forked ones that were checked.
+            and without forked ones that were checked because they had no fair chance.
+        forked_status: how the forked attempt failed that was checked; None: none was.
         evictions: earlier attempts that were stopped to make room.
         is_confirmed: whether an earlier run saw it pass forked and spawned, as it is now.
         may_run_alone: whether it gets a chance alone.
@@ -70,6 +77,7 @@ class Past:
 
     reason: Again | None = None
     failures: int = 0
+    forked_status: Status | None = None
     evictions: int = 0
     is_confirmed: bool = False
     may_run_alone: bool = False
@@ -95,6 +103,11 @@ class Next:
         """Whether it starts before all that wait: the user waits for its verdict."""
         return not self.task.alone and self.again is not Again.CONFIRM
 
+    @property
+    def is_provisional(self) -> bool:
+        """Whether there is a verdict already that holds if this attempt comes to nothing."""
+        return self.again in STANDS_BEFORE
+
 
 def next_attempt(
     task: TestTask, result: TestResult, *, past: Past, rules: Rules, budget_bytes: int | None = None
@@ -110,9 +123,13 @@ def next_attempt(
     """
     if result.is_evicted:
         return _after_eviction(task, result, past=past, budget_bytes=budget_bytes)
-    if result.status.is_cancelled or past.reason is Again.ALONE:
+    if result.status.is_cancelled or past.reason in (Again.ALONE, Again.RECHECK):
         return None
-    if is_unchecked(task, result, rules):
+    if past.reason in (Again.CHECK, Again.REFORK, Again.CONFIRM):
+        further = _next_of_proof(task, result, past=past, budget_bytes=budget_bytes)
+        if further is not None or past.reason is not Again.CHECK:
+            return further
+    elif is_unchecked(task, result, rules):
         if not result.status.is_pass:
             check = _spawned(_with_room(task, result, budget_bytes=budget_bytes), past)
             return Next(task=check, again=Again.CHECK)
@@ -130,6 +147,24 @@ def next_attempt(
     return None
 
 
+def _next_of_proof(
+    task: TestTask, result: TestResult, *, past: Past, budget_bytes: int | None
+) -> Next | None:
+    """Return the attempt that a proof for or against forking needs after one for that purpose."""
+    passes = result.status.is_pass
+    if past.reason is Again.CHECK and passes:
+        is_fair = past.forked_status is not None and not past.forked_status.is_infrastructure
+        forked = replace(_following(task), isolation=Isolation.AUTO)
+        return Next(task=forked, again=Again.REFORK) if is_fair else None
+    if past.reason is Again.REFORK and not passes and result.isolation is Isolation.FORK:
+        return Next(
+            task=_spawned(_with_room(task, result, budget_bytes=budget_bytes), past), again=Again.RECHECK
+        )
+    if past.reason is Again.CONFIRM and not passes:
+        return Next(task=_with_room(task, result, budget_bytes=budget_bytes), again=Again.RECHECK)
+    return None
+
+
 def is_unchecked(task: TestTask, result: TestResult, rules: Rules) -> bool:
     """Whether an attempt was forked where a spawned one has to say the same.
 
@@ -142,14 +177,14 @@ def is_unchecked(task: TestTask, result: TestResult, rules: Rules) -> bool:
 
 
 def says_nothing(result: TestResult, *, past: Past, rules: Rules) -> bool:
-    """Whether an attempt that was to confirm, or to run alone, leaves everything as it was.
+    """Whether an attempt for which there was a verdict before leaves everything as it was.
 
     It was stopped, or never got a fair chance: what was known before it stands.
     """
     if past.reason is Again.CONFIRM and not rules.verifies_forks:
         no_chance = result.is_evicted or result.status.is_infrastructure
         return no_chance or result.status.is_cancelled
-    if past.reason is Again.ALONE:
+    if past.reason in (Again.ALONE, Again.REFORK, Again.RECHECK):
         return result.status.is_cancelled or result.status.is_infrastructure
     return past.reason is Again.CONFIRM and result.status.is_cancelled
 
@@ -157,7 +192,7 @@ def says_nothing(result: TestResult, *, past: Past, rules: Rules) -> bool:
 def _after_eviction(
     task: TestTask, result: TestResult, *, past: Past, budget_bytes: int | None
 ) -> Next | None:
-    if past.evictions >= MAX_EVICTIONS:
+    if past.evictions >= MAX_EVICTIONS and not result.was_alone:
         return None
     again = replace(
         _following(task),

@@ -176,6 +176,15 @@ CASES: tuple[Bad, ...] = (
         "number 1",
         name="override: two runners",
     ),
+    Bad(
+        name="Django without a command",
+        arguments=("--root", "django"),
+        files=(
+            ("django/manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site.settings')\n"),
+            ("django/shop/tests.py", "from django.test import TestCase\n"),
+        ),
+        says=("found no test files", "Django project", "add command = [", "django/pyproject.toml"),
+    ),
     option("--runner", "command", says=("runner command (from --runner)", "add command = [")),
     table("memory-budget = 1979-05-27", "wrong type for memory-budget", "a date or time"),
     table("timeout = 3\ntimeout = 4", "is not valid TOML"),

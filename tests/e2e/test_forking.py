@@ -107,8 +107,11 @@ def test_a_file_that_fails_only_when_forked_passes_and_is_spawned_until_it_chang
     assert first.code == 0, str(first)
     assert first.statuses() == {"tests/test_fresh.py": "PASS", "tests/test_good.py": "PASS"}
     attempts = first.attempts("tests/test_fresh.py")
-    assert [(ended.isolation, ended.status) for ended in attempts] == [("fork", "FAIL"), ("spawn", "PASS")]
-    heading = "1 file(s) failed when forked and passed when spawned, as they do until they change:"
+    both = [("fork", "FAIL"), ("spawn", "PASS")]
+    assert [(ended.isolation, ended.status) for ended in attempts] == both * 2
+    heading = (
+        "1 file(s) failed twice when forked and passed twice when spawned, as they run until they change:"
+    )
     (line,) = [line for line in first.lines if heading in line]
     assert first.lines_after(line)[0] == "  - tests/test_fresh.py (FAIL: exit status 1; 1 of 1 tests failed)"
 
@@ -119,6 +122,36 @@ def test_a_file_that_fails_only_when_forked_passes_and_is_spawned_until_it_chang
 
     project.write({"tests/test_fresh.py": PASSING})
     assert project.run().attempts("tests/test_fresh.py")[0].isolation == "fork"
+
+
+def test_a_file_that_fails_the_first_time_only_is_red_and_named_as_flaky(project: Project) -> None:
+    once = "seen = os.path.exists('seen'); open('seen', 'w').close(); sys.exit(0 if seen else 4)"
+    project.write({"tests/test_once.py": script(once), "tests/test_good.py": PASSING})
+
+    first = project.run()
+    second = project.run()
+
+    assert first.code == 1, str(first)
+    assert [(ended.isolation, ended.status) for ended in first.attempts("tests/test_once.py")] == [
+        *(("fork", "FAIL"), ("spawn", "PASS"), ("fork", "PASS"))
+    ]
+    (settled,) = [event for event in first.of_kind("file-settled") if event["label"] == "tests/test_once.py"]
+    assert (settled["status"], settled["attempt"], settled["reason"]) == ("FAIL", 1, "refork")
+    assert "  - tests/test_once.py (FAIL; attempts: FAIL, PASS, PASS)" in first.lines
+    assert not any("All tests passed" in line for line in first.lines)
+    # It failed last time, so it comes first, and is spawned.
+    assert [ended.isolation for ended in second.attempts("tests/test_once.py")] == ["spawn"]
+    assert second.code == 0
+
+
+def test_a_file_that_passes_the_second_time_is_green_where_retries_are_allowed(project: Project) -> None:
+    once = "seen = os.path.exists('seen'); open('seen', 'w').close(); sys.exit(0 if seen else 4)"
+    project.write({"tests/test_once.py": script(once)})
+
+    outcome = project.run("--retries", "1")
+
+    assert outcome.code == 0, str(outcome)
+    assert "  Flaky: 1" in outcome.lines
 
 
 def test_a_file_that_fails_either_way_fails_once_and_is_spawned_the_next_time(project: Project) -> None:
@@ -178,15 +211,18 @@ def test_confirmations_are_given_up_where_nothing_else_is_left(project: Project)
     outcome = project.run("--jobs", "1", "-v")
     assert outcome.code == 0
     assert settled(outcome) == {"tests/test_new.py": "unconfirmed"}
-    assert any("1 passed when forked and are not confirmed yet" in line for line in outcome.lines)
+    left = "[INFO] 1 file(s) passed when forked and are still to be confirmed (0 confirmed in this run)"
+    assert left in outcome.lines
 
 
-def test_a_confirmation_that_fails_makes_the_file_fail(project: Project) -> None:
+def test_a_confirmation_that_fails_twice_makes_the_file_fail(project: Project) -> None:
     project.write({"tests/test_long.py": STAYS_UNTIL_TWO_ENDED, "tests/test_needs.py": NEEDS_A_FORK})
     outcome = project.run("--jobs", "2", "--overcommit", "off")
     assert (outcome.code, outcome.statuses()["tests/test_needs.py"]) == (1, "FAIL"), str(outcome)
     attempts = outcome.attempts("tests/test_needs.py")
-    assert [(ended.isolation, ended.status) for ended in attempts] == [("fork", "PASS"), ("spawn", "FAIL")]
+    assert [(ended.isolation, ended.status) for ended in attempts] == [
+        *(("fork", "PASS"), ("spawn", "FAIL"), ("spawn", "FAIL"))
+    ]
     assert "passed when forked" in outcome.stdout, str(outcome)
 
 

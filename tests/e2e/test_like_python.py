@@ -2,8 +2,9 @@
 
 The documented differences, each with its reason:
 
-- `TMPDIR`, `PASSMUSTER_SLOT`, `PASSMUSTER_ATTEMPT`, `PYTEST_XDIST_WORKER`, `PYTEST_XDIST_WORKER_COUNT`,
-  `PYTEST_XDIST_TESTRUNUID`, `TESTING`, `TEST_MODE`, `PYTHONFAULTHANDLER` in the environment;
+- `TMPDIR`, `PASSMUSTER_SLOT`, `PASSMUSTER_ATTEMPT`, `PASSMUSTER_FILE_MEMORY`, `PYTEST_XDIST_WORKER`,
+  `PYTEST_XDIST_WORKER_COUNT`, `PYTEST_XDIST_TESTRUNUID`, `TESTING`, `TEST_MODE`, `PYTHONFAULTHANDLER` in the
+  environment;
 - standard output and error are a pipe, standard input is the null device;
 - the file leads a session and a process group of its own;
 - descriptor 198 exists and real-time signal 60 has a handler: stacks at a timeout come that way;
@@ -91,6 +92,7 @@ OURS = (
     "TMPDIR",
     "PASSMUSTER_SLOT",
     "PASSMUSTER_ATTEMPT",
+    "PASSMUSTER_FILE_MEMORY",
     "PYTEST_XDIST_WORKER",
     "PYTEST_XDIST_WORKER_COUNT",
     "PYTEST_XDIST_TESTRUNUID",

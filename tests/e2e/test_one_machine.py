@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import signal
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +26,9 @@ HOLDS_ON = script(
     """
 )
 """A file that says that it runs, and then waits for a mark."""
+
+HOLDS_MUCH = HOLDS_ON.replace("here =", "data = b'x' * 290_000_000; here =")
+"""The same, with much memory."""
 
 WORKS_ON = HOLDS_ON.replace("time.sleep(0.01)", "pass")
 """The same, keeping a processor busy."""
@@ -44,8 +52,15 @@ class Others:
         self._runs.append(
             self._project.start("--root", str(root), *options, env={"RELEASE": str(self._mark)})
         )
-        wait_until(lambda: len(list(root.rglob("*.runs"))) >= running, f"{running} files of {name} run")
+        wait_until(
+            lambda: len(list(root.rglob("*.runs"))) >= running, f"{running} files of {name} run", within_s=60
+        )
         return root
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the runners alone."""
+        for run in self._runs:
+            run.send(number)
 
     def release(self) -> None:
         """Let all their files end, and see that they all passed."""
@@ -91,3 +106,88 @@ def test_a_small_suite_runs_although_all_memory_of_the_machine_is_reserved(
     assert others.all_run
     assert list(outcome.statuses().values()) == ["PASS"] * 3, str(outcome)
     others.release()
+
+
+def test_a_run_that_a_test_starts_stays_within_what_that_test_may_use(project: Project) -> None:
+    command = project.command("--root", str(project.root / "inner"), "--events", "inner.jsonl")
+    project.write(
+        {
+            "tests/test_outer.py": script(f"import subprocess\nsys.exit(subprocess.call({list(command)!r}))"),
+            "inner/tests/test_a.py": PASSING,
+        }
+    )
+    outcome = project.run("--memory-limit", "200MiB", "tests/test_outer.py")
+    assert outcome.code == 0, str(outcome)
+    limits = json.loads((project.root / "inner.jsonl").read_text().splitlines()[0])["limits"]
+    assert [(limit["value"], limit["source"]) for limit in limits] == [
+        ("1", "inside a test of another run"),
+        ("160 MiB", "80% of what the test may use that started this run"),
+    ]
+
+
+def test_a_frozen_run_does_not_keep_others_from_running(project: Project, others: Others) -> None:
+    others.start("frozen", HOLDS_ON, files=2, running=2)
+    others.send(signal.SIGSTOP)
+    project.write({f"small/tests/test_{number}.py": PASSING for number in range(5)})
+    outcome = project.run("--root", str(project.root / "small"))
+    shown = subprocess.run(
+        project.command("status"), env=project.environment(), capture_output=True, text=True, check=True
+    ).stdout
+    others.send(signal.SIGCONT)
+    assert list(outcome.statuses().values()) == ["PASS"] * 5, str(outcome)
+    assert "Runs on this machine: 1\n" in shown
+    assert ", stopped\n    2 file(s) running" in shown
+    others.release()
+
+
+def test_nice_lowers_the_priority_of_test_processes(project: Project) -> None:
+    project.write({"tests/test_a.py": script("print('nice', os.nice(0))")})
+    for isolation in ("fork", "spawn"):
+        plain = project.run("-v", "--isolation", isolation)
+        nice = project.run("-v", "--isolation", isolation, "--nice")
+        found = [re.findall(r"nice (\d+)", outcome.stdout) for outcome in (plain, nice)]
+        assert int(found[1][0]) == min(19, int(found[0][0]) + 10), (str(plain), str(nice))
+
+
+def test_a_run_that_waits_says_for_what_and_who_holds_it(project: Project, others: Others) -> None:
+    root = others.start("long", HOLDS_MUCH, files=1, running=1, options=("--machine-memory", "500MiB"))
+    project.write({"big/tests/test_big.py": HOLDS_MUCH})
+    mark = str(project.base / "release")
+    options = ("--root", str(project.root / "big"), "--machine-memory", "500MiB")
+    running = project.start(*options, env={"RELEASE": mark})
+    events = running.events
+    wait_until(
+        lambda: events.exists() and "has waited" in events.read_text(), "the wait was said", within_s=60
+    )
+    others.release()
+    outcome = running.end()
+    assert list(outcome.statuses().values()) == ["PASS"], str(outcome)
+    said = [line for line in outcome.stderr.splitlines() if "has waited" in line]
+    assert len(said) == 1
+    waited = r"\[WARN\] this run has waited [0-9.]+s for [0-9.]+ MiB of memory"
+    found = re.match(rf"{waited}, held by (.*) \(process \d+, since .*", said[0])
+    assert found is not None, said
+    assert found[1] == str(root)
+
+
+def test_every_run_of_many_at_once_ends(project: Project) -> None:
+    runs = []
+    for number in range(8):
+        project.write({f"p{number}/tests/test_{file}.py": PASSING for file in range(3)})
+        runs.append(project.start("--root", str(project.root / f"p{number}")))
+    outcomes = [run.end(timeout_s=120) for run in runs]
+    assert [list(outcome.statuses().values()) for outcome in outcomes] == [["PASS"] * 3] * 8
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit sets the limit for one command")
+@pytest.mark.parametrize(("limit", "code"), [(64, 3), (199, 0)])
+def test_with_few_open_files_a_run_ends_or_says_what_it_needs(
+    project: Project, limit: int, code: int
+) -> None:
+    project.write({f"tests/test_{number}.py": PASSING for number in range(3)})
+    outcome = project.run("-j", "2", prefix=("prlimit", f"--nofile={limit}:{limit}"))
+    assert outcome.code == code, str(outcome)
+    if code:
+        said = "only 64 open files are allowed, and test processes need 199; allow more (ulimit -n 1024)"
+        assert said in outcome.stderr
+        assert "Traceback" not in outcome.stderr

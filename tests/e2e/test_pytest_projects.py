@@ -154,6 +154,45 @@ def test_a_file_that_comes_or_goes_is_noticed_although_the_answer_is_remembered(
     assert set(run(project).statuses()) == {"a_two.py"}
 
 
+SCRIPTS = {
+    "tests/test_functions.py": FINE,
+    "tests/test_script.py": "import sys\nif __name__ == '__main__':\n    sys.exit(3)\n",
+    "tests/test_unit.py": "import unittest\nclass T(unittest.TestCase):\n    def test_1(self): pass\n"
+    "if __name__ == '__main__':\n    unittest.main()\n",
+    "tests/test_both.py": f"{FINE}if __name__ == '__main__':\n    test_fine()\n",
+    "tests/test_helpers.py": "def order(): return 1\n",
+}
+
+
+def test_a_script_without_tests_among_tests_is_run_by_python(project: Project) -> None:
+    project.write(SCRIPTS)
+
+    outcome = project.run(env=ENVIRONMENT)
+
+    assert outcome.code == 1, str(outcome)
+    assert {one.label: (one.runner, one.status) for one in outcome.finished() if one.is_verdict} == {
+        "tests/test_functions.py": ("pytest", "PASS"),
+        "tests/test_script.py": ("script", "FAIL"),
+        "tests/test_unit.py": ("pytest", "PASS"),
+        "tests/test_both.py": ("pytest", "PASS"),
+        "tests/test_helpers.py": ("pytest", "PASS"),
+    }
+
+
+@pytest.mark.parametrize(
+    "more", [{"pytest.ini": "[pytest]\n"}, {"tests/test_z.py": f"import pytest\n{FINE}"}]
+)
+def test_where_the_project_names_pytest_every_file_is_run_by_it(
+    project: Project, more: dict[str, str]
+) -> None:
+    project.write({**SCRIPTS, **more})
+
+    outcome = project.run(env=ENVIRONMENT)
+
+    assert outcome.code == 0, str(outcome)
+    assert {one.runner for one in outcome.finished()} == {"pytest"}
+
+
 def test_an_answer_is_asked_for_once(project: Project) -> None:
     project.write(
         {
@@ -196,6 +235,50 @@ def test_named_files_run_whatever_their_names(project: Project) -> None:
     absent = run(project, "tests/test_b.py")
     assert absent.code == 2
     assert "did you mean tests/test_a.py?" in absent.stderr
+
+
+DOCTESTS_OF_A_PACKAGE = """\
+from _pytest.doctest import DoctestModule
+
+def pytest_collect_file(file_path, parent):
+    if file_path.parent.name == "pkg":
+        return DoctestModule.from_parent(parent, path=file_path)
+"""
+
+
+@pytest.mark.parametrize("isolation", ["fork", "spawn"])
+def test_a_file_is_collected_in_no_other_way_than_in_a_run_over_its_folder(
+    project: Project, isolation: str
+) -> None:
+    project.write(
+        {
+            "conftest.py": DOCTESTS_OF_A_PACKAGE,
+            "pkg/tokens.py": '"""\n>>> 1\n1\n"""\n\ndef test_token(text): return bool(text)\n',
+            "tests/test_a.py": FINE,
+        }
+    )
+
+    outcome = run(project, "--isolation", isolation)
+
+    assert outcome.statuses() == {"pkg/tokens.py": "PASS", "tests/test_a.py": "PASS"}, str(outcome)
+    assert [case.case_id for case in outcome.final("pkg/tokens.py").cases] == ["pkg/tokens.py::tokens"]
+
+
+@pytest.mark.parametrize("isolation", ["fork", "spawn"])
+def test_named_paths_run_where_testpaths_match_nothing_and_warnings_are_errors(
+    project: Project, isolation: str
+) -> None:
+    project.write(
+        {
+            "pytest.ini": "[pytest]\ntestpaths = gone\nfilterwarnings = error:::pytest\n",
+            "tests/test_a.py": FINE,
+        }
+    )
+
+    assert run(project, "tests", "--isolation", isolation).statuses() == {"tests/test_a.py": "PASS"}
+    unnamed = run(project, "--isolation", isolation)
+    assert unnamed.code == 2
+    assert "No files were found in testpaths" in unnamed.stderr
 
 
 BAD_INPUT = {
@@ -275,6 +358,13 @@ def test_settings_of_ours_keep_the_scripts_layout_and_say_so(project: Project) -
     assert line.startswith("[WARN] patterns (from [tool.passmuster] patterns in "), line
     ignored = "what [tool.pytest.ini_options] in pyproject.toml says about that is not used"
     assert line.endswith(f" decides which files are tests: {ignored}"), line
+
+
+def test_nothing_to_collect_is_not_green_and_says_who_looked(project: Project) -> None:
+    project.write({"pytest.ini": "[pytest]\npython_files = no_*.py\n", "test_a.py": FINE})
+    outcome = run(project)
+    assert (outcome.code, outcome.lines) == (5, ["[WARN] No unit test files found"])
+    assert outcome.stderr == "[INFO] Layout: pytest (pytest.ini)\n"
 
 
 def test_the_list_says_which_layout_beside_the_files(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,29 @@ def test_a_file_too_big_for_one_worker_runs_on_the_one_that_has_room(run: Run, s
     run.publish(run.task("f0.py", predicted_bytes=2 * GIB), 101)
 
     assert {result.worker for result in run.wait(2).values()} == {big.name}
+
+
+def test_a_message_put_back_is_no_traceback_in_the_log(run: Run, start: Start) -> None:
+    small = start("--memory-budget", "1GiB")
+    big = start("--memory-budget", "3GiB")
+    tasks = [run.task(f"f{number}.py", predicted_bytes=2 * GIB) for number in range(6)]
+    run.seed(*tasks)
+    until(lambda: serving(run) == {small.name, big.name}, "both serve the run")
+    # While it stands still the big one takes one message at most: the small one takes some of them.
+    big.signal(signal.SIGSTOP)
+    for task in tasks:
+        run.publish(task, 101)
+    until(lambda: run.record.queued() <= len(tasks) - 2, "the small one has taken a message")
+    big.signal(signal.SIGCONT)
+    assert {result.worker for result in run.wait(len(tasks)).values()} == {big.name}
+
+    small.signal(signal.SIGTERM)
+    status, output = small.end()
+
+    assert status == 0, output
+    assert output.splitlines()[-1] == "ran 0 file(s)"
+    assert "Traceback" not in output
+    assert "rejected" not in output
 
 
 def test_a_file_too_big_for_all_workers_runs_where_it_is(run: Run, start: Start) -> None:

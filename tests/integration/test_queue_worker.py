@@ -217,6 +217,18 @@ def test_it_ends_with_its_standard_input(run: Run, start: Start) -> None:
     assert worker.end()[0] == 0
 
 
+def test_a_killed_worker_leaves_no_key_of_celerys(run: Run, start: Start) -> None:
+    worker = start()
+    run.submit(run.task("hangs.py"))
+    run.wait_for_start()
+
+    worker.signal(signal.SIGKILL)
+    worker.end()
+
+    kept = [key for key in run.client.scan_iter("pm:*") if "unacked" in key]
+    assert kept == []
+
+
 def test_limits_are_said_with_their_sources(start: Start) -> None:
     worker = start("--memory-budget", "1GiB")
 

@@ -12,6 +12,7 @@ import worker.execute
 from dispatcher.backends.base import BackendRequest
 from dispatcher.config.model import Overcommit, TestConfig
 from passmuster.status import Isolation
+from passmuster.units import parse_amount
 from run_tests import LocalSite
 from worker.execute import LocalExecutor
 from worker.settings import WorkerSettings
@@ -72,7 +73,23 @@ def test_where_nothing_can_be_kept_the_worker_learns_nothing(
     ],
 )
 def test_further_files_start_unless_the_user_said_how_many(config: TestConfig, *, is_on: bool) -> None:
-    capacity = LocalSite().capacity(config)
+    capacity = LocalSite({}).capacity(config)
 
     assert (capacity.idle_cpus is not None) == is_on
     assert [limit.name for limit in capacity.limits][2:] == (["further files"] if is_on else [])
+
+
+@pytest.mark.parametrize(
+    ("config", "slots", "idle_cpus"),
+    [
+        (TestConfig(), 1, None),
+        (TestConfig(max_workers=3), 3, None),
+        (TestConfig(memory_budget=parse_amount("100GiB")), 1, None),
+    ],
+)
+def test_a_run_inside_a_test_stays_within_what_that_test_may_use(
+    config: TestConfig, slots: int, idle_cpus: int | None
+) -> None:
+    capacity = LocalSite({"PASSMUSTER_FILE_MEMORY": "1000000"}).capacity(config)
+
+    assert (capacity.slots, capacity.idle_cpus, capacity.budget_bytes) == (slots, idle_cpus, 800_000)

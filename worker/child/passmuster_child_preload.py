@@ -9,6 +9,7 @@ import os
 import sys
 import time
 
+from passmuster_child_identity import IdentityReads
 from passmuster_child_traces import CAN_TELL, Traces
 
 TYPE_CHECKING = False
@@ -148,8 +149,10 @@ class _Preload:
         before = self._before
         self._on_import(step)
         began = time.perf_counter()
+        reads = IdentityReads()
         try:
-            verdict = act()
+            with reads:
+                verdict = act()
         except BaseException as error:
             verdict = ("raises %s: %s" % (type(error).__name__, error)).split("\n")[0]
         seconds = time.perf_counter() - began
@@ -159,6 +162,7 @@ class _Preload:
         found = self._before.difference(before)
         for find in self._finders:
             found = found or find()
+        found = found or reads.reason()
         if verdict in HARMLESS and found:
             verdict = found
         grown = max(0, self._before.status["RssAnon"] - before.status["RssAnon"])

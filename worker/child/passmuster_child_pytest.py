@@ -6,6 +6,7 @@ Registered as an object, never by name, so that pytest does not try to rewrite i
 import os
 import sys
 
+from passmuster_child_identity import WORKER, outside_of_workers
 from passmuster_child_options import take_over
 
 TYPE_CHECKING = False
@@ -28,6 +29,10 @@ def _marked(option: str) -> "Callable[[_Hook], _Hook]":
         return hook
 
     return mark
+
+
+_TESTPATHS_MATCH_NOTHING = "ignore:No files were found in testpaths:pytest.PytestConfigWarning"
+"""A filter of warnings as `-W` has it."""
 
 
 def cache_option() -> str:
@@ -65,6 +70,7 @@ class Plugin:
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
+        self._asks_again = False
         self._taken_back: "set[str]" = set()
         self._deselected = 0
         self._left: "set[str] | None" = None
@@ -73,7 +79,11 @@ class Plugin:
     @_marked("hookwrapper")
     def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> "Iterator[None]":
         """Switch off pytest-cov: a total over one file would fail `--cov-fail-under` of every file."""
-        early_config.known_args_namespace.no_cov = True
+        namespace: "Any" = early_config.known_args_namespace
+        namespace.no_cov = True
+        if self._make_way is not None:
+            # pytest warns because it is told no path, and a project may make its warnings errors.
+            namespace.pythonwarnings = [*(namespace.pythonwarnings or ()), _TESTPATHS_MATCH_NOTHING]
         yield
 
     @_marked("tryfirst")
@@ -95,6 +105,27 @@ class Plugin:
         """Collect the one file instead of what the project's settings name."""
         if self.file:
             session.config.args = [self.file]
+
+    @_marked("hookwrapper")
+    def pytest_collect_file(self, parent: "pytest.Collector") -> "Iterator[None]":
+        """Collect the one file as a run over its folder does: a named path is collected in more ways.
+
+        A conftest that collects doctests of a module would otherwise have it collected as a test module too.
+        """
+        outcome: "Any" = yield
+        collectors = outcome.get_result()
+        path = getattr(collectors[0], "path", None) if len(collectors) > 1 else None
+        if path is None or not self.file or self._asks_again:
+            return
+        session: "Any" = parent.session
+        named, self._asks_again = session.isinitpath, True
+        session.isinitpath = lambda *args, **options: False
+        try:
+            usual = session.gethookproxy(path).pytest_collect_file(file_path=path, parent=parent)
+        finally:
+            session.isinitpath, self._asks_again = named, False
+        if usual:
+            outcome.force_result(usual)
 
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""
@@ -123,7 +154,7 @@ class Plugin:
                 for impl in caller.get_hookimpls():
                     if impl.plugin is plugin and caller.name in _OF_THE_SESSION:
                         # Final for type checkers: pluggy itself calls whatever stands there.
-                        impl.function = _outside_of_workers(impl.function)  # type: ignore[misc]
+                        impl.function = outside_of_workers(impl.function)  # type: ignore[misc]
 
     @_marked("hookwrapper")
     def pytest_runtestloop(self, session: "pytest.Session") -> "Iterator[None]":
@@ -197,32 +228,16 @@ _OF_THE_SESSION = (
     "pytest_terminal_summary",
 )
 
-_WORKER = "PYTEST_XDIST_WORKER"
-
 
 def _package(plugin: object) -> str:
     name = getattr(plugin, "__name__", None) or type(plugin).__module__
     return str(name).partition(".")[0]
 
 
-def _outside_of_workers(function: "Callable[..., Any]") -> "Callable[..., Any]":
-    """Return a function that does the same where `PYTEST_XDIST_WORKER` is not set."""
-
-    def call(*args: object, **named: object) -> "Any":
-        worker = os.environ.pop(_WORKER, None)
-        try:
-            return function(*args, **named)
-        finally:
-            if worker is not None:
-                os.environ[_WORKER] = worker
-
-    return call
-
-
 def _worker_input() -> "dict[str, Any]":
     """Return what pytest-xdist (3.8) tells each of its workers."""
     return {
-        "workerid": os.environ.get(_WORKER, "gw0"),
+        "workerid": os.environ.get(WORKER, "gw0"),
         "workercount": int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         "testrunuid": os.environ.get("PYTEST_XDIST_TESTRUNUID", ""),
         "mainargv": list(sys.argv),

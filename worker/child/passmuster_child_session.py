@@ -17,6 +17,7 @@ import tempfile
 
 import passmuster_child_session_checks as checks
 from passmuster_child_collect import Way
+from passmuster_child_identity import IdentityReads
 from passmuster_child_pytest import Plugin, cache_option
 from passmuster_child_session_finish import adopt, configure_conftests, hand_over, load_conftests
 from passmuster_child_session_prepare import Preparation, Unsupported
@@ -49,15 +50,17 @@ class PreparedSession:
         self._reasons: "dict[str, str]" = {}
         self._made = made = Preparation(Plugin(None, make_way=Way))
         surroundings, interpreter = checks.Surroundings(), checks.Interpreter()
-        silence = checks.Silence()
+        silence, reads = checks.Silence(), IdentityReads()
         try:
-            with silence:
+            with silence, reads:
                 made.prepare()
             surroundings.forget_temporary_directory()
             checks.aim_faulthandler(made.config)
             reason = _why_unfit(made, surroundings)
             if not reason and silence.has_output:
                 reason = "a plugin of pytest prints before the session starts"
+            if not reason and reads.names:
+                reason = "a plugin of pytest " + reads.reason()
             if reason:
                 raise Unsupported(reason)
         except KeyboardInterrupt:

@@ -20,6 +20,9 @@ _THREAD_SIGNALS = 0b11 << 31
 """The C library catches signals 32 and 33 for itself once a thread was started."""
 
 _BUILTINS = ("__import__", "open", "print", "input", "compile", "exec")
+PATCHED = ("time.sleep", "_thread.start_new_thread")
+"""What gevent and eventlet replace when they make other modules cooperative."""
+
 _FOR_LIBRARIES = ("KMP_",)
 """Variables by which packages set up the native libraries they carry; scikit-learn does for OpenMP."""
 
@@ -191,6 +194,9 @@ def _hooks() -> "dict[str, Any]":
     import builtins
 
     hooks: "dict[str, Any]" = {"sys." + name: getattr(sys, name, None) for name in _HOOKS}
+    for dotted in PATCHED:
+        module, _, name = dotted.partition(".")
+        hooks[dotted] = getattr(sys.modules.get(module), name, None)
     hooks["sys.settrace"] = sys.gettrace()
     hooks["sys.setprofile"] = sys.getprofile()
     hooks.update(("builtins." + name, getattr(builtins, name, None)) for name in _BUILTINS)

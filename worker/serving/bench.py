@@ -20,12 +20,13 @@ from worker.command import prepare_child, why_not_executable
 from worker.execute import LocalExecutor
 from worker.machine import read_levels, read_machine
 from worker.machine_pool import Seat, open_pool
+from worker.open_files import require_open_files
 from worker.output_capture import OutputCapture
 from worker.serving.health import Health
 from worker.serving.interpreter import find_interpreter, why_no_coverage
 from worker.serving.queue_files import QueueFiles
 from worker.serving.worker_log import Say
-from worker.settings import WorkerSettings
+from worker.settings import NICE, WorkerSettings
 from worker.warm.fleets import Fleets
 
 STATE_DIRECTORY = ".passmuster"
@@ -164,17 +165,29 @@ class BenchMaker:
         Raises:
             ConfigurationError: the interpreter or the working directory cannot be used, or files cannot be
                 forked as asked.
-            InfrastructureError: there is no room for temporary files.
+            InfrastructureError: there is no room for temporary files, or too few open files are allowed.
         """
         settings = self._settings(root, self._workdir(root, workdir))
         health = Health(settings.root, settings.tmp_parent)
         if why := health.why_not_now():
             raise InfrastructureError(why)
+        require_open_files()
         with ExitStack() as undo:
             fleet = undo.enter_context(closing(Fleets(settings)))
             fleet.warm_up(settings.slots)
-            seat = Seat(root=str(root), budget_bytes=settings.budget_bytes, slots=settings.slots)
-            pool, notice = open_pool(seat, levels=read_levels, environment=settings.environ)
+            seat = Seat(
+                root=str(root),
+                budget_bytes=settings.budget_bytes,
+                slots=settings.slots,
+                is_nice=self._options.nice,
+                machine_memory=self._options.machine_memory,
+            )
+            pool, notice = open_pool(
+                seat,
+                levels=read_levels,
+                environment=settings.environ,
+                folder=self._options.machine_folder,
+            )
             if notice:
                 self._say(notice)
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool, self._slots_of)))
@@ -216,6 +229,7 @@ class BenchMaker:
             isolation=options.isolation,
             preload=options.preload,
             cpus=share.cpus,
+            nice=NICE if options.nice else 0,
             state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
             name=options.name,
         )

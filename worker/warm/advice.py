@@ -15,6 +15,7 @@ from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 from worker.child.passmuster_child_start import runs_as_script
+from worker.child.passmuster_child_traces import PATCHED
 from worker.settings import WorkerSettings
 from worker.warm.choice import Choice, choose
 from worker.warm.costs import ModuleFacts, is_allowed
@@ -24,6 +25,8 @@ from worker.warm.needs import FileNeeds, Imported, with_learned, with_own
 from worker.warm.scan import Roots, Scanner
 from worker.warm.server import Answer, Verdict
 from worker.warm.store import ImportStore
+
+_PATCHES = frozenset(f"replaces {name}" for name in PATCHED)
 
 SERVERS_SHARE = 8
 """The servers together may take one part in so many of the memory budget."""
@@ -82,9 +85,10 @@ class Advisor:
             choice = self._choices.get(base)
             chosen = choice.set_of(task.file_path) if choice is not None else None
             store = self._store
+            why_patched = self._why_patched(needs)
         return Advice(
             base=base,
-            why_spawn=needs.why_spawn,
+            why_spawn=needs.why_spawn or why_patched,
             modules=chosen.modules if chosen is not None else (),
             is_new=self._settings.state_dir is not None
             and store is not None
@@ -211,6 +215,17 @@ class Advisor:
             base=self._answer_of(base).modules,
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
+
+    def _why_patched(self, needs: FileNeeds) -> str:
+        """Return which module of a file, as a server has seen, patches others; empty: none does.
+
+        gevent and eventlet must come before the modules that they patch, which a server has imported.
+        """
+        facts = self._store.facts(self._identity) if self._store is not None else {}
+        for name in needs.modules:
+            if name in facts and facts[name].verdict in _PATCHES:
+                return f"importing {name} {facts[name].verdict}"
+        return ""
 
     def _look(self, path: str, base: str) -> FileNeeds:
         """Return what a file needs, looked at once."""

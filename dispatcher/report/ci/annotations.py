@@ -9,6 +9,7 @@ from itertools import chain, islice, zip_longest
 from dispatcher.insight.regression import Regression
 from dispatcher.report.ci.fault_line import fault_line
 from dispatcher.report.console_format import status_text
+from dispatcher.report.console_summary import attempts_text
 from dispatcher.report.failure_text import headline, marked_lines
 from dispatcher.report.plain_text import last_lines, one_line, sanitize
 from dispatcher.report.regression_summary import regression_text
@@ -100,16 +101,16 @@ def _bounded(
 
 
 def shaky_files(results: TestResults) -> list[FileRecord]:
-    """Return the files that passed in the end but had failed before: by chance, or beside others."""
+    """Return the files that passed and failed in this run: by chance, or beside others."""
     found = [*results.flaky, *results.found(Finding.CROWDED)]
     return sorted(found, key=lambda record: record.file.path)
 
 
-def how_it_passed(record: FileRecord) -> str:
-    """Return how such a file passed."""
+def how_it_ended(record: FileRecord) -> str:
+    """Return how the attempts at such a file ended."""
     if record.finding is Finding.CROWDED:
         return "failed beside others, passed when run alone"
-    return f"passed in attempt {len(record.judged)}"
+    return f"passed and failed: {attempts_text(record)}"
 
 
 def case_name(case_id: str) -> str:
@@ -190,12 +191,13 @@ def _of_case(case: CaseResult, record: FileRecord) -> Annotation:
 
 
 def _flaky(record: FileRecord) -> Annotation:
-    failures = [attempt for attempt in record.judged[:-1] if attempt.status.is_failure]
+    failures = [
+        attempt for attempt in record.attempts if attempt.status.is_failure and not attempt.is_evicted
+    ]
     last = failures[-1]
     cases = bad_cases(last)
     lines = [*(case_line(case, record) for case in cases), file_line(last, record)]
-    how = how_it_passed(record)
-    what = f"It {how}; before: {', '.join(one.status for one in failures)}"
+    what = f"It {how_it_ended(record)}"
     named = [
         f"{case_name(case.case_id)}: {one_line(headline(case.message))}" for case in cases[:DETAIL_LINES]
     ]

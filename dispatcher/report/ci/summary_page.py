@@ -13,7 +13,7 @@ from dispatcher.report.ci.annotations import (
     case_line,
     case_name,
     file_line,
-    how_it_passed,
+    how_it_ended,
     needs_own,
     shaky_files,
     told_cases,
@@ -145,14 +145,14 @@ def _flaky(request: PageRequest) -> str:
         row(
             (
                 _place(request, record, None),
-                how_it_passed(record),
-                _why("; ".join(status_text(attempt) for attempt in record.judged[:-1])),
+                how_it_ended(record),
+                _why("; ".join(status_text(one) for one in record.attempts if one.status.is_failure)),
             )
         )
         for record in flaky[:MOST_FLAKY]
     ]
     more = f"and {len(flaky) - MOST_FLAKY} more\n" if len(flaky) > MOST_FLAKY else ""
-    return "\n### Flaky files\n" + table(("File", "In the end", "Before"), rows) + more
+    return "\n### Flaky files\n" + table(("File", "Attempts", "Failures"), rows) + more
 
 
 def _grown(request: PageRequest) -> str:

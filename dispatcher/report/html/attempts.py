@@ -31,15 +31,17 @@ REASONS = {
     Again.RETRY: "ran again because it had failed",
     Again.MADE_ROOM: "ran again because it had been stopped to make room",
     Again.CHECK: "ran in a fresh interpreter because it had failed when forked",
+    Again.REFORK: "was forked once more because it had passed in a fresh interpreter",
+    Again.RECHECK: "ran in a fresh interpreter once more",
     Again.CONFIRM: "ran in a fresh interpreter to confirm that it passes there too",
     Again.ALONE: "ran alone because it had failed beside others",
 }
 
 FINDINGS = {
     Finding.UNCONFIRMED: "It passed when forked, and was not run in a fresh interpreter too.",
-    Finding.FAILED_FORKED: "It failed when forked and passed in a fresh interpreter, which decides.",
-    Finding.FAILED_SPAWNED: "It passed when forked and failed in a fresh interpreter, which decides.",
-    Finding.CROWDED: "It failed beside others and passed when it ran alone, which decides.",
+    Finding.FAILED_FORKED: "It failed twice when forked and passed twice in a fresh interpreter.",
+    Finding.FAILED_SPAWNED: "It passed when forked and failed twice in a fresh interpreter, which decides.",
+    Finding.CROWDED: "It failed beside others and passed when it ran alone, as it runs until it changes.",
 }
 
 

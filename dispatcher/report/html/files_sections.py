@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from dispatcher.report.console_summary import attempts_text
 from dispatcher.report.html.attempts import count_texts, file_body, reason_line
 from dispatcher.report.html.markup import badge, counted, line, look
 from dispatcher.report.html.outputs import Outputs
@@ -26,8 +27,12 @@ def shown_failures(told: Told) -> tuple[FileRecord, ...]:
 
 
 def shown_flaky(told: Told) -> tuple[FileRecord, ...]:
-    """Return the flaky files that have an entry of their own."""
-    return _by_path(told.results.flaky)[:MOST_FILES]
+    """Return the flaky files that have an entry among the flaky ones: not those that have one as failed."""
+    return _by_path(_passed_flaky(told))[:MOST_FILES]
+
+
+def _passed_flaky(told: Told) -> tuple[FileRecord, ...]:
+    return tuple(record for record in told.results.flaky if record.status.is_pass)
 
 
 def outputs_for(told: Told) -> Outputs:
@@ -47,7 +52,8 @@ def failures_section(told: Told, outputs: Outputs) -> Iterator[str]:
     for number, record in enumerate(shown):
         is_open = number == 0 or len(shown) <= OPEN_AT_FIRST
         yield f'<details class="file" id="file-{positions[record.file.path]}"{" open" if is_open else ""}>'
-        yield f'<summary><span class="head">{badge(record.status)} <b>{line(record.file.label)}</b> '
+        flaky = '<span class="badge is-again">flaky</span> ' if record.is_flaky else ""
+        yield f'<summary><span class="head">{badge(record.status)} {flaky}<b>{line(record.file.label)}</b> '
         yield f'<span class="when">{format_seconds(record.final.duration)}</span></span>'
         reason = reason_line(record)
         yield f'<span class="why">{reason}</span>' if reason else ""
@@ -62,27 +68,30 @@ def failures_section(told: Told, outputs: Outputs) -> Iterator[str]:
 
 
 def flaky_section(told: Told, outputs: Outputs) -> Iterator[str]:
-    """Yield the files that passed only when they ran again, with what earlier runs say."""
+    """Yield the files that passed and failed in this run, with what earlier runs say."""
     shown = shown_flaky(told)
     yield '<section id="flaky" aria-labelledby="flaky-h"><h2 id="flaky-h">Flaky</h2>\n'
+    failed = len(told.results.flaky) - len(_passed_flaky(told))
+    if failed:
+        yield f'<p class="quiet">{counted(failed, "flaky file")} did not pass, see Failures.</p>\n'
     if not shown:
-        yield '<p class="quiet">No file passed only because it ran again.</p></section>\n'
+        words = "" if failed else '<p class="quiet">No file passed and failed in this run.</p>'
+        yield f"{words}</section>\n"
         return
-    yield '<p class="quiet">Passed, but only when they ran again. '
+    yield '<p class="quiet">Passed and failed in this run, without a known cause. '
     yield "The squares are earlier runs, the newest last.</p>\n"
     positions = told.positions
     for record in shown:
-        before = ", ".join(attempt.status.value for attempt in record.judged[:-1])
         yield f'<details class="file" id="file-{positions[record.file.path]}">'
         yield '<summary><span class="head"><span class="badge is-again">flaky</span> '
         yield f"<b>{line(record.file.label)}</b> "
         yield f'<span class="when">{format_seconds(record.final.duration)}</span></span>'
-        yield f'<span class="why">passed in attempt {len(record.judged)}, before: {before}</span>'
+        yield f'<span class="why">attempts: {attempts_text(record)}</span>'
         yield f'{_strip(told.outcomes.get(record.file.path, ()))}</summary>\n<div class="body">'
         yield _history_line(told, record)
         yield from file_body(told, record, outputs)
         yield "</div></details>\n"
-    hidden = len(told.results.flaky) - len(shown)
+    hidden = len(_passed_flaky(told)) - len(shown)
     if hidden:
         yield f'<p class="note">{counted(hidden, "more file")} are flaky: the table of files names all.</p>\n'
     yield "</section>\n"

@@ -118,8 +118,10 @@ def _row(told: Told, record: FileRecord, link: str) -> str:
     linked = f'<a href="{link}">{name}</a>' if link else f"<span>{name}</span>"
     cpu = "" if final.cpu_s is None else format_seconds(final.cpu_s)
     several = len(told.machines) > 1
-    status = '<span class="badge is-again">flaky</span>' if record.is_flaky else badge(record.status)
-    words = "flaky" if record.is_flaky else record.status.value.replace("_", " ").lower()
+    status = (
+        '<span class="badge is-again">flaky</span>' if file_group(record) == "flaky" else badge(record.status)
+    )
+    words = "flaky" if file_group(record) == "flaky" else record.status.value.replace("_", " ").lower()
     more = [
         words,
         counted(_attempts(record), "attempt") if _attempts(record) > 1 else "",

@@ -75,7 +75,7 @@ def test_a_project_without_a_configuration_file_has_none(tmp_path: Path) -> None
     [
         ("[tool.passmuster]\ncommand = 'make'\n", "expected a list of words"),
         ("[tool.passmuster]\ncommand = ['make', 1]\n", "expected a list of words"),
-        ("[tool.passmuster]\ncommand = []\n", "expected a program"),
+        ("[tool.passmuster]\ncommand = []\n", "expected a list of words"),
         ("[tool.passmuster]\ncommand = ['make']\n", "expected {file} or {module}"),
         ("[tool.passmuster]\ncommand = ['{pyhton}', '{file}']\n", "got '{pyhton}'"),
         ("[[tool.passmuster.overrides]]\nfiles = ['a']\ncommand = ['x']\n", "number 1"),
@@ -91,3 +91,10 @@ def test_a_command_that_cannot_be_used_is_said_in_one_line_with_its_file(
     assert said in str(caught.value)
     assert str(tmp_path / "pyproject.toml") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_words_that_come_from_the_python_api_are_checked_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"got '\{nonsense\}'"):
+        make_commands(tmp_path, ("{nonsense}", "{file}"), [])
+    with pytest.raises(ConfigurationError, match="expected a program"):
+        make_commands(tmp_path, (), [(("a.py",), ())])

@@ -10,6 +10,8 @@ from worker.capacity import (
     calculate_max_workers,
     ceiling_bytes,
     default_budget_bytes,
+    file_memory_of,
+    machine_bytes,
     resolve_budget,
     resolve_limit,
 )
@@ -73,3 +75,26 @@ def test_a_budget_says_where_it_came_from(
 )
 def test_a_files_limit_is_at_most_the_budget(amount: Amount | None, expected: int | None) -> None:
     assert resolve_limit(amount, budget_bytes=1000) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("4096", 4096), ("", None), ("-1", None), ("4GiB", None), ("9" * 5000, None)]
+)
+def test_what_a_test_may_use_is_read_from_its_environment(text: str, expected: int | None) -> None:
+    assert file_memory_of({"PASSMUSTER_FILE_MEMORY": text}) == expected
+    assert file_memory_of({}) is None
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        (None, 800),
+        (Amount(fraction=0.5), 500),
+        (Amount(size_bytes=300), 300),
+        (Amount(size_bytes=5000), 1000),
+    ],
+)
+def test_the_budget_of_the_machine_is_never_more_than_it_can_give(
+    amount: Amount | None, expected: int
+) -> None:
+    assert machine_bytes(amount, can_give_bytes=1000) == expected

@@ -35,6 +35,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     words = ["--workdir", str(tmp_path / "sub"), "--slots", "3", "--memory-budget", "1GiB", "--grace", "1m"]
     words += ["--allow-env", "A", "--allow-env", "B", "--preload", "shop", "--name", "w.1"]
     words += ["--exit-with-stdin", "--keep-tmp", "--isolation", "spawn", "--memory-limit", "50%"]
+    words += ["--machine-memory", "70%", "--machine-folder", str(tmp_path), "--nice"]
 
     found = options(tmp_path, *words)
 
@@ -43,6 +44,8 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert (found.grace_s, found.allowed, found.preload, found.name) == (60.0, ("A", "B"), ("shop",), "w.1")
     assert (found.ends_with_stdin, found.keep_tmp) == (True, True)
     assert found.isolation == "spawn"
+    assert (found.machine_memory, found.machine_folder) == (Amount(fraction=0.7), tmp_path)
+    assert found.nice
 
 
 @pytest.mark.parametrize(

@@ -330,6 +330,7 @@ def test_the_environment_is_the_callers_with_the_documented_changes(bench: Workb
         b"PYTEST_XDIST_WORKER_COUNT": b"2",
         b"PYTEST_XDIST_TESTRUNUID": hashlib.sha256(task.run_id.encode()).hexdigest()[:32].encode(),
         b"PASSMUSTER_ATTEMPT": task.attempt_id.encode(),
+        b"PASSMUSTER_FILE_MEMORY": str(bench.settings.budget_bytes).encode(),
     }
 
 

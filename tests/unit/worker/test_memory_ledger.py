@@ -105,6 +105,14 @@ def test_a_file_to_run_alone_has_nothing_beside_it() -> None:
     assert not other.was_alone
 
 
+def test_a_file_knows_that_it_started_beyond_the_usual_number() -> None:
+    ledger = MemoryLedger(slots=2, budget_bytes=1000, limit_bytes=None, cpus=4)
+
+    entries = [_add(ledger, _task(name, 1)) for name in "abc"]
+
+    assert [entry.was_extra for entry in entries] == [False, False, True]
+
+
 def test_unknown_files_are_predicted_by_what_was_seen_and_not_by_who_was_guilty() -> None:
     ledger = _ledger()
     ledger.learn(400)

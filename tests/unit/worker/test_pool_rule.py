@@ -38,7 +38,7 @@ def _claim(
     firm: float | None = None,
     wants: float | None = None,
     since_s: float = 0.0,
-    joined_s: float = 0.0,
+    busy_since_s: float = 0.0,
     is_nice: bool = False,
     budget: float = 100,
     slots: int = 8,
@@ -46,7 +46,7 @@ def _claim(
     """A run with so many files, which reserve and use so much; `wants`: the GiB that it waits for."""
     return Claim(
         run=run,
-        joined_s=joined_s,
+        busy_since_s=busy_since_s,
         budget_bytes=int(budget * GIB),
         slots=slots,
         is_nice=is_nice,
@@ -155,29 +155,54 @@ def test_what_is_left_for_a_run() -> None:
     assert further_bytes(_claim("a", 1, 12), arena) == 0
 
 
-@pytest.mark.parametrize(
-    ("runs", "yields"),
-    [
-        ((_claim("a", 2, 8), _claim("b", 2, 6)), None),
-        ((_claim("a", 2, 9), _claim("b", 3, 7)), "a"),
-        ((_claim("a", 1, 12), _claim("b", 3, 4)), "b"),
-        ((_claim("a", 1, 12, joined_s=1), _claim("b", 1, 4, joined_s=2)), "b"),
-        ((_claim("a", 1, 12, joined_s=1, is_nice=True), _claim("b", 1, 4, joined_s=2)), "a"),
-        ((_claim("a", 1, 17),), None),
-        ((_claim("a", 1, 17), _claim("b")), None),
-    ],
-)
-def test_one_run_makes_room_when_all_together_use_too_much(
-    runs: tuple[Claim, ...], yields: str | None
-) -> None:
-    found = {}
+def _surplus(*runs: Claim) -> list[float]:
+    """Return by how many GiB each run must reduce what its files use, of 16 GiB that they may use."""
+    found = []
     for own in runs:
         others = tuple(other for other in runs if other is not own)
-        arena = Arena(others=others, memory_bytes=16 * GIB, cpus=None)
-        found[own.run] = surplus_bytes(own, arena)
-    assert {run for run, surplus in found.items() if surplus} == ({yields} if yields else set())
-    if yields:
-        assert found[yields] == 16 * GIB - int(0.95 * 16 * GIB)
+        found.append(surplus_bytes(own, Arena(others=others, memory_bytes=16 * GIB, cpus=None)) / GIB)
+    return [round(surplus, 1) for surplus in found]
+
+
+def test_runs_that_fit_need_not_make_room() -> None:
+    assert _surplus(_claim("a", 2, 8), _claim("b", 2, 7)) == [0, 0]
+    assert _surplus(_claim("a", 1, 17), _claim("b")) == [0, 0]
+
+
+def test_further_files_make_room_before_the_last_of_any_run_those_that_use_most_first() -> None:
+    assert _surplus(_claim("a", 2, 9), _claim("b", 3, 7)) == [0.8, 0]
+    assert _surplus(_claim("a", 1, 12), _claim("b", 3, 4)) == [0, 0.8]
+    assert _surplus(_claim("a", 2, 12), _claim("b", 2, 10), _claim("c", 1, 1)) == [6.0, 1.8, 0]
+    assert _surplus(_claim("a", 2, 9), _claim("b", 3, 7, is_nice=True)) == [0, 0.8]
+
+
+def test_where_each_run_has_one_file_those_that_started_last_make_room_at_once() -> None:
+    runs = [_claim(str(number), 1, 6, busy_since_s=number) for number in range(5)]
+    assert _surplus(*runs) == [0, 0, 2.8, 6, 6]
+    assert _surplus(_claim("a", 1, 30, busy_since_s=1), _claim("b", 1, 1, busy_since_s=2)) == [0, 1]
+
+
+@given(
+    files=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 12)), min_size=1, max_size=6),
+)
+def test_all_runs_together_make_enough_room_and_one_always_keeps_a_file(
+    files: list[tuple[int, int]],
+) -> None:
+    runs = [
+        _claim(str(n), count, size if count else 0, busy_since_s=n) for n, (count, size) in enumerate(files)
+    ]
+    surplus, used = _surplus(*runs), [run.held.used_bytes / GIB for run in runs]
+    left = sum(used) - sum(surplus)
+    oldest = next((number for number, run in enumerate(runs) if run.held.files), None)
+    if oldest is not None:
+        assert surplus[oldest] <= used[oldest] * (runs[oldest].held.files - 1) / runs[oldest].held.files + 0.5
+        assert left <= 0.95 * 16 + 0.5 or left <= used[oldest] / runs[oldest].held.files + 0.5
+
+
+def test_a_first_file_that_had_to_make_room_waits_until_the_memory_is_there() -> None:
+    arena = Arena(others=(_claim("b", 4, 16),), memory_bytes=16 * GIB, cpus=None)
+    assert find_lack(_claim("a"), Need(memory_bytes=1), arena) is None
+    assert find_lack(_claim("a"), Need(memory_bytes=1, may_intrude=False), arena) is Lack.MEMORY
 
 
 @given(demands=st.lists(st.integers(0, 100), max_size=8), capacity=st.integers(0, 300))

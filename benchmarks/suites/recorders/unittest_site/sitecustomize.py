@@ -21,7 +21,8 @@ def place_of(test):
     file = str(Path(getattr(module, "__file__", None) or "").absolute())
     doctest = getattr(test, "_dt_test", None)
     if doctest is not None:
-        return file, doctest.name
+        is_loaded = hasattr(test, LOADED_FROM)
+        return file if is_loaded else str(Path(doctest.filename or "").absolute()), doctest.name
     method = getattr(test, "_testMethodName", None)
     if method is None:
         return file, str(test)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.interpreter_cache import FILE_NAME, ask_once
+from dispatcher.config.interpreter_cache import FILE_NAME, ask_once, ask_pytest_once
 
 VERSION = sys.version_info[:3]
 
@@ -97,3 +97,48 @@ def test_the_memory_stays_small(tmp_path: Path, python: Path) -> None:
     entries = json.loads((tmp_path / FILE_NAME).read_text())
     assert len(entries) == 32
     assert next(reversed(entries)).startswith(f"{python}|")
+
+
+def install_pytest(folder: Path, version: str) -> None:
+    (folder / "pytest.py").write_text("")
+    (folder / f"pytest-{version}.dist-info").mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: pytest\nVersion: {version}\n"
+    (folder / f"pytest-{version}.dist-info" / "METADATA").write_text(metadata)
+
+
+def test_which_pytest_there_is_is_asked_again_when_something_was_installed(
+    tmp_path: Path, python: Path
+) -> None:
+    cache, packages, root = tmp_path / "cache", tmp_path / "packages", tmp_path / "root"
+    for folder in (cache, packages, root):
+        folder.mkdir()
+    environ = {"PYTHONPATH": str(packages)}
+
+    def ask() -> str:
+        answer = ask_pytest_once(str(python), environ, root, cache_dir=cache)
+        assert answer is not None
+        return answer.version
+
+    first = ask()
+    assert first != "8.0.99"
+    (root / "test_a.py").write_text("")  # The project's own folder is no place where packages are installed.
+    remembered = (cache / FILE_NAME).read_text()
+    assert (ask(), (cache / FILE_NAME).read_text()) == (first, remembered)
+
+    install_pytest(packages, "8.0.99")
+    assert ask() == "8.0.99"
+
+
+def test_a_noisy_interpreter_still_says_which_pytest_it_has(tmp_path: Path, python: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello ' * 3000)\n")
+    install_pytest(tmp_path, "8.0.99")
+
+    answer = ask_pytest_once(str(python), {"PYTHONPATH": str(tmp_path)}, tmp_path, cache_dir=None)
+
+    assert answer is not None
+    assert answer.version == "8.0.99"
+
+
+def test_what_is_no_python_does_not_say(tmp_path: Path) -> None:
+    assert ask_pytest_once("/bin/true", {}, tmp_path, cache_dir=tmp_path) is None
+    assert not (tmp_path / FILE_NAME).exists()

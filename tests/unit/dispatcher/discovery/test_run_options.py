@@ -23,9 +23,7 @@ def test_a_junit_report_is_written_once_by_the_run() -> None:
     config, lines = take_over(PLAIN, [option("xmlpath", "out/report.xml")], workdir=WORKDIR)
 
     assert config.junit_xml == Path("/project/out/report.xml")
-    assert lines == (
-        "pytest's --junitxml=out/report.xml (from /project/pytest.ini) is honoured once, for the whole run",
-    )
+    assert lines == ()
 
 
 def test_the_users_own_report_wins() -> None:
@@ -61,6 +59,17 @@ def test_what_is_not_honoured_is_named_with_what_to_use_instead(name: str) -> No
     assert line.startswith(f"pytest's {NOT_HONOURED[name][0]} (from /project/pytest.ini) is not honoured: ")
 
 
+def test_options_with_one_reason_share_a_line() -> None:
+    options = [option("htmlpath", "a.html"), option("lf", value=True), option("report_log", "a.json")]
+
+    _, lines = take_over(PLAIN, options, workdir=WORKDIR)
+
+    assert [line.partition(":")[0] for line in lines] == [
+        "pytest's --html, --report-log (from /project/pytest.ini) are not honoured",
+        "pytest's --lf (from /project/pytest.ini) is not honoured",
+    ]
+
+
 def test_other_options_are_the_files_own_and_not_named() -> None:
     options = [option("verbose", 1), option("plugins", "no:doctest"), option("strict_markers", value=True)]
 
@@ -75,7 +84,7 @@ def test_every_option_that_a_files_session_does_not_get_is_one_that_the_run_take
     child = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(child)
 
-    # Without a tested value of their own: what switches parts of plugins off, or came in a later pytest.
-    silent = {"dist", "no_cov", "stepwise_reset"}
+    # Set by another option, or only of use beside one.
+    silent = {"dist", "tx", "no_cov", "stepwise_reset"}
     taken = (child.FOR_A_RUN.keys() | child.FOR_A_PROCESS.keys()) - silent
     assert taken == (NOT_HONOURED.keys() | {"xmlpath"}) - {"cov_source"}

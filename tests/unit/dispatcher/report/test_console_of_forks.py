@@ -80,16 +80,21 @@ def test_a_confirmation_is_told_to_who_wants_to_know_more() -> None:
 def test_confirmations_that_came_to_nothing_are_counted_for_who_wants_to_know_more() -> None:
     lines, _, _ = run({"a": [FORKED], "b": [FORKED]}, slots=1, verbosity=Verbosity.VERBOSE)
 
-    assert after_the_counts(lines)[0] == (
-        "[INFO] Forked: 2 file(s), spawned: 0; 2 passed when forked and are not confirmed yet"
-    )
+    assert after_the_counts(lines)[0] == "[INFO] Forked: 2 file(s), spawned: 0"
+    left = "[INFO] 2 file(s) passed when forked and are still to be confirmed (0 confirmed in this run)"
+    assert left in lines
 
 
 @pytest.mark.parametrize("verbosity", [Verbosity.NORMAL, Verbosity.QUIET])
 def test_a_confirmation_that_fails_is_told_with_the_reason(verbosity: Verbosity) -> None:
-    lines, _, _ = run({"a": [FORKED, FAIL], "b": [LONG]}, verbosity=verbosity)
+    lines, _, _ = run({"a": [FORKED, FAIL, FAIL], "b": [LONG]}, verbosity=verbosity)
 
-    assert of(lines, "a")[-2:] == ["[WARN] a: passed when forked, failed when spawned", "[FAIL] a failed"]
+    assert of(lines, "a")[-1] == "[FAIL] a failed"
+    if verbosity is not Verbosity.QUIET:
+        assert of(lines, "a")[-3:-1] == [
+            "[WARN] a: passed when forked, failed when spawned",
+            "[WARN] a: FAIL; it runs spawned once more",
+        ]
     assert "    It passed when forked, and failed when spawned." in lines
     assert lines[-2:] == ["FAILED TESTS:", "a"]
 
@@ -101,21 +106,26 @@ def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> Non
         "[INFO] Running: a",
         "[PASS] a completed successfully",
         "[WARN] a: passed when forked, failed when spawned",
-        "[WARN] a: FAIL; it runs again",
-        "[INFO] Running again: a (attempt 3)",
+        "[WARN] a: FAIL; it runs spawned once more",
         "[INFO] a: passed in attempt 3",
     ]
 
 
-def test_a_check_is_no_second_line_and_the_file_is_named_at_the_end() -> None:
-    lines, _, _ = run({"a": [FORKED_FAIL, PASS]})
+def test_each_further_attempt_is_a_line_and_a_file_that_forking_fails_is_named_at_the_end() -> None:
+    lines, _, _ = run({"a": [FORKED_FAIL, PASS, FORKED_FAIL, PASS]})
 
     assert of(lines, "a") == [
         "[INFO] Running: a",
+        "[WARN] a: FAIL; it failed when forked, and runs again spawned",
+        "[WARN] a: passed when spawned after it failed when forked; it is forked once more",
+        "[WARN] a: FAIL; it runs spawned once more",
         "[PASS] a completed successfully",
     ]
     assert after_the_counts(lines) == [
-        "[WARN] 1 file(s) failed when forked and passed when spawned, as they do until they change:",
+        (
+            "[WARN] 1 file(s) failed twice when forked and passed twice when spawned, as they run until they "
+            "change:"
+        ),
         "  - a (FAIL)",
         "[PASS] All tests passed! 🎉",
     ]
@@ -137,8 +147,26 @@ def test_a_second_failure_is_told_to_who_wants_to_know_more() -> None:
     ]
 
 
-def test_a_quiet_report_takes_back_a_failure_that_was_none() -> None:
-    lines, _, _ = run({"a": [CROWDED, PASS]}, verbosity=Verbosity.QUIET)
+def test_a_flaky_file_is_red_and_named_as_flaky() -> None:
+    lines, _, _ = run({"a": [FORKED_FAIL, PASS, FORKED]})
+
+    assert of(lines, "a")[-2:] == [
+        "[WARN] a: passed in attempt 3, which does not count: it is flaky",
+        "[FAIL] a failed",
+    ]
+    assert "  Flaky: 1" in lines
+    assert after_the_counts(lines)[:2] == [
+        "[WARN] 1 flaky file(s) passed and failed in this run:",
+        "  - a (FAIL; attempts: FAIL, PASS, PASS)",
+    ]
+    assert "    It is flaky, its attempts ended: FAIL, PASS, PASS" in lines
+    assert lines[-2:] == ["FAILED TESTS:", "a"]
+
+
+def test_a_quiet_report_says_what_became_of_a_file_that_started_only_by_overcommit() -> None:
+    extra = Step(status=Status.FAIL, was_alone=False, was_extra=True)
+
+    lines, _, _ = run({"a": [extra, PASS]}, verbosity=Verbosity.QUIET)
 
     assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed beside others, passed when run alone"]
 
@@ -148,11 +176,10 @@ def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
 
     assert of(lines, "a")[1:] == [
         "[FAIL] a failed",
-        "[WARN] a: failed beside others, passed when run alone",
-        "[PASS] a completed successfully",
+        "[WARN] a: failed beside others, passed when run alone; it stays failed, see --retries",
     ]
     assert after_the_counts(lines)[:2] == [
-        "[WARN] 1 file(s) failed beside others and passed when run alone, as they do until they change:",
+        "[WARN] 1 file(s) failed beside others and passed when run alone, as they run until they change:",
         "  - a (beside others: FAIL)",
     ]
 

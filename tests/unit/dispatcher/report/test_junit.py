@@ -293,8 +293,47 @@ def test_how_a_file_ran_and_what_was_found_are_properties(tmp_path: Path) -> Non
     properties = {one.get("name"): one.get("value") for one in root.iter("property")}
     assert (properties["isolation"], properties["finding"]) == ("spawn", "crowded")
     assert (properties["attempt.1"], properties["attempt.2"]) == ("FAIL", "FAIL")
-    # A forked failure that was checked is no failure of the file; that beside others is.
-    assert [len(list(root.iter(name))) for name in ("flakyFailure", "failure")] == [1, 0]
+    assert [len(list(root.iter(name))) for name in ("flakyFailure", "failure")] == [2, 0]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_file_that_forking_fails_passes_without_a_mark(tmp_path: Path, number: int) -> None:
+    attempts = [forked(Status.FAIL), attempt(Status.PASS, number=2), forked(Status.FAIL)]
+    guilty = FileRecord(
+        file=TestFile(path="t.py", label="t.py"),
+        attempts=(*attempts, attempt(Status.PASS, *[case("T.x")] * number, number=4)),
+        reasons=(None, Again.CHECK, Again.REFORK, Again.RECHECK),
+    )
+
+    root = written(tmp_path / "r.xml", guilty)
+
+    assert [len(list(root.iter(name))) for name in ("flakyFailure", "failure", "error")] == [0, 0, 0]
+    assert [one.get("value") for one in root.iter("property") if one.get("name") == "finding"] == [
+        "failed-forked"
+    ]
+
+
+def test_a_flaky_file_that_did_not_pass_is_red_and_marked_as_flaky(tmp_path: Path) -> None:
+    flaky = FileRecord(
+        file=TestFile(path="t.py", label="t.py"),
+        attempts=(
+            forked(Status.FAIL, case("T.x", Outcome.FAILED, "boom"), case("T.y")),
+            attempt(Status.PASS, number=2),
+            forked(Status.PASS),
+        ),
+        reasons=(None, Again.CHECK, Again.REFORK),
+        stands=0,
+    )
+
+    root = written(tmp_path / "r.xml", flaky)
+
+    assert_totals_are_right(root)
+    red = [one for one in root.iter("testcase") if one.find("failure") is not None]
+    assert [one.get("name") for one in red] == ["x"]
+    mark = red[0].find("flakyFailure")
+    assert mark is not None
+    assert str(mark.get("message")).startswith("failed in attempt 1, the file passed in attempt 2")
+    assert ("flaky", "true") in [(one.get("name"), one.get("value")) for one in root.iter("property")]
 
 
 def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class Step:
     hangs: bool = False
     isolation: Isolation = Isolation.SPAWN
     was_alone: bool = True
+    was_extra: bool = False
     cases: tuple[CaseResult, ...] = ()
     note: str = ""
     verdict_note: str = ""
@@ -41,6 +42,8 @@ class Step:
             file_path=task.file_path,
             status=self.status,
             attempt=task.attempt,
+            duration=self.seconds,
+            was_extra=self.was_extra,
             stop_reason=self.stop_reason,
             peak_bytes=100,
             isolation=self.isolation,

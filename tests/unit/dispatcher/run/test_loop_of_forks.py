@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -53,29 +54,71 @@ def told(listener: Listener, path: str) -> list[tuple[str, Again | None, Again |
     return found
 
 
-def test_a_forked_failure_runs_again_at_once_and_the_spawned_pass_decides() -> None:
-    results, listener, backend = execute({"a": [FORKED_FAIL, PASS], "b": [PASS]}, slots=1)
+def test_a_file_that_fails_twice_forked_and_passes_twice_spawned_proves_forking_guilty() -> None:
+    script = {"a": [FORKED_FAIL, PASS, FORKED_FAIL, PASS], "b": [PASS]}
+
+    results, listener, backend = execute(script, slots=1)
 
     assert told(listener, "a") == [
         ("FAIL", None, Again.CHECK, None),
-        ("PASS", Again.CHECK, None, Finding.FAILED_FORKED),
+        ("PASS", Again.CHECK, Again.REFORK, None),
+        ("FAIL", Again.REFORK, Again.RECHECK, None),
+        ("PASS", Again.RECHECK, None, Finding.FAILED_FORKED),
     ]
-    assert [name for name, first in backend.submitted if first] == ["a#2"]
-    assert backend.tasks[-1].isolation is Isolation.SPAWN
-    assert len(results.passed) == 2
-    assert results.flaky == ()
-    assert [event.reason for event in listener.of(FileStarted)] == [None, Again.CHECK, None]
+    assert [name for name, first in backend.submitted if first] == ["a#2", "a#3", "a#4"]
+    assert [task.isolation for task in backend.tasks[2:]] == [
+        *(Isolation.SPAWN, Isolation.AUTO, Isolation.SPAWN)
+    ]
+    assert (len(results.passed), results.flaky) == (2, ())
+    assert results.records[0].failures == ()
 
 
-def test_a_forked_failure_that_fails_spawned_too_is_an_ordinary_failure() -> None:
-    results, listener, _ = execute({"a": [FORKED_FAIL, FAIL, FAIL]}, RunPolicy(retries=1))
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [FORKED_FAIL, PASS, FORKED],
+        [FORKED_FAIL, PASS, PASS],
+        [FORKED_FAIL, PASS, FAIL],
+        [FORKED_FAIL, PASS, FORKED_FAIL, FAIL],
+        [FORKED, FAIL, PASS],
+    ],
+)
+def test_any_other_mixture_is_flaky_and_its_first_attempt_decides(steps: list[Step]) -> None:
+    results, listener, _ = execute({"a": steps, "b": [LONG]})
 
+    (record, _) = results.records
+    assert record.status is steps[0].status
+    assert (record.is_flaky, record.finding) == (True, None)
+    assert len(record.attempts) == len(steps)
+    assert told(listener, "a")[-1][0].removeprefix("settled ") == steps[0].status
+
+
+def test_a_pass_within_the_allowed_retries_counts_whatever_is_found_out_afterwards() -> None:
+    for steps in ([FORKED_FAIL, PASS, FORKED], [FORKED_FAIL, PASS, FORKED_FAIL, FAIL]):
+        results, _, _ = execute({"a": steps, "b": [LONG]}, RunPolicy(retries=1))
+
+        assert [record.file.path for record in results.flaky] == ["a"]
+        assert len(results.passed) == 2
+
+
+def test_a_check_uses_up_a_retry() -> None:
+    once, _, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, RunPolicy(retries=1))
+    twice, listener, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, RunPolicy(retries=2))
+
+    assert (len(once.failed), len(once.records[0].attempts)) == (1, 2)
     assert told(listener, "a") == [
         ("FAIL", None, Again.CHECK, None),
         ("FAIL", Again.CHECK, Again.RETRY, None),
-        ("FAIL", Again.RETRY, None, None),
+        ("PASS", Again.RETRY, None, None),
     ]
-    assert [attempt.attempt for attempt in results.failed[0].judged] == [2, 3]
+    assert [record.file.path for record in twice.flaky] == ["a"]
+
+
+def test_a_forked_attempt_that_had_no_fair_chance_is_neither_a_failure_nor_flaky() -> None:
+    results, listener, _ = execute({"a": [Step(isolation=FORK, status=Status.LOST), PASS]})
+
+    assert told(listener, "a")[-1] == ("PASS", Again.CHECK, None, None)
+    assert (len(results.passed), results.flaky) == (1, ())
 
 
 def test_a_forked_pass_is_confirmed_while_another_file_runs() -> None:
@@ -126,27 +169,65 @@ def test_a_confirmation_that_runs_at_the_end_is_ended_and_the_pass_stands() -> N
 
     assert backend.stops == [(StopReason.CANCELLED, 0.0)]
     assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
-    assert results.duration_s == 5.0
+    assert results.duration_s == 5.25
     assert (len(results.passed), results.cancelled) == (2, ())
 
 
-def test_a_confirmation_that_fails_makes_the_file_fail() -> None:
-    results, listener, _ = execute({"a": [FORKED, FAIL], "b": [LONG]})
-
-    assert told(listener, "a")[-1] == ("FAIL", Again.CONFIRM, None, Finding.FAILED_SPAWNED)
-    assert [record.file.path for record in results.failed] == ["a"]
-
-
-def test_a_confirmation_that_fails_may_be_retried_and_is_then_flaky() -> None:
-    results, listener, backend = execute({"a": [FORKED, FAIL, PASS], "b": [LONG]}, RunPolicy(retries=1))
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_file_that_fails_twice_when_it_is_to_be_confirmed_fails(retries: int) -> None:
+    results, listener, backend = execute({"a": [FORKED, FAIL, FAIL], "b": [LONG]}, RunPolicy(retries=retries))
 
     assert told(listener, "a") == [
         ("PASS", None, Again.CONFIRM, None),
-        ("FAIL", Again.CONFIRM, Again.RETRY, None),
-        ("PASS", Again.RETRY, None, None),
+        ("FAIL", Again.CONFIRM, Again.RECHECK, None),
+        ("FAIL", Again.RECHECK, None, Finding.FAILED_SPAWNED),
     ]
     assert backend.spare == ["a#2"]
-    assert [record.file.path for record in results.flaky] == ["a"]
+    assert [record.file.path for record in results.failed] == ["a"]
+
+
+def test_a_confirmation_that_failed_once_and_cannot_be_repeated_is_a_failure() -> None:
+    script = {"a": [FORKED, FAIL, Step(hangs=True)], "b": [Step(seconds=5)]}
+
+    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
+
+    assert told(listener, "a")[-1] == ("settled FAIL", Again.RECHECK, None, None)
+    assert [record.file.path for record in results.failed] == ["a"]
+
+
+def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_files_come_first() -> None:
+    quick = Step(isolation=FORK, seconds=0.5)
+    script = {"a": [quick, Step(seconds=0.5)], "b": [quick, Step(seconds=0.5)], "c": [Step(seconds=20)]}
+    script["d"] = [Step(isolation=FORK, seconds=2.0)]
+    backend, listener = ScriptedBackend(script=script, slots=1), Listener()
+    plan = plan_of(*script)
+    aged = [
+        dataclasses.replace(
+            one, file=dataclasses.replace(one.file, mtime_ns={"a": 9, "b": 3}.get(one.file.path, 5))
+        )
+        for one in plan.files
+    ]
+
+    plan = dataclasses.replace(plan, files=tuple(aged))
+    results = make_run(backend, list(script), [listener], RunPolicy(), plan).execute()
+
+    # After 23 s there are 1.15 s: enough for two files of half a second, not for the one of two.
+    starts = [event.file.path for event in listener.of(FileStarted) if event.reason is Again.CONFIRM]
+    assert starts == ["b", "a"]
+    assert [record.file.path for record in results.found(Finding.CONFIRMED)] == ["a", "b"]
+    assert [record.file.path for record in results.found(Finding.UNCONFIRMED)] == ["d"]
+    assert results.duration_s == 24.0
+
+
+def test_a_confirmation_is_ended_when_its_share_of_the_time_is_over() -> None:
+    quick = Step(isolation=FORK, seconds=0.5)
+    script = {"a": [quick, LONG], "b": [Step(seconds=20)]}
+
+    results, listener, backend = execute(script, slots=1)
+
+    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert backend.stops == [(StopReason.CANCELLED, 0.0)]
+    assert results.duration_s == pytest.approx(20.5 * 1.05)
 
 
 @pytest.mark.parametrize(
@@ -197,16 +278,30 @@ def test_a_forked_failure_that_cannot_be_checked_any_more_is_no_failure() -> Non
     assert results.records[1].final.error == "FAIL when forked, and not checked: too many failures"
 
 
-def test_a_file_that_fails_beside_others_and_passes_alone_passes() -> None:
+def test_a_file_that_fails_beside_others_and_passes_alone_fails_and_is_found_out() -> None:
     results, listener, backend = execute({"a": [CROWDED, PASS], "b": [PASS]})
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.ALONE, None),
+        ("PASS", Again.ALONE, Again.SETTLED, None),
+        ("settled FAIL", Again.ALONE, None, Finding.CROWDED),
+    ]
+    assert [task.alone for task in backend.tasks] == [False, False, True]
+    assert (len(results.passed), len(results.failed)) == (1, 1)
+    assert results.flaky == ()
+    assert [record.file.path for record in results.found(Finding.CROWDED)] == ["a"]
+
+
+def test_a_file_that_started_only_by_overcommit_and_passes_alone_passes() -> None:
+    extra = dataclasses.replace(CROWDED, was_extra=True)
+
+    results, listener, _ = execute({"a": [extra, PASS], "b": [PASS]})
 
     assert told(listener, "a") == [
         ("FAIL", None, Again.ALONE, None),
         ("PASS", Again.ALONE, None, Finding.CROWDED),
     ]
-    assert [task.alone for task in backend.tasks] == [False, False, True]
     assert len(results.passed) == 2
-    assert results.flaky == ()
     assert [record.file.path for record in results.found(Finding.CROWDED)] == ["a"]
 
 
@@ -214,27 +309,6 @@ def test_a_file_that_fails_alone_too_fails() -> None:
     results, listener, _ = execute({"a": [CROWDED, FAIL], "b": [PASS]})
 
     assert told(listener, "a")[-1] == ("FAIL", Again.ALONE, None, None)
-    assert len(results.failed) == 1
-
-
-def test_a_confirmation_that_fails_of_company_gets_a_chance_alone() -> None:
-    results, listener, backend = execute({"a": [FORKED, CROWDED, PASS], "b": [LONG]})
-
-    assert told(listener, "a") == [
-        ("PASS", None, Again.CONFIRM, None),
-        ("FAIL", Again.CONFIRM, Again.ALONE, None),
-        ("PASS", Again.ALONE, None, Finding.CROWDED),
-    ]
-    assert (backend.tasks[-1].alone, backend.tasks[-1].isolation) == (True, Isolation.SPAWN)
-    assert len(results.passed) == 2
-
-
-def test_a_confirmation_that_failed_and_has_no_time_left_alone_is_a_failure_when_spawned() -> None:
-    script = {"a": [FORKED, CROWDED, Step(hangs=True)], "b": [Step(seconds=5)]}
-
-    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
-
-    assert told(listener, "a")[-1] == ("settled FAIL", Again.ALONE, None, Finding.FAILED_SPAWNED)
     assert len(results.failed) == 1
 
 
@@ -254,7 +328,7 @@ def test_only_so_many_files_get_a_chance_alone() -> None:
 
     results, _, _ = execute(script)
 
-    assert (len(results.found(Finding.CROWDED)), len(results.failed)) == (MAX_ALONE, 3)
+    assert (len(results.found(Finding.CROWDED)), len(results.failed)) == (MAX_ALONE, len(script))
 
 
 def test_failures_that_have_a_chance_left_count_as_failures_until_they_pass() -> None:
@@ -279,7 +353,7 @@ def test_a_verification_runs_everything_both_ways_and_lists_each_difference() ->
     script = {
         "a": [Step(isolation=FORK, cases=case(Outcome.SKIPPED)), Step(cases=case(Outcome.PASSED))],
         "b": [FORKED, PASS],
-        "c": [FORKED_FAIL, PASS],
+        "c": [FORKED_FAIL, PASS, FORKED_FAIL, PASS],
         "d": [Step(note="it says so")],
         "e": [FORKED_FAIL, FAIL],
     }
@@ -296,7 +370,7 @@ def test_a_verification_runs_everything_both_ways_and_lists_each_difference() ->
 
 
 def test_without_a_verification_no_difference_is_looked_for() -> None:
-    results, _, _ = execute({"a": [FORKED_FAIL, PASS]})
+    results, _, _ = execute({"a": [FORKED_FAIL, PASS, FORKED_FAIL, PASS]})
 
     assert results.differing == ()
 
@@ -325,7 +399,14 @@ def test_whatever_happens_every_file_is_decided_once_and_told_so(
         assert decided.get(path, Status.CANCELLED) is record.status
         if path not in decided:
             assert record.status is Status.CANCELLED
-        assert (record.finding is Finding.CROWDED) <= record.status.is_pass
+        further = [one for one in record.attempts if not one.is_evicted]
+        assert len(further) <= 1 + policy.retries + 3
+        assert (
+            record.status.is_cancelled
+            or not record.is_flaky
+            or policy.retries
+            or (further[0].status.is_pass is record.status.is_pass or further[0].status.is_infrastructure)
+        )
         assert record.judged == () or record.judged[-1] is record.final or record.final.is_evicted
     assert len(results.passed) + len(results.failed) + len(results.cancelled) == len(script)
     assert len(results.failed) == sum(status.is_failure for status in decided.values())

@@ -78,3 +78,22 @@ def test_what_was_found_is_known_to_the_next_run_however_the_file_was_decided(tm
         "b.py": (Status.FAIL, Forking.HARMFUL),
         "c.py": (Status.PASS, Forking.UNKNOWN),
     }
+
+
+def test_the_next_run_knows_the_verdict_and_not_only_the_last_attempt(tmp_path: Path) -> None:
+    file = TestFile(path="a.py", label="a.py")
+    failed = TestResult(file_path="a.py", status=Status.FAIL)
+    passed = TestResult(file_path="a.py", status=Status.PASS, attempt=2)
+    reporter = HistoryReporter(open_history(tmp_path))
+    reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of("a.py"), limits=()))
+    reporter.handle(FileFinished(at_s=1, file=file, result=failed, again=Again.ALONE))
+    settled = Again.SETTLED
+    reporter.handle(FileFinished(at_s=2, file=file, result=passed, again=settled, reason=Again.ALONE))
+    reporter.handle(
+        FileSettled(at_s=2, file=file, result=failed, reason=Again.ALONE, finding=Finding.CROWDED)
+    )
+    reporter.close()
+
+    with closing(open_history(tmp_path)) as history:
+        known = history.load()["a.py"]
+    assert (known.last_status, known.is_crowded) == (Status.FAIL, True)

@@ -31,10 +31,12 @@ def _after(
     retries: int = 0,
     evictions: int = 0,
     budget_bytes: int | None = None,
+    was_alone: bool = True,
 ) -> Next | None:
+    result = TestResult(file_path="test_a.py", status=status, stop_reason=stop_reason, peak_bytes=peak_bytes)
     return next_attempt(
         task or _task(),
-        TestResult(file_path="test_a.py", status=status, stop_reason=stop_reason, peak_bytes=peak_bytes),
+        replace(result, was_alone=was_alone),
         past=Past(failures=failures, evictions=evictions),
         rules=Rules(retries=retries),
         budget_bytes=budget_bytes,
@@ -104,10 +106,17 @@ def test_the_prediction_is_corrected_upwards_within_the_budget(
     assert following.task.predicted_bytes == expected
 
 
-def test_making_room_ends_some_day() -> None:
+@pytest.mark.parametrize(
+    ("was_alone", "evictions", "runs_again"),
+    [(False, MAX_EVICTIONS - 1, True), (False, MAX_EVICTIONS, False), (True, MAX_EVICTIONS, True)],
+    ids=["rarely", "for files of its own run", "for other runs"],
+)
+def test_a_file_makes_room_for_its_own_run_not_for_ever(
+    was_alone: bool, evictions: int, runs_again: bool
+) -> None:
     reason = StopReason.MEMORY_BUDGET
-    assert _after(Status.MEMORY, stop_reason=reason, evictions=MAX_EVICTIONS - 1) is not None
-    assert _after(Status.MEMORY, stop_reason=reason, evictions=MAX_EVICTIONS, retries=9) is None
+    following = _after(Status.MEMORY, stop_reason=reason, evictions=evictions, retries=9, was_alone=was_alone)
+    assert (following is not None) == runs_again
 
 
 def test_a_file_may_have_its_own_number_of_retries() -> None:

@@ -57,6 +57,41 @@ def test_the_result_of_a_check_stands_where_no_retries_are_left(status: Status, 
     assert after(checked, result(Status.PASS, isolation), past=Past(reason=Again.CHECK)) is None
 
 
+@pytest.mark.parametrize("status", NOT_PASSED)
+def test_a_check_that_passes_is_forked_once_more_if_the_failure_was_the_files(status: Status) -> None:
+    checked = task(Isolation.SPAWN)
+    past = Past(reason=Again.CHECK, forked_status=status)
+
+    following = after(checked, result(Status.PASS, Isolation.SPAWN), past=past)
+
+    if status.is_infrastructure:
+        assert following is None
+    else:
+        assert following is not None
+        assert (following.again, following.task.isolation) == (Again.REFORK, Isolation.AUTO)
+        assert following.is_provisional
+
+
+@pytest.mark.parametrize("isolation", [Isolation.FORK, Isolation.SPAWN])
+@pytest.mark.parametrize("status", [Status.PASS, *NOT_PASSED])
+def test_only_a_second_forked_failure_is_checked_again(status: Status, isolation: Isolation) -> None:
+    following = after(task(), result(status, isolation), past=Past(reason=Again.REFORK))
+
+    if isolation is Isolation.FORK and not status.is_pass:
+        assert following is not None
+        assert (following.again, following.task.isolation) == (Again.RECHECK, Isolation.SPAWN)
+    else:
+        assert following is None
+
+
+@pytest.mark.parametrize("status", [Status.PASS, *NOT_PASSED])
+@pytest.mark.parametrize("retries", [0, 3])
+def test_nothing_follows_a_recheck(status: Status, retries: int) -> None:
+    rules, past = Rules(retries=retries), Past(reason=Again.RECHECK, may_run_alone=True)
+
+    assert after(task(Isolation.SPAWN), result(status, was_alone=False), past=past, rules=rules) is None
+
+
 def test_a_check_that_fails_is_retried_spawned() -> None:
     failed = result(Status.FAIL, Isolation.SPAWN)
     following = after(task(Isolation.SPAWN), failed, past=Past(reason=Again.CHECK), rules=Rules(retries=1))

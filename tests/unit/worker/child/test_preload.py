@@ -32,6 +32,26 @@ def here(tmp_path: Path) -> ImportBench:
     return ImportBench(tmp_path, sys.executable)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nNAME = 'base_' + os.environ.get('PYTEST_XDIST_WORKER', 'master')\n",
+        "from os import getenv\nPORT = 8000 + int(getenv('PASSMUSTER_SLOT') or 0)\n",
+        "import os\nCOPY = dict(os.environ)\n",
+    ],
+)
+def test_a_module_that_reads_the_slots_number_is_left_to_each_file(here: ImportBench, text: str) -> None:
+    here.install("asks.py", text)
+    here.install("other.py", "import os\nHOME = os.environ.get('HOME')\n")
+
+    verdicts, is_clean = here.preload("other", "asks", PYTEST_XDIST_WORKER="gw0", PASSMUSTER_SLOT="0")
+
+    assert verdicts["other"] == "ok"
+    assert verdicts["asks"].startswith("reads P")
+    assert verdicts["asks"].endswith("which differs from file to file")
+    assert not is_clean
+
+
 def test_modules_of_python_leave_the_process_clean(bench: ImportBench) -> None:
     names = ("unittest", "unittest:mock", "json", "asyncio", "xml.dom.minidom", "sqlite3", "decimal", "ssl")
 
@@ -97,6 +117,8 @@ def test_modules_of_the_project_are_imported_only_when_they_are_named(here: Impo
         ("import faulthandler\nfaulthandler.register(12)", "changes how signals are handled"),
         ("import sys\nsys.excepthook = print", "replaces sys.excepthook"),
         ("import sys\nsys.displayhook = print", "replaces sys.displayhook"),
+        ("import time\ntime.sleep = print", "replaces time.sleep"),
+        ("import _thread\n_thread.start_new_thread = print", "replaces _thread.start_new_thread"),
         ("import sys\nsys.unraisablehook = print", "replaces sys.unraisablehook"),
         ("import sys\nsys.stdout = sys.stderr", "replaces sys.stdout"),
         ("import sys\nsys.settrace(lambda *a: None)", "replaces sys.settrace"),

@@ -123,6 +123,7 @@ SETTINGS = {
     "prints before": "addopts = -p loud_plugin",
     "started a thread": "addopts = -p threaded_plugin",
     "keeps": "addopts = -p open_plugin",
+    "reads PYTEST_XDIST_WORKER": "addopts = -p asking_plugin",
     "wraps pytest_sessionstart": "addopts = -p wrapping_plugin",
     "ValueError: wrong": "addopts = -p broken_plugin",
 }
@@ -137,6 +138,10 @@ PLUGINS = {
     "open_plugin": """
         import os, tempfile
         def pytest_configure(config): config.kept = tempfile.TemporaryFile()
+        """,
+    "asking_plugin": """
+        import os
+        def pytest_configure(): os.environ.get("PYTEST_XDIST_WORKER")
         """,
     "wrapping_plugin": """
         import pytest

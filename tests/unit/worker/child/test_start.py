@@ -49,6 +49,38 @@ START = load()
 )
 def test_a_guard_makes_a_file_a_script(source: bytes, is_script: bool) -> None:
     assert START.has_guard(source) is is_script
+    if is_script:
+        assert START.runs_as_script(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_script"),
+    [
+        (b"", True),
+        (b"print('pong')\n", True),
+        (b"import sys\nsys.exit(3)\n", True),
+        (b"import unittest\n\ndef helper():\n    def test_inner(): pass\n", True),
+        (b"class Price:\n    def total(self): pass\n", True),
+        (b"from decimal import Decimal\nfrom x import latest\n", True),
+        (b"def test_a(): pass\n", False),
+        (b"async def test_a(): pass\n", False),
+        (b"class TestA: pass\n", False),
+        (b"class A(unittest.TestCase): pass\n", False),
+        (b"class A(ShopCase): pass\n", False),
+        (b"class A(Base):\n    def test_a(self): pass\n", False),
+        (b"from base import *\n", False),
+        (b"from base import (\n    helper,\n    TestShop as TestOurs,\n)\n", False),
+        (b"test_a = make()\n", False),
+        (b"def load_tests(loader, tests, pattern): pass\n", False),
+        (b"try:\n    import x\nexcept ImportError:\n    pass\nelse:\n    def test_a(): pass\n", False),
+        (b"if x:\n    pass\nelif y:\n    class TestA: pass\n", False),
+        (b"with x:\n    def test_a(): pass\n", False),
+        (b"def test_a(:\n", False),
+        (b"x = '\x00'\n", False),
+    ],
+)
+def test_a_file_without_tests_is_a_script_too(source: bytes, is_script: bool) -> None:
+    assert START.runs_as_script(source) is is_script
 
 
 GUARD = b'if __name__ == "__main__":\n    main()\n'

@@ -117,6 +117,17 @@ def test_a_module_that_is_unfit_is_left_out_and_named(bench: Installation, text:
     assert [chosen.modules for choice in advisor.choices().values() for chosen in choice.sets] == [("heavy",)]
 
 
+def test_a_file_that_needs_a_module_that_patches_others_is_spawned(bench: Installation) -> None:
+    bench.install("green.py", SLOW + "time.sleep = lambda seconds: None\n")
+    names = bench.write_files("import green\n")
+    bench.think(names)
+
+    results = [bench.run(bench.task(name)) for name in names]
+
+    assert {(result.status, result.isolation) for result in results} == {(Status.PASS, Isolation.SPAWN)}
+    assert {result.isolation_note for result in results} == {"importing green replaces time.sleep"}
+
+
 ONLY_IN_A_SERVER = "import sys, time, os\nif '--serve' in sys.orig_argv:\n    {act}\n"
 
 

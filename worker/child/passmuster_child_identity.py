@@ -1,0 +1,65 @@
+"""Notices who reads the number of a file's slot before the file is known, and hides it from who must not.
+
+Forked files share what a server has imported and configured. A name made there of `PYTEST_XDIST_WORKER`, of a
+database for example, would be one for all files that run at once.
+"""
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+WORKER = "PYTEST_XDIST_WORKER"
+IDENTITY = (WORKER, "PASSMUSTER_SLOT")
+"""Variables with a value that no other running file has."""
+
+_hidden: "list[None]" = []
+"""Not empty while somebody is called who must not see `WORKER`, and who may so look for it."""
+
+
+class IdentityReads:
+    """Notices, as a context, that one of these variables is looked at, by itself or in a copy of all.
+
+    Attributes:
+        names: those that were.
+    """
+
+    def __init__(self) -> None:
+        self.names: "set[str]" = set()
+
+    def __enter__(self) -> "IdentityReads":
+        self._environ: "Any" = os.environ
+        self._original = original = self._environ.encodekey
+
+        # Each way of reading a variable comes by here.
+        def encodekey(key: "Any") -> "Any":
+            if key in IDENTITY and not _hidden:
+                self.names.add(key)
+            return original(key)
+
+        self._environ.encodekey = encodekey
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._environ.encodekey = self._original
+
+    def reason(self) -> str:
+        """Return what was read, in words that follow the name of who did it; empty: nothing."""
+        return "reads %s, which differs from file to file" % min(self.names) if self.names else ""
+
+
+def outside_of_workers(function: "Callable[..., Any]") -> "Callable[..., Any]":
+    """Return a function that does the same where `PYTEST_XDIST_WORKER` is not set."""
+
+    def call(*args: object, **named: object) -> "Any":
+        _hidden.append(None)
+        worker = os.environ.pop(WORKER, None)
+        try:
+            return function(*args, **named)
+        finally:
+            if worker is not None:
+                os.environ[WORKER] = worker
+            _hidden.pop()
+
+    return call
