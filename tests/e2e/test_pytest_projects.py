@@ -270,7 +270,7 @@ def test_named_paths_run_where_testpaths_match_nothing_and_warnings_are_errors(
 ) -> None:
     project.write(
         {
-            "pytest.ini": "[pytest]\ntestpaths = gone\nfilterwarnings = error:::pytest\n",
+            "pytest.ini": "[pytest]\ntestpaths = gone\nfilterwarnings = error\n",
             "tests/test_a.py": FINE,
         }
     )
