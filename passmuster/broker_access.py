@@ -13,12 +13,16 @@ from redis.exceptions import AuthenticationError, InvalidResponse
 from passmuster.broker import BrokerAddress
 from passmuster.errors import InfrastructureError
 from passmuster.process_privacy import hide_process
+from passmuster.queue_words import DamagedRecordError
 from passmuster.run_record import connect
 from passmuster.server_check import check_server
 from passmuster.tls import check_files, why_not_trusted
 
 BROKEN: tuple[type[Exception], ...] = (redis.RedisError,)
-"""What any question to the broker may fail with."""
+"""What any question to the broker may fail with when it is away."""
+
+UNUSABLE: tuple[type[Exception], ...] = (*BROKEN, DamagedRecordError)
+"""The same, and where what it has is damaged: for questions whose answer can be done without."""
 
 TIMEOUT_S = 5.0
 """Seconds for one answer: half of what a lease holds."""

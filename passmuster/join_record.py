@@ -1,7 +1,7 @@
 """What the broker knows of a run that machines join: who leads, which round it is, what has ended.
 
-Imports redis: only machines that join may load this module. Every method may raise `redis.RedisError`; what
-that means is for the caller to say.
+Imports redis: only machines that join may load this module. Every method may raise `redis.RedisError`, and
+`DamagedRecordError`, where what the broker has is damaged; what that means is for the caller to say.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import redis
 from passmuster import join_scripts
 from passmuster.errors import PassmusterError
 from passmuster.join_words import Entered, JoinLook
+from passmuster.queue_words import DamagedRecordError, read_number
 from passmuster.routing import JOIN_TTL_S, join_key
 
 _MOST_ENTRIES = 100
@@ -74,7 +75,7 @@ class JoinRecord:
             number: the round that begins where the broker knows none.
         """
         found, state, attempt, was_seen = self._script(join_scripts.ENTER, identity, self._attempt, number)
-        return Entered(int(found), state == "done", int(attempt), bool(was_seen))
+        return Entered(_round(found), state == "done", _round(attempt), bool(was_seen))
 
     def begin_again(self, number: int, identity: str, entry: str) -> bool:
         """Begin the round after this one, which is complete; False: somebody else has.
@@ -97,7 +98,7 @@ class JoinRecord:
     def look(self, number: int) -> JoinLook:
         """Return how the run is, and whether this round of it is complete."""
         found, claimed, leader, outcome = self._script(join_scripts.LOOK, number=number)
-        return JoinLook(int(found), bool(claimed), str(leader), bool(outcome))
+        return JoinLook(_round(found), bool(claimed), str(leader), bool(outcome))
 
     def claim(self, claim: Claim) -> bool:
         """Ask to lead; False: somebody else does, or the round is over."""
@@ -132,7 +133,10 @@ class JoinRecord:
         while answer := self._client.xread({self._journal: last_id}, count=_MOST_ENTRIES):
             for entry_id, fields in answer[0][1]:
                 last_id = entry_id
-                yield fields["kind"], fields["body"]
+                kind, body = fields.get("kind"), fields.get("body")
+                if kind is None or body is None:
+                    raise DamagedRecordError(f"entry {entry_id} of the run's journal lacks a field")
+                yield kind, body
 
     def done(self, claim: Claim, outcome: str, *, is_green: bool) -> None:
         """Say that the round is complete, and give up the claim.
@@ -178,6 +182,11 @@ class JoinRecord:
     def _script(self, script: str, *arguments: str | int, number: int = 0) -> Any:
         keys = (*self._keys, join_key(self._name, f"outcome:{number}")) if number else self._keys
         return self._client.eval(script, len(keys), *keys, *arguments)
+
+
+def _round(found: str | None) -> int:
+    """Return a number of the round; None: it is missing."""
+    return read_number("" if found is None else str(found), what="a number of the run's round")
 
 
 class _GuardedClient:

@@ -130,7 +130,7 @@ redis.call('HSET', members, name, string.format('%.0f', now()))
 local others = 0
 local all = redis.call('HGETALL', members)
 for i = 1, #all, 2 do
-  if now() - tonumber(all[i + 1]) > {CLAIM_MS} then
+  if now() - (tonumber(all[i + 1]) or 0) > {CLAIM_MS} then
     redis.call('HDEL', members, all[i])
   elseif all[i] ~= name then
     others = others + 1

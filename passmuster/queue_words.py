@@ -8,11 +8,44 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from passmuster.errors import InfrastructureError
 from passmuster.executor import Limit
 from passmuster.records import dataclass
 
 TASK_KIND = "task"
 """The kind of a message that asks for a file to be run. Its parts: the task, and its take."""
+
+
+_MOST_DIGITS = 15
+"""Digits of a number on the broker: times in milliseconds have 13."""
+
+
+class DamagedRecordError(InfrastructureError):
+    """What the broker has of a run is not what programs of ours write there.
+
+    Args:
+        what: what is wrong.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"what the broker has is damaged, or somebody else writes there: {what}; start the run again"
+        )
+
+
+def read_number(text: str, *, what: str) -> int:
+    """Return a number that came from the broker, where anybody may have written it.
+
+    Args:
+        text: what came.
+        what: what it should be, for errors (`the take of 'a.py'`).
+
+    Raises:
+        DamagedRecordError: it is none, is negative, or has more than 15 digits.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise DamagedRecordError(f"{what} is {ascii(text)[:40]}")
+    return int(text)
 
 
 def result_kind(run_id: str) -> str:
@@ -61,7 +94,8 @@ class Entry(NamedTuple):
     """One line of the run's stream.
 
     Its `kind` is "started", "finished" (with a result in `body`), "released" (the file waits again with the
-    same take), or "refused" (a worker does not serve the run and says why in `body`; there is no path).
+    same take), "refused" (a worker does not serve the run and says why in `body`; there is no path), or
+    "damaged" (no program of ours wrote it; `body` says what is wrong).
     """
 
     entry_id: str

@@ -4,13 +4,14 @@ The queue's messages may get lost or come twice; nothing depends on that. A mess
 here. A file is waiting (Q), running (R) with a lease that its worker renews, or done (D). Changes are single
 steps of the broker (`run_scripts`), so two workers never both get a file, and only the first result counts.
 
-Imports redis: only runs with a queue may load this module. Every method may raise `redis.RedisError`; what
-that means is for the caller to say. The attempt here is the take of `routing.TAKES`.
+Imports redis: only runs with a queue may load this module. Every method may raise `redis.RedisError`, where
+the broker is away, and `DamagedRecordError`, where what it has is not what we wrote; what either means is for
+the caller to say. The attempt here is the take of `routing.TAKES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -19,8 +20,18 @@ from redis.retry import Retry
 
 from passmuster import run_scripts
 from passmuster.broker import parse_broker
+from passmuster.broker_client import BrokerClient
 from passmuster.executor import SlotRange
-from passmuster.queue_words import Claim, Entry, Hold, Lease, WorkerCard
+from passmuster.queue_words import (
+    Claim,
+    DamagedRecordError,
+    Entry,
+    FileStage,
+    Hold,
+    Lease,
+    WorkerCard,
+    read_number,
+)
 from passmuster.routing import (
     RUNS_KEY,
     WORKER_TTL_S,
@@ -71,10 +82,10 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
         "password": address.password or None,
     }
     if address.path:
-        return redis.Redis(unix_socket_path=address.path, **options)
+        return BrokerClient(unix_socket_path=address.path, **options)
     if address.tls is not None:
         options |= {"ssl": True, **tls_options(address.tls)}
-    return redis.Redis(host=address.host, port=address.port, **options)
+    return BrokerClient(host=address.host, port=address.port, **options)
 
 
 class RunRecord:
@@ -128,7 +139,7 @@ class RunRecord:
         state, epoch = self._client.hmget(self._meta, ["state", "epoch"])
         if state != "run" or epoch is None:
             return None
-        return epoch, {path: _state(text) for path, text in self._client.hgetall(self._state).items()}
+        return epoch, {path: _state(path, text) for path, text in self._client.hgetall(self._state).items()}
 
     def add(self, attempts: Mapping[str, int]) -> None:
         """Let files wait with these takes, by path, but for those that are running."""
@@ -169,7 +180,7 @@ class RunRecord:
     def states(self, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Return letter (Q, R, D) and take of each of these files that the broker knows."""
         texts = self._client.hmget(self._state, list(paths)) if paths else []
-        return {path: _state(text) for path, text in zip(paths, texts, strict=True) if text is not None}
+        return {path: _state(path, text) for path, text in zip(paths, texts, strict=True) if text is not None}
 
     def queued(self) -> int:
         """Return how many messages the run's queue holds. Fewer than wait: some were lost on their way."""
@@ -192,6 +203,8 @@ class RunRecord:
     def read(self, last_id: str, *, block_s: float) -> list[Entry]:
         """Return the entries after `last_id`, oldest first; perhaps not all of them at once.
 
+        One that no program of ours wrote has the kind "damaged".
+
         Args:
             last_id: of the last entry that was read; "0" at first.
             block_s: seconds to wait when there is none, at most one.
@@ -204,7 +217,8 @@ class RunRecord:
     def trim(self, last_id: str) -> None:
         """Remove the entries up to and with `last_id`."""
         time_ms, _, number = last_id.partition("-")
-        self._client.xtrim(self._results, minid=f"{time_ms}-{int(number or 0) + 1}", approximate=False)
+        following = read_number(number or "0", what="the last entry's number") + 1
+        self._client.xtrim(self._results, minid=f"{time_ms}-{following}", approximate=False)
 
     # The worker's side.
 
@@ -255,19 +269,31 @@ class RunRecord:
             None: the broker knows no such run.
         """
         found = self._script(run_scripts.SLOTS, "", 0, worker, str(count), str(known.first if known else -1))
-        return None if found is None else SlotRange(first=int(found[0]), total=int(found[1]))
+        if found is None:
+            return None
+        first, total = (read_number(str(one), what="the number of a slot") for one in found)
+        return SlotRange(first=first, total=total)
 
     def refuse(self, worker: str, body: str) -> None:
         """Say that a worker does not serve the run; `body` is the sealed reason. Writes a "refused" entry."""
         self._script(run_scripts.REFUSE, "", 0, worker, body)
 
     @staticmethod
-    def active_runs(client: redis.Redis) -> set[str]:
-        """Return the ids of the runs under way whose dispatcher gave a sign of life within `SILENT_S`."""
+    def active_runs(client: redis.Redis, on_damaged: Callable[[str], None] = lambda _: None) -> set[str]:
+        """Return the ids of the runs under way whose dispatcher gave a sign of life within `SILENT_S`.
+
+        Args:
+            client: from `connect`.
+            on_damaged: is told the id of each run of which that cannot be known, because it is damaged.
+        """
         commands: Any = client
         meta = meta_key("\0").split("\0")
         first, rest = queue_keys("")
-        return set(commands.eval(run_scripts.ACTIVE, 1, RUNS_KEY, *meta, first, rest.removeprefix(first)))
+        last = rest.removeprefix(first)
+        active, damaged = commands.eval(run_scripts.ACTIVE, 1, RUNS_KEY, *meta, first, last)
+        for run_id in damaged:
+            on_damaged(run_id)
+        return set(active)
 
     def _script(
         self, script: str, path: str = "", attempt: int = 0, worker: str = "", *more: str, client: Any = None
@@ -323,17 +349,27 @@ def _card(name: str, text: str) -> WorkerCard:
         return WorkerCard(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
 
 
-def _state(text: str) -> tuple[str, int]:
-    letter, take = text.split(":", 2)[:2]
-    return letter, int(take)
+def _state(path: str, text: str) -> tuple[str, int]:
+    letter, _, rest = text.partition(":")
+    if letter not in tuple(FileStage):
+        raise DamagedRecordError(f"the state of {path!a} is {ascii(text)[:40]}")
+    return letter, read_number(rest.partition(":")[0], what=f"the take of {path!a}")
 
 
 def _lease(member: str) -> Lease:
-    attempt, worker, path = member.split("\0", 2)
-    return Lease(path=path, attempt=int(attempt), worker=worker)
+    attempt, _, rest = member.partition("\0")
+    worker, separator, path = rest.partition("\0")
+    if not separator:
+        raise DamagedRecordError(f"a lease is {ascii(member)[:40]}")
+    return Lease(path=path, attempt=read_number(attempt, what=f"the lease of {path!a}"), worker=worker)
 
 
 def _entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
-    return Entry(
-        entry_id, fields["kind"], fields["path"], int(fields["attempt"]), fields["worker"], fields["body"]
-    )
+    kind, path, attempt, worker, body = map(fields.get, ("kind", "path", "attempt", "worker", "body"))
+    try:
+        if kind is None or path is None or attempt is None or worker is None or body is None:
+            raise DamagedRecordError(f"entry {entry_id} of the run's results lacks a field")
+        number = read_number(attempt, what=f"the take in entry {entry_id} of the run's results")
+    except DamagedRecordError as error:
+        return Entry(entry_id, "damaged", "", 0, "", str(error))
+    return Entry(entry_id, kind, path, number, worker, body)

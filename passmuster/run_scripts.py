@@ -180,20 +180,23 @@ return 1
 
 ACTIVE = f"""
 local now_s = tonumber(redis.call('TIME')[1])
-local found = {{}}
+local found, damaged = {{}}, {{}}
 for _, run in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-  local beat_ms = redis.call('HGET', ARGV[1] .. run .. ARGV[2], 'dispatcher_beat')
-  if not beat_ms then
+  local beat_ms = redis.pcall('HGET', ARGV[1] .. run .. ARGV[2], 'dispatcher_beat')
+  if beat_ms and (type(beat_ms) == 'table' or not tonumber(beat_ms)) then
+    table.insert(damaged, run)
+  elseif not beat_ms then
     redis.call('SREM', KEYS[1], run)
     redis.call('DEL', ARGV[3] .. run, ARGV[3] .. run .. ARGV[4])
   elseif now_s - tonumber(beat_ms) / 1000 < {SILENT_S} then
     table.insert(found, run)
   end
 end
-return found
+return {{found, damaged}}
 """
-"""Of all runs. Gets the key of their set, and what stands before and behind a run's id in its meta key,
-and in the key of its second queue. A run without a beat has expired; its queue cannot, and goes with it."""
+"""Of all runs: those under way, and those that are damaged, which must not hide the others. Gets the key of
+their set, and what stands before and behind a run's id in its meta key, and in the key of its second queue. A
+run without a beat has expired; its queue cannot, and goes with it."""
 
 CANCEL = (
     _HEAD

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
-from kombu.exceptions import KombuError
-from redis import RedisError
+from kombu.exceptions import BatchPublishError, KombuError
+from redis import RedisError, ResponseError
 
 from dispatcher.backends.queue_book import Message
+from passmuster.broker_client import damage_named
 from passmuster.celery_settings import shared_settings
 from passmuster.codec import encode_task
 from passmuster.envelope import Envelope
@@ -56,7 +57,17 @@ class Publisher:
 
         Raises:
             Exception: one of `BROKEN`: the broker is away. Some may be there nevertheless.
+            DamagedRecordError: what the broker has is no queue.
         """
+        try:
+            self._publish(messages)
+        except BatchPublishError as error:
+            if isinstance(error.__cause__, ResponseError):
+                with damage_named():
+                    raise error.__cause__ from None
+            raise
+
+    def _publish(self, messages: Sequence[Message]) -> None:
         with self._app.producer_pool.acquire(block=True) as producer, producer.batch(_BATCH):
             for message in messages:
                 task = self._complete(message.task)

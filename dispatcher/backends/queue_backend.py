@@ -16,7 +16,7 @@ from dispatcher.backends.queue_book import Message, QueueBook
 from dispatcher.backends.queue_needs import Mail, Record
 from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.executor import Limit, Usage
-from passmuster.queue_words import Entry, WorkerCard
+from passmuster.queue_words import DamagedRecordError, Entry, WorkerCard
 from passmuster.routing import HEARTBEAT_S, LEASE_S
 from passmuster.status import StopReason
 from passmuster.task import TestTask
@@ -97,6 +97,7 @@ class QueueBackend:
         self._empty_since: float | None = None
         self._away_since: float | None = None
         self._is_away_told, self._away_reason = False, ""
+        self._damage, self._is_damage_told = "", False
         self._is_unsure = False
         self._peak_bytes = 0
         self._is_catching_up = self._is_read = False
@@ -139,10 +140,12 @@ class QueueBackend:
             if not self._with_broker(partial(self._look, block_s)):
                 self._pause(block_s)
             self._abandon()
-            if self._events or self._is_woken or self._clock() >= deadline:
+            is_news = self._damage and not self._is_damage_told
+            if self._events or self._is_woken or is_news or self._clock() >= deadline:
                 self._is_woken = False
                 found, self._events = tuple(self._events), []
                 if not found:
+                    self._tell_damage()
                     self._tell_away()
                     self._tell_nobody()
                 return found
@@ -189,6 +192,9 @@ class QueueBackend:
         """Do something with the broker; False: it is away, and everything is to be tried again later."""
         try:
             step()
+        except DamagedRecordError as error:
+            self._damage = self._damage or str(error)
+            return False
         except self._broken as error:
             now = self._clock()
             if self._away_since is None:
@@ -199,6 +205,12 @@ class QueueBackend:
             self._judge_from = now + LEASE_S + HEARTBEAT_S
             return False
         return True
+
+    def _tell_damage(self) -> None:
+        """Raise once when something on the broker is not what we or our workers wrote."""
+        if self._damage and not self._is_damage_told:
+            self._is_damage_told = True
+            raise InfrastructureError(self._damage)
 
     def _tell_away(self) -> None:
         """Raise once when the broker has been away, or has refused to serve, for too long."""
@@ -255,6 +267,9 @@ class QueueBackend:
                 return [BackendNotice(text=text) for text in self._crew.refused(entry.worker, reason)]
             case "finished":
                 return self._finished(entry)
+            case "damaged":
+                # The entries behind it may be results.
+                self._damage = self._damage or entry.body
         return ()
 
     def _finished(self, entry: Entry) -> Sequence[BackendEvent]:

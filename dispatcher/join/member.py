@@ -37,7 +37,7 @@ from dispatcher.record.reader import find_records
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import Interrupts, watch_interrupts
 from dispatcher.runner import TestRunner
-from passmuster.broker_access import BROKEN, open_broker
+from passmuster.broker_access import UNUSABLE, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import InfrastructureError
 from passmuster.join_record import Claim, JoinRecord, NotLeadingError
@@ -176,7 +176,7 @@ class _Member:
                     if code is not None:
                         return code
                 case Step.WAIT:
-                    with contextlib.suppress(*BROKEN):
+                    with contextlib.suppress(*UNUSABLE):
                         progress.tell(look.leader if look.is_claimed else "")
             time.sleep(LOOK_S)
         return self._left()
@@ -210,7 +210,7 @@ class _Member:
             return self._left()
         finally:
             self._pulse.hold(None)
-            with contextlib.suppress(*BROKEN):  # It runs out by itself.
+            with contextlib.suppress(*UNUSABLE):  # It runs out by itself.
                 self._record.give_up(claim)
 
     def _conclude(self, runner: TestRunner, claim: Claim, scratch: Path, code: int) -> int:
@@ -238,7 +238,7 @@ class _Member:
         """Whether the run goes on without this machine, which was asked to end."""
         if not self._interrupts.count:
             return False
-        with contextlib.suppress(*BROKEN):  # Else the claim runs out by itself.
+        with contextlib.suppress(*UNUSABLE):  # Else the claim runs out by itself.
             if self._record.pulse(self._name) == 0:
                 return False
             self._record.give_up(claim)
@@ -252,7 +252,7 @@ class _Member:
         return ExitCode.INTERRUPTED
 
     def _part(self) -> None:
-        with contextlib.suppress(*BROKEN):
+        with contextlib.suppress(*UNUSABLE):
             self._record.part(self._name)
 
     def _end(self, outcome: RoundOutcome) -> int:

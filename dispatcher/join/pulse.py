@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from passmuster.broker_access import BROKEN
+from passmuster.broker_access import UNUSABLE
 from passmuster.join_record import Claim, JoinRecord
 from passmuster.routing import PULSE_S
 
@@ -41,7 +41,7 @@ class Pulse:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            with contextlib.suppress(*BROKEN):  # Who needs the broker sees that it is away.
+            with contextlib.suppress(*UNUSABLE):  # Who needs the broker sees that it is away.
                 claim = self._claim
                 # Whether it is lost, each change of what is led finds out by itself.
                 if claim is not None:

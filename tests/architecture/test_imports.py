@@ -27,6 +27,7 @@ THIRD_PARTY = {"psutil", "rich", "_typeshed"}
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
     "passmuster/run_record.py",
+    "passmuster/broker_client.py",
     "passmuster/join_record.py",
     "passmuster/broker_access.py",
     "passmuster/tree_store.py",

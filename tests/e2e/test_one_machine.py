@@ -145,7 +145,7 @@ def test_nice_lowers_the_priority_of_test_processes(project: Project) -> None:
     for isolation in ("fork", "spawn"):
         plain = project.run("-v", "--isolation", isolation)
         nice = project.run("-v", "--isolation", isolation, "--nice")
-        found = [re.findall(r"nice (\d+)", outcome.stdout) for outcome in (plain, nice)]
+        found = [re.findall(r"nice (-?\d+)", outcome.stdout) for outcome in (plain, nice)]
         assert int(found[1][0]) == min(19, int(found[0][0]) + 10), (str(plain), str(nice))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from passmuster.executor import Stoppable
-from passmuster.queue_words import Hold, WorkerCard
+from passmuster.queue_words import DamagedRecordError, Hold, WorkerCard
 from passmuster.routing import HEARTBEAT_S
 from passmuster.status import StopReason
 from worker.serving.queue_files import KEEP_RESULT_S, Record
@@ -44,6 +44,9 @@ class Runs(Protocol):
 
     def follow(self, runs: Collection[str]) -> None:
         """Serve these and no others. Must not wait."""
+
+    def leave_alone(self, run_id: str, why: str) -> None:
+        """Serve a run no more that is damaged."""
 
 
 class Heartbeat:
@@ -84,6 +87,7 @@ class Heartbeat:
         self._tails = tails
         self._record, self._active_runs, self._runs = record, active_runs, runs
         self._name, self._card, self._broken, self._say, self._clock = name, card, broken, say, clock
+        self._unusable: tuple[type[Exception], ...] = (*broken, DamagedRecordError)
         self._unknown_since: dict[str, float] = {}
         self._is_away = False
         self._seen: set[str] = set()
@@ -101,7 +105,7 @@ class Heartbeat:
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join(HEARTBEAT_S)
-        with contextlib.suppress(*self._broken):  # It expires.
+        with contextlib.suppress(*self._unusable):  # It expires.
             self._board.remove(self._name)
 
     def beat(self) -> None:
@@ -110,15 +114,14 @@ class Heartbeat:
             # First what cannot wait: the rest only costs time when it is late.
             held = self._roster.held()
             for one in held:
-                record = self._record(one.run_id)
-                self._obey(one, record.renew(one.path, one.take, self._name), record)
+                self._renew(one)
             self._forget_all_but(held)
             if not self._roster.is_closed:
                 self._board.announce(self._card(held))
                 self._seen = self._active_runs()
                 self._runs.follow(self._seen)
             self._tails(held)
-        except self._broken as error:
+        except self._unusable as error:
             if not self._is_away:
                 self._say(f"the broker is away: {error}; what runs goes on", level=Level.WARNING)
             self._is_away = True
@@ -131,7 +134,7 @@ class Heartbeat:
         """Whether a run has begun, ended or been stopped since the last beat, as far as can be known."""
         try:
             return self._active_runs() != self._seen
-        except self._broken:
+        except self._unusable:
             return False
 
     def _run(self) -> None:
@@ -144,6 +147,15 @@ class Heartbeat:
             except Exception:  # The thread's top: without heartbeats every file would be thought lost.
                 self._say(f"a fault in the heartbeat: {traceback.format_exc()}", level=Level.ERROR)
             self._stopped.wait(LOOK_S)
+
+    def _renew(self, held: Held) -> None:
+        record = self._record(held.run_id)
+        try:
+            self._obey(held, record.renew(held.path, held.take, self._name), record)
+        except DamagedRecordError as error:
+            # It cannot be finished either, and other runs wait for its place.
+            self._runs.leave_alone(held.run_id, str(error))
+            self._end(held, Fate.LOST, grace_s=0)
 
     def _obey(self, held: Held, hold: Hold, record: Record) -> None:
         if hold is not Hold.UNKNOWN:

@@ -15,6 +15,7 @@ from typing import Protocol
 from passmuster.envelope import Envelope
 from passmuster.errors import PassmusterError
 from passmuster.executor import SlotRange
+from passmuster.queue_words import DamagedRecordError
 from passmuster.run_terms import REFUSED_KIND, TERMS_KIND, RunTerms, decode_terms
 from passmuster.version import VERSION
 from worker.serving.worker_log import Level, Say
@@ -94,6 +95,7 @@ class Joining:
         self._lock = threading.Lock()
         self._seen: dict[str, _Membership] = {}
         self._told: set[tuple[str, str]] = set()
+        self._damaged: set[str] = set()
         self._is_over = False
 
     def follow(self, runs: Collection[str]) -> None:
@@ -131,6 +133,26 @@ class Joining:
         with self._lock:
             return tuple(sorted(run_id for run_id, one in self._seen.items() if one.terms is not None))
 
+    def leave_alone(self, run_id: str, why: str) -> None:
+        """Serve a run no more whose record on the broker is damaged, and say so once; other runs go on.
+
+        Args:
+            run_id: the run, served or not.
+            why: what is damaged.
+        """
+        with self._lock:
+            membership = self._seen.get(run_id)
+            was_served = membership is not None and membership.terms is not None
+            if membership is not None:
+                membership.terms = None
+            is_told = run_id in self._damaged
+            self._damaged.add(run_id)
+        if was_served:
+            self._subscriptions.leave(run_id)
+        self._leave(run_id)  # Its check may have made its files ready before.
+        if not is_told:
+            self._say(f"leaves run {ascii(run_id)[1:-1][:80]} alone: {why}", level=Level.WARNING)
+
     def refuse_all(self, reason: str) -> None:
         """Serve no run any more, and say why to each that was served."""
         with self._lock:
@@ -140,7 +162,9 @@ class Joining:
                 self._seen[run_id].terms = None
                 self._subscriptions.leave(run_id)
         for run_id in served:
-            with contextlib.suppress(*self._broken):  # A dispatcher sees too that the worker is gone.
+            with contextlib.suppress(
+                DamagedRecordError, *self._broken
+            ):  # A dispatcher sees too that the worker is gone.
                 self._refuse(run_id, reason)
 
     def join(self, run_id: str) -> None:
@@ -159,6 +183,9 @@ class Joining:
             numbers = record.take_slots(self._name, self._slots, self._ranges.get(run_id))
             if numbers is None:  # It has ended meanwhile.
                 return
+        except DamagedRecordError as error:
+            self.leave_alone(run_id, str(error))
+            return
         except self._broken:
             with self._lock:
                 if self._seen.get(run_id) is membership:
@@ -184,6 +211,8 @@ class Joining:
             terms = decode_terms(parts[0])
             found = (check(terms) for check in (_same_run(run_id), same_version, *self._checks))
             return terms, next(filter(None, found), "")
+        except DamagedRecordError:
+            raise
         except self._broken:
             raise
         except PassmusterError as error:

@@ -18,7 +18,7 @@ from passmuster.codec import decode_task, encode_result
 from passmuster.envelope import Envelope, EnvelopeError
 from passmuster.errors import InfrastructureError, PassmusterError
 from passmuster.executor import Executor
-from passmuster.queue_words import TASK_KIND, Claim, Hold, result_kind
+from passmuster.queue_words import TASK_KIND, Claim, DamagedRecordError, Hold, result_kind
 from passmuster.result import TestResult
 from passmuster.run_terms import RunTerms
 from passmuster.status import Status
@@ -81,6 +81,7 @@ class QueueFiles:
         broken: the errors that mean that the broker is away.
         say: prints a line.
         fail: is told why this worker can run nothing any more.
+        leave_alone: is told of a run that is damaged, and what is.
         allowed: names of variables that a task may set, besides our own.
         on_end: is told when a file has ended, before its result is sent; must not raise.
         clock: seconds that never go back.
@@ -101,6 +102,7 @@ class QueueFiles:
         broken: tuple[type[Exception], ...],
         say: Say,
         fail: Callable[[str], None],
+        leave_alone: Callable[[str, str], None],
         allowed: Collection[str] = (),
         on_end: Callable[[Held], None] = lambda held: None,
         clock: Callable[[], float] = time.monotonic,
@@ -110,6 +112,7 @@ class QueueFiles:
         self._settings, self._envelope = settings, envelope
         self._record, self._terms, self._roster, self._broken = record, terms, roster, broken
         self._say, self._fail, self._allowed = say, fail, frozenset(allowed)
+        self._leave_alone = leave_alone
         self._on_end = on_end
         self._clock, self._pause = clock, pause
 
@@ -133,6 +136,9 @@ class QueueFiles:
             return self._put_back(record, held)
         try:
             return self._run_if_ours(task, held, record) or self._put_back(record, held)
+        except DamagedRecordError as error:
+            self._leave_alone(held.run_id, str(error))
+            return True
         finally:
             self._roster.leave(held.attempt_id)
 
@@ -144,6 +150,8 @@ class QueueFiles:
         self._pause(PUT_BACK_S)
         try:
             return not record.waits(held.path, held.take)
+        except DamagedRecordError:
+            return True
         except self._broken:
             return False
 
@@ -194,6 +202,8 @@ class QueueFiles:
         def is_wanted() -> bool:
             try:
                 return record.waits(held.path, held.take)
+            except DamagedRecordError:
+                return False
             except self._broken:
                 return True
 
@@ -263,7 +273,7 @@ class QueueFiles:
     def _release(self, record: Record, held: Held) -> None:
         # First: a renewal that is under way might take the file back. The heartbeat looks here after each.
         self._roster.unclaim(held.attempt_id)
-        with contextlib.suppress(*self._broken):  # Its lease runs out by itself.
+        with contextlib.suppress(DamagedRecordError, *self._broken):  # Its lease runs out by itself.
             record.release(held.path, held.take, self._settings.name)
 
     def _finish(self, record: Record, held: Held, body: str) -> None:

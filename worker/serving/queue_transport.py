@@ -15,7 +15,9 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, Transport
+from redis import ResponseError
 
+from passmuster.broker_client import is_damage
 from passmuster.codec import MAX_TASK_CHARS
 from passmuster.routing import PRIORITY_NORMAL, PRIORITY_STEPS, TASK_NAME
 from worker.serving.worker_log import Level, Say
@@ -35,14 +37,43 @@ class ForeignMessageError(Exception):
 def guard(say: Say) -> None:
     """Let all that this process takes from queues go through the gate; it says what it drops."""
 
+    set_aside: set[str] = set()
+
     class GuardedChannel(Channel):
         def _brpop_read(self, **options: Any) -> Any:
             try:
                 return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+            except ResponseError as error:
+                if not is_damage(error):
+                    raise
+                self._set_aside_damaged()
+                raise Empty from error
             except (ValueError, RecursionError) as error:
                 # No JSON. It is off the queue, and nobody has seen it.
                 say(f"a message was dropped: it is no JSON ({type(error).__name__})", level=Level.WARNING)
                 raise Empty from error
+
+        def _put(self, queue: str, message: Any, **options: Any) -> None:
+            try:
+                super()._put(queue, message, **options)  # type: ignore[no-untyped-call]
+            except ResponseError as error:
+                if not is_damage(error):
+                    raise
+                say(f"a message cannot be put back onto queue {queue!a}: {error}", level=Level.WARNING)
+
+        def _set_aside_damaged(self) -> None:
+            """Take nothing more from queues that are none: one look at several fails with any of them."""
+            for queue in self.active_queues:
+                try:
+                    self._size(queue)  # type: ignore[no-untyped-call]
+                except ResponseError as error:
+                    if not is_damage(error):
+                        raise
+                    self._active_queues.remove(queue)
+                    self._update_queue_cycle()  # type: ignore[no-untyped-call]
+                    if queue not in set_aside:
+                        set_aside.add(queue)
+                        say(f"leaves queue {queue!a} alone: {error}", level=Level.WARNING)
 
     class GuardedTransport(Transport):
         Channel = GuardedChannel

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from passmuster.broker_access import BROKEN, open_broker
+from passmuster.broker_access import BROKEN, UNUSABLE, open_broker
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import SlotRange
@@ -86,7 +86,7 @@ class _Service:
         self._options, self._environ, self._coverage_dir, self._say = options, environ, coverage_dir, say
         self._envelope, self._roster, self._failure = Envelope(options.secret), Roster(), ""
         self._client, self._heart_client = open_broker(options.broker), open_broker(options.broker)
-        self._neighbours = Neighbours(WorkerBoard(self._client).cards, name=options.name, broken=BROKEN)
+        self._neighbours = Neighbours(WorkerBoard(self._client).cards, name=options.name, broken=UNUSABLE)
         self._heartbeat: Heartbeat | None = None
         self._joining: Joining | None = None
         self._share = read_share(options)
@@ -162,7 +162,7 @@ class _Service:
             self._roster,
             WorkerBoard(client),
             lambda run_id: RunRecord(client, run_id),
-            lambda: self._wanted(RunRecord.active_runs(client)),
+            lambda: self._wanted(RunRecord.active_runs(client, on_damaged=self._is_damaged)),
             joining,
             name=self._options.name,
             card=lambda held: make_card(
@@ -195,6 +195,7 @@ class _Service:
             broken=BROKEN,
             say=self._say,
             fail=self._fail,
+            leave_alone=self._leave_alone,
             allowed=self._options.allowed,
             on_end=self._tails.end,
         )
@@ -219,6 +220,13 @@ class _Service:
 
     def _terms(self, run_id: str) -> RunTerms | None:
         return None if self._joining is None else self._joining.terms(run_id)
+
+    def _is_damaged(self, run_id: str) -> None:
+        self._leave_alone(run_id, "whether the run is under way cannot be read from the broker")
+
+    def _leave_alone(self, run_id: str, why: str) -> None:
+        if self._joining is not None:
+            self._joining.leave_alone(run_id, why)
 
     def _fail(self, reason: str) -> None:
         if not self._failure:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from passmuster.errors import PassmusterError
+from passmuster.queue_words import DamagedRecordError
 from passmuster.routing import MOST_TAIL_BYTES
 from passmuster.run_tail import OutputPiece
 from worker.output_capture import OutputCapture
@@ -72,7 +73,8 @@ class Tails:
             # At its end the file's own thread sends; it may wait for the broker longer than a heartbeat can.
             if watched.lock.acquire(blocking=False):
                 try:
-                    self._send(watched)
+                    with contextlib.suppress(DamagedRecordError):  # Only who watches it misses something.
+                        self._send(watched)
                 finally:
                     watched.lock.release()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from passmuster.codec import encode_result
 from passmuster.envelope import Envelope
 from passmuster.queue_words import result_kind
 from passmuster.result import TestResult
-from passmuster.routing import results_key, state_key
+from passmuster.routing import lease_key, meta_key, queue_keys, results_key, state_key
 from passmuster.run_record import RunRecord, connect
 from passmuster.status import Status
 from tests.e2e.support.project import Project
@@ -65,3 +65,55 @@ def test_a_forged_pass_is_named_and_the_real_result_counts(
     said = outcome.stdout + outcome.stderr
     assert f"a result of {path} that names worker forger was dropped" in said
     assert "wrong signature" in said
+
+
+def of_another_type(client: Any, key: str) -> None:
+    client.delete(key)
+    client.set(key, "somebody else's")
+
+
+def entry(**fields: str) -> Callable[[Any, str], object]:
+    return lambda client, run: client.xadd(results_key(run), fields)
+
+
+MANY_DIGITS = "1" * 5000
+DAMAGE: dict[str, Callable[[Any, str], object]] = {
+    "an entry without fields": entry(x="y"),
+    "an entry with 5,000 digits": entry(kind="started", path="a", attempt=MANY_DIGITS, worker="w", body=""),
+    "a lease that is none": lambda client, run: client.zadd(lease_key(run), {"x": 1}),
+    "leases of another type": lambda client, run: of_another_type(client, lease_key(run)),
+    "meta of another type": lambda client, run: of_another_type(client, meta_key(run)),
+    "results of another type": lambda client, run: of_another_type(client, results_key(run)),
+    "states of another type": lambda client, run: of_another_type(client, state_key(run)),
+    "a state of 5,000 digits": lambda client, run: client.hset(
+        state_key(run), mapping=dict.fromkeys(client.hkeys(state_key(run)), f"Q:{MANY_DIGITS}")
+    ),
+    "the queue of another type": lambda client, run: of_another_type(client, queue_keys(run)[1]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_to_a_run_is_named_and_ends_it_with_its_reports(
+    project: Project, server: BrokerServer, damage: str
+) -> None:
+    url = f"redis://127.0.0.1:{server.port}"
+    env = {"PASSMUSTER_BROKER_URL": url, "PASSMUSTER_SECRET": SECRET}
+    project.write({"tests/test_a.py": script("pass"), "tests/test_b.py": WAITS_AND_FAILS})
+
+    with Worker(project, env=env) as worker:
+        worker.wait_until_ready()
+        running = project.start("--junit-xml", "report.xml", "--grace", "1s", env=env)
+        running.wait_for_file("is_running")
+        client: Any = connect(url, timeout_s=5)
+        (run_id,) = RunRecord.active_runs(client)
+        DAMAGE[damage](client, run_id)
+        outcome = running.end()
+        left = [key for key in client.scan_iter("pm:*") if run_id in key]
+        client.close()
+
+    said = outcome.stdout + outcome.stderr
+    assert outcome.code == 3, f"{said}\n{worker.log}"
+    assert "Traceback" not in said + worker.log
+    assert "what the broker has is damaged" in said
+    assert "tests/test_b.py" in (project.root / "report.xml").read_text()
+    assert left == []

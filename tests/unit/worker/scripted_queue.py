@@ -186,6 +186,7 @@ class Desk:
             clock=self.clock,
             pause=self.clock.pause,
         )
+        self.left_alone: list[tuple[str, str]] = []
         self.files = QueueFiles(
             self.executor,
             self.admission,
@@ -198,6 +199,7 @@ class Desk:
             broken=(BrokerAwayError,),
             say=self.say,
             fail=self.failures.append,
+            leave_alone=lambda run_id, why: self.left_alone.append((run_id, why)),
             allowed=allowed,
             clock=self.clock,
             pause=self.clock.pause,

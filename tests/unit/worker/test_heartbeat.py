@@ -40,6 +40,9 @@ class Wall:
     def follow(self, runs: Collection[str]) -> None:
         self.followed.append(set(runs))
 
+    def leave_alone(self, run_id: str, why: str) -> None:
+        raise NotImplementedError
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
