@@ -99,6 +99,7 @@ def measure(
     budget_bytes: int | None = None,
     limit_bytes: int | None = None,
     timeout_s: float | None = None,
+    with_memory: bool = True,
 ) -> Measured:
     """Run `command` to its end and return what it took.
 
@@ -110,6 +111,7 @@ def measure(
         budget_bytes: what the tests of a runner of ours may use; None: the command is no runner of ours.
         limit_bytes: hard limit of the cgroup; None: none.
         timeout_s: seconds after which all of it is killed; None: it may take as long as it likes.
+        with_memory: whether to sample memory, which takes CPU time from what runs on a busy machine.
 
     Raises:
         RuntimeError: a hard limit is wanted and no cgroup can be made.
@@ -127,7 +129,8 @@ def measure(
                 joined, cwd=cwd, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             ) as process:
                 sampler = threading.Thread(target=_sample, args=(process.pid, group, budget_bytes, samples))
-                sampler.start()
+                if with_memory:
+                    sampler.start()
                 try:
                     timed_out = _wait(process, group, timeout_s)
                     wall_s = time.perf_counter() - start_s
@@ -137,7 +140,8 @@ def measure(
                     raise
                 finally:
                     samples.done.set()
-                    sampler.join()
+                    if with_memory:
+                        sampler.join()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Measured(

@@ -19,20 +19,10 @@ from benchmarks.public.table import chosen_suites, read_table
 from benchmarks.tables import print_table, write_json
 
 HEAD = (
-    "suite",
-    "files",
-    "",
-    "cases",
-    "",
-    "exit",
-    "",
-    "explained",
-    "unexplained",
-    "plain s",
-    "first",
-    "later",
+    *("suite", "files", "", "cases", "", "exit", "", "explained", "unexplained"),
+    *("plain s", "first", "later", "CPU s", "first", "later"),
 )
-"""Pairs are the project's own command and Passmuster; `first` and `later` are shares of the plain time."""
+"""Pairs are the project's own command and Passmuster; `first` and `later` are shares of the plain figure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +67,10 @@ def run(setting: Setting) -> bool:
         print(f"{suite.name} {suite.version}: {suite.command}", flush=True)
         try:
             place = prepare(suite, setting.cache)
+            compared += _compare(setting, place)
         except (subprocess.CalledProcessError, LookupError) as error:
             print(f"  not run: {error}")
             missing.append(suite.name)
-            continue
-        compared += _compare(setting, place)
     print_table("outcomes: the project's own command, and ours", HEAD, _rows(compared))
     write_json(setting.output, "outcomes", compared)
     names = {comparison.suite for comparison in compared}
@@ -93,8 +82,16 @@ def run(setting: Setting) -> bool:
 
 
 def _compare(setting: Setting, place: Place) -> list[Comparison]:
-    """Run a suite by both; print each difference."""
+    """Run a suite by both; print each difference.
+
+    Raises:
+        LookupError: the project's own command ran no test, or could not collect all: nothing to equal.
+    """
     plain = plain_run(place, 1)
+    if plain.exit_code not in (0, 1) or not plain.outcomes:
+        raise LookupError(
+            f"{place.suite.command!r} ended with {plain.exit_code}; repair its row in the table"
+        )
     compared: list[Comparison] = []
     jobs = () if setting.jobs is None else ("--jobs", str(setting.jobs))
     for label in ("first", "later"):
@@ -158,7 +155,6 @@ def _count(run: SuiteRun) -> int:
 def _rows(compared: list[Comparison]) -> list[list[str]]:
     rows: list[list[str]] = []
     for first, later in zip(compared[::2], compared[1::2], strict=True):
-        plain_s = min(first.wall_s[0], later.wall_s[0])
         explained = sum(first.causes.values()) - first.unexplained
         rows.append(
             [
@@ -166,8 +162,13 @@ def _rows(compared: list[Comparison]) -> list[list[str]]:
                 *(str(number) for pair in (first.files, first.cases, first.exit_codes) for number in pair),
                 str(explained),
                 f"{first.unexplained} / {later.unexplained}",
-                f"{plain_s:.1f}",
-                *(f"{comparison.wall_s[1] / plain_s:.2f}x" for comparison in (first, later)),
+                *_shares(first.wall_s, later.wall_s),
+                *_shares(first.cpu_s, later.cpu_s),
             ]
         )
     return rows
+
+
+def _shares(first: tuple[float, float], later: tuple[float, float]) -> list[str]:
+    plain_s = first[0]
+    return [f"{plain_s:.1f}", f"{first[1] / plain_s:.2f}", f"{later[1] / plain_s:.2f}"]

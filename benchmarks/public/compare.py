@@ -32,7 +32,7 @@ class Cause(StrEnum):
     UNSTABLE = "unstable"
     """Two runs of the project's own command differ in it, too."""
     ALONE = "alone"
-    """The project's own command, given only this file, says what Passmuster says."""
+    """The case is found by both, and the project's own command, given only this file, has our outcome."""
     EXPLAINED = "explained"
     """The table says why."""
     UNEXPLAINED = "unexplained"
@@ -104,7 +104,7 @@ def differences(
             cause = Cause.UNSTABLE
         elif why := _explanation(case, explained):
             cause = Cause.EXPLAINED
-        elif any(case.file in files_of(run) and run.get(case, ()) == mine for run in alone(case.file)):
+        elif mine and theirs and any(run.get(case) == mine for run in alone(case.file)):
             cause = Cause.ALONE
         found.append(Difference(case=case, plain=theirs, ours=mine, cause=cause, why=why))
     return found
@@ -121,15 +121,11 @@ def _unstable(plain: Outcomes, ours: Outcomes, varying: set[Case]) -> set[Case]:
     must have as many of them in ours as in the plain run.
     """
     differing = _differing(plain, ours)
-    renamed = Counter(case.file for case in differing if case in varying and case not in ours)
-    fresh = Counter(case.file for case in differing if case not in plain)
-    alike = {file for file, number in renamed.items() if fresh[file] == number}
-    return {
-        case
-        for case in differing
-        if (case in varying if case in plain and case in ours else case.file in alike)
-        and (case in varying or case not in plain)
-    }
+    changed = {case for case in differing & varying if case in plain and case in ours}
+    renamed = {case for case in differing & varying if case not in ours}
+    fresh = {case for case in differing if case not in plain}
+    here, there = (Counter(case.file for case in cases) for cases in (renamed, fresh))
+    return changed | {case for case in renamed | fresh if here[case.file] == there[case.file]}
 
 
 def _explanation(case: Case, explained: Sequence[Explanation]) -> str:

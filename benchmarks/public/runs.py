@@ -72,25 +72,38 @@ def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str])
         is_first: on a fresh copy, without history; otherwise on what the last run left.
         options: further options of Passmuster.
     """
+    suite = place.suite
     if is_first:
         place.refresh()
-    label = f"{place.suite.name}-{'first' if is_first else 'later'}"
+        if suite.configuration:
+            with (place.root / "pyproject.toml").open("a") as project:
+                project.write(f"\n[tool.passmuster]\n{suite.configuration}\n")
+    label = f"{suite.name}-{'first' if is_first else 'later'}"
     events = work / f"{label}.jsonl"
     events.unlink(missing_ok=True)
+    environment = place.environment()
+    record = work / f"{label}-record.jsonl"
+    record.unlink(missing_ok=True)
+    if suite.configuration:
+        # The project's own runner executes each file: only the recorder sees its cases.
+        environment |= {"PYTHONPATH": str(UNITTEST_RECORDER), "BENCHMARK_RECORD": str(record)}
     command = [sys.executable, str(REPOSITORY / "run_tests.py"), "--events", str(events), *options]
     measured = measure(
-        [*command, *place.suite.paths],
+        [*command, *suite.paths],
         cwd=place.root,
-        environment=place.environment(),
+        environment=environment,
         output=work / f"{label}.log",
         timeout_s=LONGEST_S,
+        with_memory=False,
     )
     final = read_record(events).final if events.exists() else {}
     return SuiteRun(
         exit_code=measured.exit_code,
         wall_s=measured.wall_s,
         cpu_s=measured.cpu_s,
-        outcomes=collect_outcomes(pair for run in final.values() for pair in _our_cases(run)),
+        outcomes=_recorded(record, place.root, last_only=True)
+        if suite.configuration
+        else collect_outcomes(pair for run in final.values() for pair in _our_cases(run)),
         failed_files=tuple(
             (path, f"{run.status}: {run.error}")
             for path, run in sorted(final.items())
@@ -127,6 +140,8 @@ def _run_plainly(place: Place, kept: Path, arguments: Sequence[str]) -> SuiteRun
         record = kept.with_suffix(".jsonl")
         record.unlink(missing_ok=True)
         measured = _measure_plain(place, record, arguments, kept.with_suffix(".log"))
+        if measured.exit_code < 0:
+            raise LookupError(f"{place.suite.command!r} was ended by signal {-measured.exit_code}")
         fields = {"exit_code": measured.exit_code, "wall_s": measured.wall_s, "cpu_s": measured.cpu_s}
         result.write_text(json.dumps(fields))
     return SuiteRun(
@@ -143,15 +158,26 @@ def _measure_plain(place: Place, record: Path, arguments: Sequence[str], log: Pa
         environment["PYTHONPATH"] = str(UNITTEST_RECORDER)
     words[0] = shutil.which(words[0], path=environment["PATH"]) or words[0]
     return measure(
-        [*words, *arguments], cwd=place.root, environment=environment, output=log, timeout_s=LONGEST_S
+        [*words, *arguments],
+        cwd=place.root,
+        environment=environment,
+        output=log,
+        timeout_s=LONGEST_S,
+        with_memory=False,
     )
 
 
-def _recorded(record: Path, root: Path) -> Outcomes:
+def _recorded(record: Path, root: Path, *, last_only: bool = False) -> Outcomes:
+    """Return what a recorder wrote.
+
+    Args:
+        record: its file.
+        root: what files are relative to.
+        last_only: whether only the last outcome of a case counts, because each attempt at a file is recorded.
+    """
     lines = record.read_text("ascii").splitlines() if record.exists() else []
-    return collect_outcomes(
-        (Case(_relative(file, root), name), outcome) for file, name, outcome in map(json.loads, lines)
-    )
+    cases = [(Case(_relative(file, root), name), outcome) for file, name, outcome in map(json.loads, lines)]
+    return collect_outcomes(dict(cases).items() if last_only else cases)
 
 
 def _relative(file: str, root: Path) -> str:

@@ -39,7 +39,8 @@ class PublicSuite:
         paths: arguments for the command and for Passmuster, where only a part of the suite is run.
         env: variables that the project's own settings for its tests set.
         explained: known differences.
-        note: the line of configuration that Passmuster needs to equal the command; "" if it needs none.
+        configuration: lines of `[tool.passmuster]` without which Passmuster cannot run the tests;
+            "" for almost every suite.
     """
 
     name: str
@@ -52,7 +53,7 @@ class PublicSuite:
     paths: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     explained: tuple[Explanation, ...] = ()
-    note: str = ""
+    configuration: str = ""
 
     @property
     def uses_pytest(self) -> bool:

@@ -237,6 +237,50 @@ def test_named_files_run_whatever_their_names(project: Project) -> None:
     assert "did you mean tests/test_a.py?" in absent.stderr
 
 
+DOCTESTS_OF_A_PACKAGE = """\
+from _pytest.doctest import DoctestModule
+
+def pytest_collect_file(file_path, parent):
+    if file_path.parent.name == "pkg":
+        return DoctestModule.from_parent(parent, path=file_path)
+"""
+
+
+@pytest.mark.parametrize("isolation", ["fork", "spawn"])
+def test_a_file_is_collected_in_no_other_way_than_in_a_run_over_its_folder(
+    project: Project, isolation: str
+) -> None:
+    project.write(
+        {
+            "conftest.py": DOCTESTS_OF_A_PACKAGE,
+            "pkg/tokens.py": '"""\n>>> 1\n1\n"""\n\ndef test_token(text): return bool(text)\n',
+            "tests/test_a.py": FINE,
+        }
+    )
+
+    outcome = run(project, "--isolation", isolation)
+
+    assert outcome.statuses() == {"pkg/tokens.py": "PASS", "tests/test_a.py": "PASS"}, str(outcome)
+    assert [case.case_id for case in outcome.final("pkg/tokens.py").cases] == ["pkg/tokens.py::tokens"]
+
+
+@pytest.mark.parametrize("isolation", ["fork", "spawn"])
+def test_named_paths_run_where_testpaths_match_nothing_and_warnings_are_errors(
+    project: Project, isolation: str
+) -> None:
+    project.write(
+        {
+            "pytest.ini": "[pytest]\ntestpaths = gone\nfilterwarnings = error\n",
+            "tests/test_a.py": FINE,
+        }
+    )
+
+    assert run(project, "tests", "--isolation", isolation).statuses() == {"tests/test_a.py": "PASS"}
+    unnamed = run(project, "--isolation", isolation)
+    assert unnamed.code == 2
+    assert "No files were found in testpaths" in unnamed.stderr
+
+
 BAD_INPUT = {
     "an option that pytest does not know": (
         {"pytest.ini": "[pytest]\naddopts = --no-such-option\n", "test_a.py": FINE},
@@ -349,6 +393,45 @@ def test_files_of_unittest_are_those_that_it_discovers(project: Project) -> None
     outcome = project.run("--layout", "unittest")
     assert outcome.statuses() == {"pkg/tests/testing.py": "PASS", "test_c.py": "PASS"}
     assert {outcome.final(path).runner for path in outcome.statuses()} == {"unittest"}
+
+
+def test_tests_of_unittest_beside_the_usual_folder_are_found(project: Project) -> None:
+    case = "import unittest\nclass T(unittest.TestCase):\n    def test_1(self): pass\n"
+    project.write(
+        {
+            "tests/test_a.py": case,
+            "pkg/__init__.py": "",
+            "pkg/tests/__init__.py": "",
+            "pkg/tests/test_b.py": case,
+            "pkg/tests/test_helpers.py": "raise RuntimeError('never imported')\n",
+            "pkg/testing.py": "raise RuntimeError('never imported')\n",
+            "pkg/testcases.py": case,
+            "loose/test_no_package.py": case,
+            "tests/manual_tests/test_by_hand.py": case,
+        }
+    )
+
+    outcome = project.run(env=ENVIRONMENT)
+
+    assert outcome.code == 0, str(outcome)
+    assert set(outcome.statuses()) == {"tests/test_a.py", "pkg/tests/test_b.py", "pkg/testcases.py"}
+
+
+def test_a_test_file_of_a_package_with_relative_imports_runs_by_a_framework_despite_its_guard(
+    project: Project,
+) -> None:
+    project.write(
+        {
+            "tests/__init__.py": "",
+            "tests/values.py": "one = 1\n",
+            "tests/test_a.py": "import unittest\n\nfrom .values import one\n\n"
+            "class T(unittest.TestCase):\n    def test_1(self): self.assertEqual(one, 1)\n\n"
+            "if __name__ == '__main__':\n    unittest.main()\n",
+        }
+    )
+    outcome = project.run()
+    assert outcome.statuses() == {"tests/test_a.py": "PASS"}
+    assert [case.outcome for case in outcome.final("tests/test_a.py").cases] == ["passed"]
 
 
 def test_exclude_leaves_out_what_pytest_collects_and_says_so(project: Project) -> None:

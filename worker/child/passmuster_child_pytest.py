@@ -31,6 +31,10 @@ def _marked(option: str) -> "Callable[[_Hook], _Hook]":
     return mark
 
 
+_TESTPATHS_MATCH_NOTHING = "ignore:No files were found in testpaths:pytest.PytestConfigWarning"
+"""A filter of warnings as `-W` has it."""
+
+
 def cache_option() -> str:
     """Return the argument that keeps pytest's cache out of the project: in the file's temporary directory.
 
@@ -66,6 +70,7 @@ class Plugin:
         self.on_start: "Callable[[], None]" = lambda: None
         self._way: "Way | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
+        self._asks_again = False
         self._taken_back: "set[str]" = set()
         self._deselected = 0
         self._left: "set[str] | None" = None
@@ -74,7 +79,11 @@ class Plugin:
     @_marked("hookwrapper")
     def pytest_load_initial_conftests(self, early_config: "pytest.Config") -> "Iterator[None]":
         """Switch off pytest-cov: a total over one file would fail `--cov-fail-under` of every file."""
-        early_config.known_args_namespace.no_cov = True
+        namespace: "Any" = early_config.known_args_namespace
+        namespace.no_cov = True
+        if self._make_way is not None:
+            # pytest warns because it is told no path, and a project may make its warnings errors.
+            namespace.pythonwarnings = [*(namespace.pythonwarnings or ()), _TESTPATHS_MATCH_NOTHING]
         yield
 
     @_marked("tryfirst")
@@ -96,6 +105,27 @@ class Plugin:
         """Collect the one file instead of what the project's settings name."""
         if self.file:
             session.config.args = [self.file]
+
+    @_marked("hookwrapper")
+    def pytest_collect_file(self, parent: "pytest.Collector") -> "Iterator[None]":
+        """Collect the one file as a run over its folder does: a named path is collected in more ways.
+
+        A conftest that collects doctests of a module would otherwise have it collected as a test module too.
+        """
+        outcome: "Any" = yield
+        collectors = outcome.get_result()
+        path = getattr(collectors[0], "path", None) if len(collectors) > 1 else None
+        if path is None or not self.file or self._asks_again:
+            return
+        session: "Any" = parent.session
+        named, self._asks_again = session.isinitpath, True
+        session.isinitpath = lambda *args, **options: False
+        try:
+            usual = session.gethookproxy(path).pytest_collect_file(file_path=path, parent=parent)
+        finally:
+            session.isinitpath, self._asks_again = named, False
+        if usual:
+            outcome.force_result(usual)
 
     def pytest_sessionfinish(self) -> None:
         """The session is over; what follows is the interpreter's exit."""

@@ -347,8 +347,11 @@ def has_guard(source: bytes) -> bool:
 
 
 def runs_as_script(source: bytes) -> bool:
-    """Whether a file that nobody chose a runner for runs as `python FILE`: it has a guard, or no tests."""
-    if has_guard(source):
+    """Whether a file that nobody chose a runner for runs as `python FILE`: it has a guard, or no tests.
+
+    The guard of a file with relative imports and tests does not count: such an import fails in `python FILE`.
+    """
+    if has_guard(source) and not _imports_relatively(source):
         return True
     only_ast = 0x400  # ast.PyCF_ONLY_AST, without the cost of importing ast.
     try:
@@ -356,6 +359,10 @@ def runs_as_script(source: bytes) -> bool:
         return not _defines_tests(tree.body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False  # The framework says what is wrong with it.
+
+
+def _imports_relatively(source: bytes) -> bool:
+    return any(line.lstrip().startswith(b"from .") for line in source.replace(b"\r", b"\n").split(b"\n"))
 
 
 def _defines_tests(statements: "Sequence[Any]") -> bool:

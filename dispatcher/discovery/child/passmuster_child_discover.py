@@ -79,7 +79,12 @@ class Collection:
 
     def pytest_load_initial_conftests(self, early_config: "Any") -> None:
         """Keep pytest-cov, which looks only here, from measuring."""
-        early_config.known_args_namespace.no_cov = True
+        namespace = early_config.known_args_namespace
+        namespace.no_cov = True
+        if self._paths:
+            # They take the place of `testpaths`, but pytest is not told so early.
+            ignored = "ignore:No files were found in testpaths:pytest.PytestConfigWarning"
+            namespace.pythonwarnings = [*(namespace.pythonwarnings or ()), ignored]
 
     @_first
     def pytest_collection(self, session: "Any") -> None:

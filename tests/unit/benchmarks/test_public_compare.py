@@ -66,10 +66,12 @@ def test_what_the_command_says_of_the_file_alone_is_the_files_own_dependence_on_
     assert causes([plain, plain], ours, alone=[plain]) == {"one": Cause.UNEXPLAINED}
 
 
-def test_a_command_that_found_nothing_in_the_file_alone_explains_no_missing_case() -> None:
-    plain = outcomes(one="passed")
+def test_a_missing_or_an_added_case_is_not_explained_by_the_file_alone() -> None:
+    plain, ours = outcomes(one="passed"), outcomes(two="failed")
 
-    assert causes([plain, plain], outcomes(), alone=[{}]) == {"one": Cause.UNEXPLAINED}
+    found = causes([plain, plain], ours, alone=[ours])
+
+    assert found == {"one": Cause.UNEXPLAINED, "two": Cause.UNEXPLAINED}
 
 
 def test_the_table_explains_by_pattern_and_brackets_stand_for_themselves() -> None:

@@ -21,7 +21,8 @@ def place_of(test):
     file = str(Path(getattr(module, "__file__", None) or "").absolute())
     doctest = getattr(test, "_dt_test", None)
     if doctest is not None:
-        return file, doctest.name
+        is_loaded = hasattr(test, LOADED_FROM)
+        return file if is_loaded else str(Path(doctest.filename or "").absolute()), doctest.name
     method = getattr(test, "_testMethodName", None)
     if method is None:
         return file, str(test)
@@ -67,6 +68,8 @@ def record_into(path):
     sub = unittest.TestResult.addSubTest
 
     def start_test(self, test):
+        # Programs that a test starts must not write here; those that start the tests must hand it down.
+        os.environ.pop(FILE_VARIABLE, None)
         started.add(id(test))
         return start(self, test)
 
@@ -83,7 +86,8 @@ def record_into(path):
 
     def write(test):
         outcomes = running.pop(id(test), None)
-        if outcomes:
+        # A class made inside a function is mostly a test that a test runs to see it fail.
+        if outcomes and "<locals>" not in type(test).__qualname__:
             with open(path, "a", encoding="ascii") as stream:
                 stream.write(json.dumps([*place_of(test), max(outcomes, key=WORST_LAST.index)]) + "\n")
 
@@ -100,4 +104,4 @@ def record_into(path):
 
 if FILE_VARIABLE in os.environ:
     tag_loaded_tests()
-    record_into(os.environ.pop(FILE_VARIABLE))
+    record_into(os.environ[FILE_VARIABLE])

@@ -83,6 +83,26 @@ def test_a_file_without_tests_is_a_script_too(source: bytes, is_script: bool) ->
     assert START.runs_as_script(source) is is_script
 
 
+GUARD = b'if __name__ == "__main__":\n    main()\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "is_script"),
+    [
+        (b"def test_a(): pass\n" + GUARD, True),
+        (b"from . import helper\n" + GUARD, True),
+        (b"from . import helper\ndef test_a(): pass\n" + GUARD, False),
+        (b"def test_a():\n    from .helper import a\n" + GUARD, False),
+        (b"def test_a():\r    from .. import a\r" + GUARD, False),
+        (b"from helper import a\ndef test_a(): pass\n" + GUARD, True),
+    ],
+)
+def test_a_guard_does_not_count_in_a_file_with_tests_whose_imports_need_a_package(
+    source: bytes, is_script: bool
+) -> None:
+    assert START.runs_as_script(source) is is_script
+
+
 @pytest.mark.parametrize(
     ("packages", "file", "folder", "name"),
     [
