@@ -15,7 +15,15 @@ import pytest
 
 from dispatcher.again import Again
 from dispatcher.cli import Command
-from dispatcher.events import FileFinished, FileStarted, Notice, RunFinished, RunStarted, UsageSampled
+from dispatcher.events import (
+    FileFinished,
+    FileSettled,
+    FileStarted,
+    Notice,
+    RunFinished,
+    RunStarted,
+    UsageSampled,
+)
 from dispatcher.exit_codes import ExitCode
 from dispatcher.record.proof import prove
 from dispatcher.record.reader import read_record
@@ -148,8 +156,10 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     ]
     record = read_record(write_record(tmp_path, cut))
 
-    last = tell_together([record], prove([record]))[-1]
+    *_, settled, last = tell_together([record], prove([record]))
 
+    assert isinstance(settled, FileSettled)
+    assert (settled.result.status, settled.reason) == (Status.PASS, Again.CONFIRM)
     assert isinstance(last, RunFinished)
     [file] = last.results.records
     assert (file.status, file.is_unconfirmed, len(file.attempts)) == (Status.PASS, True, 1)
