@@ -63,7 +63,11 @@ def run(setting: Setting) -> bool:
     """Compare and print; return whether all suites ran and every difference is explained."""
     compared: list[Comparison] = []
     missing: list[str] = []
-    for suite in chosen_suites(read_table(), setting.only):
+    try:
+        suites = chosen_suites(read_table(), setting.only)
+    except ValueError as error:
+        raise SystemExit(f"--only: {error}") from None
+    for suite in suites:
         print(f"{suite.name} {suite.version}: {suite.command}", flush=True)
         try:
             place = prepare(suite, setting.cache)
