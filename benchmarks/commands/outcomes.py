@@ -120,7 +120,7 @@ def _comparison(label: str, place: Place, plain: SuiteRun, ours: SuiteRun) -> Co
     causes = Counter[str](difference.cause.value for difference in found)
     texts = [str(difference) for difference in found]
     for text in _verdicts(plain, ours, is_explained=bool(found)):
-        causes[Cause.UNEXPLAINED] += 1
+        causes[Cause.UNEXPLAINED.value] += 1
         texts.append(f"{Cause.UNEXPLAINED}: {text}")
     return Comparison(
         suite=f"{suite.name} {suite.version}",
