@@ -208,5 +208,12 @@ class Executor(Stoppable, Protocol):
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""
 
+    def check(self) -> None:
+        """Make sure that the memory of running files is still measured.
+
+        Raises:
+            InfrastructureError: it no longer is: whatever runs could break the budget unseen.
+        """
+
     def close(self) -> None:
         """End whatever still runs, and give back what the executor holds."""

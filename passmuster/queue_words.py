@@ -139,6 +139,7 @@ class WorkerCard:
         host: where it is.
         slots: files at once.
         busy: how many run.
+        taken: messages that it has taken: of files that run, and of those that wait there for memory.
         budget_bytes: memory for all of them together.
         version: of Passmuster.
         limits: what it keeps, for people to read.
@@ -159,6 +160,7 @@ class WorkerCard:
     runs: tuple[str, ...] = ()
     only_run: str = ""
     files: tuple[CardFile, ...] = ()
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,6 +166,10 @@ class LocalExecutor:
         """Return what the running files use, as last measured."""
         return self._governor.usage()
 
+    def check(self) -> None:
+        """Make sure that the memory of running files is still measured."""
+        self._governor.check()
+
     def output(self, attempt_id: str) -> OutputCapture | None:
         """Return what collects a running file's output, also beyond its end; None: it does not run."""
         with self._lock:

@@ -117,10 +117,17 @@ class MemoryGovernor:
         self._machine_spare_bytes: int | None = None
         """What the files of all runs leave of the machine's memory; None: this run is the only one."""
 
-    @property
-    def failure(self) -> str | None:
-        """Why governance has ended; None while it works. Once set, nothing is admitted any more."""
-        return self._failure
+    def check(self) -> None:
+        """Refuse to go on blindly: a run whose memory is not measured could break its budget unseen.
+
+        Raises:
+            InfrastructureError: memory can no longer be measured. Nothing is admitted any more.
+        """
+        if self._failure is not None:
+            raise InfrastructureError(
+                f"cannot measure the memory of running tests: {self._failure}; nothing further starts, "
+                "and what runs is stopped"
+            )
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Take what is known of the files that will come."""
@@ -134,7 +141,7 @@ class MemoryGovernor:
             InfrastructureError: memory can no longer be measured.
         """
         with self._changed:
-            self._check()
+            self.check()
             now_s = self._clock.now_s()
             if self._overcommits:
                 self._cpu.ask(now_s=now_s)
@@ -158,7 +165,7 @@ class MemoryGovernor:
             InfrastructureError: memory can no longer be measured.
         """
         with self._changed:
-            self._check()
+            self.check()
             if self._is_closed or not self._ledger.fits(task):
                 return None
             if self._pool is not None:
@@ -237,11 +244,6 @@ class MemoryGovernor:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(CLOSE_WAIT_S)
-
-    def _check(self) -> None:
-        """Refuse to go on blindly: a run without governance would break the one promise made for it."""
-        if self._failure is not None:
-            raise InfrastructureError(f"cannot measure the memory of running tests: {self._failure}")
 
     def _run(self) -> None:
         """Look again and again until closed: the sampling thread."""

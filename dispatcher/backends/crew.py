@@ -34,6 +34,7 @@ class Crew:
     def __init__(self, *, version: str, patience_s: float, now_s: float, run_id: str = "") -> None:
         self._version, self._patience_s, self._run_id = version, patience_s, run_id
         self._late_since_s: dict[str, float] = {}
+        self._idle_since_s: dict[str, float] = {}
         self._cards: dict[str, WorkerCard] = {}
         self._refusals: dict[str, str] = {}
         self._nobody_since_s: float | None = now_s
@@ -54,8 +55,14 @@ class Crew:
         """The memory of the largest of them."""
         return max((card.budget_bytes for card in self._serving()), default=0)
 
-    def saw(self, cards: Sequence[WorkerCard], *, now_s: float) -> list[str]:
-        """Take the cards that hold now; return what the user should know, a line each."""
+    def saw(self, cards: Sequence[WorkerCard], *, now_s: float, has_waiting: bool = False) -> list[str]:
+        """Take the cards that hold now; return what the user should know, a line each.
+
+        Args:
+            cards: those that hold.
+            now_s: the time.
+            has_waiting: whether messages lie on the run's queue.
+        """
         before = {card.name for card in self._serving()}
         # A worker that is there for another run alone is none of ours.
         self._cards = {card.name: card for card in cards if card.only_run in ("", self._run_id)}
@@ -69,18 +76,27 @@ class Crew:
             self._nobody_since_s = now_s
         if not serving and before:
             notices.append("no worker is left; waiting for another one")
-        return notices + self._late(now_s)
+        return notices + self._late(now_s) + self._idle(now_s, has_waiting=has_waiting)
 
     def _late(self, now_s: float) -> list[str]:
-        """Return what to say, once, of workers that could take files and do not."""
+        """Return what to say, once, of workers that do not serve the run yet."""
         waiting = [card.name for card in self._serving() if self._run_id and self._run_id not in card.runs]
-        before = self._late_since_s
-        self._late_since_s = {name: before.get(name, now_s) for name in waiting}
-        late = [name for name, since_s in self._late_since_s.items() if since_s <= now_s - LATE_S]
-        self._late_since_s |= dict.fromkeys(late, math.inf)
         return [
             f"worker {name} takes no file of this run yet: it serves another run, or makes the files ready"
-            for name in sorted(late)
+            for name in _lasting(self._late_since_s, waiting, now_s)
+        ]
+
+    def _idle(self, now_s: float, *, has_waiting: bool) -> list[str]:
+        """Return what to say, once, of workers that serve the run and leave its messages lying."""
+        idle = [
+            card.name
+            for card in self._serving()
+            if has_waiting and self._run_id in card.runs and card.taken < card.slots
+        ]
+        return [
+            f"worker {name} has free slots and takes none of the files that wait: "
+            "look at its log, and whether it can reach the broker"
+            for name in _lasting(self._idle_since_s, idle, now_s)
         ]
 
     def refused(self, worker: str, reason: str) -> list[str]:
@@ -149,6 +165,23 @@ class Crew:
             for card in self._cards.values()
             if card.version == self._version and card.name not in self._refusals
         ]
+
+
+def _lasting(since_s: dict[str, float], names: Sequence[str], now_s: float) -> list[str]:
+    """Return, once for each, who has been among `names` for `LATE_S` seconds.
+
+    Args:
+        since_s: since when each has been, changed here; infinite: it was returned.
+        names: who is now.
+        now_s: the time.
+    """
+    for name in since_s.keys() - set(names):
+        del since_s[name]
+    for name in names:
+        since_s.setdefault(name, now_s)
+    found = sorted(name for name in names if since_s[name] <= now_s - LATE_S)
+    since_s.update(dict.fromkeys(found, math.inf))
+    return found
 
 
 def _file_usage(task: TestTask, worker: str, told: CardFile | None) -> FileUsage:

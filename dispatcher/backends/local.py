@@ -93,6 +93,7 @@ class LocalBackend:
         deadline = time.monotonic() + timeout_s
         self._resume()
         while True:
+            self._check_executor()
             with self._lock:
                 waiting = len(self._line) + len(self._spare) > 0
             left = max(0.0, deadline - time.monotonic())
@@ -113,6 +114,7 @@ class LocalBackend:
                     break
                 events.append(found)
                 found = None if self._events.empty() else self._events.get()
+            self._check_executor(events)
             return tuple(events)
 
     def wake(self) -> None:
@@ -143,6 +145,18 @@ class LocalBackend:
         for thread in threads:
             thread.join()
         self._executor.close()
+
+    def _check_executor(self, events: Sequence[BackendEvent] = ()) -> None:
+        """Make the run hear, once and before these events, that the executor cannot go on."""
+        if self._is_broken:
+            return
+        try:
+            self._executor.check()
+        except InfrastructureError:
+            self._is_broken = True
+            for event in events:
+                self._events.put(event)
+            raise
 
     def _place(self) -> None:
         """Start every task that fits now, unless the run must hear of a failure first."""

@@ -14,7 +14,7 @@ from dispatcher.discovery.django_project import django_advice
 from dispatcher.discovery.layout import Places, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import Rules
-from dispatcher.discovery.project_signs import is_plain_script
+from dispatcher.discovery.project_signs import defines_unittests, is_plain_script
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
 from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
@@ -87,6 +87,8 @@ def discover(
         select(config.paths, places=places, walker=walker, cwd=named_from)
     else:
         _walk_layout(places, walker, include_integration=config.include_integration)
+        if layout.is_default:
+            _add_unittests(places, walker, include_integration=config.include_integration)
     advice = django_advice(config, Path(places.root, places.workdir)) if python is not None else None
     files = sorted(
         (_test_file(found, places, _runner(found, layout, places.root)) for found in walker.files.values()),
@@ -135,16 +137,29 @@ def _find_unittests(config: TestConfig, places: Places, walker: Walker, *, cwd: 
     if config.paths:
         select(config.paths, places=places, walker=walker, cwd=cwd)
         return
-    start = places.workdir
-    walker.walk(start, places.unittest_rules())
+    walker.walk(places.workdir, places.unittest_rules(skips_integration=False))
     for path in list(walker.files):
-        folder, _, name = path.rpartition("/")
-        is_importable = name.removesuffix(".py").isidentifier()
-        while is_importable and folder != start:
-            is_importable = Path(places.root, folder, "__init__.py").is_file()
-            folder = folder.rpartition("/")[0]
-        if not is_importable:
+        if not _is_importable(path, places):
             del walker.files[path]
+
+
+def _add_unittests(places: Places, walker: Walker, *, include_integration: bool) -> None:
+    """Take what `python -m unittest` would run beside the folders of the layout."""
+    everywhere = Walker(root=places.root)  # The other one does not visit a folder twice.
+    everywhere.walk(places.workdir, places.unittest_rules(skips_integration=not include_integration))
+    for path in everywhere.files.keys() - walker.files.keys():
+        if _is_importable(path, places) and defines_unittests(Path(places.root, path)):
+            walker.files[path] = everywhere.files[path]
+
+
+def _is_importable(path: str, places: Places) -> bool:
+    """Whether unittest can import a file: it and all folders below the working directory are packages."""
+    folder, _, name = path.rpartition("/")
+    is_importable = name.removesuffix(".py").isidentifier()
+    while is_importable and folder != places.workdir:
+        is_importable = Path(places.root, folder, "__init__.py").is_file()
+        folder = folder.rpartition("/")[0]
+    return is_importable
 
 
 def _walk_layout(places: Places, walker: Walker, *, include_integration: bool) -> None:

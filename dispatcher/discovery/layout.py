@@ -99,10 +99,13 @@ class Places:
             excluded_paths=self.excluded_paths,
         )
 
-    def unittest_rules(self) -> Rules:
+    def unittest_rules(self, *, skips_integration: bool) -> Rules:
         """Return what discovery by unittest takes."""
         return self._rules(
-            UNITTEST_PATTERNS, ORDINARY_EXCLUDED_NAMES, skips_integration=False, skips_hidden=True
+            UNITTEST_PATTERNS,
+            ORDINARY_EXCLUDED_NAMES,
+            skips_integration=skips_integration,
+            skips_hidden=True,
         )
 
     def _rules(

@@ -30,6 +30,7 @@ class LayoutChoice:
         warnings: what a user of pytest should know of the choice, a line each.
         may_have_scripts: whether only the tests themselves say that the project is one of pytest, so that a
             file with a `__main__` guard and without tests is a script.
+        is_default: whether nothing in the project or its settings says which layout it has.
     """
 
     kind: LayoutKind
@@ -37,6 +38,7 @@ class LayoutChoice:
     has_command: bool = False
     warnings: tuple[str, ...] = ()
     may_have_scripts: bool = False
+    is_default: bool = False
 
     @property
     def headline(self) -> str:
@@ -78,7 +80,8 @@ def choose_layout(
         )
     pytest, sign = _why_pytest(workdir, configurations, has_pytest)
     if not pytest:
-        return LayoutChoice(kind=LayoutKind.SCRIPTS, reason="nothing in the project asks for pytest")
+        reason = "nothing in the project asks for pytest"
+        return LayoutChoice(kind=LayoutKind.SCRIPTS, reason=reason, is_default=True)
     warnings = ()
     if len(configurations) > 1:
         ignored = " and ".join(configurations[1:])

@@ -26,7 +26,7 @@ _SECTIONS = {
 _IMPORTS_PYTEST = re.compile(rb"^[ \t]*(?:import|from)[ \t]+pytest\b", re.M)
 _FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test", re.M)
 _PLAIN_CLASS = re.compile(rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:", re.M)
-_UNITTEST_CLASS = re.compile(rb"^class\b[^\n]*(?:Test|unittest)", re.M)
+_UNITTEST_CLASS = re.compile(rb"^class\b[^\n]*\([^\n]*(?:Test|unittest)", re.M)
 _GUARD = re.compile(rb"^if\b[^\n]*__name__[^\n]*__main__", re.M)
 
 
@@ -90,6 +90,14 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
         if best is Sign.EXPLICIT:
             break
     return best, where
+
+
+def defines_unittests(file: Path) -> bool:
+    """Whether the text of a file looks as if it defined classes of unittest."""
+    try:
+        return _UNITTEST_CLASS.search(file.read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def is_plain_script(file: Path) -> bool:

@@ -45,6 +45,7 @@ class Record:
         header: whose it is.
         events: all that was told, in its order, without the last event where the record breaks off.
         broken: why it is not whole; empty: it is.
+        is_cut: whether it only breaks off: its run was killed, and what stands there holds.
         coverage: the combined coverage data; None: there is none.
         files_without_data: labels of the files that passed and delivered no coverage data.
     """
@@ -53,6 +54,7 @@ class Record:
     header: Header
     events: tuple[RunEvent, ...]
     broken: str = ""
+    is_cut: bool = False
     coverage: Path | None = None
     files_without_data: tuple[str, ...] = ()
 
@@ -110,6 +112,7 @@ def read_record(folder: Path) -> Record:
     telling = _Telling()
     broken = telling.take_all(lines[1:])
     end = telling.end
+    is_cut = not broken and end is None
     if not broken and (end is None or tail):
         broken = f"it breaks off after {len(lines)} lines"
     if not broken and end is not None:
@@ -120,6 +123,7 @@ def read_record(folder: Path) -> Record:
         header=header,
         events=tuple(telling.events),
         broken=broken,
+        is_cut=is_cut,
         coverage=folder / COVERAGE_NAME if has_data else None,
         files_without_data=end.coverage.files_without_data if end and end.coverage else (),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
 from dispatcher.events import (
@@ -25,6 +25,7 @@ from dispatcher.events import (
 )
 from dispatcher.insight.compare import find_regressions
 from dispatcher.plan import Plan, PlannedFile, TestFile
+from dispatcher.record.cut import CutFile, cut_files
 from dispatcher.record.proof import Proof
 from dispatcher.record.reader import Record
 from dispatcher.run.results import FileRecord, TestResults
@@ -54,7 +55,8 @@ def tell_together(
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
     starts_at = min((event.started_at for event in started), default=0.0)
-    lost = _lost_files(records, proof)
+    cut = {record.header.shard.number: cut_files(record) for record in records if _is_told(record)}
+    lost = _lost_files(records, proof, told={number for number, files in cut.items() if files})
     run_id = min(record.header.run_id for record in records)
     planned = [planned for event in started for planned in event.plan.files]
     known = {item.file.path for item in planned}
@@ -70,8 +72,10 @@ def tell_together(
     middle += [event for record in records for event in _moved(record, starts_at, common)]
     middle = sorted(_with_all_machines(sorted(middle, key=_at_s)), key=_at_s)
     ends_at = max((event.at_s for event in middle), default=0.0)
+    told = _of_cut(records, cut, starts_at)
+    middle += [_end_of(file, ends_at) for file in told if _has_untold_end(file)]
     middle += [FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
-    results = _results(records, lost, starts_at)
+    results = _results(records, [file.record for file in told], lost, starts_at)
     results = dataclasses.replace(
         results,
         regressions=find_regressions(planned, results.records, factor=regression_factor),
@@ -194,7 +198,39 @@ def _limits(started: Sequence[RunStarted]) -> tuple[Limit, ...]:
     return tuple(merged)
 
 
-def _results(records: Sequence[Record], lost: Sequence[FileRecord], starts_at: float) -> TestResults:
+def _is_told(record: Record) -> bool:
+    """Whether a record breaks off before the run's end, and what stands before that can be believed."""
+    return record.is_cut and record.results is None
+
+
+def _of_cut(
+    records: Sequence[Record], cut: Mapping[int, Sequence[CutFile]], starts_at: float
+) -> list[CutFile]:
+    """Return the files of records that break off, as part of the whole."""
+    return [
+        file._replace(record=_file_record(file.record, _name(record), _shift_s(record, starts_at)))
+        for record in records
+        for file in cut.get(record.header.shard.number, ())
+    ]
+
+
+def _has_untold_end(file: CutFile) -> bool:
+    """Whether the record breaks off before it tells what a file came to."""
+    return file.settled is not None or file.is_lost
+
+
+def _end_of(file: CutFile, at_s: float) -> RunEvent:
+    record = file.record
+    if file.settled is None:
+        return FileFinished(at_s=at_s, file=record.file, result=record.final)
+    return FileSettled(
+        at_s=at_s, file=record.file, result=record.final, reason=file.settled, finding=record.finding
+    )
+
+
+def _results(
+    records: Sequence[Record], told: Sequence[FileRecord], lost: Sequence[FileRecord], starts_at: float
+) -> TestResults:
     whole = [(record, results) for record in records if (results := record.results) is not None]
     files = [
         _file_record(item, _name(record), _shift_s(record, starts_at))
@@ -202,10 +238,18 @@ def _results(records: Sequence[Record], lost: Sequence[FileRecord], starts_at: f
         for item in results.records
     ]
     gone = {record.file.path for record in lost}
+    told_of = [record for record in records if _is_told(record)]
+    ends = [record.events[-1].at_s for record in told_of if record.events]
+    peaks = [
+        event.usage.peak_bytes
+        for record in told_of
+        for event in record.events
+        if isinstance(event, UsageSampled)
+    ]
     return TestResults(
-        records=(*(record for record in files if record.file.path not in gone), *lost),
-        duration_s=max((results.duration_s for _, results in whole), default=0.0),
-        peak_bytes=max((results.peak_bytes for _, results in whole), default=0),
+        records=(*(record for record in files if record.file.path not in gone), *told, *lost),
+        duration_s=max((*(results.duration_s for _, results in whole), *ends), default=0.0),
+        peak_bytes=max((*(results.peak_bytes for _, results in whole), *peaks), default=0),
         is_verified=any(results.is_verified for _, results in whole),
     )
 
@@ -216,18 +260,27 @@ def _file_record(record: FileRecord, name: str, by_s: float) -> FileRecord:
     )
 
 
-def _lost_files(records: Sequence[Record], proof: Proof) -> list[FileRecord]:
+def _lost_files(records: Sequence[Record], proof: Proof, *, told: Set[int]) -> list[FileRecord]:
     """Return a lost result for each planned file of which nothing can be believed.
 
-    It stands behind what a broken record still tells of the file.
+    It stands behind what a damaged record still tells of the file.
+
+    Args:
+        records: of one plan.
+        proof: what is missing of them.
+        told: the shards whose record breaks off, and is told as far as it goes.
     """
     header = records[0].header
-    broken = {record.header.shard.number for record in records if record.broken}
-    told: dict[str, list[TestResult]] = defaultdict(list)
+    broken = {
+        record.header.shard.number
+        for record in records
+        if record.broken and not (record.is_cut and record.results is not None)
+    } - told
+    before_of: dict[str, list[TestResult]] = defaultdict(list)
     for record in records:
         for event in record.events if record.broken else ():
             if isinstance(event, FileFinished):
-                told[event.file.path].append(event.result)
+                before_of[event.file.path].append(event.result)
     prefix, found = _prefix(records), []
     for path, number in header.whole:
         if number in proof.missing:
@@ -236,7 +289,7 @@ def _lost_files(records: Sequence[Record], proof: Proof) -> list[FileRecord]:
             error = f"the record of shard {number} of {header.shard.total} is not whole"
         else:
             continue
-        before = told[path]
+        before = before_of[path]
         attempt = before[-1].attempt + 1 if before else 1
         lost = TestResult(file_path=path, status=Status.LOST, error=error, attempt=attempt)
         file = TestFile(path=path, label=path.removeprefix(prefix))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.support.outcome import Outcome
+from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
 
 LIBRARY = """\
@@ -171,6 +173,34 @@ def test_a_shard_that_was_killed_is_red_by_name(machines: list[Project], tmp_pat
     ended = {event["path"] for event in events if event["event"] == "file-finished"}
     assert len(ended) == 8
     assert [event["status"] for event in events if event.get("status") == "LOST"]
+
+
+def test_what_a_killed_run_had_told_is_merged(machines: list[Project], tmp_path: Path) -> None:
+    project, records = machines[0], tmp_path / "records"
+    shutil.rmtree(project.root / "tests")
+    waits = "import time\n\ndef test_it():\n    open('is_running', 'w').write('yes')\n    time.sleep(600)\n"
+    project.write({"tests/test_failing.py": FAILING, "tests/test_waits.py": waits})
+    running = project.start("--record", str(records), "--jobs", "2", "--isolation", "spawn", env=PYTHON)
+    running.wait_for_file("is_running")
+    record = records / "shard-1-of-1" / "run.record"
+    measured = rb'"file_path":"tests/test_waits.py","slot":\d+,"seconds":[^,]*,"used_bytes":[1-9]'
+    sample = re.compile(rb"^usage .*" + measured, re.MULTILINE)
+
+    def is_told() -> bool:
+        text = record.read_bytes()
+        return b"\nfile-finished " in text and sample.search(text) is not None
+
+    wait_until(is_told, "the record tells of both files")
+    running.send(signal.SIGKILL)
+    running.process.communicate()
+
+    told = run(project, "merge", str(records))
+
+    assert told.code == 3
+    assert "breaks off" in told.stderr
+    assert "::error::what a test prints" in told.stdout
+    assert re.search(r"it had been running for \S+, with \S+ MiB when last measured,", told.stdout), told
+    assert "SUMMARY: 0 passed, 2 failed" in told.stdout
 
 
 def test_files_that_differ_between_machines_are_named(machines: list[Project], tmp_path: Path) -> None:

@@ -395,6 +395,28 @@ def test_files_of_unittest_are_those_that_it_discovers(project: Project) -> None
     assert {outcome.final(path).runner for path in outcome.statuses()} == {"unittest"}
 
 
+def test_tests_of_unittest_beside_the_usual_folder_are_found(project: Project) -> None:
+    case = "import unittest\nclass T(unittest.TestCase):\n    def test_1(self): pass\n"
+    project.write(
+        {
+            "tests/test_a.py": case,
+            "pkg/__init__.py": "",
+            "pkg/tests/__init__.py": "",
+            "pkg/tests/test_b.py": case,
+            "pkg/tests/test_helpers.py": "raise RuntimeError('never imported')\n",
+            "pkg/testing.py": "raise RuntimeError('never imported')\n",
+            "pkg/testcases.py": case,
+            "loose/test_no_package.py": case,
+            "tests/manual_tests/test_by_hand.py": case,
+        }
+    )
+
+    outcome = project.run(env=ENVIRONMENT)
+
+    assert outcome.code == 0, str(outcome)
+    assert set(outcome.statuses()) == {"tests/test_a.py", "pkg/tests/test_b.py", "pkg/testcases.py"}
+
+
 def test_a_test_file_of_a_package_with_relative_imports_runs_by_a_framework_despite_its_guard(
     project: Project,
 ) -> None:

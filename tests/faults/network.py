@@ -52,6 +52,7 @@ class _Way:
         self._flows.set()
         self._delay_s = 0.0
         self._cuts = self._delays = 0
+        self._generation = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -63,6 +64,10 @@ class _Way:
     def heal(self) -> None:
         """Take one `cut` back."""
         self._do(lambda: self._count_cuts(-1))
+
+    def strand(self) -> None:
+        """Let nothing more through the connections that there are, without a word; new ones work."""
+        self._do(self._strand)
 
     def slow(self, delay_s: float) -> None:
         """Let everything through, but late."""
@@ -104,6 +109,9 @@ class _Way:
         self._delays += change
         self._delay_s = delay_s if self._delays else 0.0
 
+    def _strand(self) -> None:
+        self._generation += 1
+
     def _reset(self) -> None:
         for writer in self._writers:
             raw = writer.get_extra_info("socket")
@@ -134,8 +142,11 @@ class _Way:
             self._tasks.discard(task)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        generation = self._generation
         while True:
             data = await reader.read(_CHUNK_BYTES)
+            if generation != self._generation:
+                await asyncio.Event().wait()
             if self._delay_s:
                 await asyncio.sleep(self._delay_s)
             await self._flows.wait()

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from dispatcher.backends.embedded_server import EmbeddedServer
+from passmuster.broker import read_address
 from passmuster.status import Isolation, Status, StopReason
+from tests.faults.network import Network
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
 
 FILES = {
@@ -227,6 +229,27 @@ def test_a_killed_worker_leaves_no_key_of_celerys(run: Run, start: Start) -> Non
 
     kept = [key for key in run.client.scan_iter("pm:*") if "unacked" in key]
     assert kept == []
+
+
+def test_a_worker_whose_connections_are_lost_in_silence_takes_messages_again(
+    server: EmbeddedServer, run: Run, root: Path
+) -> None:
+    port = read_address(server.url).port
+    network = Network(port)
+    way = network.open()
+    worker = WorkerProcess(server.url.replace(f":{port}", f":{way.port}"), root)
+    try:
+        until(lambda: worker.name in run.workers(), "it is ready")
+
+        way.strand()
+        run.submit(run.task("ok.py"))
+
+        assert run.wait(1)["ok.py"].status is Status.PASS
+        worker.signal(signal.SIGTERM)
+        assert "got no reply for" in worker.end()[1]
+    finally:
+        worker.close()
+        network.close()
 
 
 def test_limits_are_said_with_their_sources(start: Start) -> None:

@@ -20,6 +20,7 @@ def make_card(
     host: str,
     runs: tuple[str, ...],
     only_run: str = "",
+    taken: int = 0,
 ) -> WorkerCard:
     """Return the card of this moment.
 
@@ -31,6 +32,7 @@ def make_card(
         host: where it is.
         runs: the ids of the runs that it serves.
         only_run: the id of the one run that it is there for; empty: all.
+        taken: messages that it has taken.
     """
     return WorkerCard(
         name=name,
@@ -43,6 +45,7 @@ def make_card(
         used_bytes=usage.used_bytes,
         runs=runs,
         only_run=only_run,
+        taken=taken,
         files=tuple(_bounded(_files(usage, held))),
     )
 

@@ -106,6 +106,11 @@ class Roster:
         with self._changed:
             return tuple(held for key, held in self._entered.items() if key in self._claimed)
 
+    @property
+    def taken(self) -> int:
+        """How many messages are here, of files that run or that wait for a place."""
+        return len(self._entered)
+
     def doom(self, attempt_id: str, fate: Fate) -> bool:
         """Note what the broker says of a file; False: it is no longer here, or that was noted before."""
         with self._changed:

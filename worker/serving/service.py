@@ -173,6 +173,7 @@ class _Service:
                 host=socket.gethostname(),
                 runs=joining.served(),
                 only_run=self._options.only_run,
+                taken=self._roster.taken,
             ),
             broken=BROKEN,
             say=self._say,

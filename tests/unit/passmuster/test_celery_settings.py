@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from kombu.connection import Connection
 
-from passmuster.celery_settings import shared_settings
+from passmuster.celery_settings import HEALTH_CHECK_S, shared_settings
 from passmuster.run_record import connect
+from worker.serving.queue_transport import LONGEST_WAIT_S
 
 ADDRESSES = (
     "redis://127.0.0.1",
@@ -18,6 +19,14 @@ ADDRESSES = (
     "redis+socket://me:p%3Bw@/run/a.sock?virtual_host=4",
     "unix:///run/a.sock?db=4",
 )
+
+
+def test_a_connection_lost_in_silence_is_given_up_within_15_seconds() -> None:
+    # Looked at once in an interval, and given up at the first look after an interval without an answer.
+    assert LONGEST_WAIT_S + 2 * HEALTH_CHECK_S <= 15
+    options = shared_settings("redis://host")["broker_transport_options"]
+    assert isinstance(options, dict)
+    assert options["health_check_interval"] == HEALTH_CHECK_S
 
 
 @pytest.mark.parametrize("url", ADDRESSES)

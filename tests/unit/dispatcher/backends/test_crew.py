@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from dispatcher.backends.crew import Crew
+from dispatcher.backends.crew import LATE_S, Crew
 from passmuster.executor import FileUsage
 from passmuster.queue_words import CardFile, WorkerCard
 from passmuster.task import TestTask
@@ -40,6 +40,31 @@ def test_what_a_file_uses_is_what_its_worker_said_of_this_run() -> None:
         attempt_id=tasks[0].attempt_id, file_path="a.py", slot=0, seconds=2.5, used_bytes=70, worker="w2"
     )
     assert (new.file_path, new.seconds, new.used_bytes, new.worker) == ("new.py", 0.0, 0, "w2")
+
+
+def test_a_worker_that_leaves_messages_lying_although_it_has_free_slots_is_named_once() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0, run_id="r")
+    cards = [
+        card("deaf", runs=("r",), taken=1),
+        card("full", runs=("r",), taken=2),
+        card("other", runs=("x",)),
+    ]
+
+    said = [
+        [text for text in crew.saw(cards, now_s=now_s, has_waiting=True) if "free slots" in text]
+        for now_s in (0.0, LATE_S - 1, LATE_S, LATE_S + 1)
+    ]
+
+    line = "worker deaf has free slots and takes none of the files that wait: look at its log, and whether it"
+    assert said == [[], [], [f"{line} can reach the broker"], []]
+
+
+def test_a_worker_is_not_called_idle_when_messages_wait_only_now_and_then() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0, run_id="r")
+
+    for second in range(60):
+        cards = [card("w", runs=("r",), taken=0)]
+        assert crew.saw(cards, now_s=second, has_waiting=second % 5 != 0) == []
 
 
 def test_a_worker_that_went_and_came_back_counts_again() -> None:

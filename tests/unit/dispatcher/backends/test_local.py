@@ -28,7 +28,7 @@ class ScriptedExecutor:
 
     def __init__(self, *, slots: int = 1, free_bytes: int = 100) -> None:
         self.slots, self.free_bytes = slots, free_bytes
-        self.holds = False
+        self.holds = self.is_blind = False
         self.refuses = 0
         self.trouble: InfrastructureError | None = None
         self.trouble_at_admit: InfrastructureError | None = None
@@ -94,6 +94,10 @@ class ScriptedExecutor:
 
     def dismiss(self, task: TestTask) -> None:
         raise AssertionError("the local backend runs what it has admitted")
+
+    def check(self) -> None:
+        if self.is_blind:
+            raise InfrastructureError("memory is not measured")
 
     def usage(self) -> Usage:
         return Usage(slots=self.slots, budget_bytes=100, used_bytes=1, peak_bytes=2, files=())
@@ -295,6 +299,35 @@ def test_when_nothing_can_start_any_more_it_is_said_once_and_no_task_is_lost(
     assert backend.poll(0.3) == ()
     assert [one.file_path for one in backend.withdraw()] == ["b", "c"]
     assert executor.started == ["a"]
+
+
+def test_the_run_hears_that_memory_is_not_measured_although_nothing_waits(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    executor.holds = True
+    backend.submit([task("a")])
+    assert [type(event) for event in backend.poll(1.0)] == [AttemptStarted]
+    executor.is_blind = True
+
+    with pytest.raises(InfrastructureError, match="not measured"):
+        backend.poll(1.0)
+    executor.let_end("a")
+
+    assert finished(poll_until(backend, lambda found: len(finished(found)) == 1)) == ["a"]
+
+
+def test_a_file_that_ended_unmeasured_is_told_after_the_trouble(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    executor.holds = True
+    backend.submit([task("a")])
+    executor.let_end("a")
+    executor.is_blind = True
+
+    with pytest.raises(InfrastructureError, match="not measured"):
+        poll_until(backend, lambda found: len(finished(found)) == 1)
+
+    assert finished(poll_until(backend, lambda found: len(finished(found)) == 1)) == ["a"]
 
 
 def test_what_happened_before_the_trouble_is_told_before_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -12,8 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.again import Again
 from dispatcher.cli import Command
-from dispatcher.events import FileFinished, Notice, RunFinished, RunStarted, UsageSampled
+from dispatcher.events import (
+    FileFinished,
+    FileSettled,
+    FileStarted,
+    Notice,
+    RunFinished,
+    RunStarted,
+    UsageSampled,
+)
 from dispatcher.exit_codes import ExitCode
 from dispatcher.record.proof import prove
 from dispatcher.record.reader import read_record
@@ -21,6 +31,7 @@ from dispatcher.record.shape import RECORD_NAME
 from dispatcher.record.together import tell_together
 from dispatcher.schedule.figures import Baseline, Figures
 from dispatcher.schedule.history import open_history
+from passmuster.status import Status
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
 from tests.unit.dispatcher.scripted_site import ScriptedSite
 
@@ -93,15 +104,82 @@ def test_a_missing_shard_is_red_and_its_files_are_lost_in_every_report(tmp_path:
     assert last["failed_paths"] == ["a/tests/test_2.py"]
 
 
-def test_a_broken_record_is_red_and_nothing_of_it_counts_as_passed(tmp_path: Path) -> None:
+def test_a_record_that_was_changed_is_red_and_nothing_of_it_counts_as_passed(tmp_path: Path) -> None:
     one, _ = write_both(tmp_path)
     path = one / RECORD_NAME
-    path.write_bytes(path.read_bytes()[:-5])
+    path.write_bytes(path.read_bytes().replace(b"mind the gap", b"mind the cat"))
     ran = merge(tmp_path, "one", "two")
     assert ran.status == ExitCode.INFRASTRUCTURE
     assert "shard 1/2" in ran.err
     assert "is not whole" in ran.err
     assert "  Passed: 1\n  Failed: 2\n" in ran.out
+
+
+def test_a_record_that_lacks_its_last_line_is_red_and_loses_no_result(tmp_path: Path) -> None:
+    one, _ = write_both(tmp_path, "a/tests/test_1.py")
+    path = one / RECORD_NAME
+    path.write_bytes(path.read_bytes()[:-5])
+    ran = merge(tmp_path, "one", "two")
+    assert ran.status == ExitCode.INFRASTRUCTURE
+    assert "is not whole: it breaks off" in ran.err
+    assert "  Passed: 2\n  Failed: 1\n" in ran.out
+
+
+def test_of_a_shard_that_was_killed_only_what_nobody_knows_is_lost(tmp_path: Path) -> None:
+    whole = dict.fromkeys((f"a/tests/test_{number}.py" for number in range(1, 5)), 1)
+    events = shard_events(shard_plan(1, whole, total=1), failed=["a/tests/test_1.py"])
+    third = [event for event in events if isinstance(event, FileStarted)][2]
+    cut = [*events[: events.index(third) + 2], Notice(at_s=third.at_s + 7, text="still there")]
+    write_record(tmp_path / "one", cut)
+
+    ran = merge(tmp_path, "one", "--junit-xml", "j.xml")
+
+    assert ran.status == ExitCode.INFRASTRUCTURE
+    assert "  Total tests: 4\n  Passed: 1\n  Failed: 3\n" in ran.out
+    assert "printed " in ran.out  # By the one that failed.
+    broken_off = "the record of shard 1 of 1 breaks off"
+    used = "it had been running for 7.0s, with 50 B when last measured, when"
+    assert f"{used} {broken_off}" in ran.out
+    assert f"it had not begun when {broken_off}" in ran.out
+    root = ET.parse(tmp_path / "j.xml").getroot()
+    assert (root.get("failures"), root.get("errors")) == ("0", "3")
+
+
+def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_breaks_off(
+    tmp_path: Path,
+) -> None:
+    path = "a/tests/test_1.py"
+    events = shard_events(shard_plan(1, {path: 1}, total=1))
+    cut = [
+        dataclasses.replace(event, again=Again.CONFIRM) if isinstance(event, FileFinished) else event
+        for event in events[:-1]
+    ]
+    record = read_record(write_record(tmp_path, cut))
+
+    *_, settled, last = tell_together([record], prove([record]))
+
+    assert isinstance(settled, FileSettled)
+    assert (settled.result.status, settled.reason) == (Status.PASS, Again.CONFIRM)
+    assert isinstance(last, RunFinished)
+    [file] = last.results.records
+    assert (file.status, file.is_unconfirmed, len(file.attempts)) == (Status.PASS, True, 1)
+
+
+def test_a_failure_that_was_to_run_again_is_no_verdict_in_a_record_that_breaks_off(tmp_path: Path) -> None:
+    path = "a/tests/test_1.py"
+    events = shard_events(shard_plan(1, {path: 1}, total=1), failed=[path])
+    cut = [
+        dataclasses.replace(event, again=Again.RETRY) if isinstance(event, FileFinished) else event
+        for event in events[:-1]
+    ]
+    record = read_record(write_record(tmp_path, cut))
+
+    last = tell_together([record], prove([record]))[-1]
+
+    assert isinstance(last, RunFinished)
+    [file] = last.results.records
+    assert [attempt.status for attempt in file.attempts] == [Status.FAIL, Status.LOST]
+    assert "it was to run again when the record" in file.final.error
 
 
 @pytest.mark.parametrize("kind", ["doubled", "foreign"])
