@@ -146,7 +146,8 @@ class Command:
             if runner.layout.headline:
                 self._say(f"Layout: {runner.layout}")
             self._out.write(f"{line}\n")
-            is_green = config.failed_only or runner.layout.kind is LayoutKind.SCRIPTS
+            is_scripts = runner.layout.kind is LayoutKind.SCRIPTS and not runner.layout.is_default
+            is_green = config.failed_only or is_scripts
             return ExitCode.OK if is_green else ExitCode.NO_TESTS
         if config.mode is Mode.LIST:
             # Nothing but the files stands on standard output.

@@ -114,6 +114,8 @@ _RUNNERS = {LayoutKind.PYTEST: RunnerKind.PYTEST, LayoutKind.UNITTEST: RunnerKin
 def _runner(found: FoundFile, layout: LayoutChoice, root: str) -> RunnerKind:
     if layout.may_have_scripts and is_plain_script(Path(root, found.path)):
         return RunnerKind.SCRIPT
+    if layout.is_default and defines_unittests(Path(root, found.path)):
+        return RunnerKind.UNITTEST
     return _RUNNERS.get(layout.kind, RunnerKind.AUTO)
 
 

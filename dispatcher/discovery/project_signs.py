@@ -26,7 +26,7 @@ _SECTIONS = {
 _IMPORTS_PYTEST = re.compile(rb"^[ \t]*(?:import|from)[ \t]+pytest\b", re.M)
 _FUNCTION = re.compile(rb"^(?:async[ \t]+)?def[ \t]+test", re.M)
 _PLAIN_CLASS = re.compile(rb"^class[ \t]+Test\w*[ \t]*(?:\([ \t]*(?:object)?[ \t]*\))?[ \t]*:", re.M)
-_UNITTEST_CLASS = re.compile(rb"^class\b[^\n]*\([^\n]*(?:Test|unittest)", re.M)
+_TEST_METHOD = re.compile(rb"^[ 	]+(?:async[ 	]+)?def[ 	]+test", re.M)
 _GUARD = re.compile(rb"^if\b[^\n]*__name__[^\n]*__main__", re.M)
 
 
@@ -93,11 +93,15 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
 
 
 def defines_unittests(file: Path) -> bool:
-    """Whether the text of a file looks as if it defined classes of unittest."""
+    """Whether the text of a file looks as if it defined tests of unittest."""
     try:
-        return _UNITTEST_CLASS.search(file.read_bytes()) is not None
+        return _has_unittests(file.read_bytes())
     except OSError:
         return False
+
+
+def _has_unittests(source: bytes) -> bool:
+    return _TEST_METHOD.search(source) is not None and (b"unittest" in source or b"TestCase" in source)
 
 
 def is_plain_script(file: Path) -> bool:
@@ -107,4 +111,4 @@ def is_plain_script(file: Path) -> bool:
     except OSError:
         return False
     is_script = _GUARD.search(source) is not None and sign_in(source) is Sign.NONE
-    return is_script and _UNITTEST_CLASS.search(source) is None
+    return is_script and not _has_unittests(source)

@@ -434,6 +434,42 @@ def test_a_test_file_of_a_package_with_relative_imports_runs_by_a_framework_desp
     assert [case.outcome for case in outcome.final("tests/test_a.py").cases] == ["passed"]
 
 
+def test_guarded_files_of_unittest_run_as_unittest_imports_them(project: Project) -> None:
+    project.write(
+        {
+            "shop/__init__.py": "price = 7\n",
+            "tests/__init__.py": "",
+            "tests/base.py": "import unittest\nclass Base(unittest.TestCase):\n    pass\n",
+            "tests/test_a.py": "import shop\nfrom tests.base import Base\nclass T(Base):\n"
+            "    def test_1(self): self.assertEqual(shop.price, 7)\n"
+            "if __name__ == '__main__':\n    import unittest\n    unittest.main()\n",
+            "tests/test_skips_itself.py": "import unittest\nraise unittest.SkipTest('not on this machine')\n"
+            "class T(unittest.TestCase):\n    def test_1(self): pass\n",
+        }
+    )
+
+    outcome = project.run()
+
+    assert outcome.code == 0, str(outcome)
+    found = {
+        one.label: (one.runner, one.status, [case.outcome for case in one.cases])
+        for one in outcome.finished()
+        if one.is_verdict
+    }
+    assert found == {
+        "tests/test_a.py": ("unittest", "PASS", ["passed"]),
+        "tests/test_skips_itself.py": ("unittest", "PASS", ["skipped"]),
+    }
+
+
+def test_a_project_in_which_nothing_is_found_is_not_green(project: Project) -> None:
+    project.write({"setup.py": "", "foo.py": "x = 1\n"})
+
+    outcome = project.run()
+
+    assert (outcome.code, outcome.lines) == (5, ["[WARN] No unit test files found"])
+
+
 def test_exclude_leaves_out_what_pytest_collects_and_says_so(project: Project) -> None:
     project.write(
         {

@@ -154,7 +154,7 @@ def test_the_limit_holds_for_the_whole_run_and_paths_narrow_it(nine: Project) ->
 
 def test_nothing_found_is_said_as_ever(project: Project) -> None:
     outcome = project.run("--shard", "1/2", events=False)
-    assert (outcome.code, outcome.stdout) == (0, "[WARN] No unit test files found\n")
+    assert (outcome.code, outcome.stdout) == (5, "[WARN] No unit test files found\n")
 
 
 def test_a_shard_can_be_resumed(project: Project) -> None:

@@ -196,7 +196,8 @@ class Run:
         sys.argv[0] = os.path.basename(sys.executable) + " -m unittest"
         if folder not in sys.path:
             sys.path.insert(0, folder)
-        sys.modules["unittest"].main(module=None)
+        unittest: "Any" = sys.modules["unittest"]
+        unittest.main(module=None, testLoader=load("passmuster_child_unittest").make_loader(unittest))
 
     def _become_module(self, package: str, argument: str) -> None:
         """Look like `python -m PACKAGE ARGUMENT`: processes that the file starts read it off `__main__`."""

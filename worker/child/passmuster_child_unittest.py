@@ -23,6 +23,19 @@ _LISTS = (
 )
 
 
+def make_loader(unittest: "ModuleType") -> "unittest.TestLoader":
+    """Return a loader for which a module that skips itself is a skipped test, as it is in discovery."""
+
+    class Loader(unittest.TestLoader):  # type: ignore[name-defined,misc]
+        def loadTestsFromName(self, name: str, module: "ModuleType | None" = None) -> "object":  # noqa: N802
+            try:
+                return super().loadTestsFromName(name, module)
+            except unittest.SkipTest as error:
+                return unittest.loader._make_skipped_test(name, error, self.suiteClass)
+
+    return Loader()
+
+
 def watch_cases(case_module: "ModuleType", reporter: "Reporter") -> None:
     """Wrap `unittest.case.TestCase.run`; called right after that module was imported."""
     original = case_module.TestCase.run

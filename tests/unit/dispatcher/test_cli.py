@@ -163,10 +163,14 @@ def test_a_list_is_nothing_but_the_files(root: Path) -> None:
     assert listed.out == "".join(f"{path}\n" for path in PATHS)
 
 
-def test_nothing_to_run_is_said_and_green(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("folder", "status"), [("mvp_site", ExitCode.OK), ("src", ExitCode.NO_TESTS)])
+def test_nothing_to_run_is_said_and_green_only_in_the_layout_of_the_scripts(
+    tmp_path: Path, folder: str, status: ExitCode
+) -> None:
+    (tmp_path / folder).mkdir()
     ran = run(tmp_path)
 
-    assert ran.status == ExitCode.OK
+    assert ran.status == status
     assert ran.out.startswith("[WARN] ")
 
 
@@ -212,7 +216,7 @@ def test_a_difference_that_was_to_be_found_makes_the_run_fail(root: Path) -> Non
 
 def test_what_forking_changes_is_remembered_until_the_file_changes(root: Path) -> None:
     forked_failure = Step(isolation=Isolation.FORK, status=Status.FAIL)
-    first = ScriptedSite(script={PATHS[0]: [forked_failure, Step()]})
+    first = ScriptedSite(script={PATHS[0]: [forked_failure, Step(), Step(), forked_failure]})
     assert run(root, site=first).status == ExitCode.OK
 
     second, third = ScriptedSite(), ScriptedSite()
@@ -238,18 +242,18 @@ def test_a_pass_that_was_confirmed_is_not_confirmed_again(root: Path) -> None:
     assert second.backends[0].spare == []
 
 
-@pytest.mark.parametrize(("argv", "status"), [((), ExitCode.OK), (("--overcommit", "off"), ExitCode.FAILED)])
-def test_a_file_that_fails_beside_others_gets_a_chance_alone_unless_that_is_off(
-    root: Path, argv: tuple[str, ...], status: ExitCode
+@pytest.mark.parametrize(("argv", "is_alone"), [((), True), (("--overcommit", "off"), False)])
+def test_a_file_that_fails_beside_others_stays_failed_and_runs_alone_in_the_next_run(
+    root: Path, argv: tuple[str, ...], is_alone: bool
 ) -> None:
     crowded = Step(status=Status.FAIL, was_alone=False)
     site = ScriptedSite(script={PATHS[0]: [crowded, Step()]})
 
-    assert run(root, *argv, site=site).status == status
-    if status is ExitCode.OK:
-        later = ScriptedSite()
-        run(root, site=later)
-        assert {task.file_path: task.alone for task in later.backends[0].tasks} == {
-            PATHS[0]: True,
-            PATHS[1]: False,
-        }
+    assert run(root, *argv, site=site).status == ExitCode.FAILED
+    later = ScriptedSite()
+    run(root, site=later)
+
+    assert {task.file_path: task.alone for task in later.backends[0].tasks} == {
+        PATHS[0]: is_alone,
+        PATHS[1]: False,
+    }

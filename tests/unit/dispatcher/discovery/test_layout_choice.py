@@ -147,7 +147,7 @@ def test_of_several_configurations_the_first_counts_as_for_pytest(tmp_path: Path
     [
         (b"", Sign.NONE),
         (b"import pytest_httpbin\n", Sign.NONE),
-        (b"    from pytest import mark\n", Sign.STRONG),
+        (b"    from pytest import mark\n", Sign.EXPLICIT),
         (b"async def test_a(): pass\n", Sign.STRONG),
         (b"class TestA(object):\n", Sign.STRONG),
         (b"class TestA(Base):\n    def test_a(self): pass\n", Sign.NONE),
