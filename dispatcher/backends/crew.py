@@ -29,13 +29,23 @@ class Crew:
         patience_s: seconds without anybody after which nobody is waited for any more.
         now_s: the time.
         run_id: the run; empty: there is none yet.
+        refuses_mixture: whether workers whose interpreters or packages differ end the run.
     """
 
-    def __init__(self, *, version: str, patience_s: float, now_s: float, run_id: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        version: str,
+        patience_s: float,
+        now_s: float,
+        run_id: str = "",
+        refuses_mixture: bool = False,
+    ) -> None:
         self._version, self._patience_s, self._run_id = version, patience_s, run_id
         self._late_since_s: dict[str, float] = {}
         self._idle_since_s: dict[str, float] = {}
         self._mixture: frozenset[str] = frozenset()
+        self._refuses_mixture, self._refused_mixture = refuses_mixture, ""
         self._cards: dict[str, WorkerCard] = {}
         self._refusals: dict[str, str] = {}
         self._nobody_since_s: float | None = now_s
@@ -97,7 +107,15 @@ class Crew:
         named = [f"{name} has {ascii(python)[1:-1]}" for python, name in by_python.items()]
         more = len(named) - _MOST_NAMED
         text = ", ".join(named[:_MOST_NAMED]) + (f", and {more} more" if more > 0 else "")
-        return [f"the workers differ, so a file's result may depend on where it runs: {text}"]
+        line = f"the workers differ, so a file's result may depend on where it runs: {text}"
+        if self._refuses_mixture:
+            self._refused_mixture = f"{line}; make them the same, or allow it by --mixed-workers warn"
+        return [] if self._refuses_mixture else [line]
+
+    def why_mixed(self) -> str:
+        """Return why the run is not to go on with these workers, once; empty: it is."""
+        reason, self._refused_mixture = self._refused_mixture, ""
+        return reason
 
     def _late(self, now_s: float) -> list[str]:
         """Return what to say, once, of workers that do not serve the run yet."""

@@ -79,6 +79,15 @@ def test_workers_whose_interpreters_differ_are_named_once_for_each_mixture() -> 
     assert crew.saw(mixed, now_s=2) == []
 
 
+def test_workers_that_differ_are_refused_once_where_the_user_says_so() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0, run_id="r", refuses_mixture=True)
+    cards = [card(name, runs=("r",), python=f"CPython 3.{name}") for name in ("11", "12")]
+
+    assert crew.saw(cards, now_s=0) == []
+    assert "11 has CPython 3.11, 12 has CPython 3.12; make them the same" in crew.why_mixed()
+    assert crew.why_mixed() == ""
+
+
 def test_a_worker_that_went_and_came_back_counts_again() -> None:
     crew = Crew(version="1", patience_s=60, now_s=0)
     crew.saw([card("a"), card("b")], now_s=0)
