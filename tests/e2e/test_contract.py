@@ -78,6 +78,10 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "[INFO] Running: tests/test_good.py",
         "[INFO] Running: tests/test_long.py",
         "[PASS] tests/test_good.py completed successfully",
+        "[WARN] tests/test_bad.py: FAIL: exit status 1; 1 of 1 tests failed; it failed when forked, "
+        "and runs again spawned",
+        "[WARN] tests/test_long.py: FAIL: exit status 1; no test reported a failure, its last line of output: "
+        "line 12; it failed when forked, and runs again spawned",
         "[INFO] 🧪 Test Summary:",
         "  Total tests: 3",
         "  Passed: 1",
@@ -103,6 +107,7 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "  - tests/test_long.py",
         "    Last few lines of output:",
         *[f"      line {number}" for number in range(3, 13)],
+        "    Status: FAIL: exit status 1; no test reported a failure, its last line of output: line 12",
         "    Run it again: run_tests.py tests/test_long.py",
         "[FAIL] 2 test(s) failed",
         "",
@@ -235,7 +240,7 @@ def test_verbose_adds_outputs_tests_and_the_slowest_files(project: Project) -> N
     outcome = project.run("-v")
     assert outcome.lines_after("[INFO] Output of tests/test_noise.py:")[0] == "      noise"
     (case,) = [line for line in outcome.lines_after("[INFO] Tests in tests/test_good.py:") if "Good" in line]
-    assert re.fullmatch(r"      passed 0\.\d+s __main__\.Good\.test_good", case)
+    assert re.fullmatch(r"      passed 0\.\d+s test_good\.Good\.test_good", case)
     tags = tags_of(outcome)
     assert "[INFO] Slowest files:" in tags
     assert "[INFO] Files with the highest peak memory:" in tags
