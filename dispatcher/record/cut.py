@@ -6,6 +6,7 @@ record breaks off is lost, with as much as was known of what ran.
 
 from __future__ import annotations
 
+from dispatcher.again import Again
 from dispatcher.events import FileFinished, FileSettled, FileStarted, UsageSampled
 from dispatcher.record.reader import Record
 from dispatcher.run.results import FileRecord
@@ -34,8 +35,9 @@ def cut_files(record: Record) -> list[FileRecord]:
             case UsageSampled(usage=usage):
                 used |= {file.file_path: file for file in usage.files}
             case FileFinished(file=file, result=result, again=again) if file.path in planned:
-                following = None if again is None else Next(task=planned[file.path].task, again=again)
-                state.end_attempt(file.path, result, is_final=again is None, following=following)
+                is_final = again in (None, Again.SETTLED)
+                following = Next(task=planned[file.path].task, again=again) if again is not None else None
+                state.end_attempt(file.path, result, is_final=is_final, following=following)
                 last[file.path] = event
             case FileSettled(file=file) if file.path in planned:
                 state.settle(file.path)
