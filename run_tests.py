@@ -236,8 +236,9 @@ def _overcommits(config: TestConfig) -> bool:
 
 def _further_files(slots: int) -> Limit:
     """Return, for people, how many files may run at once beyond the usual number."""
-    value = f"up to {slots * MOST_TIMES} at once, or {slots * MOST_WAITING_TIMES} that wait"
-    return Limit(name="further files", value=value, source="while CPUs are idle")
+    usual, waiting = slots * MOST_TIMES, slots * MOST_WAITING_TIMES
+    value = f"up to {usual} at once while CPUs are idle, up to {waiting} if they mostly wait"
+    return Limit(name="further files", value=value, source="overcommit")
 
 
 def _state_dir(config: TestConfig) -> Path | None:

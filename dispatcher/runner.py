@@ -208,6 +208,9 @@ class TestRunner:
                 stack.callback(history.close)
             plan = self._plan(history.load() if history is not None else {})
             self._storage = open_storage(self.config.root, plan.run_id, wanted=self.config.history)
+            if self._storage.notice and history is not None:
+                # It says that nothing is kept, the history included.
+                self._notices = [text for text in self._notices if text not in history.notices]
             if self.config.enable_coverage and discovered.files:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)

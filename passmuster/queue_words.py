@@ -140,6 +140,7 @@ class WorkerCard:
         slots: files at once.
         busy: how many run.
         taken: messages that it has taken: of files that run, and of those that wait there for memory.
+        python: its interpreter: implementation, version and a digest of the packages; empty: not known yet.
         budget_bytes: memory for all of them together.
         version: of Passmuster.
         limits: what it keeps, for people to read.
@@ -161,6 +162,7 @@ class WorkerCard:
     only_run: str = ""
     files: tuple[CardFile, ...] = ()
     taken: int = 0
+    python: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

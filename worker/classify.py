@@ -125,7 +125,7 @@ def _exited(evidence: Evidence, code: int) -> Verdict:
         return _command_exited(evidence, code, len(bad))
     if evidence.collect_error and code != 0:
         return Verdict(status=Status.COLLECT_ERROR, error=_last_line(evidence.collect_error))
-    if evidence.runner is RunnerKind.PYTEST and code in PYTEST_COLLECT_STATUSES and not evidence.cases:
+    if _was_not_collected(evidence, code):
         return Verdict(status=Status.COLLECT_ERROR, error=f"pytest could not collect it (exit status {code})")
     if code == PYTEST_NO_TESTS and evidence.runner is not RunnerKind.SCRIPT and not bad:
         return _empty(evidence)
@@ -146,8 +146,19 @@ def _exited(evidence: Evidence, code: int) -> Verdict:
     return Verdict(status=Status.PASS)
 
 
+def _was_not_collected(evidence: Evidence, code: int) -> bool:
+    """Whether pytest ended while it collected: its status 2 is also that of an interrupt during the tests."""
+    if evidence.runner is not RunnerKind.PYTEST or code not in PYTEST_COLLECT_STATUSES:
+        return False
+    return not evidence.collected and not evidence.cases
+
+
 def _without_failed_test(evidence: Evidence) -> str:
     """Return why a file failed of which no test did: as far as known, what it printed last."""
+    if evidence.quit_reason and evidence.collected:
+        ended = len({case.case_id for case in evidence.cases})
+        reason = _last_line(evidence.quit_reason)
+        return f"interrupted ({reason}) after {ended} of {evidence.collected} tests"
     if not evidence.last_line:
         return "no test reported a failure"
     return f"no test reported a failure, its last line of output: {evidence.last_line}"

@@ -63,7 +63,11 @@ def run(setting: Setting) -> bool:
     """Compare and print; return whether all suites ran and every difference is explained."""
     compared: list[Comparison] = []
     missing: list[str] = []
-    for suite in chosen_suites(read_table(), setting.only):
+    try:
+        suites = chosen_suites(read_table(), setting.only)
+    except ValueError as error:
+        raise SystemExit(f"--only: {error}") from None
+    for suite in suites:
         print(f"{suite.name} {suite.version}: {suite.command}", flush=True)
         try:
             place = prepare(suite, setting.cache)
@@ -116,7 +120,7 @@ def _comparison(label: str, place: Place, plain: SuiteRun, ours: SuiteRun) -> Co
     causes = Counter[str](difference.cause.value for difference in found)
     texts = [str(difference) for difference in found]
     for text in _verdicts(plain, ours, is_explained=bool(found)):
-        causes[Cause.UNEXPLAINED] += 1
+        causes[Cause.UNEXPLAINED.value] += 1
         texts.append(f"{Cause.UNEXPLAINED}: {text}")
     return Comparison(
         suite=f"{suite.name} {suite.version}",

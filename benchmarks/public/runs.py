@@ -19,6 +19,8 @@ from benchmarks.public.place import PYTEST_RECORDER, UNITTEST_RECORDER, Place
 LONGEST_S = 900.0
 """Seconds after which a run is killed."""
 
+WORST_LAST = ("passed", "skipped", "xfailed", "xpassed", "error", "failed")
+
 ALONE_RUNS = 2
 """How often a file is run alone, where that is asked at all."""
 
@@ -101,7 +103,9 @@ def our_run(place: Place, work: Path, *, is_first: bool, options: Sequence[str])
         exit_code=measured.exit_code,
         wall_s=measured.wall_s,
         cpu_s=measured.cpu_s,
-        outcomes=_recorded(record, place.root, last_only=True)
+        outcomes=_standing(
+            record, place.root, failed=[path for path, run in final.items() if run.status != "PASS"]
+        )
         if suite.configuration
         else collect_outcomes(pair for run in final.values() for pair in _our_cases(run)),
         failed_files=tuple(
@@ -167,17 +171,27 @@ def _measure_plain(place: Place, record: Path, arguments: Sequence[str], log: Pa
     )
 
 
-def _recorded(record: Path, root: Path, *, last_only: bool = False) -> Outcomes:
-    """Return what a recorder wrote.
+def _recorded(record: Path, root: Path) -> Outcomes:
+    return collect_outcomes(_recorded_cases(record, root))
 
-    Args:
-        record: its file.
-        root: what files are relative to.
-        last_only: whether only the last outcome of a case counts, because each attempt at a file is recorded.
+
+def _standing(record: Path, root: Path, *, failed: Sequence[str]) -> Outcomes:
+    """Return one outcome of each case where every attempt at a file has recorded its cases.
+
+    Of a file that did not pass, the worst one stands; of another, the last one.
     """
-    lines = record.read_text("ascii").splitlines() if record.exists() else []
-    cases = [(Case(_relative(file, root), name), outcome) for file, name, outcome in map(json.loads, lines)]
-    return collect_outcomes(dict(cases).items() if last_only else cases)
+    found: dict[Case, str] = {}
+    for case, outcome in _recorded_cases(record, root):
+        before = found.get(case, outcome)
+        is_worse = WORST_LAST.index(before) > WORST_LAST.index(outcome)
+        found[case] = before if case.file in failed and is_worse else outcome
+    return collect_outcomes(found.items())
+
+
+def _recorded_cases(record: Path, root: Path) -> Iterator[tuple[Case, str]]:
+    for line in record.read_text("ascii").splitlines() if record.exists() else ():
+        file, name, outcome = json.loads(line)
+        yield Case(_relative(file, root), name), outcome
 
 
 def _relative(file: str, root: Path) -> str:

@@ -81,9 +81,6 @@ SQLALCHEMY = Package(
     ),
 )
 
-PACKAGES = (CLICK, JINJA2, WERKZEUG, MAKO)
-"""Those whose outcomes are held against each file by hand."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSuite:

@@ -29,12 +29,23 @@ class Crew:
         patience_s: seconds without anybody after which nobody is waited for any more.
         now_s: the time.
         run_id: the run; empty: there is none yet.
+        refuses_mixture: whether workers whose interpreters or packages differ end the run.
     """
 
-    def __init__(self, *, version: str, patience_s: float, now_s: float, run_id: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        version: str,
+        patience_s: float,
+        now_s: float,
+        run_id: str = "",
+        refuses_mixture: bool = False,
+    ) -> None:
         self._version, self._patience_s, self._run_id = version, patience_s, run_id
         self._late_since_s: dict[str, float] = {}
         self._idle_since_s: dict[str, float] = {}
+        self._mixture: frozenset[str] = frozenset()
+        self._refuses_mixture, self._refused_mixture = refuses_mixture, ""
         self._cards: dict[str, WorkerCard] = {}
         self._refusals: dict[str, str] = {}
         self._nobody_since_s: float | None = now_s
@@ -76,7 +87,35 @@ class Crew:
             self._nobody_since_s = now_s
         if not serving and before:
             notices.append("no worker is left; waiting for another one")
-        return notices + self._late(now_s) + self._idle(now_s, has_waiting=has_waiting)
+        return [
+            *notices,
+            *self._mixed(),
+            *self._late(now_s),
+            *self._idle(now_s, has_waiting=has_waiting),
+        ]
+
+    def _mixed(self) -> list[str]:
+        """Return what to say, once for each mixture, of workers whose interpreters or packages differ."""
+        by_python: dict[str, str] = {}
+        for card in sorted(self._serving(), key=lambda card: card.name):
+            if card.python and self._run_id in card.runs:
+                by_python.setdefault(card.python, card.name)
+        mixture = frozenset(by_python)
+        if len(mixture) < 2 or mixture <= self._mixture:
+            return []
+        self._mixture = mixture
+        named = [f"{name} has {ascii(python)[1:-1]}" for python, name in by_python.items()]
+        more = len(named) - _MOST_NAMED
+        text = ", ".join(named[:_MOST_NAMED]) + (f", and {more} more" if more > 0 else "")
+        line = f"the workers differ, so a file's result may depend on where it runs: {text}"
+        if self._refuses_mixture:
+            self._refused_mixture = f"{line}; make them the same, or allow it by --mixed-workers warn"
+        return [] if self._refuses_mixture else [line]
+
+    def why_mixed(self) -> str:
+        """Return why the run is not to go on with these workers, once; empty: it is."""
+        reason, self._refused_mixture = self._refused_mixture, ""
+        return reason
 
     def _late(self, now_s: float) -> list[str]:
         """Return what to say, once, of workers that do not serve the run yet."""

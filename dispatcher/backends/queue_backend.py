@@ -224,9 +224,9 @@ class QueueBackend:
         )
 
     def _tell_nobody(self) -> None:
-        """Raise once when no worker takes part for too long."""
+        """Raise once when no worker takes part for too long, or those that do must not be mixed."""
         if self._away_since is None and self._stopped is None:
-            reason = self._crew.why_nobody(now_s=self._clock())
+            reason = self._crew.why_nobody(now_s=self._clock()) or self._crew.why_mixed()
             if reason:
                 raise InfrastructureError(reason)
 

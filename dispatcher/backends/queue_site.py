@@ -17,7 +17,7 @@ from dispatcher.backends.celery_queue import BROKEN, Publisher
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import QueueBackend
 from dispatcher.backends.queue_results import QueueMail
-from dispatcher.config.model import TestConfig
+from dispatcher.config.model import MixedWorkers, TestConfig
 from dispatcher.file_rules import group_limits
 from dispatcher.sources import list_tree, ship_tree
 from passmuster.broker import BrokerAddress
@@ -250,7 +250,13 @@ def _terms(request: BackendRequest, source: RunSource) -> RunTerms:
 
 
 def _crew(config: TestConfig, run_id: str = "") -> Crew:
-    return Crew(version=VERSION, patience_s=config.wait_workers_s, now_s=time.monotonic(), run_id=run_id)
+    return Crew(
+        version=VERSION,
+        patience_s=config.wait_workers_s,
+        now_s=time.monotonic(),
+        run_id=run_id,
+        refuses_mixture=config.mixed_workers is MixedWorkers.REFUSE,
+    )
 
 
 def _limits(crew: Crew, address: BrokerAddress) -> tuple[Limit, ...]:

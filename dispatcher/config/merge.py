@@ -47,7 +47,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
         # Only ever needed for unknown words, as below.
         from dispatcher.config.unknown_words import refuse_options
 
-        refuse_options(arguments.unknown)
+        refuse_options(arguments.unknown, argv)
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
     bases = Bases(cwd=cwd, root=root, home=environ.get("HOME", ""))

@@ -50,6 +50,13 @@ class ColorChoice(StrEnum):
     NEVER = "never"
 
 
+class MixedWorkers(StrEnum):
+    """What a run does about workers whose interpreters or packages differ."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
 class Verbosity(StrEnum):
     """How much is printed."""
 
@@ -207,6 +214,7 @@ class TestConfig:
         broker_password_file: the file with the server's password; None: the address has it, or there is none.
         secret_file: the file with the secret that signs messages; None: `$PASSMUSTER_SECRET`.
         wait_workers_s: seconds to wait for a first worker.
+        mixed_workers: whether a run ends once its workers' interpreters or packages are seen to differ.
         tail: the file of a run on the broker whose output is printed instead of running anything; None: none.
         tail_run: the run it is of; None: the one that has the file.
         cluster: workers on this machine that the run starts for itself, with a server; None: none.
@@ -272,6 +280,7 @@ class TestConfig:
     broker_password_file: Path | None = None
     secret_file: Path | None = None
     wait_workers_s: float = DEFAULT_WAIT_WORKERS_S
+    mixed_workers: MixedWorkers = MixedWorkers.WARN
     cluster: int | None = None
     ship: bool = False
     tail: str | None = None

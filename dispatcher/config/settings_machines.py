@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dispatcher.config.model import MixedWorkers
 from dispatcher.config.setting import Group, Setting, switch, valued
-from dispatcher.config.values import BROKER, PATH, SHARD, TEXT, TIME, count, optional
+from dispatcher.config.values import BROKER, PATH, SHARD, TEXT, TIME, choice, count, optional
 
 MOST_WORKERS = 64
 """More workers than this on one machine share too little memory to be of use."""
@@ -65,6 +66,14 @@ MACHINES: tuple[Setting, ...] = (
         TIME,
         "how long to wait for the first worker",
         "60s",
+    ),
+    valued(
+        "mixed-workers",
+        "mixed_workers",
+        Group.QUEUE,
+        choice(MixedWorkers),
+        "what to do when workers have different interpreters or packages",
+        MixedWorkers.WARN.value,
     ),
     valued(
         "cluster",

@@ -7,7 +7,8 @@ word that is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
 from dispatcher.config.arguments import KNOWN_WORDS, SILENT
 from dispatcher.config.setting import VARIABLE_PREFIX, variable_name
@@ -17,7 +18,7 @@ from passmuster.errors import ConfigurationError
 from passmuster.private_variables import PRIVATE_VARIABLES
 from passmuster.spelling import nearest
 
-_BY_PYTEST = "set PYTEST_ADDOPTS={word!r}, with its value, which the pytest of every file reads"
+_BY_PYTEST = "set PYTEST_ADDOPTS={typed} in the environment, which the pytest of every file reads"
 _EXCLUDE = 'name the files to run, or set exclude = ["..."] in [tool.passmuster]'
 _ONE_FILE = "files run side by side without a terminal; run one by itself: python -m pytest {word} FILE"
 
@@ -47,17 +48,26 @@ FOREIGN_OPTIONS: dict[str, str] = {
 }
 """What to do instead, by the options of pytest, its plugins and unittest that no setting has as an alias."""
 
+_WITHOUT_VALUE = frozenset(
+    (
+        *("-l", "--no-header", "--no-summary", "--showlocals"),
+        *("--runxfail", "--strict-markers", "--doctest-modules", "--full-trace"),
+    )
+)
+"""Those of pytest's options for `PYTEST_ADDOPTS` that take no value."""
+
 _TEST_VARIABLES = tuple(f"{VARIABLE_PREFIX}{name}" for name in ("SLOT", "ATTEMPT", "FILE_MEMORY"))
 """What a run sets for its tests, which may start another run."""
 
 _OTHER_VARIABLES = (*PRIVATE_VARIABLES, *_TEST_VARIABLES)
 
 
-def refuse_options(words: Iterable[str]) -> None:
+def refuse_options(words: Iterable[str], argv: Sequence[str] = ()) -> None:
     """Raise for the first unknown word that must not be ignored.
 
     Args:
         words: words that look like options and are none of ours, as typed.
+        argv: all words, for the value that stands behind an option.
 
     Raises:
         ConfigurationError: there is such a word; the message says what to use instead.
@@ -67,13 +77,13 @@ def refuse_options(words: Iterable[str]) -> None:
         is_long = name.startswith("--")
         foreign = name if is_long else _first_unknown_letter(name)
         if is_long and foreign in FOREIGN_OPTIONS:
-            raise _foreign(foreign)
+            raise _foreign(foreign, word, argv)
         # Such as `-timeout`; `-kx` is nearer to `-k` than to any word.
         meant = nearest(name, [known for known in KNOWN_WORDS if known not in SILENT])
         if meant:
             raise ConfigurationError(f"unknown argument: {on_one_line(word)}; did you mean {meant}?")
         if foreign in FOREIGN_OPTIONS:
-            raise _foreign(foreign)
+            raise _foreign(foreign, word, argv)
 
 
 def refuse_variables(names: Iterable[str]) -> None:
@@ -100,6 +110,30 @@ def _first_unknown_letter(word: str) -> str:
     return next((f"-{letter}" for letter in word[1:] if f"-{letter}" not in KNOWN_WORDS), word)
 
 
-def _foreign(option: str) -> ConfigurationError:
-    instead = FOREIGN_OPTIONS[option].format(word=option)
+def _foreign(option: str, word: str, argv: Sequence[str]) -> ConfigurationError:
+    typed = on_one_line(_quoted(_words_of(option, word, argv)))
+    instead = FOREIGN_OPTIONS[option].format(word=option, typed=typed)
     return ConfigurationError(f"{option} is an option of other test runners, not of this one: {instead}")
+
+
+def _words_of(option: str, word: str, argv: Sequence[str]) -> list[str]:
+    """Return the option with its value: of the same word, or the word behind it."""
+    if option in _WITHOUT_VALUE:
+        return [option]
+    if option.startswith("--"):
+        if "=" in word:
+            return [word]
+    else:
+        value = word.partition(option[1:])[2]
+        if value:
+            return [option, value]
+    behind = argv[argv.index(word) + 1 :][:1] if word in argv else ()
+    return [option, *behind] if behind else [option, "VALUE"]
+
+
+def _quoted(words: Sequence[str]) -> str:
+    """Return words as one value of a variable, quoted for a shell as people would type it."""
+    text = shlex.join(words)
+    if "'" not in text:
+        return f"'{text}'"
+    return f'"{text}"' if not set(text) & set('"$`\\!') else shlex.quote(text)

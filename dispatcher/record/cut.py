@@ -6,6 +6,8 @@ record breaks off is lost, with as much as was known of what ran.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from dispatcher.again import Again
 from dispatcher.events import FileFinished, FileSettled, FileStarted, UsageSampled
 from dispatcher.record.reader import Record
@@ -18,7 +20,21 @@ from passmuster.status import Status
 from passmuster.units import format_bytes, format_seconds
 
 
-def cut_files(record: Record) -> list[FileRecord]:
+class CutFile(NamedTuple):
+    """A planned file of a record that breaks off.
+
+    Args:
+        record: what it came to.
+        is_lost: whether the record breaks off before a verdict.
+        settled: what the attempt was for that came to nothing, where a verdict before it stands; else None.
+    """
+
+    record: FileRecord
+    is_lost: bool
+    settled: Again | None
+
+
+def cut_files(record: Record) -> list[CutFile]:
     """Return what each planned file of a record that breaks off came to; none without its first event."""
     if record.started is None:
         return []
@@ -43,12 +59,16 @@ def cut_files(record: Record) -> list[FileRecord]:
                 state.settle(file.path)
             case _:
                 pass
+    found = []
     for path in planned:
         # A verdict that only waited to be confirmed stands. Of a file that is decided neither does anything.
-        if state.settle(path) is None:
+        reason = state.past(path).reason
+        is_settled, is_lost = state.settle(path) is not None, False
+        if not is_settled:
             lost = _lost(path, record, last.get(path), used.get(path))
-            state.end_attempt(path, lost, is_final=True)
-    return [state.record(path) for path in planned]
+            is_lost = state.end_attempt(path, lost, is_final=True)
+        found.append(CutFile(state.record(path), is_lost, reason if is_settled else None))
+    return found
 
 
 def _lost(

@@ -25,7 +25,7 @@ from dispatcher.events import (
 )
 from dispatcher.insight.compare import find_regressions
 from dispatcher.plan import Plan, PlannedFile, TestFile
-from dispatcher.record.cut import cut_files
+from dispatcher.record.cut import CutFile, cut_files
 from dispatcher.record.proof import Proof
 from dispatcher.record.reader import Record
 from dispatcher.run.results import FileRecord, TestResults
@@ -73,11 +73,9 @@ def tell_together(
     middle = sorted(_with_all_machines(sorted(middle, key=_at_s)), key=_at_s)
     ends_at = max((event.at_s for event in middle), default=0.0)
     told = _of_cut(records, cut, starts_at)
-    unknown = [record for record in told if record.final.status is Status.LOST]
-    middle += [
-        FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in (*unknown, *lost)
-    ]
-    results = _results(records, told, lost, starts_at)
+    middle += [_end_of(file, ends_at) for file in told if _has_untold_end(file)]
+    middle += [FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
+    results = _results(records, [file.record for file in told], lost, starts_at)
     results = dataclasses.replace(
         results,
         regressions=find_regressions(planned, results.records, factor=regression_factor),
@@ -206,14 +204,28 @@ def _is_told(record: Record) -> bool:
 
 
 def _of_cut(
-    records: Sequence[Record], cut: Mapping[int, Sequence[FileRecord]], starts_at: float
-) -> list[FileRecord]:
+    records: Sequence[Record], cut: Mapping[int, Sequence[CutFile]], starts_at: float
+) -> list[CutFile]:
     """Return the files of records that break off, as part of the whole."""
     return [
-        _file_record(item, _name(record), _shift_s(record, starts_at))
+        file._replace(record=_file_record(file.record, _name(record), _shift_s(record, starts_at)))
         for record in records
-        for item in cut.get(record.header.shard.number, ())
+        for file in cut.get(record.header.shard.number, ())
     ]
+
+
+def _has_untold_end(file: CutFile) -> bool:
+    """Whether the record breaks off before it tells what a file came to."""
+    return file.settled is not None or file.is_lost
+
+
+def _end_of(file: CutFile, at_s: float) -> RunEvent:
+    record = file.record
+    if file.settled is None:
+        return FileFinished(at_s=at_s, file=record.file, result=record.final)
+    return FileSettled(
+        at_s=at_s, file=record.file, result=record.final, reason=file.settled, finding=record.finding
+    )
 
 
 def _results(

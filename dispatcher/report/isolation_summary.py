@@ -49,9 +49,9 @@ def _unconfirmed_lines(results: TestResults, *, color: bool) -> list[str]:
     left = len(results.found(Finding.UNCONFIRMED))
     if not left:
         return []
-    confirmed = len(results.found(Finding.CONFIRMED))
     text = (
-        f"{left} file(s) passed when forked and are still to be confirmed ({confirmed} confirmed in this run)"
+        f"{left} file(s) passed in a forked process and have not been run in a fresh interpreter yet; "
+        "later runs do that"
     )
     return [tagged(Tag.INFO, text, color=color)]
 

@@ -3,7 +3,7 @@
 The report is never greener than the exit status: a file that did not pass holds at least one failure or
 error, whatever its cases say. `junit` writes these suites as XML.
 
-    FAIL                       the failing cases; where there are none, one for the file itself
+    FAIL, COLLECT_ERROR        the failing cases; where there are none, one for the file itself
     CANCELLED                  an error of that type: a dashboard must not show green what did not run
     every other status         the failing cases, and an error of that type for the file itself
     passed, but ran no test    a skipped case for the file itself
@@ -141,7 +141,10 @@ def suite_of(
 
 
 def split_case_id(case_id: str) -> tuple[str, str]:
-    """Return class name and name of a case: `tests/a.py::T::m[x]` gives `tests.a.T` and `m[x]`."""
+    """Return class name and name of a case: `tests/a.py::T::m[x]` gives `tests.a.T` and `m[x]`.
+
+    A file has no class name.
+    """
     match = _BEFORE_PARAMETERS.match(case_id)
     stem = match[0] if match else ""
     parameters = case_id[len(stem) :]
@@ -149,6 +152,8 @@ def split_case_id(case_id: str) -> tuple[str, str]:
         path, *names = stem.split("::")
         owner = ".".join([path.removesuffix(".py").replace("/", "."), *names[:-1]])
         return owner, names[-1] + parameters
+    if case_id.endswith(".py"):  # A file that could not be loaded, or skipped itself.
+        return "", case_id
     owner, _, name = stem.rpartition(".")
     return owner, name + parameters
 
@@ -186,7 +191,8 @@ def _cases(record: FileRecord) -> tuple[Case, ...]:
     unmatched = _unmatched_earlier(record)
     if result.status.is_pass:
         needs_own = not cases or bool(unmatched)
-    elif result.status is Status.FAIL:
+    elif result.status in (Status.FAIL, Status.COLLECT_ERROR):
+        # The framework reports what it could not load as a case.
         needs_own = not has_bad_case
     else:
         needs_own = True

@@ -306,6 +306,10 @@ BAD_INPUT = {
         {"pytest.ini": "[pytest]\naddopts = -p no_such_plugin\n", "test_a.py": FINE},
         r"Error importing plugin \"no_such_plugin\": No module named 'no_such_plugin'",
     ),
+    "plugins named in a conftest below": (
+        {"pytest.ini": "[pytest]\n", "sub/conftest.py": "pytest_plugins = []\n", "sub/test_a.py": FINE},
+        r"cannot collect sub: Defining 'pytest_plugins' in a non-top-level conftest is no longer supported",
+    ),
     "a conftest that ends the process": (
         {"conftest.py": "import os\nos._exit(0)\n", "test_a.py": FINE},
         r"it ended with status 0 and said nothing",

@@ -77,6 +77,10 @@ def test_further_files_start_unless_the_user_said_how_many(config: TestConfig, *
 
     assert (capacity.idle_cpus is not None) == is_on
     assert [limit.name for limit in capacity.limits][2:] == (["further files"] if is_on else [])
+    if is_on:
+        value = capacity.limits[2].value
+        most, waiting = 2 * capacity.slots, 4 * capacity.slots
+        assert value == f"up to {most} at once while CPUs are idle, up to {waiting} if they mostly wait"
 
 
 @pytest.mark.parametrize(

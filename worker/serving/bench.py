@@ -23,7 +23,7 @@ from worker.machine_pool import Seat, open_pool
 from worker.open_files import require_open_files
 from worker.output_capture import OutputCapture
 from worker.serving.health import Health
-from worker.serving.interpreter import find_interpreter, why_no_coverage
+from worker.serving.interpreter import describe_interpreter, find_interpreter, why_no_coverage
 from worker.serving.queue_files import QueueFiles
 from worker.serving.worker_log import Say
 from worker.settings import NICE, WorkerSettings
@@ -85,6 +85,7 @@ class RootBench:
 
     def __init__(self, executor: LocalExecutor, files: QueueFiles, settings: WorkerSettings) -> None:
         self._executor, self._files, self._settings = executor, files, settings
+        self.python = describe_interpreter(settings.interpreter, settings.environ)
 
     def why_not(self, terms: RunTerms) -> str:
         """Return why a run cannot be served here; empty: it can."""

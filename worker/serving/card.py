@@ -21,6 +21,7 @@ def make_card(
     runs: tuple[str, ...],
     only_run: str = "",
     taken: int = 0,
+    python: str = "",
 ) -> WorkerCard:
     """Return the card of this moment.
 
@@ -33,6 +34,7 @@ def make_card(
         runs: the ids of the runs that it serves.
         only_run: the id of the one run that it is there for; empty: all.
         taken: messages that it has taken.
+        python: its interpreter, described.
     """
     return WorkerCard(
         name=name,
@@ -46,6 +48,7 @@ def make_card(
         runs=runs,
         only_run=only_run,
         taken=taken,
+        python=python,
         files=tuple(_bounded(_files(usage, held))),
     )
 

@@ -21,6 +21,16 @@ ASK_S = 30.0
 
 _ASK = "import sys; print(*sys.version_info[:2], sys.implementation.cache_tag)"
 
+_DESCRIBE = """
+import hashlib, platform
+from importlib.metadata import distributions
+found = sorted({f"{one.metadata['Name']}=={one.version}".lower() for one in distributions()})
+digest = hashlib.sha256("\\n".join(found).encode("utf-8", "surrogateescape")).hexdigest()
+print(f"{platform.python_implementation()} {platform.python_version()}, packages {digest[:12]}")
+"""
+
+_MOST_DESCRIPTION_CHARS = 100
+
 _IMPORT_COVERAGE = (
     "import sys; sys.path[:] = [one for one in sys.path if one]; import coverage; coverage.Coverage"
 )
@@ -77,6 +87,27 @@ def find_interpreter(named: str | None, root: Path, environ: Mapping[str, str]) 
             f"interpreter {path} (from {source}) is Python {words[0]}.{words[1]}; {wanted}"
         )
     return Interpreter(path=path, cache_tag=words[2])
+
+
+def describe_interpreter(interpreter: str, environ: Mapping[str, str]) -> str:
+    """Return implementation, version, and a digest of the installed packages; empty: it does not say.
+
+    Workers that differ in it may come to different results with the same file.
+    """
+    try:
+        asked = subprocess.run(
+            [interpreter, "-I", "-c", _DESCRIBE],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            timeout=ASK_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return asked.stdout.strip()[:_MOST_DESCRIPTION_CHARS] if asked.returncode == 0 else ""
 
 
 def why_no_coverage(interpreter: str, environ: Mapping[str, str]) -> str:

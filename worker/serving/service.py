@@ -174,6 +174,7 @@ class _Service:
                 runs=joining.served(),
                 only_run=self._options.only_run,
                 taken=self._roster.taken,
+                python=self._place.python(),
             ),
             broken=BROKEN,
             say=self._say,

@@ -32,6 +32,9 @@ _NO_TREE = "it has no tree of its own (--root), and the run ships none: use --sh
 class Bench(Protocol):
     """What runs files in one root. See `worker.serving.bench`."""
 
+    python: str
+    """Its interpreter, described; empty: unknown."""
+
     def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
         """Look at what these files need, so that it is there when they come."""
 
@@ -99,6 +102,11 @@ class Workplace:
         if bench is None:
             return Usage(slots=0, budget_bytes=0, used_bytes=0, peak_bytes=0, files=())
         return bench.usage()
+
+    def python(self) -> str:
+        """Return which interpreter runs files here, described; empty: unknown."""
+        bench = self._bench
+        return "" if bench is None else bench.python
 
     def output(self, attempt_id: str) -> OutputCapture | None:
         """Return what collects a running file's output; None: it does not run."""

@@ -164,9 +164,15 @@ def _changed_options(config: "Any") -> "list[list[Any]]":
 
 
 def _last_error(text: str) -> str:
-    """Return the line of a traceback that names the error."""
+    """Return the line of a traceback that names the error; of a text that is none, how it begins."""
     lines = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
-    return lines[0] if lines else " ".join(text.split())[-300:]
+    if lines:
+        return lines[0]
+    if "Traceback (most recent call last)" in text:
+        return text.strip().splitlines()[-1].strip()
+    words = " ".join(text.split())
+    # pytest explains in several sentences, the first of which says what is wrong.
+    return words if len(words) <= 300 else words[:300].rpartition(" ")[0] + " ..."
 
 
 def _project_modules(roots: "Iterable[str]") -> "list[str]":

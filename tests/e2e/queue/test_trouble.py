@@ -9,7 +9,7 @@ import pytest
 from passmuster.queue_words import WorkerCard
 from passmuster.run_record import WorkerBoard, connect
 from tests.e2e.support.processes import wait_until
-from tests.e2e.support.project import Project
+from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
 from tests.e2e.support.queue_runs import SECRET, Worker
 from tests.e2e.support.sources import PASSING, script
 from tests.support.broker_server import BrokerServer, broker_server
@@ -118,3 +118,21 @@ def test_a_broker_without_room_is_waited_for(
     assert outcome.code == 0, f"{outcome}\n{worker.log}"
     assert set(outcome.statuses().values()) == {"PASS"}
     assert "the broker is of no use now: " in outcome.stdout + outcome.stderr
+
+
+def test_workers_with_other_packages_are_refused_where_the_user_says_so(
+    project: Project, env: dict[str, str]
+) -> None:
+    project.write({"tests/test_a.py": script("while not os.path.exists('never'):\n    time.sleep(0.01)\n")})
+    with_packages = ("--python", str(PYTEST_ENVIRONMENT / "bin" / "python"), "--name", "with-packages")
+
+    with Worker(project, "--name", "bare", env=env) as first:
+        first.wait_until_ready()
+        with Worker(project, *with_packages, env=env) as second:
+            wait_until(lambda: second.log.count("ready: ") == 2, "both are ready")
+            outcome = project.run("--mixed-workers", "refuse", "--grace", "1s", env=env)
+
+    assert outcome.code == 3, str(outcome)
+    said = outcome.stdout + outcome.stderr
+    assert "the workers differ, so a file's result may depend on where it runs: bare has CPython" in said
+    assert "make them the same, or allow it by --mixed-workers warn" in said

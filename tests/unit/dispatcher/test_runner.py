@@ -164,6 +164,14 @@ def test_an_override_that_matches_no_file_of_the_project_is_named(root: Path) ->
     assert whole == narrowed == ("an override matches no test file: tests/gone_*.py, x/**",)
 
 
+def test_a_root_that_cannot_be_written_is_named_in_one_line(root: Path) -> None:
+    (root / ".passmuster").write_text("in the way", encoding="utf-8")
+
+    [notice] = notices_of(runner_of(root))
+
+    assert notice.startswith("outputs and history of this run are not kept: ")
+
+
 def test_what_would_be_preloaded_is_asked_of_the_site_and_nothing_runs(root: Path) -> None:
     site = ScriptedSite()
 

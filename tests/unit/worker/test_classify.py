@@ -142,6 +142,21 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
         Status.COLLECT_ERROR,
         "pytest could not collect it (exit status 4)",
     ),
+    "pytest was interrupted by its first test": (
+        Evidence(exit_code=2, runner=PYTEST, collected=3, quit_reason="KeyboardInterrupt"),
+        Status.FAIL,
+        "exit status 2; interrupted (KeyboardInterrupt) after 0 of 3 tests",
+    ),
+    "pytest was interrupted by a later test": (
+        Evidence(exit_code=2, runner=PYTEST, collected=3, cases=GOOD, quit_reason="KeyboardInterrupt"),
+        Status.FAIL,
+        "exit status 2; interrupted (KeyboardInterrupt) after 1 of 3 tests",
+    ),
+    "pytest ended with status 2 after it had collected": (
+        Evidence(exit_code=2, runner=PYTEST, collected=3),
+        Status.FAIL,
+        "exit status 2; no test reported a failure",
+    ),
     "pytest was interrupted by a test": (
         Evidence(exit_code=2, runner=PYTEST, cases=GOOD),
         Status.FAIL,
@@ -231,7 +246,7 @@ TABLE: dict[str, tuple[Evidence, Status, str]] = {
     "pytest quits half-way with a status": (
         Evidence(exit_code=7, runner=PYTEST, cases=GOOD, collected=3, quit_reason="Exit: enough"),
         Status.FAIL,
-        "exit status 7; no test reported a failure",
+        "exit status 7; interrupted (Exit: enough) after 1 of 3 tests",
     ),
     "failed without a failed test, and said why": (
         Evidence(exit_code=3, runner=SCRIPT, last_line="disk is full"),

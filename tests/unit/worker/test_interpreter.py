@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import venv
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from passmuster.errors import ConfigurationError
-from worker.serving.interpreter import find_interpreter, why_no_coverage
+from worker.serving.interpreter import describe_interpreter, find_interpreter, why_no_coverage
 
 
 @pytest.fixture
@@ -46,3 +47,11 @@ def test_only_an_interpreter_with_coverage_can_measure(
     assert why_no_coverage(sys.executable, os.environ) == ""
     assert f"install it with {bare} -m pip install coverage" in why_no_coverage(bare, os.environ)
     assert "/no/such/python cannot be executed" in why_no_coverage("/no/such/python", os.environ)
+
+
+def test_an_interpreter_is_described_by_its_version_and_its_packages() -> None:
+    said = describe_interpreter(sys.executable, os.environ)
+
+    assert re.fullmatch(r"CPython 3\.\d+\.\S+, packages [0-9a-f]{12}", said), said
+    assert describe_interpreter("/bin/false", os.environ) == ""
+    assert describe_interpreter("/nowhere/python", os.environ) == ""

@@ -42,6 +42,7 @@ class ScriptedBench:
     def __init__(self, place: str, log: list[str]) -> None:
         self.place, self._log = place, log
         self.refusal = ""
+        self.python = f"CPython of {place}"
         log.append(f"built {place}")
 
     def usage(self) -> Usage:

@@ -67,6 +67,27 @@ def test_a_worker_is_not_called_idle_when_messages_wait_only_now_and_then() -> N
         assert crew.saw(cards, now_s=second, has_waiting=second % 5 != 0) == []
 
 
+def test_workers_whose_interpreters_differ_are_named_once_for_each_mixture() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0, run_id="r")
+    old, new = "CPython 3.9.2, packages aa", "CPython 3.13.0, packages bb"
+    same = [card("a", runs=("r",), python=old), card("b", runs=("r",), python=old), card("c", python=new)]
+    mixed = [*same[:2], card("c", runs=("r",), python=new)]
+
+    assert crew.saw(same, now_s=0) == []
+    line = "the workers differ, so a file's result may depend on where it runs"
+    assert crew.saw(mixed, now_s=1) == [f"{line}: a has {old}, c has {new}"]
+    assert crew.saw(mixed, now_s=2) == []
+
+
+def test_workers_that_differ_are_refused_once_where_the_user_says_so() -> None:
+    crew = Crew(version="1", patience_s=60, now_s=0, run_id="r", refuses_mixture=True)
+    cards = [card(name, runs=("r",), python=f"CPython 3.{name}") for name in ("11", "12")]
+
+    assert crew.saw(cards, now_s=0) == []
+    assert "11 has CPython 3.11, 12 has CPython 3.12; make them the same" in crew.why_mixed()
+    assert crew.why_mixed() == ""
+
+
 def test_a_worker_that_went_and_came_back_counts_again() -> None:
     crew = Crew(version="1", patience_s=60, now_s=0)
     crew.saw([card("a"), card("b")], now_s=0)

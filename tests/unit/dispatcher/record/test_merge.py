@@ -157,8 +157,10 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     ]
     record = read_record(write_record(tmp_path, cut))
 
-    last = tell_together([record], prove([record]))[-1]
+    *_, settled, last = tell_together([record], prove([record]))
 
+    assert isinstance(settled, FileSettled)
+    assert (settled.result.status, settled.reason) == (Status.PASS, Again.CONFIRM)
     assert isinstance(last, RunFinished)
     [file] = last.results.records
     assert (file.status, file.is_unconfirmed, len(file.attempts)) == (Status.PASS, True, 1)

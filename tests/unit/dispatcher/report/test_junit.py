@@ -139,6 +139,15 @@ def test_a_file_that_failed_in_its_cases_gets_no_further_element(tmp_path: Path)
     assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("1", "1", "0")
 
 
+def test_a_file_that_could_not_be_loaded_is_one_error_with_its_name(tmp_path: Path) -> None:
+    reported = case("t.py", Outcome.ERROR, "E   ModuleNotFoundError: No module named 'nope'")
+    root = written(tmp_path / "j.xml", record(attempt(Status.COLLECT_ERROR, reported, error="No module")))
+    assert_totals_are_right(root)
+    assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("1", "1", "0")
+    (found,) = root.iter("testcase")
+    assert (found.get("classname"), found.get("name")) == ("t.py", "t.py")
+
+
 def test_the_message_of_a_failure_says_what_went_wrong_and_its_text_is_whole(tmp_path: Path) -> None:
     message = "def test_1():\n>       assert n < 2\nE       assert 3 < 2\n\ntests/t.py:5: AssertionError"
     root = written(tmp_path / "j.xml", record(attempt(Status.FAIL, case("t.py::x", Outcome.FAILED, message))))
@@ -232,6 +241,7 @@ def test_any_run_gives_xml_that_parses_adds_up_and_is_not_greener_than_its_statu
         ("tests/a.py::test", ("tests.a", "test")),
         ("tests/a.py::C::test[x/y::z.py]", ("tests.a.C", "test[x/y::z.py]")),
         ("lonely", ("", "lonely")),
+        ("tests/a.py", ("", "tests/a.py")),
         ("", ("", "")),
     ],
 )
