@@ -118,7 +118,9 @@ def reason_of(before: TestResult, attempt: TestResult) -> Again:
     if before.is_evicted:
         return Again.MADE_ROOM
     if before.status.is_pass:
-        return Again.REFORK if attempt.isolation is Isolation.FORK else Again.CONFIRM
+        if attempt.isolation is Isolation.FORK:
+            return Again.REFORK
+        return Again.CONFIRM if before.isolation is Isolation.FORK else Again.RECHECK
     if before.isolation is Isolation.FORK and attempt.isolation is Isolation.SPAWN:
         return Again.CHECK
     return Again.ALONE if attempt.was_alone and not before.was_alone else Again.RETRY

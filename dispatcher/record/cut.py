@@ -51,8 +51,9 @@ def cut_files(record: Record) -> list[CutFile]:
             case UsageSampled(usage=usage):
                 used |= {file.file_path: file for file in usage.files}
             case FileFinished(file=file, result=result, again=again) if file.path in planned:
-                following = None if again is None else Next(task=planned[file.path].task, again=again)
-                state.end_attempt(file.path, result, is_final=again is None, following=following)
+                is_final = again in (None, Again.SETTLED)
+                following = Next(task=planned[file.path].task, again=again) if again is not None else None
+                state.end_attempt(file.path, result, is_final=is_final, following=following)
                 last[file.path] = event
             case FileSettled(file=file) if file.path in planned:
                 state.settle(file.path)

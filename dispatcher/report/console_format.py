@@ -14,7 +14,7 @@ from dispatcher.plan import Plan, TestFile
 from dispatcher.report.plain_text import one_line
 from passmuster.executor import Limit
 from passmuster.result import TestResult
-from passmuster.status import Status
+from passmuster.status import Isolation, Status
 from passmuster.units import format_bytes, format_seconds
 
 RULE = "-" * 40
@@ -133,7 +133,9 @@ def again_line(file: TestFile, result: TestResult, again: Again, *, color: bool)
         case Again.CHECK:
             text = f"{label}: {status_text(result)}; it failed when forked, and runs again spawned"
         case Again.REFORK:
-            text = f"{label}: passed when spawned after it failed when forked; it is forked once more"
+            text = f"{label}: passed twice when spawned after it failed when forked; it is forked once more"
+        case Again.RECHECK if result.status.is_pass:
+            text = f"{label}: passed when spawned after it failed when forked; it runs spawned once more"
         case Again.RECHECK:
             text = f"{label}: {status_text(result)}; it runs spawned once more"
         case _:
@@ -163,6 +165,8 @@ def overruled_line(file: TestFile, result: TestResult, reason: Again | None, *, 
     label = one_line(file.label)
     if reason is Again.ALONE:
         text = f"{label}: failed beside others, passed when run alone; it stays failed, see --retries"
+    elif reason is Again.REFORK and result.status.is_failure and result.isolation is Isolation.FORK:
+        text = f"{label}: {status_text(result)}; it failed when forked again, so forking is the cause"
     else:
         what = "passed" if result.status.is_pass else status_text(result)
         text = f"{label}: {what} in attempt {result.attempt}, which does not count: it is flaky"

@@ -11,14 +11,14 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     file-slow      path, label, seconds_s
     file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "refork",
                    "recheck", "confirm", "alone", "settled"), reason (as in file-started), finding (null,
-                   "confirmed", "failed-forked", "failed-spawned", "crowded"), error, note, duration_s,
-                   started_at, runner, exit_code, signal, stop_reason, peak_bytes, cpu_s, worker, slot,
+                   "confirmed", "failed-spawned", "crowded"), error, note, duration_s, started_at,
+                   runner, exit_code, signal, stop_reason, peak_bytes, cpu_s, worker, slot,
                    waited_for, leaked [], cases [id, outcome, duration_s, message], output_tail (the last
                    4096 characters), output_chars, output_dropped_bytes, stacks_tail, kept_tmp, isolation
                    ("fork", "spawn"), isolation_note, was_alone
-    file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed"): the result of an
-                   earlier attempt stands: what was to follow came to nothing, or
-                   does not count (its file-finished has again "settled")
+    file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed", "failed-forked",
+                   "crowded"): the result of an earlier attempt stands: what was to follow came to
+                   nothing, or does not count (its file-finished has again "settled")
     usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, other_runs (null, or what,
                    duration_s, needed_bytes, held_by), files [path, slot, duration_s, used_bytes, worker],
                    workers [name, slots, busy, budget_bytes, used_bytes]; at most one a second; without a

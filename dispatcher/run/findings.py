@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from dispatcher.again import Again
 from passmuster.result import TestResult
+from passmuster.status import Isolation
 
 
 class Finding(StrEnum):
@@ -20,7 +21,7 @@ class Finding(StrEnum):
     UNCONFIRMED = "unconfirmed"
     """It passed when forked, and there was no time to see whether it does when spawned."""
     FAILED_FORKED = "failed-forked"
-    """It failed twice when forked and passed twice when spawned, which decides."""
+    """It failed when forked, passed twice when spawned, and failed when forked once more: a pass decides."""
     FAILED_SPAWNED = "failed-spawned"
     """It passed when forked and failed twice when spawned, which decides."""
     CROWDED = "crowded"
@@ -48,15 +49,22 @@ def find(
         if not attempt.is_evicted
     ]
     last = dict(said)
-    alone, confirm, recheck = last.get(Again.ALONE), last.get(Again.CONFIRM), last.get(Again.RECHECK)
+    alone, confirm = last.get(Again.ALONE), last.get(Again.CONFIRM)
     if alone is not None and alone.status.is_pass:
         return Finding.CROWDED
     if is_unconfirmed:
         return Finding.UNCONFIRMED
     if confirm is not None and confirm.status.is_pass:
         return Finding.CONFIRMED
-    if recheck is None or recheck.status.is_cancelled or recheck.status.is_infrastructure:
-        return None
-    if confirm is not None:
-        return Finding.FAILED_SPAWNED if recheck.status.is_failure else None
-    return Finding.FAILED_FORKED if recheck.status.is_pass else None
+    # Each is made only if all before it point to forking, so that the last attempt of a proof tells.
+    recheck, refork = last.get(Again.RECHECK), last.get(Again.REFORK)
+    if confirm is not None and _failed_fairly(recheck):
+        return Finding.FAILED_SPAWNED
+    if refork is not None and refork.isolation is Isolation.FORK and _failed_fairly(refork):
+        return Finding.FAILED_FORKED
+    return None
+
+
+def _failed_fairly(attempt: TestResult | None) -> bool:
+    """Whether an attempt was made, and failed for a reason of the file's own."""
+    return attempt is not None and attempt.status.is_failure and not attempt.status.is_infrastructure

@@ -251,8 +251,8 @@ class Run:
         path, rules = task.file_path, self._policy.rules
         if not self._state.awaits(path, result.attempt):
             return
-        result = self._as_policy_has_it(task, result)
         past = self._state.past(path, may_run_alone=self._has_chance_alone())
+        result = self._as_policy_has_it(task, result, past.reason)
         if says_nothing(result, past=past, rules=rules) and self._settle(path):
             return
         following = None
@@ -348,7 +348,7 @@ class Run:
         """Return what sorts a file the earlier, the longer it has been as it is."""
         return self._state.file(task.file_path).mtime_ns, task.file_path
 
-    def _as_policy_has_it(self, task: TestTask, result: TestResult) -> TestResult:
+    def _as_policy_has_it(self, task: TestTask, result: TestResult, reason: Again | None) -> TestResult:
         """Return a result with the status that this run gives it."""
         if result.status is Status.NO_TESTS and self._may_hold_no_tests(result):
             note = result.note or result.error
@@ -357,7 +357,7 @@ class Run:
             # It was stopped only to make room and would run again, if the run went on.
             return dataclasses.replace(result, status=Status.CANCELLED)
         is_doubtful = result.status.is_failure and is_unchecked(task, result, self._policy.rules)
-        if is_doubtful and self._cause is not None:
+        if is_doubtful and reason is not Again.REFORK and self._cause is not None:
             # Only a spawned attempt could say that it fails, and nothing further starts.
             error = f"{result.status} when forked, and not checked: {self._cause.value}"
             return dataclasses.replace(result, status=Status.CANCELLED, error=error)

@@ -15,9 +15,6 @@ from dispatcher.run.findings import Finding, find
 from passmuster.result import TestResult
 from passmuster.status import Isolation
 
-PROOFS = frozenset({Finding.FAILED_FORKED, Finding.FAILED_SPAWNED})
-"""Findings by which the last attempt decides."""
-
 
 def verdict_position(attempts: Sequence[TestResult], reasons: Sequence[Again | None], *, retries: int) -> int:
     """Return the position of the attempt that counts: the last one of those that agree with the verdict.
@@ -34,8 +31,11 @@ def verdict_position(attempts: Sequence[TestResult], reasons: Sequence[Again | N
     told = [at for at, attempt in enumerate(attempts) if at == last or not attempt.is_evicted]
     if reasons[last] is Again.CONFIRM and attempts[last].status.is_pass:
         return told[-2]
-    if find(attempts, reasons, is_unconfirmed=False) in PROOFS:
+    finding = find(attempts, reasons, is_unconfirmed=False)
+    if finding is Finding.FAILED_SPAWNED:
         return last
+    if finding is Finding.FAILED_FORKED:
+        return max(position for position in told if attempts[position].status.is_pass)
     if reasons[last] is Again.CONFIRM:
         return last  # Open, and it did fail.
     if reasons[last] is Again.ALONE and _was_crowded_by_us(attempts, told):

@@ -3,9 +3,9 @@
 Pure. A file runs again because
 
 - it was stopped only to make room for others, which is the runner's doing and costs it nothing;
-- it did not pass when forked: it is *checked*, spawned. If it passes, it is forked once more, and if that
-  fails, spawned once more: only a file that fails twice forked and passes twice spawned proves that forking
-  is the cause;
+- it did not pass when forked: it is *checked*, spawned. If it passes, it is spawned once more, and if that
+  passes, forked once more. Only if that fails, forking is proven to be the cause. The order is not forked,
+  spawned, forked, spawned: a file that fails every other time would fail in step with the forks;
 - it failed and the user allowed retries;
 - it failed beside others, for the first time as far as anybody knows: it runs once more alone;
 - it passed when forked and nobody knows whether it does when spawned: it is *confirmed*, and if that fails,
@@ -68,7 +68,7 @@ class Past:
             for the same.
         failures: earlier attempts at the file that failed, without this one, without those that made room,
             and without forked ones that were checked because they had no fair chance.
-        forked_status: how the forked attempt failed that was checked; None: none was.
+        forked_status: how the forked attempt failed that was checked; None: none was checked.
         evictions: earlier attempts that were stopped to make room.
         is_confirmed: whether an earlier run saw it pass forked and spawned, as it is now.
         may_run_alone: whether it gets a chance alone.
@@ -123,9 +123,9 @@ def next_attempt(
     """
     if result.is_evicted:
         return _after_eviction(task, result, past=past, budget_bytes=budget_bytes)
-    if result.status.is_cancelled or past.reason in (Again.ALONE, Again.RECHECK):
+    if result.status.is_cancelled or past.reason in (Again.ALONE, Again.REFORK):
         return None
-    if past.reason in (Again.CHECK, Again.REFORK, Again.CONFIRM):
+    if past.reason in (Again.CHECK, Again.RECHECK, Again.CONFIRM):
         further = _next_of_proof(task, result, past=past, budget_bytes=budget_bytes)
         if further is not None or past.reason is not Again.CHECK:
             return further
@@ -152,14 +152,11 @@ def _next_of_proof(
 ) -> Next | None:
     """Return the attempt that a proof for or against forking needs after one for that purpose."""
     passes = result.status.is_pass
-    if past.reason is Again.CHECK and passes:
-        is_fair = past.forked_status is not None and not past.forked_status.is_infrastructure
-        forked = replace(_following(task), isolation=Isolation.AUTO)
-        return Next(task=forked, again=Again.REFORK) if is_fair else None
-    if past.reason is Again.REFORK and not passes and result.isolation is Isolation.FORK:
-        return Next(
-            task=_spawned(_with_room(task, result, budget_bytes=budget_bytes), past), again=Again.RECHECK
-        )
+    was_checked = past.forked_status is not None and not past.forked_status.is_infrastructure
+    if past.reason is Again.CHECK and passes and was_checked:
+        return Next(task=_following(task), again=Again.RECHECK)
+    if past.reason is Again.RECHECK and passes and was_checked:
+        return Next(task=replace(_following(task), isolation=Isolation.AUTO), again=Again.REFORK)
     if past.reason is Again.CONFIRM and not passes:
         return Next(task=_with_room(task, result, budget_bytes=budget_bytes), again=Again.RECHECK)
     return None

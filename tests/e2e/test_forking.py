@@ -107,8 +107,10 @@ def test_a_file_that_fails_only_when_forked_passes_and_is_spawned_until_it_chang
     assert first.code == 0, str(first)
     assert first.statuses() == {"tests/test_fresh.py": "PASS", "tests/test_good.py": "PASS"}
     attempts = first.attempts("tests/test_fresh.py")
-    both = [("fork", "FAIL"), ("spawn", "PASS")]
-    assert [(ended.isolation, ended.status) for ended in attempts] == both * 2
+    assert [(ended.isolation, ended.status) for ended in attempts] == [
+        *(("fork", "FAIL"), ("spawn", "PASS"), ("spawn", "PASS"), ("fork", "FAIL"))
+    ]
+    assert settled(first)["tests/test_fresh.py"] == "failed-forked"
     heading = (
         "1 file(s) failed twice when forked and passed twice when spawned, as they run until they change:"
     )
@@ -133,15 +135,34 @@ def test_a_file_that_fails_the_first_time_only_is_red_and_named_as_flaky(project
 
     assert first.code == 1, str(first)
     assert [(ended.isolation, ended.status) for ended in first.attempts("tests/test_once.py")] == [
-        *(("fork", "FAIL"), ("spawn", "PASS"), ("fork", "PASS"))
+        *(("fork", "FAIL"), ("spawn", "PASS"), ("spawn", "PASS"), ("fork", "PASS"))
     ]
-    (settled,) = [event for event in first.of_kind("file-settled") if event["label"] == "tests/test_once.py"]
-    assert (settled["status"], settled["attempt"], settled["reason"]) == ("FAIL", 1, "refork")
-    assert "  - tests/test_once.py (FAIL; attempts: FAIL, PASS, PASS)" in first.lines
+    (verdict,) = [event for event in first.of_kind("file-settled") if event["label"] == "tests/test_once.py"]
+    assert (verdict["status"], verdict["attempt"], verdict["reason"]) == ("FAIL", 1, "refork")
+    assert "  - tests/test_once.py (FAIL; attempts: FAIL, PASS, PASS, PASS)" in first.lines
     assert not any("All tests passed" in line for line in first.lines)
     # It failed last time, so it comes first, and is spawned.
     assert [ended.isolation for ended in second.attempts("tests/test_once.py")] == ["spawn"]
     assert second.code == 0
+
+
+def test_a_file_that_fails_every_other_time_is_red_and_flaky_and_forking_is_not_blamed(
+    project: Project,
+) -> None:
+    alternates = "open('runs', 'a').write('x'); sys.exit(os.path.getsize('runs') % 2)"
+    project.write({"tests/test_alternates.py": script(alternates), "tests/test_good.py": PASSING})
+
+    outcome = project.run("--retries", "0")
+
+    assert outcome.code == 1, str(outcome)
+    attempts = outcome.attempts("tests/test_alternates.py")
+    assert [(ended.isolation, ended.status) for ended in attempts] == [
+        *(("fork", "FAIL"), ("spawn", "PASS"), ("spawn", "FAIL"))
+    ]
+    assert "  - tests/test_alternates.py (FAIL; attempts: FAIL, PASS, FAIL)" in outcome.lines
+    assert "failed twice when forked" not in outcome.stdout
+    (end,) = outcome.of_kind("run-finished")
+    assert (end["flaky_paths"], end["failed_forked_paths"]) == (["tests/test_alternates.py"], [])
 
 
 def test_a_file_that_passes_the_second_time_is_green_where_retries_are_allowed(project: Project) -> None:

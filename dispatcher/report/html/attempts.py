@@ -31,7 +31,7 @@ REASONS = {
     Again.RETRY: "ran again because it had failed",
     Again.MADE_ROOM: "ran again because it had been stopped to make room",
     Again.CHECK: "ran in a fresh interpreter because it had failed when forked",
-    Again.REFORK: "was forked once more because it had passed in a fresh interpreter",
+    Again.REFORK: "was forked once more because it had passed twice in a fresh interpreter",
     Again.RECHECK: "ran in a fresh interpreter once more",
     Again.CONFIRM: "ran in a fresh interpreter to confirm that it passes there too",
     Again.ALONE: "ran alone because it had failed beside others",

@@ -86,6 +86,7 @@ class Outcome:
     def statuses(self) -> dict[str, str]:
         """Return the deciding status of each file, by its label; `NOT_RUN` for one that never started."""
         statuses = {ended.label: ended.status for ended in self.finished() if ended.is_verdict}
+        statuses |= {_text(one["label"]): _text(one["status"]) for one in self.of_kind("file-settled")}
         planned = {_text(event["path"]): _text(event["label"]) for event in self.of_kind("file-planned")}
         for event in self.of_kind("run-finished"):
             for path in map(_text, _list(event["not_run_paths"])):

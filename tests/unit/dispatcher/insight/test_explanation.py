@@ -45,6 +45,7 @@ def planned(isolation: Isolation = Isolation.AUTO, **changes: object) -> Planned
         ([PASS], [None]),
         ([PASS, SPAWNED], [None, Again.CONFIRM]),
         ([FAIL, SPAWNED], [None, Again.CHECK]),
+        ([FAIL, SPAWNED, SPAWNED, FAIL], [None, Again.CHECK, Again.RECHECK, Again.REFORK]),
         ([EVICTED, PASS], [None, Again.MADE_ROOM]),
         ([FAILED_SPAWNED, FAILED_SPAWNED, SPAWNED], [None, Again.RETRY, Again.RETRY]),
         ([FAILED_SPAWNED, replace(SPAWNED, was_alone=True)], [None, Again.ALONE]),

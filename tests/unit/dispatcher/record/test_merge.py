@@ -29,9 +29,10 @@ from dispatcher.record.proof import prove
 from dispatcher.record.reader import read_record
 from dispatcher.record.shape import RECORD_NAME
 from dispatcher.record.together import tell_together
+from dispatcher.run.findings import Finding
 from dispatcher.schedule.figures import Baseline, Figures
 from dispatcher.schedule.history import open_history
-from passmuster.status import Status
+from passmuster.status import Isolation, Status
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
 from tests.unit.dispatcher.scripted_site import ScriptedSite
 
@@ -163,6 +164,39 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     assert isinstance(last, RunFinished)
     [file] = last.results.records
     assert (file.status, file.is_unconfirmed, len(file.attempts)) == (Status.PASS, True, 1)
+
+
+def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_breaks_off(
+    tmp_path: Path,
+) -> None:
+    path = "a/tests/test_1.py"
+    [*before, first, _] = shard_events(shard_plan(1, {path: 1}, total=1))
+    assert isinstance(first, FileFinished)
+    fork, spawn = Isolation.FORK, Isolation.SPAWN
+    proof = (
+        (Status.FAIL, fork, None, Again.CHECK),
+        (Status.PASS, spawn, Again.CHECK, Again.RECHECK),
+        (Status.PASS, spawn, Again.RECHECK, Again.REFORK),
+        (Status.FAIL, fork, Again.REFORK, Again.SETTLED),
+    )
+    ended = [
+        dataclasses.replace(
+            first,
+            result=dataclasses.replace(first.result, status=status, isolation=isolation, attempt=number),
+            reason=reason,
+            again=again,
+        )
+        for number, (status, isolation, reason, again) in enumerate(proof, 1)
+    ]
+    settled = FileSettled(at_s=first.at_s, file=first.file, result=ended[2].result, reason=Again.REFORK)
+    record = read_record(write_record(tmp_path, [*before, *ended, settled]))
+
+    last = tell_together([record], prove([record]))[-1]
+
+    assert isinstance(last, RunFinished)
+    [file] = last.results.records
+    assert (file.status, file.final.attempt, len(file.attempts)) == (Status.PASS, 3, 4)
+    assert file.finding is Finding.FAILED_FORKED
 
 
 def test_a_failure_that_was_to_run_again_is_no_verdict_in_a_record_that_breaks_off(tmp_path: Path) -> None:

@@ -112,13 +112,14 @@ def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> Non
 
 
 def test_each_further_attempt_is_a_line_and_a_file_that_forking_fails_is_named_at_the_end() -> None:
-    lines, _, _ = run({"a": [FORKED_FAIL, PASS, FORKED_FAIL, PASS]})
+    lines, _, _ = run({"a": [FORKED_FAIL, PASS, PASS, FORKED_FAIL]})
 
     assert of(lines, "a") == [
         "[INFO] Running: a",
         "[WARN] a: FAIL; it failed when forked, and runs again spawned",
-        "[WARN] a: passed when spawned after it failed when forked; it is forked once more",
-        "[WARN] a: FAIL; it runs spawned once more",
+        "[WARN] a: passed when spawned after it failed when forked; it runs spawned once more",
+        "[WARN] a: passed twice when spawned after it failed when forked; it is forked once more",
+        "[WARN] a: FAIL; it failed when forked again, so forking is the cause",
         "[PASS] a completed successfully",
     ]
     assert after_the_counts(lines) == [
@@ -148,18 +149,18 @@ def test_a_second_failure_is_told_to_who_wants_to_know_more() -> None:
 
 
 def test_a_flaky_file_is_red_and_named_as_flaky() -> None:
-    lines, _, _ = run({"a": [FORKED_FAIL, PASS, FORKED]})
+    lines, _, _ = run({"a": [FORKED_FAIL, PASS, PASS, FORKED]})
 
     assert of(lines, "a")[-2:] == [
-        "[WARN] a: passed in attempt 3, which does not count: it is flaky",
+        "[WARN] a: passed in attempt 4, which does not count: it is flaky",
         "[FAIL] a failed",
     ]
     assert "  Flaky: 1" in lines
     assert after_the_counts(lines)[:2] == [
         "[WARN] 1 flaky file(s) passed and failed in this run:",
-        "  - a (FAIL; attempts: FAIL, PASS, PASS)",
+        "  - a (FAIL; attempts: FAIL, PASS, PASS, PASS)",
     ]
-    assert "    It is flaky, its attempts ended: FAIL, PASS, PASS" in lines
+    assert "    It is flaky, its attempts ended: FAIL, PASS, PASS, PASS" in lines
     assert lines[-2:] == ["FAILED TESTS:", "a"]
 
 

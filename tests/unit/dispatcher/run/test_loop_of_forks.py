@@ -54,32 +54,53 @@ def told(listener: Listener, path: str) -> list[tuple[str, Again | None, Again |
     return found
 
 
-def test_a_file_that_fails_twice_forked_and_passes_twice_spawned_proves_forking_guilty() -> None:
-    script = {"a": [FORKED_FAIL, PASS, FORKED_FAIL, PASS], "b": [PASS]}
+def test_a_file_that_fails_forked_before_and_after_two_spawned_passes_proves_forking_guilty() -> None:
+    script = {"a": [FORKED_FAIL, PASS, PASS, FORKED_FAIL], "b": [PASS]}
 
     results, listener, backend = execute(script, slots=1)
 
     assert told(listener, "a") == [
         ("FAIL", None, Again.CHECK, None),
-        ("PASS", Again.CHECK, Again.REFORK, None),
-        ("FAIL", Again.REFORK, Again.RECHECK, None),
-        ("PASS", Again.RECHECK, None, Finding.FAILED_FORKED),
+        ("PASS", Again.CHECK, Again.RECHECK, None),
+        ("PASS", Again.RECHECK, Again.REFORK, None),
+        ("FAIL", Again.REFORK, Again.SETTLED, None),
+        ("settled PASS", Again.REFORK, None, Finding.FAILED_FORKED),
     ]
     assert [name for name, first in backend.submitted if first] == ["a#2", "a#3", "a#4"]
     assert [task.isolation for task in backend.tasks[2:]] == [
-        *(Isolation.SPAWN, Isolation.AUTO, Isolation.SPAWN)
+        *(Isolation.SPAWN, Isolation.SPAWN, Isolation.AUTO)
     ]
     assert (len(results.passed), results.flaky) == (2, ())
-    assert results.records[0].failures == ()
+    record = results.records[0]
+    assert (record.final.attempt, record.final.isolation, record.failures) == (3, Isolation.SPAWN, ())
+
+
+def test_a_proof_that_ends_while_the_run_is_stopping_holds() -> None:
+    late = Step(isolation=FORK, status=Status.FAIL, seconds=9)
+    script = {"a": [FORKED_FAIL, PASS, PASS, late], "b": [Step(status=Status.FAIL, seconds=6)], "c": [LONG]}
+
+    results, _, _ = execute(script, RunPolicy(max_fail=1, recheck_alone=False))
+
+    assert results.records[0].finding is Finding.FAILED_FORKED
+    assert [record.file.path for record in results.failed] == ["b"]
+
+
+def test_a_proof_that_is_interrupted_leaves_the_first_failure() -> None:
+    script = {"a": [FORKED_FAIL, PASS, PASS, Step(isolation=FORK, hangs=True)]}
+
+    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
+
+    assert told(listener, "a")[-1] == ("settled FAIL", Again.REFORK, None, None)
+    assert [record.file.path for record in results.failed] == ["a"]
 
 
 @pytest.mark.parametrize(
     "steps",
     [
-        [FORKED_FAIL, PASS, FORKED],
-        [FORKED_FAIL, PASS, PASS],
         [FORKED_FAIL, PASS, FAIL],
-        [FORKED_FAIL, PASS, FORKED_FAIL, FAIL],
+        [FORKED_FAIL, PASS, PASS, FORKED],
+        [FORKED_FAIL, PASS, PASS, PASS],
+        [FORKED_FAIL, PASS, PASS, FAIL],
         [FORKED, FAIL, PASS],
     ],
 )
@@ -94,7 +115,7 @@ def test_any_other_mixture_is_flaky_and_its_first_attempt_decides(steps: list[St
 
 
 def test_a_pass_within_the_allowed_retries_counts_whatever_is_found_out_afterwards() -> None:
-    for steps in ([FORKED_FAIL, PASS, FORKED], [FORKED_FAIL, PASS, FORKED_FAIL, FAIL]):
+    for steps in ([FORKED_FAIL, PASS, FAIL], [FORKED_FAIL, PASS, PASS, FORKED]):
         results, _, _ = execute({"a": steps, "b": [LONG]}, RunPolicy(retries=1))
 
         assert [record.file.path for record in results.flaky] == ["a"]
@@ -353,7 +374,7 @@ def test_a_verification_runs_everything_both_ways_and_lists_each_difference() ->
     script = {
         "a": [Step(isolation=FORK, cases=case(Outcome.SKIPPED)), Step(cases=case(Outcome.PASSED))],
         "b": [FORKED, PASS],
-        "c": [FORKED_FAIL, PASS, FORKED_FAIL, PASS],
+        "c": [FORKED_FAIL, PASS, PASS, FORKED_FAIL],
         "d": [Step(note="it says so")],
         "e": [FORKED_FAIL, FAIL],
     }
@@ -370,7 +391,7 @@ def test_a_verification_runs_everything_both_ways_and_lists_each_difference() ->
 
 
 def test_without_a_verification_no_difference_is_looked_for() -> None:
-    results, _, _ = execute({"a": [FORKED_FAIL, PASS, FORKED_FAIL, PASS]})
+    results, _, _ = execute({"a": [FORKED_FAIL, PASS, PASS, FORKED_FAIL]})
 
     assert results.differing == ()
 
@@ -405,6 +426,8 @@ def test_whatever_happens_every_file_is_decided_once_and_told_so(
             record.status.is_cancelled
             or not record.is_flaky
             or policy.retries
+            # A confirmation failed, and could not be repeated.
+            or (record.status.is_failure and record.reasons[-1] is Again.CONFIRM)
             or (further[0].status.is_pass is record.status.is_pass or further[0].status.is_infrastructure)
         )
         assert record.judged == () or record.judged[-1] is record.final or record.final.is_evicted

@@ -97,3 +97,20 @@ def test_the_next_run_knows_the_verdict_and_not_only_the_last_attempt(tmp_path: 
     with closing(open_history(tmp_path)) as history:
         known = history.load()["a.py"]
     assert (known.last_status, known.is_crowded) == (Status.FAIL, True)
+
+
+def test_a_proof_that_forking_is_the_cause_is_remembered_with_the_pass(tmp_path: Path) -> None:
+    file = TestFile(path="a.py", label="a.py")
+    passed = TestResult(file_path="a.py", status=Status.PASS, attempt=3)
+    failed = TestResult(file_path="a.py", status=Status.FAIL, attempt=4, isolation=Isolation.FORK)
+    reporter = HistoryReporter(open_history(tmp_path))
+    reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of("a.py"), limits=()))
+    reporter.handle(FileFinished(at_s=1, file=file, result=passed, again=Again.REFORK))
+    reporter.handle(FileFinished(at_s=2, file=file, result=failed, again=Again.SETTLED, reason=Again.REFORK))
+    found = Finding.FAILED_FORKED
+    reporter.handle(FileSettled(at_s=2, file=file, result=passed, reason=Again.REFORK, finding=found))
+    reporter.close()
+
+    with closing(open_history(tmp_path)) as history:
+        known = history.load()["a.py"]
+    assert (known.last_status, known.forking) == (Status.PASS, Forking.HARMFUL)

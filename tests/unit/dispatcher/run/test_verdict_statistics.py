@@ -6,6 +6,7 @@ does. Plain pytest runs every file once, and with reruns as often as these allow
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -25,11 +26,11 @@ SLOTS = 3
 
 
 def steps(generator: random.Random, *, first: Isolation, fails: float) -> list[Step]:
-    """Return what each attempt at a file comes to; the first and the third are forked if they may be."""
+    """Return what each attempt at a file comes to; the first and the fourth are forked if they may be."""
     return [
         Step(
             status=Status.FAIL if generator.random() < fails else Status.PASS,
-            isolation=first if number in (0, 2) else Isolation.SPAWN,
+            isolation=first if number in (0, 3) else Isolation.SPAWN,
             was_alone=number > 0 and generator.random() < 0.5,
             seconds=1.0,
         )
@@ -83,7 +84,8 @@ def test_files_that_always_pass_make_every_run_green() -> None:
 
 
 def test_files_that_only_forking_fails_make_every_run_green_and_are_named() -> None:
-    guilty = [Step(status=Status.FAIL, isolation=Isolation.FORK), Step()] * 2
+    failed = Step(status=Status.FAIL, isolation=Isolation.FORK)
+    guilty = [failed, Step(), Step(), failed]
     script = dict.fromkeys(FILES, guilty)
 
     results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], RunPolicy()).execute()
@@ -91,3 +93,43 @@ def test_files_that_only_forking_fails_make_every_run_green_and_are_named() -> N
     assert exit_code_of(results) == 0
     assert len(results.found(Finding.FAILED_FORKED)) == len(FILES)
     assert results.flaky == ()
+
+
+LONGEST_PERIOD = 4
+PERIODIC = [
+    period
+    for length in range(1, LONGEST_PERIOD + 1)
+    for period in itertools.product((True, False), repeat=length)
+]
+"""Every way in which a file's attempts may pass and fail over and over again, from every phase."""
+
+LIKE_A_PROOF = (False, True, True, False)
+"""What the attempts come to of a file that fails only when forked."""
+
+
+@pytest.mark.parametrize("period", PERIODIC, ids=lambda period: "".join("FP"[passes] for passes in period))
+def test_files_whose_outcomes_repeat_are_green_only_if_the_first_attempt_passed(
+    period: tuple[bool, ...],
+) -> None:
+    passes = list(itertools.islice(itertools.cycle(period), MAX_ATTEMPTS))
+    script = {
+        "a": [
+            Step(
+                status=Status.PASS if passed else Status.FAIL,
+                isolation=Isolation.FORK if number in (0, 3) else Isolation.SPAWN,
+            )
+            for number, passed in enumerate(passes)
+        ],
+        "long": [Step(seconds=100.0)],
+    }
+
+    results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], RunPolicy()).execute()
+
+    # Four attempts cannot tell chance from guilt where chance looks exactly like it.
+    if tuple(passes[:4]) == LIKE_A_PROOF:
+        assert [record.file.path for record in results.found(Finding.FAILED_FORKED)] == ["a"]
+    elif exit_code_of(results) == 0:
+        assert passes[0]
+    else:
+        assert [record.file.path for record in results.failed] == ["a"]
+    assert len(results.records[0].attempts) <= 4

@@ -58,7 +58,7 @@ def test_the_result_of_a_check_stands_where_no_retries_are_left(status: Status, 
 
 
 @pytest.mark.parametrize("status", NOT_PASSED)
-def test_a_check_that_passes_is_forked_once_more_if_the_failure_was_the_files(status: Status) -> None:
+def test_a_check_that_passes_is_spawned_once_more_if_the_failure_was_the_files(status: Status) -> None:
     checked = task(Isolation.SPAWN)
     past = Past(reason=Again.CHECK, forked_status=status)
 
@@ -68,28 +68,40 @@ def test_a_check_that_passes_is_forked_once_more_if_the_failure_was_the_files(st
         assert following is None
     else:
         assert following is not None
-        assert (following.again, following.task.isolation) == (Again.REFORK, Isolation.AUTO)
+        assert (following.again, following.task.isolation) == (Again.RECHECK, Isolation.SPAWN)
         assert following.is_provisional
 
 
-@pytest.mark.parametrize("isolation", [Isolation.FORK, Isolation.SPAWN])
 @pytest.mark.parametrize("status", [Status.PASS, *NOT_PASSED])
-def test_only_a_second_forked_failure_is_checked_again(status: Status, isolation: Isolation) -> None:
-    following = after(task(), result(status, isolation), past=Past(reason=Again.REFORK))
+@pytest.mark.parametrize("retries", [0, 3])
+def test_only_a_second_spawned_pass_is_forked_once_more(status: Status, retries: int) -> None:
+    past = Past(reason=Again.RECHECK, forked_status=Status.FAIL, may_run_alone=True)
+    ended = result(status, Isolation.SPAWN, was_alone=False)
 
-    if isolation is Isolation.FORK and not status.is_pass:
+    following = after(task(Isolation.SPAWN), ended, past=past, rules=Rules(retries=retries))
+
+    if status.is_pass:
         assert following is not None
-        assert (following.again, following.task.isolation) == (Again.RECHECK, Isolation.SPAWN)
+        assert (following.again, following.task.isolation) == (Again.REFORK, Isolation.AUTO)
+        assert following.is_provisional
     else:
         assert following is None
 
 
 @pytest.mark.parametrize("status", [Status.PASS, *NOT_PASSED])
 @pytest.mark.parametrize("retries", [0, 3])
-def test_nothing_follows_a_recheck(status: Status, retries: int) -> None:
-    rules, past = Rules(retries=retries), Past(reason=Again.RECHECK, may_run_alone=True)
+@pytest.mark.parametrize(
+    "past",
+    [
+        Past(reason=Again.REFORK, forked_status=Status.FAIL, may_run_alone=True),
+        Past(reason=Again.RECHECK, may_run_alone=True),
+    ],
+    ids=["of a failure", "of a confirmation"],
+)
+def test_nothing_follows_the_end_of_a_proof(past: Past, status: Status, retries: int) -> None:
+    ended = result(status, was_alone=False)
 
-    assert after(task(Isolation.SPAWN), result(status, was_alone=False), past=past, rules=rules) is None
+    assert after(task(Isolation.SPAWN), ended, past=past, rules=Rules(retries=retries)) is None
 
 
 def test_a_check_that_fails_is_retried_spawned() -> None:
