@@ -128,7 +128,8 @@ def _words_of(option: str, word: str, argv: Sequence[str]) -> list[str]:
         if value:
             return [option, value]
     behind = argv[argv.index(word) + 1 :][:1] if word in argv else ()
-    return [option, *behind] if behind else [option, "VALUE"]
+    has_value = behind and not behind[0].startswith("-")
+    return [option, *behind] if has_value else [option, "VALUE"]
 
 
 def _quoted(words: Sequence[str]) -> str:

@@ -56,6 +56,7 @@ def test_a_refusal_says_what_to_do_instead(typed: str, said: str) -> None:
         (["--tb", "short"], "'--tb short'"),
         (["--showlocals", "tests"], "'--showlocals'"),
         (["-k"], "'-k VALUE'"),
+        (["-k", "--list"], "'-k VALUE'"),
     ],
 )
 def test_what_pytest_is_to_be_told_is_written_as_it_is_to_be_typed(argv: list[str], typed: str) -> None:
