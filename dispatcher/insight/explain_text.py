@@ -23,7 +23,7 @@ _WHY_AGAIN = {
     Again.MADE_ROOM: "it was stopped to make room in memory, which is not its fault",
     Again.CHECK: "it did not pass when forked, and what it comes to spawned decides",
     Again.RECHECK: "it ran spawned once more",
-    Again.REFORK: "it failed when forked and passed when spawned, and was forked once more",
+    Again.REFORK: "it failed when forked and passed twice when spawned, and was forked once more",
     Again.CONFIRM: "it passed when forked, and nobody knew whether it does when spawned",
     Again.RETRY: "it failed, and was retried",
     Again.ALONE: "it failed beside others, and ran without them",
