@@ -157,7 +157,10 @@ def test_github_obeys_our_commands_alone(outputs: dict[str, Outcome]) -> None:
     assert sorted(one.data for one in runner.obeyed if one.name == "group") == [
         "Output of tests/test_bad.py (FAIL: exit status 1; 1 of 1 tests failed, attempt 2)",
         "Output of tests/test_crash.py (CRASH: ended by SIGABRT, attempt 2)",
-        "Output of tests/test_hostile.py (FAIL: exit status 1; no test reported a failure, attempt 2)",
+        (
+            "Output of tests/test_hostile.py (FAIL: exit status 1; no test reported a failure, its last line "
+            "of output: FAILED TESTS:, attempt 2)"
+        ),
         "Output of tests/test_names.py (FAIL: exit status 1; 4 of 4 tests failed, attempt 2)",
         "Output of tests/test_slow.py (TIMEOUT: ran longer than its time limit of 3 s, attempt 2)",
     ]
@@ -185,7 +188,7 @@ def test_github_shows_each_failure_at_its_place(outputs: dict[str, Outcome]) -> 
         "file": "project/tests/test_flaky.py",
         "title": "Flaky: tests/test_flaky.py",
     }
-    assert warning.data.startswith("It passed in attempt 2; before: FAIL\nFAIL: exit status 1; ")
+    assert warning.data.startswith("It passed and failed: FAIL, PASS\nFAIL: exit status 1; ")
 
 
 def test_the_whole_output_of_a_failed_file_is_in_its_group(outputs: dict[str, Outcome]) -> None:
@@ -300,6 +303,10 @@ def test_merged_records_are_told_as_the_run_they_were(project: Project) -> None:
     runner = Runner().read(outcome.stdout.splitlines())
     assert outcome.code == 1, outcome
     assert [one.name for one in runner.obeyed] == ["group", "endgroup", "error"]
-    assert runner.obeyed[2].properties == {"file": "tests/test_bad.py", "line": "6", "title": "Bad.test_bad"}
+    assert runner.obeyed[2].properties == {
+        "file": "tests/test_bad.py",
+        "line": "6",
+        "title": "test_bad.Bad.test_bad",
+    }
     assert runner.token is None
     assert "## ❌ 1 of 2 test files failed" in summary.read_text()

@@ -44,13 +44,13 @@ PROGRAMS = {
     """,
     "order of the environment": """
         import os, subprocess
-        ours = ("TMPDIR=", "PASSMUSTER_", "TEST", "PYTHONFAULT", "_=")
+        ours = ("TMPDIR=", "PASSMUSTER_", "PYTEST_XDIST_", "TEST", "PYTHONFAULT", "_=")
         mine = [f"{name}={value}" for name, value in os.environ.items()]
         print([line for line in mine if not line.startswith(ours)])
         theirs = subprocess.run(["/usr/bin/env"], capture_output=True, text=True).stdout.splitlines()
         print(sorted(line for line in theirs if line not in mine))
         print([line for line in theirs if not line.startswith(ours)])
-        print(len(mine), len(set(mine)), len(theirs))
+        print(len(mine) - len(set(mine)), len(theirs) - len(mine))
     """,
     "environment of C code": """
         import ctypes, os

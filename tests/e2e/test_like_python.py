@@ -137,7 +137,7 @@ def modules_of(interpreter: str, statement: str) -> str:
 
 def by_us(project: Project, file: str, isolation: str) -> tuple[str, int | None]:
     """Return what the file prints when we run it, and its exit status."""
-    outcome = project.run("--isolation", isolation, file)
+    outcome = project.run("--runner", "script", "--isolation", isolation, file)
     (kept,) = project.root.glob(f".passmuster/runs/*/output/{file}.log")
     ended = outcome.final(file)
     code = ended.exit_code if ended.signal is None else -ended.signal
