@@ -114,8 +114,9 @@ _RUNNERS = {LayoutKind.PYTEST: RunnerKind.PYTEST, LayoutKind.UNITTEST: RunnerKin
 def _runner(found: FoundFile, layout: LayoutChoice, root: str) -> RunnerKind:
     if layout.may_have_scripts and is_plain_script(Path(root, found.path)):
         return RunnerKind.SCRIPT
-    if layout.is_default and defines_unittests(Path(root, found.path)):
-        return RunnerKind.UNITTEST
+    file = Path(root, found.path)
+    if layout.is_default and (file.parent / "__init__.py").is_file() and defines_unittests(file):
+        return RunnerKind.UNITTEST  # As a script it could not import its own package.
     return _RUNNERS.get(layout.kind, RunnerKind.AUTO)
 
 

@@ -306,7 +306,7 @@ def test_merged_records_are_told_as_the_run_they_were(project: Project) -> None:
     assert runner.obeyed[2].properties == {
         "file": "tests/test_bad.py",
         "line": "6",
-        "title": "test_bad.Bad.test_bad",
+        "title": "Bad.test_bad",
     }
     assert runner.token is None
     assert "## ❌ 1 of 2 test files failed" in summary.read_text()

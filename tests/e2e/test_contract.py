@@ -106,7 +106,7 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "      ",
         "      FAILED (failures=1)",
         "    Failing tests:",
-        "      test_bad.Bad.test_bad (tests/test_bad.py:6): AssertionError: 1 != 2",
+        "      __main__.Bad.test_bad (tests/test_bad.py:6): AssertionError: 1 != 2",
         "    Run it again: run_tests.py tests/test_bad.py",
         "  - tests/test_long.py",
         "    Last few lines of output:",
@@ -244,7 +244,7 @@ def test_verbose_adds_outputs_tests_and_the_slowest_files(project: Project) -> N
     outcome = project.run("-v")
     assert outcome.lines_after("[INFO] Output of tests/test_noise.py:")[0] == "      noise"
     (case,) = [line for line in outcome.lines_after("[INFO] Tests in tests/test_good.py:") if "Good" in line]
-    assert re.fullmatch(r"      passed 0\.\d+s test_good\.Good\.test_good", case)
+    assert re.fullmatch(r"      passed 0\.\d+s __main__\.Good\.test_good", case)
     tags = tags_of(outcome)
     assert "[INFO] Slowest files:" in tags
     assert "[INFO] Files with the highest peak memory:" in tags

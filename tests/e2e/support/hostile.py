@@ -22,7 +22,6 @@ class Hostile:
         status: the verdict.
         error: what the line that explains the verdict must hold.
         also: a further check of the attempt.
-        holds_tests: whether there is anything in it to run; else it is counted apart.
     """
 
     name: str
@@ -30,7 +29,6 @@ class Hostile:
     status: str
     error: str = ""
     also: Callable[[Finished], bool] = lambda ended: True
-    holds_tests: bool = True
 
 
 _UNITTEST = "import os, signal, sys, time, unittest\nclass T(unittest.TestCase):\n"
@@ -68,7 +66,7 @@ HOSTILE_FILES: tuple[Hostile, ...] = (
         status="COLLECT_ERROR",
         error="null bytes",
     ),
-    Hostile(name="test_empty.py", source=b"", status="PASS", holds_tests=False),
+    Hostile(name="test_empty.py", source=b"", status="PASS"),
     # Names.
     Hostile(name="test_with space.py", source=PASSING, status="PASS"),
     Hostile(name="test_new\nline.py", source=PASSING, status="PASS"),
