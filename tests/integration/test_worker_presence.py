@@ -31,7 +31,7 @@ def board(server: EmbeddedServer) -> Iterator[WorkerBoard]:
 def ask(url: str, root: Path) -> tuple[int, str]:
     ended = subprocess.run(
         [sys.executable, "-P", SCRIPT, "--root", root],
-        env={**os.environ, "PASSMUSTER_BROKER_URL": url},
+        env={**os.environ, "PASSMUSTER_BROKER_URL": url, "PASSMUSTER_SECRET": "0123456789abcdef"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
