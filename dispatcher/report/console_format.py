@@ -131,7 +131,7 @@ def again_line(file: TestFile, result: TestResult, again: Again, *, color: bool)
             used = f" at {format_bytes(result.peak_bytes)}" if result.peak_bytes else ""
             text = f"{label}: stopped{used} to make room in memory; it runs again"
         case Again.CHECK:
-            text = f"{label}: {status_text(result)}; it failed when forked, and runs again spawned"
+            text = f"{label}: {status_text(result)}; it was forked, and runs again spawned"
         case Again.REFORK:
             text = f"{label}: passed twice when spawned after it failed when forked; it is forked once more"
         case Again.RECHECK if result.status.is_pass:

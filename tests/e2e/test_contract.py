@@ -79,12 +79,12 @@ def test_a_run_in_which_some_fail(project: Project) -> None:
         "[INFO] Running: tests/test_long.py",
         "[PASS] tests/test_good.py completed successfully",
         (
-            "[WARN] tests/test_bad.py: FAIL: exit status 1; 1 of 1 tests failed; it failed when forked, "
+            "[WARN] tests/test_bad.py: FAIL: exit status 1; 1 of 1 tests failed; it was forked, "
             "and runs again spawned"
         ),
         (
             "[WARN] tests/test_long.py: FAIL: exit status 1; no test reported a failure, its last line of "
-            "output: line 12; it failed when forked, and runs again spawned"
+            "output: line 12; it was forked, and runs again spawned"
         ),
         "[INFO] 🧪 Test Summary:",
         "  Total tests: 3",

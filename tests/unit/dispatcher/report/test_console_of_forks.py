@@ -116,7 +116,7 @@ def test_each_further_attempt_is_a_line_and_a_file_that_forking_fails_is_named_a
 
     assert of(lines, "a") == [
         "[INFO] Running: a",
-        "[WARN] a: FAIL; it failed when forked, and runs again spawned",
+        "[WARN] a: FAIL; it was forked, and runs again spawned",
         "[WARN] a: passed when spawned after it failed when forked; it runs spawned once more",
         "[WARN] a: passed twice when spawned after it failed when forked; it is forked once more",
         "[WARN] a: FAIL; it failed when forked again, so forking is the cause",
