@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.units import Amount, format_bytes
 
 DEFAULT_CPUS = 4
@@ -57,8 +58,7 @@ KEPT_VARIABLES = frozenset(
 """All that is kept of the caller's environment: whatever else it holds, secrets too, CI would not have."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What this machine has to give.
 
     Args:
@@ -72,8 +72,7 @@ class Machine:
     is_bindable: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(Struct, frozen=True, kw_only=True):
     """What the tests get in place of the caller's environment and machine.
 
     Args:

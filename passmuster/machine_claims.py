@@ -11,7 +11,6 @@ figure is checked and bounded, and text must be escaped before it is shown.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
@@ -20,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct, structs
 
 VERSION = 2
 """Counts up when a field changes its meaning or goes away. Claims of other versions are not understood."""
@@ -42,8 +41,7 @@ SUFFIX = ".claim"
 FOLDER_NAME = "passmuster-pool"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunClaim:
+class RunClaim(Struct, frozen=True, kw_only=True):
     """What one run says of itself. Instants `_s` are on the machine's monotonic clock.
 
     Args:
@@ -99,7 +97,7 @@ class ClaimError(ValueError):
 
 def encode(claim: RunClaim) -> bytes:
     """Return a claim as its file holds it, `CLAIM_SIZE_BYTES` long."""
-    fields = {field.name: getattr(claim, field.name) for field in dataclasses.fields(claim)}
+    fields = structs.asdict(claim)
     del fields["run"]
     fields["processors"] = hex(claim.processors)
     fields["root"] = claim.root[-MAX_ROOT_CHARS:]

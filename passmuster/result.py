@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
 HOLDS_NO_TESTS = "holds no tests"
@@ -14,8 +15,7 @@ LOCAL_WORKER = "local"
 """What a result has for its worker where the dispatcher's own process ran the file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseResult:
+class CaseResult(Struct, frozen=True, kw_only=True):
     """One test inside a file: a unittest method or a pytest node.
 
     Args:
@@ -31,8 +31,7 @@ class CaseResult:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestResult:
+class TestResult(Struct, frozen=True, kw_only=True):
     """The outcome of one attempt.
 
     Args:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.result import HOLDS_NO_TESTS, CaseResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 
@@ -21,8 +22,7 @@ PYTEST_NO_TESTS = 5
 OUTSIDE_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """What is known about an attempt that has ended.
 
     Args:
@@ -70,8 +70,7 @@ class Evidence:
     report_problem: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """The status, one line that says why it is no pass, and one about a file that ran no test."""
 
     status: Status

@@ -10,12 +10,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import DEFAULT, Origin, origin_of
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""
@@ -23,8 +24,7 @@ OLDEST = (3, 9)
 Version = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True, kw_only=True):
     """The interpreter the tests run under.
 
     Args:
@@ -41,8 +41,7 @@ class Interpreter:
     origin: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
+class _Candidate(Struct, frozen=True, kw_only=True):
     path: str
     origin: str
 

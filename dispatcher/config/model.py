@@ -6,13 +6,14 @@ of None means "decide at run time", its documentation says how.
 
 from __future__ import annotations
 
-from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
+from msgspec import Struct
+
 from dispatcher.config.shard import Shard
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 from passmuster.status import Isolation, RunnerKind
 from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.units import Amount
@@ -102,8 +103,7 @@ class Explain(StrEnum):
     PRELOAD = "preload"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class Override(Struct, frozen=True, kw_only=True):
     """What holds for some files only; None everywhere: as for all others.
 
     Args:
@@ -128,8 +128,7 @@ class Override:
     command: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileGroup:
+class FileGroup(Struct, frozen=True, kw_only=True):
     """Files of which only so many run at once.
 
     Args:
@@ -141,8 +140,7 @@ class FileGroup:
     most: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """Where test files lie.
 
     Args:
@@ -167,8 +165,7 @@ class Layout:
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestConfig:
+class TestConfig(Struct, frozen=True, kw_only=True):
     """What a run is asked to do.
 
     Args:
@@ -276,7 +273,7 @@ class TestConfig:
     allow_no_tests: bool = False
     keep_tmp: bool = False
     output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
-    broker: str | None = field(default=None, repr=False)
+    broker: str | None = None
     broker_password_file: Path | None = None
     secret_file: Path | None = None
     wait_workers_s: float = DEFAULT_WAIT_WORKERS_S
@@ -306,6 +303,8 @@ class TestConfig:
     history: bool = True
     overrides: tuple[Override, ...] = ()
     groups: tuple[FileGroup, ...] = ()
+
+    __repr__ = repr_without("broker")
 
     @property
     def usual_runner(self) -> RunnerKind:

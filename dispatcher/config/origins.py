@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from dispatcher.config.model import TestConfig
 from dispatcher.config.setting import Setting
 from dispatcher.config.values import on_one_line
-from passmuster.records import dataclass
 
 DEFAULT = "default"
 """The origin of a value that nobody gave."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Given(Struct, frozen=True, kw_only=True):
     """A value that somebody gave, still as text.
 
     Args:
@@ -41,8 +41,7 @@ class Origin(NamedTuple):
     origin: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """A complete configuration.
 
     Args:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from msgspec import Struct
+
 from dispatcher.config.values import FLAG, Kind
-from passmuster.records import dataclass
 
 VARIABLE_PREFIX = "PASSMUSTER_"
 """What the variables of all settings start with."""
@@ -26,8 +27,7 @@ class Group(StrEnum):
     OTHER = "Other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(Struct, frozen=True, kw_only=True):
     """One thing a user may set.
 
     Args:

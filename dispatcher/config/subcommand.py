@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.arguments import parse_arguments
 from dispatcher.config.merge import load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import SETTINGS
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Words(Struct, frozen=True, kw_only=True):
     """What was asked of a subcommand.
 
     Args:

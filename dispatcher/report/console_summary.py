@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct
+
 from dispatcher.config.model import Verbosity
 from dispatcher.report.console_format import (
     BUDGET_LIMIT,
@@ -26,7 +28,6 @@ from dispatcher.report.summary import Summary, biggest, slowest, summarize
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 from passmuster.status import Status
 from passmuster.units import format_bytes, format_seconds
 
@@ -43,8 +44,7 @@ RANKED_FILES = 5
 """Files in the lists of the slowest and the biggest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryRequest:
+class SummaryRequest(Struct, frozen=True, kw_only=True):
     """What the end of the report is made of.
 
     Args:

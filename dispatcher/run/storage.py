@@ -14,7 +14,7 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 STATE_DIRECTORY = ".passmuster"
 
@@ -48,8 +48,7 @@ class TemporaryRun:
         self._remove()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
+class Storage(Struct, frozen=True, kw_only=True):
     """The directories of one run.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from dispatcher.backends.base import Capacity
 from dispatcher.config.model import SERIAL, Override, TestConfig

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
 from dispatcher.backends.crew import Crew
@@ -121,7 +121,7 @@ def test_a_worker_that_comes_late_is_waited_for(broker: Broker, backend: QueueBa
 
 def test_what_is_too_big_for_every_worker_is_said_at_once(broker: Broker, backend: QueueBackend) -> None:
     backend.poll(2 * TICK_S)
-    backend.submit([dataclasses.replace(task("a"), predicted_bytes=2 << 30)])
+    backend.submit([structs.replace(task("a"), predicted_bytes=2 << 30)])
 
     [text] = notices(backend.poll(0))
     assert text.startswith("a needed 2 GiB when it last ran, and the largest worker has 1 GiB")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 
@@ -67,8 +66,8 @@ def test_none_is_allowed_only_where_the_field_takes_it(setting: Setting) -> None
 
 
 def test_every_field_of_the_configuration_can_be_set_by_exactly_one_setting() -> None:
-    fields = {field.name for field in dataclasses.fields(TestConfig)} - {"layout"}
-    fields |= {f"layout.{field.name}" for field in dataclasses.fields(Layout)}
+    fields = {*TestConfig.__struct_fields__} - {"layout"}
+    fields |= {f"layout.{name}" for name in Layout.__struct_fields__}
     targets = [setting.target for setting in SETTINGS if setting.target]
     assert sorted(targets) == sorted(fields)
 

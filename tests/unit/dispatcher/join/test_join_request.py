@@ -44,6 +44,6 @@ def test_a_difference_names_both_digests_and_both_values() -> None:
 
 
 def test_every_compared_setting_exists() -> None:
-    fields = set(TestConfig.__dataclass_fields__)
+    fields = set(TestConfig.__struct_fields__)
 
     assert {field for _, field in COMPARED} <= fields
