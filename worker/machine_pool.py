@@ -42,6 +42,7 @@ from passmuster.units import Amount, format_bytes
 from worker.capacity import machine_bytes
 from worker.cpu_use import usable_cpus
 from worker.machine import Level
+from worker.machine_peaks import add_peaks, load_peaks
 from worker.pool_rule import Arena, Claim, Holding, Lack, Need, find_lack, first_bytes, further_bytes
 from worker.pool_rule import surplus_bytes as surplus_of
 
@@ -121,6 +122,8 @@ class MachinePool:
         self._lock_missed_s: float | None = None
         self._seen_mtime_ns = -1
         self._processors = sum(1 << number for number in usable_cpus())
+        self.peaks_bytes = load_peaks(folder)
+        """What files of any project took on this machine, in this user's recent runs."""
         self.unreadable = 0
         """How many living runs were found at the start whose claims cannot be understood."""
         mode = 0o644 if is_shared else 0o600
@@ -245,6 +248,10 @@ class MachinePool:
                 needed_bytes=claim.wanted_bytes,
                 held_by=", ".join(named),
             )
+
+    def add_peaks(self, peaks_bytes: Sequence[int]) -> None:
+        """Remember what this run's files took, for runs to come."""
+        add_peaks(self._folder, peaks_bytes)
 
     def close(self) -> None:
         """Leave the pool. Harmless when called again."""

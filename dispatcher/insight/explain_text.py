@@ -117,7 +117,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
         yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
     else:
         yield _line("should take", "unknown: it is taken for an ordinary file")
-    reserved = "what files of this project usually need: its peak was never measured"
+    reserved = "what files of this project, else of this machine, usually need: its peak was never measured"
     if task.predicted_bytes is not None:
         reserved = f"{format_bytes(task.predicted_bytes)} (the expected peak times {MEMORY_MARGIN})"
     yield _line("reserved", reserved)

@@ -108,6 +108,19 @@ def test_a_small_suite_runs_although_all_memory_of_the_machine_is_reserved(
     others.release()
 
 
+def test_an_unknown_project_is_taken_to_need_what_others_took_on_this_machine(
+    project: Project, others: Others
+) -> None:
+    project.write({f"known/tests/test_{number}.py": PASSING for number in range(4)})
+    assert project.run("--root", str(project.root / "known")).code == 0
+    others.start("unknown", HOLDS_ON, files=1, running=1)
+    command = project.command("status", "--json")
+    shown = subprocess.run(command, env=project.environment(), capture_output=True, text=True, check=True)
+    (run,) = json.loads(shown.stdout)["local_runs"]
+    assert 0 < run["reserved_bytes"] < 100 * 1024**2, shown.stdout
+    others.release()
+
+
 def test_a_run_that_a_test_starts_stays_within_what_that_test_may_use(project: Project) -> None:
     command = project.command("--root", str(project.root / "inner"), "--events", "inner.jsonl")
     project.write(
