@@ -33,9 +33,12 @@ _WHY_AGAIN = {
 def explain_lines(what: Explanation) -> list[str]:
     """Return the lines."""
     label = one_line(what.file.label)
+    waits = [
+        _line("under way", f"the run of process {pid} {one_line(str(waits))}") for pid, waits in what.waits
+    ]
     if what.never_ran:
-        return [f"{label} never ran here{_place_text(what)}"]
-    lines = [label, *_now_lines(what), ""]
+        return [f"{label} never ran here{_place_text(what)}", *waits]
+    lines = [label, *_now_lines(what), *waits, ""]
     if what.last is None:
         lines.append("Last run: none that is kept ran it")
     else:

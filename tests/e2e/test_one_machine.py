@@ -172,6 +172,7 @@ def test_a_run_that_waits_says_for_what_and_who_holds_it(project: Project, other
     wait_until(
         lambda: events.exists() and "has waited" in events.read_text(), "the wait was said", within_s=60
     )
+    explained = project.run("explain", *options[:2], "tests/test_big.py", events=False)
     others.release()
     outcome = running.end()
     assert list(outcome.statuses().values()) == ["PASS"], str(outcome)
@@ -181,6 +182,12 @@ def test_a_run_that_waits_says_for_what_and_who_holds_it(project: Project, other
     found = re.match(rf"{waited}, held by (.*) \(process \d+, since .*", said[0])
     assert found is not None, said
     assert found[1] == str(root)
+    waits = re.search(
+        rf"under way +the run of process {running.pid} has waited .* of memory, held by (.*) \(process",
+        explained.stdout,
+    )
+    assert waits is not None, str(explained)
+    assert waits[1] == str(root)
 
 
 def test_every_run_of_many_at_once_ends(project: Project) -> None:
