@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a project's test files, one isolated process each, in parallel, never over a memory budget.
 
-As a command: `./run_tests.py --help`. As a module: the Python API, see `docs/api.md`. This is the
+As a command: `./run_tests.py --help`. As a module: the Python API, see `docs/reference/api.md`. This is the
 composition root, the one place that knows both who decides (`dispatcher`) and who executes (`worker`).
 """
 
