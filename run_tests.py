@@ -29,7 +29,7 @@ from typing import ClassVar
 from dispatcher import cli, process_manager, runner
 from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
 from dispatcher.config.model import Overcommit, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import group_limits, project_commands
 from dispatcher.run.results import TestResults
@@ -264,7 +264,7 @@ class TestRunner(runner.TestRunner):
         *,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        origins: Sequence[Origin] = (),
+        origins: Origins = NO_ORIGINS,
     ) -> None:
         super().__init__(
             config or TestConfig(root=Path.cwd()),
