@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a project's test files, one isolated process each, in parallel, never over a memory budget.
 
-As a command: `./run_tests.py --help`. As a module: the Python API, see `docs/api.md`. This is the
+As a command: `./run_tests.py --help`. As a module: the Python API, see `docs/reference/api.md`. This is the
 composition root, the one place that knows both who decides (`dispatcher`) and who executes (`worker`).
 """
 
@@ -29,7 +29,7 @@ from typing import ClassVar
 from dispatcher import cli, process_manager, runner
 from dispatcher.backends.base import Backend, BackendRequest, Site
 from dispatcher.config.model import Overcommit, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import group_limits, project_commands
 from dispatcher.run.results import TestResults
@@ -264,7 +264,7 @@ class TestRunner(runner.TestRunner):
         *,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        origins: Sequence[Origin] = (),
+        origins: Origins = NO_ORIGINS,
     ) -> None:
         super().__init__(
             config or TestConfig(root=Path.cwd()),

@@ -20,7 +20,7 @@ from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.chosen_files import ChosenFiles
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import Mode, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
 from dispatcher.discovery.layout_choice import LayoutChoice
@@ -71,7 +71,7 @@ class TestRunner:
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         runner_python: str | None = None,
-        origins: Sequence[Origin] = (),
+        origins: Origins = NO_ORIGINS,
         shared: SharedRun | None = None,
     ) -> None:
         self.config = config
@@ -80,7 +80,7 @@ class TestRunner:
         everything = os.environ if environ is None else environ
         self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
         self._runner_python = runner_python or sys.executable
-        self._origins = tuple(origins)
+        self._origins = origins
         self._coverage_plan: CoveragePlan | None = None
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None

@@ -17,7 +17,7 @@ from passmuster.broker import (
     DEFAULT_SECRET_VARIABLE,
     BrokerAddress,
     parse_broker,
-    why_visible,
+    visible_password_warning,
     with_password,
 )
 from passmuster.errors import ConfigurationError
@@ -109,7 +109,7 @@ def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Opti
     if not url:
         raise ConfigurationError(f"no broker was given: use --broker URL, or set {BROKER_VARIABLE}")
     broker = parse_broker(url, source=source)
-    warning = why_visible(broker, source=source)
+    warning = visible_password_warning(broker, option=source) if source == "--broker" else None
     password_file, password_source = found.broker_password_file, "--broker-password-file"
     if password_file is None:
         password_file, password_source = environ.get(PASSWORD_FILE_VARIABLE), PASSWORD_FILE_VARIABLE
