@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from passmuster.capacity import machine_bytes
 from passmuster.executor import OtherRuns
 from passmuster.machine_claims import (
     MAX_LEVELS,
@@ -39,7 +40,6 @@ from passmuster.machine_claims import (
     shared_folder,
 )
 from passmuster.units import Amount
-from worker.capacity import machine_bytes
 from worker.cpu_use import usable_cpus
 from worker.machine import Level
 from worker.machine_peaks import add_peaks, load_peaks

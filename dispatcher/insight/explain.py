@@ -19,7 +19,6 @@ from dispatcher.insight.explanation import Explanation, rules_of, way_of
 from dispatcher.insight.last_run import newest_run
 from dispatcher.insight.words import take_value
 from dispatcher.plan import FileKind, Plan, TestFile
-from dispatcher.run.storage import STATE_DIRECTORY
 from dispatcher.runner import TestRunner
 from dispatcher.schedule.history import open_history
 from dispatcher.schedule.history_schema import FILE_NAME as HISTORY
@@ -27,6 +26,7 @@ from dispatcher.schedule.record import FileHistory
 from dispatcher.subcommands import Call
 from dispatcher.watch.local_runs import local_runs, waits_of
 from passmuster.errors import ConfigurationError
+from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Status
 
 SETTINGS = (
