@@ -60,19 +60,17 @@ def options_for_one_file(argv: Sequence[str]) -> list[str]:
     words: list[str] = []
     for given in parse_arguments(argv).given:
         setting = given.setting
-        if setting.name in _WHOLE_RUN or setting.group is Group.COVERAGE or not given.origin.startswith("-"):
-            continue
-        words += _words(given)
+        if setting.name not in _WHOLE_RUN and setting.group is not Group.COVERAGE:
+            words += _words(given)
     return words
 
 
 def _words(given: Given) -> list[str]:
     """Return an argument as it was given, without what nobody may see."""
-    if not given.origin.startswith("-"):
-        return []
-    if given.origin not in given.setting.options:
-        return [given.origin]
-    return [given.origin, ",".join(map(given.setting.kind.shown or str, given.texts))]
+    option = given.origin.name
+    if option not in given.setting.options:
+        return [option]
+    return [option, ",".join(map(given.setting.kind.shown or str, given.texts))]
 
 
 def _named(paths: Sequence[str]) -> list[str]:

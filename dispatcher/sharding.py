@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
-from dispatcher.backends.base import Capacity
-from dispatcher.ci_environment import DEFAULT_CPUS, DEFAULT_MEMORY_BYTES, RUNNER_BUDGET_BYTES
 from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
 from dispatcher.plan import Plan, ShardPlan, TestFile
@@ -21,6 +19,7 @@ from dispatcher.planner import make_plan
 from dispatcher.schedule.forecast import predict_makespan
 from dispatcher.schedule.record import FileHistory, Forking
 from dispatcher.schedule.shard import split
+from passmuster.capacity import CI_CPUS, CI_MEMORY_BYTES, DEFAULT_BUDGET_BYTES, Capacity
 from passmuster.task import TestTask
 
 _FORMAT = "passmuster shards 1"
@@ -114,13 +113,13 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
 
 
 def _nominal_slots(config: TestConfig) -> int:
-    return DEFAULT_CPUS if config.max_workers is None else config.max_workers
+    return CI_CPUS if config.max_workers is None else config.max_workers
 
 
 def _nominal_budget_bytes(config: TestConfig) -> int:
     if config.memory_budget is None:
-        return RUNNER_BUDGET_BYTES
-    return max(1, config.memory_budget.resolve(DEFAULT_MEMORY_BYTES))
+        return DEFAULT_BUDGET_BYTES
+    return max(1, config.memory_budget.resolve(CI_MEMORY_BYTES))
 
 
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:

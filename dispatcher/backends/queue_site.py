@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from dispatcher.backends.base import Backend, BackendRequest
 from dispatcher.backends.broker_settings import broker_access
 from dispatcher.backends.celery_queue import BROKEN, Publisher
 from dispatcher.backends.crew import Crew
@@ -23,6 +23,7 @@ from dispatcher.file_rules import group_limits
 from dispatcher.sources import list_tree, ship_tree
 from passmuster.broker import BrokerAddress
 from passmuster.broker_access import open_broker
+from passmuster.capacity import Capacity
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit

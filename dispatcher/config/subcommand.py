@@ -57,7 +57,7 @@ def read_words(
     if arguments.wants_help:
         return Words(config=TestConfig(), wants_help=True)
     wrong = [*arguments.unknown, *(() if takes_paths else arguments.paths)]
-    wrong += [given.origin for given in arguments.given if given.setting.name not in settings]
+    wrong += [given.origin.name for given in arguments.given if given.setting.name not in settings]
     if wrong:
         from passmuster.spelling import advice  # Only ever needed on the way out.
 

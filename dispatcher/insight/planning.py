@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from dispatcher.backends.base import Capacity
 from dispatcher.config.subcommand import read_words
 from dispatcher.exit_codes import ExitCode
 from dispatcher.insight.plan_text import Answer, plan_json, plan_lines
@@ -14,6 +13,7 @@ from dispatcher.plan import Plan
 from dispatcher.report.console_format import nothing_found_line
 from dispatcher.runner import TestRunner
 from dispatcher.subcommands import Call
+from passmuster.capacity import Capacity
 from passmuster.errors import ConfigurationError
 
 SETTINGS = (

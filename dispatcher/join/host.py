@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import Origins
 from dispatcher.events import Reporter
 from dispatcher.runner import TestRunner
 from passmuster.hidden_fields import repr_without
@@ -34,7 +34,7 @@ class Host(Struct, frozen=True, kw_only=True):
     environ: Mapping[str, str]
     cwd: Path
     runner_python: str
-    origins: Sequence[Origin]
+    origins: Origins
     run: Callable[[TestRunner, TestConfig], int]
     console: Callable[[], Reporter]
     files: Callable[[], list[Reporter]]

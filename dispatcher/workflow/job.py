@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from dispatcher.subcommands import SUBCOMMANDS
+from dispatcher.subcommand_names import SUBCOMMAND_HELP
 from dispatcher.workflow.expressions import Context, Unknowns, evaluate
 from dispatcher.workflow.matrix import combinations, described
 from dispatcher.workflow.node import Node
@@ -245,4 +245,4 @@ class JobReader:
 
 
 def _is_subcommand(run: Run) -> bool:
-    return bool(run.arguments) and run.arguments[0] in SUBCOMMANDS
+    return bool(run.arguments) and run.arguments[0] in SUBCOMMAND_HELP

@@ -12,7 +12,7 @@ from msgspec import Struct
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.interpreter_probe import probe
 from dispatcher.config.merge import load_config
-from passmuster.bootstrap import base_python
+from passmuster.environment import base_python
 
 
 class ChosenPython(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from passmuster.bootstrap import base_python
+from passmuster.environment import base_python
 from passmuster.errors import ConfigurationError
 
 OLDEST = (3, 9)

@@ -8,7 +8,6 @@ import pytest
 
 from dispatcher.config.merge import load_config
 from dispatcher.config.model import FileGroup, Override, TestConfig
-from dispatcher.config.origins import origin_of
 from passmuster.errors import ConfigurationError
 from passmuster.status import Isolation, RunnerKind
 from passmuster.units import parse_amount
@@ -69,12 +68,12 @@ def test_overrides_and_groups_are_shown_with_their_origin(tmp_path: Path) -> Non
     path = tmp_path / "pyproject.toml"
     path.write_text(f"{GROUP}{TABLE}files = ['a*']\ntimeout = 5\ngroup = 'db'\n", encoding="utf-8")
 
-    origins = load_config((), {}, tmp_path).origins
+    loaded = load_config((), {}, tmp_path)
 
-    shown = {origin.name: origin.value for origin in origins}
+    shown = loaded.texts
     assert shown["overrides"] == "a*: timeout=5s group=db"
     assert shown["groups"] == "db (max 2)"
-    assert origin_of("overrides", origins) == f"[tool.passmuster] overrides in {path}"
+    assert str(loaded.origins["overrides"]) == f"[tool.passmuster] overrides in {path}"
 
 
 @pytest.mark.parametrize(
