@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dispatcher.backends.base import Capacity
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origins
 from dispatcher.config.shard import Shard
@@ -21,6 +20,7 @@ from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
+from passmuster.capacity import Capacity
 from passmuster.errors import ConfigurationError
 from passmuster.status import RunnerKind
 

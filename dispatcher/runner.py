@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
+from dispatcher.backends.base import Backend, BackendRequest, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.chosen_files import ChosenFiles
 from dispatcher.config.choices import Mode
@@ -36,11 +36,13 @@ from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import watch_interrupts
-from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, make_state_dir, open_storage, prune_runs
+from dispatcher.run.storage import KEPT_RUNS, make_state_dir, open_storage, prune_runs
 from dispatcher.schedule.history import History
 from dispatcher.schedule.record import FileHistory
+from passmuster.capacity import Capacity
 from passmuster.errors import PassmusterError
 from passmuster.private_variables import PRIVATE_VARIABLES
+from passmuster.state_directory import STATE_DIRECTORY
 
 if TYPE_CHECKING:
     from dispatcher.coverage_report.merge import CoverageReport

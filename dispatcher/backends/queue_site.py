@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from dispatcher.backends.base import Backend, BackendRequest
 from dispatcher.backends.broker_settings import broker_access
 from dispatcher.backends.celery_queue import BROKEN, Publisher
 from dispatcher.backends.crew import Crew
@@ -24,6 +24,7 @@ from dispatcher.file_rules import group_limits
 from dispatcher.sources import list_tree, ship_tree
 from passmuster.broker import BrokerAddress
 from passmuster.broker_access import open_broker
+from passmuster.capacity import Capacity
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit

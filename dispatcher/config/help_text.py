@@ -8,7 +8,7 @@ from dispatcher.config.arguments import parse_arguments
 from dispatcher.config.setting import Group, Setting
 from dispatcher.config.settings import PATHS, SETTINGS
 from dispatcher.exit_codes import ExitCode
-from dispatcher.subcommands import SUBCOMMANDS
+from dispatcher.subcommand_names import SUBCOMMAND_HELP
 
 _COLUMN = 30
 _WIDTH = 100
@@ -43,7 +43,7 @@ def format_help(program: str) -> str:
     """Return the help text, without a final newline."""
     lines = [
         f"usage: {program} [OPTION...] [PATH...]",
-        f"       {program} {'|'.join(SUBCOMMANDS)} [OPTION...]",
+        f"       {program} {'|'.join(SUBCOMMAND_HELP)} [OPTION...]",
         "",
         "Runs a project's test files, one isolated process each, in parallel, never over a memory budget.",
         "",
@@ -56,7 +56,7 @@ def format_help(program: str) -> str:
             entries += _entry("-h, --help", "print this text, and exit")
         lines += ["", f"{group.value}:", *entries]
     lines += ["", "Instead of running (a file or folder of that name is given as ./NAME):"]
-    lines += [line for word, (_, text) in SUBCOMMANDS.items() for line in _entry(word, text)]
+    lines += [line for word, text in SUBCOMMAND_HELP.items() for line in _entry(word, text)]
     lines += ["", *_notes(program)]
     return "\n".join(lines)
 

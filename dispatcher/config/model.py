@@ -365,7 +365,7 @@ class TestConfig(MachineSettings):
             Group.LIMITS,
             "folder in which runs of several users or containers share the machine",
             default="one of the user's own",
-            commands=(Subcommand.STATUS,),
+            commands=(Subcommand.EXPLAIN, Subcommand.STATUS),
             worker_option=True,
         ),
     ] = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from dispatcher.backends.base import Capacity
 from dispatcher.config.choices import Subcommand
 from dispatcher.config.subcommand import read_words
 from dispatcher.exit_codes import ExitCode
@@ -15,6 +14,7 @@ from dispatcher.plan import Plan
 from dispatcher.report.console_format import nothing_found_line
 from dispatcher.runner import TestRunner
 from dispatcher.subcommands import Call
+from passmuster.capacity import Capacity
 from passmuster.errors import ConfigurationError
 
 JSON, MEMORY, NODES = "--json", "--memory", "--nodes"

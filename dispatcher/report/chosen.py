@@ -11,8 +11,8 @@ from dispatcher.events import Reporter
 from dispatcher.report.ci.which import PlainOutput, chosen_ci
 from dispatcher.report.stream import TextStream
 from dispatcher.run.results import FileRecord
-from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.errors import ConfigurationError
+from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Status
 
 
