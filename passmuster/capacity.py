@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from passmuster.executor import Limit
+from passmuster.records import dataclass
+from passmuster.test_environment import FILE_MEMORY_VARIABLE
 from passmuster.units import Amount, format_bytes
-from worker.environment import FILE_MEMORY_VARIABLE
 
 GIB = 1024**3
 
@@ -23,6 +25,32 @@ DEFAULT_BUDGET_BYTES = 4 * GIB
 
 AVAILABLE_SHARE = 0.8
 """Share of the available memory that test files may use; the rest is for us, page cache and the user."""
+
+
+CI_CPUS = 4
+CI_MEMORY_BYTES = 16 * GIB
+"""What GitHub's standard Linux runner for public repositories has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a place offers a run.
+
+    Args:
+        slots: files at once usually.
+        budget_bytes: memory for all of them together.
+        idle_cpus: processors for which further files start while they are idle; None: for none.
+        total_bytes: memory of the machine, as far as this process may use it.
+        limits: the same for people, each with its source.
+        cpus: its processors; None: unknown.
+    """
+
+    slots: int
+    budget_bytes: int
+    total_bytes: int
+    limits: tuple[Limit, ...]
+    idle_cpus: int | None = None
+    cpus: int | None = None
 
 
 def calculate_max_workers(*, cpus: int, total_bytes: int) -> int:

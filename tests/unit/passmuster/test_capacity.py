@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from passmuster.units import Amount
-from worker.capacity import (
+from passmuster.capacity import (
     GIB,
     calculate_max_workers,
     ceiling_bytes,
@@ -15,6 +14,7 @@ from worker.capacity import (
     resolve_budget,
     resolve_limit,
 )
+from passmuster.units import Amount
 
 
 @pytest.mark.parametrize(
