@@ -24,8 +24,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from dispatcher.backends.embedded_server import EmbeddedServer
-from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.run_record import connect
+from passmuster.state_directory import STATE_DIRECTORY
 from tests.e2e.support.joined import LONG_S, Machines, kill
 from tests.e2e.support.project import Running
 from tests.faults.keys import wrong_keys

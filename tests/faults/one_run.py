@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dispatcher.run.storage import STATE_DIRECTORY
+from passmuster.state_directory import STATE_DIRECTORY
 from tests.faults import check
 from tests.faults.breaks import Scene, break_it
 from tests.faults.broker import Broker
