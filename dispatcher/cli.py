@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dispatcher.backends.base import Site
+from dispatcher.commands import SUBCOMMANDS
+from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Explain, LayoutKind, Mode, TestConfig, Verbosity
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
@@ -24,7 +26,7 @@ from dispatcher.report.terminal import is_terminal, use_color, use_live_footer
 from dispatcher.run.results import FileRecord, exit_code_of
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
-from dispatcher.subcommands import SUBCOMMANDS, Call
+from dispatcher.subcommands import Call
 from passmuster.errors import PassmusterError
 from passmuster.version import VERSION
 
@@ -93,8 +95,7 @@ class Command:
             return ExitCode.INTERRUPTED
 
     def _subcommand(self, word: str, *argv: str) -> int:
-        act, _ = SUBCOMMANDS[word]
-        return act(
+        return SUBCOMMANDS[word](
             Call(
                 argv=argv,
                 environ=self._environ,

@@ -16,6 +16,9 @@ from passmuster.status import Isolation
 if TYPE_CHECKING:
     from passmuster.project_commands import ProjectCommands
 
+PROPOSAL_FILE = "preload-proposal"
+"""In the state folder: a package of the project, and in a second line why it should be preloaded."""
+
 NICE = 10
 """How polite test processes are with --nice: what nice(1) does where nobody says how much."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dispatcher.config.model import TestConfig
+from passmuster.capacity import Capacity
 from passmuster.executor import Limit, Usage
 from passmuster.records import dataclass
 from passmuster.result import TestResult
@@ -89,27 +90,6 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """End whatever still runs and release everything. Called once, whatever happened."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
-    """What a place offers a run.
-
-    Args:
-        slots: files at once usually.
-        budget_bytes: memory for all of them together.
-        idle_cpus: processors for which further files start while they are idle; None: for none.
-        total_bytes: memory of the machine, as far as this process may use it.
-        limits: the same for people, each with its source.
-        cpus: its processors; None: unknown.
-    """
-
-    slots: int
-    budget_bytes: int
-    total_bytes: int
-    limits: tuple[Limit, ...]
-    idle_cpus: int | None = None
-    cpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,20 +7,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from passmuster.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit, SlotRange, Usage
 from passmuster.records import dataclass
 from passmuster.run_terms import RunTerms
+from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Isolation, StopReason
 from passmuster.task import CoverageRequest, TestTask
 from passmuster.units import format_bytes
-from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
-from worker.cli import Options
 from worker.command import prepare_child, why_not_executable
 from worker.execute import LocalExecutor
 from worker.machine import read_levels, read_machine
 from worker.machine_pool import Seat, open_pool
 from worker.open_files import require_open_files
+from worker.options import Options
 from worker.output_capture import OutputCapture
 from worker.serving.health import Health
 from worker.serving.interpreter import describe_interpreter, find_interpreter, why_no_coverage
@@ -29,7 +30,6 @@ from worker.serving.worker_log import Say
 from worker.settings import NICE, WorkerSettings
 from worker.warm.fleets import Fleets
 
-STATE_DIRECTORY = ".passmuster"
 """In the root: where a run on the same machine keeps what it learns. Used where it exists, never made."""
 
 MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], QueueFiles]

@@ -10,9 +10,10 @@ import pytest
 
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import NO_ORIGINS, Origin, Origins, Source
 from passmuster.errors import ConfigurationError
 
+OPTION = Origin(source=Source.ARGUMENT, name="--python")
 RUNNER = "/usr/bin/env"
 """Stands for the runner's interpreter. It exists and is no Python, so asking it would fail."""
 
@@ -24,7 +25,9 @@ def find(root: Path, *, python: str | None = None, runner: str = RUNNER, **envir
         runner_python=runner,
         runner_version=(3, 12, 1),
         cache_dir=None,
-        origins=(Origin("python", str(python), "--python"),) if python else (),
+        origins=Origins({"python": Origin(source=Source.ARGUMENT, name="--python")})
+        if python
+        else NO_ORIGINS,
     )
 
 

@@ -437,7 +437,7 @@ def test_whatever_happens_every_file_is_decided_once_and_told_so(
 
 
 ELSEWHERE: Sequence[dict[str, Any]] = [{"worker": "other"}, {"interpreter": "CPython 3.12.1"}]
-"""What an attempt differs in that another worker ran, or that worker after it came back with another Python."""
+"""What an attempt differs in that another worker ran, or the same one with another Python."""
 
 
 def changed(step: Step, changes: Mapping[str, Any]) -> Step:
