@@ -28,7 +28,8 @@ from typing import ClassVar
 
 from dispatcher import cli, process_manager, runner
 from dispatcher.backends.base import Backend, BackendRequest, Site
-from dispatcher.config.model import Overcommit, TestConfig
+from dispatcher.config.choices import Overcommit
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import group_limits, project_commands

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from dispatcher.backends.base import Site
 from dispatcher.commands import SUBCOMMANDS
+from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Explain, LayoutKind, Mode, TestConfig, Verbosity
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode

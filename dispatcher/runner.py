@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, ClassVar
 from dispatcher.backends.base import Backend, BackendRequest, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.chosen_files import ChosenFiles
+from dispatcher.config.choices import Mode
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import Mode, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered

@@ -1,5 +1,7 @@
 """Names and times on the broker that dispatcher and workers must agree on. Nothing else.
 
+Every key expires: what killed programs leave is gone within a day, and `holder` within a week.
+
 pm:runs               SET    runs under way; workers subscribe to their queues
 pm:{run}:meta         HASH   state (run, cancelled), epoch, begun and dispatcher_beat (ms), kept (files that
                              wait at the dispatcher), terms (`run_terms`)
@@ -10,11 +12,11 @@ pm:pm.RUN             LIST   the queue: what is to go first
 pm:pm.RUN 0x06 0x16 5 LIST   the queue: the rest
 pm:{run}:tail:PATH    STRING somebody wants to see what a running file prints; expires (PATH: its SHA-256)
 pm:{run}:out:PATH     STREAM what it printed while that was so; expires
-pm:w:NAME             STRING the card of a worker; expires
+pm:w:NAME             STRING the card of a worker
 pm:workers            SET    names of the cards there may be
-pm:blob:SHA256        STRING a file of a tree that was sent, compressed; expires
+pm:blob:SHA256        STRING a file of a tree that was sent, compressed
 
-Of a run that machines join (`join_record`); {join} is made of its name by `join_key`. All of it expires:
+Of a run that machines join (`join_record`); {join} is made of its name by `join_key`:
 
 pm:{join}:terms       STRING what all machines must have in common, sealed
 pm:{join}:claim       STRING the token of the machine that leads; short-lived

@@ -158,7 +158,9 @@ class RunRecord:
         return None if found is None else str(found)
 
     def beat(self, kept: int = 0) -> None:
-        """Give the dispatcher's sign of life. Without one, what is left of the run expires in a day.
+        """Give the dispatcher's sign of life. Without one, all keys of the run expire in a day.
+
+        To be called after messages were published, too: that may have made the queue anew.
 
         Args:
             kept: files that wait at the dispatcher, and not on the queue yet.
@@ -319,6 +321,7 @@ class WorkerBoard:
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.set(worker_key(card.name), text, ex=WORKER_TTL_S)
             pipeline.sadd(WORKERS_KEY, card.name)
+            pipeline.expire(WORKERS_KEY, WORKER_TTL_S)
             pipeline.execute()
 
     def remove(self, name: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dispatcher.config.model import LayoutKind, TestConfig
+from dispatcher.config.choices import LayoutKind
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import SCRIPT_WORKDIR, Places

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from dispatcher.config.choices import Mode
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Mode, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.exit_codes import ExitCode
 from dispatcher.migrate.command_names import BACKUPS, SCRIPTS, STEMS, NewCommand
 from dispatcher.migrate.discovery_check import Comparison, compare

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from dispatcher.again import STANDS_BEFORE, TOLD_BEFORE, Again
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.events import (
     FileFinished,
     FileSettled,

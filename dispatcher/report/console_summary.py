@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.report.console_format import BUDGET_LIMIT, LAST_LINES, status_text
 from dispatcher.report.isolation_summary import isolation_lines, ways_lines
 from dispatcher.report.plain_text import last_lines, one_line

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from dispatcher.config.model import CiChoice, Verbosity
+from dispatcher.config.choices import CiChoice, Verbosity
 from dispatcher.events import Reporter
 from dispatcher.report.ci.azure import AzureLog
 from dispatcher.report.ci.buildkite import BuildkiteLog

@@ -43,6 +43,7 @@ class Broker:
         self.loses_the_answer = False
         self.cards = [card("w1")]
         self.kept = 0
+        self.is_queue_kept_for_ever = False
 
     def _ask(self) -> None:
         if self.is_away:
@@ -81,7 +82,7 @@ class Broker:
 
     def beat(self, kept: int) -> None:
         self._write()
-        self.kept = kept
+        self.kept, self.is_queue_kept_for_ever = kept, False
 
     def expired(self) -> Sequence[Lease]:
         self._ask()
@@ -124,6 +125,7 @@ class Broker:
 
     def publish(self, messages: Sequence[Message]) -> None:
         self._ask()
+        self.is_queue_kept_for_ever = self.is_queue_kept_for_ever or not self.queue
         self.queue += [(message.task.file_path, message.take) for message in messages]
 
     def pause(self, seconds: float) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.again import Again
-from dispatcher.config.model import FileGroup, Override, TestConfig
+from dispatcher.config.choices import FileGroup, Override
+from dispatcher.config.model import TestConfig
 from dispatcher.insight.explain_json import explain_json
 from dispatcher.insight.explain_text import explain_lines
 from dispatcher.insight.explanation import Explanation, reasons_of, rules_of, way_of
