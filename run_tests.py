@@ -34,7 +34,8 @@ from typing import ClassVar
 
 from dispatcher import cli, process_manager, runner
 from dispatcher.backends.base import Backend, BackendRequest, Site
-from dispatcher.config.model import Overcommit, TestConfig
+from dispatcher.config.choices import Overcommit
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import group_limits, project_commands
@@ -181,6 +182,7 @@ class LocalSite:
             root=config.root,
             workdir=request.workdir,
             interpreter=request.interpreter,
+            interpreter_identity=request.interpreter_identity,
             environ=request.environ,
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,

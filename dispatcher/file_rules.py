@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from dispatcher.config.model import SERIAL, Override, TestConfig
+from dispatcher.config.choices import SERIAL, Override
+from dispatcher.config.model import TestConfig
 from dispatcher.plan import TestFile
 from passmuster.path_patterns import compile_patterns
 from passmuster.status import RunnerKind

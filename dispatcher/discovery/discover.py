@@ -7,8 +7,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from dispatcher.config.choices import LayoutKind
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import LayoutKind, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.collected import collect

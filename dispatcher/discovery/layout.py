@@ -7,8 +7,9 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
+from dispatcher.config.choices import LayoutKind
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import Layout, LayoutKind, TestConfig
+from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.patterns import (
     COMMAND_PATTERNS,
     ORDINARY_EXCLUDED_NAMES,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.model import LayoutKind, TestConfig
+from dispatcher.config.choices import LayoutKind
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import SCRIPT_WORKDIR, Places

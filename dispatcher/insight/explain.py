@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from dispatcher.config.choices import Subcommand
 from dispatcher.config.model import TestConfig
 from dispatcher.config.subcommand import read_words
 from dispatcher.config.values import on_one_line
@@ -30,17 +31,6 @@ from passmuster.errors import ConfigurationError
 from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Status
 
-SETTINGS = (
-    "paths",
-    "root",
-    "jobs",
-    "overcommit",
-    "memory-budget",
-    "memory-limit",
-    "isolation",
-    "timeout",
-    "machine-folder",
-)
 JSON, RUN = "--json", "--run"
 
 
@@ -51,7 +41,7 @@ def show_explanation(call: Call) -> int:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
     wanted, argv = take_value(call.argv, RUN, allowed="the id of a run")
-    words = read_words(argv, call.environ, call.cwd, settings=SETTINGS, switches=(JSON,), takes_paths=True)
+    words = read_words(argv, call.environ, call.cwd, command=Subcommand.EXPLAIN, switches=(JSON,))
     if words.wants_help:
         call.write(_help(call.program))
         return ExitCode.OK

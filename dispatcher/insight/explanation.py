@@ -8,7 +8,8 @@ from itertools import pairwise
 from msgspec import Struct
 
 from dispatcher.again import Again
-from dispatcher.config.model import Override, TestConfig
+from dispatcher.config.choices import Override
+from dispatcher.config.model import TestConfig
 from dispatcher.file_rules import FileRules
 from dispatcher.insight.last_run import PastRun
 from dispatcher.plan import PlannedFile, TestFile

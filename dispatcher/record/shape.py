@@ -29,7 +29,7 @@ from dispatcher.events import (
 from dispatcher.plan import TestFile
 from passmuster.result import TestResult
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when a line changes its meaning."""
 
 RECORD_NAME = "run.record"

@@ -12,7 +12,8 @@ from msgspec import Struct, structs
 
 from dispatcher.again import Again
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend, BackendNotice
-from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, Overcommit, TestConfig
+from dispatcher.config.choices import Overcommit
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, TestConfig
 from dispatcher.events import (
     FileFinished,
     FileSettled,

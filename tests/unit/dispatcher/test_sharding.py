@@ -6,7 +6,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from dispatcher.config.model import SERIAL, Override, TestConfig
+from dispatcher.config.choices import SERIAL, Override
+from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
 from dispatcher.plan import TestFile
 from dispatcher.planner import make_plan
