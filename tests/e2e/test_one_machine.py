@@ -170,6 +170,7 @@ def test_a_run_that_waits_says_for_what_and_who_holds_it(project: Project, other
     assert found[1] == str(root)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_one_of_64_runs_at_once_ends_and_leaves_no_claim(project: Project) -> None:
     runs = []
