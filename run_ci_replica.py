@@ -23,7 +23,7 @@ from pathlib import Path
 import run_tests
 from dispatcher import ci_replica
 from dispatcher.ci_environment import setup_ci_environment
-from dispatcher.config.model import ColorChoice
+from dispatcher.config.choices import ColorChoice
 from dispatcher.report.terminal import use_color
 from passmuster.errors import PassmusterError
 from passmuster.units import Amount

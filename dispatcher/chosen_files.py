@@ -9,9 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dispatcher.backends.base import Capacity
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin, origin_of
+from dispatcher.config.origins import Origins
 from dispatcher.config.shard import Shard
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.pytest_files import ProjectPython
@@ -21,6 +20,7 @@ from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
+from passmuster.capacity import Capacity
 from passmuster.errors import ConfigurationError
 from passmuster.status import RunnerKind
 
@@ -45,10 +45,10 @@ class ChosenFiles:
         *,
         cwd: Path | None,
         python: Callable[[], ProjectPython],
-        origins: Sequence[Origin],
+        origins: Origins,
         notice: Callable[[str], None],
     ) -> None:
-        self._config, self._cwd, self._origins = config, cwd, tuple(origins)
+        self._config, self._cwd, self._origins = config, cwd, origins
         self._notice, self._python = notice, python
         self._found: Discovered | None = None
         self._part: Part | None = None
@@ -150,7 +150,7 @@ class ChosenFiles:
 
         path, history = self._config.history_from, None
         if path is not None:
-            history = read_shared_history(path, origin=origin_of("history-from", self._origins))
+            history = read_shared_history(path, origin=self._origins["history-from"].name)
         self._part = part_of(found.files, shard, self._config, history=history)
         for text in self._part.notices:
             self._notice(text)

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dispatcher.config.model import SERIAL, Override, TestConfig
+from dispatcher.config.choices import SERIAL, Override
+from dispatcher.config.model import TestConfig
 from dispatcher.plan import TestFile
 from passmuster.path_patterns import compile_patterns
 from passmuster.status import RunnerKind

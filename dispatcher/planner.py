@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from dispatcher.config.model import Override, TestConfig
+from dispatcher.config.choices import Override
+from dispatcher.config.model import TestConfig
 from dispatcher.file_rules import FileRules, group_limits
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.schedule.order import Ordered, order

@@ -11,8 +11,6 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from dispatcher.backends.base import Capacity
-from dispatcher.ci_environment import DEFAULT_CPUS, DEFAULT_MEMORY_BYTES, RUNNER_BUDGET_BYTES
 from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
 from dispatcher.plan import Plan, ShardPlan, TestFile
@@ -20,6 +18,7 @@ from dispatcher.planner import make_plan
 from dispatcher.schedule.forecast import predict_makespan
 from dispatcher.schedule.record import FileHistory, Forking
 from dispatcher.schedule.shard import split
+from passmuster.capacity import CI_CPUS, CI_MEMORY_BYTES, DEFAULT_BUDGET_BYTES, Capacity
 from passmuster.records import dataclass
 from passmuster.task import TestTask
 
@@ -115,13 +114,13 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
 
 
 def _nominal_slots(config: TestConfig) -> int:
-    return DEFAULT_CPUS if config.max_workers is None else config.max_workers
+    return CI_CPUS if config.max_workers is None else config.max_workers
 
 
 def _nominal_budget_bytes(config: TestConfig) -> int:
     if config.memory_budget is None:
-        return RUNNER_BUDGET_BYTES
-    return max(1, config.memory_budget.resolve(DEFAULT_MEMORY_BYTES))
+        return DEFAULT_BUDGET_BYTES
+    return max(1, config.memory_budget.resolve(CI_MEMORY_BYTES))
 
 
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:

@@ -144,17 +144,17 @@ def with_password(address: BrokerAddress, password: str) -> BrokerAddress:
     return read_address(urlunsplit(parts._replace(netloc=netloc)))
 
 
-def why_visible(address: BrokerAddress, *, source: str) -> str:
-    """Return a warning that others can read the password; empty: not that we know.
+def visible_password_warning(address: BrokerAddress, *, option: str) -> str | None:
+    """Return a warning if an address that was given as an argument holds a password.
 
     Args:
         address: the broker's.
-        source: where it came from; an argument begins with a dash.
+        option: the option whose value it was.
     """
-    if not (source.startswith("-") and address.password):
-        return ""
+    if not address.password:
+        return None
     return (
-        f"everybody on this machine can read the password in {source} while this runs: "
+        f"everybody on this machine can read the password in {option} while this runs: "
         f"use {BROKER_VARIABLE} or --broker-password-file"
     )
 

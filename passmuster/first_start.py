@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from passmuster import bootstrap
+from passmuster import environment
 from passmuster.records import dataclass
 
 EXIT_INTERRUPTED = 130
@@ -75,9 +75,9 @@ def make_environment(*, home: str, groups: tuple[str, ...], run: Run | None = No
     try:
         _make_under_lock(Path(home), groups, run or run_command)
     except FirstStartError as error:
-        bootstrap.fail(str(error))
+        environment.fail(str(error))
     except OSError as error:
-        bootstrap.fail(explain_os_error(error, home=home))
+        environment.fail(explain_os_error(error, home=home))
     except KeyboardInterrupt:
         say("Interrupted; the next start makes the private environment anew.")
         raise SystemExit(EXIT_INTERRUPTED) from None
@@ -176,10 +176,11 @@ def _refuse_foreign_folder(venv: Path) -> None:
 def _is_usable(home: Path, groups: tuple[str, ...]) -> bool:
     """Return whether the environment is ready by now, for this Python or for one that still exists."""
     venv = str(home / ".venv")
-    digests = bootstrap.group_digests(str(home), groups)
-    if bootstrap.is_ready(venv, digests, tag=bootstrap.python_tag()):
+    digests = environment.group_digests(str(home), groups)
+    if environment.is_ready(venv, digests, tag=environment.python_tag()):
         return True
-    return os.access(bootstrap.private_python(home), os.X_OK) and bool(bootstrap.ready_tags(venv, digests))
+    python = environment.private_python(home)
+    return os.access(python, os.X_OK) and bool(environment.ready_tags(venv, digests))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,16 +198,16 @@ class _Maker:
 
     def make(self, *, from_scratch: bool) -> None:
         """Bring the environment from whatever it is to ready; `from_scratch`: do not trust what is there."""
-        python = bootstrap.private_python(self.home)
+        python = environment.private_python(self.home)
         pip = [python, "-I", "-m", "pip"]
-        for marker in self._venv.glob(bootstrap.marker_name("*", "*", "*")):
+        for marker in self._venv.glob(environment.marker_name("*", "*", "*")):
             marker.unlink()
         if from_scratch or self._run([*pip, "--version"]).status != 0:
             pip = self._create(python)
         self._install(pip)
         tag = self._tag(python)
-        for group, digest in bootstrap.group_digests(str(self.home), self._complete_groups()):
-            (self._venv / bootstrap.marker_name(group, tag, digest)).touch()
+        for group, digest in environment.group_digests(str(self.home), self._complete_groups()):
+            (self._venv / environment.marker_name(group, tag, digest)).touch()
 
     def _complete_groups(self) -> tuple[str, ...]:
         """Return the groups that are installed now: who asks for another one next has nothing to wait for."""
@@ -224,7 +225,7 @@ class _Maker:
         if os.path.lexists(self._venv):
             say(f"Removing the incomplete {self._venv}")
             shutil.rmtree(self._venv)
-        base = bootstrap.base_python()
+        base = environment.base_python()
         say(f"Creating it with {base}")
         created = self._run([base, "-I", "-m", "venv", str(self._venv)])
         if created.status == 0:

@@ -177,15 +177,17 @@ class RunLook:
         waiting: files that nobody has begun with.
         running: files that workers have.
         done: files that have ended, and are not to run again as far as the broker knows.
+        damage: why nothing else is known of it; empty: nothing was found damaged.
     """
 
     run_id: str
-    begun_at: float
-    seconds: float
-    silent_s: float
-    waiting: int
-    running: int
-    done: int
+    begun_at: float = 0.0
+    seconds: float = 0.0
+    silent_s: float = 0.0
+    waiting: int = 0
+    running: int = 0
+    done: int = 0
+    damage: str = ""
 
 
 class FileStage(StrEnum):

@@ -1,9 +1,9 @@
 """`dataclass`, as `dataclasses` has it, for records that cost little to define.
 
 `dataclasses.dataclass` writes and compiles five methods for each frozen class: 0.5 ms a class, which for the
-hundred classes of a run was half of the time until its first test (docs/decisions.md). Here all frozen
-classes share methods that go by the fields. What is made is a dataclass to everybody: `dataclasses.fields`,
-`dataclasses.replace` and type checkers, to whom it is the standard library's.
+hundred classes of a run was half of the time until its first test (docs/explanation/decisions.md). Here all
+frozen classes share methods that go by the fields. What is made is a dataclass to everybody:
+`dataclasses.fields`, `dataclasses.replace` and type checkers, to whom it is the standard library's.
 """
 
 from __future__ import annotations

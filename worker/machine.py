@@ -1,7 +1,7 @@
 """What this container may use: CPUs and memory, from affinity, cgroups (both versions) and /proc.
 
 The host's figures would be wrong inside a container, so that every level of the cgroup tree is asked and
-the tightest answer counts. `worker.capacity` turns the figures into limits; `worker.machine_pool` asks
+the tightest answer counts. `passmuster.capacity` turns the figures into limits; `worker.machine_pool` asks
 for the available memory again and again, hence the care for speed (a reading takes well below 1 ms).
 """
 

@@ -24,24 +24,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from passmuster.capacity import machine_bytes
 from passmuster.executor import OtherRuns
 from passmuster.machine_claims import (
     MAX_LEVELS,
-    MAX_UNIX_S,
     SUFFIX,
     ClaimError,
     RunClaim,
     claim_paths,
     default_folder,
     encode,
+    name_holders,
     private_folder,
     read_claim,
     shared_folder,
 )
-from passmuster.units import Amount, format_bytes
-from worker.capacity import machine_bytes
+from passmuster.units import Amount
 from worker.cpu_use import usable_cpus
 from worker.machine import Level
+from worker.machine_peaks import add_peaks, load_peaks
 from worker.pool_rule import Arena, Claim, Holding, Lack, Need, find_lack, first_bytes, further_bytes
 from worker.pool_rule import surplus_bytes as surplus_of
 
@@ -66,9 +67,6 @@ READ_EVERY_S_FOR_EACH = 0.015
 
 RACY_NS = 1_000_000_000
 """A folder changed less than this ago may change again without its time showing it: it ticks coarsely."""
-
-NAMED_HOLDERS = 3
-"""Runs that are named as those which hold what a run waits for."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +119,8 @@ class MachinePool:
         self._lock_missed_s: float | None = None
         self._seen_mtime_ns = -1
         self._processors = sum(1 << number for number in usable_cpus())
+        self.peaks_bytes = load_peaks(folder)
+        """What files of any project took on this machine, in this user's recent runs."""
         self.unreadable = 0
         """How many living runs were found at the start whose claims cannot be understood."""
         mode = 0o644 if is_shared else 0o600
@@ -232,19 +232,18 @@ class MachinePool:
         with self._mutex:
             if not self._is_waiting():
                 return None
-            claim, is_memory = self._claim, self._claim.waits_for == Lack.MEMORY
-            holders = [other.claim for other in self._others.values() if other.claim is not None]
-            holders = [holder for holder in holders if holder.files]
-            holders.sort(key=lambda holder: -holder.reserved_bytes if is_memory else -holder.cpus)
-            named = [_named(holder, is_memory=is_memory) for holder in holders[:NAMED_HOLDERS]]
-            if len(holders) > NAMED_HOLDERS:
-                named.append(f"{len(holders) - NAMED_HOLDERS} more runs")
+            claim = self._claim
+            others = [other.claim for other in self._others.values() if other.claim is not None]
             return OtherRuns(
                 what=claim.waits_for,
                 seconds=max(0.0, self._clock() - claim.waiting_since_s),
                 needed_bytes=claim.wanted_bytes,
-                held_by=", ".join(named),
+                held_by=name_holders(others, claim.waits_for),
             )
+
+    def add_peaks(self, peaks_bytes: Sequence[int]) -> None:
+        """Remember what this run's files took, for runs to come."""
+        add_peaks(self._folder, peaks_bytes)
 
     def close(self) -> None:
         """Leave the pool. Harmless when called again."""
@@ -456,12 +455,6 @@ def _as_claim(claim: RunClaim, *, is_waiting: bool) -> Claim:
         wanted=Need(memory_bytes=claim.wanted_bytes, cpus=claim.wanted_cpus) if is_waiting else None,
         waiting_since_s=claim.waiting_since_s,
     )
-
-
-def _named(claim: RunClaim, *, is_memory: bool) -> str:
-    since = time.strftime("%H:%M:%S", time.localtime(min(claim.started_at, MAX_UNIX_S)))
-    holds = format_bytes(claim.reserved_bytes) if is_memory else f"{claim.files} file(s)"
-    return f"{claim.root} (process {claim.pid}, since {since}): {holds}"
 
 
 def open_pool(

@@ -34,6 +34,7 @@ from worker.memory_policy import (
     WORST_GROWTH_BYTES_PER_S,
     Breach,
     judge,
+    usual_machine_bytes,
 )
 from worker.memory_probe import TreeProbe
 from worker.pool_rule import Lack, Need
@@ -101,6 +102,7 @@ class MemoryGovernor:
             budget_bytes=budget_bytes,
             limit_bytes=limit_bytes,
             cpus=cpus if overcommits else None,
+            usual_bytes=None if pool is None else usual_machine_bytes(pool.peaks_bytes),
         )
         self._overcommits = overcommits and cpus is not None
         self._cpu = CpuWatch(cpus=cpus, proc=proc)
@@ -247,6 +249,8 @@ class MemoryGovernor:
     def close(self) -> None:
         """Stop measuring; nothing is admitted any more. Harmless when called again."""
         with self._changed:
+            if self._pool is not None and not self._is_closed:
+                self._pool.add_peaks(self._ledger.peaks_bytes)
             self._is_closed = True
             self._changed.notify_all()
             thread = self._thread

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dispatcher.config.model import TestConfig
+from passmuster.capacity import Capacity
 from passmuster.executor import Limit, Usage
 from passmuster.records import dataclass
 from passmuster.result import TestResult
@@ -92,27 +93,6 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
-    """What a place offers a run.
-
-    Args:
-        slots: files at once usually.
-        budget_bytes: memory for all of them together.
-        idle_cpus: processors for which further files start while they are idle; None: for none.
-        total_bytes: memory of the machine, as far as this process may use it.
-        limits: the same for people, each with its source.
-        cpus: its processors; None: unknown.
-    """
-
-    slots: int
-    budget_bytes: int
-    total_bytes: int
-    limits: tuple[Limit, ...]
-    idle_cpus: int | None = None
-    cpus: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendRequest:
     """What a backend must know about a run before its first file.
 
@@ -122,6 +102,7 @@ class BackendRequest:
         workdir: the directory the tests run in, absolute.
         interpreter: the project's Python, absolute.
         cache_tag: its `sys.implementation.cache_tag`; empty: unknown.
+        interpreter_identity: what results call it (`CPython 3.11.7`); empty: unknown.
         environ: the environment the tests start from.
         coverage_dir: where coverage data is to be put; None: none is measured.
         tasks: the first attempt at each file that will run, in the order in which they should start.
@@ -134,6 +115,7 @@ class BackendRequest:
     interpreter: str
     environ: Mapping[str, str] = field(repr=False)
     cache_tag: str = ""
+    interpreter_identity: str = ""
     coverage_dir: Path | None = None
     tasks: tuple[TestTask, ...] = ()
     is_resumed: bool = False

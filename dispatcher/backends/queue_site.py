@@ -11,17 +11,20 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from dispatcher.backends.base import Backend, BackendRequest
 from dispatcher.backends.broker_settings import broker_access
 from dispatcher.backends.celery_queue import BROKEN, Publisher
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import QueueBackend
 from dispatcher.backends.queue_results import QueueMail
-from dispatcher.config.model import MixedWorkers, TestConfig
+from dispatcher.config.choices import MixedWorkers
+from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import SETTINGS
 from dispatcher.file_rules import group_limits
 from dispatcher.sources import list_tree, ship_tree
 from passmuster.broker import BrokerAddress
 from passmuster.broker_access import open_broker
+from passmuster.capacity import Capacity
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
@@ -179,8 +182,9 @@ class QueueSite:
 
 def reports_of(config: TestConfig) -> list[Path]:
     """Return what this run writes itself, perhaps into the tree: it is no part of what is tested."""
-    wanted = (config.junit_xml, config.events, config.coverage_xml, config.coverage_dir)
-    return [path for path in wanted if path is not None]
+    values = [row.value_in(config) for row in SETTINGS if row.kind.is_output]
+    # An empty path is a report's usual place, among the run's own files.
+    return [value for value in values if isinstance(value, Path) and value != Path()]
 
 
 def open_queue(

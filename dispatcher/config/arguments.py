@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field
 
-from dispatcher.config.origins import Given
+from dispatcher.config.origins import Given, Origin, Source
 from dispatcher.config.setting import Setting
 from dispatcher.config.settings import MODE, SETTINGS
 from dispatcher.config.values import on_one_line
@@ -117,20 +117,24 @@ class _Reader:
                 return
             value = self.words.pop()
         texts = tuple(value.split(",")) if setting.kind.is_list else (value,)
-        self.given.append(Given(setting=setting, texts=texts, origin=name))
+        self._give(setting, texts, name)
 
     def _take_plain(self, name: str) -> None:
         self.plain.add(name)
         if name in _CONSTANTS:
             setting, text = _CONSTANTS[name]
-            self.given.append(Given(setting=setting, texts=(text,), origin=name))
+            self._give(setting, (text,), name)
+
+    def _give(self, setting: Setting, texts: tuple[str, ...], name: str) -> None:
+        origin = Origin(source=Source.ARGUMENT, name=name)
+        self.given.append(Given(setting=setting, texts=texts, origin=origin))
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
     """Read the words after the program's name. Never raises."""
     reader = _Reader(words=list(argv))
     reader.read()
-    modes = {given.texts: given.origin for given in reader.given if given.setting is MODE}
+    modes = {given.texts: given.origin.name for given in reader.given if given.setting is MODE}
     if len(modes) > 1:
         reader.problems.append(f"{' and '.join(sorted(modes.values()))} cannot be combined: choose one")
     return Arguments(

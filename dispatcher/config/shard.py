@@ -69,7 +69,7 @@ KNOWN = (
     ),
 )
 """The first pair that is set counts. GitHub Actions and Jenkins set none by themselves: there a workflow sets
-our own pair, as `docs/ci.md` shows."""
+our own pair, as `docs/how-to/ci.md` shows."""
 
 
 def read_shard(text: str) -> Shard | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from dispatcher.config.choices import LayoutKind
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import LayoutKind, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.collected import collect
 from dispatcher.discovery.django_project import django_advice
@@ -51,7 +52,7 @@ def discover(
     *,
     cwd: Path | None = None,
     python: Callable[[], ProjectPython] | None = None,
-    origins: Sequence[Origin] = (),
+    origins: Origins = NO_ORIGINS,
 ) -> Discovered:
     """Find the test files.
 

@@ -6,8 +6,9 @@ import dataclasses
 import os
 from pathlib import Path
 
+from dispatcher.config.choices import LayoutKind
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import Layout, LayoutKind, TestConfig
+from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.patterns import (
     COMMAND_PATTERNS,
     ORDINARY_EXCLUDED_NAMES,

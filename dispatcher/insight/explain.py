@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from dispatcher.config.choices import Subcommand
 from dispatcher.config.model import TestConfig
 from dispatcher.config.subcommand import read_words
 from dispatcher.config.values import on_one_line
@@ -18,16 +20,16 @@ from dispatcher.insight.explanation import Explanation, rules_of, way_of
 from dispatcher.insight.last_run import newest_run
 from dispatcher.insight.words import take_value
 from dispatcher.plan import FileKind, Plan, TestFile
-from dispatcher.run.storage import STATE_DIRECTORY
 from dispatcher.runner import TestRunner
 from dispatcher.schedule.history import open_history
 from dispatcher.schedule.history_schema import FILE_NAME as HISTORY
 from dispatcher.schedule.record import FileHistory
 from dispatcher.subcommands import Call
+from dispatcher.watch.local_runs import local_runs, waits_of
 from passmuster.errors import ConfigurationError
+from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Status
 
-SETTINGS = ("paths", "root", "jobs", "overcommit", "memory-budget", "memory-limit", "isolation", "timeout")
 JSON, RUN = "--json", "--run"
 
 
@@ -38,7 +40,7 @@ def show_explanation(call: Call) -> int:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
     wanted, argv = take_value(call.argv, RUN, allowed="the id of a run")
-    words = read_words(argv, call.environ, call.cwd, settings=SETTINGS, switches=(JSON,), takes_paths=True)
+    words = read_words(argv, call.environ, call.cwd, command=Subcommand.EXPLAIN, switches=(JSON,))
     if words.wants_help:
         call.write(_help(call.program))
         return ExitCode.OK
@@ -48,6 +50,8 @@ def show_explanation(call: Call) -> int:
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
     what = _explain(dataclasses.replace(config, broker=None, cluster=None), call, wanted)
+    local = local_runs(config.machine_folder, call.environ)
+    what = dataclasses.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
     if JSON in words.switches:
         call.write(explain_json(what).decode("ascii"))
     else:
@@ -172,6 +176,8 @@ last runs ended. Nothing is run.
   --run RUN         what that run says of it; the last ten are kept
   -j, --jobs N      and --overcommit, --memory-budget, --memory-limit, --isolation, --timeout: as the next
                     run will be given them
+  --machine-folder PATH
+                    the folder in which runs of several users or containers share the machine
   --root PATH       the project's folder
   --json            one object on one line, for programs
 """

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from dispatcher.again import Again
-from dispatcher.config.model import Override, TestConfig
+from dispatcher.config.choices import Override
+from dispatcher.config.model import TestConfig
 from dispatcher.file_rules import FileRules
 from dispatcher.insight.last_run import PastRun
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.schedule.record import FileHistory, Forking
+from passmuster.executor import OtherRuns
 from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, Status
@@ -36,6 +38,7 @@ class Explanation:
         rules: what the configuration says of it and not of all files: patterns, and what they say.
         group_most: how many of its group run at once; None: it is in none.
         way: how its process will come into being, and why.
+        waits: what the project's runs under way wait for that other runs on this machine hold, by process id.
     """
 
     file: TestFile
@@ -51,6 +54,7 @@ class Explanation:
     rules: tuple[tuple[str, str], ...] = ()
     group_most: int | None = None
     way: str = ""
+    waits: tuple[tuple[int, OtherRuns], ...] = ()
 
     @property
     def never_ran(self) -> bool:

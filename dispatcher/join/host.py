@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import Origins
 from dispatcher.events import Reporter
 from dispatcher.runner import TestRunner
 from passmuster.records import dataclass
@@ -34,7 +34,7 @@ class Host:
     environ: Mapping[str, str] = field(repr=False)
     cwd: Path
     runner_python: str
-    origins: Sequence[Origin]
+    origins: Origins
     run: Callable[[TestRunner, TestConfig], int]
     console: Callable[[], Reporter]
     files: Callable[[], list[Reporter]]

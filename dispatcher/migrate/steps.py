@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from dispatcher.migrate.changes import Change, change_all, clear_stages, current, write_flushed
-from dispatcher.run.storage import STATE_DIRECTORY, ignore_by_git
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.records import dataclass
+from passmuster.state_directory import STATE_DIRECTORY, ignore_by_git
 
 FOLDER = f"{STATE_DIRECTORY}/migration"
 _RECORD = "record.json"

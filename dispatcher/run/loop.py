@@ -11,7 +11,8 @@ from typing import TypeGuard
 
 from dispatcher.again import Again
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend, BackendNotice
-from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, Overcommit, TestConfig
+from dispatcher.config.choices import Overcommit
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, TestConfig
 from dispatcher.events import (
     FileFinished,
     FileSettled,

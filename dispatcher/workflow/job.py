@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field, replace
 
-from dispatcher.subcommands import SUBCOMMANDS
+from dispatcher.subcommand_names import SUBCOMMAND_HELP
 from dispatcher.workflow.expressions import Context, Unknowns, evaluate
 from dispatcher.workflow.matrix import combinations, described
 from dispatcher.workflow.node import Node
@@ -250,4 +250,4 @@ class JobReader:
 
 
 def _is_subcommand(run: Run) -> bool:
-    return bool(run.arguments) and run.arguments[0] in SUBCOMMANDS
+    return bool(run.arguments) and run.arguments[0] in SUBCOMMAND_HELP

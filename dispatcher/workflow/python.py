@@ -10,7 +10,7 @@ from pathlib import Path
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.interpreter_probe import probe
 from dispatcher.config.merge import load_config
-from passmuster.bootstrap import base_python
+from passmuster.environment import base_python
 from passmuster.records import dataclass
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from passmuster.bootstrap import base_python
+from passmuster.environment import base_python
 from passmuster.errors import ConfigurationError
 from passmuster.records import dataclass
 

@@ -16,14 +16,13 @@ from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 from worker.child.passmuster_child_start import runs_as_script
 from worker.child.passmuster_child_traces import PATCHED
-from worker.settings import WorkerSettings
+from worker.settings import PROPOSAL_FILE, WorkerSettings
 from worker.warm.choice import Choice, choose
 from worker.warm.costs import ModuleFacts, is_allowed
-from worker.warm.fleet import PROPOSAL_FILE, PYTEST, SCRIPT
 from worker.warm.installed import installed
 from worker.warm.needs import FileNeeds, Imported, with_learned, with_own
 from worker.warm.scan import Roots, Scanner
-from worker.warm.server import Answer, Verdict
+from worker.warm.server import PYTEST, SCRIPT, Answer, Verdict
 from worker.warm.store import ImportStore
 
 _PATCHES = frozenset(f"replaces {name}" for name in PATCHED)

@@ -25,19 +25,13 @@ from passmuster.status import Isolation, RunnerKind
 from passmuster.task import TestTask
 from worker.environment import get_test_environment
 from worker.keeper import Keeper, start_keeper
-from worker.settings import WorkerSettings
-from worker.warm.server import ForkServer, ServerBusyError, ServerError, ServerGoneError
+from worker.settings import PROPOSAL_FILE, WorkerSettings
+from worker.warm.server import PYTEST, SCRIPT, ForkServer, ServerBusyError, ServerError, ServerGoneError
 from worker.warm.tree import Place, ServerTree
 
 if TYPE_CHECKING:
     from worker.warm.advice import Advice, Advisor
     from worker.warm.needs import Imported
-
-SCRIPT, PYTEST = "script", "pytest"
-"""The frameworks that a server may have imported: unittest, or pytest too."""
-
-PROPOSAL_FILE = "preload-proposal"
-"""In the state folder: a package of the project, and in a second line why it should be preloaded."""
 
 KEEPER_BYTES = 2 * 1024 * 1024
 """What a keeper takes that was forked from a server: seen were 1 to 2 MiB."""

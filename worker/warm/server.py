@@ -27,6 +27,9 @@ FORK_WAIT_S = 30.0
 IMPORT_WAIT_S = 60.0
 """How long a server may take for one import: longer than any import takes that does not hang."""
 
+SCRIPT, PYTEST = "script", "pytest"
+"""The frameworks that a server may have imported: unittest, or pytest too."""
+
 GIVE_UP_LOOK_S = 0.1
 """How often is looked whether a server that is being made is still wanted."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dispatcher.config.model import Override, TestConfig
+from dispatcher.config.choices import Override
+from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.planner import make_plan

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.model import Override, TestConfig
+from dispatcher.config.choices import Override
+from dispatcher.config.model import TestConfig
 from dispatcher.events import Notice
 from dispatcher.runner import TestRunner
 from passmuster.errors import ConfigurationError, PassmusterError

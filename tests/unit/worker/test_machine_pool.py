@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.machine_claims import CLAIM_SIZE_BYTES, living_claims
+from passmuster.machine_claims import CLAIM_SIZE_BYTES, read_living_claims
 from passmuster.units import Amount
 from worker.machine import Level
 from worker.machine_pool import (
@@ -228,7 +228,7 @@ def test_what_a_run_waits_for_and_who_holds_it_is_said(runs: Runs) -> None:
     said = str(second.other_runs())
     assert said.startswith("has waited 0.50s for 4 GiB of memory, held by /home/a/shop (process "), said
     assert said.endswith("): 7 GiB"), said
-    (claim,) = (claim for claim in living_claims(runs.folder) if claim.waits_for)
+    (claim,) = (claim for claim in read_living_claims(runs.folder).runs if claim.waits_for)
     assert (claim.waits_for, claim.wanted_bytes) == ("memory", 4 * GIB)
     first.report(Holding())
     assert _start(second, 4)

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.backends.base import Capacity
 from dispatcher.insight.plan_text import Answer, plan_json, plan_lines
 from dispatcher.insight.planning import answer_for
 from dispatcher.insight.prediction import BoundKind, Machine, Prediction, alternatives, fill_in, predict
 from dispatcher.insight.spread import spread
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.schedule.forecast import predict_makespan
+from passmuster.capacity import Capacity
 from passmuster.task import TestTask
 
 MIB = 1024**2

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.again import Again
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.config.shard import Shard
 from dispatcher.events import (
     FileSlow,

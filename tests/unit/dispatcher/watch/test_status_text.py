@@ -49,6 +49,16 @@ def test_people_are_told_of_runs_and_workers() -> None:
     ]
 
 
+def test_a_damaged_run_is_named_beside_the_others() -> None:
+    damaged = RunLook(run_id="r0", damage="it is damaged \x1b[2J")
+
+    lines = status_lines(state(damaged, RUN))
+
+    assert lines[3] == "  r0: it is damaged "
+    assert lines[4].startswith("  r1: since ")
+    assert json.loads(status_json(state(damaged)))["runs"][0]["damage"] == damaged.damage
+
+
 def test_where_there_is_nothing_that_is_said() -> None:
     assert status_lines(state()) == ["Broker: redis://h:6379/0", "", "Runs: 0", "", "Workers: 0"]
 
@@ -97,6 +107,7 @@ def test_programs_get_the_same_on_one_line() -> None:
             "begun_at": 0.0,
             "duration_s": 125.0,
             "dispatcher": "alive",
+            "damage": "",
             "silent_s": 0.4,
             "waiting": 12,
             "running": 2,
