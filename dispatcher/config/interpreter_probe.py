@@ -15,6 +15,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from passmuster.errors import InfrastructureError
+from passmuster.process_limit import ADVICE, EXHAUSTED
+
 PROBE_TIMEOUT_S = 20.0
 """Seconds to wait for an answer: a cold start over a network file system takes a few."""
 
@@ -62,10 +65,16 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIMEOUT_S) -> Answer:
-    """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives."""
+    """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives.
+
+    Raises:
+        InfrastructureError: no process is to be had, which says nothing about the interpreter.
+    """
     try:
         match, is_late = _ask([path, *_COMMAND], environ, _ANSWER, timeout_s=timeout_s)
     except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise InfrastructureError(f"cannot start {path}: {error.strerror}; {ADVICE}") from error
         return Answer(problem=f"cannot be started ({error.strerror})")
     if match is not None:
         version = (int(match[2]), int(match[3]), int(match[4]))
