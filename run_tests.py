@@ -176,6 +176,7 @@ class LocalSite:
             root=config.root,
             workdir=request.workdir,
             interpreter=request.interpreter,
+            interpreter_identity=request.interpreter_identity,
             environ=request.environ,
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,

@@ -19,9 +19,10 @@ from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import command_lines
 from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
-from dispatcher.report.console_format import Tag, nothing_found_line, tagged
+from dispatcher.report.console_format import nothing_found_line
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
+from dispatcher.report.tags import Tag, tagged
 from dispatcher.report.terminal import is_terminal, use_color, use_live_footer
 from dispatcher.run.results import FileRecord, exit_code_of
 from dispatcher.run.signals import watch_interrupts

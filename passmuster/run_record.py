@@ -42,6 +42,7 @@ from passmuster.routing import (
     results_key,
     state_key,
     worker_key,
+    worker_queue_keys,
 )
 from passmuster.strict_json import CodecError, dump, load
 from passmuster.tls import tls_options
@@ -306,6 +307,10 @@ class RunRecord:
 
     def _forget(self, pipeline: Any) -> None:
         pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))
+        for field in self._client.hkeys(self._meta):
+            kind, _, worker = field.partition(":")
+            if kind == "slots":
+                pipeline.delete(*worker_queue_keys(self._run_id, worker))
         pipeline.srem(RUNS_KEY, self._run_id)
 
 

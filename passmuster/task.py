@@ -74,6 +74,8 @@ class TestTask:
         retries: how often it runs again when it failed; None: as often as the run's other files.
         isolation: how its process comes into being; `AUTO` lets the worker decide.
         source_identity: which tree the plan was made from; empty: not checked.
+        wanted_worker: the worker that should run it, because its result is compared with one from there;
+            empty: any. Another worker runs it where this one is gone or has no slot for it in time.
     """
 
     __test__: ClassVar[bool] = False
@@ -93,6 +95,7 @@ class TestTask:
     retries: int | None = None
     isolation: Isolation = Isolation.AUTO
     source_identity: str = ""
+    wanted_worker: str = ""
 
     @property
     def predicted_cpus(self) -> float:

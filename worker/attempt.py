@@ -213,6 +213,7 @@ def judge(
         cpu_s=ended.cpu_s if ended is not None else None,
         started_at=supervised.started_at,
         worker=settings.name,
+        interpreter="" if is_command else settings.interpreter_identity,
         slot=attempt.slot,
         leaked=ended.leaked if ended is not None and supervised.stop_reason is None else (),
         stacks=stacks if verdict.stop_reason is StopReason.TIMEOUT else "",

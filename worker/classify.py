@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 
 from passmuster.records import dataclass
-from passmuster.result import HOLDS_NO_TESTS, CaseResult
+from passmuster.result import HOLDS_NO_TESTS, OUTSIDE_SIGNALS, CaseResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 
 PYTEST_COLLECT_STATUSES = (2, 4)
@@ -17,8 +17,6 @@ PYTEST_COLLECT_STATUSES = (2, 4)
 
 PYTEST_NO_TESTS = 5
 """pytest's exit status `NO_TESTS_COLLECTED`; unittest's too since Python 3.12."""
-
-OUTSIDE_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +108,7 @@ def _signalled(evidence: Evidence, number: int) -> Verdict:
     if number == signal.SIGKILL and evidence.kernel_killed:
         text = "the kernel's out-of-memory killer ended it"
         return Verdict(status=Status.MEMORY, error=text, stop_reason=StopReason.OUT_OF_MEMORY)
-    if number == signal.SIGKILL:
-        text = "ended by SIGKILL, which did not come from this run: from itself or from outside"
-    elif number in OUTSIDE_SIGNALS:
+    if number in OUTSIDE_SIGNALS:
         text = f"ended by {name}, which did not come from this run: from itself or from outside"
     else:
         text = f"ended by {name}"

@@ -31,6 +31,7 @@ class WorkerSettings:
         root: the project root, absolute; nothing outside it is executed.
         workdir: the directory the tests run in, absolute, inside the root.
         interpreter: the project's Python, absolute.
+        interpreter_identity: what results call it (`CPython 3.11.7`); empty: unknown.
         environ: the environment that the tests start from: the caller's own.
         slots: files at once usually.
         budget_bytes: memory that all files together may use.
@@ -70,3 +71,4 @@ class WorkerSettings:
     nice: int = 0
     state_dir: Path | None = None
     name: str = LOCAL_WORKER
+    interpreter_identity: str = ""

@@ -102,6 +102,7 @@ class BackendRequest:
         workdir: the directory the tests run in, absolute.
         interpreter: the project's Python, absolute.
         cache_tag: its `sys.implementation.cache_tag`; empty: unknown.
+        interpreter_identity: what results call it (`CPython 3.11.7`); empty: unknown.
         environ: the environment the tests start from.
         coverage_dir: where coverage data is to be put; None: none is measured.
         tasks: the first attempt at each file that will run, in the order in which they should start.
@@ -114,6 +115,7 @@ class BackendRequest:
     interpreter: str
     environ: Mapping[str, str] = field(repr=False)
     cache_tag: str = ""
+    interpreter_identity: str = ""
     coverage_dir: Path | None = None
     tasks: tuple[TestTask, ...] = ()
     is_resumed: bool = False

@@ -22,6 +22,9 @@ OLDEST = (3, 9)
 
 Version = tuple[int, int, int]
 
+_IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
+"""What `platform.python_implementation()` returns, by `sys.implementation.name`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
@@ -39,6 +42,12 @@ class Interpreter:
     version: Version
     implementation: str
     origin: str
+
+    @property
+    def identity(self) -> str:
+        """Implementation and version, as a result names them (`CPython 3.11.7`)."""
+        name = _IMPLEMENTATIONS.get(self.implementation, self.implementation)
+        return f"{name} {'.'.join(map(str, self.version))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

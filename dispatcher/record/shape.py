@@ -28,7 +28,7 @@ from dispatcher.plan import TestFile
 from passmuster.records import dataclass
 from passmuster.result import TestResult
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when a line changes its meaning."""
 
 RECORD_NAME = "run.record"

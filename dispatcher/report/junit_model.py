@@ -180,6 +180,8 @@ def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
         yield "cpu_s", f"{result.cpu_s:.3f}"
     if result.worker:
         yield "worker", result.worker
+    if result.interpreter:
+        yield "interpreter", result.interpreter
     for process in result.leaked:
         yield "leaked", process
 

@@ -27,7 +27,7 @@ FILE_NAME = "journal"
 LAST = "last"
 """What stands for the run that began last, in place of its id."""
 
-_FORMAT = 2
+_FORMAT = 3
 END = "end"
 """The entry that says that the run has finished."""
 

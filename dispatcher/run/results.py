@@ -97,7 +97,10 @@ class FileRecord:
 
     @property
     def difference(self) -> Difference | None:
-        """In what its forked attempt differs from the spawned one after it; None: in nothing, or untold."""
+        """In what its forked attempt differs from the spawned one after it.
+
+        None: in nothing, or that is not known: there is no such attempt, or none that may be compared.
+        """
         for reason in (Again.CHECK, Again.CONFIRM):
             if reason not in self.reasons:
                 continue
@@ -105,7 +108,7 @@ class FileRecord:
             forked = [one for one in self.attempts[:position] if not one.is_evicted]
             pairs = zip(self.attempts[position:], self.reasons[position:], strict=True)
             spawned = [one for one, why in pairs if why is reason and _is_whole(one)]
-            if forked and spawned:
+            if forked and spawned and forked[-1].is_comparable(spawned[0]):
                 texts = differences(forked[-1], spawned[0])
                 return Difference(file=self.file, texts=texts) if texts else None
         return None

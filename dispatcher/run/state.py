@@ -133,6 +133,7 @@ class RunState:
             is_confirmed=entry.planned.is_confirmed,
             may_run_alone=may_run_alone and not entry.planned.failed_before,
             spawned_bytes=entry.planned.spawned_bytes,
+            before=next((one for one in reversed(entry.attempts) if not one.is_evicted), None),
         )
 
     def awaits(self, path: str, attempt: int) -> bool:

@@ -105,6 +105,7 @@ PURE = (
     "dispatcher/report/junit_model.py",
     "dispatcher/report/regression_summary.py",
     "dispatcher/report/summary.py",
+    "dispatcher/report/tags.py",
     "dispatcher/run/differences.py",
     "dispatcher/run/findings.py",
     "dispatcher/run/results.py",

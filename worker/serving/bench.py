@@ -85,7 +85,7 @@ class RootBench:
 
     def __init__(self, executor: LocalExecutor, files: QueueFiles, settings: WorkerSettings) -> None:
         self._executor, self._files, self._settings = executor, files, settings
-        self.python = describe_interpreter(settings.interpreter, settings.environ)
+        self.python = settings.interpreter_identity
 
     def why_not(self, terms: RunTerms) -> str:
         """Return why a run cannot be served here; empty: it can."""
@@ -233,4 +233,5 @@ class BenchMaker:
             nice=NICE if options.nice else 0,
             state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
             name=options.name,
+            interpreter_identity=describe_interpreter(interpreter.path, self._environ),
         )

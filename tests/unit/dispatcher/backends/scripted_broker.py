@@ -34,6 +34,7 @@ class Broker:
         self.now = 100.0
         self.state: dict[str, tuple[str, int]] = {}
         self.queue: list[tuple[str, int]] = []
+        self.of_workers: list[tuple[str, int, str]] = []
         self.entries: list[Entry] = []
         self.dead: list[Lease] = []
         self.word: str | None = None
@@ -126,7 +127,11 @@ class Broker:
     def publish(self, messages: Sequence[Message]) -> None:
         self._ask()
         self.is_queue_kept_for_ever = self.is_queue_kept_for_ever or not self.queue
-        self.queue += [(message.task.file_path, message.take) for message in messages]
+        for message in messages:
+            if message.worker:
+                self.of_workers.append((message.task.file_path, message.take, message.worker))
+            else:
+                self.queue.append((message.task.file_path, message.take))
 
     def pause(self, seconds: float) -> None:
         self.now += seconds

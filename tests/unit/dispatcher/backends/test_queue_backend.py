@@ -295,3 +295,20 @@ def test_the_broker_is_told_how_many_files_are_kept_back(backend: QueueBackend, 
     backend.poll(2 * TICK_S)
 
     assert broker.kept == 7
+
+
+def test_a_file_wanted_on_a_worker_that_is_gone_is_published_for_all(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    broker.cards = [card("w1"), card("w2")]
+    backend.submit([dataclasses.replace(task("a"), wanted_worker="w2")])
+    backend.poll(3 * TICK_S)
+    assert broker.queue == []
+    assert broker.of_workers == [("a", 101, "w2")]
+
+    broker.cards.pop()
+    backend.poll(3 * TICK_S)
+
+    broker.start("a", 101)
+    broker.end_file("a", 101)
+    assert statuses(backend.poll(5)) == [Status.PASS]
