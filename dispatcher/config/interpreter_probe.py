@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from passmuster.errors import InfrastructureError
+from passmuster.process_limit import ADVICE, EXHAUSTED
 from passmuster.records import dataclass
 
 PROBE_TIMEOUT_S = 20.0
@@ -63,10 +65,16 @@ class Answer:
 
 
 def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIMEOUT_S) -> Answer:
-    """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives."""
+    """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives.
+
+    Raises:
+        InfrastructureError: no process is to be had, which says nothing about the interpreter.
+    """
     try:
         match, is_late = _ask([path, *_COMMAND], environ, _ANSWER, timeout_s=timeout_s)
     except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise InfrastructureError(f"cannot start {path}: {error.strerror}; {ADVICE}") from error
         return Answer(problem=f"cannot be started ({error.strerror})")
     if match is not None:
         version = (int(match[2]), int(match[3]), int(match[4]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from passmuster.task import TestTask
@@ -71,6 +71,11 @@ class Fleets:
         """Forget a keeper that a test has killed."""
         for fleet in self._fleets():
             fleet.discard(slot, keeper)
+
+    def release(self, *, used_slots: Collection[int]) -> None:
+        """End the keepers of all other slots."""
+        for fleet in self._fleets():
+            fleet.release(used_slots=used_slots)
 
     def give_up(self) -> None:
         """Make no further server."""

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from passmuster.errors import InfrastructureError
 from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, Status
 from tests.unit.worker.workbench import Workbench, is_alive, until
 from worker.child.passmuster_child_procs import children_of
+from worker.keeper import Keeper
 from worker.warm.explain import explain
 from worker.warm.fleet import Fleet, Launch
 from worker.warm.tree import MAX_DEATHS
@@ -174,6 +176,50 @@ def test_a_file_waits_for_a_process_where_there_is_none_to_be_had(
     result = bench.run_text("pass\n")
 
     assert (result.status, result.waited_for) == (Status.PASS, "processes")
+
+
+def test_a_run_without_any_process_is_given_up_after_a_while(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Fleet, task: object, slot: int) -> Launch:
+        raise BlockingIOError(errno.EAGAIN, "no process")
+
+    monkeypatch.setattr(Fleet, "launch", refuse)
+    monkeypatch.setattr("worker.execute.EXHAUSTED_WAIT_S", 0.01)
+    bench.executor.check()
+
+    results = [bench.run_text("pass\n") for _ in range(2)]
+
+    assert {result.status for result in results} == {Status.START_ERROR}
+    with pytest.raises(
+        InfrastructureError, match=r"no process can be started .* no process; .*\(ulimit -u\)"
+    ):
+        bench.executor.check()
+
+
+def test_files_that_wait_for_a_process_do_not_keep_those_of_each_other(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = Fleet.launch
+    keepers: dict[int, Keeper] = {}
+
+    def launch_one(self: Fleet, task: object, slot: int) -> Launch:
+        """Allow the keeper of one slot at a time, as a limit of processes would."""
+        if any(is_alive(keeper.pid) for other, keeper in keepers.items() if other != slot):
+            raise BlockingIOError(errno.EAGAIN, "no process")
+        found = launch(self, task, slot)  # type: ignore[arg-type]
+        keepers[slot] = found.keeper
+        return found
+
+    monkeypatch.setattr(Fleet, "launch", launch_one)
+    monkeypatch.setattr("worker.execute.EXHAUSTED_PAUSE_S", 0.001)
+    names = ("first.py", "second.py")
+    for name in names:
+        bench.write(name, "pass\n")
+
+    started = [bench.start(bench.task(name)) for name in names]
+
+    assert [one.result().status for one in started] == [Status.PASS] * 2
 
 
 def test_a_file_that_needs_another_error_is_not_waited_for(
