@@ -62,7 +62,12 @@ def test_its_password_is_not_for_others_to_read(tmp_path: Path, monkeypatch: pyt
     find_or_skip()
     modes: list[int] = []
     opened = os.open
-    monkeypatch.setattr(os, "open", lambda *words: modes.extend(words[2:]) or opened(*words))
+
+    def noted(path: Path, flags: int, mode: int) -> int:
+        modes.append(mode)
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", noted)
 
     EmbeddedServer(tmp_path).close()
 

@@ -464,11 +464,11 @@ def test_a_shared_folder_must_not_let_users_replace_the_claims_of_others(tmp_pat
     assert pool is not None
     pool.close()
     pool, notice = _open(tmp_path / "missing")
-    assert (pool, notice) == (
-        None,
-        f"{NOT_SHARED}{tmp_path / 'missing'}: No such file or directory; "
-        f"see to it that the folder {tmp_path / 'missing'} can be written, or name another one with "
-        "--machine-folder",
+    missing = tmp_path / "missing"
+    assert pool is None
+    assert notice == (
+        f"{NOT_SHARED}{missing}: No such file or directory; see to it that the folder {missing} can be "
+        "written, or name another one with --machine-folder"
     )
 
 
@@ -509,9 +509,7 @@ def test_a_folder_that_is_full_leaves_nothing_open(runtime: Path, monkeypatch: p
     pool, notice = _open_in(runtime)
     assert pool is None
     folder = runtime / "passmuster-pool"
-    assert notice.startswith(
-        f"{NOT_SHARED}{folder}: No space left on device; see to it that the folder {folder}"
-    )
+    assert notice.startswith(f"{NOT_SHARED}{folder}: No space left on device; see to it that ")
     assert [path.name for path in (runtime / "passmuster-pool").iterdir()] == ["lock"]
     if before:
         assert len(list(Path("/proc/self/fd").iterdir())) == before
