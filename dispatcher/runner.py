@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, ClassVar
 from dispatcher.backends.base import Backend, BackendRequest, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.chosen_files import ChosenFiles
+from dispatcher.config.choices import Mode
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import Mode, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
@@ -351,6 +352,7 @@ class TestRunner:
             workdir=discovered.workdir,
             interpreter=interpreter.path,
             cache_tag=tag,
+            interpreter_identity=interpreter.identity,
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),

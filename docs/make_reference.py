@@ -48,7 +48,7 @@ def _row(setting: Setting) -> str:
         ", ".join(map(_code, words)) or "none",
         ", ".join(map(_code, setting.variables)) or "none",
         _code(setting.name) if setting.in_file else "no",
-        setting.default,
+        setting.default_text,
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -13,12 +13,6 @@ from dispatcher.subcommand_names import SUBCOMMAND_HELP
 _COLUMN = 30
 _WIDTH = 100
 
-_MODE_TEXTS = {
-    "list": "print the files that would run, and exit",
-    "dry-run": "print the plan: order, slots, predicted memory and time, and exit",
-    "show-config": "print every setting with its value and where it came from, and exit",
-}
-
 _EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "all files passed, or there was nothing to run",
     ExitCode.FAILED: "some file did not pass, or what else was demanded (coverage, regressions) was not kept",
@@ -53,7 +47,7 @@ def format_help(program: str) -> str:
         "",
         "Runs a project's test files, one isolated process each, in parallel, never over a memory budget.",
         "",
-        *_entry("PATH...", f"{PATHS.summary} (default: {PATHS.default})"),
+        *_entry("PATH...", f"{PATHS.summary} (default: {PATHS.default_text})"),
     ]
     for group in Group:
         entries = [line for setting in SETTINGS if setting.group is group for line in _setting_lines(setting)]
@@ -73,16 +67,14 @@ def _setting_lines(setting: Setting) -> Iterable[str]:
     words: dict[str, str] = {}
     for word, value in setting.constants:
         words[value] = f"{words[value]}, {word}" if value in words else word
-    if setting.name == "mode":
-        return [line for value, shown in words.items() for line in _entry(shown, _MODE_TEXTS[value])]
-    if setting.name == "verbosity":
-        return [*_entry("-q, --quiet", "print less"), *_entry("-v, --verbose", "print more")]
+    if setting.values_help:
+        return [line for value, text in setting.values_help for line in _entry(words[value], text)]
     if not setting.kind.metavar:
-        refusal = "do not " if setting.default == "true" else ""
+        refusal = "do not " if setting.default_text == "true" else ""
         return _entry(next(iter(words.values())), f"{refusal}{setting.summary}")
     names = setting.options or (setting.name,)
     sign = " " if setting.options else " = "
-    text = f"{setting.summary} (default: {setting.default})"
+    text = f"{setting.summary} (default: {setting.default_text})"
     return _entry(f"{', '.join(names)}{sign}{setting.kind.metavar}", text)
 
 

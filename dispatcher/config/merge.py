@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.config.arguments import Arguments, parse_arguments, unknown_warning
 from dispatcher.config.locations import Bases, is_directory
@@ -23,10 +25,7 @@ from dispatcher.config.validate import validate, warnings_of
 from dispatcher.config.values import AUTO_SHARD, IN_RUN, Value, on_one_line
 from passmuster.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    _Record = TypeVar("_Record", bound=DataclassInstance)
+_Record = TypeVar("_Record", bound=Struct)
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
@@ -62,7 +61,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
         winners[ROOT.name] = (root_given, root)
     config = _config_of(root, ((given, value) for given, value in winners.values()))
     origins = _origins(winners)
-    if arguments.unknown and winners.get("strict-args", (None, False))[1]:
+    if arguments.unknown and config.strict_args:
         word = on_one_line(arguments.unknown[0])
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
     validate(config, origins)
@@ -75,7 +74,7 @@ def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
     joined: dict[str, Given] = {}
     for given in arguments.given:
         earlier = joined.get(given.setting.name)
-        if earlier is not None and given.setting.repeats:
+        if earlier is not None and given.setting.kind.is_list:
             given = replace(given, texts=(*earlier.texts, *given.texts))
         joined[given.setting.name] = given
     if arguments.paths:
@@ -131,8 +130,7 @@ def _config_of(root: Path, winners: Iterable[tuple[Given, Value]]) -> TestConfig
     layout: dict[str, Value] = {}
     for given, value in winners:
         prefix, _, name = given.setting.target.rpartition(".")
-        if name:
-            (layout if prefix else fields)[name] = value
+        (layout if prefix else fields)[name] = value
     fields["root"] = root
     config = TestConfig()
     return _changed(_changed(config, {"layout": _changed(config.layout, layout)}), fields)

@@ -8,7 +8,9 @@ from dispatcher.config.settings import SETTINGS
 
 def format_config(loaded: Loaded) -> str:
     """Return every setting once, as aligned lines `name = value   (origin)`, without a final newline."""
-    rows = [(one.name, loaded.texts.get(one.name, one.default), loaded.origins[one.name]) for one in SETTINGS]
+    rows = [
+        (one.name, loaded.texts.get(one.name, one.default_text), loaded.origins[one.name]) for one in SETTINGS
+    ]
     names = max(len(name) for name, _, _ in rows)
     # One very long value must not push the origins of all others out of sight.
     values = max((len(value) for _, value, _ in rows if len(value) <= MAX_ALIGNED_CHARS), default=0)

@@ -134,7 +134,7 @@ def _setting_of(key: str, origin: str) -> Setting:
 
 
 def _elsewhere(setting: Setting) -> str:
-    words = (*setting.options, *(word for word, _ in setting.constants), *setting.variables)
+    words = (*setting.words, *setting.variables)
     return f"use {' or '.join(words)}" if words else "name the files as arguments"
 
 
@@ -144,7 +144,7 @@ def _advice(key: str) -> str:
 
     # People also try the names of the Python API's fields, such as `max_workers` for `jobs`.
     names = {setting.name: setting.name for setting in SETTINGS if setting.in_file}
-    names |= {s.target.replace("_", "-"): s.name for s in SETTINGS if s.in_file and s.target}
+    names |= {s.target.replace("_", "-"): s.name for s in SETTINGS if s.in_file}
     matches = get_close_matches(key.replace("_", "-").lower(), names, n=1)
     return f"did you mean {names[matches[0]]}?" if matches else "see --help for the settings"
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dispatcher.config.choices import SERIAL, Mode
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import SERIAL, Mode, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin, Origins, Source
 from dispatcher.config.sources import FILE_NAME
 from dispatcher.config.values import on_one_line

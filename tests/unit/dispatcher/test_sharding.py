@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from dispatcher.config.model import SERIAL, Override, TestConfig
+from msgspec.structs import replace
+
+from dispatcher.config.choices import SERIAL, Override
+from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
 from dispatcher.plan import TestFile
 from dispatcher.planner import make_plan

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.config.choices import FileGroup, Override
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import FileGroup, Override, TestConfig
+from dispatcher.config.model import TestConfig
 from passmuster.errors import ConfigurationError
 from passmuster.status import Isolation, RunnerKind
 from passmuster.units import parse_amount
@@ -91,7 +92,7 @@ def test_overrides_and_groups_are_shown_with_their_origin(tmp_path: Path) -> Non
         (TABLE + "files = ['a']\nretries = true", "wrong type for retries"),
         (TABLE + "files = ['a']\nmemory = 'much'", "wrong value for memory"),
         (TABLE + "files = ['a']\ntimeuot = 5", "did you mean timeout?"),
-        (TABLE + "files = ['a']\nzzz = 5", "known are files, isolation"),
+        (TABLE + "files = ['a']\nzzz = 5", "known are files, runner"),
         (TABLE + "files = ['a']\ngroup = 'db'", "unknown group 'db'"),
         (GROUP + TABLE + "files = ['a']\ngroup = 'db'\nserial = true", "cannot be combined"),
         ("[tool.passmuster]\ngroups = 3", "wrong type for groups: expected a table of tables"),

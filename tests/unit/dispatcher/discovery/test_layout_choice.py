@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.model import Layout, LayoutKind, TestConfig
+from dispatcher.config.choices import LayoutKind
+from dispatcher.config.model import Layout, TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origin, Origins, Source
 from dispatcher.discovery.layout import find_places
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
