@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from dispatcher.backends.base import Site
 from dispatcher.commands import SUBCOMMANDS
@@ -19,9 +20,10 @@ from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import command_lines
 from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
-from dispatcher.report.console_format import Tag, nothing_found_line, tagged
+from dispatcher.report.console_format import nothing_found_line
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
+from dispatcher.report.tags import Tag, tagged
 from dispatcher.report.terminal import is_terminal, use_color, use_live_footer
 from dispatcher.run.results import FileRecord, exit_code_of
 from dispatcher.run.signals import watch_interrupts
@@ -184,7 +186,7 @@ class Command:
 
         config, color = loaded.config, self._color(loaded.config, self._stdout)
         verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
-        told = dataclasses.replace(config, verbosity=verbosity)
+        told = structs.replace(config, verbosity=verbosity)
         with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
             host = Host(

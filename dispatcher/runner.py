@@ -352,6 +352,7 @@ class TestRunner:
             workdir=discovered.workdir,
             interpreter=interpreter.path,
             cache_tag=tag,
+            interpreter_identity=interpreter.identity,
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),

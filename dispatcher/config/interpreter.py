@@ -10,21 +10,24 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins, Source
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""
 
 Version = tuple[int, int, int]
 
+_IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
+"""What `platform.python_implementation()` returns, by `sys.implementation.name`."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
+
+class Interpreter(Struct, frozen=True, kw_only=True):
     """The interpreter the tests run under.
 
     Args:
@@ -40,9 +43,14 @@ class Interpreter:
     implementation: str
     origin: str
 
+    @property
+    def identity(self) -> str:
+        """Implementation and version, as a result names them (`CPython 3.11.7`)."""
+        name = _IMPLEMENTATIONS.get(self.implementation, self.implementation)
+        return f"{name} {'.'.join(map(str, self.version))}"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
+
+class _Candidate(Struct, frozen=True, kw_only=True):
     path: str
     origin: str
 

@@ -2,9 +2,10 @@
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
-from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
+
+from msgspec.structs import replace
 
 from dispatcher.config.choices import MixedWorkers, Mode, Subcommand
 from dispatcher.config.setting import Group, Needs, Setting, With, setting, switch
@@ -22,7 +23,7 @@ from dispatcher.config.values import (
     count,
     optional,
 )
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 
 DEFAULT_WAIT_WORKERS_S = 60.0
 """Seconds to wait for a first worker: a container takes some of them to start."""
@@ -31,8 +32,7 @@ MAX_WORKERS = 64
 """More workers than this on one machine share too little memory to be of use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineSettings(ReportSettings):
+class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     """Which machines run the files, and what they share."""
 
     broker: Annotated[
@@ -47,7 +47,7 @@ class MachineSettings(ReportSettings):
             many_machines=True,
             commands=(Subcommand.STATUS,),
         ),
-    ] = field(default=None, repr=False)
+    ] = None
     broker_password_file: Annotated[
         Path | None,
         setting(
@@ -215,3 +215,5 @@ class MachineSettings(ReportSettings):
             needs=(Needs(name="tail", what="the file to follow"),),
         ),
     ] = None
+
+    __repr__ = repr_without("broker")

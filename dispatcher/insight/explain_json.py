@@ -64,6 +64,7 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "beside": attempt.beside,
         "waited_for": result.waited_for,
         "worker": result.worker,
+        "interpreter": result.interpreter,
         "slot": result.slot,
         "was_alone": result.was_alone,
         "duration_s": round(result.duration, 6),

@@ -106,7 +106,8 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
         yield _line("memory", f"peak {format_bytes(result.peak_bytes)}{of}", indent=4)
     note = f": {one_line(result.isolation_note)}" if result.isolation_note else ""
     how = "forked" if result.isolation is Isolation.FORK else "spawned"
-    yield _line("process", f"{how}{note}", indent=4)
+    by = f", by {one_line(result.interpreter)}" if result.interpreter else ""
+    yield _line("process", f"{how}{by}{note}", indent=4)
     if attempt.output:
         yield _line("output", one_line(attempt.output), indent=4)
 

@@ -18,9 +18,9 @@ from dispatcher.record.retell import retell
 from dispatcher.record.together import tell_together
 from dispatcher.report.chosen import chosen_output, chosen_reporters
 from dispatcher.report.console import ConsoleReporter
-from dispatcher.report.console_format import Tag, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream
+from dispatcher.report.tags import Tag, tagged
 from dispatcher.report.terminal import is_terminal, use_color
 from dispatcher.rerun import rerun_command
 from dispatcher.run.remember import HistoryReporter

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit, SlotRange, Usage
-from passmuster.records import dataclass
 from passmuster.run_terms import RunTerms
 from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Isolation, StopReason
@@ -35,8 +36,7 @@ from worker.warm.fleets import Fleets
 MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], QueueFiles]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Struct, frozen=True, kw_only=True):
     """What a worker may use, whatever root it works in.
 
     Args:
@@ -85,7 +85,7 @@ class RootBench:
 
     def __init__(self, executor: LocalExecutor, files: QueueFiles, settings: WorkerSettings) -> None:
         self._executor, self._files, self._settings = executor, files, settings
-        self.python = describe_interpreter(settings.interpreter, settings.environ)
+        self.python = settings.interpreter_identity
 
     def why_not(self, terms: RunTerms) -> str:
         """Return why a run cannot be served here; empty: it can."""
@@ -233,4 +233,5 @@ class BenchMaker:
             nice=NICE if options.nice else 0,
             state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
             name=options.name,
+            interpreter_identity=describe_interpreter(interpreter.path, self._environ),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from passmuster.machine_claims import CLAIM_SIZE_BYTES, read_living_claims
 from passmuster.units import Amount
@@ -214,7 +214,7 @@ def test_processors_are_shared(runs: Runs) -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
 def test_runs_on_different_processors_do_not_wait_for_each_other(runs: Runs) -> None:
     first, second = runs.join(), runs.join()
-    first._claim = dataclasses.replace(first._claim, processors=1 << 4000)
+    first._claim = structs.replace(first._claim, processors=1 << 4000)
     first.report(_held(1, files=4, cpus=4.0))
     assert second.try_start(_need(0.1, cpus=1.0), _held(0.1, cpus=1.0)) is None
 

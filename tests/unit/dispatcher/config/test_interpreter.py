@@ -171,3 +171,13 @@ def test_a_place_that_may_not_be_looked_into_is_named(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0)
     assert "Permission denied" in problem(tmp_path, python=f"{locked}/python")
+
+
+@pytest.mark.parametrize(
+    ("implementation", "identity"),
+    [("cpython", "CPython 3.11.7"), ("pypy", "PyPy 3.11.7"), ("other", "other 3.11.7")],
+)
+def test_an_interpreter_is_named_with_its_version(implementation: str, identity: str) -> None:
+    found = Interpreter(path="/p", version=(3, 11, 7), implementation=implementation, origin="x")
+
+    assert found.identity == identity

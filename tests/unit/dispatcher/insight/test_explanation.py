@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.again import Again
 from dispatcher.config.choices import FileGroup, Override
@@ -37,7 +37,7 @@ EVICTED = replace(FAIL, status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDG
 
 def planned(isolation: Isolation = Isolation.AUTO, **changes: object) -> PlannedFile:
     task = TestTask(run_id="r", file_path=FILE.path, isolation=isolation)
-    return replace(PlannedFile(file=FILE, task=task), **changes)  # type: ignore[arg-type]  # Fields by name.
+    return replace(PlannedFile(file=FILE, task=task), **changes)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,7 @@ def whole() -> Explanation:
                 cpu_s=0.5,
                 peak_bytes=100 * MIB,
                 worker="local",
+                interpreter="CPython 3.11.7",
                 slot=1,
                 waited_for="memory",
             ),
@@ -179,7 +180,7 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "    where           local, slot 1",
         "    took            1.5s, 0.50s of processor time",
         "    memory          peak 100 MiB of the 200 MiB that it may use now",
-        "    process         forked",
+        "    process         forked, by CPython 3.11.7",
         "    output          /x/test_a.py.log",
         "  attempt 2         PASS",
         "    run again       it did not pass when forked, and what it comes to spawned decides",
@@ -212,6 +213,7 @@ def test_programs_are_told_the_same() -> None:
     assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (1, FILE.path, True, False)
     first, second = told["last_run"]["attempts"]
     assert (first["status"], first["waited_for"], first["reason"]) == ("FAIL", "memory", None)
+    assert first["interpreter"] == "CPython 3.11.7"
     assert (second["reason"], second["isolation_note"], second["output"]) == ("check", "it failed", None)
     assert (told["next_run"]["place"], told["next_run"]["spawned"]["runs"]) == (3, 5)
     assert told["next_run"]["overrides"] == [{"files": "tests/*", "says": "group db"}]
