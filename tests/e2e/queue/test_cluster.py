@@ -212,7 +212,7 @@ def test_a_broker_of_ones_own_and_a_cluster_exclude_each_other(project: Project)
     outcome = project.run("--cluster", "1", env={"PASSMUSTER_BROKER_URL": "redis://:hidden@localhost:1/0"})
 
     assert outcome.code == 2
-    assert "leave out one, or say --broker none" in outcome.stderr
+    assert "leave out one of them, or give --broker none" in outcome.stderr
     shown = project.run("--show-config", env={"PASSMUSTER_BROKER_URL": "redis://:hidden@localhost:1/0"})
     assert "redis://localhost:1/0" in shown.stdout
     assert "hidden" not in shown.stdout + outcome.stderr
