@@ -95,7 +95,7 @@ class TailBoard:
         """Send a piece of at most `MOST_TAIL_BYTES`."""
         key = output_key(run_id, path)
         parts = (run_id, path, str(piece.take), str(piece.start), pack_bytes(piece.data))
-        body = self._envelope.seal(TAIL_KIND, *parts)
+        body = self._envelope.seal(TAIL_KIND, *parts, run_id=run_id)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.xadd(key, {"body": body}, maxlen=MOST_TAIL_ENTRIES, approximate=False)
             pipeline.expire(key, TAIL_KEPT_S)

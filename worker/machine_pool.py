@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -474,11 +475,18 @@ def open_pool(
     """
     if INSIDE_A_TEST in environment:
         return None, ""
+    place = default_folder(environment) if folder is None else folder
     try:
-        place = private_folder(default_folder(environment)) if folder is None else shared_folder(folder)
+        (private_folder if folder is None else shared_folder)(place)
         pool = MachinePool(place, seat, levels=levels, is_shared=folder is not None)
     except OSError as error:
-        return None, f"memory and processors are not shared with other runs on this machine: {error}"
+        problem = str(error)
+        if error.errno is not None:
+            problem = (
+                f"{error.filename or place}: {error.strerror}; see to it that the folder {place} can be "
+                "written, or name another one with --machine-folder"
+            )
+        return None, f"memory and processors are not shared with other runs on this machine: {problem}"
     notice = ""
     if pool.unreadable:
         notice = (
@@ -494,10 +502,15 @@ INSIDE_A_TEST = "PASSMUSTER_SLOT"
 
 def _open_lock(path: Path, mode: int) -> int:
     """Return a descriptor of the common lock; locking needs no more than a right to read."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    # In a shared folder anybody may have made it: a pipe, say, whose other end nobody ever opens.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         # Without O_CREAT first: the kernel may refuse that for another user's file in a sticky folder.
-        return os.open(path, flags)
+        lock_fd = os.open(path, flags)
+        if stat.S_ISREG(os.fstat(lock_fd).st_mode):
+            return lock_fd
+        os.close(lock_fd)
+        raise PermissionError(f"{path} is not a file; remove it")
     except FileNotFoundError:
         with suppress(FileExistsError):
             lock_fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)

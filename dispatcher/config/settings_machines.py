@@ -130,9 +130,12 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
                 With(name="cluster", why="no other machine reaches the server of a cluster"),
                 With(name="record", why="every machine that joins has all reports"),
                 With(name="resume", why="a machine that joins again resumes by itself"),
-                With(name="failed", why="every machine has its own history; the next round runs what failed"),
-                With(name="explain", why="nothing runs"),
-                With(name="mode", why="nothing runs", values=(Mode.DRY_RUN,)),
+                With(
+                    name="failed",
+                    why="each machine has its own history, and the next round runs what failed",
+                ),
+                With(name="explain", why="it runs nothing"),
+                With(name="mode", why="it runs nothing", values=(Mode.DRY_RUN,)),
             ),
         ),
     ] = None
@@ -149,10 +152,9 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             many_machines=True,
             conflicts=(
                 With(name="failed", why="every machine has its own history, so their shards would differ"),
-                *(
-                    With(name=name, why="it gives each file to any free worker")
-                    for name in ("broker", "cluster", "join")
-                ),
+                With(name="broker", why="a broker gives each file to any free worker"),
+                With(name="cluster", why="a cluster gives each file to any free worker"),
+                With(name="join", why="a joined run gives each file to any free machine"),
             ),
         ),
     ] = None
@@ -195,7 +197,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             many_machines=True,
             conflicts=(
                 With(name="mode", why="each asks for something else"),
-                With(name="paths", why="it follows one file and runs nothing"),
+                With(name="paths", why="--tail follows one file and runs nothing"),
             ),
         ),
     ] = None

@@ -302,7 +302,7 @@ class QueueFiles:
         plain = structs.replace(result, worker=name, coverage_files=(), coverage_root=root)
         try:
             coverage = pack_coverage(result.coverage_files, self._settings)
-            return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage)
+            return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage, run_id=run_id)
         except PassmusterError as error:
             lost = TestResult(
                 file_path=result.file_path,
@@ -311,7 +311,7 @@ class QueueFiles:
                 worker=name,
                 error=f"it ended as {result.status}, but its result cannot be sent: {error}",
             )
-            return self._envelope.seal(result_kind(run_id), encode_result(lost), "")
+            return self._envelope.seal(result_kind(run_id), encode_result(lost), "", run_id=run_id)
 
 
 def _not_started(task: TestTask, refusal: str) -> TestResult:
