@@ -1,4 +1,4 @@
-# Passmuster as a worker of a queue, and as the command that puts files on one: docs/compose.md.
+# Passmuster as a worker of a queue, and as the command that puts files on one: docs/how-to/containers.md.
 # Tests run under the image's own Python, /usr/local/bin/python3, and never see the runner's packages.
 ARG PYTHON_VERSION=3.11
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a project's test files, one isolated process each, in parallel, never over a memory budget.
 
-As a command: `./run_tests.py --help`. As a module: the Python API, see `docs/api.md`. This is the
+As a command: `./run_tests.py --help`. As a module: the Python API, see `docs/reference/api.md`. This is the
 composition root, the one place that knows both who decides (`dispatcher`) and who executes (`worker`).
 """
 
@@ -13,12 +13,18 @@ if __name__ == "__main__":
     # A checkout runs in its own private environment; an installed package is in one already. Nothing but
     # this may come first: the imports below need that environment, and a Python that they understand.
     sys.path[0] = os.path.dirname(os.path.realpath(__file__))
-    from passmuster.bootstrap import end_at_interrupt, ensure_environment, raise_at_interrupt
+    from passmuster.bootstrap import (
+        end_at_interrupt,
+        ensure_environment,
+        import_msgspec,
+        raise_at_interrupt,
+    )
 
     # The server of --cluster is large, and few want it.
     _is_cluster = any(word.startswith("--cluster") for word in sys.argv) or "PASSMUSTER_CLUSTER" in os.environ
     ensure_environment(home=sys.path[0], groups=("runtime", "cluster") if _is_cluster else ("runtime",))
     end_at_interrupt()
+    import_msgspec()
     gc.disable()  # What is imported stays; looking for garbage in it takes a tenth of the time.
 
 from collections.abc import Mapping, Sequence
@@ -27,22 +33,23 @@ from pathlib import Path
 from typing import ClassVar
 
 from dispatcher import cli, process_manager, runner
-from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
-from dispatcher.config.model import Overcommit, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.backends.base import Backend, BackendRequest, Site
+from dispatcher.config.choices import Overcommit
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import group_limits, project_commands
 from dispatcher.run.results import TestResults
-from dispatcher.run.storage import STATE_DIRECTORY
-from passmuster.bootstrap import base_python
+from passmuster.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, resolve_budget, resolve_limit
+from passmuster.capacity import calculate_max_workers as workers_for
+from passmuster.environment import base_python
 from passmuster.errors import ConfigurationError
 from passmuster.executor import Limit
 from passmuster.overcommit import MOST_TIMES, MOST_WAITING_TIMES
 from passmuster.result import CaseResult, TestResult
+from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.units import format_bytes, parse_amount, parse_seconds
-from worker.capacity import AVAILABLE_SHARE, file_memory_of, resolve_budget, resolve_limit
-from worker.capacity import calculate_max_workers as workers_for
 from worker.command import prepare_child
 from worker.environment import get_test_environment
 from worker.machine import read_levels, read_machine
@@ -175,6 +182,7 @@ class LocalSite:
             root=config.root,
             workdir=request.workdir,
             interpreter=request.interpreter,
+            interpreter_identity=request.interpreter_identity,
             environ=request.environ,
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
@@ -264,7 +272,7 @@ class TestRunner(runner.TestRunner):
         *,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        origins: Sequence[Origin] = (),
+        origins: Origins = NO_ORIGINS,
     ) -> None:
         super().__init__(
             config or TestConfig(root=Path.cwd()),

@@ -26,6 +26,9 @@ class Again(StrEnum):
     """It does not: the file is decided, by an earlier attempt."""
 
 
+PROVES = frozenset({Again.CHECK, Again.RECHECK, Again.REFORK, Again.CONFIRM})
+"""What a further attempt may be for that shows whether forking changes what comes of a file."""
+
 TOLD_BEFORE = frozenset({Again.CONFIRM, Again.ALONE})
 """What a further attempt may be for while the verdict so far is final unless that attempt proves it wrong."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dispatcher.backends.base import Capacity
+from msgspec import structs
+
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin, origin_of
+from dispatcher.config.origins import Origins
 from dispatcher.config.shard import Shard
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.pytest_files import ProjectPython
@@ -21,6 +21,7 @@ from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
+from passmuster.capacity import Capacity
 from passmuster.errors import ConfigurationError
 from passmuster.status import RunnerKind
 
@@ -45,10 +46,10 @@ class ChosenFiles:
         *,
         cwd: Path | None,
         python: Callable[[], ProjectPython],
-        origins: Sequence[Origin],
+        origins: Origins,
         notice: Callable[[str], None],
     ) -> None:
-        self._config, self._cwd, self._origins = config, cwd, tuple(origins)
+        self._config, self._cwd, self._origins = config, cwd, origins
         self._notice, self._python = notice, python
         self._found: Discovered | None = None
         self._part: Part | None = None
@@ -97,7 +98,7 @@ class ChosenFiles:
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
-        plan = dataclasses.replace(
+        plan = structs.replace(
             plan, files=tuple(self._mark_named(plan.files)), layout=self.found().layout.headline
         )
         self._notice_useless(files)
@@ -113,8 +114,7 @@ class ChosenFiles:
         if not named:
             return planned
         return [
-            dataclasses.replace(one, is_named=os.path.realpath(root / one.file.path) in named)
-            for one in planned
+            structs.replace(one, is_named=os.path.realpath(root / one.file.path) in named) for one in planned
         ]
 
     def open_history(self) -> History | None:
@@ -140,7 +140,7 @@ class ChosenFiles:
             for file in found.files
             if file.path in remembered and not remembered[file.path].last_status.is_pass
         ]
-        return dataclasses.replace(found, files=tuple(files[: self._config.limit]), total=len(files))
+        return structs.replace(found, files=tuple(files[: self._config.limit]), total=len(files))
 
     def _take_part(self, found: Discovered, shard: Shard) -> Discovered:
         """Return what was found without the files that other machines run."""
@@ -150,11 +150,11 @@ class ChosenFiles:
 
         path, history = self._config.history_from, None
         if path is not None:
-            history = read_shared_history(path, origin=origin_of("history-from", self._origins))
+            history = read_shared_history(path, origin=self._origins["history-from"].name)
         self._part = part_of(found.files, shard, self._config, history=history)
         for text in self._part.notices:
             self._notice(text)
-        return dataclasses.replace(found, files=self._part.files)
+        return structs.replace(found, files=self._part.files)
 
     def _notice_unmeasured(self, plan: Plan) -> None:
         """Name the commands that run files of the plan and that coverage cannot measure."""
@@ -175,7 +175,7 @@ class ChosenFiles:
         rules = FileRules(self._config.overrides)
         if not rules.unmatched(file.path for file in files):
             return
-        whole = dataclasses.replace(
+        whole = structs.replace(
             self._config, include_integration=True, paths=(), limit=None, failed_only=False
         )
         everything = [*files, *self._discover(whole).files]

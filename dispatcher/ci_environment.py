@@ -9,20 +9,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
+from passmuster.capacity import (
+    CI_CPUS,
+    CI_MEMORY_BYTES,
+    DEFAULT_BUDGET_BYTES,
+    calculate_max_workers,
+    ceiling_bytes,
+)
 from passmuster.units import Amount, format_bytes
-
-DEFAULT_CPUS = 4
-DEFAULT_MEMORY_BYTES = 16 * 1024**3
-"""What GitHub's standard Linux runner for public repositories has."""
-
-RUNNER_BUDGET_BYTES = 4 * 1024**3
-RUNNER_BUDGET_FRACTION = 0.8
-"""What a run takes for all its tests by default: the smaller of the two, of the machine's memory."""
-
-RUNNER_SLOT_BYTES = 2 * 1024**3
-RUNNER_MOST_SLOTS = 8
-"""How many files a run starts at once by default: one for each so many bytes, and at most so many."""
 
 KEPT_VARIABLES = frozenset(
     {
@@ -57,8 +53,7 @@ KEPT_VARIABLES = frozenset(
 """All that is kept of the caller's environment: whatever else it holds, secrets too, CI would not have."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What this machine has to give.
 
     Args:
@@ -72,8 +67,7 @@ class Machine:
     is_bindable: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(Struct, frozen=True, kw_only=True):
     """What the tests get in place of the caller's environment and machine.
 
     Args:
@@ -95,13 +89,13 @@ class Environment:
     @property
     def slots(self) -> int:
         """How many files a run would start at once by default on the imitated machine."""
-        return min(len(self.cpus), max(2, self.memory_bytes // RUNNER_SLOT_BYTES), RUNNER_MOST_SLOTS)
+        return calculate_max_workers(cpus=len(self.cpus), total_bytes=self.memory_bytes)
 
     @property
     def budget_bytes(self) -> int | None:
         """What all tests together may use on the imitated machine, where that is less than usual."""
-        share_bytes = int(self.memory_bytes * RUNNER_BUDGET_FRACTION)
-        return share_bytes if share_bytes < RUNNER_BUDGET_BYTES else None
+        share_bytes = ceiling_bytes(available_bytes=self.memory_bytes)
+        return share_bytes if share_bytes < DEFAULT_BUDGET_BYTES else None
 
     def arguments(self) -> tuple[str, ...]:
         """Return the arguments that make `run_tests.py` behave as on the imitated machine."""
@@ -146,8 +140,8 @@ def setup_ci_environment(
         "TZ": "UTC",
         "TERM": "dumb",
     }
-    wanted_cpus = DEFAULT_CPUS if cpus is None else cpus
-    wanted_bytes = DEFAULT_MEMORY_BYTES if memory is None else memory.resolve(machine.memory_bytes)
+    wanted_cpus = CI_CPUS if cpus is None else cpus
+    wanted_bytes = CI_MEMORY_BYTES if memory is None else memory.resolve(machine.memory_bytes)
     remarks = []
     if wanted_cpus > len(machine.cpus):
         remarks.append(f"This machine has {len(machine.cpus)} of the {wanted_cpus} CPUs.")

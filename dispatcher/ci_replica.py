@@ -18,7 +18,7 @@ from typing import TextIO
 
 from dispatcher.ci_environment import Environment, Machine, setup_ci_environment, this_machine
 from dispatcher.exit_codes import ExitCode
-from dispatcher.report.console_format import Tag, tagged
+from dispatcher.report.tags import Tag, tagged
 from dispatcher.workflow.replica import Call, Replica
 from passmuster.errors import ConfigurationError
 from passmuster.option_parser import OptionParser

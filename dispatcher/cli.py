@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from dispatcher.backends.base import Site
+from dispatcher.commands import SUBCOMMANDS
+from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Explain, LayoutKind, Mode, TestConfig, Verbosity
+from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import command_lines
 from dispatcher.report.chosen import chosen_output, chosen_reporters, wants_samples
 from dispatcher.report.console import ConsoleReporter
-from dispatcher.report.console_format import Tag, nothing_found_line, tagged
+from dispatcher.report.console_format import nothing_found_line
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
+from dispatcher.report.tags import Tag, tagged
 from dispatcher.report.terminal import is_terminal, use_color, use_live_footer
 from dispatcher.run.results import FileRecord, exit_code_of
 from dispatcher.run.signals import watch_interrupts
 from dispatcher.runner import TestRunner
-from dispatcher.subcommands import SUBCOMMANDS, Call
+from dispatcher.subcommands import Call
 from passmuster.errors import PassmusterError
 from passmuster.version import VERSION
 
@@ -93,8 +97,7 @@ class Command:
             return ExitCode.INTERRUPTED
 
     def _subcommand(self, word: str, *argv: str) -> int:
-        act, _ = SUBCOMMANDS[word]
-        return act(
+        return SUBCOMMANDS[word](
             Call(
                 argv=argv,
                 environ=self._environ,
@@ -183,7 +186,7 @@ class Command:
 
         config, color = loaded.config, self._color(loaded.config, self._stdout)
         verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
-        told = dataclasses.replace(config, verbosity=verbosity)
+        told = structs.replace(config, verbosity=verbosity)
         with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
             host = Host(

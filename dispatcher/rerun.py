@@ -8,27 +8,6 @@ from collections.abc import Sequence
 
 from dispatcher.config.arguments import parse_arguments
 from dispatcher.config.origins import Given
-from dispatcher.config.setting import Group
-
-_WHOLE_RUN = frozenset(
-    {
-        "integration",
-        "failed",
-        "limit",
-        "max-fail",
-        "resume",
-        "run-timeout",
-        "junit-xml",
-        "events",
-        "report",
-        "shard",
-        "history-from",
-        "record",
-        "join",
-        "fail-on-regression",
-    }
-)
-"""Settings that say which files run, or what is made of all of them: not for one file."""
 
 
 def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
@@ -59,20 +38,17 @@ def options_for_one_file(argv: Sequence[str]) -> list[str]:
     """Return the words of a call that are no paths and that a run of one file needs again."""
     words: list[str] = []
     for given in parse_arguments(argv).given:
-        setting = given.setting
-        if setting.name in _WHOLE_RUN or setting.group is Group.COVERAGE or not given.origin.startswith("-"):
-            continue
-        words += _words(given)
+        if not given.setting.whole_run:
+            words += _words(given)
     return words
 
 
 def _words(given: Given) -> list[str]:
     """Return an argument as it was given, without what nobody may see."""
-    if not given.origin.startswith("-"):
-        return []
-    if given.origin not in given.setting.options:
-        return [given.origin]
-    return [given.origin, ",".join(map(given.setting.kind.shown or str, given.texts))]
+    option = given.origin.name
+    if option not in given.setting.options:
+        return [option]
+    return [option, ",".join(map(given.setting.kind.shown or str, given.texts))]
 
 
 def _named(paths: Sequence[str]) -> list[str]:

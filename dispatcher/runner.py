@@ -15,12 +15,13 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
+from dispatcher.backends.base import Backend, BackendRequest, Site
 from dispatcher.backends.journaled import JournaledBackend
 from dispatcher.chosen_files import ChosenFiles
+from dispatcher.config.choices import Mode
 from dispatcher.config.interpreter import Interpreter, find_interpreter
-from dispatcher.config.model import Mode, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
 from dispatcher.discovery.layout_choice import LayoutChoice
@@ -35,11 +36,13 @@ from dispatcher.run.loop import Run, RunPolicy
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import TestResults
 from dispatcher.run.signals import watch_interrupts
-from dispatcher.run.storage import KEPT_RUNS, STATE_DIRECTORY, make_state_dir, open_storage, prune_runs
+from dispatcher.run.storage import KEPT_RUNS, make_state_dir, open_storage, prune_runs
 from dispatcher.schedule.history import History
 from dispatcher.schedule.record import FileHistory
+from passmuster.capacity import Capacity
 from passmuster.errors import PassmusterError
 from passmuster.private_variables import PRIVATE_VARIABLES
+from passmuster.state_directory import STATE_DIRECTORY
 
 if TYPE_CHECKING:
     from dispatcher.coverage_report.merge import CoverageReport
@@ -69,7 +72,7 @@ class TestRunner:
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         runner_python: str | None = None,
-        origins: Sequence[Origin] = (),
+        origins: Origins = NO_ORIGINS,
         shared: SharedRun | None = None,
     ) -> None:
         self.config = config
@@ -78,7 +81,7 @@ class TestRunner:
         everything = os.environ if environ is None else environ
         self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
         self._runner_python = runner_python or sys.executable
-        self._origins = tuple(origins)
+        self._origins = origins
         self._coverage_plan: CoveragePlan | None = None
         self._capacity: Capacity | None = None
         self._results: TestResults | None = None
@@ -349,6 +352,7 @@ class TestRunner:
             workdir=discovered.workdir,
             interpreter=interpreter.path,
             cache_tag=tag,
+            interpreter_identity=interpreter.identity,
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
             tasks=tuple(planned.task for planned in plan.files),

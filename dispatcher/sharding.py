@@ -7,12 +7,11 @@ what this machine remembers, and how large it is.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from dispatcher.backends.base import Capacity
-from dispatcher.ci_environment import DEFAULT_CPUS, DEFAULT_MEMORY_BYTES, RUNNER_BUDGET_BYTES
+from msgspec import Struct, structs
+
 from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
 from dispatcher.plan import Plan, ShardPlan, TestFile
@@ -20,15 +19,14 @@ from dispatcher.planner import make_plan
 from dispatcher.schedule.forecast import predict_makespan
 from dispatcher.schedule.record import FileHistory, Forking
 from dispatcher.schedule.shard import split
-from passmuster.records import dataclass
+from passmuster.capacity import CI_CPUS, CI_MEMORY_BYTES, DEFAULT_BUDGET_BYTES, Capacity
 from passmuster.task import TestTask
 
 _FORMAT = "passmuster shards 1"
 """Starts what is digested, and changes when the same split would be digested otherwise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """The part of a run that this machine has.
 
     Args:
@@ -52,7 +50,7 @@ class Part:
             idle_cpus=capacity.idle_cpus,
             groups=dict(plan.groups),
         )
-        return dataclasses.replace(plan, shard=dataclasses.replace(self.plan, predicted_s=forecast.wall_s))
+        return structs.replace(plan, shard=structs.replace(self.plan, predicted_s=forecast.wall_s))
 
 
 def part_of(
@@ -111,17 +109,17 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
     spawned or kept from company in vain, but none is taken to be the same forked and spawned.
     """
     forking = Forking.UNKNOWN if known.forking is Forking.CONFIRMED else known.forking
-    return dataclasses.replace(known, mtime_ns=file.mtime_ns, forking=forking)
+    return structs.replace(known, mtime_ns=file.mtime_ns, forking=forking)
 
 
 def _nominal_slots(config: TestConfig) -> int:
-    return DEFAULT_CPUS if config.max_workers is None else config.max_workers
+    return CI_CPUS if config.max_workers is None else config.max_workers
 
 
 def _nominal_budget_bytes(config: TestConfig) -> int:
     if config.memory_budget is None:
-        return RUNNER_BUDGET_BYTES
-    return max(1, config.memory_budget.resolve(DEFAULT_MEMORY_BYTES))
+        return DEFAULT_BUDGET_BYTES
+    return max(1, config.memory_budget.resolve(CI_MEMORY_BYTES))
 
 
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:

@@ -1,22 +1,18 @@
-"""The words that may stand first instead of options and paths, and what each of them does.
-
-The first word alone decides: a file or folder of such a name is given as `./status`. What a word does is
-loaded only when it is said.
-"""
+"""How a subcommand is called: what each of them gets of the command line and of the process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
+
+from msgspec import Struct
 
 from dispatcher.backends.base import Site
 from dispatcher.report.stream import TextStream
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """How a subcommand was called.
 
     Args:
@@ -32,7 +28,7 @@ class Call:
     """
 
     argv: tuple[str, ...]
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     cwd: Path
     program: str
     write: Callable[[str], None]
@@ -41,45 +37,4 @@ class Call:
     runner_python: str
     site: Site
 
-
-def _status(call: Call) -> int:
-    from dispatcher.watch.status import show_status
-
-    return show_status(call)
-
-
-def _explain(call: Call) -> int:
-    from dispatcher.insight.explain import show_explanation
-
-    return show_explanation(call)
-
-
-def _plan(call: Call) -> int:
-    from dispatcher.insight.planning import show_plan
-
-    return show_plan(call)
-
-
-def _merge(call: Call) -> int:
-    from dispatcher.record.merging import merge
-
-    return merge(call)
-
-
-def _migrate(call: Call) -> int:
-    from dispatcher.migrate.command import migrate
-
-    return migrate(call)
-
-
-SUBCOMMANDS: dict[str, tuple[Callable[[Call], int], str]] = {
-    "explain": (_explain, "print how a file ran last, and how and why it will run next (--json)"),
-    "merge": (_merge, "prove that the records of all shards are there, and report them as one run"),
-    "plan": (_plan, "print what a run would take, and what would make it quicker (--json)"),
-    "migrate": (_migrate, "change what calls the shell scripts to this program (shows it; --apply does it)"),
-    "status": (
-        _status,
-        "print the runs on this machine, and the runs and workers on a broker (--json), and exit",
-    ),
-}
-"""What each does, returning the exit status, and what the help says of it. May raise a `PassmusterError`."""
+    __repr__ = repr_without("environ")

@@ -20,7 +20,7 @@ from passmuster.broker_access import BROKEN
 from passmuster.routing import queue_name
 from passmuster.run_record import RunRecord, connect
 from worker.celery_app import make_app
-from worker.cli import read_options
+from worker.options import read_options
 
 LOOK_S = 2.0
 

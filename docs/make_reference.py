@@ -1,4 +1,4 @@
-"""Writes the table of settings into `docs/reference.md`, from the one table that the program reads.
+"""Writes the table of settings into `docs/reference/settings.md`, from the one table that the program reads.
 
     .venv/bin/python docs/make_reference.py
 
@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent))
 from dispatcher.config.setting import Group, Setting  # noqa: E402 - needs the path above
 from dispatcher.config.settings import SETTINGS  # noqa: E402
 
-PAGE = HERE / "reference.md"
+PAGE = HERE / "reference" / "settings.md"
 BEGIN = "<!-- settings: made by docs/make_reference.py, do not edit -->"
 END = "<!-- end of settings -->"
 
@@ -48,7 +48,7 @@ def _row(setting: Setting) -> str:
         ", ".join(map(_code, words)) or "none",
         ", ".join(map(_code, setting.variables)) or "none",
         _code(setting.name) if setting.in_file else "no",
-        setting.default,
+        setting.default_text,
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

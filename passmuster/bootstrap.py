@@ -5,7 +5,7 @@ has not loaded already. `first_start` makes the environment; `run_tests.py` and 
 `ensure_environment` as their first act.
 """
 
-# ruff: noqa: PTH116, PTH118, PTH119, PTH120, PTH208
+# ruff: noqa: PTH118, PTH119, PTH120
 # (pathlib takes longer to import than everything this module does.)
 
 # No `from __future__ import annotations`, and nothing newer than Python 3.6 in this file: an old
@@ -13,13 +13,10 @@ has not loaded already. `first_start` makes the environment; `run_tests.py` and 
 import os
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
+from passmuster.environment import fail, group_digests, is_ready, python_tag, ready_tags
 
 OLDEST_PYTHON = (3, 11)
 EXIT_USAGE = 2
-EXIT_INFRASTRUCTURE = 3
 
 _GUARD = "passmuster_restarted"
 """Name of the -X option that tells a restarted process that it is one, so that it never restarts again."""
@@ -69,24 +66,18 @@ def raise_at_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def private_python(home: "os.PathLike[str] | str") -> str:
-    """Return the path of the private environment's interpreter, which need not exist yet."""
-    return os.path.join(os.path.realpath(os.fspath(home)), ".venv", "bin", "python")
+def import_msgspec() -> None:
+    """Import msgspec without typing_extensions, which it takes where that is installed.
 
-
-def base_python() -> str:
-    """Return the interpreter for tests of a project that has none: the one under all environments.
-
-    Never that of a virtual environment, so that no test sees the runner's packages.
+    It can do with `typing`; the other one brings `inspect`, and importing it takes as long as all of msgspec.
     """
-    found = getattr(sys, "_base_executable", "") or sys.executable
-    if sys.prefix == sys.base_prefix:
-        return str(found)
-    # Debian has no `python` beside `python3`, which is what a `.venv/bin/python` makes of its name.
-    folder = os.path.join(sys.base_exec_prefix, "bin")
-    version = "{}.{}".format(*sys.version_info[:2])
-    candidates = [found, *(os.path.join(folder, f"python{end}") for end in (version, "3", ""))]
-    return next((path for path in candidates if os.access(path, os.X_OK)), str(found))
+    if "typing_extensions" in sys.modules:
+        return
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # An import of it fails.
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules["typing_extensions"]
 
 
 def refuse_old_python(version: "tuple[int, ...]") -> None:
@@ -101,12 +92,6 @@ def refuse_old_python(version: "tuple[int, ...]") -> None:
         )
 
 
-def fail(message: str, *, code: int = EXIT_INFRASTRUCTURE) -> "NoReturn":
-    """Print one line on stderr and leave with exit status `code`."""
-    sys.stderr.write(f"passmuster: {message}\n")
-    raise SystemExit(code)
-
-
 def hermetic_path(path: "list[str]", *, home: str) -> "list[str]":
     """Return `home` and the standard library's entries of `path`.
 
@@ -117,54 +102,6 @@ def hermetic_path(path: "list[str]", *, home: str) -> "list[str]":
     archive = "python{}{}.zip".format(*sys.version_info[:2])
     kept = [entry for entry in path if os.path.basename(entry) in ("lib-dynload", archive)]
     return [home, stdlib, *kept]
-
-
-def python_tag() -> str:
-    """Return what tells apart the Pythons that cannot share installed packages (`cpython-311`)."""
-    return f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
-
-
-def marker_name(group: str, tag: str, digest: str) -> str:
-    """Return the name of the file in `.venv` that says that `group` is installed there completely."""
-    return f".passmuster-{group}-{tag}-{digest}"
-
-
-def group_digests(home: str, groups: "tuple[str, ...]") -> "tuple[tuple[str, str], ...]":
-    """Return each group with a digest of its pins, to notice that they changed."""
-    # Imported here, after the path was cleaned. A checksum is enough, and hashlib would load OpenSSL.
-    from zlib import crc32
-
-    digests = []
-    for group in groups:
-        path = os.path.join(home, "requirements", f"{group}.txt")
-        try:
-            with open(path, "rb") as pins:
-                digests.append((group, f"{crc32(pins.read()):08x}"))
-        except OSError as error:
-            fail(f"cannot read {path} ({error.strerror}); the checkout is incomplete, clone it again")
-    return tuple(digests)
-
-
-def is_ready(venv: str, digests: "tuple[tuple[str, str], ...]", *, tag: str) -> bool:
-    """Return whether every group is installed in `venv` for the Python called `tag`."""
-    try:
-        for group, digest in digests:
-            os.stat(os.path.join(venv, marker_name(group, tag, digest)))
-    except OSError:
-        return False
-    return True
-
-
-def ready_tags(venv: str, digests: "tuple[tuple[str, str], ...]") -> "list[str]":
-    """Return the tags of all Pythons for which `venv` is ready: one, or none."""
-    group, digest = digests[0]
-    start, end = marker_name(group, "\0", digest).split("\0")
-    try:
-        names = [name for name in os.listdir(venv) if name.startswith(start) and name.endswith(end)]
-    except OSError:
-        return []
-    tags = [name[len(start) : -len(end)] for name in names]
-    return [tag for tag in tags if is_ready(venv, digests, tag=tag)]
 
 
 def _enter(venv: str, digests: "tuple[tuple[str, str], ...]") -> bool:

@@ -67,7 +67,7 @@ def open_broker(address: BrokerAddress) -> redis.Redis:
     except redis.RedisError as error:
         raise InfrastructureError(
             f"the broker {address.shown} does not let itself be used: {error}; "
-            "what its user must be allowed is in docs/broker.md"
+            "what its user must be allowed is in docs/how-to/broker.md"
         ) from error
     check_server(found, shown=address.shown)
     return client

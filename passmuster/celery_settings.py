@@ -1,4 +1,4 @@
-"""The settings of Celery that dispatcher and workers must share. Why each is as it is: docs/decisions.md."""
+"""Celery settings that dispatcher and workers share; the reasons are in docs/explanation/decisions.md."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from passmuster import bootstrap
-from passmuster.records import dataclass
+from passmuster import environment
 
 EXIT_INTERRUPTED = 130
 _MAKING = b"making\n"
@@ -49,8 +49,7 @@ class FirstStartError(Exception):
     """The environment could not be made; the message is the one line for the user."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(NamedTuple):
     """What became of a command: its exit status, and its output with both streams in order."""
 
     status: int
@@ -75,9 +74,9 @@ def make_environment(*, home: str, groups: tuple[str, ...], run: Run | None = No
     try:
         _make_under_lock(Path(home), groups, run or run_command)
     except FirstStartError as error:
-        bootstrap.fail(str(error))
+        environment.fail(str(error))
     except OSError as error:
-        bootstrap.fail(explain_os_error(error, home=home))
+        environment.fail(explain_os_error(error, home=home))
     except KeyboardInterrupt:
         say("Interrupted; the next start makes the private environment anew.")
         raise SystemExit(EXIT_INTERRUPTED) from None
@@ -176,14 +175,14 @@ def _refuse_foreign_folder(venv: Path) -> None:
 def _is_usable(home: Path, groups: tuple[str, ...]) -> bool:
     """Return whether the environment is ready by now, for this Python or for one that still exists."""
     venv = str(home / ".venv")
-    digests = bootstrap.group_digests(str(home), groups)
-    if bootstrap.is_ready(venv, digests, tag=bootstrap.python_tag()):
+    digests = environment.group_digests(str(home), groups)
+    if environment.is_ready(venv, digests, tag=environment.python_tag()):
         return True
-    return os.access(bootstrap.private_python(home), os.X_OK) and bool(bootstrap.ready_tags(venv, digests))
+    python = environment.private_python(home)
+    return os.access(python, os.X_OK) and bool(environment.ready_tags(venv, digests))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Maker:
+class _Maker(NamedTuple):
     """One attempt at making the environment, while the lock is held."""
 
     home: Path
@@ -197,16 +196,16 @@ class _Maker:
 
     def make(self, *, from_scratch: bool) -> None:
         """Bring the environment from whatever it is to ready; `from_scratch`: do not trust what is there."""
-        python = bootstrap.private_python(self.home)
+        python = environment.private_python(self.home)
         pip = [python, "-I", "-m", "pip"]
-        for marker in self._venv.glob(bootstrap.marker_name("*", "*", "*")):
+        for marker in self._venv.glob(environment.marker_name("*", "*", "*")):
             marker.unlink()
         if from_scratch or self._run([*pip, "--version"]).status != 0:
             pip = self._create(python)
         self._install(pip)
         tag = self._tag(python)
-        for group, digest in bootstrap.group_digests(str(self.home), self._complete_groups()):
-            (self._venv / bootstrap.marker_name(group, tag, digest)).touch()
+        for group, digest in environment.group_digests(str(self.home), self._complete_groups()):
+            (self._venv / environment.marker_name(group, tag, digest)).touch()
 
     def _complete_groups(self) -> tuple[str, ...]:
         """Return the groups that are installed now: who asks for another one next has nothing to wait for."""
@@ -224,7 +223,7 @@ class _Maker:
         if os.path.lexists(self._venv):
             say(f"Removing the incomplete {self._venv}")
             shutil.rmtree(self._venv)
-        base = bootstrap.base_python()
+        base = environment.base_python()
         say(f"Creating it with {base}")
         created = self._run([base, "-I", "-m", "venv", str(self._venv)])
         if created.status == 0:

@@ -10,17 +10,18 @@ figure is checked and bounded, and text must be escaped before it is shown.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct, structs
+
+from passmuster.units import format_bytes
 
 VERSION = 2
 """Counts up when a field changes its meaning or goes away. Claims of other versions are not understood."""
@@ -38,12 +39,14 @@ MAX_COUNT = 1 << 20
 MAX_UNIX_S = 4e9
 """The year 2096: later instants come from no clock, and not every platform can show them."""
 
+NAMED_HOLDERS = 3
+"""Runs that are named as those which hold what a run waits for."""
+
 SUFFIX = ".claim"
 FOLDER_NAME = "passmuster-pool"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunClaim:
+class RunClaim(Struct, frozen=True, kw_only=True):
     """What one run says of itself. Instants `_s` are on the machine's monotonic clock.
 
     Args:
@@ -99,7 +102,7 @@ class ClaimError(ValueError):
 
 def encode(claim: RunClaim) -> bytes:
     """Return a claim as its file holds it, `CLAIM_SIZE_BYTES` long."""
-    fields = {field.name: getattr(claim, field.name) for field in dataclasses.fields(claim)}
+    fields = structs.asdict(claim)
     del fields["run"]
     fields["processors"] = hex(claim.processors)
     fields["root"] = claim.root[-MAX_ROOT_CHARS:]
@@ -205,19 +208,66 @@ def read_claim(path: Path) -> RunClaim | None:
         os.close(claim_fd)
 
 
-def living_claims(folder: Path) -> Iterator[RunClaim]:
-    """Yield the claims of the runs that live now, the oldest first; what cannot be understood is left out.
+class UnreadableClaim(Struct, frozen=True, kw_only=True):
+    """The claim of a living run that cannot be understood.
+
+    Args:
+        path: its file.
+        problem: what is wrong with it.
+    """
+
+    path: str
+    problem: str
+
+
+class LivingClaims(Struct, frozen=True, kw_only=True):
+    """The claims of the runs that live now, the oldest first, and those that cannot be understood."""
+
+    runs: tuple[RunClaim, ...] = ()
+    unreadable: tuple[UnreadableClaim, ...] = ()
+
+
+def read_living_claims(folder: Path) -> LivingClaims:
+    """Return what the runs that live now say of themselves.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    claims = []
-    for path in claim_paths(folder):
-        with contextlib.suppress(ClaimError, OSError):
+    runs, unreadable = [], []
+    for path in sorted(claim_paths(folder)):
+        try:
             claim = read_claim(path)
+        except FileNotFoundError:
+            continue  # Its run has ended meanwhile.
+        except OSError as error:
+            unreadable.append(UnreadableClaim(path=str(path), problem=str(error.strerror or error)))
+        except ClaimError as error:
+            unreadable.append(UnreadableClaim(path=str(path), problem=str(error)))
+        else:
             if claim is not None:
-                claims.append(claim)
-    yield from sorted(claims, key=lambda claim: (claim.started_at, claim.run))
+                runs.append(claim)
+    runs.sort(key=lambda claim: (claim.started_at, claim.run))
+    return LivingClaims(runs=tuple(runs), unreadable=tuple(unreadable))
+
+
+def name_holders(claims: Iterable[RunClaim], what: str) -> str:
+    """Return which runs hold most of what another run waits for, and how much, in one unescaped text.
+
+    Args:
+        claims: those of the other runs.
+        what: `memory` or `processors`.
+    """
+    is_memory = what == "memory"
+    holders = [claim for claim in claims if claim.files]
+    holders.sort(key=lambda holder: -holder.reserved_bytes if is_memory else -holder.cpus)
+    named = []
+    for claim in holders[:NAMED_HOLDERS]:
+        since = time.strftime("%H:%M:%S", time.localtime(claim.started_at))
+        holds = format_bytes(claim.reserved_bytes) if is_memory else f"{claim.files} file(s)"
+        named.append(f"{claim.root} (process {claim.pid}, since {since}): {holds}")
+    if len(holders) > NAMED_HOLDERS:
+        named.append(f"{len(holders) - NAMED_HOLDERS} more runs")
+    return ", ".join(named)
 
 
 def claim_paths(folder: Path) -> list[Path]:

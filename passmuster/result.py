@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from typing import ClassVar
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
 HOLDS_NO_TESTS = "holds no tests"
@@ -13,9 +15,11 @@ HOLDS_NO_TESTS = "holds no tests"
 LOCAL_WORKER = "local"
 """What a result has for its worker where the dispatcher's own process ran the file."""
 
+OUTSIDE_SIGNALS = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL})
+"""Signals that people, init systems and out-of-memory killers send."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseResult:
+
+class CaseResult(Struct, frozen=True, kw_only=True):
     """One test inside a file: a unittest method or a pytest node.
 
     Args:
@@ -31,8 +35,7 @@ class CaseResult:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestResult:
+class TestResult(Struct, frozen=True, kw_only=True):
     """The outcome of one attempt.
 
     Args:
@@ -55,6 +58,8 @@ class TestResult:
         cpu_s: processor seconds of the tree; None when unknown.
         started_at: Unix time in seconds; 0 when it never started.
         worker: which worker ran it.
+        interpreter: what ran it: implementation, version and, where it is known, a short digest of the
+            installed packages; empty: unknown, or a command of the project ran it.
         slot: the number of its slot on that worker, from 0.
         waited_for: why it did not start at once (for example `memory`); empty: it did.
         leaked: processes that outlived the file and had to be ended, one description each.
@@ -88,6 +93,7 @@ class TestResult:
     cpu_s: float | None = None
     started_at: float = 0.0
     worker: str = ""
+    interpreter: str = ""
     slot: int = 0
     waited_for: str = ""
     leaked: tuple[str, ...] = ()
@@ -106,6 +112,26 @@ class TestResult:
     def is_evicted(self) -> bool:
         """Whether it was stopped only to make room for others, and so must run again."""
         return self.stop_reason is StopReason.MEMORY_BUDGET
+
+    @property
+    def was_ended_from_outside(self) -> bool:
+        """Whether a signal ended it that may have come from outside: the run did not send it.
+
+        Whether the test sent it to itself cannot be known.
+        """
+        is_ours = self.stop_reason not in (None, StopReason.OUT_OF_MEMORY)
+        return self.signal in OUTSIDE_SIGNALS and not is_ours
+
+    def is_comparable(self, other: TestResult) -> bool:
+        """Whether this attempt and another one differ in nothing but what the run changed on purpose.
+
+        They ran on the same worker and interpreter, and ended without a signal from outside.
+        """
+        return (
+            (self.worker, self.interpreter) == (other.worker, other.interpreter)
+            and not self.was_ended_from_outside
+            and not other.was_ended_from_outside
+        )
 
     @property
     def holds_no_tests(self) -> bool:

@@ -1,5 +1,7 @@
 """Names and times on the broker that dispatcher and workers must agree on. Nothing else.
 
+Every key expires: what killed programs leave is gone within a day, and `holder` within a week.
+
 pm:runs               SET    runs under way; workers subscribe to their queues
 pm:{run}:meta         HASH   state (run, cancelled), epoch, begun and dispatcher_beat (ms), kept (files that
                              wait at the dispatcher), terms (`run_terms`)
@@ -8,13 +10,14 @@ pm:{run}:lease        ZSET   take, worker, path -> deadline in ms, by the broker
 pm:{run}:results      STREAM an entry for each claim, counted result, file given back and refusal
 pm:pm.RUN             LIST   the queue: what is to go first
 pm:pm.RUN 0x06 0x16 5 LIST   the queue: the rest
+pm:pm.RUN@WORKER      LIST   what only one worker is to run, with a second list like the run's; expires
 pm:{run}:tail:PATH    STRING somebody wants to see what a running file prints; expires (PATH: its SHA-256)
 pm:{run}:out:PATH     STREAM what it printed while that was so; expires
-pm:w:NAME             STRING the card of a worker; expires
+pm:w:NAME             STRING the card of a worker
 pm:workers            SET    names of the cards there may be
-pm:blob:SHA256        STRING a file of a tree that was sent, compressed; expires
+pm:blob:SHA256        STRING a file of a tree that was sent, compressed
 
-Of a run that machines join (`join_record`); {join} is made of its name by `join_key`. All of it expires:
+Of a run that machines join (`join_record`); {join} is made of its name by `join_key`:
 
 pm:{join}:terms       STRING what all machines must have in common, sealed
 pm:{join}:claim       STRING the token of the machine that leads; short-lived
@@ -46,6 +49,9 @@ PRIORITY_STEPS = (PRIORITY_FIRST, PRIORITY_NORMAL)
 _PRIORITY_SEPARATOR = "\x06\x16"
 """Between a queue's name and its priority, where that is not 0 (kombu/transport/redis.py, 5.7.0)."""
 
+_WORKER_SEPARATOR = "@"
+"""Neither the id of a run nor the name of a worker holds it."""
+
 HEARTBEAT_S = 2
 """Seconds between two renewals by a worker."""
 
@@ -70,6 +76,10 @@ TAKES = 100
 Only takes of the same attempt stand in for each other: what is left of an earlier attempt must neither take a
 later one over nor answer for it.
 """
+
+WORKER_QUEUE_TTL_S = 120
+"""Seconds that messages for one worker are kept after the last one was put there: longer than the dispatcher
+waits for that worker."""
 
 TAIL_WANTED_S = 10
 """Seconds a wish to see what a file prints holds without renewal."""
@@ -101,9 +111,28 @@ def queue_name(run_id: str) -> str:
     return f"{QUEUE_PREFIX}{run_id}"
 
 
+def worker_queue_name(run_id: str, worker: str) -> str:
+    """Return the name of the queue of a run from which only one worker takes files, as Celery knows it."""
+    return f"{queue_name(run_id)}{_WORKER_SEPARATOR}{worker}"
+
+
+def is_worker_queue(name: str) -> bool:
+    """Whether that is the name of one worker's queue."""
+    return _WORKER_SEPARATOR in name
+
+
 def queue_keys(run_id: str) -> tuple[str, str]:
     """Return the two lists of a run's queue, as the broker has them: what goes first, and the rest."""
-    first = f"{PREFIX}{queue_name(run_id)}"
+    return _lists(queue_name(run_id))
+
+
+def worker_queue_keys(run_id: str, worker: str) -> tuple[str, str]:
+    """Return the two lists of one worker's queue."""
+    return _lists(worker_queue_name(run_id, worker))
+
+
+def _lists(queue: str) -> tuple[str, str]:
+    first = f"{PREFIX}{queue}"
     return first, f"{first}{_PRIORITY_SEPARATOR}{PRIORITY_NORMAL}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from passmuster.queue_words import FileLook, FileStage, RunLook
+from passmuster.queue_words import DamagedRecordError, FileLook, FileStage, RunLook
 from passmuster.routing import RUNS_KEY, lease_key, meta_key, state_key
 from passmuster.run_scripts import LOOK
 
@@ -25,10 +25,14 @@ class BrokerLook:
         self._client = client
 
     def runs(self) -> list[RunLook]:
-        """Return the runs under way, the oldest first."""
+        """Return the runs under way, the oldest first; of a damaged one, that it is damaged."""
         found = []
         for run_id in self._client.smembers(RUNS_KEY):
-            answer = self._client.eval(LOOK, 2, meta_key(run_id), state_key(run_id))
+            try:
+                answer = self._client.eval(LOOK, 2, meta_key(run_id), state_key(run_id))
+            except DamagedRecordError as error:
+                found.append(RunLook(run_id=run_id, damage=str(error)))
+                continue
             if answer is not None:  # Else it has ended at this moment, or has expired.
                 found.append(_run(run_id, *answer))
         return sorted(found, key=lambda run: (run.begun_at, run.run_id))

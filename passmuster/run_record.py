@@ -42,6 +42,7 @@ from passmuster.routing import (
     results_key,
     state_key,
     worker_key,
+    worker_queue_keys,
 )
 from passmuster.strict_json import CodecError, dump, load
 from passmuster.tls import tls_options
@@ -158,7 +159,9 @@ class RunRecord:
         return None if found is None else str(found)
 
     def beat(self, kept: int = 0) -> None:
-        """Give the dispatcher's sign of life. Without one, what is left of the run expires in a day.
+        """Give the dispatcher's sign of life. Without one, all keys of the run expire in a day.
+
+        To be called after messages were published, too: that may have made the queue anew.
 
         Args:
             kept: files that wait at the dispatcher, and not on the queue yet.
@@ -304,6 +307,10 @@ class RunRecord:
 
     def _forget(self, pipeline: Any) -> None:
         pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))
+        for field in self._client.hkeys(self._meta):
+            kind, _, worker = field.partition(":")
+            if kind == "slots":
+                pipeline.delete(*worker_queue_keys(self._run_id, worker))
         pipeline.srem(RUNS_KEY, self._run_id)
 
 
@@ -319,6 +326,7 @@ class WorkerBoard:
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.set(worker_key(card.name), text, ex=WORKER_TTL_S)
             pipeline.sadd(WORKERS_KEY, card.name)
+            pipeline.expire(WORKERS_KEY, WORKER_TTL_S)
             pipeline.execute()
 
     def remove(self, name: str) -> None:

@@ -3,6 +3,9 @@
 Each gets the keys meta, state, lease, results, runs, and the run's two queues, and as arguments a path, a
 take and a worker. A lease's member is take, worker and path, joined by NUL, which none of them can hold. Time
 is the broker's: the clocks of workers need not agree.
+
+Every key has a lifetime, which each step that may have made the key sets again: a killed program must leave
+nothing that stays for ever.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ end
 local function hold()
   redis.call('HSET', state, path, 'R:' .. take .. ':' .. worker)
   redis.call('ZADD', lease, string.format('%.0f', now() + {LEASE_S * 1000}), member(take, worker))
+  redis.call('EXPIRE', lease, {RUN_TTL_S})
 end
 local function tell(kind, body)
   redis.call('XADD', results, '*', 'kind', kind, 'path', path, 'attempt', take,
     'worker', worker, 'body', body)
+  redis.call('EXPIRE', results, {RUN_TTL_S})
 end
 local function same_attempt(s)
   return math.floor(tonumber(string.match(s, '^%a:(%d+)')) / {TAKES}) == math.floor(tonumber(take) / {TAKES})
@@ -172,7 +177,7 @@ if redis.call('EXISTS', meta) == 0 then return 0 end
 local ms = string.format('%.0f', now())
 redis.call('HSET', meta, 'dispatcher_beat', ms, 'kept', ARGV[4])
 redis.call('HSETNX', meta, 'begun', ms)
-for i = 1, 4 do redis.call('EXPIRE', KEYS[i], {RUN_TTL_S}) end
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], {RUN_TTL_S}) end
 return 1
 """
 )
@@ -196,7 +201,7 @@ return {{found, damaged}}
 """
 """Of all runs: those under way, and those that are damaged, which must not hide the others. Gets the key of
 their set, and what stands before and behind a run's id in its meta key, and in the key of its second queue. A
-run without a beat has expired; its queue cannot, and goes with it."""
+run without a beat has expired. Its queue goes with it: it may have got messages after the last beat."""
 
 CANCEL = (
     _HEAD

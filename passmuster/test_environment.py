@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+FILE_MEMORY_VARIABLE = "PASSMUSTER_FILE_MEMORY"
+"""The memory in bytes that all processes of a file together may use."""
+
 
 def base_test_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return a copy of `environ` with the variables that do not depend on the file.

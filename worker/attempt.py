@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from passmuster.executor import SlotRange
 from passmuster.result import TestResult
@@ -111,7 +112,7 @@ class Attempt:
         keeper, workdir = self.launch.keeper, str(self._settings.workdir)
         changes = {} if self.launch.server is None else _changes(forked_environment, environment)
         if why := _why_not_forked(changes):
-            self.launch = dataclasses.replace(self.launch, server=None, note=why)
+            self.launch = structs.replace(self.launch, server=None, note=why)
 
         def start(output: int, report: int) -> None:
             if self.launch.server is None:
@@ -213,6 +214,7 @@ def judge(
         cpu_s=ended.cpu_s if ended is not None else None,
         started_at=supervised.started_at,
         worker=settings.name,
+        interpreter="" if is_command else settings.interpreter_identity,
         slot=attempt.slot,
         leaked=ended.leaked if ended is not None and supervised.stop_reason is None else (),
         stacks=stacks if verdict.stop_reason is StopReason.TIMEOUT else "",

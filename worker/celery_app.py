@@ -18,7 +18,7 @@ from celery.exceptions import SecurityWarning
 from kombu.entity import Exchange, Queue
 
 from passmuster.celery_settings import shared_settings
-from passmuster.routing import QUEUE_PREFIX, queue_name
+from passmuster.routing import QUEUE_PREFIX, queue_name, worker_queue_name
 
 IDLE_QUEUE = f"{QUEUE_PREFIX}idle"
 """A queue that nobody writes to: Celery cannot be without one."""
@@ -63,10 +63,11 @@ class RunQueues:
     Args:
         app: the application.
         consumer: Celery's consumer, as the signal `worker_ready` gives it.
+        worker: the name of this worker, which has a queue of its own in each run.
     """
 
-    def __init__(self, app: Celery, consumer: Any) -> None:
-        self._app, self._consumer = app, consumer
+    def __init__(self, app: Celery, consumer: Any, worker: str) -> None:
+        self._app, self._consumer, self._worker = app, consumer, worker
         self._lock = threading.Lock()
         self._wanted: set[str] = set()
         self._followed: set[str] = set()
@@ -74,18 +75,21 @@ class RunQueues:
     def follow(self, run_id: str) -> None:
         """Take messages of a run, after a lost connection too."""
         with self._lock:
-            self._wanted.add(queue_name(run_id))
+            self._wanted.update(self._names(run_id))
         self.sync()
 
     def leave(self, run_id: str) -> None:
         """Take none of it any more."""
         with self._lock:
-            self._wanted.discard(queue_name(run_id))
+            self._wanted.difference_update(self._names(run_id))
         self.sync()
 
     def sync(self) -> None:
         """Let messages be taken of just those runs that are wanted."""
         self._consumer.call_soon(self._sync)
+
+    def _names(self, run_id: str) -> tuple[str, str]:
+        return queue_name(run_id), worker_queue_name(run_id, self._worker)
 
     def _sync(self) -> None:
         with self._lock:
@@ -130,7 +134,7 @@ def run_worker(
         signals.worker_shutting_down.disconnect(asked_early)
         # Celery's own answer to SIGTERM, for all three: its others do harm where tasks are threads.
         _install(signal.getsignal(signal.SIGTERM), on_signal)
-        on_ready(RunQueues(app, sender))
+        on_ready(RunQueues(app, sender, name))
 
     signals.worker_shutting_down.connect(asked_early, weak=False)
     signals.worker_ready.connect(ready, weak=False)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import signal
 
-from passmuster.records import dataclass
-from passmuster.result import HOLDS_NO_TESTS, CaseResult
+from msgspec import Struct
+
+from passmuster.result import HOLDS_NO_TESTS, OUTSIDE_SIGNALS, CaseResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 
 PYTEST_COLLECT_STATUSES = (2, 4)
@@ -18,11 +19,8 @@ PYTEST_COLLECT_STATUSES = (2, 4)
 PYTEST_NO_TESTS = 5
 """pytest's exit status `NO_TESTS_COLLECTED`; unittest's too since Python 3.12."""
 
-OUTSIDE_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """What is known about an attempt that has ended.
 
     Args:
@@ -70,8 +68,7 @@ class Evidence:
     report_problem: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """The status, one line that says why it is no pass, and one about a file that ran no test."""
 
     status: Status
@@ -110,9 +107,7 @@ def _signalled(evidence: Evidence, number: int) -> Verdict:
     if number == signal.SIGKILL and evidence.kernel_killed:
         text = "the kernel's out-of-memory killer ended it"
         return Verdict(status=Status.MEMORY, error=text, stop_reason=StopReason.OUT_OF_MEMORY)
-    if number == signal.SIGKILL:
-        text = "ended by SIGKILL, which did not come from this run: from itself or from outside"
-    elif number in OUTSIDE_SIGNALS:
+    if number in OUTSIDE_SIGNALS:
         text = f"ended by {name}, which did not come from this run: from itself or from outside"
     else:
         text = f"ended by {name}"

@@ -23,11 +23,10 @@ from pathlib import Path
 
 from passmuster.executor import SlotRange
 from passmuster.task import TestTask
-from passmuster.test_environment import base_test_environment
+from passmuster.test_environment import FILE_MEMORY_VARIABLE, base_test_environment
 
 ATTEMPT_VARIABLE = "PASSMUSTER_ATTEMPT"
 SLOT_VARIABLE = "PASSMUSTER_SLOT"
-FILE_MEMORY_VARIABLE = "PASSMUSTER_FILE_MEMORY"
 XDIST_WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 XDIST_COUNT_VARIABLE = "PYTEST_XDIST_WORKER_COUNT"
 XDIST_RUN_VARIABLE = "PYTEST_XDIST_TESTRUNUID"

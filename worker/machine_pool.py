@@ -15,33 +15,36 @@ files are measured there, and bounded by what that test may use.
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from msgspec import Struct, structs
+
+from passmuster.capacity import machine_bytes
 from passmuster.executor import OtherRuns
 from passmuster.machine_claims import (
     MAX_LEVELS,
-    MAX_UNIX_S,
     SUFFIX,
     ClaimError,
     RunClaim,
     claim_paths,
     default_folder,
     encode,
+    name_holders,
     private_folder,
     read_claim,
     shared_folder,
 )
-from passmuster.units import Amount, format_bytes
-from worker.capacity import machine_bytes
+from passmuster.units import Amount
 from worker.cpu_use import usable_cpus
 from worker.machine import Level
+from worker.machine_peaks import add_peaks, load_peaks
 from worker.pool_rule import Arena, Claim, Holding, Lack, Need, find_lack, first_bytes, further_bytes
 from worker.pool_rule import surplus_bytes as surplus_of
 
@@ -67,12 +70,8 @@ READ_EVERY_S_FOR_EACH = 0.015
 RACY_NS = 1_000_000_000
 """A folder changed less than this ago may change again without its time showing it: it ticks coarsely."""
 
-NAMED_HOLDERS = 3
-"""Runs that are named as those which hold what a run waits for."""
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class Seat(Struct, frozen=True, kw_only=True):
     """What a run says of itself when it joins.
 
     Args:
@@ -121,6 +120,8 @@ class MachinePool:
         self._lock_missed_s: float | None = None
         self._seen_mtime_ns = -1
         self._processors = sum(1 << number for number in usable_cpus())
+        self.peaks_bytes = load_peaks(folder)
+        """What files of any project took on this machine, in this user's recent runs."""
         self.unreadable = 0
         """How many living runs were found at the start whose claims cannot be understood."""
         mode = 0o644 if is_shared else 0o600
@@ -232,19 +233,18 @@ class MachinePool:
         with self._mutex:
             if not self._is_waiting():
                 return None
-            claim, is_memory = self._claim, self._claim.waits_for == Lack.MEMORY
-            holders = [other.claim for other in self._others.values() if other.claim is not None]
-            holders = [holder for holder in holders if holder.files]
-            holders.sort(key=lambda holder: -holder.reserved_bytes if is_memory else -holder.cpus)
-            named = [_named(holder, is_memory=is_memory) for holder in holders[:NAMED_HOLDERS]]
-            if len(holders) > NAMED_HOLDERS:
-                named.append(f"{len(holders) - NAMED_HOLDERS} more runs")
+            claim = self._claim
+            others = [other.claim for other in self._others.values() if other.claim is not None]
             return OtherRuns(
                 what=claim.waits_for,
                 seconds=max(0.0, self._clock() - claim.waiting_since_s),
                 needed_bytes=claim.wanted_bytes,
-                held_by=", ".join(named),
+                held_by=name_holders(others, claim.waits_for),
             )
+
+    def add_peaks(self, peaks_bytes: Sequence[int]) -> None:
+        """Remember what this run's files took, for runs to come."""
+        add_peaks(self._folder, peaks_bytes)
 
     def close(self) -> None:
         """Leave the pool. Harmless when called again."""
@@ -281,7 +281,7 @@ class MachinePool:
         return next((lack for lack in lacks if lack is not None), None)
 
     def _own(self, held: Holding) -> Claim:
-        return dataclasses.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
+        return structs.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
 
     def _is_waiting(self) -> bool:
         return self._clock() - self._asked_at_s <= ASKED_S
@@ -317,7 +317,7 @@ class MachinePool:
         if not self._is_waiting():
             since_s, since_at = now_s, wall_s
         self._asked_at_s = now_s
-        self._claim = dataclasses.replace(
+        self._claim = structs.replace(
             self._claim,
             waits_for=str(lack),
             wanted_bytes=max(1, need.memory_bytes),
@@ -330,7 +330,7 @@ class MachinePool:
     def _write(self, held: Holding) -> None:
         """Replace our claim, if it can be: the others then only know less, and nothing stops for that."""
         is_waiting = self._is_waiting()
-        self._claim = dataclasses.replace(
+        self._claim = structs.replace(
             self._claim,
             beat=self._claim.beat + 1,
             files=held.files,
@@ -409,8 +409,7 @@ class MachinePool:
         self._seen_mtime_ns = mtime_ns if time.time_ns() - mtime_ns > RACY_NS else -1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Other:
+class _Other(Struct, frozen=True):
     """Another run: its claim as last read, since when that did not change, and what the rule makes of it."""
 
     claim: RunClaim | None = None
@@ -429,12 +428,12 @@ class _Other:
                 firm_bytes=claim.used_bytes,
                 used_bytes=claim.used_bytes,
             )
-            as_claim = dataclasses.replace(as_claim, held=used, wanted=None)
+            as_claim = structs.replace(as_claim, held=used, wanted=None)
         elif claim.processors and claim.processors != processors:
             # It is bound to other processors than we are: only where it may use ours it does.
             share = (claim.processors & processors).bit_count() / claim.processors.bit_count()
-            held = dataclasses.replace(as_claim.held, cpus=as_claim.held.cpus * share)
-            as_claim = dataclasses.replace(as_claim, held=held)
+            held = structs.replace(as_claim.held, cpus=as_claim.held.cpus * share)
+            as_claim = structs.replace(as_claim, held=held)
         return _Other(claim, changed_at_s, as_claim)
 
 
@@ -458,12 +457,6 @@ def _as_claim(claim: RunClaim, *, is_waiting: bool) -> Claim:
     )
 
 
-def _named(claim: RunClaim, *, is_memory: bool) -> str:
-    since = time.strftime("%H:%M:%S", time.localtime(min(claim.started_at, MAX_UNIX_S)))
-    holds = format_bytes(claim.reserved_bytes) if is_memory else f"{claim.files} file(s)"
-    return f"{claim.root} (process {claim.pid}, since {since}): {holds}"
-
-
 def open_pool(
     seat: Seat,
     *,
@@ -482,11 +475,18 @@ def open_pool(
     """
     if INSIDE_A_TEST in environment:
         return None, ""
+    place = default_folder(environment) if folder is None else folder
     try:
-        place = private_folder(default_folder(environment)) if folder is None else shared_folder(folder)
+        (private_folder if folder is None else shared_folder)(place)
         pool = MachinePool(place, seat, levels=levels, is_shared=folder is not None)
     except OSError as error:
-        return None, f"memory and processors are not shared with other runs on this machine: {error}"
+        problem = str(error)
+        if error.errno is not None:
+            problem = (
+                f"{error.filename or place}: {error.strerror}; see to it that the folder {place} can be "
+                "written, or name another one with --machine-folder"
+            )
+        return None, f"memory and processors are not shared with other runs on this machine: {problem}"
     notice = ""
     if pool.unreadable:
         notice = (
@@ -502,10 +502,15 @@ INSIDE_A_TEST = "PASSMUSTER_SLOT"
 
 def _open_lock(path: Path, mode: int) -> int:
     """Return a descriptor of the common lock; locking needs no more than a right to read."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    # In a shared folder anybody may have made it: a pipe, say, whose other end nobody ever opens.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         # Without O_CREAT first: the kernel may refuse that for another user's file in a sticky folder.
-        return os.open(path, flags)
+        lock_fd = os.open(path, flags)
+        if stat.S_ISREG(os.fstat(lock_fd).st_mode):
+            return lock_fd
+        os.close(lock_fd)
+        raise PermissionError(f"{path} is not a file; remove it")
     except FileNotFoundError:
         with suppress(FileExistsError):
             lock_fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)

@@ -12,12 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Room, Usage
+from passmuster.process_limit import start_thread
 from passmuster.task import TestTask
 from worker.cpu_watch import CpuWatch
 from worker.inherited import Inherited
@@ -33,6 +35,7 @@ from worker.memory_policy import (
     WORST_GROWTH_BYTES_PER_S,
     Breach,
     judge,
+    usual_machine_bytes,
 )
 from worker.memory_probe import TreeProbe
 from worker.pool_rule import Lack, Need
@@ -100,6 +103,7 @@ class MemoryGovernor:
             budget_bytes=budget_bytes,
             limit_bytes=limit_bytes,
             cpus=cpus if overcommits else None,
+            usual_bytes=None if pool is None else usual_machine_bytes(pool.peaks_bytes),
         )
         self._overcommits = overcommits and cpus is not None
         self._cpu = CpuWatch(cpus=cpus, proc=proc)
@@ -162,7 +166,7 @@ class MemoryGovernor:
         """Reserve a slot and memory for `task`; return the slot's number, None when it does not fit now.
 
         Raises:
-            InfrastructureError: memory can no longer be measured.
+            InfrastructureError: memory can no longer be measured, or there is no thread to measure it.
         """
         with self._changed:
             self.check()
@@ -178,10 +182,11 @@ class MemoryGovernor:
                 held = self._ledger.holding(now_s=self._clock.now_s())
                 if self._pool.try_start(need, held) is not None:
                     return None
-            entry = self._ledger.add(task, probe=TreeProbe(proc=self._proc), now_s=self._clock.now_s())
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="memory-governor", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="memory-governor", daemon=True)
+                start_thread(thread)
+                self._thread = thread
+            entry = self._ledger.add(task, probe=TreeProbe(proc=self._proc), now_s=self._clock.now_s())
             return entry.slot
 
     def attach(self, attempt_id: str, inherited: Inherited | None = None) -> None:
@@ -228,6 +233,12 @@ class MemoryGovernor:
             self._report_to_pool(now_s=self._clock.now_s())
             return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone, was_extra=entry.was_extra)
 
+    @property
+    def has_processes(self) -> bool:
+        """Whether any admitted file has a process."""
+        with self._changed:
+            return any(entry.attached_at_s is not None for entry in self._ledger.entries)
+
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""
         with self._changed:
@@ -239,6 +250,8 @@ class MemoryGovernor:
     def close(self) -> None:
         """Stop measuring; nothing is admitted any more. Harmless when called again."""
         with self._changed:
+            if self._pool is not None and not self._is_closed:
+                self._pool.add_peaks(self._ledger.peaks_bytes)
             self._is_closed = True
             self._changed.notify_all()
             thread = self._thread

@@ -37,10 +37,17 @@ class MemoryLedger:
         budget_bytes: what all files together may use.
         limit_bytes: what one file may use where its task says nothing; None: the budget.
         cpus: processors for which further files may start while they are idle; None: for none.
+        usual_bytes: what files of other projects usually need on this machine; None: not known.
     """
 
     def __init__(
-        self, *, slots: int, budget_bytes: int, limit_bytes: int | None, cpus: int | None = None
+        self,
+        *,
+        slots: int,
+        budget_bytes: int,
+        limit_bytes: int | None,
+        cpus: int | None = None,
+        usual_bytes: int | None = None,
     ) -> None:
         self.slots = slots
         self.load: MachineLoad | None = None
@@ -55,12 +62,17 @@ class MemoryLedger:
         self._free_slots = set(range(most_slots(slots, cpus=cpus)))
         self._admitted = 0
         self._peaks_bytes: deque[int] = deque(maxlen=REMEMBERED_PEAKS)
-        self._usual_bytes: int | None = None
+        self._usual_bytes = usual_bytes
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Take what earlier runs know of the files that will come as what the unknown among them need."""
         known_bytes = [task.predicted_bytes for task in tasks if task.predicted_bytes is not None]
         self._usual_bytes = usual_file_bytes(known_bytes) or self._usual_bytes
+
+    @property
+    def peaks_bytes(self) -> tuple[int, ...]:
+        """The peaks of the files that ended last and were not guilty."""
+        return tuple(self._peaks_bytes)
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import StopReason
 from passmuster.units import format_bytes
 
@@ -71,8 +72,7 @@ UNKNOWN_MARGIN = 1.15
 """What a peak is multiplied with that stands for other files: the margin of remembered peaks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningFile:
+class RunningFile(Struct, frozen=True, kw_only=True):
     """One running file as the rules see it.
 
     Args:
@@ -105,8 +105,7 @@ class RunningFile:
         return self.used_bytes + int(min(self.growth_bytes_per_s, WORST_GROWTH_BYTES_PER_S) * seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breach:
+class Breach(Struct, frozen=True, kw_only=True):
     """A file that must be stopped for memory, and why.
 
     Args:
@@ -222,11 +221,11 @@ def unknown_file_bytes(
 ) -> int:
     """Return what a file without history is taken to need, one that runs as well as one that waits.
 
-    At first what files of its project usually need, else `UNKNOWN_BYTES`, or the largest peak seen if that is
-    more. Once some files have ended, what they needed says more: the largest of a few, and of many the peak
-    that four of five stay below. A running file counts with what it takes once that is more than this.
-    Therefore one giant does not make all others run one after another; a file that grows into what is not
-    there is stopped and runs again.
+    At first what files of its project, else of this machine, usually need, else `UNKNOWN_BYTES`, or the
+    largest peak seen if that is more. Once some files have ended, what they needed says more: the largest of
+    a few, and of many the peak that four of five stay below. A running file counts with what it takes once
+    that is more than this. Therefore one giant does not make all others run one after another; a file that
+    grows into what is not there is stopped and runs again.
 
     In simulated first runs of a suite with one giant among fifteen files, a quantile of 0.9 took up to 1.6
     times as long as this one, which two files in 700 had to make room for.
@@ -236,7 +235,8 @@ def unknown_file_bytes(
         slots: how many files run at once usually.
         peaks_bytes: peaks of files that ended in this run, but for those that broke a limit themselves.
         running_bytes: peaks of files that still run, so far.
-        usual_bytes: what files of the same project usually need, by earlier runs; None: not known.
+        usual_bytes: what files of the same project, else of this machine, usually need, by earlier runs;
+            None: not known.
     """
     if len(peaks_bytes) < UNKNOWN_FEW:
         seen_bytes = max([*peaks_bytes, *running_bytes, 0])
@@ -252,6 +252,12 @@ def unknown_file_bytes(
 def usual_file_bytes(known_bytes: Sequence[int]) -> int | None:
     """Return what most of the known files of a project need; None: too few are known."""
     return _most_need(known_bytes) if len(known_bytes) >= UNKNOWN_FEW else None
+
+
+def usual_machine_bytes(peaks_bytes: Sequence[int]) -> int | None:
+    """Return what to reserve for a file of an unknown project, by what files of others took on this machine;
+    None: too few are known."""
+    return _with_margin(_most_need(peaks_bytes)) if len(peaks_bytes) >= UNKNOWN_FEW else None
 
 
 def _most_need(peaks_bytes: Sequence[int]) -> int:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+
 from passmuster.executor import Limit
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 from passmuster.result import LOCAL_WORKER
 from passmuster.status import Isolation
 
 if TYPE_CHECKING:
     from passmuster.project_commands import ProjectCommands
 
+PROPOSAL_FILE = "preload-proposal"
+"""In the state folder: a package of the project, and in a second line why it should be preloaded."""
+
 NICE = 10
 """How polite test processes are with --nice: what nice(1) does where nobody says how much."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
+class WorkerSettings(Struct, frozen=True, kw_only=True):
     """The place where files are executed.
 
     Args:
         root: the project root, absolute; nothing outside it is executed.
         workdir: the directory the tests run in, absolute, inside the root.
         interpreter: the project's Python, absolute.
+        interpreter_identity: what results call it (`CPython 3.11.7`); empty: unknown.
         environ: the environment that the tests start from: the caller's own.
         slots: files at once usually.
         budget_bytes: memory that all files together may use.
@@ -51,7 +55,7 @@ class WorkerSettings:
     root: Path
     workdir: Path
     interpreter: str
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     slots: int
     budget_bytes: int
     limit_bytes: int | None = None
@@ -67,3 +71,6 @@ class WorkerSettings:
     nice: int = 0
     state_dir: Path | None = None
     name: str = LOCAL_WORKER
+    interpreter_identity: str = ""
+
+    __repr__ = repr_without("environ")

@@ -19,7 +19,14 @@ from passmuster.celery_settings import shared_settings
 from passmuster.codec import encode_task
 from passmuster.envelope import Envelope
 from passmuster.queue_words import TASK_KIND
-from passmuster.routing import PRIORITY_FIRST, PRIORITY_NORMAL, TASK_NAME, queue_name
+from passmuster.routing import (
+    PRIORITY_FIRST,
+    PRIORITY_NORMAL,
+    TASK_NAME,
+    WORKER_QUEUE_TTL_S,
+    queue_name,
+    worker_queue_name,
+)
 from passmuster.task import TestTask
 
 BROKEN: tuple[type[Exception], ...] = (KombuError, RedisError, OSError)
@@ -47,9 +54,7 @@ class Publisher:
             del os.environ[variable]
         self._app = Celery("passmuster", fixups=[], set_as_current=False)
         self._app.conf.update(**shared_settings(url))
-        name = queue_name(run_id)
-        # Not declared: a declaration leaves keys on the broker for ever.
-        self._queue = Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
+        self._run_id, self._queue = run_id, _queue(queue_name(run_id))
         self._envelope, self._complete = envelope, complete
 
     def publish(self, messages: Sequence[Message]) -> None:
@@ -69,6 +74,11 @@ class Publisher:
 
     def _publish(self, messages: Sequence[Message]) -> None:
         with self._app.producer_pool.acquire(block=True) as producer, producer.batch(_BATCH):
+            for worker in {message.worker for message in messages if message.worker}:
+                # No key comes of this: the transport only learns what to let expire.
+                name = worker_queue_name(self._run_id, worker)
+                expires = {"x-expires": WORKER_QUEUE_TTL_S * 1000}
+                producer.channel.queue_declare(queue=name, arguments=expires)
             for message in messages:
                 task = self._complete(message.task)
                 text = self._envelope.seal(TASK_KIND, encode_task(task), str(message.take))
@@ -77,7 +87,7 @@ class Publisher:
                     args=[text],
                     task_id=f"{task.attempt_id}/{message.take}",
                     producer=producer,
-                    queue=self._queue,
+                    queue=self._queue_of(message),
                     priority=PRIORITY_FIRST if message.is_first else PRIORITY_NORMAL,
                     declare=[],
                     retry=False,
@@ -85,6 +95,14 @@ class Publisher:
                     kwargsrepr="",
                 )
 
+    def _queue_of(self, message: Message) -> Queue:
+        return _queue(worker_queue_name(self._run_id, message.worker)) if message.worker else self._queue
+
     def close(self) -> None:
         """Give the connections back."""
         self._app.close()
+
+
+def _queue(name: str) -> Queue:
+    # Not declared with its exchange: such a declaration leaves keys on the broker for ever.
+    return Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from dispatcher.backends.base import Backend, BackendRequest, Capacity, Site
+from dispatcher.backends.base import Backend, BackendRequest, Site
 from dispatcher.backends.embedded_server import EmbeddedServer
 from dispatcher.backends.own_worker import OwnWorker, words_of_the_run
 from dispatcher.backends.queue_site import open_queue
 from dispatcher.config.model import TestConfig
 from passmuster.broker import BrokerAddress, parse_broker
 from passmuster.broker_access import open_broker
+from passmuster.capacity import Capacity
 from passmuster.errors import InfrastructureError
 from passmuster.run_record import WorkerBoard
 

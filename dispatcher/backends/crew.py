@@ -57,6 +57,11 @@ class Crew:
         return sum(card.slots for card in self._serving())
 
     @property
+    def names(self) -> frozenset[str]:
+        """Who runs files of the run, or will: a worker's card says up to two seconds late that it does."""
+        return frozenset(card.name for card in self._serving())
+
+    @property
     def budget_bytes(self) -> int:
         """The memory of all of them."""
         return sum(card.budget_bytes for card in self._serving())

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import SETTINGS
 from passmuster.broker import BROKER_VARIABLE, DEFAULT_SECRET_VARIABLE
 
 WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
@@ -77,20 +78,15 @@ def words_of_the_run(config: TestConfig, *, workdir: Path, interpreter: str) -> 
         workdir: the directory the tests run in.
         interpreter: the project's.
     """
-    words = [
-        *("--root", str(config.root)),
-        *("--workdir", str(workdir)),
-        *("--python", interpreter),
-        *("--isolation", config.isolation.value),
-    ]
-    for name in config.preload:
-        words += ("--preload", name)
-    if config.keep_tmp:
-        words.append("--keep-tmp")
-    if config.nice:
-        words.append("--nice")
-    if config.machine_folder is not None:
-        words += ("--machine-folder", str(config.machine_folder))
-    if (memory := config.machine_memory) is not None:
-        words += ("--machine-memory", str(memory if memory.size_bytes is None else memory.size_bytes))
+    words = ["--root", str(config.root), "--workdir", str(workdir), "--python", interpreter]
+    for row in SETTINGS:
+        value = row.value_in(config)
+        if not row.worker_option or value == row.fallback:
+            continue
+        option = f"--{row.name}"
+        if isinstance(value, bool):
+            words.append(option)
+        else:
+            for one in value if isinstance(value, tuple) else (value,):
+                words += (option, row.kind.write(one))
     return words

@@ -289,6 +289,7 @@ class QueueBackend:
         self._record.beat(self._book.kept)
         now_s = self._clock()
         self._notice(*self._crew.saw(self._cards(), now_s=now_s, has_waiting=self._record.queued() > 0))
+        self._outbox += self._book.unbind(self._crew.names, now_s=now_s)
         if self._stopped is not None or now_s < self._judge_from:
             return
         for lease in self._record.expired():
@@ -334,6 +335,7 @@ class QueueBackend:
             self._record.add({message.task.file_path: message.take for message in messages})
             self._publish_all(messages)
             self._outbox = []
+            self._record.beat(self._book.kept)  # The queue's keys, which may be new, get their lifetime.
 
     def _withdraw_published(self, found: list[TestTask]) -> None:
         unsent = {(message.task.file_path, message.take) for message in self._outbox}

@@ -8,12 +8,12 @@ died goes out again without the run hearing of it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct, structs
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.routing import TAKES
 from passmuster.status import Status, StopReason
@@ -29,27 +29,31 @@ MOST_FORGED = 3
 LEAST_PUBLISHED = 1000
 """So many files may wait on the queue at least, however few workers there are: one by one would be slow."""
 
+WANTED_WORKER_S = 30.0
+"""Seconds that a file waits for the worker that it is wanted on before any worker may run it: somebody waits
+for the verdict. Less is learned from it then."""
+
 PUBLISHED_FOR_A_SLOT = 4
 """So many files may wait there for each slot, so that no worker ever waits for the dispatcher."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """One message for the queue.
 
     Args:
         task: what is to run.
         take: the number under which the broker is to know it.
         is_first: whether it goes before what waits.
+        worker: the only one that is to get it; empty: any.
     """
 
     task: TestTask
     take: int
     is_first: bool = False
+    worker: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Job:
+class _Job(Struct, kw_only=True):
     """A task that the queue has.
 
     Args:
@@ -62,6 +66,8 @@ class _Job:
         worker: who has it, or had it last; empty: not known.
         lost_on: the workers that died while they had it.
         forged: how many results of it could not be used.
+        bound_to: the only worker that may run it; empty: any.
+        bound_since_s: since when it waits for that one; None: not known yet.
     """
 
     task: TestTask
@@ -73,6 +79,8 @@ class _Job:
     worker: str = ""
     lost_on: tuple[str, ...] = ()
     forged: int = 0
+    bound_to: str = ""
+    bound_since_s: float | None = None
 
 
 class QueueBook:
@@ -137,6 +145,27 @@ class QueueBook:
             found.append(self._publish(self._spare.popleft(), is_spare=True))
         return found
 
+    def unbind(self, workers: Collection[str], *, now_s: float) -> list[Message]:
+        """Return what any worker may run from now on, to be published: it waited for one in vain.
+
+        The message that its worker has not taken may still be there. The second of both is dropped at its
+        claim.
+
+        Args:
+            workers: those that are there.
+            now_s: the time; asked now and then.
+        """
+        found = []
+        for path, job in self._jobs.items():
+            if not job.bound_to or job.is_running or path in self._again:
+                continue
+            if job.bound_since_s is None:
+                job.bound_since_s = now_s
+            if job.bound_to not in workers or now_s - job.bound_since_s >= WANTED_WORKER_S:
+                job.bound_to = ""
+                found.append(_message(job, is_first=not job.is_spare))
+        return found
+
     def started(self, path: str, take: int, worker: str) -> list[BackendEvent]:
         """Return what it means for the run that a worker began with a file."""
         job = self._job(path, take)
@@ -166,7 +195,7 @@ class QueueBook:
         job = self._job(path, take)
         if job is None:
             return []
-        job.lost_on = (*job.lost_on, worker)
+        job.lost_on, job.bound_to = (*job.lost_on, worker), ""
         losses = len(job.lost_on)
         if losses < MOST_LOSSES:
             self._take_again(job)
@@ -212,6 +241,7 @@ class QueueBook:
         job = self._job(path, take)
         if job is None:
             return
+        job.bound_to = ""  # It cannot or will not run it.
         if job.take == take:
             self._put_back(job)
         else:
@@ -236,12 +266,13 @@ class QueueBook:
 
         Args:
             states: letter and take of the files, as the broker has them. One that does not run there is
-                meant: its message was lost, or word of what became of it, and then it gets a new number.
+                meant: its message was lost, or word of what became of it, and then it gets a new number. One
+            that waits for a certain worker is not: its message is on another queue.
         """
         found = []
         for path, job in self._jobs.items():
             letter, take = states.get(path, ("", 0))
-            if letter == "R" or path in self._again:
+            if letter == "R" or path in self._again or job.bound_to:
                 continue
             if (letter, take) == ("Q", job.take):
                 found.append(_message(job, is_first=True))
@@ -317,7 +348,14 @@ class QueueBook:
         if take // TAKES != task.attempt or task.file_path in self._jobs:
             return False
         self._last_take[task.file_path] = take
-        job = _Job(task=task, take=take, is_spare=False, is_running=True, is_doubtful=letter == "D")
+        job = _Job(
+            task=task,
+            take=take,
+            is_spare=False,
+            is_running=True,
+            is_doubtful=letter == "D",
+            bound_to=task.wanted_worker,
+        )
         self._jobs[task.file_path] = job
         self._used[task.group] += 1
         if letter == "Q":
@@ -325,7 +363,7 @@ class QueueBook:
         return True
 
     def _publish(self, task: TestTask, *, is_first: bool = False, is_spare: bool = False) -> Message:
-        job = _Job(task=task, take=self._next_take(task), is_spare=is_spare)
+        job = _Job(task=task, take=self._next_take(task), is_spare=is_spare, bound_to=task.wanted_worker)
         self._jobs[task.file_path] = job
         self._waiting += 1
         self._used[task.group] += 1
@@ -374,5 +412,5 @@ class QueueBook:
 
 
 def _message(job: _Job, *, is_first: bool) -> Message:
-    task = dataclasses.replace(job.task, alone=True) if job.lost_on else job.task
-    return Message(task=task, take=job.take, is_first=is_first)
+    task = structs.replace(job.task, alone=True) if job.lost_on else job.task
+    return Message(task=task, take=job.take, is_first=is_first, worker=job.bound_to)

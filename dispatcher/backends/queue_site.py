@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
 import time
@@ -11,21 +10,25 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from dispatcher.backends.base import Backend, BackendRequest, Capacity
+from msgspec import Struct, structs
+
+from dispatcher.backends.base import Backend, BackendRequest
 from dispatcher.backends.broker_settings import broker_access
 from dispatcher.backends.celery_queue import BROKEN, Publisher
 from dispatcher.backends.crew import Crew
 from dispatcher.backends.queue_backend import QueueBackend
 from dispatcher.backends.queue_results import QueueMail
-from dispatcher.config.model import MixedWorkers, TestConfig
+from dispatcher.config.choices import MixedWorkers
+from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import SETTINGS
 from dispatcher.file_rules import group_limits
 from dispatcher.sources import list_tree, ship_tree
 from passmuster.broker import BrokerAddress
 from passmuster.broker_access import open_broker
+from passmuster.capacity import Capacity
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import TERMS_KIND, RunTerms, encode_terms
 from passmuster.signing_secret import secret_warnings
@@ -40,8 +43,7 @@ _LOOK_S = 0.2
 """Seconds between two looks for a first worker."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSource:
+class RunSource(Struct, frozen=True, kw_only=True):
     """Which files a run is of.
 
     Args:
@@ -57,8 +59,7 @@ class RunSource:
     workdir: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedQueue:
+class SharedQueue(Struct, frozen=True, kw_only=True):
     """A run that several dispatchers may hold, one after the other.
 
     Args:
@@ -179,8 +180,9 @@ class QueueSite:
 
 def reports_of(config: TestConfig) -> list[Path]:
     """Return what this run writes itself, perhaps into the tree: it is no part of what is tested."""
-    wanted = (config.junit_xml, config.events, config.coverage_xml, config.coverage_dir)
-    return [path for path in wanted if path is not None]
+    values = [row.value_in(config) for row in SETTINGS if row.kind.is_output]
+    # An empty path is a report's usual place, among the run's own files.
+    return [value for value in values if isinstance(value, Path) and value != Path()]
 
 
 def open_queue(
@@ -274,8 +276,8 @@ def _completed(config: TestConfig, crew: Crew) -> Callable[[TestTask], TestTask]
         limits = task.limits
         if limits.memory_bytes is None and config.memory_limit is not None:
             memory_bytes = config.memory_limit.resolve(crew.most_bytes)
-            limits = dataclasses.replace(limits, memory_bytes=memory_bytes)
+            limits = structs.replace(limits, memory_bytes=memory_bytes)
         isolation = config.isolation if task.isolation is Isolation.AUTO else task.isolation
-        return dataclasses.replace(task, limits=limits, isolation=isolation)
+        return structs.replace(task, limits=limits, isolation=isolation)
 
     return complete

@@ -8,13 +8,13 @@ raised, so that `--help` works beside a wrong argument.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
 
-from dispatcher.config.origins import Given
+from msgspec import Struct, field
+
+from dispatcher.config.origins import Given, Origin, Source
 from dispatcher.config.setting import Setting
 from dispatcher.config.settings import MODE, SETTINGS
 from dispatcher.config.values import on_one_line
-from passmuster.records import dataclass
 
 SILENT = ("--unit", "--parallel", "--full", "--ff", "--failed-first")
 """Words of later shell scripts and of pytest that name what happens anyway."""
@@ -30,8 +30,7 @@ _PLAIN = frozenset((*_CONSTANTS, *SILENT, *HELP, *VERSION))
 KNOWN_WORDS: tuple[str, ...] = (*_OPTIONS, *_CONSTANTS, *SILENT, *HELP, *VERSION)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
+class Arguments(Struct, frozen=True, kw_only=True):
     """What the command line says.
 
     Args:
@@ -51,8 +50,7 @@ class Arguments:
     wants_version: bool
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """The words that are left, and what was understood so far."""
 
     words: list[str]
@@ -117,20 +115,24 @@ class _Reader:
                 return
             value = self.words.pop()
         texts = tuple(value.split(",")) if setting.kind.is_list else (value,)
-        self.given.append(Given(setting=setting, texts=texts, origin=name))
+        self._give(setting, texts, name)
 
     def _take_plain(self, name: str) -> None:
         self.plain.add(name)
         if name in _CONSTANTS:
             setting, text = _CONSTANTS[name]
-            self.given.append(Given(setting=setting, texts=(text,), origin=name))
+            self._give(setting, (text,), name)
+
+    def _give(self, setting: Setting, texts: tuple[str, ...], name: str) -> None:
+        origin = Origin(source=Source.ARGUMENT, name=name)
+        self.given.append(Given(setting=setting, texts=texts, origin=origin))
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
     """Read the words after the program's name. Never raises."""
     reader = _Reader(words=list(argv))
     reader.read()
-    modes = {given.texts: given.origin for given in reader.given if given.setting is MODE}
+    modes = {given.texts: given.origin.name for given in reader.given if given.setting is MODE}
     if len(modes) > 1:
         reader.problems.append(f"{' and '.join(sorted(modes.values()))} cannot be combined: choose one")
     return Arguments(

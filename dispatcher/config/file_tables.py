@@ -17,20 +17,17 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
-from dispatcher.config.model import SERIAL, FileGroup, Override
+from dispatcher.config.choices import SERIAL, FileGroup, Override
+from dispatcher.config.model import MAX_JOBS
 from dispatcher.config.setting import Setting
-from dispatcher.config.settings import MOST_JOBS, MOST_RETRIES
+from dispatcher.config.settings import SETTINGS
 from dispatcher.config.sources import described, texts_of
 from dispatcher.config.values import (
-    COMMAND,
     FLAG,
-    SIZE,
     TEXT,
     TEXTS,
-    TIME,
     Kind,
     Value,
-    choice,
     count,
     on_one_line,
 )
@@ -44,18 +41,14 @@ _Type = TypeVar("_Type")
 
 OVERRIDE_KEYS: dict[str, Kind] = {
     "files": TEXTS,
-    "isolation": choice(Isolation),
-    "runner": choice(RunnerKind),
-    "command": COMMAND,
-    "timeout": TIME,
-    "memory": SIZE,
-    "retries": count(least=0, most=MOST_RETRIES),
+    **{row.per_file: row.kind.without_none or row.kind for row in SETTINGS if row.per_file},
     "group": TEXT,
     "serial": FLAG,
 }
-"""The keys of an override. `serial = true` is a group of its own of which one file runs at a time."""
+"""The keys of an override: which files, the settings that may differ from file to file, and their group.
+`serial = true` is a group of its own of which one file runs at a time."""
 
-GROUP_KEYS: dict[str, Kind] = {"max": count(least=1, most=MOST_JOBS)}
+GROUP_KEYS: dict[str, Kind] = {"max": count(least=1, most=MAX_JOBS)}
 """The keys of a group."""
 
 

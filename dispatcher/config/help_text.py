@@ -8,16 +8,10 @@ from dispatcher.config.arguments import parse_arguments
 from dispatcher.config.setting import Group, Setting
 from dispatcher.config.settings import PATHS, SETTINGS
 from dispatcher.exit_codes import ExitCode
-from dispatcher.subcommands import SUBCOMMANDS
+from dispatcher.subcommand_names import SUBCOMMAND_HELP
 
 _COLUMN = 30
 _WIDTH = 100
-
-_MODE_TEXTS = {
-    "list": "print the files that would run, and exit",
-    "dry-run": "print the plan: order, slots, predicted memory and time, and exit",
-    "show-config": "print every setting with its value and where it came from, and exit",
-}
 
 _EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "all files passed, or there was nothing to run",
@@ -49,11 +43,11 @@ def format_help(program: str) -> str:
     """Return the help text, without a final newline."""
     lines = [
         f"usage: {program} [OPTION...] [PATH...]",
-        f"       {program} {'|'.join(SUBCOMMANDS)} [OPTION...]",
+        f"       {program} {'|'.join(SUBCOMMAND_HELP)} [OPTION...]",
         "",
         "Runs a project's test files, one isolated process each, in parallel, never over a memory budget.",
         "",
-        *_entry("PATH...", f"{PATHS.summary} (default: {PATHS.default})"),
+        *_entry("PATH...", f"{PATHS.summary} (default: {PATHS.default_text})"),
     ]
     for group in Group:
         entries = [line for setting in SETTINGS if setting.group is group for line in _setting_lines(setting)]
@@ -62,7 +56,7 @@ def format_help(program: str) -> str:
             entries += _entry("-h, --help", "print this text, and exit")
         lines += ["", f"{group.value}:", *entries]
     lines += ["", "Instead of running (a file or folder of that name is given as ./NAME):"]
-    lines += [line for word, (_, text) in SUBCOMMANDS.items() for line in _entry(word, text)]
+    lines += [line for word, text in SUBCOMMAND_HELP.items() for line in _entry(word, text)]
     lines += ["", *_notes(program)]
     return "\n".join(lines)
 
@@ -73,16 +67,14 @@ def _setting_lines(setting: Setting) -> Iterable[str]:
     words: dict[str, str] = {}
     for word, value in setting.constants:
         words[value] = f"{words[value]}, {word}" if value in words else word
-    if setting.name == "mode":
-        return [line for value, shown in words.items() for line in _entry(shown, _MODE_TEXTS[value])]
-    if setting.name == "verbosity":
-        return [*_entry("-q, --quiet", "print less"), *_entry("-v, --verbose", "print more")]
+    if setting.values_help:
+        return [line for value, text in setting.values_help for line in _entry(words[value], text)]
     if not setting.kind.metavar:
-        refusal = "do not " if setting.default == "true" else ""
+        refusal = "do not " if setting.default_text == "true" else ""
         return _entry(next(iter(words.values())), f"{refusal}{setting.summary}")
     names = setting.options or (setting.name,)
     sign = " " if setting.options else " = "
-    text = f"{setting.summary} (default: {setting.default})"
+    text = f"{setting.summary} (default: {setting.default_text})"
     return _entry(f"{', '.join(names)}{sign}{setting.kind.metavar}", text)
 
 

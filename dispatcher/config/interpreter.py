@@ -7,24 +7,27 @@ What was found is asked for its version (`interpreter_probe.py`) once, and remem
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+
+from msgspec import Struct
 
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import DEFAULT, Origin, origin_of
+from dispatcher.config.origins import NO_ORIGINS, Origins, Source
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""
 
 Version = tuple[int, int, int]
 
+_IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
+"""What `platform.python_implementation()` returns, by `sys.implementation.name`."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
+
+class Interpreter(Struct, frozen=True, kw_only=True):
     """The interpreter the tests run under.
 
     Args:
@@ -40,9 +43,14 @@ class Interpreter:
     implementation: str
     origin: str
 
+    @property
+    def identity(self) -> str:
+        """Implementation and version, as a result names them (`CPython 3.11.7`)."""
+        name = _IMPLEMENTATIONS.get(self.implementation, self.implementation)
+        return f"{name} {'.'.join(map(str, self.version))}"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
+
+class _Candidate(Struct, frozen=True, kw_only=True):
     path: str
     origin: str
 
@@ -54,7 +62,7 @@ def find_interpreter(
     runner_python: str,
     runner_version: Version,
     cache_dir: Path | None,
-    origins: Sequence[Origin] = (),
+    origins: Origins = NO_ORIGINS,
     runner_implementation: str = "cpython",
 ) -> Interpreter:
     """Return the project's interpreter, and make sure that it is one and new enough.
@@ -92,11 +100,12 @@ def find_interpreter(
 
 
 def _choose(
-    config: TestConfig, environ: Mapping[str, str], *, runner_python: str, origins: Sequence[Origin]
+    config: TestConfig, environ: Mapping[str, str], *, runner_python: str, origins: Origins
 ) -> _Candidate:
     if config.python is not None:
-        origin = origin_of("python", origins)
-        return _named(config.python, environ, origin="the configuration" if origin == DEFAULT else origin)
+        origin = origins["python"]
+        is_ours = origin.source is Source.DEFAULT
+        return _named(config.python, environ, origin="the configuration" if is_ours else origin.name)
     for name in ("venv", ".venv"):
         directory = str(Path(config.root).absolute() / name)
         # A package of the project may be called venv too: only what looks like an environment counts.

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.config.arguments import Arguments, parse_arguments, unknown_warning
 from dispatcher.config.locations import Bases, is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import DEFAULT, Given, Loaded, Origin, printable_list
-from dispatcher.config.settings import PATHS, ROOT, SETTINGS
+from dispatcher.config.origins import Given, Loaded, Origin, Origins, Source, printable_list
+from dispatcher.config.settings import PATHS, ROOT
 from dispatcher.config.shard import shard_of
 from dispatcher.config.sources import read_environment, read_file
 from dispatcher.config.validate import validate, warnings_of
 from dispatcher.config.values import AUTO_SHARD, IN_RUN, Value, on_one_line
 from passmuster.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+_Record = TypeVar("_Record", bound=Struct)
 
-    _Record = TypeVar("_Record", bound=DataclassInstance)
+
+_THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
+_THE_CURRENT_DIRECTORY = Origin(source=Source.DEFAULT, name="the current directory")
 
 
 def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Loaded:
@@ -57,13 +60,13 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     if root_given is not None:
         winners[ROOT.name] = (root_given, root)
     config = _config_of(root, ((given, value) for given, value in winners.values()))
-    origins = tuple(_origins(root, winners))
-    if arguments.unknown and winners.get("strict-args", (None, False))[1]:
+    origins = _origins(winners)
+    if arguments.unknown and config.strict_args:
         word = on_one_line(arguments.unknown[0])
         raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
     validate(config, origins)
     warnings = (*map(unknown_warning, arguments.unknown), *warnings_of(config, origins))
-    return Loaded(config=config, origins=origins, warnings=warnings)
+    return Loaded(config=config, origins=origins, texts=_texts(root, winners), warnings=warnings)
 
 
 def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
@@ -71,11 +74,11 @@ def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
     joined: dict[str, Given] = {}
     for given in arguments.given:
         earlier = joined.get(given.setting.name)
-        if earlier is not None and given.setting.repeats:
+        if earlier is not None and given.setting.kind.is_list:
             given = replace(given, texts=(*earlier.texts, *given.texts))
         joined[given.setting.name] = given
     if arguments.paths:
-        joined[PATHS.name] = Given(setting=PATHS, texts=arguments.paths, origin="the arguments")
+        joined[PATHS.name] = Given(setting=PATHS, texts=arguments.paths, origin=_THE_ARGUMENTS)
     return tuple(joined.values())
 
 
@@ -112,7 +115,7 @@ def _read_plain(given: Given) -> Value:
 def _read(given: Given, bases: Bases, environ: Mapping[str, str]) -> Value:
     value = _read_plain(given)
     if value == AUTO_SHARD:
-        return shard_of(environ, origin=given.origin)
+        return shard_of(environ, origin=given.origin.name)
     if value == IN_RUN:
         return Path()
     if given.setting.kind.is_path:
@@ -127,8 +130,7 @@ def _config_of(root: Path, winners: Iterable[tuple[Given, Value]]) -> TestConfig
     layout: dict[str, Value] = {}
     for given, value in winners:
         prefix, _, name = given.setting.target.rpartition(".")
-        if name:
-            (layout if prefix else fields)[name] = value
+        (layout if prefix else fields)[name] = value
     fields["root"] = root
     config = TestConfig()
     return _changed(_changed(config, {"layout": _changed(config.layout, layout)}), fields)
@@ -139,15 +141,17 @@ def _changed(record: _Record, changes: Mapping[str, object]) -> _Record:
     return replace(record, **changes)
 
 
-def _origins(root: Path, winners: Mapping[str, tuple[Given, Value]]) -> Iterable[Origin]:
-    for setting in SETTINGS:
-        if setting is ROOT and setting.name not in winners:
-            yield Origin(setting.name, on_one_line(str(root)), "the current directory")
-        elif setting.name not in winners:
-            yield Origin(setting.name, setting.default, DEFAULT)
-        else:
-            given, value = winners[setting.name]
-            is_place = isinstance(value, Path) or setting.name == "python"
-            texts = given.texts if setting.kind.shown is None else map(setting.kind.shown, given.texts)
-            text = on_one_line(str(value)) if is_place else printable_list(texts)
-            yield Origin(setting.name, text, given.origin)
+def _origins(winners: Mapping[str, tuple[Given, Value]]) -> Origins:
+    given = {name: one.origin for name, (one, _) in winners.items()}
+    return Origins({ROOT.name: _THE_CURRENT_DIRECTORY, **given})
+
+
+def _texts(root: Path, winners: Mapping[str, tuple[Given, Value]]) -> dict[str, str]:
+    """Return the given values as people may see them."""
+    shown = {ROOT.name: on_one_line(str(root))}
+    for name, (given, value) in winners.items():
+        kind = given.setting.kind
+        is_place = isinstance(value, Path) or name == "python"
+        texts = given.texts if kind.shown is None else map(kind.shown, given.texts)
+        shown[name] = on_one_line(str(value)) if is_place else printable_list(texts)
+    return shown

@@ -1,311 +1,523 @@
 """The configuration of a run, with every value in the type and unit that the program uses.
 
-`TestConfig()` is what a run without any argument, variable or configuration file gets. Where a value
-of None means "decide at run time", its documentation says how.
+`TestConfig()` is what a run without any argument, variable or configuration file gets. Its fields are the
+table of settings: from them come arguments, variables, keys of the file, help and documents. Add a setting
+here, or in the module of its part of the table, and nowhere else.
 """
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: the annotations are the table.
 
-from dataclasses import field
-from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from dispatcher.config.shard import Shard
-from passmuster.records import dataclass
+from msgspec import Struct
+
+from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Overcommit, Override, Subcommand
+from dispatcher.config.setting import Group, Needs, Setting, With, layout, setting, switch, table
+from dispatcher.config.settings_machines import MachineSettings
+from dispatcher.config.values import (
+    BYTES,
+    COMMAND,
+    MODULES,
+    PATH,
+    RATIO,
+    SIZE,
+    TABLE,
+    TABLES,
+    TEXT,
+    TEXTS,
+    TIME,
+    choice,
+    count,
+    optional,
+)
 from passmuster.status import Isolation, RunnerKind
 from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.units import Amount
 
-DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
-"""Where the shell scripts put their coverage reports: their users' other tools read it there."""
+MAX_JOBS = 4096
+"""More files at once than this is a slip of the finger: no machine we plan for has as many cores."""
+
+MAX_FILES = 10_000_000
+MAX_RETRIES = 100
 
 DEFAULT_SLOW_S = 60.0
 """Seconds after which a running file is mentioned: a fifth of the default time limit."""
 
-DEFAULT_WAIT_WORKERS_S = 60.0
-"""Seconds to wait for a first worker: a container takes some of them to start."""
-
 DEFAULT_REGRESSION_FACTOR = 2.0
 """What times its own usual time or memory a file may take: shared machines vary by half of it."""
 
-SERIAL = "serial: "
-"""How the name of a group begins that `serial = true` makes: one of its files runs at a time."""
+_COUNT_FROM_ONE = optional(count(least=1, most=MAX_FILES))
 
 
-class Mode(StrEnum):
-    """What the command does with the plan."""
-
-    RUN = "run"
-    LIST = "list"
-    DRY_RUN = "dry-run"
-    SHOW_CONFIG = "show-config"
-
-
-class ColorChoice(StrEnum):
-    """Whether output is coloured."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
-class MixedWorkers(StrEnum):
-    """What a run does about workers whose interpreters or packages differ."""
-
-    WARN = "warn"
-    REFUSE = "refuse"
-
-
-class Verbosity(StrEnum):
-    """How much is printed."""
-
-    QUIET = "quiet"
-    NORMAL = "normal"
-    VERBOSE = "verbose"
-
-
-class LayoutKind(StrEnum):
-    """Who decides which files are tests, and how they run."""
-
-    AUTO = "auto"
-    """The project's own files decide which of the others it is."""
-    PYTEST = "pytest"
-    """pytest decides which files are tests, and runs them all."""
-    SCRIPTS = "scripts"
-    """Names and folders decide; a file with a `__main__` guard runs as `python FILE`."""
-    UNITTEST = "unittest"
-    """The files that `python -m unittest` would discover, run by unittest."""
-
-
-class CiChoice(StrEnum):
-    """For which CI's pages something is printed."""
-
-    AUTO = "auto"
-    NONE = "none"
-    GITHUB = "github"
-    GITLAB = "gitlab"
-    BUILDKITE = "buildkite"
-    AZURE = "azure"
-
-
-class Overcommit(StrEnum):
-    """Whether more files run than the machine has places for, while those that run leave processors idle."""
-
-    OFF = "off"
-    AUTO = "auto"
-
-
-class Explain(StrEnum):
-    """What the command explains instead of running."""
-
-    PRELOAD = "preload"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """What holds for some files only; None everywhere: as for all others.
-
-    Args:
-        files: shell patterns of paths, relative to the root; `*` stays within a folder, `**` does not, and a
-            folder stands for all that is in it.
-        isolation: how their processes come into being.
-        runner: how they are executed.
-        timeout_s: wall-clock seconds for each.
-        memory: what each may use.
-        retries: how often one that failed runs again.
-        group: the group they belong to; empty: to none.
-        command: the words of the command that runs each of them, as `TestConfig.command`.
-    """
-
-    files: tuple[str, ...]
-    isolation: Isolation | None = None
-    runner: RunnerKind | None = None
-    timeout_s: float | None = None
-    memory: Amount | None = None
-    retries: int | None = None
-    group: str | None = None
-    command: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileGroup:
-    """Files of which only so many run at once.
-
-    Args:
-        name: what overrides call it.
-        most: how many of its files may run at the same time.
-    """
-
-    name: str
-    most: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """Where test files lie.
 
-    Args:
-        kind: who decides which files are tests.
-        workdir: directory the tests run in, relative to the root; None: `mvp_site` where it exists,
-            else the root.
-        unit_roots: directories searched for unit tests, relative to `workdir`; None: the layout of
-            the shell scripts, and where that holds nothing every test file below the root.
-        integration_roots: directories searched when integration tests are included; None: the shell
-            scripts' own.
-        extra_roots: further directories of unit tests; None: the shell scripts' own.
-        patterns: names of test files, as shell patterns.
-        exclude: directories never entered: names, or paths relative to `workdir`.
+    Each field is a row of the table of settings, as those of `TestConfig`.
     """
 
-    kind: LayoutKind = LayoutKind.AUTO
-    workdir: str | None = None
-    unit_roots: tuple[str, ...] | None = None
-    integration_roots: tuple[str, ...] | None = None
-    extra_roots: tuple[str, ...] | None = None
-    patterns: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
+    kind: Annotated[
+        LayoutKind,
+        setting(
+            "layout",
+            choice(LayoutKind),
+            Group.SELECTION,
+            "which files are tests: those that pytest collects, that the scripts' names and"
+            " folders say, or that unittest discovers; auto: the project's own files decide",
+        ),
+    ] = LayoutKind.AUTO
+    workdir: Annotated[
+        str | None,
+        layout(
+            "workdir",
+            TEXT,
+            "folder the tests run in, relative to the root",
+            "mvp_site where it exists, else the root",
+        ),
+    ] = None
+    unit_roots: Annotated[
+        tuple[str, ...] | None,
+        layout(
+            "unit-roots",
+            TEXTS,
+            "folders of unit tests, relative to the working directory",
+            "tests; where there are none, every test file below the root",
+        ),
+    ] = None
+    integration_roots: Annotated[
+        tuple[str, ...] | None,
+        layout(
+            "integration-roots",
+            TEXTS,
+            "folders of integration tests",
+            "test_integration, tests/test_integration",
+        ),
+    ] = None
+    extra_roots: Annotated[
+        tuple[str, ...] | None,
+        layout("extra-roots", TEXTS, "further folders of unit tests", "those of the shell scripts"),
+    ] = None
+    patterns: Annotated[
+        tuple[str, ...] | None,
+        layout(
+            "patterns",
+            TEXTS,
+            "names of test files, as shell patterns",
+            "test_*.py; outside the scripts' layout also *_test.py",
+        ),
+    ] = None
+    exclude: Annotated[
+        tuple[str, ...],
+        layout(
+            "exclude",
+            TEXTS,
+            "names, or paths relative to the working directory, that are left out",
+            "nothing",
+        ),
+    ] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestConfig:
+class TestConfig(MachineSettings, frozen=True, kw_only=True):
     """What a run is asked to do.
 
-    Args:
-        root: the project root, absolute once loaded.
-        paths: files or directories to which the run is narrowed; empty: everything.
-        include_integration: whether integration tests run too.
-        enable_coverage: whether coverage is measured and reported.
-        mode: run, or only show something.
-        explain: what to explain instead of running; None: nothing.
-        layout: where test files lie.
-        runner: how each file is executed.
-        command: the words of the command that runs a file, with the placeholders of
-            `passmuster.command_template`; empty: there is none.
-        isolation: how the files' processes come into being.
-        preload: the project's own packages that are imported before a file's process is forked.
-        verify_isolation: whether every forked file runs once more in a fresh interpreter, for comparison.
-        python: the project's interpreter; None: `venv/` or `.venv/` of the root, `$VIRTUAL_ENV`, else
-            the interpreter that the runner's own environment was made from.
-        max_workers: files at once at most; None: `min(cpus, max(2, GiB / 2), 8)`.
-        overcommit: whether further files run while processors are idle; None: yes, unless `max_workers`
-            says how many.
-        memory_budget: what all test processes together may use; None: the smaller of 4 GiB and 80 %
-            of what is available.
-        machine_memory: what the test processes of all runs on this machine may use together; None: 80 % of
-            what it can give.
-        machine_folder: where runs of several users or containers meet to share it; None: in a folder of the
-            user's own.
-        nice: whether the run gives way to other programs and runs.
-        memory_limit: what one file may use; None: the budget.
-        timeout_s: wall-clock seconds for each file.
-        run_timeout_s: wall-clock seconds for the whole run; None: no limit.
-        slow_s: seconds after which a running file is mentioned.
-        grace_s: seconds between SIGTERM and SIGKILL.
-        retries: how often a file that failed runs again.
-        max_fail: failed files after which nothing further starts; None: no limit.
-        limit: at most this many files; None: all.
-        failed_only: only the files that did not pass when they last ran.
-        allow_no_tests: whether a file that runs no test passes.
-        keep_tmp: whether the private TMPDIR of a file that fails is kept.
-        output_limit_bytes: bytes of a file's output that are kept.
-        broker: the address of the server over which workers run the files, password included; None: this
-            machine runs them.
-        broker_password_file: the file with the server's password; None: the address has it, or there is none.
-        secret_file: the file with the secret that signs messages; None: `$PASSMUSTER_SECRET`.
-        wait_workers_s: seconds to wait for a first worker.
-        mixed_workers: whether a run ends once its workers' interpreters or packages are seen to differ.
-        tail: the file of a run on the broker whose output is printed instead of running anything; None: none.
-        tail_run: the run it is of; None: the one that has the file.
-        cluster: workers on this machine that the run starts for itself, with a server; None: none.
-        ship: whether the project's files are sent to the workers; else these must have the same ones.
-        join: the run in which this machine takes part with others that say the same; None: no such run.
-        shard: the part of the run that this machine has; None: all of it.
-        history_from: the history by which shards are balanced; None: by the number of files.
-        record: the folder below which everything is written down for `merge`; None: nowhere.
-        coverage_dir: where the coverage reports go.
-        coverage_source: what is measured; empty: the project's own coverage settings, else `.`.
-        coverage_xml: where a Cobertura XML report goes; None: nowhere.
-        coverage_fail_under: percent below which the run fails; None: never.
-        coverage_key_files: files whose rows are printed with the coverage summary.
-        junit_xml: where the JUnit report goes; None: nowhere.
-        html_report: where the page with the report goes, an empty path meaning among the run's own files;
-            None: nowhere.
-        regression_factor: how many times its usual time or memory a file may take before it is warned of.
-        fail_on_regression: whether that makes the run fail.
-        ci: for which CI's pages something is printed.
-        events: where the events go, as JSON Lines; None: nowhere.
-        color: whether output is coloured.
-        verbosity: how much is printed.
-        resume: the id of the run to go on with, or `last`; None: a new run begins.
-        history: whether `.passmuster/` in the root is read and written.
-        overrides: what holds for some files only; later ones are stronger.
-        groups: the groups that overrides put files into.
+    Each field is a row of the table of settings (`setting.py`), which says what it means. Where a value of
+    None means "decide at run time", the row's default says how.
     """
 
     __test__: ClassVar[bool] = False
 
-    root: Path = Path()
-    paths: tuple[str, ...] = ()
-    include_integration: bool = False
-    enable_coverage: bool = False
-    mode: Mode = Mode.RUN
-    explain: Explain | None = None
+    paths: Annotated[
+        tuple[str, ...],
+        Setting(
+            name="paths",
+            group=Group.SELECTION,
+            kind=TEXTS,
+            summary="files or folders to which the run is narrowed",
+            default="everything",
+            in_file=False,
+            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
+        ),
+    ] = ()
+    root: Annotated[
+        Path,
+        setting(
+            "root",
+            PATH,
+            Group.SELECTION,
+            "the project's folder",
+            default="the current directory",
+            in_file=False,
+            commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
+        ),
+    ] = Path()
+    include_integration: Annotated[
+        bool,
+        switch(
+            "integration",
+            Group.SELECTION,
+            "run integration tests too",
+            whole_run=True,
+            commands=(Subcommand.PLAN,),
+        ),
+    ] = False
+    failed_only: Annotated[
+        bool,
+        switch(
+            "failed",
+            Group.SELECTION,
+            "only the files that did not pass when they last ran",
+            aliases=("--lf", "--last-failed"),
+            in_file=False,
+            whole_run=True,
+            commands=(Subcommand.PLAN,),
+            needs=(Needs(name="history", what="the history"),),
+        ),
+    ] = False
+    limit: Annotated[
+        int | None,
+        setting(
+            "limit",
+            _COUNT_FROM_ONE,
+            Group.SELECTION,
+            "at most this many files",
+            default="no limit",
+            legacy="CI_TEST_LIMIT",
+            whole_run=True,
+            commands=(Subcommand.PLAN,),
+        ),
+    ] = None
     layout: Layout = Layout()
-    runner: RunnerKind = RunnerKind.AUTO
-    command: tuple[str, ...] = ()
-    isolation: Isolation = Isolation.AUTO
-    preload: tuple[str, ...] = ()
-    verify_isolation: bool = False
-    python: str | None = None
-    max_workers: int | None = None
-    overcommit: Overcommit | None = None
-    memory_budget: Amount | None = None
-    machine_memory: Amount | None = None
-    machine_folder: Path | None = None
-    nice: bool = False
-    memory_limit: Amount | None = None
-    timeout_s: float = DEFAULT_TIMEOUT_S
-    run_timeout_s: float | None = None
-    slow_s: float = DEFAULT_SLOW_S
-    grace_s: float = DEFAULT_GRACE_S
-    retries: int = 0
-    max_fail: int | None = None
-    limit: int | None = None
-    failed_only: bool = False
-    allow_no_tests: bool = False
-    keep_tmp: bool = False
-    output_limit_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
-    broker: str | None = field(default=None, repr=False)
-    broker_password_file: Path | None = None
-    secret_file: Path | None = None
-    wait_workers_s: float = DEFAULT_WAIT_WORKERS_S
-    mixed_workers: MixedWorkers = MixedWorkers.WARN
-    cluster: int | None = None
-    ship: bool = False
-    tail: str | None = None
-    tail_run: str | None = None
-    join: str | None = None
-    shard: Shard | None = None
-    history_from: Path | None = None
-    record: Path | None = None
-    coverage_dir: Path = DEFAULT_COVERAGE_DIR
-    coverage_source: tuple[str, ...] = ()
-    coverage_xml: Path | None = None
-    coverage_fail_under: float | None = None
-    coverage_key_files: tuple[str, ...] = ()
-    junit_xml: Path | None = None
-    html_report: Path | None = None
-    regression_factor: float = DEFAULT_REGRESSION_FACTOR
-    fail_on_regression: bool = False
-    ci: CiChoice = CiChoice.AUTO
-    events: Path | None = None
-    color: ColorChoice = ColorChoice.AUTO
-    verbosity: Verbosity = Verbosity.NORMAL
-    resume: str | None = None
-    history: bool = True
-    overrides: tuple[Override, ...] = ()
-    groups: tuple[FileGroup, ...] = ()
+    runner: Annotated[
+        RunnerKind,
+        setting(
+            "runner",
+            choice(RunnerKind),
+            Group.EXECUTION,
+            "how each file is executed",
+            same_on_all=True,
+            per_file="runner",
+        ),
+    ] = RunnerKind.AUTO
+    command: Annotated[
+        tuple[str, ...],
+        Setting(
+            name="command",
+            group=Group.EXECUTION,
+            kind=COMMAND,
+            summary="the project's own command for a file: a list of words with {file} or {module}, and"
+            " {python}, {slot}, {junit}",
+            default="none",
+            same_on_all=True,
+            per_file="command",
+        ),
+    ] = ()
+    python: Annotated[
+        str | None,
+        setting(
+            "python",
+            TEXT,
+            Group.EXECUTION,
+            "the project's interpreter: a path, a name on PATH, or a virtual environment's folder",
+            default="venv/, then .venv/ of the root, then $VIRTUAL_ENV, then the runner's own",
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = None
+    isolation: Annotated[
+        Isolation,
+        setting(
+            "isolation",
+            choice(Isolation),
+            Group.EXECUTION,
+            "how a file's process comes into being: forked from a warm server, a fresh"
+            " interpreter, or forked where that is known to change nothing",
+            same_on_all=True,
+            per_file="isolation",
+            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
+            worker_option=True,
+        ),
+    ] = Isolation.AUTO
+    preload: Annotated[
+        tuple[str, ...],
+        setting(
+            "preload",
+            MODULES,
+            Group.EXECUTION,
+            "the project's own packages to import before a file's process is forked; may be repeated",
+            default="none",
+            worker_option=True,
+        ),
+    ] = ()
+    verify_isolation: Annotated[
+        bool,
+        switch(
+            "verify-isolation",
+            Group.EXECUTION,
+            "run every forked file in a fresh interpreter too, and fail where that makes a difference",
+            same_on_all=True,
+            conflicts=(
+                With(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
+            ),
+        ),
+    ] = False
+    allow_no_tests: Annotated[
+        bool,
+        switch(
+            "allow-no-tests",
+            Group.EXECUTION,
+            "let a file that runs no test pass",
+            same_on_all=True,
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = False
+    keep_tmp: Annotated[
+        bool,
+        switch(
+            "keep-tmp", Group.EXECUTION, "keep the temporary folder of a file that fails", worker_option=True
+        ),
+    ] = False
+    retries: Annotated[
+        int,
+        setting(
+            "retries",
+            count(least=0, most=MAX_RETRIES),
+            Group.EXECUTION,
+            "how often a file that failed runs again",
+            same_on_all=True,
+            per_file="retries",
+        ),
+    ] = 0
+    resume: Annotated[
+        str | None,
+        setting(
+            "resume",
+            optional(TEXT),
+            Group.EXECUTION,
+            "go on with a run that was broken off, by its id or as `last`; what had ended does not run again",
+            default="a new run",
+            in_file=False,
+            whole_run=True,
+            many_machines=True,
+            needs=(Needs(name="history", what="the history"),),
+        ),
+    ] = None
+    history: Annotated[
+        bool,
+        switch(
+            "history",
+            Group.EXECUTION,
+            "read and write .passmuster/ in the root",
+            is_on=True,
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = True
+    max_workers: Annotated[
+        int | None,
+        setting(
+            "jobs",
+            optional(count(least=1, most=MAX_JOBS), word="auto"),
+            Group.LIMITS,
+            "files at once at most",
+            default="the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
+            short="-j",
+            aliases=("-n", "--numprocesses"),
+            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
+        ),
+    ] = None
+    overcommit: Annotated[
+        Overcommit | None,
+        setting(
+            "overcommit",
+            choice(Overcommit),
+            Group.LIMITS,
+            "whether further files start while those that run leave processors idle",
+            default="auto; off where jobs is given",
+            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
+        ),
+    ] = None
+    memory_budget: Annotated[
+        Amount | None,
+        setting(
+            "memory-budget",
+            optional(SIZE),
+            Group.LIMITS,
+            "memory for all test processes together",
+            default="the smaller of 4 GiB and 80% of what is available",
+            commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
+        ),
+    ] = None
+    machine_memory: Annotated[
+        Amount | None,
+        setting(
+            "machine-memory",
+            optional(SIZE),
+            Group.LIMITS,
+            "memory for the test processes of all runs on this machine; a share is one of what it can give",
+            default="80%",
+            worker_option=True,
+        ),
+    ] = None
+    machine_folder: Annotated[
+        Path | None,
+        setting(
+            "machine-folder",
+            PATH,
+            Group.LIMITS,
+            "folder in which runs of several users or containers share the machine",
+            default="one of the user's own",
+            commands=(Subcommand.EXPLAIN, Subcommand.STATUS),
+            worker_option=True,
+        ),
+    ] = None
+    nice: Annotated[
+        bool,
+        switch(
+            "nice",
+            Group.LIMITS,
+            "give way to other programs and runs: test processes get a lower priority, and no"
+            " further file starts while another run waits",
+            worker_option=True,
+        ),
+    ] = False
+    memory_limit: Annotated[
+        Amount | None,
+        setting(
+            "memory-limit",
+            optional(SIZE),
+            Group.LIMITS,
+            "memory for one file",
+            default="the budget",
+            same_on_all=True,
+            per_file="memory",
+            commands=(Subcommand.EXPLAIN,),
+        ),
+    ] = None
+    timeout_s: Annotated[
+        float,
+        setting(
+            "timeout",
+            TIME,
+            Group.LIMITS,
+            "time for each file",
+            legacy="TEST_TIMEOUT",
+            same_on_all=True,
+            per_file="timeout",
+            commands=(Subcommand.EXPLAIN,),
+        ),
+    ] = DEFAULT_TIMEOUT_S
+    run_timeout_s: Annotated[
+        float | None,
+        setting(
+            "run-timeout",
+            optional(TIME),
+            Group.LIMITS,
+            "time for the whole run",
+            default="no limit",
+            legacy="TEST_SUITE_TIMEOUT",
+            whole_run=True,
+            same_on_all=True,
+        ),
+    ] = None
+    slow_s: Annotated[
+        float, setting("slow", TIME, Group.LIMITS, "time after which a running file is mentioned")
+    ] = DEFAULT_SLOW_S
+    grace_s: Annotated[
+        float, setting("grace", TIME, Group.LIMITS, "time between SIGTERM and SIGKILL", same_on_all=True)
+    ] = DEFAULT_GRACE_S
+    max_fail: Annotated[
+        int | None,
+        setting(
+            "max-fail",
+            _COUNT_FROM_ONE,
+            Group.LIMITS,
+            "failed files after which nothing further starts (-x, --exitfirst, --fail-fast, --failfast: 1)",
+            default="no limit",
+            aliases=("--maxfail",),
+            constants=(("-x", "1"), ("--exitfirst", "1"), ("--fail-fast", "1"), ("--failfast", "1")),
+            whole_run=True,
+            same_on_all=True,
+        ),
+    ] = None
+    regression_factor: Annotated[
+        float,
+        setting(
+            "regression-factor",
+            RATIO,
+            Group.LIMITS,
+            "how many times its own usual time or memory a file may take before it is warned of",
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = DEFAULT_REGRESSION_FACTOR
+    fail_on_regression: Annotated[
+        bool,
+        switch(
+            "fail-on-regression",
+            Group.LIMITS,
+            "fail where a file takes that much more than it used to",
+            whole_run=True,
+            same_on_all=True,
+            only_with=("history", "history-from"),
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = False
+    output_limit_bytes: Annotated[
+        int, setting("output-limit", BYTES, Group.LIMITS, "output kept of each file", same_on_all=True)
+    ] = DEFAULT_OUTPUT_LIMIT_BYTES
+    overrides: Annotated[
+        tuple[Override, ...],
+        table(
+            "overrides",
+            TABLES,
+            "what holds for the files that match patterns: files, and any of isolation, runner,"
+            " command, timeout, memory, retries, group, serial",
+            same_on_all=True,
+        ),
+    ] = ()
+    groups: Annotated[
+        tuple[FileGroup, ...],
+        table(
+            "groups",
+            TABLE,
+            "files of which only max run at once, by the name that overrides call them",
+            same_on_all=True,
+        ),
+    ] = ()
+    mode: Annotated[
+        Mode,
+        Setting(
+            name="mode",
+            group=Group.OTHER,
+            kind=choice(Mode),
+            summary="only show something: the files, the plan, or all settings with their origins",
+            constants=(
+                ("--list", "list"),
+                ("--collect-only", "list"),
+                ("--co", "list"),
+                ("--dry-run", "dry-run"),
+                ("--show-config", "show-config"),
+            ),
+            values_help=(
+                ("list", "print the files that would run, and exit"),
+                ("dry-run", "print the plan: order, slots, predicted memory and time, and exit"),
+                ("show-config", "print every setting with its value and where it came from, and exit"),
+            ),
+            in_file=False,
+        ),
+    ] = Mode.RUN
+    explain: Annotated[
+        Explain | None,
+        setting(
+            "explain",
+            choice(Explain),
+            Group.OTHER,
+            "only explain what would be imported before files are forked, what would not, and why",
+            default="nothing",
+            in_file=False,
+            conflicts=(With(name="mode", why="each asks for something else"),),
+        ),
+    ] = None
+    strict_args: Annotated[
+        bool, switch("strict-args", Group.OTHER, "make an unknown argument an error instead of a warning")
+    ] = False
 
     @property
     def usual_runner(self) -> RunnerKind:

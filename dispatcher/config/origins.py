@@ -2,63 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+
+from msgspec import Struct
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.setting import Setting
 from dispatcher.config.values import on_one_line
-from passmuster.records import dataclass
-
-DEFAULT = "default"
-"""The origin of a value that nobody gave."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """A value that somebody gave, still as text.
+class Source(Enum):
+    """The places where a value can be given, the weakest first."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    VARIABLE = "variable"
+    ARGUMENT = "argument"
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """Where a value was given.
+
+    Args:
+        source: the kind of place.
+        name: the place as messages name it: an option as typed, a variable, or a key with its file.
+    """
+
+    source: Source
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_of_this_call(self) -> bool:
+        """Whether this call gave the value: what stands in the configuration file is for other calls too."""
+        return self.source in (Source.VARIABLE, Source.ARGUMENT)
+
+
+DEFAULT = Origin(source=Source.DEFAULT, name="default")
+"""The origin of a value that was not given."""
+
+
+class Origins(Mapping[str, Origin]):
+    """Where each value of a configuration came from, by the setting's name; `DEFAULT` for all others."""
+
+    def __init__(self, given: Mapping[str, Origin] | None = None) -> None:
+        self._given = dict(given or {})
+
+    def __getitem__(self, name: str) -> Origin:
+        return self._given.get(name, DEFAULT)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+NO_ORIGINS = Origins()
+"""For a configuration that was made in Python: each value is its caller's."""
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """A value that was given, still as text.
 
     Args:
         setting: what it is for.
         texts: one text, or for a list each of its items.
-        origin: where it was given, as a person would look for it.
+        origin: where it was given. Paths from the configuration file are relative to the root, all others to
+            the current directory.
         value: what a table was read as; None: the texts are still to be read.
-        from_file: whether paths in it are relative to the root instead of the current directory.
     """
 
     setting: Setting
     texts: tuple[str, ...]
-    origin: str
+    origin: Origin
     value: tuple[object, ...] | None = None
-    from_file: bool = False
+
+    @property
+    def from_file(self) -> bool:
+        """Whether the configuration file gave it."""
+        return self.origin.source is Source.FILE
 
 
-class Origin(NamedTuple):
-    """The value of one setting as text, and where it came from."""
-
-    name: str
-    value: str
-    origin: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """A complete configuration.
 
     Args:
         config: the values.
-        origins: one for every setting, in the order of the table.
+        origins: where they came from.
+        texts: the values that were given, as `--show-config` prints them, by the setting's name.
         warnings: lines for the user that stop nothing, without a tag.
     """
 
     config: TestConfig
-    origins: tuple[Origin, ...]
+    origins: Origins
+    texts: Mapping[str, str]
     warnings: tuple[str, ...] = ()
-
-
-def origin_of(name: str, origins: Iterable[Origin]) -> str:
-    """Return where the setting `name` came from; `default` when it is not among `origins`."""
-    return next((origin.origin for origin in origins if origin.name == name), DEFAULT)
 
 
 def printable_list(texts: Iterable[str]) -> str:

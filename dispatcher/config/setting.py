@@ -1,11 +1,21 @@
-"""What one setting is: the record that the table `settings.py` is made of, and short ways to write one."""
+"""What one setting is: a row of a table, written as the annotation of the field that holds its value.
+
+    timeout_s: Annotated[float, setting("timeout", TIME, Group.LIMITS, "time for each file")] = 300.0
+
+Everything that is said about a setting is said there: the readers of arguments, variables and the
+configuration file, the checks, the help, the reference and the shell completion all go by the rows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
+from typing import Any
 
-from dispatcher.config.values import FLAG, Kind
-from passmuster.records import dataclass
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dispatcher.config.values import FLAG, Kind, Value
 
 VARIABLE_PREFIX = "PASSMUSTER_"
 """What the variables of all settings start with."""
@@ -26,37 +36,103 @@ class Group(StrEnum):
     OTHER = "Other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class With(Struct, frozen=True, kw_only=True):
+    """A setting that this one cannot be combined with.
+
+    Args:
+        name: the other setting.
+        why: the reason, as it follows a colon.
+        values: the values of the other setting that this holds for; empty: every one but its default.
+        of_this_call: whether it holds only for a value that this call gives, not for one from the file.
+    """
+
+    name: str
+    why: str
+    values: tuple[Value, ...] = ()
+    of_this_call: bool = False
+
+
+class Needs(Struct, frozen=True, kw_only=True):
+    """A setting that this one is nothing without.
+
+    Args:
+        name: the other setting.
+        what: what it stands for, as it follows "needs".
+        of_this_call: as for `With`.
+    """
+
+    name: str
+    what: str
+    of_this_call: bool = False
+
+
+class Setting(Struct, frozen=True, kw_only=True):
     """One thing a user may set.
 
     Args:
         name: its name for `--show-config`, and its key in the configuration file.
-        target: the field of `TestConfig` it fills; `layout.X` for one of `Layout`; empty: neither.
         group: the heading of the help text under which it stands.
         kind: how its text is read.
         summary: the help text, a fragment without a full stop.
-        default: what holds when nothing is given, in words.
+        target: the field that holds its value; `layout.X` for one of a record in the field `layout`.
+        fallback: the field's default.
+        default: the default in words, where it is worked out at run time; empty: `fallback` as text.
         options: arguments that take a value.
         constants: arguments that stand for a value, each with that value's text.
+        values_help: the help text of each value, where each has its own.
         variables: environment variables, the strongest first.
         in_file: whether the configuration file may set it.
-        repeats: whether a further argument adds to the earlier ones instead of replacing them.
         is_table: whether it is a table of the configuration file, which `file_tables.py` reads.
+        whole_run: whether it says which files run, or what is made of all of them: nothing for a single file.
+        same_on_all: whether all machines of a joined run must have the same value.
+        many_machines: whether it is about other machines, so that a run on this one alone leaves it out.
+        per_file: its key in an override, which sets it for some files; empty: it has none.
+        commands: the subcommands that take it, besides a run.
+        worker_option: whether a worker that the run starts on this machine gets it, by the same name.
+        only_with: settings of which one must be on, else it has no effect.
+        conflicts: what it cannot be combined with.
+        needs: what must be on.
     """
 
     name: str
-    target: str
     group: Group
     kind: Kind
     summary: str
-    default: str
+    target: str = ""
+    fallback: Value = None
+    default: str = ""
     options: tuple[str, ...] = ()
     constants: tuple[tuple[str, str], ...] = ()
+    values_help: tuple[tuple[str, str], ...] = ()
     variables: tuple[str, ...] = ()
     in_file: bool = True
-    repeats: bool = False
     is_table: bool = False
+    whole_run: bool = False
+    same_on_all: bool = False
+    many_machines: bool = False
+    per_file: str = ""
+    commands: tuple[str, ...] = ()
+    worker_option: bool = False
+    only_with: tuple[str, ...] = ()
+    conflicts: tuple[With, ...] = ()
+    needs: tuple[Needs, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All its arguments."""
+        return (*self.options, *(word for word, _ in self.constants))
+
+    @property
+    def default_text(self) -> str:
+        """The default, for people."""
+        return self.default or self.kind.write(self.fallback)
+
+    def value_in(self, record: object) -> Value:
+        """Return the value that a record of the table holds."""
+        for name in self.target.split("."):
+            record = getattr(record, name)
+        value: Value = record  # type: ignore[assignment]  # The field says which of these it is.
+        return value
 
 
 def variable_name(name: str) -> str:
@@ -64,86 +140,108 @@ def variable_name(name: str) -> str:
     return f"{VARIABLE_PREFIX}{name.upper().replace('-', '_')}"
 
 
-def valued(
+def setting(
     name: str,
-    target: str,
-    group: Group,
     kind: Kind,
+    group: Group,
     summary: str,
-    default: str,
     *,
     short: str = "",
     aliases: tuple[str, ...] = (),
-    constants: tuple[tuple[str, str], ...] = (),
     legacy: str = "",
     option: str | None = None,
-    in_file: bool = True,
+    **others: Any,
 ) -> Setting:
-    """Return a setting whose argument takes a value.
+    """Return the row of a setting whose argument takes a value.
 
-    `option` is that argument where it is not `--NAME`; `aliases` are what other test runners call it.
+    Args:
+        name: see `Setting`, as for all that is not named here.
+        kind: likewise.
+        group: likewise.
+        summary: likewise.
+        short: the argument of one letter, such as `-j`.
+        aliases: what other test runners call the argument.
+        legacy: the variable of the shell scripts that means the same.
+        option: the argument, where it is not `--NAME`; empty: there is none.
+        others: what else the row says.
     """
     long = f"--{name}" if option is None else option
     return Setting(
         name=name,
-        target=target,
         group=group,
         kind=kind,
         summary=summary,
-        default=default,
         options=tuple(word for word in (short, long, *aliases) if word),
-        constants=constants,
         variables=tuple(word for word in (variable_name(name), legacy) if word),
-        in_file=in_file,
-        repeats=kind.is_list,
+        **others,
     )
 
 
 def switch(
     name: str,
-    target: str,
     group: Group,
     summary: str,
     *,
-    default: str = "false",
+    is_on: bool = False,
     aliases: tuple[str, ...] = (),
-    in_file: bool = True,
+    **others: Any,
 ) -> Setting:
-    """Return a setting that is switched on by `--NAME` or an alias, and off by `--no-NAME`."""
+    """Return the row of a setting that `--NAME` or an alias switches on, and `--no-NAME` off.
+
+    Args:
+        name: see `Setting`, as for all that is not named here.
+        group: likewise.
+        summary: likewise.
+        is_on: whether it is on by default; the help names the argument that changes that.
+        aliases: what other test runners call the argument.
+        others: what else the row says.
+    """
     constants = ((f"--{name}", "true"), (f"--no-{name}", "false"))
-    others = tuple((alias, "true") for alias in aliases)
     return Setting(
         name=name,
-        target=target,
         group=group,
         kind=FLAG,
         summary=summary,
-        default=default,
-        constants=(*(constants if default == "false" else constants[::-1]), *others),
+        constants=(*(constants[::-1] if is_on else constants), *((alias, "true") for alias in aliases)),
         variables=(variable_name(name),),
-        in_file=in_file,
+        **others,
     )
 
 
 def layout(name: str, kind: Kind, summary: str, default: str) -> Setting:
-    """Return a setting about where tests lie, for which there is no argument."""
-    target = f"layout.{name.replace('-', '_')}"
-    return valued(name, target, Group.LAYOUT, kind, summary, default, option="")
+    """Return the row of a setting about where tests lie, for which there is no argument."""
+    return setting(name, kind, Group.LAYOUT, summary, option="", default=default)
 
 
-def file_only(name: str, target: str, group: Group, kind: Kind, summary: str, default: str) -> Setting:
-    """Return a setting for which there is neither an argument nor a variable."""
-    return Setting(name=name, target=target, group=group, kind=kind, summary=summary, default=default)
-
-
-def table(name: str, kind: Kind, summary: str) -> Setting:
-    """Return a setting that only the configuration file has, as a table of its own or several."""
+def table(name: str, kind: Kind, summary: str, **others: Any) -> Setting:
+    """Return the row of a setting that only the configuration file has, as a table of its own or several."""
     return Setting(
-        name=name,
-        target=name,
-        group=Group.BY_FILE,
-        kind=kind,
-        summary=summary,
-        default="none",
-        is_table=True,
+        name=name, group=Group.BY_FILE, kind=kind, summary=summary, default="none", is_table=True, **others
     )
+
+
+def rows_of(record: type) -> tuple[Setting, ...]:
+    """Return the rows of a record's fields, by the headings of the help text, each in the fields' order.
+
+    A field without a row holds another record with rows.
+
+    Args:
+        record: a class of which every field has a default. Its annotations must not be strings: its module
+            has no `from __future__ import annotations`.
+    """
+    return tuple(sorted(_rows(record, ""), key=lambda row: _ORDER[row.group]))
+
+
+_ORDER = {group: place for place, group in enumerate(Group)}
+
+
+def _rows(record: type, prefix: str) -> Iterator[Setting]:
+    defaults = record()
+    for owner in reversed(record.__mro__):
+        for name, annotation in getattr(owner, "__annotations__", {}).items():
+            fallback = getattr(defaults, name)
+            rows = getattr(annotation, "__metadata__", ())
+            for row in rows:
+                yield replace(row, target=f"{prefix}{name}", fallback=fallback)
+            if not rows and isinstance(annotation, type):
+                yield from _rows(annotation, f"{prefix}{name}.")

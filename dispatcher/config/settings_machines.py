@@ -1,132 +1,219 @@
-"""The settings about several machines: a broker with workers, and shards. Part of `settings.py`'s table."""
+"""The settings about several machines: a broker with workers, and shards. A part of the table."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: the annotations are the table.
 
-from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
 
-from dispatcher.config.model import MixedWorkers
-from dispatcher.config.setting import Group, Setting, switch, valued
-from dispatcher.config.values import BROKER, PATH, SHARD, TEXT, TIME, choice, count, optional
+from msgspec.structs import replace
 
-MOST_WORKERS = 64
+from dispatcher.config.choices import MixedWorkers, Mode, Subcommand
+from dispatcher.config.setting import Group, Needs, Setting, With, setting, switch
+from dispatcher.config.settings_reports import ReportSettings
+from dispatcher.config.shard import Shard
+from dispatcher.config.values import (
+    BROKER,
+    OUT_FOLDER,
+    PATH,
+    RUN_NAME,
+    SHARD,
+    TEXT,
+    TIME,
+    choice,
+    count,
+    optional,
+)
+from passmuster.hidden_fields import repr_without
+
+DEFAULT_WAIT_WORKERS_S = 60.0
+"""Seconds to wait for a first worker: a container takes some of them to start."""
+
+MAX_WORKERS = 64
 """More workers than this on one machine share too little memory to be of use."""
 
-TAIL = Setting(
-    name="tail",
-    target="tail",
-    group=Group.QUEUE,
-    kind=replace(TEXT, metavar="FILE"),
-    summary="run nothing, but print what this file of a run on the broker prints, until it ends",
-    default="nothing",
-    options=("--tail",),
-    in_file=False,
-)
 
-TAIL_RUN = Setting(
-    name="run",
-    target="tail_run",
-    group=Group.QUEUE,
-    kind=replace(TEXT, metavar="RUN"),
-    summary="the run that --tail means, where several have that file",
-    default="the one that has the file",
-    options=("--run",),
-    in_file=False,
-)
+class MachineSettings(ReportSettings, frozen=True, kw_only=True):
+    """Which machines run the files, and what they share."""
 
-MACHINES: tuple[Setting, ...] = (
-    valued(
-        "broker",
-        "broker",
-        Group.QUEUE,
-        optional(BROKER),
-        "the Redis or Valkey server over which workers elsewhere run the files",
-        "none: this machine runs them",
-        legacy="PASSMUSTER_BROKER_URL",
-    ),
-    valued(
-        "broker-password-file",
-        "broker_password_file",
-        Group.QUEUE,
-        optional(PATH),
-        "a file that holds the server's password, so that no address has to",
-        "none",
-    ),
-    valued(
-        "secret-file",
-        "secret_file",
-        Group.QUEUE,
-        optional(PATH),
-        "a file that holds the secret by which this program and its workers know each other",
-        "$PASSMUSTER_SECRET",
-    ),
-    valued(
-        "wait-workers",
-        "wait_workers_s",
-        Group.QUEUE,
-        TIME,
-        "how long to wait for the first worker",
-        "60s",
-    ),
-    valued(
-        "mixed-workers",
-        "mixed_workers",
-        Group.QUEUE,
-        choice(MixedWorkers),
-        "what to do when workers have different interpreters or packages",
-        MixedWorkers.WARN.value,
-    ),
-    valued(
-        "cluster",
-        "cluster",
-        Group.QUEUE,
-        optional(count(least=1, most=MOST_WORKERS)),
-        "run over a server and this many workers of its own, all on this machine, to try that",
-        "none",
-        in_file=False,
-    ),
-    switch(
-        "ship",
-        "ship",
-        Group.QUEUE,
-        "send the project's files to the workers: what git tracks, and what it does not ignore",
-    ),
-    valued(
-        "join",
-        "join",
-        Group.QUEUE,
-        optional(TEXT),
-        "take part in the run of this name on the broker, with every machine that says the same: one leads,"
-        " all work, all end alike",
-        "none: this machine alone leads, and workers run the files",
-        in_file=False,
-    ),
-    valued(
-        "shard",
-        "shard",
-        Group.SHARDS,
-        optional(SHARD),
-        "run only one of N parts, balanced by what files take; auto: as the CI's variables say",
-        "everything",
-        in_file=False,
-    ),
-    valued(
-        "history-from",
-        "history_from",
-        Group.SHARDS,
-        optional(PATH),
-        "the history by which shards are balanced, the same on every machine",
-        "none: shards are balanced by the number of files",
-    ),
-    valued(
-        "record",
-        "record",
-        Group.SHARDS,
-        optional(PATH),
-        "write down all that happens below this folder, for merge",
-        "none",
-        in_file=False,
-    ),
-    TAIL,
-    TAIL_RUN,
-)
-"""In the order of the help text."""
+    broker: Annotated[
+        str | None,
+        setting(
+            "broker",
+            optional(BROKER),
+            Group.QUEUE,
+            "the Redis or Valkey server over which workers elsewhere run the files",
+            default="none: this machine runs them",
+            legacy="PASSMUSTER_BROKER_URL",
+            many_machines=True,
+            commands=(Subcommand.STATUS,),
+        ),
+    ] = None
+    broker_password_file: Annotated[
+        Path | None,
+        setting(
+            "broker-password-file",
+            optional(PATH),
+            Group.QUEUE,
+            "a file that holds the server's password, so that no address has to",
+            default="none",
+            many_machines=True,
+            commands=(Subcommand.STATUS,),
+        ),
+    ] = None
+    secret_file: Annotated[
+        Path | None,
+        setting(
+            "secret-file",
+            optional(PATH),
+            Group.QUEUE,
+            "a file that holds the secret by which this program and its workers know each other",
+            default="$PASSMUSTER_SECRET",
+            many_machines=True,
+        ),
+    ] = None
+    wait_workers_s: Annotated[
+        float,
+        setting(
+            "wait-workers", TIME, Group.QUEUE, "how long to wait for the first worker", many_machines=True
+        ),
+    ] = DEFAULT_WAIT_WORKERS_S
+    mixed_workers: Annotated[
+        MixedWorkers,
+        setting(
+            "mixed-workers",
+            choice(MixedWorkers),
+            Group.QUEUE,
+            "what to do when workers have different interpreters or packages",
+            many_machines=True,
+        ),
+    ] = MixedWorkers.WARN
+    cluster: Annotated[
+        int | None,
+        setting(
+            "cluster",
+            optional(count(least=1, most=MAX_WORKERS)),
+            Group.QUEUE,
+            "run over a server and this many workers of its own, all on this machine, to try that",
+            default="none",
+            in_file=False,
+            many_machines=True,
+            conflicts=(With(name="broker", why="a cluster brings its own server"),),
+        ),
+    ] = None
+    ship: Annotated[
+        bool,
+        switch(
+            "ship",
+            Group.QUEUE,
+            "send the project's files to the workers: what git tracks, and what it does not ignore",
+            many_machines=True,
+            needs=(Needs(name="broker", what="a broker with workers elsewhere", of_this_call=True),),
+            conflicts=(
+                With(name="join", why="machines that join a run have the files already", of_this_call=True),
+            ),
+        ),
+    ] = False
+    join: Annotated[
+        str | None,
+        setting(
+            "join",
+            optional(RUN_NAME),
+            Group.QUEUE,
+            "take part in the run of this name on the broker, with every machine that says the"
+            " same: one leads, all work, all end alike",
+            default="none: this machine alone leads, and workers run the files",
+            in_file=False,
+            whole_run=True,
+            many_machines=True,
+            needs=(Needs(name="broker", what="a broker that all machines reach"),),
+            conflicts=(
+                With(name="cluster", why="no other machine reaches the server of a cluster"),
+                With(name="record", why="every machine that joins has all reports"),
+                With(name="resume", why="a machine that joins again resumes by itself"),
+                With(
+                    name="failed",
+                    why="each machine has its own history, and the next round runs what failed",
+                ),
+                With(name="explain", why="it runs nothing"),
+                With(name="mode", why="it runs nothing", values=(Mode.DRY_RUN,)),
+            ),
+        ),
+    ] = None
+    shard: Annotated[
+        Shard | None,
+        setting(
+            "shard",
+            optional(SHARD),
+            Group.SHARDS,
+            "run only one of N parts, balanced by what files take; auto: as the CI's variables say",
+            default="everything",
+            in_file=False,
+            whole_run=True,
+            many_machines=True,
+            conflicts=(
+                With(name="failed", why="every machine has its own history, so their shards would differ"),
+                With(name="broker", why="a broker gives each file to any free worker"),
+                With(name="cluster", why="a cluster gives each file to any free worker"),
+                With(name="join", why="a joined run gives each file to any free machine"),
+            ),
+        ),
+    ] = None
+    history_from: Annotated[
+        Path | None,
+        setting(
+            "history-from",
+            optional(PATH),
+            Group.SHARDS,
+            "the history by which shards are balanced, the same on every machine",
+            default="none: shards are balanced by the number of files",
+            whole_run=True,
+            many_machines=True,
+            only_with=("shard",),
+        ),
+    ] = None
+    record: Annotated[
+        Path | None,
+        setting(
+            "record",
+            optional(OUT_FOLDER),
+            Group.SHARDS,
+            "write down all that happens below this folder, for merge",
+            default="none",
+            in_file=False,
+            whole_run=True,
+            many_machines=True,
+        ),
+    ] = None
+    tail: Annotated[
+        str | None,
+        Setting(
+            name="tail",
+            group=Group.QUEUE,
+            kind=replace(TEXT, metavar="FILE"),
+            summary="run nothing, but print what this file of a run on the broker prints, until it ends",
+            default="nothing",
+            options=("--tail",),
+            in_file=False,
+            many_machines=True,
+            conflicts=(
+                With(name="mode", why="each asks for something else"),
+                With(name="paths", why="--tail follows one file and runs nothing"),
+            ),
+        ),
+    ] = None
+    tail_run: Annotated[
+        str | None,
+        Setting(
+            name="run",
+            group=Group.QUEUE,
+            kind=replace(TEXT, metavar="RUN"),
+            summary="the run that --tail means, where several have that file",
+            default="the one that has the file",
+            options=("--run",),
+            in_file=False,
+            many_machines=True,
+            needs=(Needs(name="tail", what="the file to follow"),),
+        ),
+    ] = None
+
+    __repr__ = repr_without("broker")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dispatcher.config.origins import Given
+from dispatcher.config.origins import Given, Origin, Source
 from dispatcher.config.setting import VARIABLE_PREFIX, Setting
 from dispatcher.config.settings import BY_NAME, SETTINGS
 from dispatcher.config.values import Kind, on_one_line
@@ -46,7 +46,8 @@ def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
         if name is not None:
             text = environ[name]
             texts = tuple(text.split(",")) if setting.kind.is_list else (text,)
-            given.append(Given(setting=setting, texts=texts, origin=name))
+            origin = Origin(source=Source.VARIABLE, name=name)
+            given.append(Given(setting=setting, texts=texts, origin=origin))
     return tuple(given)
 
 
@@ -83,12 +84,16 @@ def read_file(root: Path) -> tuple[Given, ...]:
 def _given(setting: Setting, value: object, origin: str) -> Given:
     if not setting.is_table:
         texts = texts_of(setting.name, setting.kind, value, origin)
-        return Given(setting=setting, texts=texts, origin=origin, from_file=True)
+        return Given(setting=setting, texts=texts, origin=_in_file(origin))
     # Few projects have such tables.
     from dispatcher.config.file_tables import read_table
 
     texts, records = read_table(setting, value, origin)
-    return Given(setting=setting, texts=texts, origin=origin, value=records, from_file=True)
+    return Given(setting=setting, texts=texts, origin=_in_file(origin), value=records)
+
+
+def _in_file(name: str) -> Origin:
+    return Origin(source=Source.FILE, name=name)
 
 
 def _parse(content: bytes, path: Path) -> Mapping[str, object]:
@@ -129,7 +134,7 @@ def _setting_of(key: str, origin: str) -> Setting:
 
 
 def _elsewhere(setting: Setting) -> str:
-    words = (*setting.options, *(word for word, _ in setting.constants), *setting.variables)
+    words = (*setting.words, *setting.variables)
     return f"use {' or '.join(words)}" if words else "name the files as arguments"
 
 
@@ -139,7 +144,7 @@ def _advice(key: str) -> str:
 
     # People also try the names of the Python API's fields, such as `max_workers` for `jobs`.
     names = {setting.name: setting.name for setting in SETTINGS if setting.in_file}
-    names |= {s.target.replace("_", "-"): s.name for s in SETTINGS if s.in_file and s.target}
+    names |= {s.target.replace("_", "-"): s.name for s in SETTINGS if s.in_file}
     matches = get_close_matches(key.replace("_", "-").lower(), names, n=1)
     return f"did you mean {names[matches[0]]}?" if matches else "see --help for the settings"
 

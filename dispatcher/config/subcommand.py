@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.arguments import parse_arguments
+from dispatcher.config.choices import Subcommand
 from dispatcher.config.merge import load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import SETTINGS
+from dispatcher.config.settings import PATHS, SETTINGS
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Words(Struct, frozen=True, kw_only=True):
     """What was asked of a subcommand.
 
     Args:
@@ -35,9 +36,8 @@ def read_words(
     environ: Mapping[str, str],
     cwd: Path,
     *,
-    settings: Collection[str],
+    command: Subcommand,
     switches: Collection[str] = (),
-    takes_paths: bool = False,
 ) -> Words:
     """Return what the words behind a subcommand ask for.
 
@@ -45,9 +45,8 @@ def read_words(
         argv: the words.
         environ: the environment.
         cwd: the current directory, absolute.
-        settings: the names of the settings that it knows.
+        command: the subcommand; it takes the settings that name it.
         switches: its own words.
-        takes_paths: whether it takes paths; they are the configuration's then.
 
     Raises:
         ConfigurationError: a word is none of these, or a value is wrong.
@@ -56,17 +55,13 @@ def read_words(
     arguments = parse_arguments(plain)
     if arguments.wants_help:
         return Words(config=TestConfig(), wants_help=True)
-    wrong = [*arguments.unknown, *(() if takes_paths else arguments.paths)]
-    wrong += [given.origin for given in arguments.given if given.setting.name not in settings]
+    taken = [setting for setting in SETTINGS if command in setting.commands]
+    wrong = [*arguments.unknown, *(() if PATHS in taken else arguments.paths)]
+    wrong += [given.origin.name for given in arguments.given if given.setting not in taken]
     if wrong:
         from passmuster.spelling import advice  # Only ever needed on the way out.
 
-        words = [
-            word
-            for setting in SETTINGS
-            if setting.name in settings
-            for word in (*setting.options, *dict(setting.constants))
-        ]
+        words = [word for setting in taken for word in setting.words]
         what_to_do = advice(wrong[0].partition("=")[0], (*switches, *words))
         raise ConfigurationError(f"unknown argument: {on_one_line(wrong[0])}; {what_to_do}")
     config = load_config(plain, environ, cwd).config

@@ -7,56 +7,37 @@ needs to know how much memory there is, which its caller finds out.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dispatcher.config.choices import SERIAL
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import SERIAL, Mode, TestConfig
-from dispatcher.config.origins import DEFAULT, Origin, origin_of
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import Origin, Origins, Source
+from dispatcher.config.setting import Needs, Setting, With
+from dispatcher.config.settings import BY_NAME, SETTINGS
 from dispatcher.config.sources import FILE_NAME
-from dispatcher.config.values import on_one_line
+from dispatcher.config.values import NONE, on_one_line
 from passmuster.command_template import EXAMPLE, words_problem
 from passmuster.errors import ConfigurationError
-from passmuster.status import Isolation, RunnerKind
+from passmuster.status import RunnerKind
 from passmuster.units import format_bytes
 
-MOST_NAME_CHARS = 200
-"""Characters of a name of a run: enough for a repository, a workflow and a number."""
 
-_ONLY_WITH_COVERAGE = ("coverage-source", "coverage-xml", "coverage-fail-under", "coverage-key-files")
-
-
-def validate(config: TestConfig, origins: Sequence[Origin]) -> None:
+def validate(config: TestConfig, origins: Origins) -> None:
     """Check values against each other and against the file system.
 
     Raises:
         ConfigurationError: some cannot be; the message names it and its origin.
     """
+    _check_relations(config, origins)
     _check_memory(config, origins)
-    _check_shard(config, origins)
-    _check_reports(config, origins)
+    _check_outputs(config, origins)
     _check_layout(config, origins)
-    _check_isolation(config, origins)
     _check_command(config, origins)
     _check_groups(config, origins)
-    _check_queue(config, origins)
-    _check_join(config, origins)
-    if config.explain is not None and config.mode is not Mode.RUN:
-        raise ConfigurationError(f"--explain and {origin_of('mode', origins)} cannot be combined: choose one")
-    if config.failed_only and not config.history:
-        raise _needs_history("failed", origins)
-    if config.resume is not None and not config.history:
-        raise _needs_history("resume", origins)
 
 
-def _needs_history(name: str, origins: Sequence[Origin]) -> ConfigurationError:
-    return ConfigurationError(
-        f"--{name} (from {origin_of(name, origins)}) needs the history, which is off "
-        f"(from {origin_of('history', origins)}): leave out one of them"
-    )
-
-
-def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Sequence[Origin]) -> None:
+def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Origins) -> None:
     """Check sizes against the memory this machine, or its container, has.
 
     Args:
@@ -71,81 +52,135 @@ def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: S
         if amount is not None and amount.size_bytes is not None and amount.size_bytes > total_bytes:
             raise ConfigurationError(
                 f"{name} must be at most the {format_bytes(total_bytes)} this machine has, "
-                f"got {amount} (from {origin_of(name, origins)})"
+                f"got {amount} (from {origins[name]})"
             )
 
 
-def warnings_of(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
+def warnings_of(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     """Return what stops nothing, but is not as it should be, a line each."""
-    return (
-        *_visible_password(config, origins),
-        *_useless_arguments(config, origins),
-        *_blind_comparison(config, origins),
-        *_useless_history(config, origins),
-    )
+    return (*_visible_password(config, origins), *_without_effect(config, origins))
 
 
-def _visible_password(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
-    if config.broker is None:
+def _visible_password(config: TestConfig, origins: Origins) -> tuple[str, ...]:
+    origin = origins["broker"]
+    if config.broker is None or origin.source is not Source.ARGUMENT:
         return ()
-    from passmuster.broker import read_address, why_visible  # Few runs have one.
+    from passmuster.broker import read_address, visible_password_warning  # Few runs have one.
 
-    warning = why_visible(read_address(config.broker), source=origin_of("broker", origins))
-    return (warning,) if warning else ()
+    warning = visible_password_warning(read_address(config.broker), option=origin.name)
+    return () if warning is None else (warning,)
 
 
-def _useless_arguments(config: TestConfig, origins: Iterable[Origin]) -> tuple[str, ...]:
-    """Return a warning for each argument or variable that has no effect because coverage is off.
+def _without_effect(config: TestConfig, origins: Origins) -> tuple[str, ...]:
+    """Return a warning for each argument or variable that has no effect without another setting.
 
-    What stands in the configuration file is meant for the runs with coverage, so it is no reason to warn.
+    What stands in the configuration file is meant for the runs that have the other setting.
     """
-    if config.enable_coverage:
-        return ()
     return tuple(
-        f"{item.origin} has no effect without --coverage"
-        for item in origins
-        if item.name in _ONLY_WITH_COVERAGE and item.origin != DEFAULT and not item.origin.startswith("[")
+        f"{origins[row.name]} has no effect without {_option(BY_NAME[row.only_with[0]])}"
+        for row in SETTINGS
+        if row.only_with and origins[row.name].is_of_this_call and _is_set(row, config)
+        if not any(_is_on(BY_NAME[name], config) for name in row.only_with)
     )
 
 
-def _blind_comparison(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
-    is_given = config.shard is not None and config.history_from is not None
-    if not config.fail_on_regression or config.history or is_given:
-        return ()
-    return (f"{origin_of('fail-on-regression', origins)} has no effect without a history",)
+def _check_relations(config: TestConfig, origins: Origins) -> None:
+    """Refuse settings that exclude each other, and those that lack what they need."""
+    given = [row for row in SETTINGS if (row.conflicts or row.needs) and _is_set(row, config)]
+    for row in given:
+        for conflict in row.conflicts:
+            other = BY_NAME[conflict.name]
+            value = other.value_in(config)
+            counts = origins[row.name].is_of_this_call or not conflict.of_this_call
+            if counts and value != other.fallback and (not conflict.values or value in conflict.values):
+                raise _conflict(row, conflict, config, origins)
+    for row in given:
+        for need in row.needs:
+            counts = origins[row.name].is_of_this_call or not need.of_this_call
+            if counts and not _is_on(BY_NAME[need.name], config):
+                raise _lack(row, need, config, origins)
 
 
-def _useless_history(config: TestConfig, origins: Sequence[Origin]) -> tuple[str, ...]:
-    """Return a warning where a history is given and nothing is split; one from the file waits for its run."""
-    origin = origin_of("history-from", origins)
-    if config.history_from is None or config.shard is not None or origin.startswith("["):
-        return ()
-    return (f"{origin} has no effect without --shard",)
+def _is_set(row: Setting, config: TestConfig) -> bool:
+    """Whether a setting has another value than by default."""
+    return row.value_in(config) != row.fallback
 
 
-def _check_memory(config: TestConfig, origins: Sequence[Origin]) -> None:
+def _is_on(row: Setting, config: TestConfig) -> bool:
+    """Whether a setting has a value that is not none, off or empty."""
+    return row.value_in(config) not in (None, False, ())
+
+
+def _conflict(row: Setting, conflict: With, config: TestConfig, origins: Origins) -> ConfigurationError:
+    other = BY_NAME[conflict.name]
+    advice = "leave out one of them"
+    if origins[other.name].source is not Source.ARGUMENT and other.kind.without_none is not None:
+        advice += f", or give {_option(other)} {NONE}"
+    value = str(other.value_in(config)) if conflict.values and other.options else ""
+    return ConfigurationError(
+        f"{_named(row, config, origins)} cannot be combined with {_named(other, config, origins, value)}: "
+        f"{conflict.why}; {advice}"
+    )
+
+
+def _lack(row: Setting, need: Needs, config: TestConfig, origins: Origins) -> ConfigurationError:
+    other, origin = BY_NAME[need.name], origins[need.name]
+    named = _named(row, config, origins)
+    if origin.source is Source.DEFAULT:
+        metavar = f" {other.kind.metavar}" if other.options else ""
+        own = origins[row.name].name if origins[row.name].source is Source.ARGUMENT else row.name
+        return ConfigurationError(
+            f"{named} needs {need.what}: give {_option(other)}{metavar}, or leave out {own}"
+        )
+    text = other.kind.write(other.value_in(config)).lower()
+    return ConfigurationError(
+        f"{named} needs {need.what}, but {other.name} is {text} (from {origin}): leave out one of them"
+    )
+
+
+def _option(row: Setting) -> str:
+    """Return the argument that gives a setting a value or switches it on, or its name where there is none."""
+    words = (*row.options, *(word for word, text in row.constants if text != "false"))
+    return next((word for word in words if word.startswith("--")), row.name)
+
+
+def _named(row: Setting, config: TestConfig, origins: Origins, value: str = "") -> str:
+    """Return a setting as messages name it: the argument as typed, or its name and where it came from."""
+    origin, value = origins[row.name], f" {value}" if value else ""
+    if origin.source is not Source.ARGUMENT:
+        return f"{row.name}{value} (from {origin})"
+    if row.words:
+        return f"{origin}{value}"
+    values = row.value_in(config)
+    return on_one_line(str(values[0] if isinstance(values, tuple) and values else values))
+
+
+def _check_memory(config: TestConfig, origins: Origins) -> None:
     if config.memory_budget is None or config.memory_limit is None:
         return
     budget_bytes, limit_bytes = config.memory_budget.size_bytes, config.memory_limit.size_bytes
     if budget_bytes is not None and limit_bytes is not None and limit_bytes > budget_bytes:
         raise ConfigurationError(
-            f"memory-limit {config.memory_limit} (from {origin_of('memory-limit', origins)}) is above "
-            f"memory-budget {config.memory_budget} (from {origin_of('memory-budget', origins)}): "
+            f"memory-limit {config.memory_limit} (from {origins['memory-limit']}) is above "
+            f"memory-budget {config.memory_budget} (from {origins['memory-budget']}): "
             "lower the limit or raise the budget"
         )
 
 
-def _check_reports(config: TestConfig, origins: Sequence[Origin]) -> None:
+def _check_outputs(config: TestConfig, origins: Origins) -> None:
+    """Refuse to write where something else lies, or two reports to one file."""
     taken: dict[Path, str] = {}
-    for name, path in (
-        ("junit-xml", config.junit_xml),
-        ("events", config.events),
-        ("coverage-xml", config.coverage_xml),
-    ):
-        if path is None:
+    for row in SETTINGS:
+        path = row.value_in(config) if row.kind.is_output else None
+        # An empty path is a report's usual place, among the run's own files.
+        if not isinstance(path, Path) or path == Path():
             continue
-        origin = origin_of(name, origins)
-        shown = on_one_line(str(path))
+        name, origin, shown = row.name, origins[row.name], on_one_line(str(path))
+        if row.kind.is_folder:
+            is_used = all(_is_on(BY_NAME[other], config) for other in row.only_with)
+            if is_used and os.path.lexists(path) and not is_directory(path):
+                raise ConfigurationError(f"{name} must be a directory, got {shown} (from {origin})")
+            continue
         if is_directory(path):
             raise ConfigurationError(f"{name} must be a file, got the directory {shown} (from {origin})")
         if path in taken:
@@ -153,130 +188,40 @@ def _check_reports(config: TestConfig, origins: Sequence[Origin]) -> None:
                 f"{name} (from {origin}) and {taken[path]} would both write {shown}: name two files"
             )
         taken[path] = name
-    directory = config.coverage_dir
-    if config.enable_coverage and os.path.lexists(directory) and not is_directory(directory):
-        origin = origin_of("coverage-dir", origins)
-        raise ConfigurationError(
-            f"coverage-dir must be a directory, got {on_one_line(str(directory))} (from {origin})"
-        )
 
 
-def _check_isolation(config: TestConfig, origins: Sequence[Origin]) -> None:
-    if config.verify_isolation and config.isolation is Isolation.SPAWN:
-        raise ConfigurationError(
-            f"verify-isolation (from {origin_of('verify-isolation', origins)}) compares with forked runs, "
-            f"and isolation is spawn (from {origin_of('isolation', origins)}): leave out one of them"
-        )
-
-
-def _check_command(config: TestConfig, origins: Sequence[Origin]) -> None:
-    origin = origin_of("command", origins)
-    if origin != DEFAULT and (problem := words_problem(config.command)):
+def _check_command(config: TestConfig, origins: Origins) -> None:
+    origin = origins["command"]
+    if origin.source is not Source.DEFAULT and (problem := words_problem(config.command)):
         raise ConfigurationError(f"wrong value for command: {problem} (from {origin})")
     if config.runner is RunnerKind.COMMAND and not config.command:
-        raise _no_command(origin_of("runner", origins), config)
+        raise _no_command(origins["runner"], config)
     for override in config.overrides:
         has_command = override.command or config.command
         if override.runner is RunnerKind.COMMAND and not has_command:
-            raise _no_command(origin_of("overrides", origins), config)
+            raise _no_command(origins["overrides"], config)
 
 
-def _no_command(origin: str, config: TestConfig) -> ConfigurationError:
+def _no_command(origin: Origin, config: TestConfig) -> ConfigurationError:
     return ConfigurationError(
         f"runner command (from {origin}) needs a command: add command = {EXAMPLE} "
         f"to [tool.passmuster] in {config.root / FILE_NAME}"
     )
 
 
-def _check_queue(config: TestConfig, origins: Sequence[Origin]) -> None:
-    if config.broker is not None and config.cluster is not None:
-        raise ConfigurationError(
-            f"cluster (from {origin_of('cluster', origins)}) brings a server of its own, and broker "
-            f"(from {origin_of('broker', origins)}) names another: leave out one, or say --broker none"
-        )
-    origin = origin_of("ship", origins)
-    # What stands in the file is meant for the runs that have a broker.
-    if config.ship and config.broker is None and not origin.startswith("["):
-        raise ConfigurationError(
-            f"ship (from {origin}) is for workers elsewhere, and there is no broker: "
-            "give its address by --broker URL, or leave out ship"
-        )
-    if config.tail is None and config.tail_run is not None:
-        raise ConfigurationError("--run says which run --tail FILE means: give that too")
-    if config.tail is not None and config.mode is not Mode.RUN:
-        raise ConfigurationError(f"--tail and {origin_of('mode', origins)} cannot be combined: choose one")
-    if config.tail is not None and config.paths:
-        raise ConfigurationError(
-            f"--tail follows one file and runs nothing: leave out {on_one_line(config.paths[0])}"
-        )
-
-
-def _check_join(config: TestConfig, origins: Sequence[Origin]) -> None:
-    """Check that what machines do together is not said twice, or in two ways."""
-    if config.join is None:
-        return
-    origin = origin_of("join", origins)
-    if not (config.join.isprintable() and 0 < len(config.join) <= MOST_NAME_CHARS):
-        raise ConfigurationError(
-            f"join (from {origin}) must be a name of 1 to {MOST_NAME_CHARS} printable characters, "
-            f"got {on_one_line(config.join)[:80]!r}"
-        )
-    for name, is_given, why in (
-        ("cluster", config.cluster is not None, "brings a server that no other machine reaches"),
-        ("record", config.record is not None, "is for shards: here every machine has all reports"),
-        ("resume", config.resume is not None, "is for a run of this machine: --join goes on by itself"),
-        ("failed", config.failed_only, "goes by this machine's history: a retry runs what failed by itself"),
-        (
-            "ship",
-            config.ship and not origin_of("ship", origins).startswith("["),
-            "is for workers without files",
-        ),
-    ):
-        if is_given:
-            raise ConfigurationError(
-                f"{name} (from {origin_of(name, origins)}) {why}, and cannot be combined with join "
-                f"(from {origin}): leave out one of them"
-            )
-    if config.broker is None:
-        raise ConfigurationError(
-            f"join (from {origin}) needs a broker that all machines reach: give its address by --broker URL"
-        )
-    if config.explain is not None or config.mode is Mode.DRY_RUN:
-        what = f"explain={config.explain}" if config.explain is not None else str(origin_of("mode", origins))
-        raise ConfigurationError(f"{what} and join (from {origin}) cannot be combined: leave out one of them")
-
-
-def _check_shard(config: TestConfig, origins: Sequence[Origin]) -> None:
-    """Refuse what would make the parts of a run differ from machine to machine, or be no parts."""
-    if config.shard is None:
-        return
-    shard = f"shard {config.shard} (from {origin_of('shard', origins)}) cannot be combined with"
-    if config.failed_only:
-        raise ConfigurationError(
-            f"{shard} failed (from {origin_of('failed', origins)}), which goes by what each machine "
-            "remembers by itself: leave out one of them"
-        )
-    for name, value in (("broker", config.broker), ("cluster", config.cluster), ("join", config.join)):
-        if value is not None:
-            raise ConfigurationError(
-                f"{shard} {name} (from {origin_of(name, origins)}), which gives each file to whoever is "
-                f"free: leave out one of them, or say --{name} none"
-            )
-
-
-def _check_groups(config: TestConfig, origins: Sequence[Origin]) -> None:
+def _check_groups(config: TestConfig, origins: Origins) -> None:
     known = {group.name for group in config.groups}
     for override in config.overrides:
         name = override.group
         if name and not name.startswith(SERIAL) and name not in known:
             shown = on_one_line(name)
             raise ConfigurationError(
-                f"unknown group {shown!r} (from {origin_of('overrides', origins)}): "
+                f"unknown group {shown!r} (from {origins['overrides']}): "
                 f"say how many of its files may run at once by [tool.passmuster.groups.{shown}] max = N"
             )
 
 
-def _check_layout(config: TestConfig, origins: Sequence[Origin]) -> None:
+def _check_layout(config: TestConfig, origins: Origins) -> None:
     layout = config.layout
     for name, paths in (
         ("workdir", None if layout.workdir is None else (layout.workdir,)),
@@ -297,7 +242,7 @@ def _check_layout(config: TestConfig, origins: Sequence[Origin]) -> None:
         _reject("workdir", f"a directory in {config.root}", layout.workdir, origins)
 
 
-def _reject(name: str, allowed: str, value: str, origins: Sequence[Origin]) -> None:
+def _reject(name: str, allowed: str, value: str, origins: Origins) -> None:
     raise ConfigurationError(
-        f"wrong value for {name}: expected {allowed}, got {value!r} (from {origin_of(name, origins)})"
+        f"wrong value for {name}: expected {allowed}, got {value!r} (from {origins[name]})"
     )

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.config.shard import ALLOWED as SHARDS_ALLOWED
 from dispatcher.config.shard import Shard, read_shard
 from passmuster.command_template import EXAMPLE, check_word
-from passmuster.records import dataclass
-from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, parse_amount, parse_seconds
+from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, format_bytes, parse_amount, parse_seconds
 
 Value = bool | int | float | str | Path | Amount | Shard | StrEnum | tuple[object, ...] | None
 """Whatever a field of the configuration may hold."""
+
+MAX_NAME_CHARS = 200
+"""Characters of a name of a run: enough for a repository, a workflow and a number."""
+
+MAX_SHOWN_CHARS = 80
+"""Characters of a wrong value that a message shows, where it may be long."""
 
 LONGEST_S = 365 * 86400.0
 """Seconds in a year. The system's waiting calls overflow somewhat above; no test runs longer."""
@@ -39,8 +47,7 @@ _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Struct, frozen=True, kw_only=True):
     """One kind of value.
 
     Args:
@@ -50,7 +57,11 @@ class Kind:
         toml_types: types that a key of the configuration file may have.
         is_list: several values, separated by commas; a list in the configuration file.
         is_path: the text is a path that still has to be made absolute.
+        is_output: the run writes to that path: a folder where `is_folder`, else a file.
+        is_folder: see there.
         shown: turns the text into what people may see of it; None: all of it.
+        write: turns a value into text that `read` reads as that value.
+        without_none: of a kind with the word `none`, the same one without it.
     """
 
     read: Callable[[str], Value]
@@ -59,7 +70,11 @@ class Kind:
     toml_types: tuple[type, ...] = (str,)
     is_list: bool = False
     is_path: bool = False
+    is_output: bool = False
+    is_folder: bool = False
     shown: Callable[[str], str] | None = None
+    write: Callable[[Any], str] = str
+    without_none: Kind | None = None
 
 
 def quoted(text: str) -> str:
@@ -90,6 +105,28 @@ def _read_module(text: str) -> str:
     if not all(part.isidentifier() for part in name.split(".")):
         raise ValueError(f"expected {MODULES.allowed}, got {quoted(text)}")
     return name
+
+
+def _read_run_name(text: str) -> str:
+    if not (text.isprintable() and 0 < len(text) <= MAX_NAME_CHARS and text.strip()):
+        raise ValueError(f"expected {RUN_NAME.allowed}, got {quoted(text)[:MAX_SHOWN_CHARS]}")
+    return text
+
+
+def _write_flag(value: bool) -> str:  # noqa: FBT001 - the value itself
+    return "true" if value else "false"
+
+
+def _write_time(seconds: float) -> str:
+    return f"{seconds:g}s"
+
+
+def _write_bytes(size_bytes: int) -> str:
+    return format_bytes(size_bytes).replace(" ", "")
+
+
+def _write_amount(amount: Amount) -> str:
+    return str(amount if amount.size_bytes is None else amount.size_bytes)
 
 
 def _read_table(text: str) -> Value:
@@ -199,13 +236,20 @@ def optional(kind: Kind, word: str = "") -> Kind:
 
     # Without `str` the file could not say none at all, and the reader rejects other words by itself.
     types = kind.toml_types if str in kind.toml_types else (*kind.toml_types, str)
-    return replace(kind, read=read, allowed=f"{kind.allowed}, {added}", toml_types=types)
+    return replace(kind, read=read, allowed=f"{kind.allowed}, {added}", toml_types=types, without_none=kind)
 
 
 FLAG = Kind(
-    read=_read_flag, allowed="true or false (also 1, 0, yes, no, on, off)", metavar="", toml_types=(bool,)
+    read=_read_flag,
+    allowed="true or false (also 1, 0, yes, no, on, off)",
+    metavar="",
+    toml_types=(bool,),
+    write=_write_flag,
 )
 TEXT = Kind(read=_read_text, allowed="a text", metavar="TEXT")
+RUN_NAME = Kind(
+    read=_read_run_name, allowed=f"a name of 1 to {MAX_NAME_CHARS} printable characters", metavar="TEXT"
+)
 TEXTS = Kind(
     read=_read_text, allowed="a list of texts", metavar="TEXT[,...]", toml_types=(list, str), is_list=True
 )
@@ -229,11 +273,25 @@ BROKER = Kind(
     read=_read_broker, allowed="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
 )
 PATH = Kind(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
-TIME = Kind(read=_read_time, allowed=TIMES_ALLOWED, metavar="TIME", toml_types=(str, int, float))
-SIZE = Kind(read=parse_amount, allowed=SIZES_ALLOWED, metavar="SIZE", toml_types=(str, int))
-BYTES = Kind(read=_read_bytes, allowed="a size such as 512KiB or 2MB", metavar="SIZE", toml_types=(str, int))
+OUT_FILE = replace(PATH, is_output=True)
+OUT_FOLDER = replace(PATH, is_output=True, is_folder=True)
+TIME = Kind(
+    read=_read_time, allowed=TIMES_ALLOWED, metavar="TIME", toml_types=(str, int, float), write=_write_time
+)
+SIZE = Kind(
+    read=parse_amount, allowed=SIZES_ALLOWED, metavar="SIZE", toml_types=(str, int), write=_write_amount
+)
+BYTES = Kind(
+    read=_read_bytes,
+    allowed="a size such as 512KiB or 2MB",
+    metavar="SIZE",
+    toml_types=(str, int),
+    write=_write_bytes,
+)
 SHARD = Kind(read=_read_shard, allowed=SHARDS_ALLOWED, metavar="I/N")
-REPORT = Kind(read=_read_report, allowed="html, or html=PATH", metavar="html[=PATH]", is_path=True)
+REPORT = Kind(
+    read=_read_report, allowed="html, or html=PATH", metavar="html[=PATH]", is_path=True, is_output=True
+)
 RATIO = Kind(
     read=_read_ratio, allowed="a number above 1, such as 1.5", metavar="N", toml_types=(int, float, str)
 )

@@ -8,8 +8,8 @@ from dispatcher.config.model import TestConfig
 from dispatcher.coverage_report.merge import CoverageReport
 from dispatcher.coverage_report.summary import format_coverage_summary
 from dispatcher.exit_codes import ExitCode
-from dispatcher.report.console_format import Tag, tagged
 from dispatcher.report.plain_text import one_line
+from dispatcher.report.tags import Tag, tagged
 from passmuster.errors import InfrastructureError, PassmusterError
 
 

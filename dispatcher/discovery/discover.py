@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from msgspec import Struct
+
+from dispatcher.config.choices import LayoutKind
 from dispatcher.config.locations import is_directory
-from dispatcher.config.model import LayoutKind, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.collected import collect
 from dispatcher.discovery.django_project import django_advice
@@ -21,12 +24,10 @@ from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discovered:
+class Discovered(Struct, frozen=True, kw_only=True):
     """What there is to run.
 
     Args:
@@ -51,7 +52,7 @@ def discover(
     *,
     cwd: Path | None = None,
     python: Callable[[], ProjectPython] | None = None,
-    origins: Sequence[Origin] = (),
+    origins: Origins = NO_ORIGINS,
 ) -> Discovered:
     """Find the test files.
 

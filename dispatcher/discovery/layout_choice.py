@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dispatcher.config.model import LayoutKind, TestConfig
-from dispatcher.config.origins import Origin, origin_of
+from msgspec import Struct
+
+from dispatcher.config.choices import LayoutKind
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import SCRIPT_WORKDIR, Places
 from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES, ORDINARY_PATTERNS, Rules, compile_names
 from dispatcher.discovery.project_signs import Sign, clearest_sign, find_configurations
 from dispatcher.discovery.walk import Walker
-from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
 _FOLDER_SETTINGS = ("workdir", "unit-roots", "integration-roots", "extra-roots", "patterns")
 """Settings that say where tests lie: a project that has one has chosen the scripts' layout."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutChoice:
+class LayoutChoice(Struct, frozen=True, kw_only=True):
     """A layout and why it was chosen.
 
     Args:
@@ -54,7 +55,7 @@ def choose_layout(
     places: Places,
     *,
     has_pytest: Callable[[], bool],
-    origins: Sequence[Origin] = (),
+    origins: Origins = NO_ORIGINS,
 ) -> LayoutChoice:
     """Return the layout of a project.
 
@@ -69,7 +70,7 @@ def choose_layout(
     asked = config.layout.kind
     if asked is not LayoutKind.AUTO:
         warnings = () if asked is LayoutKind.PYTEST else _ignored_settings(config, configurations, origins)
-        return LayoutChoice(kind=asked, reason=f"from {origin_of('layout', origins)}", warnings=warnings)
+        return LayoutChoice(kind=asked, reason=f"from {origins['layout']}", warnings=warnings)
     scripts = _why_scripts(config, places, origins)
     if scripts:
         return LayoutChoice(
@@ -94,17 +95,17 @@ def choose_layout(
     )
 
 
-def _why_scripts(config: TestConfig, places: Places, origins: Sequence[Origin]) -> str:
+def _why_scripts(config: TestConfig, places: Places, origins: Origins) -> str:
     """Return why the scripts' layout holds; empty: nothing says so."""
     configured = _folder_settings(config)
     if configured:
-        return f"{configured[0]} is set (from {origin_of(configured[0], origins)})"
+        return f"{configured[0]} is set (from {origins[configured[0]]})"
     if places.workdir == SCRIPT_WORKDIR:
         return f"there is a folder {SCRIPT_WORKDIR}"
     if config.usual_runner is RunnerKind.COMMAND:
-        return f"command is set (from {origin_of('command', origins)})"
+        return f"command is set (from {origins['command']})"
     if config.runner in (RunnerKind.SCRIPT, RunnerKind.UNITTEST):
-        return f"runner is {config.runner.value} (from {origin_of('runner', origins)})"
+        return f"runner is {config.runner.value} (from {origins['runner']})"
     return ""
 
 
@@ -120,14 +121,12 @@ def _folder_settings(config: TestConfig) -> list[str]:
     return [name for name, value in zip(_FOLDER_SETTINGS, values, strict=True) if value is not None]
 
 
-def _ignored_settings(
-    config: TestConfig, configurations: Sequence[str], origins: Sequence[Origin]
-) -> tuple[str, ...]:
+def _ignored_settings(config: TestConfig, configurations: Sequence[str], origins: Origins) -> tuple[str, ...]:
     """Return which of pytest's settings do not count because ours say which files are tests."""
     ours = _folder_settings(config)
     if not configurations or not ours:
         return ()
-    origin = origin_of(ours[0], origins)
+    origin = origins[ours[0]]
     ignored = f"what {configurations[0]} says about that is not used"
     return (f"{ours[0]} (from {origin}) decides which files are tests: {ignored}",)
 

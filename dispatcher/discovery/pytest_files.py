@@ -7,6 +7,7 @@ nothing changed since (`answer_cache.py`) does not ask again.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -15,10 +16,11 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 from passmuster.test_environment import base_test_environment
 
 ASK_TIMEOUT_S = 300.0
@@ -26,12 +28,14 @@ ASK_TIMEOUT_S = 300.0
 
 CHILD = Path(__file__).with_name("child") / "passmuster_child_discover.py"
 
+_LOCK = ".lock"
+"""In a temporary folder `pm-...`, locked: the next run removes the folder of a process that was killed."""
+
 _MOST_OUTPUT_BYTES = 65536
 """Of what was printed, what is read from the end: the reason for a failure stands there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectPython:
+class ProjectPython(Struct, frozen=True, kw_only=True):
     """The project's interpreter and what is needed to run it.
 
     Args:
@@ -86,12 +90,15 @@ def ask_pytest(python: ProjectPython, workdir: Path, paths: Sequence[str]) -> Py
 def _ask(python: str, environment: Mapping[str, str], workdir: Path, paths: Sequence[str]) -> PytestAnswer:
     with tempfile.TemporaryDirectory(prefix="pm-discover-", ignore_cleanup_errors=True) as folder:
         answer_file, output_file = Path(folder, "answer.json"), Path(folder, "output")
-        status = _run(
-            [python, str(CHILD), str(answer_file), *paths],
-            {**environment, "TMPDIR": folder},
-            workdir,
-            output_file,
-        )
+        with open(Path(folder, _LOCK), "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            status = _run(
+                [python, str(CHILD), str(answer_file)],
+                paths,
+                {**environment, "TMPDIR": folder},
+                workdir,
+                output_file,
+            )
         try:
             content: object = json.loads(answer_file.read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -118,13 +125,23 @@ def pytest_missing(python: str) -> ConfigurationError:
 
 
 def _run(
-    command: Sequence[str], environment: Mapping[str, str], workdir: Path, output_file: Path
+    command: Sequence[str],
+    paths: Sequence[str],
+    environment: Mapping[str, str],
+    workdir: Path,
+    output_file: Path,
 ) -> int | None:
-    """Run a command to its end, its output into a file; return its status, None: it took too long."""
-    with open(output_file, "wb") as output:
+    """Run the child to its end, its output into a file; return its status, None: it took too long.
+
+    It is given one end of a pipe that nothing is ever written to: when this process dies, by whatever signal,
+    the other end closes, and the child ends.
+    """
+    alive_fd, our_end = os.pipe()
+    with open(output_file, "wb") as output, open(our_end, "wb", buffering=0):
         try:
             process = subprocess.Popen(
-                command,
+                [*command, str(alive_fd), *paths],
+                pass_fds=[alive_fd],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -136,15 +153,17 @@ def _run(
             raise ConfigurationError(
                 f"interpreter {on_one_line(command[0])} cannot be started: {error.strerror}"
             ) from error
-    try:
-        return process.wait(timeout=ASK_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        # It leads a session of its own, so this reaches what plugins and conftests started too.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        finally:
+            os.close(alive_fd)
+        try:
+            return process.wait(timeout=ASK_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            # It leads a session of its own, so this reaches what plugins and conftests started too.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _end_of(path: Path) -> str:

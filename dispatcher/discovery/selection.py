@@ -7,15 +7,15 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import Places
 from dispatcher.discovery.walk import Walker
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class Named(Struct, frozen=True, kw_only=True):
     """A file or directory that the user named.
 
     Args:
@@ -137,13 +137,13 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     # Only ever needed on the way out.
     from difflib import get_close_matches
 
-    from dispatcher.subcommands import SUBCOMMANDS
+    from dispatcher.subcommand_names import SUBCOMMAND_HELP
     from passmuster.spelling import nearest
 
     file, separator, _ = text.partition("::")
     if separator and any(Path(candidate).exists() for candidate in _candidates(file, bases)):
         return f"names a test inside a file, and files run whole: name {on_one_line(file)}"
-    if text in SUBCOMMANDS:
+    if text in SUBCOMMAND_HELP:
         return f"does not exist: the subcommand {text} must be the first word, before options and paths"
     if any(Path(candidate).is_symlink() for candidate in _candidates(text, bases)):
         return "is a broken link"
@@ -156,7 +156,7 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
         matches = get_close_matches(name, names, n=1)
         if matches:
             return f"does not exist: did you mean {on_one_line(str(Path(directory, matches[0])))}?"
-    subcommand = nearest(text, SUBCOMMANDS)
+    subcommand = nearest(text, SUBCOMMAND_HELP)
     if subcommand:
         return f"does not exist: did you mean the subcommand {subcommand}? It must be the first word"
     return f"does not exist in {on_one_line(bases[0])} or the root {on_one_line(bases[-1])}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from msgspec import structs
+
+from dispatcher.config.choices import Subcommand
 from dispatcher.config.model import TestConfig
 from dispatcher.config.subcommand import read_words
 from dispatcher.config.values import on_one_line
@@ -18,16 +21,16 @@ from dispatcher.insight.explanation import Explanation, rules_of, way_of
 from dispatcher.insight.last_run import newest_run
 from dispatcher.insight.words import take_value
 from dispatcher.plan import FileKind, Plan, TestFile
-from dispatcher.run.storage import STATE_DIRECTORY
 from dispatcher.runner import TestRunner
 from dispatcher.schedule.history import open_history
 from dispatcher.schedule.history_schema import FILE_NAME as HISTORY
 from dispatcher.schedule.record import FileHistory
 from dispatcher.subcommands import Call
+from dispatcher.watch.local_runs import local_runs, waits_of
 from passmuster.errors import ConfigurationError
+from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Status
 
-SETTINGS = ("paths", "root", "jobs", "overcommit", "memory-budget", "memory-limit", "isolation", "timeout")
 JSON, RUN = "--json", "--run"
 
 
@@ -38,7 +41,7 @@ def show_explanation(call: Call) -> int:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
     wanted, argv = take_value(call.argv, RUN, allowed="the id of a run")
-    words = read_words(argv, call.environ, call.cwd, settings=SETTINGS, switches=(JSON,), takes_paths=True)
+    words = read_words(argv, call.environ, call.cwd, command=Subcommand.EXPLAIN, switches=(JSON,))
     if words.wants_help:
         call.write(_help(call.program))
         return ExitCode.OK
@@ -47,7 +50,9 @@ def show_explanation(call: Call) -> int:
         raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
-    what = _explain(dataclasses.replace(config, broker=None, cluster=None), call, wanted)
+    what = _explain(structs.replace(config, broker=None, cluster=None), call, wanted)
+    local = local_runs(config.machine_folder, call.environ)
+    what = structs.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
     if JSON in words.switches:
         call.write(explain_json(what).decode("ascii"))
     else:
@@ -56,7 +61,7 @@ def show_explanation(call: Call) -> int:
 
 
 def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
-    everything = dataclasses.replace(
+    everything = structs.replace(
         config, paths=(), include_integration=True, limit=None, failed_only=False, shard=None
     )
     found = _runner(everything, call).discover_tests()
@@ -72,12 +77,12 @@ def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
         raise ConfigurationError(
             f"{file.path} is no test file by its name and place, and never ran: see --list for those that are"
         )
-    mine = dataclasses.replace(
+    mine = structs.replace(
         everything,
         include_integration=file.kind is FileKind.INTEGRATION,
         paths=() if is_found else (str(config.root / file.path),),
     )
-    return _with_plan(dataclasses.replace(what, is_found=is_found), mine, call)
+    return _with_plan(structs.replace(what, is_found=is_found), mine, call)
 
 
 def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation:
@@ -90,7 +95,7 @@ def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation
     if planned.task.limits.memory_bytes is None and config.memory_limit is not None:
         limit_bytes = min(config.memory_limit.resolve(budget_bytes), budget_bytes)
     group = planned.task.group
-    return dataclasses.replace(
+    return structs.replace(
         what,
         planned=planned,
         place=place + 1,
@@ -138,7 +143,7 @@ def _locate(
     """
     (text,) = config.paths
     try:
-        files = _runner(dataclasses.replace(config, limit=None, shard=None), call).discover_tests()
+        files = _runner(structs.replace(config, limit=None, shard=None), call).discover_tests()
     except ConfigurationError as error:
         if text in remembered:
             return TestFile(path=text, label=text), False
@@ -172,6 +177,8 @@ last runs ended. Nothing is run.
   --run RUN         what that run says of it; the last ten are kept
   -j, --jobs N      and --overcommit, --memory-budget, --memory-limit, --isolation, --timeout: as the next
                     run will be given them
+  --machine-folder PATH
+                    the folder in which runs of several users or containers share the machine
   --root PATH       the project's folder
   --json            one object on one line, for programs
 """

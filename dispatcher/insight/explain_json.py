@@ -35,6 +35,16 @@ def explain_json(what: Explanation) -> bytes:
             "never_ran": what.never_ran,
             "changed": what.is_changed,
             "found": what.is_found,
+            "waits": [
+                {
+                    "pid": pid,
+                    "what": waits.what,
+                    "duration_s": round(waits.seconds, 3),
+                    "needed_bytes": waits.needed_bytes,
+                    "held_by": waits.held_by,
+                }
+                for pid, waits in what.waits
+            ],
             "last_run": last_run,
             "next_run": None if what.planned is None else _next(what, what.planned),
             "outcomes": [[str(status) for status in run] for run in what.outcomes],
@@ -54,6 +64,7 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "beside": attempt.beside,
         "waited_for": result.waited_for,
         "worker": result.worker,
+        "interpreter": result.interpreter,
         "slot": result.slot,
         "was_alone": result.was_alone,
         "duration_s": round(result.duration, 6),

@@ -33,9 +33,12 @@ _WHY_AGAIN = {
 def explain_lines(what: Explanation) -> list[str]:
     """Return the lines."""
     label = one_line(what.file.label)
+    waits = [
+        _line("under way", f"the run of process {pid} {one_line(str(waits))}") for pid, waits in what.waits
+    ]
     if what.never_ran:
-        return [f"{label} never ran here{_place_text(what)}"]
-    lines = [label, *_now_lines(what), ""]
+        return [f"{label} never ran here{_place_text(what)}", *waits]
+    lines = [label, *_now_lines(what), *waits, ""]
     if what.last is None:
         lines.append("Last run: none that is kept ran it")
     else:
@@ -103,7 +106,8 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
         yield _line("memory", f"peak {format_bytes(result.peak_bytes)}{of}", indent=4)
     note = f": {one_line(result.isolation_note)}" if result.isolation_note else ""
     how = "forked" if result.isolation is Isolation.FORK else "spawned"
-    yield _line("process", f"{how}{note}", indent=4)
+    by = f", by {one_line(result.interpreter)}" if result.interpreter else ""
+    yield _line("process", f"{how}{by}{note}", indent=4)
     if attempt.output:
         yield _line("output", one_line(attempt.output), indent=4)
 
@@ -117,7 +121,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
         yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
     else:
         yield _line("should take", "unknown: it is taken for an ordinary file")
-    reserved = "what files of this project usually need: its peak was never measured"
+    reserved = "what files of this project, else of this machine, usually need: its peak was never measured"
     if task.predicted_bytes is not None:
         reserved = f"{format_bytes(task.predicted_bytes)} (the expected peak times {MEMORY_MARGIN})"
     yield _line("reserved", reserved)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec import structs
 
-from dispatcher.backends.base import Capacity
+from dispatcher.config.choices import Subcommand
 from dispatcher.config.subcommand import read_words
 from dispatcher.exit_codes import ExitCode
 from dispatcher.insight.plan_text import Answer, plan_json, plan_lines
@@ -14,19 +14,9 @@ from dispatcher.plan import Plan
 from dispatcher.report.console_format import nothing_found_line
 from dispatcher.runner import TestRunner
 from dispatcher.subcommands import Call
+from passmuster.capacity import Capacity
 from passmuster.errors import ConfigurationError
 
-SETTINGS = (
-    "paths",
-    "root",
-    "integration",
-    "failed",
-    "limit",
-    "jobs",
-    "overcommit",
-    "memory-budget",
-    "isolation",
-)
 JSON, MEMORY, NODES = "--json", "--memory", "--nodes"
 MOST_NODES = 1024
 
@@ -42,9 +32,8 @@ def show_plan(call: Call) -> int:
         renamed(argv, MEMORY, "--memory-budget"),
         call.environ,
         call.cwd,
-        settings=SETTINGS,
+        command=Subcommand.PLAN,
         switches=(JSON,),
-        takes_paths=True,
     )
     if words.wants_help:
         call.write(_help(call.program))
@@ -52,7 +41,7 @@ def show_plan(call: Call) -> int:
     if not words.config.history:
         raise ConfigurationError("plan needs the history, which is switched off")
     # What is asked is what this machine, or some like it, would take.
-    config = dataclasses.replace(words.config, broker=None, cluster=None, shard=None)
+    config = structs.replace(words.config, broker=None, cluster=None, shard=None)
     runner = TestRunner(
         config,
         site=call.site,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import Origins
 from dispatcher.events import Reporter
 from dispatcher.runner import TestRunner
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """The command.
 
     Args:
@@ -31,10 +31,10 @@ class Host:
         color: whether output is coloured.
     """
 
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     cwd: Path
     runner_python: str
-    origins: Sequence[Origin]
+    origins: Origins
     run: Callable[[TestRunner, TestConfig], int]
     console: Callable[[], Reporter]
     files: Callable[[], list[Reporter]]
@@ -42,3 +42,5 @@ class Host:
     say: Callable[[str], None]
     complain: Callable[[str], None]
     color: bool
+
+    __repr__ = repr_without("environ")

@@ -6,34 +6,13 @@ import hashlib
 from collections.abc import Sequence
 
 from dispatcher.config.model import TestConfig
+from dispatcher.config.setting import Setting
+from dispatcher.config.settings import SETTINGS
 from dispatcher.config.values import on_one_line
 from dispatcher.plan import TestFile
 
 Request = tuple[tuple[str, str], ...]
 """Names and values, for people too."""
-
-COMPARED = (
-    ("--coverage", "enable_coverage"),
-    ("--coverage-source", "coverage_source"),
-    ("--coverage-fail-under", "coverage_fail_under"),
-    ("--runner", "runner"),
-    ("command", "command"),
-    ("--isolation", "isolation"),
-    ("--verify-isolation", "verify_isolation"),
-    ("--timeout", "timeout_s"),
-    ("--run-timeout", "run_timeout_s"),
-    ("--grace", "grace_s"),
-    ("--retries", "retries"),
-    ("--max-fail", "max_fail"),
-    ("--allow-no-tests", "allow_no_tests"),
-    ("--output-limit", "output_limit_bytes"),
-    ("--memory-limit", "memory_limit"),
-    ("--fail-on-regression", "fail_on_regression"),
-    ("overrides", "overrides"),
-    ("groups", "groups"),
-)
-"""What decides what runs or what counts, by the name that people know, and the configuration's. Whoever leads
-decides it for all. The rest is each machine's own: slots, memory, interpreter, reports."""
 
 _FILES = "files"
 _SHOWN_CHARS = 60
@@ -50,8 +29,14 @@ def request_of(config: TestConfig, files: Sequence[TestFile]) -> Request:
     paths = sorted(file.path for file in files)
     text = "\n".join(paths).encode("utf-8", "surrogateescape")
     shown = f"{len(paths)} ({hashlib.sha256(text).hexdigest()[:12]})"
-    settings = ((name, str(getattr(config, field))) for name, field in COMPARED)
-    return ((_FILES, shown), *settings)
+    # The leader decides these for all. The rest is each machine's own: slots, interpreter, reports.
+    rows = [row for row in SETTINGS if row.same_on_all]
+    return ((_FILES, shown), *((_name(row), str(row.value_in(config))) for row in rows))
+
+
+def _name(row: Setting) -> str:
+    """Return a setting's name as people know it: its argument, or its key in the configuration file."""
+    return next((word for word in row.words if word.startswith("--")), row.name)
 
 
 def request_digest(request: Request) -> str:

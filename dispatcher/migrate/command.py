@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
+from msgspec.structs import replace
+
+from dispatcher.config.choices import Mode
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import Mode, TestConfig
+from dispatcher.config.model import TestConfig
 from dispatcher.exit_codes import ExitCode
 from dispatcher.migrate.command_names import BACKUPS, SCRIPTS, STEMS, NewCommand
 from dispatcher.migrate.discovery_check import Comparison, compare
@@ -16,8 +18,8 @@ from dispatcher.migrate.section import FILE_NAME, check_toml
 from dispatcher.migrate.steps import FOLDER, apply_recorded, has_steps, roll_back, way_back
 from dispatcher.migrate.survey import Survey, stems_of, survey
 from dispatcher.migrate.words import Way, Words, choose_command, is_our_file, read_migrate_words
-from dispatcher.report.console_format import Tag
 from dispatcher.report.plain_text import one_line
+from dispatcher.report.tags import Tag
 from dispatcher.runner import TestRunner
 from dispatcher.subcommands import Call
 from passmuster.errors import ConfigurationError

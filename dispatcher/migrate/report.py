@@ -10,8 +10,8 @@ from dispatcher.migrate.command_names import BACKUPS, SCRIPTS
 from dispatcher.migrate.discovery_check import Comparison
 from dispatcher.migrate.plan import Plan
 from dispatcher.migrate.survey import Left
-from dispatcher.report.console_format import Tag, tagged
 from dispatcher.report.plain_text import bounded_tail, one_line, sanitize
+from dispatcher.report.tags import Tag, tagged
 
 _MOST_SHOWN = 160
 """Characters of a line that are shown where only its place matters."""

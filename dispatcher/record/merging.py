@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from dispatcher.config.model import TestConfig, Verbosity
+from dispatcher.config.choices import Subcommand, Verbosity
+from dispatcher.config.model import TestConfig
 from dispatcher.config.subcommand import read_words
 from dispatcher.events import Reporter, RunEvent, RunFinished
 from dispatcher.exit_codes import ExitCode
@@ -17,36 +18,15 @@ from dispatcher.record.retell import retell
 from dispatcher.record.together import tell_together
 from dispatcher.report.chosen import chosen_output, chosen_reporters
 from dispatcher.report.console import ConsoleReporter
-from dispatcher.report.console_format import Tag, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream
+from dispatcher.report.tags import Tag, tagged
 from dispatcher.report.terminal import is_terminal, use_color
 from dispatcher.rerun import rerun_command
 from dispatcher.run.remember import HistoryReporter
 from dispatcher.run.results import FileRecord, exit_code_of
 from dispatcher.subcommands import Call
 from passmuster.errors import ConfigurationError, InfrastructureError, PassmusterError
-
-SETTINGS = (
-    "root",
-    "python",
-    "history",
-    "allow-no-tests",
-    "junit-xml",
-    "events",
-    "report",
-    "ci",
-    "color",
-    "verbosity",
-    "regression-factor",
-    "fail-on-regression",
-    "coverage",
-    "coverage-dir",
-    "coverage-source",
-    "coverage-xml",
-    "coverage-fail-under",
-    "coverage-key-files",
-)
 
 
 def merge(call: Call) -> int:
@@ -56,7 +36,7 @@ def merge(call: Call) -> int:
         ConfigurationError: an argument is wrong, or no folder was named.
         InfrastructureError: there are no records, or a report cannot be made of them.
     """
-    words = read_words(call.argv, call.environ, call.cwd, settings=SETTINGS, takes_paths=True)
+    words = read_words(call.argv, call.environ, call.cwd, command=Subcommand.MERGE)
     if words.wants_help:
         call.write(_help(call.program))
         return ExitCode.OK

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 
-from dispatcher.config.model import CiChoice, TestConfig
+from dispatcher.config.choices import CiChoice
+from dispatcher.config.model import TestConfig
 from dispatcher.events import Reporter
 from dispatcher.report.ci.which import PlainOutput, chosen_ci
 from dispatcher.report.stream import TextStream
 from dispatcher.run.results import FileRecord
-from dispatcher.run.storage import STATE_DIRECTORY
 from passmuster.errors import ConfigurationError
+from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Status
 
 

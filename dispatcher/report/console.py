@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from dispatcher.again import STANDS_BEFORE, TOLD_BEFORE, Again
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.events import (
     FileFinished,
     FileSettled,
@@ -26,10 +26,8 @@ from dispatcher.events import (
 from dispatcher.plan import TestFile
 from dispatcher.report.console_format import (
     RULE,
-    Tag,
     again_line,
     found_lines,
-    indented,
     layout_lines,
     limits_line,
     note_lines,
@@ -40,12 +38,12 @@ from dispatcher.report.console_format import (
     same_again_line,
     shard_line,
     slow_line,
-    tagged,
     verdict_lines,
 )
 from dispatcher.report.console_summary import SummaryRequest, summary_lines
 from dispatcher.report.plain_text import one_line, shown_lines
 from dispatcher.report.stream import SafeStream, TextStream
+from dispatcher.report.tags import Tag, indented, tagged
 from dispatcher.run.results import FileRecord
 from passmuster.executor import Limit
 from passmuster.result import CaseResult, TestResult

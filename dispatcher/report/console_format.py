@@ -7,11 +7,11 @@ read the old output reads the new one. `console` prints single lines, `console_s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import Enum
 
 from dispatcher.again import Again
 from dispatcher.plan import Plan, TestFile
 from dispatcher.report.plain_text import one_line
+from dispatcher.report.tags import Tag, bulleted, tagged
 from passmuster.executor import Limit
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Status
@@ -23,30 +23,12 @@ RULE = "-" * 40
 LAST_LINES = 10
 """Lines of a failed file's output that are shown."""
 
-INDENT = " " * 6
-"""What stands before each line that a test printed."""
-
 SLOTS_LIMIT = "slots"
 BUDGET_LIMIT = "memory budget"
 
 
 DIGEST_SHOWN = 12
 """Characters of a digest that are shown to people: enough to tell two apart."""
-
-
-class Tag(Enum):
-    """What a line starts with, and the parameters of its colour sequence."""
-
-    INFO = ("[INFO]", "34")
-    PASS = ("[PASS]", "32")
-    FAIL = ("[FAIL]", "31")
-    WARN = ("[WARN]", "1;33")
-
-
-def tagged(tag: Tag, text: str, *, color: bool) -> str:
-    """Return a line with its tag; the colour covers the tag alone."""
-    word, code = tag.value
-    return f"\x1b[{code}m{word}\x1b[0m {text}" if color else f"{word} {text}"
 
 
 def nothing_found_line(*, include_integration: bool, color: bool) -> str:
@@ -190,21 +172,6 @@ def status_text(result: TestResult) -> str:
     """Return the status with the reason, where one is known: `TIMEOUT: no end after 300 s`."""
     reason = one_line(result.error)
     return f"{result.status}: {reason}" if reason else str(result.status)
-
-
-def bulleted(text: str) -> str:
-    """Return an item of a list."""
-    return f"  - {text}"
-
-
-def listed(heading: str, items: Sequence[str], *, color: bool) -> list[str]:
-    """Return a warning and what it is about; nothing where there is nothing to warn of."""
-    return [tagged(Tag.WARN, heading, color=color), *map(bulleted, items)] if items else []
-
-
-def indented(lines: Iterable[str]) -> list[str]:
-    """Return lines that a test printed, so indented that none can be taken for one of ours."""
-    return [f"{INDENT}{line}" for line in lines]
 
 
 def _sourced(text: str, limit: Limit) -> str:

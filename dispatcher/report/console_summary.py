@@ -8,25 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatcher.config.model import Verbosity
-from dispatcher.report.console_format import (
-    BUDGET_LIMIT,
-    LAST_LINES,
-    Tag,
-    bulleted,
-    indented,
-    listed,
-    status_text,
-    tagged,
-)
+from msgspec import Struct
+
+from dispatcher.config.choices import Verbosity
+from dispatcher.report.console_format import BUDGET_LIMIT, LAST_LINES, status_text
 from dispatcher.report.isolation_summary import isolation_lines, ways_lines
 from dispatcher.report.plain_text import last_lines, one_line
 from dispatcher.report.regression_summary import count_text, regression_lines
 from dispatcher.report.summary import Summary, biggest, slowest, summarize
+from dispatcher.report.tags import Tag, bulleted, indented, listed, tagged
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 from passmuster.status import Status
 from passmuster.units import format_bytes, format_seconds
 
@@ -43,8 +36,7 @@ RANKED_FILES = 5
 """Files in the lists of the slowest and the biggest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryRequest:
+class SummaryRequest(Struct, frozen=True, kw_only=True):
     """What the end of the report is made of.
 
     Args:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dispatcher.backends.base import Capacity
 from dispatcher.config.interpreter import Interpreter
 from dispatcher.plan import Plan, PlannedFile
-from dispatcher.report.console_format import Tag, layout_lines, shard_line, tagged
+from dispatcher.report.console_format import layout_lines, shard_line
 from dispatcher.report.plain_text import one_line
+from dispatcher.report.tags import Tag, tagged
 from dispatcher.schedule.forecast import predict_makespan
+from passmuster.capacity import Capacity
 from passmuster.status import RunnerKind
 from passmuster.units import format_bytes, format_seconds
 

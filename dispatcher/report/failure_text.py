@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from dispatcher.report.ci.fault_line import fault_line, last_place
-from dispatcher.report.console_format import INDENT
 from dispatcher.report.plain_text import one_line, shown_lines
+from dispatcher.report.tags import INDENT
 from dispatcher.run.results import FileRecord
 from passmuster.result import CaseResult
 

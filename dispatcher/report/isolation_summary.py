@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dispatcher.report.console_format import Tag, bulleted, listed, status_text, tagged
+from dispatcher.report.console_format import status_text
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.summary import Summary
+from dispatcher.report.tags import Tag, bulleted, listed, tagged
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.result import TestResult

@@ -12,7 +12,8 @@ seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields ma
     file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "refork",
                    "recheck", "confirm", "alone", "settled"), reason (as in file-started), finding (null,
                    "confirmed", "failed-spawned", "crowded"), error, note, duration_s, started_at,
-                   runner, exit_code, signal, stop_reason, peak_bytes, cpu_s, worker, slot,
+                   runner, exit_code, signal, stop_reason, peak_bytes, cpu_s, worker,
+                   interpreter ("CPython 3.11.7", with a digest of the packages where it is known), slot,
                    waited_for, leaked [], cases [id, outcome, duration_s, message], output_tail (the last
                    4096 characters), output_chars, output_dropped_bytes, stacks_tail, kept_tmp, isolation
                    ("fork", "spawn"), isolation_note, was_alone
@@ -247,6 +248,7 @@ def _result(result: TestResult) -> dict[str, JsonValue]:
         "peak_bytes": result.peak_bytes,
         "cpu_s": None if result.cpu_s is None else _rounded(result.cpu_s),
         "worker": result.worker,
+        "interpreter": result.interpreter,
         "slot": result.slot,
         "waited_for": result.waited_for,
         "leaked": list(result.leaked),

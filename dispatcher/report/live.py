@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable
 
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.events import (
     FileFinished,
     FileSettled,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dispatcher.insight.regression import Measure, Regression
-from dispatcher.report.console_format import listed
 from dispatcher.report.plain_text import one_line
+from dispatcher.report.tags import listed
 from dispatcher.run.results import TestResults
 from passmuster.units import format_bytes, format_seconds
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dispatcher.config.model import ColorChoice, Verbosity
+from dispatcher.config.choices import ColorChoice, Verbosity
 from dispatcher.report.stream import TextStream
 
 _OFF = frozenset({"0", "false", "no", "off"})

@@ -1,14 +1,17 @@
 """What all attempts at a file say together, beyond the verdict of the one that counts. Pure.
 
-A file has at most one finding. *Flaky* is none: such a file passed and failed without a known cause.
+A file has at most one finding. *Flaky* is none: such a file passed and failed without a known cause. A
+finding rests only on attempts that are comparable (`TestResult.is_comparable`): on the same worker and
+interpreter, and none of them ended by a signal that may have come from outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
+from itertools import pairwise
 
-from dispatcher.again import Again
+from dispatcher.again import PROVES, Again
 from passmuster.result import TestResult
 from passmuster.status import Isolation
 
@@ -50,10 +53,12 @@ def find(
     ]
     last = dict(said)
     alone, confirm = last.get(Again.ALONE), last.get(Again.CONFIRM)
-    if alone is not None and alone.status.is_pass:
+    if alone is not None and alone.status.is_pass and _are_comparable(said, {Again.ALONE}):
         return Finding.CROWDED
     if is_unconfirmed:
         return Finding.UNCONFIRMED
+    if not _are_comparable(said, PROVES):
+        return None
     if confirm is not None and confirm.status.is_pass:
         return Finding.CONFIRMED
     # Each is made only if all before it point to forking, so that the last attempt of a proof tells.
@@ -63,6 +68,13 @@ def find(
     if refork is not None and refork.isolation is Isolation.FORK and _failed_fairly(refork):
         return Finding.FAILED_FORKED
     return None
+
+
+def _are_comparable(said: Sequence[tuple[Again | None, TestResult]], purposes: Collection[Again]) -> bool:
+    """Whether the attempts for these purposes, and the one before the first of them, may be compared."""
+    positions = [at for at, (reason, _) in enumerate(said) if reason in purposes]
+    compared = [said[at][1] for at in (max(positions[0] - 1, 0), *positions)] if positions else []
+    return all(one.is_comparable(other) for one, other in pairwise(compared))
 
 
 def _failed_fairly(attempt: TestResult | None) -> bool:

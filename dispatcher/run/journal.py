@@ -27,7 +27,7 @@ FILE_NAME = "journal"
 LAST = "last"
 """What stands for the run that began last, in place of its id."""
 
-_FORMAT = 2
+_FORMAT = 3
 END = "end"
 """The entry that says that the run has finished."""
 
@@ -130,8 +130,15 @@ class Journal:
     def _write(self, line: str) -> None:
         data = line.encode("utf-8", "surrogateescape")
         data = b"%08x %s\n" % (zlib.crc32(data), data)
+        if self._is_cut_short():
+            data = b"\n" + data
         while data:
             data = data[os.write(self._descriptor, data) :]
+
+    def _is_cut_short(self) -> bool:
+        """Whether the last line has no end: a full disk took a part of it, or its writer was killed."""
+        size = os.fstat(self._descriptor).st_size
+        return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
 
 class Opened(NamedTuple):

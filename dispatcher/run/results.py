@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec import Struct
+
 from dispatcher.again import Again
 from dispatcher.exit_codes import ExitCode
 from dispatcher.insight.regression import Regression
 from dispatcher.plan import TestFile
 from dispatcher.run.differences import Difference, differences
 from dispatcher.run.findings import Finding, find
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Outcome, Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRecord:
+class FileRecord(Struct, frozen=True, kw_only=True):
     """One planned file and what happened to it.
 
     Args:
@@ -97,7 +97,10 @@ class FileRecord:
 
     @property
     def difference(self) -> Difference | None:
-        """In what its forked attempt differs from the spawned one after it; None: in nothing, or untold."""
+        """In what its forked attempt differs from the spawned one after it.
+
+        None: in nothing, or that is not known: there is no such attempt, or none that may be compared.
+        """
         for reason in (Again.CHECK, Again.CONFIRM):
             if reason not in self.reasons:
                 continue
@@ -105,7 +108,7 @@ class FileRecord:
             forked = [one for one in self.attempts[:position] if not one.is_evicted]
             pairs = zip(self.attempts[position:], self.reasons[position:], strict=True)
             spawned = [one for one, why in pairs if why is reason and _is_whole(one)]
-            if forked and spawned:
+            if forked and spawned and forked[-1].is_comparable(spawned[0]):
                 texts = differences(forked[-1], spawned[0])
                 return Difference(file=self.file, texts=texts) if texts else None
         return None
@@ -121,8 +124,7 @@ def _is_whole(attempt: TestResult) -> bool:
     return not (attempt.is_evicted or attempt.status.is_cancelled)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestResults:
+class TestResults(Struct, frozen=True, kw_only=True):
     """All files of a run, in the order of the plan.
 
     Args:

@@ -14,9 +14,9 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
-STATE_DIRECTORY = ".passmuster"
+from passmuster.state_directory import STATE_DIRECTORY, ignore_by_git
 
 KEPT_RUNS = 10
 """Runs whose outputs are kept: enough to look back over an afternoon, a few MiB each."""
@@ -48,8 +48,7 @@ class TemporaryRun:
         self._remove()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
+class Storage(Struct, frozen=True, kw_only=True):
     """The directories of one run.
 
     Args:
@@ -158,10 +157,3 @@ def _remove_unused(directory: Path) -> bool:
     finally:
         os.close(descriptor)
     return not directory.exists()
-
-
-def ignore_by_git(state_dir: Path) -> None:
-    """Keep the directory out of the user's commits, whatever their `.gitignore` says."""
-    ignore = state_dir / ".gitignore"
-    if not ignore.exists() and os.access(state_dir, os.W_OK):
-        ignore.write_text("*\n", encoding="utf-8")

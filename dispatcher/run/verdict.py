@@ -36,20 +36,15 @@ def verdict_position(attempts: Sequence[TestResult], reasons: Sequence[Again | N
         return last
     if finding is Finding.FAILED_FORKED:
         return max(position for position in told if attempts[position].status.is_pass)
-    if reasons[last] is Again.CONFIRM:
+    if reasons[last] is Again.CONFIRM and attempts[last].is_comparable(attempts[told[-2]]):
         return last  # Open, and it did fail.
-    if reasons[last] is Again.ALONE and _was_crowded_by_us(attempts, told):
-        return last
+    if finding is Finding.CROWDED and len(told) > 1 and attempts[told[-2]].was_extra:
+        return last  # It would not have started beside others without overcommit.
     counted = [position for position in told if _could_count(attempts, reasons, position)]
     allowed = counted[: 1 + retries] or told
     passed = [position for position in allowed if attempts[position].status.is_pass]
     position = passed[0] if passed else allowed[-1]
     return last if attempts[last].status.is_pass is attempts[position].status.is_pass else position
-
-
-def _was_crowded_by_us(attempts: Sequence[TestResult], told: Sequence[int]) -> bool:
-    """Whether the attempt before the one alone would not have started beside others without overcommit."""
-    return attempts[told[-1]].status.is_pass and len(told) > 1 and attempts[told[-2]].was_extra
 
 
 def _could_count(attempts: Sequence[TestResult], reasons: Sequence[Again | None], position: int) -> bool:

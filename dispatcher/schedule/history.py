@@ -9,12 +9,12 @@ Importing this module imports `sqlite3` (some 10 ms): import it only where histo
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from dispatcher.plan import TestFile
 from dispatcher.run.findings import Finding
@@ -22,9 +22,9 @@ from dispatcher.schedule import history_schema
 from dispatcher.schedule.history_merge import Attempt, Remembered, read_outcomes, remember
 from dispatcher.schedule.record import FileHistory
 from passmuster.result import TestResult
+from passmuster.state_directory import STATE_DIRECTORY, ignore_by_git
 from passmuster.status import Status
 
-STATE_DIRECTORY = ".passmuster"
 """Where everything that is kept between runs lies, below the project root."""
 
 MAX_FILES = 20_000
@@ -55,7 +55,7 @@ class History:
         """Prepare the directory and the file; whatever fails leaves a history in memory."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            _ignore_by_git(self._path.parent)
+            ignore_by_git(self._path.parent)
         except OSError as exc:
             self._give_up(exc)
             return
@@ -254,9 +254,3 @@ def _is_broken(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         return "no such" in str(error)
     return isinstance(error, history_schema.ForeignFileError | sqlite3.DatabaseError)
-
-
-def _ignore_by_git(directory: Path) -> None:
-    ignore_file = directory / ".gitignore"
-    if not os.path.lexists(ignore_file):
-        ignore_file.write_text("*\n", encoding="utf-8")

@@ -11,6 +11,10 @@ Pure. A file runs again because
 - it passed when forked and nobody knows whether it does when spawned: it is *confirmed*, and if that fails,
   spawned once more.
 
+What is checked, confirmed or run alone is compared with the attempt before it. So it asks for the same
+worker. Where it ran on another one all the same, or a signal from outside ended it, nothing is proven, and no
+further attempt is made to prove it.
+
 An attempt here never makes a verdict better by itself: `dispatcher.run.verdict` says which attempt counts.
 There are at most three attempts beyond the first one and the retries.
 """
@@ -18,10 +22,11 @@ There are at most three attempts beyond the first one and the retries.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.again import STANDS_BEFORE, Again
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Status
 from passmuster.task import TestTask
@@ -46,8 +51,7 @@ BLAMES_COMPANY = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
 """Failures that others who ran at the same time may have caused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """What a run does about files that have ended.
 
     Args:
@@ -59,8 +63,7 @@ class Rules:
     verifies_forks: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class Past(Struct, frozen=True, kw_only=True):
     """What came before the end of an attempt.
 
     Args:
@@ -73,6 +76,7 @@ class Past:
         is_confirmed: whether an earlier run saw it pass forked and spawned, as it is now.
         may_run_alone: whether it gets a chance alone.
         spawned_bytes: peak bytes to reserve for it when it is spawned; None: unknown.
+        before: the attempt before, not counting those that made room; None: there was none.
     """
 
     reason: Again | None = None
@@ -82,10 +86,10 @@ class Past:
     is_confirmed: bool = False
     may_run_alone: bool = False
     spawned_bytes: int | None = None
+    before: TestResult | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
+class Next(Struct, frozen=True, kw_only=True):
     """A further attempt.
 
     Args:
@@ -132,17 +136,20 @@ def next_attempt(
     elif is_unchecked(task, result, rules):
         if not result.status.is_pass:
             check = _spawned(_with_room(task, result, budget_bytes=budget_bytes), past)
-            return Next(task=check, again=Again.CHECK)
+            return Next(task=replace(check, wanted_worker=result.worker), again=Again.CHECK)
         if rules.verifies_forks or not past.is_confirmed:
             is_spare = not rules.verifies_forks
-            return Next(task=_spawned(_following(task), past), again=Again.CONFIRM, is_spare=is_spare)
+            confirm = replace(_spawned(_following(task), past), wanted_worker=result.worker)
+            return Next(task=confirm, again=Again.CONFIRM, is_spare=is_spare)
     if result.status.is_pass:
         return None
     retries = rules.retries if task.retries is None else task.retries
     if result.status not in NEVER_RETRIED and past.failures < retries:
-        return Next(task=_with_room(task, result, budget_bytes=budget_bytes), again=Again.RETRY)
+        retry = _with_room(task, result, budget_bytes=budget_bytes)
+        return Next(task=replace(retry, wanted_worker=""), again=Again.RETRY)
     if past.may_run_alone and result.status in BLAMES_COMPANY and not (result.was_alone or task.alone):
-        alone = replace(_following(task), alone=True, isolation=result.isolation)
+        isolation, worker = result.isolation, result.worker
+        alone = replace(_following(task), alone=True, isolation=isolation, wanted_worker=worker)
         return Next(task=alone, again=Again.ALONE)
     return None
 
@@ -151,6 +158,8 @@ def _next_of_proof(
     task: TestTask, result: TestResult, *, past: Past, budget_bytes: int | None
 ) -> Next | None:
     """Return the attempt that a proof for or against forking needs after one for that purpose."""
+    if past.before is not None and not past.before.is_comparable(result):
+        return None
     passes = result.status.is_pass
     was_checked = past.forked_status is not None and not past.forked_status.is_infrastructure
     if past.reason is Again.CHECK and passes and was_checked:

@@ -8,17 +8,24 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from dispatcher.report.json_line import JsonValue
 from dispatcher.report.plain_text import one_line
-from passmuster.machine_claims import RunClaim, default_folder, living_claims
+from passmuster.executor import OtherRuns
+from passmuster.machine_claims import (
+    MAX_ROOT_CHARS,
+    LivingClaims,
+    default_folder,
+    name_holders,
+    read_living_claims,
+)
 from passmuster.units import format_bytes, format_seconds
 
 
-def local_runs(folder: Path | None, environ: Mapping[str, str]) -> tuple[RunClaim, ...]:
-    """Return the claims of the runs on this machine, the oldest first; none where they share nothing.
+def local_runs(folder: Path | None, environ: Mapping[str, str]) -> LivingClaims:
+    """Return the claims of the runs on this machine; none where they share nothing.
 
     Args:
         folder: the folder of `machine-folder`; None: the user's own.
@@ -29,21 +36,44 @@ def local_runs(folder: Path | None, environ: Mapping[str, str]) -> tuple[RunClai
         found = place.lstat() if folder is None else place.stat()
         # Claims of dead runs are removed: not from a folder that another user has put in the place of ours.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.getuid(), *((0,) if folder else ())}:
-            return ()
-        return tuple(living_claims(place))
+            return LivingClaims()
+        return read_living_claims(place)
     except OSError:
-        return ()
+        return LivingClaims()
 
 
-def local_lines(runs: Sequence[RunClaim], *, now_at: float) -> list[str]:
+def waits_of(root: Path, local: LivingClaims, *, now_at: float) -> tuple[tuple[int, OtherRuns], ...]:
+    """Return what the runs of a project wait for now that other runs on this machine hold, by process id.
+
+    Args:
+        root: the project's folder.
+        local: the claims of all runs.
+        now_at: Unix time in seconds.
+    """
+    return tuple(
+        (
+            run.pid,
+            OtherRuns(
+                what=run.waits_for,
+                seconds=max(0.0, now_at - run.waiting_since_at),
+                needed_bytes=run.wanted_bytes,
+                held_by=name_holders((other for other in local.runs if other != run), run.waits_for),
+            ),
+        )
+        for run in local.runs
+        if run.waits_for and run.root == str(root)[-MAX_ROOT_CHARS:]
+    )
+
+
+def local_lines(local: LivingClaims, *, now_at: float) -> list[str]:
     """Return what people are shown of the runs.
 
     Args:
-        runs: their claims.
+        local: their claims.
         now_at: Unix time in seconds.
     """
-    lines = [f"Runs on this machine: {len(runs)}"]
-    for run in runs:
+    lines = [f"Runs on this machine: {len(local.runs) + len(local.unreadable)}"]
+    for run in local.runs:
         age = format_seconds(max(0.0, now_at - run.started_at))
         nice = ", nice" if run.nice else ""
         stopped = ", stopped" if is_stopped(run.pid) else ""
@@ -63,11 +93,22 @@ def local_lines(runs: Sequence[RunClaim], *, now_at: float) -> list[str]:
                 f"    waiting for {one_line(run.waits_for)}{needed} since "
                 f"{_instant(run.waiting_since_at)} ({waiting})"
             )
+            holders = name_holders((other for other in local.runs if other != run), run.waits_for)
+            lines += [f"    held by {one_line(holders)}"] if holders else []
+    lines += [
+        f"  {one_line(claim.path)}: the claim of this run cannot be read: {one_line(claim.problem)}"
+        for claim in local.unreadable
+    ]
     return lines
 
 
-def local_records(runs: Iterable[RunClaim]) -> list[JsonValue]:
-    """Return the same for programs."""
+def unreadable_records(local: LivingClaims) -> list[JsonValue]:
+    """Return the claims that cannot be understood, for programs."""
+    return [{"path": claim.path, "problem": claim.problem} for claim in local.unreadable]
+
+
+def local_records(local: LivingClaims) -> list[JsonValue]:
+    """Return the runs for programs."""
     return [
         {
             "root": run.root,
@@ -84,7 +125,7 @@ def local_records(runs: Iterable[RunClaim]) -> list[JsonValue]:
             "wanted_bytes": run.wanted_bytes,
             "waiting_since_at": round(run.waiting_since_at, 3) if run.waits_for else None,
         }
-        for run in runs
+        for run in local.runs
     ]
 
 

@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 
 from dispatcher.backends.broker_settings import broker_address
+from dispatcher.config.choices import Subcommand
 from dispatcher.config.model import TestConfig
 from dispatcher.config.subcommand import read_words
 from dispatcher.exit_codes import ExitCode
@@ -17,7 +18,6 @@ from passmuster.errors import InfrastructureError
 from passmuster.run_look import BrokerLook
 from passmuster.run_record import WorkerBoard
 
-SETTINGS = ("root", "broker", "broker-password-file", "machine-folder")
 JSON = "--json"
 
 
@@ -28,7 +28,7 @@ def show_status(call: Call) -> int:
         ConfigurationError: an argument is wrong.
         InfrastructureError: the broker cannot be used.
     """
-    words = read_words(call.argv, call.environ, call.cwd, settings=SETTINGS, switches=(JSON,))
+    words = read_words(call.argv, call.environ, call.cwd, command=Subcommand.STATUS, switches=(JSON,))
     if words.wants_help:
         call.write(_help(call.program))
         return ExitCode.OK

@@ -6,14 +6,14 @@ Names and paths come from the wire: in lines they are escaped.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+
+from msgspec import Struct
 
 from dispatcher.report.json_line import JsonValue, json_line
 from dispatcher.report.plain_text import one_line
-from dispatcher.watch.local_runs import local_records
-from passmuster.machine_claims import RunClaim
+from dispatcher.watch.local_runs import local_records, unreadable_records
+from passmuster.machine_claims import LivingClaims
 from passmuster.queue_words import CardFile, RunLook, WorkerCard
-from passmuster.records import dataclass
 from passmuster.routing import LEASE_S
 from passmuster.units import format_bytes, format_seconds
 
@@ -21,8 +21,7 @@ VERSION = 1
 """Of the JSON: counts up when a field changes its meaning or goes away."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerState:
+class BrokerState(Struct, frozen=True, kw_only=True):
     """What is on a broker.
 
     Args:
@@ -46,16 +45,22 @@ def status_lines(state: BrokerState) -> list[str]:
     return lines
 
 
-def status_json(state: BrokerState | None, local: Iterable[RunClaim] = ()) -> bytes:
+def status_json(state: BrokerState | None, local: LivingClaims | None = None) -> bytes:
     """Return the same as one object of JSON on one line.
 
     Args:
         state: what is on the broker; None: there is no broker.
-        local: the runs on this machine.
+        local: the runs on this machine; None: there are none.
     """
     empty = BrokerState(broker="", runs=(), workers=())
+    claims = local or LivingClaims()
     return json_line(
-        {"version": VERSION, "local_runs": local_records(local), **_broker_record(state or empty)}
+        {
+            "version": VERSION,
+            "local_runs": local_records(claims),
+            "unreadable_claims": unreadable_records(claims),
+            **_broker_record(state or empty),
+        }
     )
 
 
@@ -68,6 +73,7 @@ def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
                 "begun_at": round(run.begun_at, 3),
                 "duration_s": round(run.seconds, 3),
                 "dispatcher": "alive" if _is_alive(run) else "silent",
+                "damage": run.damage,
                 "silent_s": round(run.silent_s, 3),
                 "waiting": run.waiting,
                 "running": run.running,
@@ -106,6 +112,8 @@ def _is_alive(run: RunLook) -> bool:
 
 
 def _run_line(run: RunLook) -> str:
+    if run.damage:
+        return f"  {one_line(run.run_id)}: {one_line(run.damage)}"
     dispatcher = "alive" if _is_alive(run) else f"silent for {format_seconds(run.silent_s)}"
     return (
         f"  {one_line(run.run_id)}: since {_instant(run.begun_at)} ({format_seconds(run.seconds)}), "

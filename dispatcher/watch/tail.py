@@ -186,8 +186,12 @@ def find_file(look: Runs, name: str, config: TestConfig) -> tuple[str, str]:
 
     Raises:
         ConfigurationError: there is none, or there are several.
+        InfrastructureError: what the broker has of the run that was named is damaged.
     """
-    runs = [run.run_id for run in look.runs()]
+    damaged = {run.run_id: run.damage for run in look.runs() if run.damage}
+    if config.tail_run in damaged:
+        raise InfrastructureError(f"run {config.tail_run}: {damaged[config.tail_run]}")
+    runs = [run.run_id for run in look.runs() if run.run_id not in damaged]
     if config.tail_run is not None:
         if config.tail_run not in runs:
             raise ConfigurationError(

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from dispatcher.config.setting import Group, Setting
+from msgspec import Struct
+
+from dispatcher.config.setting import Setting
 from dispatcher.config.settings import SETTINGS
 from dispatcher.workflow.expressions import Unknowns
-from passmuster.records import dataclass
 
 _VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
-_SETTING_OF: dict[str, Setting] = _VALUED | {
-    word: setting for setting in SETTINGS for word, _ in setting.constants
-}
-
-
-def _is_of_many_machines(setting: Setting) -> bool:
-    return setting.group in (Group.QUEUE, Group.SHARDS) or setting.name == "resume"
+_SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.words}
 
 
 OF_MANY_MACHINES = frozenset(
-    name for setting in SETTINGS if _is_of_many_machines(setting) for name in setting.variables
+    name for setting in SETTINGS if setting.many_machines for name in setting.variables
 )
 """The variables of settings about shards, queues, and runs that are somewhere else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """What is handed on to the run, and what is not.
 
     Args:
@@ -47,7 +41,7 @@ def handed_on(arguments: Sequence[str], unknowns: Unknowns) -> Kept:
     unknown: list[str] = []
     for group, setting in _groups(arguments):
         shown = unknowns.shown(" ".join(group))
-        if setting is not None and _is_of_many_machines(setting):
+        if setting is not None and setting.many_machines:
             elsewhere.append(shown)
         elif any(map(unknowns.are_in, group)):
             unknown.append(shown)

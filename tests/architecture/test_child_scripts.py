@@ -21,7 +21,14 @@ ONLY_INSIDE = {"coverage", "pytest", "_pytest", "pluggy"}
 NEWER_THAN_OLDEST = {"tomllib"}
 """Modules of the standard library that Python 3.9 does not have."""
 
-DOORS = ("run_tests.py", "run_ci_replica.py", "scripts/test", "scripts/check", "passmuster/bootstrap.py")
+DOORS = (
+    "run_tests.py",
+    "run_ci_replica.py",
+    "scripts/test",
+    "scripts/check",
+    "passmuster/bootstrap.py",
+    "passmuster/environment.py",
+)
 OLDEST_AT_THE_DOOR = (3, 6)
 """Such an old Python must still be able to read the doors, to be told in one line that it is too old."""
 

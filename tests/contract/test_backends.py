@@ -5,14 +5,15 @@ A further backend is one more entry of `SITES`: whatever it is made of, the same
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.backends.base import (
     AttemptFinished,
@@ -78,6 +79,7 @@ class Place:
                 workdir=self._root,
                 interpreter=str(PYTEST_PYTHON),
                 cache_tag=str(sys.implementation.cache_tag),
+                interpreter_identity=f"{platform.python_implementation()} {platform.python_version()}",
                 environ=environ,
             )
         )
@@ -113,7 +115,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 def task(name: str, **changes: object) -> TestTask:
     plain = TestTask(run_id="contract", file_path=name, runner=RunnerKind.SCRIPT)
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+    return structs.replace(plain, **changes)
 
 
 def collect(backend: Backend, count: int, *, until: Callable[[], bool] = lambda: False) -> list[BackendEvent]:
@@ -181,6 +183,31 @@ def test_a_result_tells_where_and_how_it_was_made(place: Place) -> None:
     assert (result.attempt, result.runner) == (3, RunnerKind.SCRIPT)
     assert result.duration > 0
     assert result.started_at > 1.7e9
+
+
+def test_a_result_names_the_interpreter_that_ran_it(place: Place) -> None:
+    found = place.run(task("ok.py"), task("fail.py"), task("missing.py"))
+
+    [ok, fail, missing] = [found[name].interpreter for name in ("ok.py", "fail.py", "missing.py")]
+    assert ok.startswith(f"{platform.python_implementation()} {platform.python_version()}")
+    assert fail == ok
+    assert missing == ""
+
+
+def test_a_task_runs_whether_or_not_the_worker_that_it_wants_is_there(place: Place) -> None:
+    backend = place.open()
+    backend.submit([task("ok.py")])
+    first = results(collect(backend, 1))["ok.py"]
+    backend.submit([task("ok.py", attempt=2, wanted_worker=first.worker)], first=True)
+    backend.submit([task("slot.py", wanted_worker="gone", environment=(("PASSMUSTER_X", "x"),))])
+
+    found = results(collect(backend, 2))
+
+    assert {name: result.status for name, result in found.items()} == {
+        "ok.py": Status.PASS,
+        "slot.py": Status.PASS,
+    }
+    assert found["ok.py"].worker == first.worker
 
 
 def test_each_task_has_one_start_and_one_result_and_no_other(place: Place) -> None:

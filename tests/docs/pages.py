@@ -42,7 +42,7 @@ class Block:
 
 def pages() -> list[Path]:
     """Return every document: those of the folder `docs` and those beside it."""
-    return sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+    return sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 
 
 def blocks_of(text: str, page: str) -> Iterator[Block]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.merge import load_config
+from dispatcher.config.origins import Source
 from tests.docs.pages import REPOSITORY, Block, all_blocks, blocks_of
 from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
@@ -103,7 +104,7 @@ def test_a_configuration_is_accepted(block: Block, tmp_path: Path) -> None:
     loaded = load_config([], {}, tmp_path)
 
     assert loaded.warnings == ()
-    assert any("[tool.passmuster]" in origin.origin for origin in loaded.origins)
+    assert any(origin.source is Source.FILE for origin in loaded.origins.values())
 
 
 def test_every_block_says_what_it_is() -> None:

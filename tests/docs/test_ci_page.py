@@ -1,4 +1,4 @@
-"""The workflows of examples/ci/, the repository's own, and docs/ci.md: valid, careful, and alike."""
+"""The workflows of examples/ci/, the repository's own, and docs/how-to/ci.md: valid, careful, and alike."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_the_replica_of_the_own_workflow_leaves_out_what_it_should() -> None:
 
 
 def test_every_ci_whose_variables_are_known_is_on_the_page() -> None:
-    page = (REPOSITORY / "docs" / "ci.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "how-to" / "ci.md").read_text(encoding="utf-8")
 
     shown = {known.ci for known in KNOWN if known.ci.partition(" ")[0] in page}
     assert {"GitLab", "CircleCI", "Buildkite", "Azure Pipelines"} <= shown

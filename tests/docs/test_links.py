@@ -84,7 +84,7 @@ def test_a_picture_is_whole_and_loads_nothing(name: str) -> None:
 def test_every_page_of_the_folder_is_linked_from_the_readme() -> None:
     linked = set(links_of((REPOSITORY / "README.md").read_text(encoding="utf-8")))
 
-    assert {f"docs/{page.name}" for page in (REPOSITORY / "docs").glob("*.md")} <= linked
+    assert {page.relative_to(REPOSITORY).as_posix() for page in (REPOSITORY / "docs").rglob("*.md")} <= linked
 
 
 def test_a_broken_name_would_be_found() -> None:

@@ -10,7 +10,7 @@ from tests.docs.test_blocks import PLACE, environment, sandbox
 
 __all__ = ["sandbox"]
 
-PAGE = "docs/migration.md"
+PAGE = "docs/how-to/migrate.md"
 
 
 def test_the_steps_print_what_the_page_shows(sandbox: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from passmuster.task import TestTask
 from tests.docs.pages import REPOSITORY
 from worker.environment import get_test_environment
 
-PAGE = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 
 
 def test_the_settings_are_those_of_the_program() -> None:

@@ -1,4 +1,4 @@
-"""The commands that docs/commands.md gives for Django, Trial and tornado, on projects of these."""
+"""The commands that docs/how-to/commands.md gives for Django, Trial and tornado, on projects of these."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def python(request: pytest.FixtureRequest) -> Path:
 
 def documented(runner: str) -> str:
     """Return the configuration with which the documents run files by a runner."""
-    text = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "how-to" / "commands.md").read_text(encoding="utf-8")
     blocks = [one.code for one in blocks_of(text, "commands.md") if one.language == "toml"]
     return next(code for code in blocks if runner in code)
 

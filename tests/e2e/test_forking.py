@@ -9,22 +9,7 @@ import pytest
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import Project
-from tests.e2e.support.sources import PASSING, script
-
-SEES_A_FORK = """
-    import unittest
-
-
-    class Fresh(unittest.TestCase):
-        def test_fresh(self):
-            import gc
-            self.assertEqual(gc.get_freeze_count(), 0)
-
-
-    if __name__ == "__main__":
-        unittest.main()
-"""
-"""Passes when it is spawned and fails when it is forked; the text does not show that it looks."""
+from tests.e2e.support.sources import PASSING, SEES_A_FORK, script
 
 NEEDS_A_FORK = SEES_A_FORK.replace("assertEqual", "assertNotEqual")
 """Passes when it is forked, and fails when it is spawned."""

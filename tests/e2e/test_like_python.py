@@ -12,8 +12,8 @@ The documented differences, each with its reason:
 - one frame of ours lies below the file's own in `inspect.stack()`, but not in tracebacks; the recursion
   limit is reached one or two calls earlier.
 
-A forked file sees more, each tested or named in docs/isolation.md: what the framework imports is in
-`sys.modules`; `/proc/self/cmdline` and `/proc/self/environ` are the server's; the hash seed is that of all
+A forked file sees more, each tested or named in docs/explanation/isolation.md: what the framework imports is
+in `sys.modules`; `/proc/self/cmdline` and `/proc/self/environ` are the server's; the hash seed is that of all
 files of the run.
 """
 

@@ -108,6 +108,19 @@ def test_a_small_suite_runs_although_all_memory_of_the_machine_is_reserved(
     others.release()
 
 
+def test_an_unknown_project_is_taken_to_need_what_others_took_on_this_machine(
+    project: Project, others: Others
+) -> None:
+    project.write({f"known/tests/test_{number}.py": PASSING for number in range(4)})
+    assert project.run("--root", str(project.root / "known")).code == 0
+    others.start("unknown", HOLDS_ON, files=1, running=1)
+    command = project.command("status", "--json")
+    shown = subprocess.run(command, env=project.environment(), capture_output=True, text=True, check=True)
+    (run,) = json.loads(shown.stdout)["local_runs"]
+    assert 0 < run["reserved_bytes"] < 100 * 1024**2, shown.stdout
+    others.release()
+
+
 def test_a_run_that_a_test_starts_stays_within_what_that_test_may_use(project: Project) -> None:
     command = project.command("--root", str(project.root / "inner"), "--events", "inner.jsonl")
     project.write(
@@ -159,6 +172,7 @@ def test_a_run_that_waits_says_for_what_and_who_holds_it(project: Project, other
     wait_until(
         lambda: events.exists() and "has waited" in events.read_text(), "the wait was said", within_s=60
     )
+    explained = project.run("explain", *options[:2], "tests/test_big.py", events=False)
     others.release()
     outcome = running.end()
     assert list(outcome.statuses().values()) == ["PASS"], str(outcome)
@@ -168,15 +182,24 @@ def test_a_run_that_waits_says_for_what_and_who_holds_it(project: Project, other
     found = re.match(rf"{waited}, held by (.*) \(process \d+, since .*", said[0])
     assert found is not None, said
     assert found[1] == str(root)
+    waits = re.search(
+        rf"under way +the run of process {running.pid} has waited .* of memory, held by (.*) \(process",
+        explained.stdout,
+    )
+    assert waits is not None, str(explained)
+    assert waits[1] == str(root)
 
 
-def test_every_run_of_many_at_once_ends(project: Project) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_one_of_64_runs_at_once_ends_and_leaves_no_claim(project: Project) -> None:
     runs = []
-    for number in range(8):
-        project.write({f"p{number}/tests/test_{file}.py": PASSING for file in range(3)})
+    for number in range(64):
+        project.write({f"p{number}/tests/test_{file}.py": PASSING for file in range(2)})
         runs.append(project.start("--root", str(project.root / f"p{number}")))
-    outcomes = [run.end(timeout_s=120) for run in runs]
-    assert [list(outcome.statuses().values()) for outcome in outcomes] == [["PASS"] * 3] * 8
+    outcomes = [run.end(timeout_s=500) for run in runs]
+    assert [list(outcome.statuses().values()) for outcome in outcomes] == [["PASS"] * 2] * 64
+    assert list((project.runtime / "passmuster-pool").glob("*-*")) == []
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit sets the limit for one command")

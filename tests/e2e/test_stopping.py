@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -132,6 +133,27 @@ def test_when_the_runner_is_killed_its_tests_end_within_seconds(project: Project
     project.write({"tests/test_stubborn.py": PASSING, "tests/test_polite.py": PASSING})
     outcome = project.run()
     assert (outcome.code, outcome.stderr) == (0, "")
+
+
+def test_when_the_runner_is_killed_the_pytest_that_it_asks_for_files_ends(project: Project) -> None:
+    conftest = """
+        import os, pathlib, subprocess, time
+        here = pathlib.Path(__file__).parent
+        if not (here / "released").exists():
+            (here / "pids.tmp").write_text(f"{os.getpid()} {subprocess.Popen(['sleep', '600']).pid}")
+            (here / "pids.tmp").rename(here / "pids")
+            time.sleep(600)
+        """
+    project.write({"pytest.ini": "[pytest]", "conftest.py": conftest, "test_a.py": "def test_a(): pass"})
+    running = project.start("--python", sys.executable)
+    pids = [int(pid) for pid in running.wait_for_file("pids").split()]
+    running.send(signal.SIGKILL)
+    running.end()
+    wait_until(lambda: not any(map(is_alive, pids)), "pytest and its child are gone", within_s=5)
+    project.write({"released": ""})
+    outcome = project.run("--python", sys.executable)
+    assert outcome.statuses() == {"test_a.py": "PASS"}, str(outcome)
+    assert project.left_in_tmp() == []
 
 
 def test_the_whole_group_may_be_killed(project: Project) -> None:

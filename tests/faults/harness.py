@@ -14,6 +14,7 @@ from multiprocessing import get_context
 
 from tests.faults.one_run import Report, carry_out
 from tests.faults.plan import make_plan
+from tests.faults.small_disk import can_mount
 
 
 def main() -> int:
@@ -63,11 +64,13 @@ def summary(reports: list[Report], *, seconds: float) -> str:
     kinds = Counter(fault.kind.value for report in reports for fault in report.plan.faults)
     wrong = sorted(report.plan.seed for report in reports if report.violations)
     faults = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+    without = "" if can_mount() else "no disk was full, that needs the right to mount; "
     return (
         f"{len(reports)} runs in {seconds:.0f} s, {sum(kinds.values())} faults ({faults}); "
         f"{sum(report.plan.has_poison for report in reports)} with poison, "
         f"{sum(report.plan.runs == 2 for report in reports)} of two at once, "
-        f"{sum(report.plan.interrupt_s is not None for report in reports)} ended by Ctrl-C; "
+        f"{sum(report.plan.interrupt_s is not None for report in reports)} ended by Ctrl-C, "
+        f"{sum(report.plan.abandon_s is not None for report in reports)} abandoned; {without}"
         f"longest recovery {max((report.recovery_s for report in reports), default=0):.1f} s; "
         f"violations in {len(wrong)} runs{f': seeds {wrong}' if wrong else ''}"
     )

@@ -1,9 +1,11 @@
 """Machines that join runs while things go wrong: `python -m tests.faults.joined --runs 20 --seed 1`.
 
-Each run is drawn from its seed: three machines, and two to five times something happens to one of them. It
-is killed (a new one comes for it), asked to end, stopped for a while, joined by a further one, or the server
-loses its memory. Afterwards every machine that is left must have ended with the same status, and its JUnit
-report must have each file once, with the right result.
+Each run is drawn from its seed: three machines, and two to five times something happens. A machine is killed
+(a new one comes for it), asked to end, stopped for a while, joined by a further one, or its disk is full for
+a while; the server loses its memory; or a run of another project begins beside them, and may be killed.
+Afterwards every machine that is left must have ended with the same status, and its JUnit report must have
+each file once, with the right result; the other runs must have come to theirs; and no key may stay on the
+server for ever.
 """
 
 from __future__ import annotations
@@ -15,13 +17,20 @@ import sys
 import tempfile
 import time
 import venv
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from enum import StrEnum
 from pathlib import Path
 
 from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.run_record import connect
+from passmuster.state_directory import STATE_DIRECTORY
 from tests.e2e.support.joined import LONG_S, Machines, kill
 from tests.e2e.support.project import Running
+from tests.faults.keys import wrong_keys
+from tests.faults.other_runs import OtherRun, OtherRuns
+from tests.faults.small_disk import SmallDisk, can_mount
 
 FILES = 40
 BAD = (3, 11)
@@ -29,13 +38,19 @@ MOST_MACHINES = 12
 
 
 class Fault(StrEnum):
-    """What happens to a machine, or to the server."""
+    """What happens to a machine, to the server, or beside them."""
 
     KILL = "killed"
     ASK = "asked to end"
     STOP = "stopped"
     LATE = "joined late"
     FORGET = "the server forgot"
+    DISK_FULL = "disk full"
+    OTHER_RUN = "another run began"
+    OTHER_RUN_KILLED = "another run began and was killed"
+
+
+OF_ONE_MACHINE = (Fault.KILL, Fault.ASK, Fault.STOP, Fault.DISK_FULL)
 
 
 def main() -> int:
@@ -44,43 +59,64 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1, help="how many; their seeds follow one another")
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
     found = parser.parse_args()
-    wrong = 0
+    wrong, faults, began_s = 0, Counter[str](), time.monotonic()
     for seed in range(found.seed, found.seed + found.runs):
+        seed_began_s = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="joined-") as folder:
             happened, problems = one_run(seed, Path(folder))
         wrong += bool(problems)
-        print(f"{'WRONG' if problems else 'ok   '} seed {seed}: {', '.join(happened)}", *problems, sep="\n  ")
+        faults.update(fault for fault, _ in happened)
+        line = (
+            f"seed {seed}: {time.monotonic() - seed_began_s:.1f} s: {', '.join(text for _, text in happened)}"
+        )
+        print(f"{'WRONG' if problems else 'ok   '} {line}", *problems, sep="\n  ", flush=True)
+    kinds = ", ".join(f"{fault} {count}" for fault, count in sorted(faults.items()))
+    print(f"{found.runs} runs in {time.monotonic() - began_s:.0f} s; {kinds}; violations in {wrong} runs")
     return int(wrong > 0)
 
 
-def one_run(seed: int, folder: Path) -> tuple[list[str], list[str]]:
+def one_run(seed: int, folder: Path) -> tuple[list[tuple[Fault, str]], list[str]]:
     """Do the run of a seed; return what happened, and what was wrong."""
     draw = random.Random(seed)
     venv.create(folder / "environment")
-    (folder / "server").mkdir()
-    server = EmbeddedServer(folder / "server")
-    machines = Machines(folder, folder / "environment", server.url, MOST_MACHINES)
-    machines.write({f"tests/test_{number}.py": _file(number) for number in range(FILES)})
-    try:
-        return _Drawn(draw, machines).run()
-    finally:
-        machines.close()
-        server.close()
+    for name in ("server", "others", "claims"):
+        (folder / name).mkdir(mode=0o700)
+    with ExitStack() as undo:
+        server = undo.enter_context(closing(EmbeddedServer(folder / "server")))
+        machines = undo.enter_context(
+            closing(Machines(folder, folder / "environment", server.url, MOST_MACHINES))
+        )
+        machines.write({f"tests/test_{number}.py": _file(number) for number in range(FILES)})
+        sharing = ("--machine-folder", str(folder / "claims"), "--machine-memory", "3GiB")
+        environ = machines.projects[0].environment({"PASSMUSTER_SLOT": None})
+        others = undo.enter_context(
+            closing(OtherRuns(folder / "others", environ, sharing, folder / "claims"))
+        )
+        return _Drawn(draw, machines, others, sharing, undo).run()
 
 
 class _Drawn:
-    def __init__(self, draw: random.Random, machines: Machines) -> None:
-        self._draw, self._machines = draw, machines
+    def __init__(
+        self,
+        draw: random.Random,
+        machines: Machines,
+        others: OtherRuns,
+        sharing: tuple[str, ...],
+        undo: ExitStack,
+    ) -> None:
+        self._draw, self._machines, self._others = draw, machines, others
+        self._sharing, self._undo = sharing, undo
         self._running: dict[int, Running] = {}
-        self._stopped: list[int] = []
+        self._disks: dict[int, SmallDisk] = {}
+        self._mends: list[Callable[[], None]] = []
         self._next = 0
 
-    def run(self) -> tuple[list[str], list[str]]:
+    def run(self) -> tuple[list[tuple[Fault, str]], list[str]]:
         for _ in range(3):
             self._begin()
-        happened = [self._fault() for _ in range(self._draw.randint(2, 5))]
+        happened = [one for _ in range(self._draw.randint(2, 5)) for one in self._fault()]
         time.sleep(self._draw.uniform(0, 20))
-        self._go_on()
+        self._mend()
         outcomes = {number: one.end(timeout_s=2 * LONG_S) for number, one in self._running.items()}
         problems = [str(outcome) for outcome in outcomes.values() if outcome.code != 1]
         wanted = {
@@ -90,46 +126,84 @@ class _Drawn:
             cases = self._machines.junit(number)
             if {name: [kind for _, kind in found] for name, found in cases.items()} != wanted:
                 problems.append(f"machine {number} reports {cases}")
-        return happened, problems
+        with connect(self._machines.url, timeout_s=5) as client:
+            problems += wrong_keys(client)
+        return happened, [*problems, *self._others.wrong(), *self._others.wrong_claims()]
 
     def _begin(self) -> None:
         number, self._next = self._next, self._next + 1
+        if can_mount():
+            folder = self._machines.projects[number].root / STATE_DIRECTORY
+            self._disks[number] = self._undo.enter_context(closing(SmallDisk(folder)))
         # Numbered, so that none of them is taken for a retry.
-        self._running[number] = self._machines.start(number, PASSMUSTER_ATTEMPT="1")
+        self._running[number] = self._machines.start(
+            number, *self._sharing, PASSMUSTER_ATTEMPT="1", PASSMUSTER_SLOT=None
+        )
 
-    def _fault(self) -> str:
+    def _fault(self) -> Iterator[tuple[Fault, str]]:
+        """Let something happen, unless all machines have ended; yield it, and what it says to people."""
         time.sleep(self._draw.uniform(2, 12))
         alive = [number for number, one in self._running.items() if one.process.poll() is None]
         if not alive:
-            return "all had ended"
+            return
         fault, number = self._draw.choice(list(Fault)), self._draw.choice(alive)
-        match fault:
-            case Fault.KILL:
-                kill(self._running.pop(number))
-                self._begin()
-            case Fault.ASK:
-                self._go_on()
-                self._running[number].send(signal.SIGINT)
-                self._running.pop(number).end()
-                self._begin()
-            case Fault.STOP:
-                self._running[number].send(signal.SIGSTOP)
-                self._stopped.append(number)
-            case Fault.LATE:
-                self._begin()
-            case Fault.FORGET:
-                with connect(self._machines.url, timeout_s=5) as client:
-                    client.flushall()
-        if self._stopped and self._draw.random() < 0.5:
+        FAULTS[fault](self, number)
+        yield fault, f"{number} {fault}" if fault in OF_ONE_MACHINE else str(fault)
+        if self._mends and self._draw.random() < 0.5:
             time.sleep(self._draw.uniform(0, 18))
-            self._go_on()
-        return f"{number} {fault}" if fault is not Fault.FORGET else str(fault)
+            self._mend()
 
-    def _go_on(self) -> None:
-        for number in self._stopped:
-            if number in self._running:
-                self._running[number].send(signal.SIGCONT)
-        self._stopped.clear()
+    def _mend(self) -> None:
+        for mend in self._mends:
+            mend()
+        self._mends.clear()
+
+    def _kill(self, number: int) -> None:
+        kill(self._running.pop(number))
+        self._begin()
+
+    def _ask(self, number: int) -> None:
+        self._mend()
+        self._running[number].send(signal.SIGINT)
+        self._running.pop(number).end()
+        self._begin()
+
+    def _stop(self, number: int) -> None:
+        stopped = self._running[number]
+        stopped.send(signal.SIGSTOP)
+        self._mends.append(lambda: stopped.send(signal.SIGCONT))
+
+    def _join_late(self, _: int) -> None:
+        self._begin()
+
+    def _forget(self, _: int) -> None:
+        with connect(self._machines.url, timeout_s=5) as client:
+            client.flushall()
+
+    def _fill_disk(self, number: int) -> None:
+        if number in self._disks:
+            self._disks[number].fill()
+            self._mends.append(self._disks[number].free)
+
+    def _begin_other(self, _: int) -> OtherRun:
+        return self._others.begin()
+
+    def _begin_and_kill_other(self, _: int) -> None:
+        begun = self._others.begin()
+        time.sleep(self._draw.uniform(0.5, 4))
+        self._others.kill(begun)
+
+
+FAULTS: Mapping[Fault, Callable[[_Drawn, int], object]] = {
+    Fault.KILL: _Drawn._kill,
+    Fault.ASK: _Drawn._ask,
+    Fault.STOP: _Drawn._stop,
+    Fault.LATE: _Drawn._join_late,
+    Fault.FORGET: _Drawn._forget,
+    Fault.DISK_FULL: _Drawn._fill_disk,
+    Fault.OTHER_RUN: _Drawn._begin_other,
+    Fault.OTHER_RUN_KILLED: _Drawn._begin_and_kill_other,
+}
 
 
 def _file(number: int) -> str:

@@ -24,11 +24,11 @@ class Network:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
         self._thread.start()
-        self._ways: list[_Way] = []
+        self._ways: list[Way] = []
 
-    def open(self) -> _Way:
+    def open(self) -> Way:
         """Return a new way to the server."""
-        way = _Way(self._port, self._loop)
+        way = Way(self._port, self._loop)
         asyncio.run_coroutine_threadsafe(way.listen(), self._loop).result()
         self._ways.append(way)
         return way
@@ -42,7 +42,7 @@ class Network:
         self._loop.close()
 
 
-class _Way:
+class Way:
     """One peer's way to the server."""
 
     def __init__(self, server_port: int, loop: asyncio.AbstractEventLoop) -> None:

@@ -10,8 +10,6 @@ import resource
 import secrets
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,16 +17,21 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from passmuster.state_directory import STATE_DIRECTORY
 from tests.faults import check
+from tests.faults.breaks import Scene, break_it
 from tests.faults.broker import Broker
 from tests.faults.crew import Crew, Worker, processes_with
+from tests.faults.dispatchers import EXIT_INFRASTRUCTURE, Dispatcher, Dispatchers
+from tests.faults.keys import wrong_keys
 from tests.faults.network import Network
+from tests.faults.other_runs import OtherRuns
 from tests.faults.plan import OF_WORKERS, Fault, Kind, Plan
 from tests.faults.project import STARTS_VARIABLE, Note, read_notes, write_project
+from tests.faults.small_disk import SmallDisk, can_mount
 from worker.private_tmp import sweep
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 RUN_S = 240.0
 """Seconds after which a dispatcher hangs."""
@@ -41,10 +44,8 @@ GONE_S = 20.0
 
 LOOK_S = 0.02
 
-MOST_RESUMES = 10
-"""How often a killed dispatcher is started again where it finds no server: a cut lasts 15 s at most."""
-
-EXIT_INFRASTRUCTURE = 3
+MACHINE_MEMORY = "3GiB"
+"""What all runs on the machine share: less than their budgets together."""
 
 
 @dataclass(kw_only=True)
@@ -72,25 +73,6 @@ class Report:
     folder: str = ""
 
 
-@dataclass(kw_only=True)
-class _Dispatcher:
-    process: subprocess.Popen[bytes]
-    log: Path
-    events: Path
-    junit: Path
-    is_down: bool = False
-    known_id: str = ""
-    resumes_left: int = 0
-
-    @property
-    def run_id(self) -> str:
-        """The run's id, once it has begun; a resumed one begins its events anew."""
-        events = [] if self.known_id else check.read_events(self.events)
-        if events:
-            self.known_id = str(events[0]["run_id"])
-        return self.known_id
-
-
 def carry_out(plan: Plan) -> Report:
     """Do one run by its plan, and judge it."""
     report = Report(plan=plan)
@@ -104,7 +86,7 @@ def carry_out(plan: Plan) -> Report:
             report.violations += run.leftovers()
     if report.violations:
         report.folder = str(folder)
-        report.tails = [_tail(path) for path in sorted(folder.rglob("*.log"))]
+        report.tails = [_tail(path) for path in sorted([*folder.glob("*.log"), *folder.glob("*/*.log")])]
     else:
         shutil.rmtree(folder)
     return report
@@ -122,45 +104,76 @@ class _Run:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         # What runs in the background of a shell has it ignored, and dispatchers would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        environ = self._environment = self._environ()
+        environ = self._environ()
+        machine = folder / "machine"
+        machine.mkdir(mode=0o700)
+        sharing = ("--machine-folder", str(machine), "--machine-memory", MACHINE_MEMORY)
+        disk = None
+        if plan.has(Kind.DISK_FULL) and can_mount():
+            disk = undo.enter_context(closing(SmallDisk(self._root / STATE_DIRECTORY)))
         self._broker = undo.enter_context(
             closing(Broker(folder / "server", environ, keeps_data=plan.keeps_data))
         )
-        self._network = undo.enter_context(closing(Network(self._broker.port)))
-        self._ways = [self._network.open() for _ in range(plan.workers)]
-        self._dispatchers_way = self._network.open()
-        urls = [self._broker.url(way.port) for way in self._ways]
-        words = ["--slots", str(plan.slots), "--memory-budget", "1GiB", "--isolation", plan.isolation]
+        network = undo.enter_context(closing(Network(self._broker.port)))
+        ways, dispatchers_way = [network.open() for _ in range(plan.workers)], network.open()
+        self._other_runs = undo.enter_context(closing(OtherRuns(folder, environ, sharing, machine)))
+        urls = [self._broker.url(way.port) for way in ways]
+        words = [
+            "--slots",
+            str(plan.slots),
+            "--memory-budget",
+            "1GiB",
+            "--isolation",
+            plan.isolation,
+            *sharing,
+        ]
         self._crew = undo.enter_context(closing(Crew(self._root, folder, environ, urls, words)))
-        self._dispatchers = [self._start(number) for number in range(plan.runs)]
-        undo.callback(self._end_dispatchers)
+        url = self._broker.url(dispatchers_way.port)
+        self._dispatchers = undo.enter_context(
+            closing(Dispatchers(self._root, folder, environ, url, plan.runs))
+        )
+        self._scene = Scene(
+            crew=self._crew,
+            ways=ways,
+            dispatchers=self._dispatchers,
+            dispatchers_way=dispatchers_way,
+            broker=self._broker,
+            other_runs=self._other_runs,
+            disk=disk,
+        )
         self._order = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._zero = 0.0
 
     def go(self) -> None:
         """Begin, break things, wait for the end, and judge."""
-        self._wait(lambda: all(one.run_id for one in self._dispatchers), BEGIN_S, "a run begins")
+        self._wait(self._dispatchers.have_begun, BEGIN_S, "a run begins")
         self._zero = time.monotonic()
+        if self._plan.has(Kind.OTHER_RUN_FROZEN):
+            self._other_runs.begin()
         for fault in self._plan.faults:
             self._at(fault.at_s, partial(self._break, fault))
         if self._plan.interrupt_s is not None:
             self._at(self._plan.interrupt_s, self._interrupt)
-        is_over = self._wait(self._has_ended, RUN_S, "all dispatchers have ended")
+        if self._plan.abandon_s is not None:
+            self._at(self._plan.abandon_s, self._abandon)
+        is_over = self._wait(
+            lambda: self._dispatchers.have_ended(self._note), RUN_S, "all dispatchers have ended"
+        )
         self._report.duration_s = time.monotonic() - self._zero
         if not is_over:
-            for one in self._dispatchers:
-                if one.process.poll() is None:
-                    one.process.send_signal(signal.SIGABRT)  # Its stacks go to its log.
+            self._dispatchers.send(signal.SIGABRT)  # Their stacks go to their logs.
             time.sleep(1)
         for _, _, step in self._due:  # What is broken gets mended, and nothing further is broken.
             if isinstance(step, partial) and step.func == self._mend:
                 step()
         self._report.violations += self._wrong() if is_over else ()
+        self._report.violations += self._other_runs.wrong()
         self._check_server("after the run's end")
         self._report.violations += self._crew.end()
         self._report.violations += self._wrong_ends()
         self._check_server("after the workers' end")
+        self._report.violations += self._other_runs.wrong_claims()
 
     def leftovers(self) -> Iterator[str]:
         """Yield what is left when all has ended."""
@@ -196,110 +209,24 @@ class _Run:
             time.sleep(LOOK_S)
         return True
 
-    def _has_ended(self) -> bool:
-        for one in self._dispatchers:
-            if one.is_down or one.process.poll() is None:
-                return False
-            if one.resumes_left and one.process.returncode == EXIT_INFRASTRUCTURE:
-                # It was started again while the server could not be reached. Its user tries once more.
-                one.resumes_left -= 1
-                self._note("resumed once more")
-                one.process = self._call(one.log, one.events, one.junit, "--resume", one.run_id)
-                return False
-        return True
-
     def _interrupt(self) -> None:
         self._note("Ctrl-C")
-        for one in self._dispatchers:
-            if one.process.poll() is None:
-                one.process.send_signal(signal.SIGINT)
+        self._dispatchers.send(signal.SIGINT)
+
+    def _abandon(self) -> None:
+        self._note("dispatchers and workers are killed for good")
+        self._dispatchers.abandon()
+        self._crew.kill_all()
 
     def _break(self, fault: Fault) -> None:
         self._note(fault.kind + (f" {fault.target}" if fault.kind in OF_WORKERS else ""))
-        mend = self._broken(fault)
+        mend = break_it(self._scene, fault.kind, fault.target)
         if mend is not None:
             self._at(fault.at_s + fault.length_s, partial(self._mend, fault, mend))
 
     def _mend(self, fault: Fault, mend: Callable[[], None]) -> None:
         self._note(f"{fault.kind} is over")
         mend()
-
-    def _broken(self, fault: Fault) -> Callable[[], None] | None:
-        """Break something; return what mends it."""
-        place, way = fault.target, self._ways[fault.target]
-        match fault.kind:
-            case Kind.KILL:
-                self._crew.kill(place)
-            case Kind.TERM:
-                self._crew.ask(place)
-            case Kind.FREEZE | Kind.FREEZE_ALL:
-                frozen = self._crew.freeze(place, with_files=fault.kind is Kind.FREEZE_ALL)
-                return lambda: self._crew.thaw(frozen)
-            case Kind.CUT | Kind.CUT_DISPATCHER:
-                way = way if fault.kind is Kind.CUT else self._dispatchers_way
-                way.cut()
-                return way.heal
-            case Kind.DELAY | Kind.DELAY_DISPATCHER:
-                way = way if fault.kind is Kind.DELAY else self._dispatchers_way
-                way.slow(0.3)
-                return way.hasten
-            case Kind.KILL_DISPATCHER:
-                return self._kill_dispatcher(self._dispatchers[fault.target % len(self._dispatchers)])
-            case Kind.RESET:
-                way.reset()
-            case Kind.RESET_DISPATCHER:
-                self._dispatchers_way.reset()
-            case Kind.CRASH | Kind.REPLACE:
-                self._broker.kill(forget=fault.kind is Kind.REPLACE)
-                return self._broker.start
-            case Kind.FLUSH:
-                self._broker.command("FLUSHALL")
-            case Kind.FULL:
-                self._broker.command("CONFIG", "SET", "maxmemory", 1)
-                return lambda: self._broker.command("CONFIG", "SET", "maxmemory", 0)
-        return None
-
-    def _kill_dispatcher(self, one: _Dispatcher) -> Callable[[], None] | None:
-        """Kill a dispatcher; return what starts it again, where it was still there."""
-        run_id = one.run_id
-        if one.process.poll() is not None:
-            return None
-        one.process.kill()
-        one.process.wait()
-        one.is_down, one.resumes_left = True, MOST_RESUMES
-
-        def resume() -> None:
-            one.process = self._call(one.log, one.events, one.junit, "--resume", run_id)
-            one.is_down = False
-
-        return resume
-
-    def _start(self, number: int) -> _Dispatcher:
-        log, events = self._folder / f"dispatcher-{number}.log", self._folder / f"events-{number}.jsonl"
-        junit = self._folder / f"junit-{number}.xml"
-        return _Dispatcher(process=self._call(log, events, junit), log=log, events=events, junit=junit)
-
-    def _call(self, log: Path, events: Path, junit: Path, *words: str) -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                [
-                    *(sys.executable, str(REPOSITORY / "run_tests.py"), *words),
-                    *("--broker", self._broker.url(self._dispatchers_way.port)),
-                    *("--events", str(events), "--junit-xml", str(junit)),
-                ],
-                cwd=self._root,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def _end_dispatchers(self) -> None:
-        for one in self._dispatchers:
-            if one.process.poll() is None:
-                one.process.kill()
-            one.process.wait()
 
     def _environ(self) -> dict[str, str]:
         foreign = ("PASSMUSTER_", "TEST", "CI", "PYTEST_", "PYTHON", "CELERY_", "COVERAGE", "XDG_")
@@ -312,7 +239,6 @@ class _Run:
             "TMPDIR": str(self._tmp),
             "PYTHONFAULTHANDLER": "1",
             "PASSMUSTER_SECRET": "the harness's secret",
-            "PASSMUSTER_SLOT": "0",  # A run inside a test takes no part in what the machine's runs share.
         }
 
     # What must hold.
@@ -320,17 +246,22 @@ class _Run:
     def _wrong(self) -> Iterator[str]:
         notes = read_notes(self._starts)
         self._report.starts = sum(note.word == "start" for note in notes)
-        for number, one in enumerate(self._dispatchers):
-            events, status = check.read_events(one.events), one.process.returncode
-            if self._plan.interrupt_s is not None and status == 130:
-                found = check.wrong_when_stopped(events, status, self._expected)
-            else:
-                found = check.wrong_results(events, one.junit, status, self._expected)
-            yield from (f"run {number}: {text}" for text in found)
-            if self._plan.only_kills and self._plan.interrupt_s is None:
+        for number, one in enumerate(self._dispatchers.all):
+            yield from (f"run {number}: {text}" for text in self._wrong_run(one))
+            if self._plan.only_kills:
                 yield from self._slow_recoveries(
                     [note for note in notes if note.attempt_id.startswith(one.run_id)]
                 )
+
+    def _wrong_run(self, one: Dispatcher) -> Iterator[str]:
+        events, status = check.read_events(one.events), one.process.returncode
+        is_stopped = self._plan.interrupt_s is not None and status == 130
+        is_abandoned = self._plan.abandon_s is not None and status == -signal.SIGKILL
+        if is_stopped or is_abandoned:
+            return check.wrong_when_stopped(events, self._expected)
+        # What a full disk cannot keep may turn a green run into an incomplete one, and nothing else.
+        is_incomplete = status == EXIT_INFRASTRUCTURE and self._plan.is_green and one.had_no_space
+        return check.wrong_results(events, one.junit, 0 if is_incomplete else status, self._expected)
 
     def _slow_recoveries(self, notes: list[Note]) -> Iterator[str]:
         deaths = {one.name: one.ended_at for one in self._crew.workers if one.ended_at is not None}
@@ -358,18 +289,22 @@ class _Run:
         return worker.process.returncode == 0
 
     def _check_server(self, when: str) -> None:
-        runs = [one.run_id for one in self._dispatchers]
         with closing(self._broker.client()) as client:
             deadline = time.monotonic() + GONE_S
-            while True:
-                keys = sorted(key for key in client.scan_iter(count=1000) if any(run in key for run in runs))
-                members = sorted(client.smembers("pm:runs"))
-                if not keys and not members:
-                    return
-                if time.monotonic() >= deadline:
-                    break
+            while self._run_keys(client) and time.monotonic() < deadline:
                 time.sleep(0.2)
-        self._report.violations.append(f"on the server is left {when}: {keys}, runs {members}")
+            wrong = [f"{key!a} of the run is left on the server" for key in self._run_keys(client)]
+            self._report.violations += [f"{text} {when}" for text in (*wrong, *wrong_keys(client))]
+
+    def _run_keys(self, client: Any) -> list[str]:
+        """Return the keys of runs that have ended; one that was abandoned may be resumed for a day."""
+        if self._plan.abandon_s is not None:
+            return []
+        runs = [one.run_id for one in self._dispatchers.all]
+        members = [f"pm:runs: {member}" for member in sorted(client.smembers("pm:runs"))]
+        return members + sorted(
+            key for key in client.scan_iter(count=1000) if any(run in key for run in runs)
+        )
 
 
 def _tail(path: Path) -> str:

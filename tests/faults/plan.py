@@ -25,6 +25,12 @@ class Kind(StrEnum):
     REPLACE = "server-replaced"  # the same, and it comes back empty
     FLUSH = "flush"  # the server forgets everything
     FULL = "full"  # the server takes no data, for a while
+    DISK_FULL = "disk-full"  # the disk below the run's folder takes nothing more, for a while
+    OTHER_RUN = "other-run"  # a run of another project begins on the same machine, and comes to its end
+    OTHER_RUN_KILLED = "other-run-killed"  # the same; it gets a SIGKILL in the middle
+    OTHER_RUN_FROZEN = (
+        "other-run-frozen"  # SIGSTOP of such a run, SIGCONT later; where there is none, one begins
+    )
 
 
 OF_WORKERS = (Kind.KILL, Kind.TERM, Kind.FREEZE, Kind.FREEZE_ALL, Kind.CUT, Kind.RESET, Kind.DELAY)
@@ -33,15 +39,18 @@ OF_DISPATCHERS = (
     *(Kind.KILL_DISPATCHER, Kind.KILL_DISPATCHER),
 )
 OF_THE_SERVER = (Kind.CRASH, Kind.REPLACE, Kind.FLUSH, Kind.FULL)
+OF_OTHER_RUNS = (Kind.OTHER_RUN, Kind.OTHER_RUN_KILLED, Kind.OTHER_RUN_FROZEN)
+OF_THE_MACHINE = (*OF_OTHER_RUNS, Kind.DISK_FULL, Kind.KILL, Kind.KILL_DISPATCHER)
 
 LASTING = (
     *(Kind.FREEZE, Kind.FREEZE_ALL, Kind.CUT, Kind.DELAY, Kind.CUT_DISPATCHER, Kind.DELAY_DISPATCHER),
     *(Kind.CRASH, Kind.REPLACE, Kind.FULL, Kind.KILL_DISPATCHER),
+    *(Kind.DISK_FULL, Kind.OTHER_RUN_KILLED, Kind.OTHER_RUN_FROZEN),
 )
-SHORT = (Kind.CRASH, Kind.REPLACE, Kind.FULL, Kind.KILL_DISPATCHER)
+SHORT = (Kind.CRASH, Kind.REPLACE, Kind.FULL, Kind.KILL_DISPATCHER, Kind.OTHER_RUN_KILLED)
 """Those that last a few seconds at most: everything stands still meanwhile."""
 
-LAST_FAULT_S = 9.0
+LAST_FAULT_S = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +90,8 @@ class Plan:
         keeps_data: whether the server survives its crashes.
         runs: how many at the same time, 1 or 2.
         interrupt_s: when Ctrl-C ends the runs; None: they come to their end.
+        abandon_s: when dispatchers and workers are killed for good, and nobody resumes the runs; None: they
+            are not.
         faults: by time.
     """
 
@@ -93,12 +104,22 @@ class Plan:
     keeps_data: bool
     runs: int
     interrupt_s: float | None
+    abandon_s: float | None
     faults: tuple[Fault, ...]
 
     @property
     def only_kills(self) -> bool:
         """Whether nothing goes wrong but that workers die: then the time until they are replaced counts."""
-        return all(fault.kind is Kind.KILL for fault in self.faults)
+        return all(fault.kind is Kind.KILL for fault in self.faults) and self.comes_to_its_end
+
+    @property
+    def comes_to_its_end(self) -> bool:
+        """Whether nobody stops the runs or kills them for good."""
+        return self.interrupt_s is None and self.abandon_s is None
+
+    def has(self, kind: Kind) -> bool:
+        """Whether a fault of this kind is planned."""
+        return any(fault.kind is kind for fault in self.faults)
 
     def __str__(self) -> str:
         words = [
@@ -109,6 +130,8 @@ class Plan:
         words += ["all files pass"] * self.is_green + ["a poisonous file"] * self.has_poison
         if self.interrupt_s is not None:
             words.append(f"Ctrl-C after {self.interrupt_s:.1f} s")
+        if self.abandon_s is not None:
+            words.append(f"abandoned after {self.abandon_s:.1f} s")
         return ", ".join(words) + "".join(f"\n    {fault}" for fault in self.faults)
 
 
@@ -117,9 +140,18 @@ def make_plan(seed: int) -> Plan:
     chance = random.Random(seed)
     workers = chance.randint(2, 4)
     keeps_data = chance.random() < 0.4
-    kinds = list(chance.choice(([Kind.KILL], OF_WORKERS, OF_THE_SERVER, OF_DISPATCHERS, *[tuple(Kind)] * 3)))
+    groups = (
+        (Kind.KILL,),
+        OF_WORKERS,
+        OF_THE_SERVER,
+        OF_DISPATCHERS,
+        *[OF_THE_MACHINE] * 2,
+        *[tuple(Kind)] * 4,
+    )
+    kinds = list(chance.choice(groups))
     times = sorted(chance.uniform(0.2, LAST_FAULT_S) for _ in range(chance.randint(1, 6)))
     is_green = chance.random() < 0.25
+    end = chance.random()
     return Plan(
         seed=seed,
         workers=workers,
@@ -129,7 +161,8 @@ def make_plan(seed: int) -> Plan:
         has_poison=not is_green and chance.random() < 0.25,
         keeps_data=keeps_data,
         runs=2 if chance.random() < 0.2 else 1,
-        interrupt_s=chance.uniform(0.5, 8.0) if chance.random() < 0.1 else None,
+        interrupt_s=chance.uniform(0.5, 8.0) if end < 0.1 else None,
+        abandon_s=chance.uniform(0.5, 8.0) if 0.1 <= end < 0.15 else None,
         faults=tuple(_fault(chance, at_s, kinds, workers) for at_s in times),
     )
 

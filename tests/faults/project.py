@@ -15,7 +15,7 @@ PID_VARIABLE = "FAULTS_PID_FILE"
 WORKER_VARIABLE = "FAULTS_WORKER"
 """The name of that worker."""
 
-FILES = 40
+FILES = 32
 POISON = "test_poison.py"
 
 _HEAD = """\

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from passmuster.routing import WORKER_QUEUE_TTL_S, worker_queue_keys
 from passmuster.run_record import WorkerBoard
 from passmuster.status import Status
 from tests.support.queue_worker import Run, Start, until
@@ -98,3 +99,34 @@ def test_a_file_too_big_for_all_workers_runs_where_it_is(run: Run, start: Start)
 
 def serving(run: Run) -> set[str]:
     return {card.name for card in WorkerBoard(run.client).cards() if run.run_id in card.runs}
+
+
+def test_what_is_published_for_one_worker_runs_there_alone(run: Run, start: Start) -> None:
+    workers = [start(), start()]
+    tasks = [run.task(f"f{number}.py") for number in range(8)]
+    run.seed(*tasks)
+    until(lambda: serving(run) == {worker.name for worker in workers}, "both serve the run")
+
+    for number, task in enumerate(tasks):
+        run.publish_for(workers[number % 2].name, task, 101)
+
+    results = run.wait(len(tasks))
+    assert [results[f"f{number}.py"].worker for number in range(8)] == [one.name for one in workers] * 4
+
+
+def test_what_a_worker_puts_back_onto_its_own_queue_expires_after_its_death(run: Run, start: Start) -> None:
+    small, big = start("--memory-budget", "1GiB"), start("--memory-budget", "3GiB")
+    task = run.task("f0.py", predicted_bytes=2 * GIB)
+    run.seed(task)
+    until(lambda: serving(run) == {small.name, big.name}, "both serve the run")
+    run.publish_for(small.name, task, 101)
+    key = worker_queue_keys(run.run_id, small.name)[1]
+    until(lambda: run.client.pttl(key) > 0, "it was put back")
+
+    small.signal(signal.SIGSTOP)  # It might have the message at this moment.
+    small.signal(signal.SIGKILL)
+
+    assert run.client.pttl(key) <= WORKER_QUEUE_TTL_S * 1000
+    assert run.client.ttl(key) != -1
+    run.record.end()
+    assert run.client.exists(*worker_queue_keys(run.run_id, small.name)) == 0

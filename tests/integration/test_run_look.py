@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -105,6 +105,24 @@ def test_a_worker_whose_lease_is_over_is_overdue(client: Any, run_id: str, recor
     client.zadd(lease_key(run_id), {member: (seconds - 30) * 1000})
 
     assert 30 <= look.silent_s(run_id, "a.py", running) < 60
+
+
+@pytest.mark.parametrize("key", [meta_key, state_key])
+def test_a_damaged_run_is_named_and_hides_none_of_the_others(
+    client: Any, run_id: str, record: RunRecord, key: Callable[[str], str]
+) -> None:
+    damaged = RunRecord(client, "damaged")
+    damaged.seed({"a.py": FIRST}, epoch="e")
+    client.delete(key("damaged"))
+    client.set(key("damaged"), "somebody else's")
+    try:
+        runs = {run.run_id: run for run in BrokerLook(client).runs()}
+    finally:
+        client.delete(key("damaged"))
+        damaged.end()
+
+    assert runs[run_id].waiting == 4
+    assert "what the broker has is damaged" in runs["damaged"].damage
 
 
 def test_nonsense_on_the_broker_is_no_fault(client: Any, run_id: str, record: RunRecord) -> None:

@@ -14,6 +14,7 @@ from passmuster.executor import SlotRange
 from passmuster.queue_words import Claim, Hold, Lease
 from passmuster.routing import (
     PREFIX,
+    RUN_TTL_S,
     RUNS_KEY,
     SILENT_S,
     TAKES,
@@ -21,7 +22,6 @@ from passmuster.routing import (
     meta_key,
     queue_keys,
     results_key,
-    state_key,
 )
 from passmuster.run_record import RunRecord, connect
 from tests.support.queue_worker import waiting
@@ -331,14 +331,23 @@ def test_nothing_of_an_ended_run_is_left(client: Any, record: RunRecord) -> None
     assert not client.sismember(RUNS_KEY, run_of(record))
 
 
-def test_what_nobody_ends_expires_and_the_queue_does_not(client: Any, record: RunRecord) -> None:
+def test_every_key_of_a_run_that_nobody_ends_expires(client: Any, record: RunRecord) -> None:
     record.claim("a.py", FIRST, "w1")
-    client.lpush(queue_keys(run_of(record))[0], "message")
+    for key in queue_keys(run_of(record)):
+        client.lpush(key, "message")
     record.beat()
 
-    for key in (meta_key, state_key, lease_key, results_key):
-        assert client.ttl(key(run_of(record))) > 80_000
-    assert client.ttl(queue_keys(run_of(record))[0]) == -1
+    for key in (*client.keys(f"*{run_of(record)}*"), RUNS_KEY):
+        assert RUN_TTL_S - 60 < client.ttl(key) <= RUN_TTL_S, key
+
+
+def test_what_workers_write_after_the_dispatcher_was_killed_expires(client: Any, record: RunRecord) -> None:
+    assert client.exists(lease_key(run_of(record)), results_key(run_of(record))) == 0
+
+    record.claim("a.py", FIRST, "w1")
+
+    for key in (lease_key, results_key):
+        assert RUN_TTL_S - 60 < client.ttl(key(run_of(record))) <= RUN_TTL_S, key
 
 
 def test_reading_goes_on_after_the_last_entry_and_trimming_removes_what_was_read(record: RunRecord) -> None:

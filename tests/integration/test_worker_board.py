@@ -38,7 +38,8 @@ def test_a_card_comes_back_the_same_until_it_is_removed(client: Any) -> None:
 
     board.announce(CARD)
     assert board.cards() == [CARD]
-    assert 0 < client.ttl(worker_key("w1")) <= WORKER_TTL_S
+    for key in (worker_key("w1"), WORKERS_KEY):
+        assert 0 < client.ttl(key) <= WORKER_TTL_S, key
 
     board.remove("w1")
     assert board.cards() == []

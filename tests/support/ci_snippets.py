@@ -1,4 +1,4 @@
-"""The jobs that docs/ci.md shows for other CIs: their commands, and how such a CI numbers its jobs."""
+"""The jobs that docs/how-to/ci.md shows for other CIs: their commands, and how such a CI numbers its jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.docs.pages import REPOSITORY, blocks_of, without_blocks
 
 INSTALL = "pip install passmuster"
 
-_PAGE = "docs/ci.md"
+_PAGE = "docs/how-to/ci.md"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from dispatcher.again import Again
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.events import FileFinished, FileStarted, Reporter, RunEvent, RunFinished, RunStarted
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.report.console import ConsoleReporter

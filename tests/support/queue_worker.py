@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
 import signal
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from kombu.entity import Exchange, Queue
+from msgspec import structs
 
 from passmuster.codec import decode_result, encode_result, encode_task
 from passmuster.envelope import Envelope, unpack_bytes
 from passmuster.queue_words import result_kind
 from passmuster.result import TestResult
-from passmuster.routing import PRIORITY_NORMAL, TASK_NAME, queue_name
+from passmuster.routing import PRIORITY_NORMAL, TASK_NAME, queue_name, worker_queue_name
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import RunTerms, encode_terms
 from passmuster.status import RunnerKind, Status
@@ -139,15 +139,20 @@ class Run:
         plain = RunTerms(
             run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
-        terms = dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+        terms = structs.replace(plain, **changes)
         return Envelope(secret).seal("terms", encode_terms(terms))
 
     def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
         self.publish_text(Envelope(secret).seal("task", encode_task(task), str(take)))
 
-    def publish_text(self, text: str) -> None:
-        """Put a message on the run's queue, whatever it holds."""
-        name = queue_name(self.run_id)
+    def publish_for(self, worker: str, task: TestTask, take: int) -> None:
+        """Put a message on one worker's queue."""
+        text = Envelope(SECRET).seal("task", encode_task(task), str(take))
+        self.publish_text(text, name=worker_queue_name(self.run_id, worker))
+
+    def publish_text(self, text: str, *, name: str = "") -> None:
+        """Put a message on a queue, whatever it holds; no name: the run's."""
+        name = name or queue_name(self.run_id)
         queue = Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
         self._app.send_task(TASK_NAME, args=[text], queue=queue, priority=PRIORITY_NORMAL, declare=[])
 
@@ -161,7 +166,7 @@ class Run:
             limits=Limits(timeout_s=timeout_s),
             coverage=CoverageRequest() if with_coverage else None,
         )
-        return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+        return structs.replace(plain, **changes)
 
     def look(self) -> None:
         """Take the news."""

@@ -44,6 +44,7 @@ tasks = st.builds(
     retries=st.none() | counts,
     isolation=st.sampled_from(Isolation),
     source_identity=words,
+    wanted_worker=words,
 )
 
 cases = st.builds(CaseResult, case_id=words, outcome=st.sampled_from(Outcome), seconds=seconds, message=words)
@@ -65,6 +66,7 @@ results = st.builds(
     cpu_s=st.none() | seconds,
     started_at=seconds,
     worker=words,
+    interpreter=words,
     slot=counts,
     waited_for=words,
     leaked=st.lists(words, max_size=2).map(tuple),

@@ -10,7 +10,8 @@ import pytest
 
 import worker.execute
 from dispatcher.backends.base import BackendRequest
-from dispatcher.config.model import Overcommit, TestConfig
+from dispatcher.config.choices import Overcommit
+from dispatcher.config.model import TestConfig
 from passmuster.status import Isolation
 from passmuster.units import parse_amount
 from run_tests import LocalSite

@@ -7,20 +7,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from msgspec import Struct
+
+from passmuster.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit, SlotRange, Usage
-from passmuster.records import dataclass
 from passmuster.run_terms import RunTerms
+from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Isolation, StopReason
 from passmuster.task import CoverageRequest, TestTask
 from passmuster.units import format_bytes
-from worker.capacity import calculate_max_workers, resolve_budget, resolve_limit
-from worker.cli import Options
 from worker.command import prepare_child, why_not_executable
 from worker.execute import LocalExecutor
 from worker.machine import read_levels, read_machine
 from worker.machine_pool import Seat, open_pool
 from worker.open_files import require_open_files
+from worker.options import Options
 from worker.output_capture import OutputCapture
 from worker.serving.health import Health
 from worker.serving.interpreter import describe_interpreter, find_interpreter, why_no_coverage
@@ -29,14 +31,12 @@ from worker.serving.worker_log import Say
 from worker.settings import NICE, WorkerSettings
 from worker.warm.fleets import Fleets
 
-STATE_DIRECTORY = ".passmuster"
 """In the root: where a run on the same machine keeps what it learns. Used where it exists, never made."""
 
 MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], QueueFiles]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Struct, frozen=True, kw_only=True):
     """What a worker may use, whatever root it works in.
 
     Args:
@@ -85,7 +85,7 @@ class RootBench:
 
     def __init__(self, executor: LocalExecutor, files: QueueFiles, settings: WorkerSettings) -> None:
         self._executor, self._files, self._settings = executor, files, settings
-        self.python = describe_interpreter(settings.interpreter, settings.environ)
+        self.python = settings.interpreter_identity
 
     def why_not(self, terms: RunTerms) -> str:
         """Return why a run cannot be served here; empty: it can."""
@@ -233,4 +233,5 @@ class BenchMaker:
             nice=NICE if options.nice else 0,
             state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
             name=options.name,
+            interpreter_identity=describe_interpreter(interpreter.path, self._environ),
         )

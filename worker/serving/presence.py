@@ -21,7 +21,8 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         environ: the environment. What must not be seen by Celery is removed from it.
     """
     from passmuster.errors import PassmusterError
-    from worker.cli import put_aside, read_options, say
+    from worker.cli import put_aside, say
+    from worker.options import read_options
 
     try:
         options = read_options(argv, environ)

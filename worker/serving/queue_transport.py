@@ -19,7 +19,13 @@ from redis import ResponseError
 
 from passmuster.broker_client import is_damage
 from passmuster.codec import MAX_TASK_CHARS
-from passmuster.routing import PRIORITY_NORMAL, PRIORITY_STEPS, TASK_NAME
+from passmuster.routing import (
+    PRIORITY_NORMAL,
+    PRIORITY_STEPS,
+    TASK_NAME,
+    WORKER_QUEUE_TTL_S,
+    is_worker_queue,
+)
 from worker.serving.worker_log import Level, Say
 
 MAX_BODY_CHARS = 4 * MAX_TASK_CHARS
@@ -54,6 +60,10 @@ def guard(say: Say) -> None:
                 raise Empty from error
 
         def _put(self, queue: str, message: Any, **options: Any) -> None:
+            if is_worker_queue(queue):
+                # Nobody else would ever remove what this worker puts back and does not take again.
+                expires = {"x-expires": WORKER_QUEUE_TTL_S * 1000}
+                self._new_queue(queue, arguments=expires)  # type: ignore[no-untyped-call]
             try:
                 super()._put(queue, message, **options)  # type: ignore[no-untyped-call]
             except ResponseError as error:

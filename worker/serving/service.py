@@ -25,8 +25,8 @@ from passmuster.run_tail import TailBoard
 from passmuster.run_terms import RunTerms
 from passmuster.tree_store import SHIP_TIMEOUT_S, TreeStore
 from worker.celery_app import RunQueues, make_app, run_worker
-from worker.cli import Options
 from worker.execute import LocalExecutor
+from worker.options import Options
 from worker.private_tmp import PrivateTmp
 from worker.serving.admission import Admission
 from worker.serving.bench import BenchMaker, read_share

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from passmuster.errors import InfrastructureError
 from worker.serving.interpreter import find_interpreter
-from worker.serving.worker_log import Say
 from worker.trees.tree_cache import KEPT_TREES, Store, TreeCache, TreeFolder
 from worker.trees.tree_folder import differing
 from worker.trees.tree_setup import set_up, why_not_installed
@@ -33,7 +32,7 @@ class ShippedTrees:
         setup: str,
         python: str | None,
         environ: Mapping[str, str],
-        say: Say,
+        say: Callable[[str], None],
     ) -> None:
         self._make_cache, self._store, self._setup = cache, store, setup
         self._python, self._environ, self._say = python, environ, say

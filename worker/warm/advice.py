@@ -11,19 +11,19 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 from worker.child.passmuster_child_start import runs_as_script
 from worker.child.passmuster_child_traces import PATCHED
-from worker.settings import WorkerSettings
+from worker.settings import PROPOSAL_FILE, WorkerSettings
 from worker.warm.choice import Choice, choose
 from worker.warm.costs import ModuleFacts, is_allowed
-from worker.warm.fleet import PROPOSAL_FILE, PYTEST, SCRIPT
 from worker.warm.installed import installed
 from worker.warm.needs import FileNeeds, Imported, with_learned, with_own
 from worker.warm.scan import Roots, Scanner
-from worker.warm.server import Answer, Verdict
+from worker.warm.server import PYTEST, SCRIPT, Answer, Verdict
 from worker.warm.store import ImportStore
 
 _PATCHES = frozenset(f"replaces {name}" for name in PATCHED)
@@ -35,8 +35,7 @@ PROPOSED_S = 3.0
 """Processor seconds that preloading a package of the project must save in a run before it is proposed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class Advice(Struct, frozen=True, kw_only=True):
     """How a file should be started.
 
     Args:

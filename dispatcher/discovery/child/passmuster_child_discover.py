@@ -1,16 +1,19 @@
 """Asks pytest which files it would collect, without importing any test file.
 
-    python passmuster_child_discover.py ANSWER_FILE [PATH...]
+    python passmuster_child_discover.py ANSWER_FILE DESCRIPTOR [PATH...]
 
 Runs in the project's root, under the project's interpreter. pytest reads its configuration and its initial
 conftests as `pytest` without arguments does, and walks its collectors; each file's collector is noted instead
 of being collected. The answer is one JSON object in ANSWER_FILE. What the project prints goes to standard
-output and error, which say what was wrong when there is no answer. PATHs take the place of `testpaths`.
+output and error, which say what was wrong when there is no answer. DESCRIPTOR is a pipe whose other end
+closes when the runner dies. PATHs take the place of `testpaths`.
 """
 
+import fcntl
 import json
 import os
 import shlex
+import signal
 import sys
 
 TYPE_CHECKING = False
@@ -204,9 +207,29 @@ def _write(path: str, answer: "dict[str, object]") -> None:
         json.dump(answer, file)
 
 
+def end_with(descriptor: int) -> None:
+    """Have the kernel kill this process group when the other end of a pipe closes (fcntl(2), F_SETSIG).
+
+    No thread waits for it, since a conftest may fork. Where there is no such signal (not Linux), only the
+    runner's own time limit bounds this process.
+    """
+    fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    if not hasattr(fcntl, "F_SETSIG"):
+        return
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    try:
+        os.read(descriptor, 1)
+    except BlockingIOError:
+        return
+    sys.exit(1)  # It closed before the kernel was asked to look.
+
+
 def main(argv: "list[str]") -> int:
     """Ask pytest and write its answer; the status is that of pytest where it gives none."""
-    answer_file, *paths = argv[1:]
+    answer_file, descriptor, *paths = argv[1:]
+    end_with(int(descriptor))
     here = os.getcwd()
     script_folder = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [here, *[folder for folder in sys.path if os.path.abspath(folder) != script_folder]]

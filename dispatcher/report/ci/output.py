@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from dispatcher.config.model import CiChoice, Verbosity
+from dispatcher.config.choices import CiChoice, Verbosity
 from dispatcher.events import Reporter
 from dispatcher.report.ci.azure import AzureLog
 from dispatcher.report.ci.buildkite import BuildkiteLog
@@ -20,9 +20,9 @@ from dispatcher.report.ci.gitlab import GitlabLog
 from dispatcher.report.ci.place import project_folder, source_url
 from dispatcher.report.ci.reporters import FoldReporter, SummaryReporter, VerdictReporter
 from dispatcher.report.ci.which import PlainOutput
-from dispatcher.report.console_format import Tag, tagged
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.stream import SafeStream, TextStream
+from dispatcher.report.tags import Tag, tagged
 
 
 class InertStream:

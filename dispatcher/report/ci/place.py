@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from dispatcher.config.model import CiChoice
+from dispatcher.config.choices import CiChoice
 
 _CHECKOUTS = {CiChoice.GITHUB: "GITHUB_WORKSPACE", CiChoice.AZURE: "BUILD_SOURCESDIRECTORY"}
 """What names the repository's folder."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from dispatcher.config.model import CiChoice
+from dispatcher.config.choices import CiChoice
 from dispatcher.events import Reporter
 from dispatcher.report.stream import TextStream
 

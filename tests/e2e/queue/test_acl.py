@@ -1,4 +1,4 @@
-"""The rights that docs/broker.md gives to the broker's user: enough for a whole run, and for nothing else."""
+"""The rights that docs/how-to/broker.md gives the broker's user suffice for a whole run, and no more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PASSWORD = "the-users-password"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[BrokerServer]:
-    text = (REPOSITORY / "docs" / "broker.md").read_text()
+    text = (REPOSITORY / "docs" / "how-to" / "broker.md").read_text()
     block = re.search(r"```text\n(.*?)```", text, re.DOTALL)
     assert block is not None
     with broker_server(*block[1].replace("PASSWORD", PASSWORD).splitlines()) as server:

@@ -110,7 +110,7 @@ CASES = {
     ),
     "no right to look": Bad(
         place=lambda _: real("user default on nopass ~* &* +@all -info"),
-        says=("'info' command", "what its user must be allowed is in docs/broker.md"),
+        says=("'info' command", "what its user must be allowed is in docs/how-to/broker.md"),
     ),
     "a wrong CA": Bad(
         place=lambda certificates: tls(certificates, ca="other"),

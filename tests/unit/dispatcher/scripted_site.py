@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dispatcher.backends.base import BackendRequest, Capacity
+from dispatcher.backends.base import BackendRequest
 from dispatcher.config.model import TestConfig
+from passmuster.capacity import Capacity
 from passmuster.executor import Limit
 from tests.unit.dispatcher.run.scripted_backend import ScriptedBackend, Step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.config.model import Override
+from dispatcher.config.choices import Override
 from dispatcher.file_rules import FileRules
 from passmuster.status import Isolation
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from dispatcher.config.model import Override, TestConfig
+from dispatcher.config.choices import Override
+from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.planner import make_plan

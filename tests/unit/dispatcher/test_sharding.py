@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from dispatcher.backends.base import Capacity
-from dispatcher.config.model import SERIAL, Override, TestConfig
+from msgspec.structs import replace
+
+from dispatcher.config.choices import SERIAL, Override
+from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
 from dispatcher.plan import TestFile
 from dispatcher.planner import make_plan
 from dispatcher.schedule.record import FileHistory, Forking
 from dispatcher.sharding import Part, part_of, split_digest
+from passmuster.capacity import Capacity
 from passmuster.units import parse_amount
 
 GIB = 1024**3

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from dispatcher.cli import Command
+from dispatcher.commands import SUBCOMMANDS
 from dispatcher.config.help_text import format_help
-from dispatcher.subcommands import SUBCOMMANDS
+from dispatcher.subcommand_names import SUBCOMMAND_HELP
 from tests.unit.dispatcher.scripted_site import ScriptedSite
 
 
@@ -71,6 +72,7 @@ def test_a_configuration_file_may_name_the_broker(tmp_path: Path) -> None:
 
 def test_each_has_a_help_of_its_own_and_stands_in_the_help(tmp_path: Path) -> None:
     text = format_help("run-tests").splitlines()
+    assert [*SUBCOMMANDS] == [*SUBCOMMAND_HELP]
     for word in SUBCOMMANDS:
         status, out, _ = run(tmp_path, word, "--help")
         assert (status, out.partition(" [")[0]) == (0, f"usage: run-tests {word}")

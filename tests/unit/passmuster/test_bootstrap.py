@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from passmuster import bootstrap
+from passmuster import bootstrap, environment
 from passmuster.first_start import pins
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-BASE_PYTHON = bootstrap.base_python()
+BASE_PYTHON = environment.base_python()
 PINS = "planted==1.0\n"
 
 
@@ -31,8 +31,8 @@ def ready_home(folder: Path, *, tag: str | None = None) -> Path:
     packages = folder / ".venv" / "lib" / version / "site-packages"
     packages.mkdir(parents=True)
     (packages / "planted.py").write_text("")
-    [(group, digest)] = bootstrap.group_digests(str(folder), ("runtime",))
-    (folder / ".venv" / bootstrap.marker_name(group, tag or bootstrap.python_tag(), digest)).touch()
+    [(group, digest)] = environment.group_digests(str(folder), ("runtime",))
+    (folder / ".venv" / environment.marker_name(group, tag or environment.python_tag(), digest)).touch()
     return folder
 
 
@@ -111,7 +111,7 @@ def test_a_start_loads_no_module_that_a_bare_interpreter_would_not(tmp_path: Pat
     )
 
     extra = set(done.stdout.split()) - set(bare.stdout.split())
-    assert extra <= {"passmuster", "passmuster.bootstrap", "zlib"}, extra
+    assert extra <= {"passmuster", "passmuster.bootstrap", "passmuster.environment", "zlib"}, extra
 
 
 def test_an_environment_of_another_python_takes_over_with_all_arguments(tmp_path: Path) -> None:
@@ -199,14 +199,14 @@ def test_a_checkout_without_pins_is_called_incomplete(tmp_path: Path) -> None:
 
 def test_other_pins_make_the_environment_not_ready(tmp_path: Path) -> None:
     home = ready_home(tmp_path / "home")
-    venv, tag = str(home / ".venv"), bootstrap.python_tag()
-    assert bootstrap.is_ready(venv, bootstrap.group_digests(str(home), ("runtime",)), tag=tag)
+    venv, tag = str(home / ".venv"), environment.python_tag()
+    assert environment.is_ready(venv, environment.group_digests(str(home), ("runtime",)), tag=tag)
 
     (home / "requirements" / "runtime.txt").write_text("planted==1.1\n")
 
-    changed = bootstrap.group_digests(str(home), ("runtime",))
-    assert not bootstrap.is_ready(venv, changed, tag=tag)
-    assert bootstrap.ready_tags(venv, changed) == []
+    changed = environment.group_digests(str(home), ("runtime",))
+    assert not environment.is_ready(venv, changed, tag=tag)
+    assert environment.ready_tags(venv, changed) == []
 
 
 def test_an_environment_is_ready_only_with_all_its_groups(tmp_path: Path) -> None:
@@ -214,14 +214,14 @@ def test_an_environment_is_ready_only_with_all_its_groups(tmp_path: Path) -> Non
     (home / "requirements" / "dev.txt").write_text("-r runtime.txt\n")
     venv = str(home / ".venv")
 
-    assert bootstrap.ready_tags(venv, bootstrap.group_digests(str(home), ("runtime",))) == ["cpython-399"]
-    assert bootstrap.ready_tags(venv, bootstrap.group_digests(str(home), ("runtime", "dev"))) == []
+    assert environment.ready_tags(venv, environment.group_digests(str(home), ("runtime",))) == ["cpython-399"]
+    assert environment.ready_tags(venv, environment.group_digests(str(home), ("runtime", "dev"))) == []
 
 
 def test_the_base_interpreter_is_never_one_of_a_virtual_environment(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     subprocess.run([BASE_PYTHON, "-m", "venv", "--without-pip", str(venv)], check=True)
-    code = "import sys; sys.path.append(sys.argv[1])\nfrom passmuster.bootstrap import base_python\n"
+    code = "import sys; sys.path.append(sys.argv[1])\nfrom passmuster.environment import base_python\n"
     asked = subprocess.run(
         [str(venv / "bin" / "python"), "-c", code + "print(base_python())", str(REPOSITORY)],
         capture_output=True,
@@ -283,3 +283,14 @@ def test_an_interrupt_ends_the_process_silently_until_somebody_answers_it() -> N
 
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")
     assert b"KeyboardInterrupt" in answered.stderr
+
+
+def test_a_start_does_without_what_is_slow_to_import(tmp_path: Path) -> None:
+    command = [BASE_PYTHON, "-X", "importtime", str(REPOSITORY / "run_tests.py"), "--dry-run"]
+    (tmp_path / "test_a.py").write_text("import unittest\n")
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "msgspec" in imported
+    assert imported.isdisjoint({"dataclasses", "inspect", "difflib"})

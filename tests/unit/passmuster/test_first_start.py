@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from passmuster import bootstrap, first_start
+from passmuster import environment, first_start
 from passmuster.first_start import Finished, clean_environment, make_environment
 
 OK = Finished(status=0, output="")
@@ -47,7 +47,7 @@ class FakeCommands:
             python.chmod(0o755)
         elif command[0] == str(python) and not python.exists():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
-        return Finished(status=0, output=bootstrap.python_tag() + "\n") if "-c" in command else OK
+        return Finished(status=0, output=environment.python_tag() + "\n") if "-c" in command else OK
 
     def count(self, word: str) -> int:
         """Return how many commands held `word`."""
@@ -64,8 +64,8 @@ def home(tmp_path: Path) -> Path:
 
 
 def is_ready(home: Path, *groups: str) -> bool:
-    digests = bootstrap.group_digests(str(home), groups or ("runtime",))
-    return bootstrap.is_ready(str(home / ".venv"), digests, tag=bootstrap.python_tag())
+    digests = environment.group_digests(str(home), groups or ("runtime",))
+    return environment.is_ready(str(home / ".venv"), digests, tag=environment.python_tag())
 
 
 def line_of_failure(home: Path, fake: FakeCommands, capsys: pytest.CaptureFixture[str]) -> str:
@@ -142,7 +142,7 @@ def test_what_an_interrupted_start_left_is_thrown_away(home: Path, word: str) ->
 def test_an_environment_whose_interpreter_is_gone_is_made_anew(home: Path) -> None:
     make_environment(home=str(home), groups=("runtime",), run=FakeCommands(home=home))
     [marker] = (home / ".venv").glob(".passmuster-runtime-*")
-    marker.rename(marker.with_name(marker.name.replace(bootstrap.python_tag(), "cpython-399")))
+    marker.rename(marker.with_name(marker.name.replace(environment.python_tag(), "cpython-399")))
     (home / ".venv" / "bin" / "python").unlink()
     fake = FakeCommands(home=home)
 
@@ -231,7 +231,7 @@ def test_a_python_without_venv_and_pip_gets_the_package_that_has_them(
     line = line_of_failure(home, FakeCommands(home=home, failures={"venv": broken, "pip": no_pip}), capsys)
 
     assert "apt install python3-venv" in line
-    assert bootstrap.base_python() in line
+    assert environment.base_python() in line
 
 
 def test_a_python_without_ensurepip_but_with_pip_installs_from_outside(home: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_python_without_ensurepip_but_with_pip_installs_from_outside(home: Pat
     assert is_ready(home)
     install = next(call for call in fake.calls if "install" in call)
     python = str(home / ".venv" / "bin" / "python")
-    assert install[:7] == (bootstrap.base_python(), "-I", "-m", "pip", "--python", python, "install")
+    assert install[:7] == (environment.base_python(), "-I", "-m", "pip", "--python", python, "install")
 
 
 def test_another_failure_of_venv_is_quoted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

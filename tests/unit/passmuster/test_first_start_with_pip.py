@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from passmuster import bootstrap
+from passmuster import environment
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -47,7 +47,7 @@ def checkout_with_a_wheel(home: Path) -> dict[str, str]:
 
 def begin(home: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [bootstrap.base_python(), str(home / "start.py")],
+        [environment.base_python(), str(home / "start.py")],
         env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -28,3 +28,12 @@ def test_all_keys_are_ours_and_differ() -> None:
 def test_a_lease_outlives_several_missed_heartbeats() -> None:
     assert 4 * routing.HEARTBEAT_S <= routing.LEASE_S
     assert 4 * routing.HEARTBEAT_S <= routing.WORKER_TTL_S
+
+
+def test_a_worker_has_a_queue_of_its_own_in_each_run() -> None:
+    name = routing.worker_queue_name("r", "build-7")
+
+    assert routing.worker_queue_keys("r", "build-7") == (f"pm:{name}", f"pm:{name}\x06\x165")
+    assert routing.is_worker_queue(name)
+    assert not routing.is_worker_queue(routing.queue_name("r"))
+    assert name != routing.worker_queue_name("r", "build-8") != routing.worker_queue_name("s", "build-8")

@@ -8,7 +8,8 @@ import pytest
 
 from passmuster.errors import ConfigurationError
 from passmuster.units import Amount
-from worker.cli import Options, main, put_aside, read_options
+from worker.cli import main, put_aside
+from worker.options import Options, read_options
 
 BROKER = "redis://:pw@127.0.0.1:6379/0"
 

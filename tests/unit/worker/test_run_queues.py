@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from passmuster.routing import queue_name
+from passmuster.routing import queue_name, worker_queue_name
 from worker.celery_app import RunQueues, make_app
 
 
@@ -35,6 +35,11 @@ class Consumer:
         self.taken_from.discard(name)
 
 
+def of_run(run_id: str) -> set[str]:
+    """Return the queues that a worker of a run takes messages from: the run's, and its own there."""
+    return {queue_name(run_id), worker_queue_name(run_id, "w")}
+
+
 @pytest.fixture
 def consumer() -> Consumer:
     return Consumer()
@@ -42,7 +47,7 @@ def consumer() -> Consumer:
 
 @pytest.fixture
 def queues(consumer: Consumer) -> RunQueues:
-    return RunQueues(make_app("redis://127.0.0.1:1/0"), consumer)
+    return RunQueues(make_app("redis://127.0.0.1:1/0"), consumer, "w")
 
 
 def test_runs_are_followed_and_left(consumer: Consumer, queues: RunQueues) -> None:
@@ -50,7 +55,7 @@ def test_runs_are_followed_and_left(consumer: Consumer, queues: RunQueues) -> No
     queues.follow("b")
     queues.leave("a")
 
-    assert consumer.taken_from == {queue_name("b")}
+    assert consumer.taken_from == of_run("b")
 
 
 def test_what_was_forgotten_is_asked_for_again(consumer: Consumer, queues: RunQueues) -> None:
@@ -59,7 +64,7 @@ def test_what_was_forgotten_is_asked_for_again(consumer: Consumer, queues: RunQu
 
     queues.sync()
 
-    assert consumer.taken_from == {queue_name("a")}
+    assert consumer.taken_from == of_run("a")
 
 
 def test_what_was_asked_for_without_a_connection_is_done_later(consumer: Consumer, queues: RunQueues) -> None:
@@ -71,4 +76,4 @@ def test_what_was_asked_for_without_a_connection_is_done_later(consumer: Consume
 
     queues.sync()
 
-    assert consumer.taken_from == {queue_name("new")}
+    assert consumer.taken_from == of_run("new")

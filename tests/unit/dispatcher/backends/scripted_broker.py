@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from dispatcher.backends.base import BackendEvent, BackendNotice
 from dispatcher.backends.queue_backend import AWAY_S
@@ -20,7 +21,7 @@ OF_NO_USE = f"the broker is of no use now: gone; waiting up to {AWAY_S:.0f} s fo
 
 def card(name: str, **changes: Any) -> WorkerCard:
     plain = WorkerCard(name=name, host="h", slots=2, busy=0, budget_bytes=1 << 30, version="1")
-    return dataclasses.replace(plain, **changes)
+    return structs.replace(plain, **changes)
 
 
 class AwayError(Exception):
@@ -34,6 +35,7 @@ class Broker:
         self.now = 100.0
         self.state: dict[str, tuple[str, int]] = {}
         self.queue: list[tuple[str, int]] = []
+        self.of_workers: list[tuple[str, int, str]] = []
         self.entries: list[Entry] = []
         self.dead: list[Lease] = []
         self.word: str | None = None
@@ -43,6 +45,7 @@ class Broker:
         self.loses_the_answer = False
         self.cards = [card("w1")]
         self.kept = 0
+        self.is_queue_kept_for_ever = False
 
     def _ask(self) -> None:
         if self.is_away:
@@ -81,7 +84,7 @@ class Broker:
 
     def beat(self, kept: int) -> None:
         self._write()
-        self.kept = kept
+        self.kept, self.is_queue_kept_for_ever = kept, False
 
     def expired(self) -> Sequence[Lease]:
         self._ask()
@@ -124,7 +127,12 @@ class Broker:
 
     def publish(self, messages: Sequence[Message]) -> None:
         self._ask()
-        self.queue += [(message.task.file_path, message.take) for message in messages]
+        self.is_queue_kept_for_ever = self.is_queue_kept_for_ever or not self.queue
+        for message in messages:
+            if message.worker:
+                self.of_workers.append((message.task.file_path, message.take, message.worker))
+            else:
+                self.queue.append((message.task.file_path, message.take))
 
     def pause(self, seconds: float) -> None:
         self.now += seconds

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
 from dispatcher.backends.crew import Crew
@@ -69,6 +69,21 @@ def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBac
     assert backend.poll(1) == ()
 
 
+def test_the_queue_of_a_dispatcher_that_is_killed_does_not_stay_for_ever(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    backend.submit([task("a")])
+    assert broker.queue
+    assert not broker.is_queue_kept_for_ever
+
+    broker.start("a", 101)
+    broker.end_file("a", 101)
+    backend.poll(5)
+    backend.submit([task("b")])
+    assert broker.queue
+    assert not broker.is_queue_kept_for_ever
+
+
 def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
@@ -121,7 +136,7 @@ def test_a_worker_that_comes_late_is_waited_for(broker: Broker, backend: QueueBa
 
 def test_what_is_too_big_for_every_worker_is_said_at_once(broker: Broker, backend: QueueBackend) -> None:
     backend.poll(2 * TICK_S)
-    backend.submit([dataclasses.replace(task("a"), predicted_bytes=2 << 30)])
+    backend.submit([structs.replace(task("a"), predicted_bytes=2 << 30)])
 
     [text] = notices(backend.poll(0))
     assert text.startswith("a needed 2 GiB when it last ran, and the largest worker has 1 GiB")
@@ -280,3 +295,20 @@ def test_the_broker_is_told_how_many_files_are_kept_back(backend: QueueBackend, 
     backend.poll(2 * TICK_S)
 
     assert broker.kept == 7
+
+
+def test_a_file_wanted_on_a_worker_that_is_gone_is_published_for_all(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    broker.cards = [card("w1"), card("w2")]
+    backend.submit([structs.replace(task("a"), wanted_worker="w2")])
+    backend.poll(3 * TICK_S)
+    assert broker.queue == []
+    assert broker.of_workers == [("a", 101, "w2")]
+
+    broker.cards.pop()
+    backend.poll(3 * TICK_S)
+
+    broker.start("a", 101)
+    broker.end_file("a", 101)
+    assert statuses(backend.poll(5)) == [Status.PASS]

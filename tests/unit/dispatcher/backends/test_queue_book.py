@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
-from dispatcher.backends.queue_book import LEAST_PUBLISHED, MOST_FORGED, MOST_LOSSES, Message, QueueBook
+from dispatcher.backends.queue_book import (
+    LEAST_PUBLISHED,
+    MOST_FORGED,
+    MOST_LOSSES,
+    WANTED_WORKER_S,
+    Message,
+    QueueBook,
+)
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
@@ -59,7 +66,7 @@ def test_a_lost_file_goes_again_before_the_others_and_alone_and_the_user_is_told
     assert book.lost("a", 101, "w1") == [
         BackendNotice(text="worker w1 was lost while a ran there; it runs again, alone")
     ]
-    alone = dataclasses.replace(task("a"), alone=True)
+    alone = structs.replace(task("a"), alone=True)
     assert book.due(slots=SLOTS) == [Message(task=alone, take=102, is_first=True)]
     assert book.started("a", 102, "w1") == []
 
@@ -247,3 +254,65 @@ def test_a_file_with_nothing_but_forged_results_is_lost_in_the_end() -> None:
     assert isinstance(end, AttemptFinished)
     assert end.result.status is Status.LOST
     assert book.takes() == {}
+
+
+def test_what_one_worker_is_to_run_goes_to_that_one_and_to_all_when_it_is_gone() -> None:
+    book = QueueBook()
+    bound = task("a", wanted_worker="w1")
+    book.submit([bound, task("b")], first=True)
+
+    assert [message.worker for message in book.due(slots=SLOTS)] == ["w1", ""]
+    assert book.unbind({"w1", "w2"}, now_s=100) == []
+    assert book.unbind({"w2"}, now_s=101) == [Message(task=bound, take=101, is_first=True)]
+    assert book.unbind({"w2"}, now_s=102) == []
+
+
+def test_what_one_worker_does_not_take_in_time_goes_to_all() -> None:
+    book = QueueBook()
+    book.submit([task("a", wanted_worker="w1")])
+    book.due(slots=SLOTS)
+
+    assert book.unbind({"w1"}, now_s=100) == []
+    assert book.unbind({"w1"}, now_s=100 + WANTED_WORKER_S - 1) == []
+    assert [message.worker for message in book.unbind({"w1"}, now_s=100 + WANTED_WORKER_S)] == [""]
+
+
+def test_what_its_worker_runs_is_not_given_to_others_however_long_it_takes() -> None:
+    book = QueueBook()
+    book.submit([task("a", wanted_worker="w1")])
+    book.due(slots=SLOTS)
+    book.started("a", 101, "w1")
+
+    assert book.unbind({"w1"}, now_s=100) == []
+    assert book.unbind(set(), now_s=1000) == []
+
+
+def test_what_its_worker_died_with_or_gave_back_goes_to_all() -> None:
+    book = QueueBook()
+    book.submit([task("a", wanted_worker="w1"), task("b", wanted_worker="w1")])
+    book.due(slots=SLOTS)
+    book.started("a", 101, "w1")
+    book.started("b", 101, "w1")
+
+    book.lost("a", 101, "w1")
+    book.released("b", 101)
+
+    assert [message.worker for message in book.due(slots=SLOTS)] == ["", ""]
+
+
+def test_the_message_for_one_worker_is_no_lost_one() -> None:
+    book = QueueBook()
+    book.submit([task("a", wanted_worker="w1")])
+    book.due(slots=SLOTS)
+
+    assert book.swallowed({"a": ("Q", 101)}) == []
+    book.unbind(set(), now_s=100)
+    assert sent(book.swallowed({"a": ("Q", 101)})) == [("a", 101)]
+
+
+def test_a_resumed_run_still_wants_the_worker() -> None:
+    book = QueueBook()
+    book.recall({"a": ("Q", 101)})
+    book.submit([task("a", wanted_worker="w1")])
+
+    assert [message.worker for message in book.due(slots=SLOTS)] == ["w1"]

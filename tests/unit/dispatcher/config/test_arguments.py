@@ -15,7 +15,7 @@ from dispatcher.config.arguments import (
 
 
 def values(arguments: Arguments) -> list[tuple[str, tuple[str, ...], str]]:
-    return [(given.setting.name, given.texts, given.origin) for given in arguments.given]
+    return [(given.setting.name, given.texts, given.origin.name) for given in arguments.given]
 
 
 @pytest.mark.parametrize("argv", [["-j4"], ["-j", "4"], ["-j=4"]])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.config.choices import FileGroup, Override
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import FileGroup, Override, TestConfig
-from dispatcher.config.origins import origin_of
+from dispatcher.config.model import TestConfig
 from passmuster.errors import ConfigurationError
 from passmuster.status import Isolation, RunnerKind
 from passmuster.units import parse_amount
@@ -69,12 +69,12 @@ def test_overrides_and_groups_are_shown_with_their_origin(tmp_path: Path) -> Non
     path = tmp_path / "pyproject.toml"
     path.write_text(f"{GROUP}{TABLE}files = ['a*']\ntimeout = 5\ngroup = 'db'\n", encoding="utf-8")
 
-    origins = load_config((), {}, tmp_path).origins
+    loaded = load_config((), {}, tmp_path)
 
-    shown = {origin.name: origin.value for origin in origins}
+    shown = loaded.texts
     assert shown["overrides"] == "a*: timeout=5s group=db"
     assert shown["groups"] == "db (max 2)"
-    assert origin_of("overrides", origins) == f"[tool.passmuster] overrides in {path}"
+    assert str(loaded.origins["overrides"]) == f"[tool.passmuster] overrides in {path}"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_overrides_and_groups_are_shown_with_their_origin(tmp_path: Path) -> Non
         (TABLE + "files = ['a']\nretries = true", "wrong type for retries"),
         (TABLE + "files = ['a']\nmemory = 'much'", "wrong value for memory"),
         (TABLE + "files = ['a']\ntimeuot = 5", "did you mean timeout?"),
-        (TABLE + "files = ['a']\nzzz = 5", "known are files, isolation"),
+        (TABLE + "files = ['a']\nzzz = 5", "known are files, runner"),
         (TABLE + "files = ['a']\ngroup = 'db'", "unknown group 'db'"),
         (GROUP + TABLE + "files = ['a']\ngroup = 'db'\nserial = true", "cannot be combined"),
         ("[tool.passmuster]\ngroups = 3", "wrong type for groups: expected a table of tables"),

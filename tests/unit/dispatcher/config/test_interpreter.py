@@ -10,9 +10,10 @@ import pytest
 
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.origins import NO_ORIGINS, Origin, Origins, Source
 from passmuster.errors import ConfigurationError
 
+OPTION = Origin(source=Source.ARGUMENT, name="--python")
 RUNNER = "/usr/bin/env"
 """Stands for the runner's interpreter. It exists and is no Python, so asking it would fail."""
 
@@ -24,7 +25,9 @@ def find(root: Path, *, python: str | None = None, runner: str = RUNNER, **envir
         runner_python=runner,
         runner_version=(3, 12, 1),
         cache_dir=None,
-        origins=(Origin("python", str(python), "--python"),) if python else (),
+        origins=Origins({"python": Origin(source=Source.ARGUMENT, name="--python")})
+        if python
+        else NO_ORIGINS,
     )
 
 
@@ -168,3 +171,13 @@ def test_a_place_that_may_not_be_looked_into_is_named(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0)
     assert "Permission denied" in problem(tmp_path, python=f"{locked}/python")
+
+
+@pytest.mark.parametrize(
+    ("implementation", "identity"),
+    [("cpython", "CPython 3.11.7"), ("pypy", "PyPy 3.11.7"), ("other", "other 3.11.7")],
+)
+def test_an_interpreter_is_named_with_its_version(implementation: str, identity: str) -> None:
+    found = Interpreter(path="/p", version=(3, 11, 7), implementation=implementation, origin="x")
+
+    assert found.identity == identity

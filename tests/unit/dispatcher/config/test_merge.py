@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.config.choices import ColorChoice, Mode, Verbosity
 from dispatcher.config.merge import load_config
-from dispatcher.config.model import ColorChoice, Mode, TestConfig, Verbosity
-from dispatcher.config.origins import Loaded, origin_of
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import DEFAULT, Loaded, Source
 from dispatcher.config.settings import SETTINGS
 from passmuster.errors import ConfigurationError
 from passmuster.status import RunnerKind
@@ -34,14 +35,23 @@ def test_nothing_given_is_the_default_configuration_in_the_current_directory(tmp
     loaded = load(tmp_path)
     assert loaded.config == TestConfig(root=tmp_path)
     assert loaded.warnings == ()
-    origins = {item.origin for item in loaded.origins if item.name != "root"}
-    assert origins == {"default"}
-    assert origin_of("root", loaded.origins) == "the current directory"
+    assert {loaded.origins[setting.name] for setting in SETTINGS if setting.name != "root"} == {DEFAULT}
+    assert (loaded.origins["root"].source, str(loaded.origins["root"])) == (
+        Source.DEFAULT,
+        "the current directory",
+    )
 
 
-def test_every_setting_has_one_origin(tmp_path: Path) -> None:
-    names = [item.name for item in load(tmp_path, "--jobs", "3").origins]
-    assert names == [setting.name for setting in SETTINGS]
+def test_an_origin_says_whether_this_call_gave_the_value(tmp_path: Path) -> None:
+    configure(tmp_path, "grace = 3")
+    origins = load(tmp_path, "--timeout", "9", PASSMUSTER_SLOW="7").origins
+    assert [origins[name].source for name in ("timeout", "slow", "grace", "retries")] == [
+        Source.ARGUMENT,
+        Source.VARIABLE,
+        Source.FILE,
+        Source.DEFAULT,
+    ]
+    assert [name for name in origins if origins[name].is_of_this_call] == ["slow", "timeout"]
 
 
 def test_arguments_are_stronger_than_the_environment_and_that_than_the_file(tmp_path: Path) -> None:
@@ -49,7 +59,7 @@ def test_arguments_are_stronger_than_the_environment_and_that_than_the_file(tmp_
     loaded = load(tmp_path, "--timeout", "9", PASSMUSTER_TIMEOUT="8", PASSMUSTER_SLOW="7")
     config = loaded.config
     assert (config.timeout_s, config.slow_s, config.grace_s) == (9.0, 7.0, 3.0)
-    assert [origin_of(name, loaded.origins) for name in ("timeout", "slow", "grace", "retries")] == [
+    assert [loaded.origins[name].name for name in ("timeout", "slow", "grace", "retries")] == [
         "--timeout",
         "PASSMUSTER_SLOW",
         f"[tool.passmuster] grace in {tmp_path}/pyproject.toml",
@@ -144,7 +154,7 @@ def test_paths_given_by_the_user_are_relative_to_where_the_user_stands(tmp_path:
     assert (config.events, config.coverage_xml) == (here / "e", here / "c.xml")
     assert (config.junit_xml, config.coverage_dir) == (project / "j.xml", tmp_path / "cov")
     assert config.python == str(project / "env/bin/python")
-    assert next(item.value for item in loaded.origins if item.name == "junit-xml") == str(project / "j.xml")
+    assert loaded.texts["junit-xml"] == str(project / "j.xml")
 
 
 def test_a_tilde_is_the_home_directory(tmp_path: Path) -> None:
@@ -241,7 +251,7 @@ def test_settings_without_effect_are_warned_of_but_not_those_of_the_file(tmp_pat
 def test_undecodable_bytes_in_arguments_do_no_harm(tmp_path: Path) -> None:
     loaded = load(tmp_path, "te\udcffst.py", "--\udcff")
     assert loaded.config.paths == ("te\udcffst.py",)
-    for text in (*loaded.warnings, *(item.value for item in loaded.origins)):
+    for text in (*loaded.warnings, *loaded.texts.values()):
         text.encode()
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
+from pathlib import Path
 
 import pytest
 
 from dispatcher.config.arguments import KNOWN_WORDS
+from dispatcher.config.choices import Override, Subcommand
 from dispatcher.config.model import Layout, TestConfig
-from dispatcher.config.setting import Setting, variable_name
-from dispatcher.config.settings import SETTINGS
+from dispatcher.config.setting import Group, Setting, variable_name
+from dispatcher.config.settings import BY_NAME, SETTINGS
 
 EXAMPLES = {
     "a path": "/x",
@@ -47,7 +48,7 @@ def members(hint: object) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_a_settings_value_has_the_type_of_the_field_it_fills(setting: Setting) -> None:
-    if not setting.target or setting.is_table:  # `test_file_tables` reads those.
+    if setting.is_table:  # `test_file_tables` reads those.
         return
     owner, _, name = setting.target.rpartition(".")
     hints = typing.get_type_hints(Layout if owner else TestConfig)
@@ -67,9 +68,9 @@ def test_none_is_allowed_only_where_the_field_takes_it(setting: Setting) -> None
 
 
 def test_every_field_of_the_configuration_can_be_set_by_exactly_one_setting() -> None:
-    fields = {field.name for field in dataclasses.fields(TestConfig)} - {"layout"}
-    fields |= {f"layout.{field.name}" for field in dataclasses.fields(Layout)}
-    targets = [setting.target for setting in SETTINGS if setting.target]
+    fields = {*TestConfig.__struct_fields__} - {"layout"}
+    fields |= {f"layout.{name}" for name in Layout.__struct_fields__}
+    targets = [setting.target for setting in SETTINGS]
     assert sorted(targets) == sorted(fields)
 
 
@@ -106,11 +107,32 @@ def test_the_variables_with_names_of_their_own_still_work() -> None:
     }
 
 
-@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.target], ids=lambda setting: setting.name)
-def test_the_default_in_words_agrees_with_the_default_in_the_model(setting: Setting) -> None:
-    owner, _, name = setting.target.rpartition(".")
-    default: object = getattr(Layout() if owner else TestConfig(), name)
-    if default is None or default == () or setting.name == "root":
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_default_is_shown_as_text_that_the_setting_reads(setting: Setting) -> None:
+    if setting.default:
+        assert setting.fallback in (None, (), Path()), "words stand only for what a run works out"
         return
-    value = setting.kind.read(setting.default)
-    assert str(value) == str(default)
+    assert str(setting.kind.read(setting.default_text)) == str(setting.fallback)
+
+
+def test_the_rows_stand_in_the_order_of_the_help_text() -> None:
+    groups = [setting.group for setting in SETTINGS]
+    assert groups == sorted(groups, key=list(Group).index)
+
+
+def test_what_a_row_says_of_another_setting_or_a_subcommand_exists() -> None:
+    for setting in SETTINGS:
+        related = {*setting.only_with, *(one.name for one in setting.conflicts)}
+        related |= {one.name for one in setting.needs}
+        assert related <= set(BY_NAME), setting.name
+        assert set(setting.commands) <= set(Subcommand), setting.name
+
+
+def test_settings_under_the_headings_of_many_machines_are_about_many_machines() -> None:
+    about = {setting.name for setting in SETTINGS if setting.group in (Group.QUEUE, Group.SHARDS)}
+    assert about | {"resume"} == {setting.name for setting in SETTINGS if setting.many_machines}
+
+
+def test_an_override_has_a_field_for_each_setting_that_may_differ_from_file_to_file() -> None:
+    fields = {*Override.__struct_fields__} - {"files", "group"}
+    assert fields == {"memory" if s.per_file == "memory" else s.target for s in SETTINGS if s.per_file}

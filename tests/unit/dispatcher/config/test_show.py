@@ -26,7 +26,8 @@ def test_names_and_origins_are_aligned_and_one_long_value_does_not_push_the_othe
     loaded = load_config([], {}, tmp_path)
     lines = format_config(loaded).splitlines()
     assert len({line.index(" = ") for line in lines}) == 1
-    fitting = [line for line, item in zip(lines, loaded.origins, strict=True) if len(item.value) <= 60]
+    values = [line.split(" = ", 1)[1].rpartition("   (")[0].rstrip() for line in lines]
+    fitting = [line for line, value in zip(lines, values, strict=True) if len(value) <= 60]
     assert len(fitting) < len(lines)
     assert len({line.rindex("   (") for line in fitting}) == 1
     assert max(line.rindex("   (") for line in fitting) < 90

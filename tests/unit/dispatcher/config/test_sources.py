@@ -141,12 +141,12 @@ def test_a_file_without_permission_is_an_error(tmp_path: Path) -> None:
 
 def test_our_own_variable_is_stronger_than_the_scripts() -> None:
     (given,) = read_environment({"TEST_TIMEOUT": "5", "PASSMUSTER_TIMEOUT": "6"})
-    assert (given.texts, given.origin) == (("6",), "PASSMUSTER_TIMEOUT")
+    assert (given.texts, given.origin.name) == (("6",), "PASSMUSTER_TIMEOUT")
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
     (given,) = read_environment({"TEST_TIMEOUT": "5", "PASSMUSTER_TIMEOUT": "", "PASSMUSTER_JOBS": ""})
-    assert (given.texts, given.origin) == (("5",), "TEST_TIMEOUT")
+    assert (given.texts, given.origin.name) == (("5",), "TEST_TIMEOUT")
 
 
 def test_a_list_in_a_variable_is_split_at_commas() -> None:

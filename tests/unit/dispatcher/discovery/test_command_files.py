@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.model import Layout, Override, TestConfig
+from dispatcher.config.choices import Override
+from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.discover import discover
 from dispatcher.discovery.django_project import COMMAND, django_advice
 from dispatcher.file_rules import command_lines

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.model import Layout, LayoutKind, TestConfig
-from dispatcher.config.origins import Origin
+from dispatcher.config.choices import LayoutKind
+from dispatcher.config.model import Layout, TestConfig
+from dispatcher.config.origins import NO_ORIGINS, Origin, Origins, Source
 from dispatcher.discovery.layout import find_places
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.project_signs import Sign, find_configurations, sign_in
@@ -24,7 +25,7 @@ def choose(
     layout: Layout | None = None,
     runner: RunnerKind = RunnerKind.AUTO,
     has_pytest: bool = True,
-    origins: tuple[Origin, ...] = (),
+    origins: Origins = NO_ORIGINS,
 ) -> LayoutChoice:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +104,8 @@ def test_functions_behind_a_guard_make_no_pytest_project_where_there_is_no_pytes
 def test_a_setting_of_ours_decides_and_says_that_those_of_pytest_do_not(
     tmp_path: Path, layout: Layout, name: str
 ) -> None:
-    chosen = choose(tmp_path, {"pytest.ini": ""}, layout=layout, origins=(Origin(name, "x", "PASSMUSTER_X"),))
+    origins = Origins({name: Origin(source=Source.VARIABLE, name="PASSMUSTER_X")})
+    chosen = choose(tmp_path, {"pytest.ini": ""}, layout=layout, origins=origins)
 
     assert chosen.kind is LayoutKind.SCRIPTS
     assert "PASSMUSTER_X" in chosen.reason

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
-from dispatcher.backends.base import Capacity
 from dispatcher.insight.plan_text import Answer, plan_json, plan_lines
 from dispatcher.insight.planning import answer_for
 from dispatcher.insight.prediction import BoundKind, Machine, Prediction, alternatives, fill_in, predict
 from dispatcher.insight.spread import spread
 from dispatcher.plan import Plan, PlannedFile, TestFile
 from dispatcher.schedule.forecast import predict_makespan
+from passmuster.capacity import Capacity
 from passmuster.task import TestTask
 
 MIB = 1024**2

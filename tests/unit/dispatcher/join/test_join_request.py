@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.join.request import COMPARED, request_digest, request_of, why_other_request
+from dispatcher.join.request import request_digest, request_of, why_other_request
 from dispatcher.plan import TestFile
 
 FILES = [TestFile(path=f"tests/test_{name}.py", label=name) for name in "ab"]
@@ -38,12 +38,6 @@ def test_a_difference_names_both_digests_and_both_values() -> None:
         f"(request {request_digest(here)}) than run run 7 (request {request_digest(there)}, of box-1)" in why
     )
     assert "files 2 (" in why
-    assert "--coverage False here, True there" in why
+    assert "--retries 1 here, 3 there" in why
     assert "; and 2 more: give every machine the same arguments" in why
     assert "\n" not in why
-
-
-def test_every_compared_setting_exists() -> None:
-    fields = set(TestConfig.__dataclass_fields__)
-
-    assert {field for _, field in COMPARED} <= fields

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.again import Again
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.config.shard import Shard
 from dispatcher.events import (
     FileSlow,

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.events import FileFinished, FileSettled, FileStarted, RunStarted
 from dispatcher.report.console import ConsoleReporter
 from dispatcher.report.console_format import RULE

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dispatcher.again import Again
 from dispatcher.events import RunFinished, RunStarted
@@ -391,3 +391,19 @@ def test_a_file_that_ran_no_test_is_skipped_with_the_reason(tmp_path: Path, note
     assert skipped is not None
     assert skipped.get("message") == note
     assert root.get("skipped") == "1"
+
+
+def test_a_suite_names_the_interpreter_where_it_is_known(tmp_path: Path) -> None:
+    known = record(replace(attempt(Status.PASS, case("T.a")), interpreter="CPython 3.11.7"))
+    unknown = record(attempt(Status.PASS, case("T.a")))
+
+    properties = [
+        [
+            one.get("value")
+            for one in written(tmp_path / "r.xml", found).iter("property")
+            if one.get("name") == "interpreter"
+        ]
+        for found in (known, unknown)
+    ]
+
+    assert properties == [["CPython 3.11.7"], []]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from dispatcher.config.model import Verbosity
+from dispatcher.config.choices import Verbosity
 from dispatcher.exit_codes import ExitCode
 from dispatcher.insight.regression import Measure, Regression
 from dispatcher.plan import TestFile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.config.model import ColorChoice, Verbosity
+from dispatcher.config.choices import ColorChoice, Verbosity
 from dispatcher.report.terminal import use_color, use_live_footer
 
 

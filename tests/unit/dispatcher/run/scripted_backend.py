@@ -36,6 +36,9 @@ class Step:
     cases: tuple[CaseResult, ...] = ()
     note: str = ""
     verdict_note: str = ""
+    worker: str = ""
+    interpreter: str = ""
+    signal: int | None = None
 
     def result(self, task: TestTask) -> TestResult:
         return TestResult(
@@ -51,6 +54,9 @@ class Step:
             note=self.verdict_note,
             was_alone=self.was_alone,
             cases=self.cases,
+            worker=self.worker,
+            interpreter=self.interpreter,
+            signal=self.signal,
         )
 
 

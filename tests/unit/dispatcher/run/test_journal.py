@@ -62,6 +62,17 @@ def test_what_was_cut_short_does_not_count(path: Path) -> None:
     assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A}, 0)
 
 
+def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(path: Path) -> None:
+    written(path, PASS_A)
+    path.write_bytes(path.read_bytes()[:-10])
+
+    journal = Journal(path, is_durable=False)
+    journal.add([FAIL_B])
+    journal.close()
+
+    assert read_journal(path, [A, B]) == ({("test_b.py", 2): FAIL_B}, 1)
+
+
 def test_a_file_that_was_changed_since_does_not_count(path: Path) -> None:
     written(path, PASS_A, FAIL_B)
     changed = TestFile(path="test_a.py", label="test_a.py", size_bytes=1, mtime_ns=9)
@@ -147,7 +158,7 @@ def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
     journal._write(json.dumps({"format": 99, "run": "r", "files": {}}))
     journal.close()
 
-    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 2"):
+    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 3"):
         read_journal(path, [A, B])
 
 

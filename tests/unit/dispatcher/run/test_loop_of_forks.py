@@ -6,10 +6,12 @@ import dataclasses
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from dispatcher.again import Again
 from dispatcher.events import FileFinished, FileSettled, FileSlow, FileStarted, RunStopping, UsageSampled
@@ -223,13 +225,11 @@ def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_file
     backend, listener = ScriptedBackend(script=script, slots=1), Listener()
     plan = plan_of(*script)
     aged = [
-        dataclasses.replace(
-            one, file=dataclasses.replace(one.file, mtime_ns={"a": 9, "b": 3}.get(one.file.path, 5))
-        )
+        structs.replace(one, file=structs.replace(one.file, mtime_ns={"a": 9, "b": 3}.get(one.file.path, 5)))
         for one in plan.files
     ]
 
-    plan = dataclasses.replace(plan, files=tuple(aged))
+    plan = structs.replace(plan, files=tuple(aged))
     results = make_run(backend, list(script), [listener], RunPolicy(), plan).execute()
 
     # After 23 s there are 1.15 s: enough for two files of half a second, not for the one of two.
@@ -433,3 +433,127 @@ def test_whatever_happens_every_file_is_decided_once_and_told_so(
         assert record.judged == () or record.judged[-1] is record.final or record.final.is_evicted
     assert len(results.passed) + len(results.failed) + len(results.cancelled) == len(script)
     assert len(results.failed) == sum(status.is_failure for status in decided.values())
+
+
+ELSEWHERE: Sequence[dict[str, Any]] = [{"worker": "other"}, {"interpreter": "CPython 3.12.1"}]
+"""What an attempt differs in that another worker ran, or the same one with another Python."""
+
+
+def changed(step: Step, changes: Mapping[str, Any]) -> Step:
+    return dataclasses.replace(step, **changes)
+
+
+def test_further_attempts_that_compare_want_the_worker_of_the_first_and_a_retry_wants_none() -> None:
+    here = {"worker": "w1"}
+    script = {
+        "a": [changed(step, here) for step in (FORKED_FAIL, PASS, PASS, FORKED_FAIL)],
+        "b": [changed(FORKED, here), changed(PASS, here)],
+        "c": [changed(step, here) for step in (FORKED_FAIL, FAIL, FAIL)],
+        "d": [changed(CROWDED, here), changed(CROWDED, here), PASS],
+    }
+
+    _, _, backend = execute(script, RunPolicy(retries=1))
+
+    wanted: dict[str, list[str]] = {}
+    for task in backend.tasks:
+        wanted.setdefault(task.file_path, []).append(task.wanted_worker)
+    assert wanted == {
+        "a": ["", "w1", "w1", "w1"],
+        "b": ["", "w1"],
+        "c": ["", "w1"],
+        "d": ["", "", "w1"],
+    }
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_check_elsewhere_proves_nothing_and_the_first_counts(elsewhere: Mapping[str, Any]) -> None:
+    results, listener, _ = execute({"a": [FORKED_FAIL, changed(PASS, elsewhere)], "b": [PASS]})
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.CHECK, None),
+        ("PASS", Again.CHECK, Again.SETTLED, None),
+        ("settled FAIL", Again.CHECK, None, None),
+    ]
+    assert [record.file.path for record in results.flaky] == ["a"]
+
+
+@pytest.mark.parametrize("position", [1, 2, 3])
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_proof_needs_every_attempt_on_one_worker_and_interpreter(
+    position: int, elsewhere: Mapping[str, Any]
+) -> None:
+    steps = [FORKED_FAIL, PASS, PASS, FORKED_FAIL]
+    steps[position] = changed(steps[position], elsewhere)
+
+    results, _, _ = execute({"a": steps, "b": [LONG]})
+
+    record = results.records[0]
+    assert (record.status, record.finding) == (Status.FAIL, None)
+    assert len(record.attempts) == position + 1
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_pass_elsewhere_confirms_nothing_and_a_failure_is_flaky(
+    elsewhere: Mapping[str, Any],
+) -> None:
+    script = {
+        "a": [FORKED, changed(PASS, elsewhere)],
+        "b": [FORKED, changed(FAIL, elsewhere)],
+        "c": [LONG],
+    }
+
+    results, _, _ = execute(script)
+
+    assert [(record.status, record.finding) for record in results.records[:2]] == [(Status.PASS, None)] * 2
+    assert [record.file.path for record in results.flaky] == ["b"]
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_verification_finds_no_difference_between_workers(elsewhere: Mapping[str, Any]) -> None:
+    results, _, _ = execute({"a": [FORKED, changed(FAIL, elsewhere)]}, RunPolicy(verify_isolation=True))
+
+    assert results.differing == ()
+
+
+@pytest.mark.parametrize("extra", [False, True])
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_pass_alone_elsewhere_blames_nobody(elsewhere: Mapping[str, Any], extra: bool) -> None:
+    crowded = dataclasses.replace(CROWDED, was_extra=extra)
+
+    results, _, _ = execute({"a": [crowded, changed(PASS, elsewhere)], "b": [PASS]})
+
+    record = results.records[0]
+    assert (record.status, record.finding, record.is_flaky) == (Status.FAIL, None, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_nothing_is_learned_from_what_a_signal_from_outside_ended(number: int) -> None:
+    killed = {"status": Status.CRASH, "signal": number}
+    script = {
+        "a": [changed(FORKED, killed), PASS, PASS, changed(FORKED, killed)],
+        "b": [changed(CROWDED, killed), PASS],
+        "c": [FORKED, changed(PASS, killed), changed(PASS, killed)],
+        "d": [FORKED_FAIL, PASS, PASS, changed(FORKED, killed)],
+        "e": [LONG],
+    }
+
+    results, _, _ = execute(script)
+
+    found = [(record.status, record.finding, record.is_flaky) for record in results.records[:4]]
+    assert found == [
+        (Status.CRASH, None, True),
+        (Status.CRASH, None, True),
+        (Status.PASS, None, True),
+        (Status.CRASH, None, True),
+    ]
+
+
+def test_a_crash_of_its_own_and_a_signal_of_the_run_still_prove_that_forking_is_the_cause() -> None:
+    crash = changed(FORKED, {"status": Status.CRASH, "signal": signal.SIGSEGV})
+    late = changed(
+        FORKED, {"status": Status.TIMEOUT, "signal": signal.SIGTERM, "stop_reason": StopReason.TIMEOUT}
+    )
+
+    results, _, _ = execute({"a": [crash, PASS, PASS, crash], "b": [late, PASS, PASS, late]})
+
+    assert [record.finding for record in results.records] == [Finding.FAILED_FORKED] * 2

@@ -6,8 +6,17 @@ import fcntl
 import os
 from pathlib import Path
 
-from dispatcher.watch.local_runs import is_stopped, local_lines, local_records, local_runs
-from passmuster.machine_claims import RunClaim, encode
+from msgspec import structs
+
+from dispatcher.watch.local_runs import (
+    is_stopped,
+    local_lines,
+    local_records,
+    local_runs,
+    unreadable_records,
+    waits_of,
+)
+from passmuster.machine_claims import LivingClaims, RunClaim, UnreadableClaim, encode
 
 MIB = 1024**2
 CLAIM = RunClaim(
@@ -33,7 +42,7 @@ WAITS = RunClaim(
 
 
 def test_people_are_told_what_each_run_holds_and_waits_for() -> None:
-    lines = local_lines((CLAIM, WAITS), now_at=1e9 + 5)
+    lines = local_lines(LivingClaims(runs=(CLAIM, WAITS)), now_at=1e9 + 5)
     assert lines[0] == "Runs on this machine: 2"
     assert lines[1].startswith(f"  /home/a/shop: process {os.getpid()}, since ")
     assert lines[2] == (
@@ -42,11 +51,13 @@ def test_people_are_told_what_each_run_holds_and_waits_for() -> None:
     assert lines[3].startswith("  /b: process 1, since ")
     assert lines[5].startswith("    waiting for memory (1 MiB) since ")
     assert lines[5].endswith(" (5.0s)")
-    assert len(lines) == 6
+    assert lines[6].startswith(f"    held by /home/a/shop (process {os.getpid()}, since ")
+    assert lines[6].endswith("): 300 MiB")
+    assert len(lines) == 7
 
 
 def test_programs_are_told_the_same() -> None:
-    first, second = local_records((CLAIM, WAITS))
+    first, second = local_records(LivingClaims(runs=(CLAIM, WAITS)))
     assert isinstance(first, dict)
     assert isinstance(second, dict)
     assert (first["root"], first["files"], first["waiting_since_at"]) == ("/home/a/shop", 2, None)
@@ -67,11 +78,39 @@ def test_only_living_runs_are_shown_the_oldest_first(tmp_path: Path) -> None:
     (folder / "dead.claim").write_bytes(encode(CLAIM))
     descriptors = [_lock(folder, WAITS), _lock(folder, CLAIM)]
     try:
-        assert local_runs(None, {"XDG_RUNTIME_DIR": str(tmp_path)}) == (CLAIM, WAITS)
-        assert local_runs(folder, {}) == (CLAIM, WAITS)
+        assert local_runs(None, {"XDG_RUNTIME_DIR": str(tmp_path)}) == LivingClaims(runs=(CLAIM, WAITS))
+        assert local_runs(folder, {}) == LivingClaims(runs=(CLAIM, WAITS))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def test_a_damaged_claim_is_named_and_hides_none_of_the_others(tmp_path: Path) -> None:
+    damaged = tmp_path / "7-abc.claim"
+    descriptors = [_lock(tmp_path, WAITS), os.open(damaged, os.O_RDWR | os.O_CREAT, 0o600)]
+    fcntl.flock(descriptors[1], fcntl.LOCK_EX)
+    os.write(descriptors[1], b"{}")
+    try:
+        local = local_runs(tmp_path, {})
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    problem = "another version of Passmuster wrote it"
+    assert local == LivingClaims(
+        runs=(WAITS,), unreadable=(UnreadableClaim(path=str(damaged), problem=problem),)
+    )
+    lines = local_lines(local, now_at=1e9)
+    assert lines[0] == "Runs on this machine: 2"
+    assert lines[-1] == f"  {damaged}: the claim of this run cannot be read: {problem}"
+    assert unreadable_records(local) == [{"path": str(damaged), "problem": problem}]
+
+
+def test_what_the_runs_of_a_project_wait_for_names_who_holds_it(tmp_path: Path) -> None:
+    local = LivingClaims(runs=(CLAIM, structs.replace(WAITS, root="/home/a/blog"), WAITS))
+    ((pid, waits),) = waits_of(Path("/home/a/blog"), local, now_at=1e9 + 5)
+    assert pid == WAITS.pid
+    assert str(waits).startswith("has waited 5.0s for 1 MiB of memory, held by /home/a/shop (process ")
+    assert waits_of(Path("/home/a/shop"), local, now_at=1e9) == ()
 
 
 def test_a_folder_that_is_not_the_users_own_is_left_alone(tmp_path: Path) -> None:
@@ -80,7 +119,7 @@ def test_a_folder_that_is_not_the_users_own_is_left_alone(tmp_path: Path) -> Non
     foreign.mkdir()
     (foreign / "precious.claim").write_text("x")
     (tmp_path / "passmuster-pool").symlink_to(foreign)
-    assert local_runs(None, {"XDG_RUNTIME_DIR": str(tmp_path)}) == ()
+    assert local_runs(None, {"XDG_RUNTIME_DIR": str(tmp_path)}) == LivingClaims()
     assert (foreign / "precious.claim").exists()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.again import Again
-from dispatcher.config.model import CiChoice, Verbosity
+from dispatcher.config.choices import CiChoice, Verbosity
 from dispatcher.events import FileFinished, RunEvent
 from dispatcher.report.ci import reporters as reporters_module
 from dispatcher.report.ci.gitlab import GitlabLog

@@ -1,0 +1,130 @@
+"""What settings hold besides numbers, texts and paths: choices, and the records of tables."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from passmuster.status import Isolation, RunnerKind
+from passmuster.units import Amount
+
+SERIAL = "serial: "
+"""How the name of a group begins that `serial = true` makes: one of its files runs at a time."""
+
+
+class Mode(StrEnum):
+    """What the command does with the plan."""
+
+    RUN = "run"
+    LIST = "list"
+    DRY_RUN = "dry-run"
+    SHOW_CONFIG = "show-config"
+
+
+class ColorChoice(StrEnum):
+    """Whether output is coloured."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class MixedWorkers(StrEnum):
+    """What a run does about workers whose interpreters or packages differ."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+class Verbosity(StrEnum):
+    """How much is printed."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    VERBOSE = "verbose"
+
+
+class LayoutKind(StrEnum):
+    """Who decides which files are tests, and how they run."""
+
+    AUTO = "auto"
+    """The project's own files decide which of the others it is."""
+    PYTEST = "pytest"
+    """pytest decides which files are tests, and runs them all."""
+    SCRIPTS = "scripts"
+    """Names and folders decide; a file with a `__main__` guard runs as `python FILE`."""
+    UNITTEST = "unittest"
+    """The files that `python -m unittest` would discover, run by unittest."""
+
+
+class CiChoice(StrEnum):
+    """For which CI's pages something is printed."""
+
+    AUTO = "auto"
+    NONE = "none"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    BUILDKITE = "buildkite"
+    AZURE = "azure"
+
+
+class Overcommit(StrEnum):
+    """Whether more files run than the machine has places for, while those that run leave processors idle."""
+
+    OFF = "off"
+    AUTO = "auto"
+
+
+class Explain(StrEnum):
+    """What the command explains instead of running."""
+
+    PRELOAD = "preload"
+
+
+class Override(Struct, frozen=True, kw_only=True):
+    """What holds for some files only; None everywhere: as for all others.
+
+    Args:
+        files: shell patterns of paths, relative to the root; `*` stays within a folder, `**` does not, and a
+            folder stands for all that is in it.
+        isolation: how their processes come into being.
+        runner: how they are executed.
+        timeout_s: wall-clock seconds for each.
+        memory: what each may use.
+        retries: how often one that failed runs again.
+        group: the group they belong to; empty: to none.
+        command: the words of the command that runs each of them, as `TestConfig.command`.
+    """
+
+    files: tuple[str, ...]
+    isolation: Isolation | None = None
+    runner: RunnerKind | None = None
+    timeout_s: float | None = None
+    memory: Amount | None = None
+    retries: int | None = None
+    group: str | None = None
+    command: tuple[str, ...] | None = None
+
+
+class FileGroup(Struct, frozen=True, kw_only=True):
+    """Files of which only so many run at once.
+
+    Args:
+        name: what overrides call it.
+        most: how many of its files may run at the same time.
+    """
+
+    name: str
+    most: int
+
+
+class Subcommand(StrEnum):
+    """The words that may stand first instead of options and paths."""
+
+    COMPLETION = "completion"
+    EXPLAIN = "explain"
+    MERGE = "merge"
+    MIGRATE = "migrate"
+    PLAN = "plan"
+    STATUS = "status"

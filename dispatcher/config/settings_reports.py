@@ -1,0 +1,166 @@
+"""The settings about coverage, and about what a run prints and writes. A part of the table."""
+
+# Without `from __future__ import annotations`: the annotations are the table.
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Struct
+
+from dispatcher.config.choices import CiChoice, ColorChoice, Subcommand, Verbosity
+from dispatcher.config.setting import Group, setting, switch
+from dispatcher.config.values import OUT_FILE, OUT_FOLDER, PERCENT, REPORT, TEXTS, choice, optional
+
+DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
+"""Where the shell scripts put their coverage reports: their users' other tools read it there."""
+
+
+class ReportSettings(Struct, frozen=True, kw_only=True):
+    """What a run reports, and where to."""
+
+    enable_coverage: Annotated[
+        bool,
+        switch(
+            "coverage",
+            Group.COVERAGE,
+            "measure coverage and report it",
+            whole_run=True,
+            same_on_all=True,
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = False
+    coverage_dir: Annotated[
+        Path,
+        setting(
+            "coverage-dir",
+            OUT_FOLDER,
+            Group.COVERAGE,
+            "where the reports go",
+            whole_run=True,
+            only_with=("coverage",),
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = DEFAULT_COVERAGE_DIR
+    coverage_source: Annotated[
+        tuple[str, ...],
+        setting(
+            "coverage-source",
+            TEXTS,
+            Group.COVERAGE,
+            "what is measured; may be repeated",
+            default="the project's own coverage settings, else the working directory",
+            whole_run=True,
+            same_on_all=True,
+            only_with=("coverage",),
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = ()
+    coverage_xml: Annotated[
+        Path | None,
+        setting(
+            "coverage-xml",
+            OUT_FILE,
+            Group.COVERAGE,
+            "write a Cobertura XML report",
+            default="none",
+            whole_run=True,
+            only_with=("coverage",),
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = None
+    coverage_fail_under: Annotated[
+        float | None,
+        setting(
+            "coverage-fail-under",
+            optional(PERCENT),
+            Group.COVERAGE,
+            "percentage below which the run fails",
+            default="none",
+            whole_run=True,
+            same_on_all=True,
+            only_with=("coverage",),
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = None
+    coverage_key_files: Annotated[
+        tuple[str, ...],
+        setting(
+            "coverage-key-files",
+            TEXTS,
+            Group.COVERAGE,
+            "a file whose row is printed with the summary; may be repeated",
+            default="none",
+            option="--coverage-key-file",
+            whole_run=True,
+            only_with=("coverage",),
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = ()
+    junit_xml: Annotated[
+        Path | None,
+        setting(
+            "junit-xml",
+            OUT_FILE,
+            Group.OUTPUT,
+            "write a JUnit XML report",
+            default="none",
+            aliases=("--junitxml",),
+            whole_run=True,
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = None
+    html_report: Annotated[
+        Path | None,
+        setting(
+            "report",
+            REPORT,
+            Group.OUTPUT,
+            "write a report to look at: one page that needs nothing else; report.html among the"
+            " run's own files, or where =PATH says",
+            default="none",
+            whole_run=True,
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = None
+    events: Annotated[
+        Path | None,
+        setting(
+            "events",
+            OUT_FILE,
+            Group.OUTPUT,
+            "write every event as a line of JSON",
+            default="none",
+            whole_run=True,
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = None
+    ci: Annotated[
+        CiChoice,
+        setting(
+            "ci",
+            choice(CiChoice),
+            Group.OUTPUT,
+            "for which CI annotations, a summary and folded output are printed; auto: for the"
+            " one whose variables are set",
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = CiChoice.AUTO
+    color: Annotated[
+        ColorChoice,
+        setting(
+            "color", choice(ColorChoice), Group.OUTPUT, "colour the output", commands=(Subcommand.MERGE,)
+        ),
+    ] = ColorChoice.AUTO
+    verbosity: Annotated[
+        Verbosity,
+        setting(
+            "verbosity",
+            choice(Verbosity),
+            Group.OUTPUT,
+            "print less or more",
+            option="",
+            constants=(("-q", "quiet"), ("--quiet", "quiet"), ("-v", "verbose"), ("--verbose", "verbose")),
+            values_help=(("quiet", "print less"), ("verbose", "print more")),
+            commands=(Subcommand.MERGE,),
+        ),
+    ] = Verbosity.NORMAL

@@ -1,0 +1,15 @@
+"""The folder `.passmuster/` in a project's root, where runs leave what outlives them. Git ignores it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+STATE_DIRECTORY = ".passmuster"
+
+
+def ignore_by_git(state_dir: Path) -> None:
+    """Keep the directory out of the user's commits, whatever their `.gitignore` says."""
+    ignore = state_dir / ".gitignore"
+    if not os.path.lexists(ignore) and os.access(state_dir, os.W_OK):
+        ignore.write_text("*\n", encoding="utf-8")
