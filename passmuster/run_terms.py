@@ -6,16 +6,16 @@ A worker that cannot serve the run answers with one of the kind `REFUSED_KIND`; 
 
 from __future__ import annotations
 
-from passmuster.records import dataclass
-from passmuster.strict_json import dump, load
+from msgspec import Struct
+
+from passmuster.codec import decode, encode
 
 TERMS_KIND, REFUSED_KIND = "terms", "refused"
 
 _MAX_TERMS_CHARS = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunTerms:
+class RunTerms(Struct, frozen=True, kw_only=True):
     """What a run asks.
 
     Args:
@@ -47,7 +47,7 @@ def encode_terms(terms: RunTerms) -> str:
     Raises:
         CodecError: the text would be too long.
     """
-    return dump(terms, what="the run's terms", most_chars=_MAX_TERMS_CHARS)
+    return encode(terms, what="the run's terms", max_chars=_MAX_TERMS_CHARS)
 
 
 def decode_terms(text: str) -> RunTerms:
@@ -56,4 +56,4 @@ def decode_terms(text: str) -> RunTerms:
     Raises:
         CodecError: it is not exactly terms of ours; names the place.
     """
-    return load(RunTerms, text, what="the run's terms", most_chars=_MAX_TERMS_CHARS)
+    return decode(RunTerms, text, what="the run's terms", max_chars=_MAX_TERMS_CHARS)

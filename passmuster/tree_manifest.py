@@ -12,9 +12,10 @@ import zlib
 from collections.abc import Mapping
 from enum import StrEnum
 
+from msgspec import Struct
+
+from passmuster.codec import CodecError, decode, encode
 from passmuster.errors import InfrastructureError
-from passmuster.records import dataclass
-from passmuster.strict_json import CodecError, dump, load
 from passmuster.units import format_bytes
 
 MOST_FILES = 50_000
@@ -48,8 +49,7 @@ class Kind(StrEnum):
     LINK = "link"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeEntry:
+class TreeEntry(Struct, frozen=True, kw_only=True):
     """A file or a link.
 
     Args:
@@ -67,8 +67,7 @@ class TreeEntry:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeManifest:
+class TreeManifest(Struct, frozen=True, kw_only=True):
     """All of a tree, sorted by path."""
 
     entries: tuple[TreeEntry, ...]
@@ -86,7 +85,7 @@ def encode_manifest(manifest: TreeManifest) -> bytes:
     """
     check_manifest(manifest)
     try:
-        return dump(manifest, what="the tree's list", most_chars=MAX_MANIFEST_BYTES).encode("ascii")
+        return encode(manifest, what="the tree's list", max_chars=MAX_MANIFEST_BYTES).encode("ascii")
     except CodecError as error:
         raise TreeError(str(error)) from error
 
@@ -99,7 +98,7 @@ def decode_manifest(data: bytes) -> TreeManifest:
     """
     try:
         text = data.decode("ascii")
-        manifest = load(TreeManifest, text, what="the tree's list", most_chars=MAX_MANIFEST_BYTES)
+        manifest = decode(TreeManifest, text, what="the tree's list", max_chars=MAX_MANIFEST_BYTES)
     except (UnicodeDecodeError, CodecError) as error:
         raise TreeError(f"the tree's list cannot be read: {error}") from error
     check_manifest(manifest)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import Struct
+
 from dispatcher.events import FileFinished, RunEvent, RunFinished, RunStarted
 from dispatcher.record.shape import (
     COVERAGE_NAME,
@@ -27,17 +29,15 @@ from dispatcher.record.shape import (
     Header,
 )
 from dispatcher.run.results import FileRecord, TestResults
+from passmuster.codec import CodecError, decode
 from passmuster.errors import InfrastructureError
-from passmuster.records import dataclass
 from passmuster.result import TestResult
-from passmuster.strict_json import CodecError, load
 from passmuster.version import VERSION
 
-_Line = TypeVar("_Line")
+_Line = TypeVar("_Line", bound=Struct)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What a run left.
 
     Args:
@@ -211,7 +211,7 @@ def _read(kind: type[_Line], word: str, line: bytes) -> _Line:
     head, _, body = line.partition(b" ")
     if head != word.encode():
         raise CodecError(f"a line of the kind {word} was expected")
-    return load(kind, body.decode("ascii", "replace"), what=word, most_chars=MOST_CHARS)
+    return decode(kind, body.decode("ascii", "replace"), what=word, max_chars=MOST_CHARS)
 
 
 def _what_is_wrong(end: End, lines: Sequence[bytes], folder: Path) -> str:
