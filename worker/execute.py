@@ -6,7 +6,6 @@ says whether a file may start, a keeper owns its processes, a supervisor watches
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import signal
@@ -15,6 +14,8 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
+
+from msgspec import structs
 
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit, Room, SlotRange, Usage
@@ -139,7 +140,7 @@ class LocalExecutor:
             return self._not_started(task, slot, str(error))
         except (OSError, InfrastructureError) as error:
             not_started = self._not_started(task, slot, f"could not be started: {error}")
-            return dataclasses.replace(not_started, is_worker_fault=True)
+            return structs.replace(not_started, is_worker_fault=True)
         finally:
             self._forget(task)
 
@@ -223,7 +224,7 @@ class LocalExecutor:
             and attempt.launch.isolation is Isolation.FORK
         )
         kept = self._clear_tmp(tmp_dir, result.status, is_wanted=not is_checked)
-        return dataclasses.replace(
+        return structs.replace(
             result,
             coverage_files=files,
             kept_tmp=kept,

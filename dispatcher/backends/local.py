@@ -6,13 +6,14 @@ line of waiting tasks decides who is next, the executor whether it fits.
 
 from __future__ import annotations
 
-import dataclasses
 import queue
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
+
+from msgspec import structs
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
 from dispatcher.schedule.line import Line
@@ -291,7 +292,7 @@ class LocalBackend:
                 output=traceback.format_exc(),
             )
         if waited_for:
-            result = dataclasses.replace(result, waited_for=waited_for)
+            result = structs.replace(result, waited_for=waited_for)
         with self._lock:
             if result.status.is_failure:
                 # It may be the last before nothing further starts: who decides that must hear first.

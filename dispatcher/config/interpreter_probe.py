@@ -13,9 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.errors import InfrastructureError
 from passmuster.process_limit import ADVICE, EXHAUSTED
-from passmuster.records import dataclass
 
 PROBE_TIMEOUT_S = 20.0
 """Seconds to wait for an answer: a cold start over a network file system takes a few."""
@@ -49,8 +50,7 @@ print('\\npassmuster-pytest', json.dumps([version, [os.path.abspath(folder) for 
 _PYTEST = re.compile(rb"^passmuster-pytest (\[.*\])\r?$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What an interpreter answered.
 
     Args:
@@ -84,8 +84,7 @@ def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIM
     return Answer(problem="does not answer as a Python interpreter does")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledPytest:
+class InstalledPytest(Struct, frozen=True, kw_only=True):
     """The pytest of an interpreter.
 
     Args:

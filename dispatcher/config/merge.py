@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.config.arguments import Arguments, parse_arguments, unknown_warning
 from dispatcher.config.locations import Bases, is_directory
@@ -23,10 +25,7 @@ from dispatcher.config.validate import validate, warnings_of
 from dispatcher.config.values import AUTO_SHARD, IN_RUN, Value, on_one_line
 from passmuster.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    _Record = TypeVar("_Record", bound=DataclassInstance)
+_Record = TypeVar("_Record", bound=Struct)
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
+from msgspec import Struct
+
 from dispatcher.config.model import TestConfig
 from dispatcher.config.setting import Setting
 from dispatcher.config.values import on_one_line
-from passmuster.records import dataclass
 
 
 class Source(Enum):
@@ -20,8 +21,7 @@ class Source(Enum):
     ARGUMENT = "argument"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Where a value was given.
 
     Args:
@@ -65,8 +65,7 @@ NO_ORIGINS = Origins()
 """For a configuration that was made in Python: each value is its caller's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Given(Struct, frozen=True, kw_only=True):
     """A value that was given, still as text.
 
     Args:
@@ -88,8 +87,7 @@ class Given:
         return self.origin.source is Source.FILE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """A complete configuration.
 
     Args:

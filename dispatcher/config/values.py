@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from dispatcher.config.shard import ALLOWED as SHARDS_ALLOWED
 from dispatcher.config.shard import Shard, read_shard
 from passmuster.command_template import EXAMPLE, check_word
-from passmuster.records import dataclass
 from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, format_bytes, parse_amount, parse_seconds
 
 Value = bool | int | float | str | Path | Amount | Shard | StrEnum | tuple[object, ...] | None
@@ -46,8 +47,7 @@ _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Struct, frozen=True, kw_only=True):
     """One kind of value.
 
     Args:

@@ -15,12 +15,13 @@ import contextlib
 import sys
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from passmuster.process_limit import NoThreadError, start_thread
-from passmuster.records import dataclass
 from passmuster.status import Isolation, RunnerKind
 from passmuster.task import TestTask
 from worker.environment import get_test_environment
@@ -40,8 +41,7 @@ KEEPER_BYTES = 2 * 1024 * 1024
 _COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class Launch(Struct, frozen=True, kw_only=True):
     """How a file is to be started.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import signal
@@ -11,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from passmuster.errors import InfrastructureError
 from passmuster.result import TestResult
@@ -65,7 +65,7 @@ def kill_servers(bench: Workbench) -> None:
 
 
 def use_isolation(bench: Workbench, isolation: Isolation) -> None:
-    bench.use(dataclasses.replace(bench.settings, isolation=isolation))
+    bench.use(structs.replace(bench.settings, isolation=isolation))
 
 
 def how(result: TestResult) -> tuple[Status, Isolation, str]:
@@ -87,7 +87,7 @@ def test_what_is_asked_for_is_done(bench: Workbench) -> None:
     assert bench.run_text("pass\n").isolation is Isolation.SPAWN
     assert servers(bench) == []
     bench.write("script.py", "pass\n")
-    forked = dataclasses.replace(bench.task("script.py"), isolation=Isolation.FORK)
+    forked = structs.replace(bench.task("script.py"), isolation=Isolation.FORK)
     assert bench.run(forked).isolation is Isolation.FORK
 
 
@@ -246,9 +246,7 @@ def test_each_forked_file_draws_its_own_random_numbers(bench: Workbench) -> None
 
 def test_a_variable_that_an_interpreter_reads_at_its_start_makes_the_file_spawned(bench: Workbench) -> None:
     bench.write("script.py", "print(hash('a'))\n")
-    tasks = [
-        dataclasses.replace(bench.task("script.py"), environment=(("PYTHONHASHSEED", "7"),)) for _ in "ab"
-    ]
+    tasks = [structs.replace(bench.task("script.py"), environment=(("PYTHONHASHSEED", "7"),)) for _ in "ab"]
 
     results = [bench.run(task) for task in tasks]
 
@@ -266,7 +264,7 @@ def test_every_pytest_file_has_the_configuration_of_the_working_directory(bench:
 
     for name in ("one/test_it.py", "two/test_more.py"):
         for isolation in (Isolation.AUTO, Isolation.SPAWN):
-            task = dataclasses.replace(bench.task(name), runner=RunnerKind.PYTEST, isolation=isolation)
+            task = structs.replace(bench.task(name), runner=RunnerKind.PYTEST, isolation=isolation)
             result = bench.run(task)
             expected = Isolation.SPAWN if isolation is Isolation.SPAWN else Isolation.FORK
             assert (result.status, result.isolation) == (Status.PASS, expected), result.output
@@ -278,7 +276,7 @@ def test_a_pytest_file_that_the_session_does_not_suit_becomes_a_fresh_interprete
     bench.write("test_more.py", "def test_it(): pass\n")
 
     def run(name: str) -> TestResult:
-        return bench.run(dataclasses.replace(bench.task(name), runner=RunnerKind.PYTEST))
+        return bench.run(structs.replace(bench.task(name), runner=RunnerKind.PYTEST))
 
     status, isolation, note = how(run("test_it.py"))
     assert (status, isolation) == (Status.PASS, Isolation.SPAWN)
@@ -308,7 +306,7 @@ def test_the_explanation_says_why_no_session_of_pytest_is_begun_ahead(bench: Wor
     bench.write("pytest.ini", "[pytest]\naddopts = -p own_plugin\n")
     bench.write("own_plugin.py", "")
     bench.write("test_it.py", "def test_it(): pass\n")
-    task = dataclasses.replace(bench.task("test_it.py"), runner=RunnerKind.PYTEST)
+    task = structs.replace(bench.task("test_it.py"), runner=RunnerKind.PYTEST)
 
     with closing(Fleet(bench.settings)) as fleet:
         lines = list(explain(fleet, [task]))
