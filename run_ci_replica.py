@@ -10,12 +10,18 @@ import sys
 if __name__ == "__main__":
     # As in `run_tests.py`: nothing may come before the private environment.
     sys.path[0] = os.path.dirname(os.path.realpath(__file__))
-    from passmuster.bootstrap import end_at_interrupt, ensure_environment, raise_at_interrupt
+    from passmuster.bootstrap import (
+        end_at_interrupt,
+        ensure_environment,
+        import_msgspec,
+        raise_at_interrupt,
+    )
 
     # Only who names a workflow needs what reads it.
     _is_workflow = any(word.startswith("--workflow") for word in sys.argv)
     ensure_environment(home=sys.path[0], groups=("runtime", "workflow") if _is_workflow else ("runtime",))
     end_at_interrupt()
+    import_msgspec()
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

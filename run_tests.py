@@ -13,12 +13,18 @@ if __name__ == "__main__":
     # A checkout runs in its own private environment; an installed package is in one already. Nothing but
     # this may come first: the imports below need that environment, and a Python that they understand.
     sys.path[0] = os.path.dirname(os.path.realpath(__file__))
-    from passmuster.bootstrap import end_at_interrupt, ensure_environment, raise_at_interrupt
+    from passmuster.bootstrap import (
+        end_at_interrupt,
+        ensure_environment,
+        import_msgspec,
+        raise_at_interrupt,
+    )
 
     # The server of --cluster is large, and few want it.
     _is_cluster = any(word.startswith("--cluster") for word in sys.argv) or "PASSMUSTER_CLUSTER" in os.environ
     ensure_environment(home=sys.path[0], groups=("runtime", "cluster") if _is_cluster else ("runtime",))
     end_at_interrupt()
+    import_msgspec()
     gc.disable()  # What is imported stays; looking for garbage in it takes a tenth of the time.
 
 from collections.abc import Mapping, Sequence

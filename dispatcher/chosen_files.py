@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origins
@@ -97,7 +98,7 @@ class ChosenFiles:
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
         )
-        plan = dataclasses.replace(
+        plan = structs.replace(
             plan, files=tuple(self._mark_named(plan.files)), layout=self.found().layout.headline
         )
         self._notice_useless(files)
@@ -113,8 +114,7 @@ class ChosenFiles:
         if not named:
             return planned
         return [
-            dataclasses.replace(one, is_named=os.path.realpath(root / one.file.path) in named)
-            for one in planned
+            structs.replace(one, is_named=os.path.realpath(root / one.file.path) in named) for one in planned
         ]
 
     def open_history(self) -> History | None:
@@ -140,7 +140,7 @@ class ChosenFiles:
             for file in found.files
             if file.path in remembered and not remembered[file.path].last_status.is_pass
         ]
-        return dataclasses.replace(found, files=tuple(files[: self._config.limit]), total=len(files))
+        return structs.replace(found, files=tuple(files[: self._config.limit]), total=len(files))
 
     def _take_part(self, found: Discovered, shard: Shard) -> Discovered:
         """Return what was found without the files that other machines run."""
@@ -154,7 +154,7 @@ class ChosenFiles:
         self._part = part_of(found.files, shard, self._config, history=history)
         for text in self._part.notices:
             self._notice(text)
-        return dataclasses.replace(found, files=self._part.files)
+        return structs.replace(found, files=self._part.files)
 
     def _notice_unmeasured(self, plan: Plan) -> None:
         """Name the commands that run files of the plan and that coverage cannot measure."""
@@ -175,7 +175,7 @@ class ChosenFiles:
         rules = FileRules(self._config.overrides)
         if not rules.unmatched(file.path for file in files):
             return
-        whole = dataclasses.replace(
+        whole = structs.replace(
             self._config, include_integration=True, paths=(), limit=None, failed_only=False
         )
         everything = [*files, *self._discover(whole).files]

@@ -9,6 +9,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.capacity import (
     CI_CPUS,
     CI_MEMORY_BYTES,
@@ -16,7 +18,6 @@ from passmuster.capacity import (
     calculate_max_workers,
     ceiling_bytes,
 )
-from passmuster.records import dataclass
 from passmuster.units import Amount, format_bytes
 
 KEPT_VARIABLES = frozenset(
@@ -52,8 +53,7 @@ KEPT_VARIABLES = frozenset(
 """All that is kept of the caller's environment: whatever else it holds, secrets too, CI would not have."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What this machine has to give.
 
     Args:
@@ -67,8 +67,7 @@ class Machine:
     is_bindable: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(Struct, frozen=True, kw_only=True):
     """What the tests get in place of the caller's environment and machine.
 
     Args:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from dispatcher.backends.base import Site
 from dispatcher.commands import SUBCOMMANDS
 from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
-from dispatcher.config.merge import load_config
+from dispatcher.config.merge import Loaded, load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import command_lines
@@ -185,7 +185,7 @@ class Command:
 
         config, color = loaded.config, self._color(loaded.config, self._stdout)
         verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
-        told = dataclasses.replace(config, verbosity=verbosity)
+        told = structs.replace(config, verbosity=verbosity)
         with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
             host = Host(

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from msgspec import Struct
+
 from dispatcher.again import Again
 from dispatcher.plan import Plan, TestFile
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import TestResults
 from passmuster.executor import Limit, Usage
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 
 
@@ -28,8 +29,7 @@ class StopCause(StrEnum):
     BROKEN = "what the run needs failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted:
+class RunStarted(Struct, frozen=True, kw_only=True):
     """The plan stands and the first file is about to start."""
 
     at_s: float
@@ -38,8 +38,7 @@ class RunStarted:
     limits: tuple[Limit, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileStarted:
+class FileStarted(Struct, frozen=True, kw_only=True):
     """An attempt at a file has started.
 
     Args:
@@ -57,8 +56,7 @@ class FileStarted:
     worker: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSlow:
+class FileSlow(Struct, frozen=True, kw_only=True):
     """A file has been running for longer than the slow warning allows; said once for each attempt."""
 
     at_s: float
@@ -66,8 +64,7 @@ class FileSlow:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileFinished:
+class FileFinished(Struct, frozen=True, kw_only=True):
     """An attempt ended.
 
     Args:
@@ -87,8 +84,7 @@ class FileFinished:
     finding: Finding | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSettled:
+class FileSettled(Struct, frozen=True, kw_only=True):
     """A file is decided by an attempt that ended before.
 
     Either the one that was to follow came to nothing: it was withdrawn, or ended with the run, and has no
@@ -110,8 +106,7 @@ class FileSettled:
     finding: Finding | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageSampled:
+class UsageSampled(Struct, frozen=True, kw_only=True):
     """What the running files use; emitted a few times a second while somebody watches."""
 
     at_s: float
@@ -119,24 +114,21 @@ class UsageSampled:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(Struct, frozen=True, kw_only=True):
     """Something the user should know that belongs to no file: a warning of one line."""
 
     at_s: float
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStopping:
+class RunStopping(Struct, frozen=True, kw_only=True):
     """No further file starts; what runs is ended, or may finish, by `cause`."""
 
     at_s: float
     cause: StopCause
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFinished:
+class RunFinished(Struct, frozen=True, kw_only=True):
     """The last result is in. Coverage, where asked for, follows."""
 
     at_s: float

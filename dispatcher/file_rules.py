@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from dispatcher.config.choices import SERIAL, Override
 from dispatcher.config.model import TestConfig
@@ -82,7 +83,7 @@ class FileRules:
                     for name in _FIELDS
                     if (value := getattr(override, name)) is not None  # Others keep what was said before.
                 }
-                rule = dataclasses.replace(rule, **said)
+                rule = structs.replace(rule, **said)
         return rule
 
     def unmatched(self, paths: Iterable[str]) -> tuple[Override, ...]:
@@ -95,4 +96,4 @@ class FileRules:
         return tuple(override for override, _ in left)
 
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Override) if field.name != "files")
+_FIELDS = tuple(name for name in Override.__struct_fields__ if name != "files")

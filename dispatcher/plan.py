@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from msgspec import Struct
+
 from dispatcher.config.shard import Shard
 from dispatcher.schedule.figures import Baseline
-from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 
@@ -19,8 +20,7 @@ class FileKind(StrEnum):
     INTEGRATION = "integration"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestFile:
+class TestFile(Struct, frozen=True, kw_only=True):
     """A test file that was discovered.
 
     Args:
@@ -42,8 +42,7 @@ class TestFile:
     runner: RunnerKind = RunnerKind.AUTO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedFile:
+class PlannedFile(Struct, frozen=True, kw_only=True):
     """A file with its first task and the reason for its place in the order.
 
     Args:
@@ -67,8 +66,7 @@ class PlannedFile:
     baseline: Baseline | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardPlan:
+class ShardPlan(Struct, frozen=True, kw_only=True):
     """How the whole run is split, and which part of it this machine has.
 
     Args:
@@ -90,8 +88,7 @@ class ShardPlan:
     predicted_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """Everything that will run.
 
     Args:

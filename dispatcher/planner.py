@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+
+from msgspec import structs
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig
@@ -81,8 +82,8 @@ def _runner(file: TestFile, rule: Override, config: TestConfig) -> RunnerKind:
 def _limits(rule: Override, limits: Limits, *, budget_bytes: int) -> Limits:
     """Return the limits of a file: the run's but for what its rule says."""
     if rule.timeout_s is not None:
-        limits = dataclasses.replace(limits, timeout_s=rule.timeout_s)
+        limits = structs.replace(limits, timeout_s=rule.timeout_s)
     if rule.memory is not None:
         memory_bytes = max(1, min(rule.memory.resolve(budget_bytes), budget_bytes))
-        limits = dataclasses.replace(limits, memory_bytes=memory_bytes)
+        limits = structs.replace(limits, memory_bytes=memory_bytes)
     return limits

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
+
+from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.events import FileFinished, RunEvent
@@ -42,7 +43,7 @@ class ProcessManager:
     def _run(self, test_files: Sequence[str], workers: int | None) -> tuple[TestResult, ...]:
         if not test_files:
             return ()
-        config = dataclasses.replace(self._config, paths=tuple(test_files), max_workers=workers)
+        config = structs.replace(self._config, paths=tuple(test_files), max_workers=workers)
         whole = _WholeResults()
         results = self._make_runner(config).run_tests([whole])
         finals = (

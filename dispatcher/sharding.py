@@ -7,9 +7,10 @@ what this machine remembers, and how large it is.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct, structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.shard import Shard
@@ -19,15 +20,13 @@ from dispatcher.schedule.forecast import predict_makespan
 from dispatcher.schedule.record import FileHistory, Forking
 from dispatcher.schedule.shard import split
 from passmuster.capacity import CI_CPUS, CI_MEMORY_BYTES, DEFAULT_BUDGET_BYTES, Capacity
-from passmuster.records import dataclass
 from passmuster.task import TestTask
 
 _FORMAT = "passmuster shards 1"
 """Starts what is digested, and changes when the same split would be digested otherwise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """The part of a run that this machine has.
 
     Args:
@@ -51,7 +50,7 @@ class Part:
             idle_cpus=capacity.idle_cpus,
             groups=dict(plan.groups),
         )
-        return dataclasses.replace(plan, shard=dataclasses.replace(self.plan, predicted_s=forecast.wall_s))
+        return structs.replace(plan, shard=structs.replace(self.plan, predicted_s=forecast.wall_s))
 
 
 def part_of(
@@ -110,7 +109,7 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
     spawned or kept from company in vain, but none is taken to be the same forked and spawned.
     """
     forking = Forking.UNKNOWN if known.forking is Forking.CONFIRMED else known.forking
-    return dataclasses.replace(known, mtime_ns=file.mtime_ns, forking=forking)
+    return structs.replace(known, mtime_ns=file.mtime_ns, forking=forking)
 
 
 def _nominal_slots(config: TestConfig) -> int:

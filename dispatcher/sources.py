@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import Struct
+
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 from passmuster.tree_files import tree_files
 from passmuster.tree_manifest import (
     MOST_FILE_BYTES,
@@ -45,8 +46,7 @@ class Store(Protocol):
         """Keep contents; return how many bytes they take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShippedTree:
+class ShippedTree(Struct, frozen=True, kw_only=True):
     """A tree that the broker has.
 
     Args:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
+
+from msgspec import Struct
 
 from dispatcher.backends.base import Site
 from dispatcher.report.stream import TextStream
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """How a subcommand was called.
 
     Args:
@@ -28,7 +28,7 @@ class Call:
     """
 
     argv: tuple[str, ...]
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     cwd: Path
     program: str
     write: Callable[[str], None]
@@ -36,3 +36,5 @@ class Call:
     stderr: TextStream
     runner_python: str
     site: Site
+
+    __repr__ = repr_without("environ")

@@ -5,10 +5,11 @@ Pure. `dispatcher.planner` asks; `dispatcher.schedule.record` holds what was fou
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+
+from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.file_rules import FileRules
@@ -79,7 +80,7 @@ class Ways:
         if known is None:
             return planned
         peak_bytes = known.peak_bytes
-        return dataclasses.replace(
+        return structs.replace(
             planned,
             failed_before=known.last_status.is_failure,
             is_confirmed=known.is_confirmed(planned.file),

@@ -66,6 +66,20 @@ def raise_at_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def import_msgspec() -> None:
+    """Import msgspec without typing_extensions, which it takes where that is installed.
+
+    It can do with `typing`; the other one brings `inspect`, and importing it takes as long as all of msgspec.
+    """
+    if "typing_extensions" in sys.modules:
+        return
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # An import of it fails.
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules["typing_extensions"]
+
+
 def refuse_old_python(version: "tuple[int, ...]") -> None:
     """Leave with one line and exit status 2 when `version` (major, minor) is too old."""
     if tuple(version) < OLDEST_PYTHON:

@@ -5,13 +5,13 @@ Purely about text: `run_record.connect` goes there, `passmuster.server_check` ju
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
-from dataclasses import field
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit, urlunsplit
 
+from msgspec import Struct
+
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 
 DEFAULT_SECRET_VARIABLE = "PASSMUSTER_SECRET"
 """Where the secret that signs messages comes from. Never an argument: those can be seen by everybody."""
@@ -30,8 +30,7 @@ _DATABASE_OF_SOCKET = {"redis+socket": "virtual_host", "unix": "db"}
 """How the database is called behind the path of a socket: as Celery does, and as redis-py does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
+class TlsFiles(Struct, frozen=True, kw_only=True):
     """What takes part in TLS, as absolute paths; empty: there is none.
 
     Args:
@@ -45,8 +44,7 @@ class TlsFiles:
     keyfile: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerAddress:
+class BrokerAddress(Struct, frozen=True, kw_only=True):
     """A broker's address.
 
     Args:
@@ -62,9 +60,9 @@ class BrokerAddress:
         shown: the address without the user's name and the password.
     """
 
-    url: str = field(repr=False)
-    user: str = field(repr=False)
-    password: str = field(repr=False)
+    url: str
+    user: str
+    password: str
     host: str
     port: int
     database: int
@@ -72,6 +70,8 @@ class BrokerAddress:
     tls: TlsFiles | None = None
     is_loopback: bool
     shown: str
+
+    __repr__ = repr_without("url", "user", "password")
 
 
 def parse_broker(url: str, *, source: str) -> BrokerAddress:
@@ -184,7 +184,7 @@ def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:
 def _tls(query: str) -> TlsFiles:
     """Read what may be said of TLS: which files take part in it, and nothing that would weaken it."""
     found = parse_qs(query, keep_blank_values=True)
-    names = [f"ssl_{one.name}" for one in dataclasses.fields(TlsFiles)]
+    names = [f"ssl_{name}" for name in TlsFiles.__struct_fields__]
     if found.keys() - set(names):
         # Perhaps the rest of a password, so what it is is not said.
         raise _wrong(

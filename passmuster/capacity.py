@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 from passmuster.test_environment import FILE_MEMORY_VARIABLE
 from passmuster.units import Amount, format_bytes
 
@@ -32,8 +33,7 @@ CI_MEMORY_BYTES = 16 * GIB
 """What GitHub's standard Linux runner for public repositories has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
+class Capacity(Struct, frozen=True, kw_only=True):
     """What a place offers a run.
 
     Args:

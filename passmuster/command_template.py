@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 PLACEHOLDERS = ("python", "file", "module", "slot", "junit")
 """What a command may name: the project's interpreter, the file's path and its dotted name (both from the
@@ -28,8 +28,7 @@ _SHOWN = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
 _BRACES = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandTemplate:
+class CommandTemplate(Struct, frozen=True, kw_only=True):
     """A command whose words were checked.
 
     Args:

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Protocol, cast
 
+from passmuster.bootstrap import import_msgspec
+
 
 class _Command(Protocol):
     def main(self) -> int: ...
@@ -35,4 +37,5 @@ def _command(name: str) -> _Command:
     # Our folder goes first, because the PYTHONPATH of a user's project may hold a module called `worker`,
     # or the `run_tests` that ours replaces.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    import_msgspec()
     return cast(_Command, importlib.import_module(name))

@@ -37,19 +37,36 @@ class EnvelopeError(PassmusterError):
 
 
 class Envelope:
-    """Seals and opens messages with a secret, or with two while one replaces the other.
+    """Signs and opens messages with a secret, or with two while one replaces the other.
+
+    Messages signed with either are opened. The first one signs, but runs are answered with the secret that
+    they came with (`answer_run`): the other side may have that one alone.
 
     Args:
-        secret: what both sides know; empty: the signature only guards against damage. Of two lines the first
-            signs, and messages signed with either are opened.
+        secret: what both sides know, one secret a line; empty: the signature only guards against damage.
     """
 
     def __init__(self, secret: str) -> None:
         lines = [line for line in secret.splitlines() if line.strip()]
         self._keys = [line.encode("utf-8", "surrogateescape") for line in lines] or [b""]
+        self._keys_of_runs: dict[str, bytes] = {}
 
-    def seal(self, kind: str, *parts: str) -> str:
+    def answer_run(self, run_id: str, text: str) -> None:
+        """Sign a run's messages from now on with the secret that `text` is signed with, which was opened."""
+        *body, signature = json.loads(text)
+        self._keys_of_runs[run_id] = next(key for key in self._keys if _signature(key, body) == signature)
+
+    def forget_run(self, run_id: str) -> None:
+        """Sign messages of a run that is over with the first secret again."""
+        self._keys_of_runs.pop(run_id, None)
+
+    def seal(self, kind: str, *parts: str, run_id: str = "") -> str:
         """Return a message of this kind with these parts.
+
+        Args:
+            kind: what it is.
+            parts: what it says.
+            run_id: the run that it answers; empty: it answers none.
 
         Raises:
             EnvelopeError: it would be too large to be opened.
@@ -57,7 +74,8 @@ class Envelope:
         if sum(map(len, parts)) > MAX_PARTS_BYTES:
             raise EnvelopeError(f"the {kind} message is larger than {MAX_PARTS_BYTES} bytes")
         body: list[int | str] = [VERSION, kind, *map(_packed, parts)]
-        text = json.dumps([*body, _signature(self._keys[0], body)], separators=(",", ":"))
+        key = self._keys_of_runs.get(run_id, self._keys[0])
+        text = json.dumps([*body, _signature(key, body)], separators=(",", ":"))
         if len(text) > MAX_MESSAGE_CHARS:
             raise EnvelopeError(f"the {kind} message is larger than {MAX_MESSAGE_CHARS} characters")
         return text

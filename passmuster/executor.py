@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.result import TestResult
 from passmuster.status import StopReason
 from passmuster.task import TestTask
 from passmuster.units import format_bytes, format_seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Room(Struct, frozen=True, kw_only=True):
     """What could start now.
 
     Args:
@@ -47,8 +47,7 @@ class Room:
         return self.slots <= 0 and self.waiting_slots <= 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileUsage:
+class FileUsage(Struct, frozen=True, kw_only=True):
     """What one running file uses at this moment.
 
     Args:
@@ -68,8 +67,7 @@ class FileUsage:
     worker: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerUsage:
+class WorkerUsage(Struct, frozen=True, kw_only=True):
     """What one worker of several has, and uses of it, as it last said.
 
     Args:
@@ -87,8 +85,7 @@ class WorkerUsage:
     used_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OtherRuns:
+class OtherRuns(Struct, frozen=True, kw_only=True):
     """What a file waits for that other runs on this machine hold.
 
     Args:
@@ -109,8 +106,7 @@ class OtherRuns:
         return f"has waited {format_seconds(self.seconds)} for {needed}{held_by}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True):
     """What all running files use at this moment.
 
     Args:
@@ -133,8 +129,7 @@ class Usage:
     other_runs: OtherRuns | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotRange:
+class SlotRange(Struct, frozen=True, kw_only=True):
     """The numbers that the slots of one worker have in a run: no two workers of a run share one.
 
     Args:
@@ -146,8 +141,7 @@ class SlotRange:
     total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(Struct, frozen=True, kw_only=True):
     """One limit of the machine and where it came from, for people to read.
 
     Args:

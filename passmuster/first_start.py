@@ -16,9 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from passmuster import environment
-from passmuster.records import dataclass
 
 EXIT_INTERRUPTED = 130
 _MAKING = b"making\n"
@@ -49,8 +49,7 @@ class FirstStartError(Exception):
     """The environment could not be made; the message is the one line for the user."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(NamedTuple):
     """What became of a command: its exit status, and its output with both streams in order."""
 
     status: int
@@ -183,8 +182,7 @@ def _is_usable(home: Path, groups: tuple[str, ...]) -> bool:
     return os.access(python, os.X_OK) and bool(environment.ready_tags(venv, digests))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Maker:
+class _Maker(NamedTuple):
     """One attempt at making the environment, while the lock is held."""
 
     home: Path

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from passmuster.envelope import Envelope, EnvelopeError
-from passmuster.records import dataclass
 from passmuster.strict_json import dump, load
 
 _MOST_TERMS_CHARS = 4 * 1024 * 1024
 _MOST_OUTCOME_CHARS = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JoinTerms:
+class JoinTerms(Struct, frozen=True, kw_only=True):
     """What all machines of a run must have in common; the first one says it.
 
     Args:
@@ -35,8 +35,7 @@ class JoinTerms:
     request: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRound:
+class NewRound(Struct, frozen=True, kw_only=True):
     """A round that runs again what did not pass in the one before.
 
     Args:
@@ -48,8 +47,7 @@ class NewRound:
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordFile:
+class RecordFile(Struct, frozen=True, kw_only=True):
     """A file of a round's record.
 
     Args:
@@ -65,8 +63,7 @@ class RecordFile:
     chunks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundOutcome:
+class RoundOutcome(Struct, frozen=True, kw_only=True):
     """What a round came to.
 
     Args:

@@ -10,7 +10,6 @@ figure is checked and bounded, and text must be escaped before it is shown.
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -20,7 +19,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct, structs
+
 from passmuster.units import format_bytes
 
 VERSION = 2
@@ -46,8 +46,7 @@ SUFFIX = ".claim"
 FOLDER_NAME = "passmuster-pool"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunClaim:
+class RunClaim(Struct, frozen=True, kw_only=True):
     """What one run says of itself. Instants `_s` are on the machine's monotonic clock.
 
     Args:
@@ -103,7 +102,7 @@ class ClaimError(ValueError):
 
 def encode(claim: RunClaim) -> bytes:
     """Return a claim as its file holds it, `CLAIM_SIZE_BYTES` long."""
-    fields = {field.name: getattr(claim, field.name) for field in dataclasses.fields(claim)}
+    fields = structs.asdict(claim)
     del fields["run"]
     fields["processors"] = hex(claim.processors)
     fields["root"] = claim.root[-MAX_ROOT_CHARS:]
@@ -209,8 +208,7 @@ def read_claim(path: Path) -> RunClaim | None:
         os.close(claim_fd)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnreadableClaim:
+class UnreadableClaim(Struct, frozen=True, kw_only=True):
     """The claim of a living run that cannot be understood.
 
     Args:
@@ -222,8 +220,7 @@ class UnreadableClaim:
     problem: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LivingClaims:
+class LivingClaims(Struct, frozen=True, kw_only=True):
     """The claims of the runs that live now, the oldest first, and those that cannot be understood."""
 
     runs: tuple[RunClaim, ...] = ()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 MOST_TIMES = 2
 """How many times the usual number of files may run when processors are idle."""
@@ -32,8 +32,7 @@ SATURATED_CPUS = 0.1
 """With fewer idle processors than this they are all busy: a clock of 10 ms ticks tells no better."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(Struct, frozen=True, kw_only=True):
     """How many further files may start.
 
     Args:

@@ -10,16 +10,16 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.command_template import EXAMPLE, CommandTemplate, check_word, words_problem
 from passmuster.errors import ConfigurationError
 from passmuster.path_patterns import compile_patterns, normal_pattern
-from passmuster.records import dataclass
 
 FILE_NAME = "pyproject.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatternCommand:
+class PatternCommand(Struct, frozen=True, kw_only=True):
     """A command for the files that match patterns.
 
     Args:
@@ -31,8 +31,7 @@ class PatternCommand:
     command: CommandTemplate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectCommands:
+class ProjectCommands(Struct, frozen=True, kw_only=True):
     """All commands of a project.
 
     Args:

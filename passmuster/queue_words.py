@@ -8,9 +8,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 
 TASK_KIND = "task"
 """The kind of a message that asks for a file to be run. Its parts: the task, and its take."""
@@ -75,8 +76,7 @@ class Hold(StrEnum):
     """The broker knows no such run. It may have lost its memory: go on, the dispatcher will tell it again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(Struct, frozen=True, kw_only=True):
     """A worker's right to run a file.
 
     Args:
@@ -113,8 +113,7 @@ MOST_CARD_PATH_CHARS = 16 * 1024
 """Characters of all their paths together: each may become six on the wire, and a card has a bound."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardFile:
+class CardFile(Struct, frozen=True, kw_only=True):
     """A file that a worker runs.
 
     Args:
@@ -130,8 +129,7 @@ class CardFile:
     used_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerCard:
+class WorkerCard(Struct, frozen=True, kw_only=True):
     """What a worker says of itself.
 
     Args:
@@ -165,8 +163,7 @@ class WorkerCard:
     python: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunLook:
+class RunLook(Struct, frozen=True, kw_only=True):
     """A run, as somebody sees it who takes no part.
 
     Args:
@@ -198,8 +195,7 @@ class FileStage(StrEnum):
     DONE = "D"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileLook:
+class FileLook(Struct, frozen=True, kw_only=True):
     """A file of a run, as somebody sees it who takes no part.
 
     Args:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from typing import ClassVar
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
 HOLDS_NO_TESTS = "holds no tests"
@@ -18,8 +19,7 @@ OUTSIDE_SIGNALS = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signa
 """Signals that people, init systems and out-of-memory killers send."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseResult:
+class CaseResult(Struct, frozen=True, kw_only=True):
     """One test inside a file: a unittest method or a pytest node.
 
     Args:
@@ -35,8 +35,7 @@ class CaseResult:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestResult:
+class TestResult(Struct, frozen=True, kw_only=True):
     """The outcome of one attempt.
 
     Args:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from passmuster.envelope import Envelope, EnvelopeError, pack_bytes, unpack_bytes
-from passmuster.records import dataclass
 from passmuster.routing import (
     MOST_TAIL_BYTES,
     MOST_TAIL_ENTRIES,
@@ -25,8 +26,7 @@ TAIL_KIND = "tail"
 """The kind of a message with a piece of output. Its parts: run, path, take, start, and the packed bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputPiece:
+class OutputPiece(Struct, frozen=True, kw_only=True):
     """A piece of what a file printed.
 
     Args:
@@ -95,7 +95,7 @@ class TailBoard:
         """Send a piece of at most `MOST_TAIL_BYTES`."""
         key = output_key(run_id, path)
         parts = (run_id, path, str(piece.take), str(piece.start), pack_bytes(piece.data))
-        body = self._envelope.seal(TAIL_KIND, *parts)
+        body = self._envelope.seal(TAIL_KIND, *parts, run_id=run_id)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.xadd(key, {"body": body}, maxlen=MOST_TAIL_ENTRIES, approximate=False)
             pipeline.expire(key, TAIL_KEPT_S)

@@ -6,7 +6,8 @@ A worker that cannot serve the run answers with one of the kind `REFUSED_KIND`; 
 
 from __future__ import annotations
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.strict_json import dump, load
 
 TERMS_KIND, REFUSED_KIND = "terms", "refused"
@@ -14,8 +15,7 @@ TERMS_KIND, REFUSED_KIND = "terms", "refused"
 _MAX_TERMS_CHARS = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunTerms:
+class RunTerms(Struct, frozen=True, kw_only=True):
     """What a run asks.
 
     Args:

@@ -6,7 +6,6 @@ here chooses a class by what the text says: the caller names the record that it 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import types
@@ -14,6 +13,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache, partial
 from typing import Any, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
 
 from passmuster.errors import PassmusterError
 
@@ -28,7 +29,7 @@ class CodecError(PassmusterError):
 
 
 def dump(record: object, *, what: str, most_chars: int) -> str:
-    """Return `record`, a dataclass of plain values, as JSON text of ASCII characters.
+    """Return `record`, a Struct of plain values, as JSON text of ASCII characters.
 
     Args:
         record: what to write.
@@ -50,7 +51,7 @@ def load(cls: type[Record], text: str, *, what: str, most_chars: int) -> Record:
     """Return the record of class `cls` that `text` holds.
 
     Args:
-        cls: the dataclass that is expected.
+        cls: the Struct that is expected.
         text: what came.
         what: what to call it in an error (`the task`).
         most_chars: characters that the text may have.
@@ -72,8 +73,8 @@ def _check_size(text: str, what: str, most_chars: int) -> None:
 
 
 def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
@@ -100,8 +101,8 @@ _Reader = Callable[[object, str], object]
 @cache
 def _reader(kind: Any) -> _Reader:
     """Return what reads values of a declared type: worked out once, since records come by the thousand."""
-    if dataclasses.is_dataclass(kind):
-        return partial(_read_record, cast(type, kind))
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return partial(_read_record, kind)
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         [inner] = [inner for inner in get_args(kind) if inner is not type(None)]
@@ -116,7 +117,7 @@ def _reader(kind: Any) -> _Reader:
     return partial(_read_scalar, kind)
 
 
-def _read_record(cls: type, value: object, place: str) -> object:
+def _read_record(cls: type[Struct], value: object, place: str) -> object:
     if not isinstance(value, dict):
         raise _wrong(place, value, "an object")
     readers = _field_readers(cls)
@@ -128,9 +129,9 @@ def _read_record(cls: type, value: object, place: str) -> object:
 
 
 @cache
-def _field_readers(cls: type) -> dict[str, _Reader]:
+def _field_readers(cls: type[Struct]) -> dict[str, _Reader]:
     hints = get_type_hints(cls)
-    return {field.name: _reader(hints[field.name]) for field in dataclasses.fields(cls)}
+    return {name: _reader(hints[name]) for name in cls.__struct_fields__}
 
 
 def _read_optional(read: _Reader, value: object, place: str) -> object:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import Isolation, RunnerKind
 
 DEFAULT_TIMEOUT_S = 300.0
@@ -25,8 +26,7 @@ MOSTLY_WAITS_SHARE = 0.4
 """A file that uses the processor for less than this share of its time is one that mostly waits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What one attempt may use.
 
     Args:
@@ -42,8 +42,7 @@ class Limits:
     output_bytes: int = DEFAULT_OUTPUT_LIMIT_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoverageRequest:
+class CoverageRequest(Struct, frozen=True, kw_only=True):
     """Ask for coverage data beside the result.
 
     Args:
@@ -54,8 +53,7 @@ class CoverageRequest:
     source: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestTask:
+class TestTask(Struct, frozen=True, kw_only=True):
     """One attempt at one file.
 
     Args:

@@ -12,8 +12,9 @@ import zlib
 from collections.abc import Mapping
 from enum import StrEnum
 
+from msgspec import Struct
+
 from passmuster.errors import InfrastructureError
-from passmuster.records import dataclass
 from passmuster.strict_json import CodecError, dump, load
 from passmuster.units import format_bytes
 
@@ -48,8 +49,7 @@ class Kind(StrEnum):
     LINK = "link"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeEntry:
+class TreeEntry(Struct, frozen=True, kw_only=True):
     """A file or a link.
 
     Args:
@@ -67,8 +67,7 @@ class TreeEntry:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeManifest:
+class TreeManifest(Struct, frozen=True, kw_only=True):
     """All of a tree, sorted by path."""
 
     entries: tuple[TreeEntry, ...]

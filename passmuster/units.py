@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 _SIZE_UNITS = {
     "": 1,
@@ -36,8 +36,7 @@ SIZES_ALLOWED = "a size such as 4GiB, 512MB, or 80%"
 TIMES_ALLOWED = "a time such as 90s, 5m, 1h30m, or a number of seconds"
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(Struct, frozen=True):
     """A size that may be a share of something not yet known.
 
     Args:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from passmuster.executor import SlotRange
 from passmuster.result import TestResult
@@ -111,7 +112,7 @@ class Attempt:
         keeper, workdir = self.launch.keeper, str(self._settings.workdir)
         changes = {} if self.launch.server is None else _changes(forked_environment, environment)
         if why := _why_not_forked(changes):
-            self.launch = dataclasses.replace(self.launch, server=None, note=why)
+            self.launch = structs.replace(self.launch, server=None, note=why)
 
         def start(output: int, report: int) -> None:
             if self.launch.server is None:

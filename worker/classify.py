@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.result import HOLDS_NO_TESTS, OUTSIDE_SIGNALS, CaseResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 
@@ -19,8 +20,7 @@ PYTEST_NO_TESTS = 5
 """pytest's exit status `NO_TESTS_COLLECTED`; unittest's too since Python 3.12."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """What is known about an attempt that has ended.
 
     Args:
@@ -68,8 +68,7 @@ class Evidence:
     report_problem: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """The status, one line that says why it is no pass, and one about a file that ran no test."""
 
     status: Status

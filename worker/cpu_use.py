@@ -11,7 +11,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from worker.machine import PROC
 
 WINDOW_S = 0.08
@@ -25,8 +26,7 @@ _BUSY = (0, 1, 2, 5, 6, 7)
 """Places in a line of /proc/stat: user, nice, system, irq, softirq, steal; not idle and iowait."""
 
 
-@dataclass(slots=True)
-class CpuMeter:
+class CpuMeter(Struct):
     """Turns readings of used processor seconds into processors in use.
 
     Args:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.overcommit import SATURATED_CPUS
-from passmuster.records import dataclass
 from worker.cpu_use import CpuMeter, machine_cpu_s, tree_cpu_s, usable_cpus
 from worker.machine import PROC
 
@@ -17,8 +18,7 @@ ASKED_S = 1.0
 """Seconds for which a question counts: a pool with waiting files asks ten times as often."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineLoad:
+class MachineLoad(Struct, frozen=True, kw_only=True):
     """What else keeps processors busy.
 
     Args:

@@ -6,7 +6,6 @@ says whether a file may start, a keeper owns its processes, a supervisor watches
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import signal
@@ -16,9 +15,12 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
+from msgspec import structs
+
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit, Room, SlotRange, Usage
 from passmuster.overcommit import most_slots
+from passmuster.process_limit import ADVICE, EXHAUSTED
 from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, Status, StopReason
 from passmuster.task import TestTask
@@ -36,15 +38,12 @@ from worker.supervisor import Supervised
 from worker.warm.fleet import Fleet
 from worker.warm.fleets import Fleets
 
-EXHAUSTED = (errno.EAGAIN, errno.ENOMEM)
-"""What fork(2) fails with where the limit of processes is reached, or memory is short: both pass."""
-
 TASKS_OWN = (0, errno.E2BIG)
 """What an execution fails with because of what the task asks for: a NUL byte, which has no number of its own,
 or more variables than fit."""
 
-EXHAUSTED_WAIT_S = 60.0
-"""How long a file waits for a process before it is given up."""
+EXHAUSTED_WAIT_S = 30.0
+"""Seconds for which files wait for a process while none of them has one, before the run is given up."""
 
 EXHAUSTED_PAUSE_S = 0.25
 
@@ -85,6 +84,8 @@ class LocalExecutor:
         self._ending: dict[str, tuple[StopReason, float]] = {}
         self._stopped = threading.Event()
         self._count = 0
+        self._waiting_slots: set[int] = set()
+        self._why_no_process = ""
         self._oom_kills = _OomKills()
         self._governor = MemoryGovernor(
             slots=settings.slots,
@@ -139,7 +140,7 @@ class LocalExecutor:
             return self._not_started(task, slot, str(error))
         except (OSError, InfrastructureError) as error:
             not_started = self._not_started(task, slot, f"could not be started: {error}")
-            return dataclasses.replace(not_started, is_worker_fault=True)
+            return structs.replace(not_started, is_worker_fault=True)
         finally:
             self._forget(task)
 
@@ -167,7 +168,15 @@ class LocalExecutor:
         return self._governor.usage()
 
     def check(self) -> None:
-        """Make sure that the memory of running files is still measured."""
+        """Make sure that files can be started and are measured.
+
+        Raises:
+            InfrastructureError: they cannot, or are not.
+        """
+        if self._why_no_process:
+            raise InfrastructureError(
+                f"no process can be started for {EXHAUSTED_WAIT_S:.0f} s: {self._why_no_process}; {ADVICE}"
+            )
         self._governor.check()
 
     def output(self, attempt_id: str) -> OutputCapture | None:
@@ -215,7 +224,7 @@ class LocalExecutor:
             and attempt.launch.isolation is Isolation.FORK
         )
         kept = self._clear_tmp(tmp_dir, result.status, is_wanted=not is_checked)
-        return dataclasses.replace(
+        return structs.replace(
             result,
             coverage_files=files,
             kept_tmp=kept,
@@ -239,6 +248,7 @@ class LocalExecutor:
         give_up_at = time.monotonic() + EXHAUSTED_WAIT_S
         has_waited = False
         while True:
+            is_last_try = time.monotonic() > give_up_at
             try:
                 launch = self._fleet.of(task).launch(task, slot)
                 attempt = Attempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
@@ -251,14 +261,48 @@ class LocalExecutor:
                     self._fleet.environment,
                 )
                 failed = supervised.failed
-                if failed is None or failed.errno not in EXHAUSTED or time.monotonic() > give_up_at:
+                if failed is None or failed.errno not in EXHAUSTED or is_last_try:
                     return attempt, supervised, has_waited
+                why = failed.text
             except OSError as error:
-                if error.errno not in EXHAUSTED or time.monotonic() > give_up_at:
+                if error.errno not in EXHAUSTED or is_last_try:
                     raise
+                why = str(error)
             has_waited = True
-            if self._stopped.wait(EXHAUSTED_PAUSE_S) or task.attempt_id in self._ending:
-                give_up_at = 0.0
+            give_up_at = self._wait_for_process(task, slot, why, give_up_at=give_up_at)
+
+    def _wait_for_process(self, task: TestTask, slot: int, why: str, *, give_up_at: float) -> float:
+        """Wait until a further try to start a file makes sense; return when to give up.
+
+        While files of this run have processes, those end at some time, whatever that takes. Where none has
+        one, only the file that was admitted first tries again, and the others keep no process from it.
+
+        Args:
+            task: the file that waits.
+            slot: its slot.
+            why: why it could not be started.
+            give_up_at: what was returned before, by `time.monotonic`. The first try after it is the last.
+        """
+        with self._lock:
+            self._waiting_slots.add(slot)
+        try:
+            while not self._stopped.wait(EXHAUSTED_PAUSE_S) and task.attempt_id not in self._ending:
+                now_s = time.monotonic()
+                if self._governor.has_processes:
+                    return now_s + EXHAUSTED_WAIT_S
+                if now_s > give_up_at:
+                    self._why_no_process = self._why_no_process or why
+                if self._why_no_process:
+                    break
+                with self._lock:  # No slot comes into use meanwhile.
+                    if next(iter(self._slots)) == task.attempt_id:
+                        busy = set(self._slots.values()) - self._waiting_slots
+                        self._fleet.release(used_slots=busy | {slot})
+                        return give_up_at
+            return 0.0
+        finally:
+            with self._lock:
+                self._waiting_slots.discard(slot)
 
     def _note_running(self, attempt: Attempt) -> None:
         """Let an attempt be stopped from now on; it is at once where it, or everything, is to stop."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 UNSHARED_BYTES = 8 * 1024**2
 """What a short forked file makes its own of its server's pages: 1 MiB by existing, more by using them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inherited:
+class Inherited(Struct, frozen=True, kw_only=True):
     """What a forked process begins with: resident bytes, all and anonymous ones."""
 
     rss_bytes: int = 0

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree.ElementTree import ParseError, XMLParser
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.result import CaseResult
 from passmuster.status import Outcome
 from worker.child_report import CASES_LIMIT
@@ -33,8 +34,7 @@ _WORSE = (Outcome.PASSED, Outcome.SKIPPED, Outcome.XFAILED, Outcome.FAILED, Outc
 """A test with several elements has the last of these."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JunitReport:
+class JunitReport(Struct, frozen=True, kw_only=True):
     """What a report says.
 
     Args:

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from worker.link import Link, LinkClosedError, open_link
 
 MAIN = Path(__file__).with_name("child") / "passmuster_child_keeper.py"
@@ -23,23 +24,20 @@ CLOSE_WAIT_S = 12.0
 """How long a keeper may take to end what it owns; longer than its own bound for the dead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The file's first process exists."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The file's first process could not be started."""
 
     errno: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The file's last process is gone.
 
     Args:

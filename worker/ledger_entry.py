@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from msgspec import Struct, field
 
-from passmuster.records import dataclass
 from passmuster.status import StopReason
 from passmuster.task import TestTask
 from worker.cpu_use import CpuMeter
@@ -18,8 +17,7 @@ GROWTH_WINDOW_S = 0.04
 between two of them, as does a tree of many processes whose estimate was just corrected downwards."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(Struct, frozen=True, kw_only=True):
     """What was learned about a file's memory.
 
     Args:
@@ -33,8 +31,7 @@ class Measured:
     was_extra: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, kw_only=True):
     """One admitted file; the only mutable record here, changed under the governor's lock.
 
     Args:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from worker.memory_policy import COST_RATIO, MAX_TICK_S, MIN_TICK_S, REACTION_S, next_look_s
 
 
-@dataclass(slots=True)
-class LookPace:
+class LookPace(Struct):
     """What is known of past looks. All in seconds.
 
     Args:

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from worker.without_procfs import host_memory
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What this process and its children may use, each figure with the place it was read from.
 
     Args:
@@ -40,8 +40,7 @@ class Machine:
     available_source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
+class Level(Struct, frozen=True, kw_only=True):
     """What the machine, or one control group around this process, has for it and for what else is inside.
 
     Args:
@@ -55,8 +54,7 @@ class Level:
     cpus: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ram:
+class _Ram(Struct, frozen=True):
     """The machine's own memory, whatever a cgroup makes of it."""
 
     total_bytes: int
@@ -64,8 +62,7 @@ class _Ram:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MemoryBound:
+class _MemoryBound(Struct, frozen=True, kw_only=True):
     """A cgroup's memory limit and what is left of it."""
 
     limit_bytes: int

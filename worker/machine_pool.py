@@ -15,14 +15,16 @@ files are measured there, and bounded by what that test may use.
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from msgspec import Struct, structs
 
 from passmuster.capacity import machine_bytes
 from passmuster.executor import OtherRuns
@@ -69,8 +71,7 @@ RACY_NS = 1_000_000_000
 """A folder changed less than this ago may change again without its time showing it: it ticks coarsely."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class Seat(Struct, frozen=True, kw_only=True):
     """What a run says of itself when it joins.
 
     Args:
@@ -280,7 +281,7 @@ class MachinePool:
         return next((lack for lack in lacks if lack is not None), None)
 
     def _own(self, held: Holding) -> Claim:
-        return dataclasses.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
+        return structs.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
 
     def _is_waiting(self) -> bool:
         return self._clock() - self._asked_at_s <= ASKED_S
@@ -316,7 +317,7 @@ class MachinePool:
         if not self._is_waiting():
             since_s, since_at = now_s, wall_s
         self._asked_at_s = now_s
-        self._claim = dataclasses.replace(
+        self._claim = structs.replace(
             self._claim,
             waits_for=str(lack),
             wanted_bytes=max(1, need.memory_bytes),
@@ -329,7 +330,7 @@ class MachinePool:
     def _write(self, held: Holding) -> None:
         """Replace our claim, if it can be: the others then only know less, and nothing stops for that."""
         is_waiting = self._is_waiting()
-        self._claim = dataclasses.replace(
+        self._claim = structs.replace(
             self._claim,
             beat=self._claim.beat + 1,
             files=held.files,
@@ -408,8 +409,7 @@ class MachinePool:
         self._seen_mtime_ns = mtime_ns if time.time_ns() - mtime_ns > RACY_NS else -1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Other:
+class _Other(Struct, frozen=True):
     """Another run: its claim as last read, since when that did not change, and what the rule makes of it."""
 
     claim: RunClaim | None = None
@@ -428,12 +428,12 @@ class _Other:
                 firm_bytes=claim.used_bytes,
                 used_bytes=claim.used_bytes,
             )
-            as_claim = dataclasses.replace(as_claim, held=used, wanted=None)
+            as_claim = structs.replace(as_claim, held=used, wanted=None)
         elif claim.processors and claim.processors != processors:
             # It is bound to other processors than we are: only where it may use ours it does.
             share = (claim.processors & processors).bit_count() / claim.processors.bit_count()
-            held = dataclasses.replace(as_claim.held, cpus=as_claim.held.cpus * share)
-            as_claim = dataclasses.replace(as_claim, held=held)
+            held = structs.replace(as_claim.held, cpus=as_claim.held.cpus * share)
+            as_claim = structs.replace(as_claim, held=held)
         return _Other(claim, changed_at_s, as_claim)
 
 
@@ -475,11 +475,18 @@ def open_pool(
     """
     if INSIDE_A_TEST in environment:
         return None, ""
+    place = default_folder(environment) if folder is None else folder
     try:
-        place = private_folder(default_folder(environment)) if folder is None else shared_folder(folder)
+        (private_folder if folder is None else shared_folder)(place)
         pool = MachinePool(place, seat, levels=levels, is_shared=folder is not None)
     except OSError as error:
-        return None, f"memory and processors are not shared with other runs on this machine: {error}"
+        problem = str(error)
+        if error.errno is not None:
+            problem = (
+                f"{error.filename or place}: {error.strerror}; see to it that the folder {place} can be "
+                "written, or name another one with --machine-folder"
+            )
+        return None, f"memory and processors are not shared with other runs on this machine: {problem}"
     notice = ""
     if pool.unreadable:
         notice = (
@@ -495,10 +502,15 @@ INSIDE_A_TEST = "PASSMUSTER_SLOT"
 
 def _open_lock(path: Path, mode: int) -> int:
     """Return a descriptor of the common lock; locking needs no more than a right to read."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    # In a shared folder anybody may have made it: a pipe, say, whose other end nobody ever opens.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         # Without O_CREAT first: the kernel may refuse that for another user's file in a sticky folder.
-        return os.open(path, flags)
+        lock_fd = os.open(path, flags)
+        if stat.S_ISREG(os.fstat(lock_fd).st_mode):
+            return lock_fd
+        os.close(lock_fd)
+        raise PermissionError(f"{path} is not a file; remove it")
     except FileNotFoundError:
         with suppress(FileExistsError):
             lock_fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)

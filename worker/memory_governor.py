@@ -12,12 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Room, Usage
+from passmuster.process_limit import start_thread
 from passmuster.task import TestTask
 from worker.cpu_watch import CpuWatch
 from worker.inherited import Inherited
@@ -164,7 +166,7 @@ class MemoryGovernor:
         """Reserve a slot and memory for `task`; return the slot's number, None when it does not fit now.
 
         Raises:
-            InfrastructureError: memory can no longer be measured.
+            InfrastructureError: memory can no longer be measured, or there is no thread to measure it.
         """
         with self._changed:
             self.check()
@@ -180,10 +182,11 @@ class MemoryGovernor:
                 held = self._ledger.holding(now_s=self._clock.now_s())
                 if self._pool.try_start(need, held) is not None:
                     return None
-            entry = self._ledger.add(task, probe=TreeProbe(proc=self._proc), now_s=self._clock.now_s())
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="memory-governor", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="memory-governor", daemon=True)
+                start_thread(thread)
+                self._thread = thread
+            entry = self._ledger.add(task, probe=TreeProbe(proc=self._proc), now_s=self._clock.now_s())
             return entry.slot
 
     def attach(self, attempt_id: str, inherited: Inherited | None = None) -> None:
@@ -229,6 +232,12 @@ class MemoryGovernor:
                     self._ledger.learn(peak_bytes)
             self._report_to_pool(now_s=self._clock.now_s())
             return Measured(peak_bytes=peak_bytes, was_alone=entry.was_alone, was_extra=entry.was_extra)
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether any admitted file has a process."""
+        with self._changed:
+            return any(entry.attached_at_s is not None for entry in self._ledger.entries)
 
     def usage(self) -> Usage:
         """Return what the running files use, as last measured."""

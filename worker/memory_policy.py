@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import StopReason
 from passmuster.units import format_bytes
 
@@ -71,8 +72,7 @@ UNKNOWN_MARGIN = 1.15
 """What a peak is multiplied with that stands for other files: the margin of remembered peaks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningFile:
+class RunningFile(Struct, frozen=True, kw_only=True):
     """One running file as the rules see it.
 
     Args:
@@ -105,8 +105,7 @@ class RunningFile:
         return self.used_bytes + int(min(self.growth_bytes_per_s, WORST_GROWTH_BYTES_PER_S) * seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breach:
+class Breach(Struct, frozen=True, kw_only=True):
     """A file that must be stopped for memory, and why.
 
     Args:

@@ -22,7 +22,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from worker.machine import PROC
 from worker.without_procfs import resident_bytes, unshared_bytes
 
@@ -45,8 +46,7 @@ _RESIDENT_FIELDS = (b"RssAnon:", b"RssShmem:", b"VmSwap:")
 _PSS_FIELDS = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeMemory:
+class TreeMemory(Struct, frozen=True, kw_only=True):
     """What a process tree used when it was measured.
 
     Args:
@@ -69,16 +69,14 @@ class TreeMemory:
     is_settled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Resident:
+class _Resident(Struct, frozen=True):
     """One process by its status file, in bytes."""
 
     own_bytes: int
     file_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _PssReading:
+class _PssReading(Struct, frozen=True):
     """The last dear reading of a tree, the bound it was made at, and its price."""
 
     pss_bytes: int

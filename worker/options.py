@@ -9,8 +9,9 @@ import re
 import secrets
 import socket
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import field
 from pathlib import Path
+
+from msgspec import Struct
 
 from passmuster.broker import (
     BROKER_VARIABLE,
@@ -21,8 +22,8 @@ from passmuster.broker import (
     with_password,
 )
 from passmuster.errors import ConfigurationError
+from passmuster.hidden_fields import repr_without
 from passmuster.option_parser import OptionParser
-from passmuster.records import dataclass
 from passmuster.signing_secret import read_secret_file, require_secret, secret_warnings
 from passmuster.status import Isolation
 from passmuster.units import Amount, parse_amount, parse_seconds
@@ -38,8 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """What a worker was started with.
 
     Args:
@@ -68,7 +68,7 @@ class Options:
     """
 
     broker: BrokerAddress
-    secret: str = field(repr=False)
+    secret: str
     root: Path | None
     workdir: Path | None
     setup: str
@@ -89,6 +89,8 @@ class Options:
     ends_with_stdin: bool
     log_format: LogFormat
     warnings: tuple[str, ...] = ()
+
+    __repr__ = repr_without("secret")
 
 
 def read_options(argv: Sequence[str], environ: MutableMapping[str, str]) -> Options:

@@ -20,8 +20,9 @@ import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
+from msgspec import Struct
+
 from passmuster.overcommit import IDLE_CPUS
-from passmuster.records import dataclass
 
 FIRST_FILE_BYTES = 256 * 1024**2
 """What the first file of a run may need and still start at once: a file with heavy imports takes as much."""
@@ -37,8 +38,7 @@ class Lack(StrEnum):
     PROCESSORS = "processors"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """What the running files of one run hold.
 
     Args:
@@ -66,8 +66,7 @@ class Holding:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class Need(Struct, frozen=True, kw_only=True):
     """What a file is expected to need.
 
     Args:
@@ -82,8 +81,7 @@ class Need:
     may_intrude: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """What one run holds, may hold, and waits for.
 
     Args:
@@ -118,8 +116,7 @@ class Claim:
         return self.wanted.memory_bytes if self.wanted is not None else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arena:
+class Arena(Struct, frozen=True, kw_only=True):
     """Memory and processors that some runs share: those of the machine, or of a control group.
 
     Args:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+
 from passmuster.executor import Limit
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 from passmuster.result import LOCAL_WORKER
 from passmuster.status import Isolation
 
@@ -23,8 +24,7 @@ NICE = 10
 """How polite test processes are with --nice: what nice(1) does where nobody says how much."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
+class WorkerSettings(Struct, frozen=True, kw_only=True):
     """The place where files are executed.
 
     Args:
@@ -55,7 +55,7 @@ class WorkerSettings:
     root: Path
     workdir: Path
     interpreter: str
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     slots: int
     budget_bytes: int
     limit_bytes: int | None = None
@@ -72,3 +72,5 @@ class WorkerSettings:
     state_dir: Path | None = None
     name: str = LOCAL_WORKER
     interpreter_identity: str = ""
+
+    __repr__ = repr_without("environ")

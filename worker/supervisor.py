@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import StopReason
 from passmuster.task import Limits
 from worker.child_report import ChildReport
@@ -35,8 +36,7 @@ DEAD_WAIT_S = 15.0
 """How long the keeper may take to report the end after SIGKILL; longer than its own bound for the dead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supervised:
+class Supervised(Struct, frozen=True, kw_only=True):
     """How a file's processes ended.
 
     Args:

@@ -6,11 +6,10 @@ Neighbours: `worker.machine`, `worker.memory_probe` and `worker.process_tree`, w
 
 from __future__ import annotations
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostMemory:
+class HostMemory(Struct, frozen=True, kw_only=True):
     """The machine's memory in bytes."""
 
     total_bytes: int

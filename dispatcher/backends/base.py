@@ -7,37 +7,35 @@ placement; it never decides whether a result counts, or whether a file runs agai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from dispatcher.config.model import TestConfig
 from passmuster.capacity import Capacity
 from passmuster.executor import Limit, Usage
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 from passmuster.result import TestResult
 from passmuster.status import StopReason
 from passmuster.task import TestTask
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptStarted:
+class AttemptStarted(Struct, frozen=True, kw_only=True):
     """A worker began with this task; `worker`: which, where there are several."""
 
     task: TestTask
     worker: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptFinished:
+class AttemptFinished(Struct, frozen=True, kw_only=True):
     """This task ended with this result: exactly one for every task that was submitted and not withdrawn."""
 
     task: TestTask
     result: TestResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendNotice:
+class BackendNotice(Struct, frozen=True, kw_only=True):
     """Something the user should know that belongs to no file: one line."""
 
     text: str
@@ -92,8 +90,7 @@ class Backend(Protocol):
         """End whatever still runs and release everything. Called once, whatever happened."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendRequest:
+class BackendRequest(Struct, frozen=True, kw_only=True):
     """What a backend must know about a run before its first file.
 
     Args:
@@ -113,12 +110,14 @@ class BackendRequest:
     run_id: str
     workdir: Path
     interpreter: str
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     cache_tag: str = ""
     interpreter_identity: str = ""
     coverage_dir: Path | None = None
     tasks: tuple[TestTask, ...] = ()
     is_resumed: bool = False
+
+    __repr__ = repr_without("environ")
 
 
 class Site(Protocol):

@@ -82,12 +82,14 @@ class EmbeddedServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
         self._log = self._folder / "server.log"
+        self._settings = self._folder / "server.conf"
         self._password = secrets.token_urlsafe(24)
         binary = find_server()
         for _ in range(_TRIES):
             port = _free_port()
             self._watcher = self._start(binary, port)
             if self._answers(port):
+                self._settings.unlink()  # It has been read, and tests of this user could read it too.
                 break
             self.close()
         else:
@@ -116,12 +118,11 @@ class EmbeddedServer:
 
     def _start(self, binary: Path, port: int) -> subprocess.Popen[bytes]:
         # A file, not arguments: everybody on the machine can read those.
-        settings = self._folder / "server.conf"
-        with open(os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with open(os.open(self._settings, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(_SETTINGS.format(port=port, password=self._password))
         # A session of its own: Ctrl-C is for the dispatcher, which still needs the server then.
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _WATCHER, str(binary), str(settings)],
+            [sys.executable, "-I", "-S", "-c", _WATCHER, str(binary), str(self._settings)],
             cwd=self._folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

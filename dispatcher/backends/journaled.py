@@ -61,8 +61,12 @@ class JournaledBackend:
         try:
             self._journal.add([result for result in results if not result.status.is_cancelled])
         except OSError as error:
+            # Without gaps, what is left of the journal is what happened up to now.
             self._is_broken = True
-            text = f"this run could not be resumed, its journal cannot be written: {error.strerror}"
+            text = (
+                f"the journal of this run cannot be written: {error.strerror};"
+                " --resume would run again what ends from now on"
+            )
             return (*events, BackendNotice(text=text))
         return events
 

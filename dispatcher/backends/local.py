@@ -6,7 +6,6 @@ line of waiting tasks decides who is next, the executor whether it fits.
 
 from __future__ import annotations
 
-import dataclasses
 import queue
 import threading
 import time
@@ -14,10 +13,13 @@ import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from msgspec import structs
+
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
 from dispatcher.schedule.line import Line
 from passmuster.errors import InfrastructureError
 from passmuster.executor import Executor, Limit, Usage
+from passmuster.process_limit import NoThreadError, start_thread
 from passmuster.result import TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
@@ -29,8 +31,14 @@ SPARE_LOOKS = 16
 """How many of the spare tasks are looked at for one that fits: they wait in no order that matters, and all of
 them may be as many as the files of a run."""
 
+MAX_ENDED_THREADS = 64
+"""How many threads are remembered whose files have ended: each is about to end as well."""
+
 WAITED_S = 0.05
 """A file that found a free slot but no memory for longer than this is said to have waited for memory."""
+
+MEMORY, PROCESSES = "memory", "processes"
+"""What a file may wait for."""
 
 SAID_AFTER_S = 1.0
 SAID_AFTER_WORKING_S = 10.0
@@ -66,8 +74,9 @@ class LocalBackend:
         self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
         self._is_broken = False
         self._threads: set[threading.Thread] = set()
+        self._ended_threads: deque[threading.Thread] = deque(maxlen=MAX_ENDED_THREADS)
         self._short_since: float | None = None
-        self._short_of = "memory"
+        self._short_of = MEMORY
         self._is_held = False
         self._said_at_s = float("-inf")
 
@@ -189,16 +198,14 @@ class LocalBackend:
                 self._note_shortage(is_short=is_held_up and not self._line.is_held_by_groups)
                 return
             try:
-                is_admitted = self._executor.admit(task)
+                shortage = self._try_start(task)
             except InfrastructureError:
                 self._line.put_back(task)  # To be withdrawn with the others.
                 raise
-            if not is_admitted:
+            self._note_shortage(is_short=bool(shortage), of=shortage)
+            if shortage:
                 self._line.put_back(task)
-                self._note_shortage(is_short=True)
                 return
-            self._start(task)
-            self._note_shortage(is_short=False)
 
     def _start_spare(self) -> None:
         """Start the spare tasks that fit, while no other waits and some other runs."""
@@ -206,17 +213,16 @@ class LocalBackend:
             task = self._take_spare()
             if task is None:
                 return
-            is_admitted = False
+            has_started = False
             try:
-                is_admitted = self._executor.admit(task)
+                has_started = not self._try_start(task)
             finally:
-                if not is_admitted:
+                if not has_started:
                     self._line.ended(task)
                     self._spare.appendleft(task)  # To be tried again, or withdrawn with the others.
-            if not is_admitted:
+            if not has_started:
                 return
             self._spare_running.add(task.attempt_id)
-            self._start(task)
 
     def _take_spare(self) -> TestTask | None:
         """Take a spare task that fits, by the rules of the line, which is empty now."""
@@ -239,38 +245,40 @@ class LocalBackend:
             self._said_at_s = now_s
             self._events.put(BackendNotice(text=f"this run {usage.other_runs}"))
 
-    def _note_shortage(self, *, is_short: bool) -> None:
-        """Remember since when a free slot has found no file that fits."""
+    def _note_shortage(self, *, is_short: bool, of: str = MEMORY) -> None:
+        """Remember since when a free slot has found no file that fits, and for want of what."""
         if not is_short:
             self._short_since = None
             return
         if self._short_since is None:
             self._short_since = time.monotonic()
         others = self._executor.usage().other_runs
-        self._short_of = "memory" if others is None else others.what
+        self._short_of = of if others is None else others.what
         if others is not None and others.held_by:
             self._short_of += f" held by {others.held_by}"
 
-    def _start(self, task: TestTask) -> None:
+    def _try_start(self, task: TestTask) -> str:
+        """Start a task; return what it must wait for where it cannot start now, "" where it has started.
+
+        Raises:
+            InfrastructureError: the executor cannot go on, or there is no thread although no file runs.
+        """
+        if not self._executor.admit(task):
+            return MEMORY
         short_s = 0.0 if self._short_since is None else time.monotonic() - self._short_since
         waited_for = self._short_of if short_s > WAITED_S else ""
         thread = threading.Thread(target=self._run, args=(task, waited_for), daemon=True)
+        try:
+            start_thread(thread)
+        except NoThreadError:
+            self._executor.dismiss(task)
+            if not any(one.is_alive() for one in (*self._threads, *self._ended_threads)):
+                raise
+            return PROCESSES  # Those of a running file become free when it ends.
+        # Its result is reported under the lock that is held here, and therefore after this.
         self._threads.add(thread)
         self._events.put(AttemptStarted(task=task))
-        try:
-            thread.start()
-        except RuntimeError as error:  # "can't start new thread": the limit of processes is reached.
-            self._threads.discard(thread)
-            self._spare_running.discard(task.attempt_id)
-            self._line.ended(task)
-            lost = TestResult(
-                file_path=task.file_path, status=Status.LOST, attempt=task.attempt, error=f"not run: {error}"
-            )
-            self._events.put(AttemptFinished(task=task, result=lost))
-            raise InfrastructureError(
-                f"the runner cannot start a thread: {error}; allow more processes (ulimit -u),"
-                " or use fewer --jobs"
-            ) from error
+        return ""
 
     def _run(self, task: TestTask, waited_for: str) -> None:
         try:
@@ -284,13 +292,14 @@ class LocalBackend:
                 output=traceback.format_exc(),
             )
         if waited_for:
-            result = dataclasses.replace(result, waited_for=waited_for)
+            result = structs.replace(result, waited_for=waited_for)
         with self._lock:
             if result.status.is_failure:
                 # It may be the last before nothing further starts: who decides that must hear first.
                 self._is_held = True
             self._events.put(AttemptFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())
+            self._ended_threads.append(threading.current_thread())
             self._spare_running.discard(task.attempt_id)
             self._line.ended(task)
         self._place()

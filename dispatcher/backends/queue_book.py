@@ -8,12 +8,12 @@ died goes out again without the run hearing of it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 
+from msgspec import Struct, structs
+
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.routing import TAKES
 from passmuster.status import Status, StopReason
@@ -37,8 +37,7 @@ PUBLISHED_FOR_A_SLOT = 4
 """So many files may wait there for each slot, so that no worker ever waits for the dispatcher."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """One message for the queue.
 
     Args:
@@ -54,8 +53,7 @@ class Message:
     worker: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Job:
+class _Job(Struct, kw_only=True):
     """A task that the queue has.
 
     Args:
@@ -414,5 +412,5 @@ class QueueBook:
 
 
 def _message(job: _Job, *, is_first: bool) -> Message:
-    task = dataclasses.replace(job.task, alone=True) if job.lost_on else job.task
+    task = structs.replace(job.task, alone=True) if job.lost_on else job.task
     return Message(task=task, take=job.take, is_first=is_first, worker=job.bound_to)

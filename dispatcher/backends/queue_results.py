@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
 from pathlib import Path
+
+from msgspec import structs
 
 from passmuster.codec import decode_result
 from passmuster.envelope import MAX_PARTS_BYTES, Envelope, EnvelopeError, unpack_bytes
@@ -38,7 +39,7 @@ class QueueMail:
         result, coverage = self._opened(entry.body, task)
         try:
             # The paths in it are the worker's: never to be opened here.
-            return dataclasses.replace(result, coverage_files=self._keep(coverage))
+            return structs.replace(result, coverage_files=self._keep(coverage))
         except PassmusterError as error:
             return TestResult(
                 file_path=task.file_path,

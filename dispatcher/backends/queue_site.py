@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
 import time
@@ -10,6 +9,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, structs
 
 from dispatcher.backends.base import Backend, BackendRequest
 from dispatcher.backends.broker_settings import broker_access
@@ -28,7 +29,6 @@ from passmuster.capacity import Capacity
 from passmuster.envelope import Envelope
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 from passmuster.run_record import RunRecord, WorkerBoard, connect
 from passmuster.run_terms import TERMS_KIND, RunTerms, encode_terms
 from passmuster.signing_secret import secret_warnings
@@ -43,8 +43,7 @@ _LOOK_S = 0.2
 """Seconds between two looks for a first worker."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSource:
+class RunSource(Struct, frozen=True, kw_only=True):
     """Which files a run is of.
 
     Args:
@@ -60,8 +59,7 @@ class RunSource:
     workdir: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedQueue:
+class SharedQueue(Struct, frozen=True, kw_only=True):
     """A run that several dispatchers may hold, one after the other.
 
     Args:
@@ -278,8 +276,8 @@ def _completed(config: TestConfig, crew: Crew) -> Callable[[TestTask], TestTask]
         limits = task.limits
         if limits.memory_bytes is None and config.memory_limit is not None:
             memory_bytes = config.memory_limit.resolve(crew.most_bytes)
-            limits = dataclasses.replace(limits, memory_bytes=memory_bytes)
+            limits = structs.replace(limits, memory_bytes=memory_bytes)
         isolation = config.isolation if task.isolation is Isolation.AUTO else task.isolation
-        return dataclasses.replace(task, limits=limits, isolation=isolation)
+        return structs.replace(task, limits=limits, isolation=isolation)
 
     return complete

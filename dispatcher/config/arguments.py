@@ -8,13 +8,13 @@ raised, so that `--help` works beside a wrong argument.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+
+from msgspec import Struct, field
 
 from dispatcher.config.origins import Given, Origin, Source
 from dispatcher.config.setting import Setting
 from dispatcher.config.settings import MODE, SETTINGS
 from dispatcher.config.values import on_one_line
-from passmuster.records import dataclass
 
 SILENT = ("--unit", "--parallel", "--full", "--ff", "--failed-first")
 """Words of later shell scripts and of pytest that name what happens anyway."""
@@ -30,8 +30,7 @@ _PLAIN = frozenset((*_CONSTANTS, *SILENT, *HELP, *VERSION))
 KNOWN_WORDS: tuple[str, ...] = (*_OPTIONS, *_CONSTANTS, *SILENT, *HELP, *VERSION)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
+class Arguments(Struct, frozen=True, kw_only=True):
     """What the command line says.
 
     Args:
@@ -51,8 +50,7 @@ class Arguments:
     wants_version: bool
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """The words that are left, and what was understood so far."""
 
     words: list[str]

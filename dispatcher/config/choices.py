@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import Isolation, RunnerKind
 from passmuster.units import Amount
 
@@ -81,8 +82,7 @@ class Explain(StrEnum):
     PRELOAD = "preload"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class Override(Struct, frozen=True, kw_only=True):
     """What holds for some files only; None everywhere: as for all others.
 
     Args:
@@ -107,8 +107,7 @@ class Override:
     command: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileGroup:
+class FileGroup(Struct, frozen=True, kw_only=True):
     """Files of which only so many run at once.
 
     Args:

@@ -10,12 +10,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins, Source
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""
@@ -26,8 +27,7 @@ _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
 """What `platform.python_implementation()` returns, by `sys.implementation.name`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True, kw_only=True):
     """The interpreter the tests run under.
 
     Args:
@@ -50,8 +50,7 @@ class Interpreter:
         return f"{name} {'.'.join(map(str, self.version))}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
+class _Candidate(Struct, frozen=True, kw_only=True):
     path: str
     origin: str
 

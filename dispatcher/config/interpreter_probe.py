@@ -13,7 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
+from passmuster.errors import InfrastructureError
+from passmuster.process_limit import ADVICE, EXHAUSTED
 
 PROBE_TIMEOUT_S = 20.0
 """Seconds to wait for an answer: a cold start over a network file system takes a few."""
@@ -47,8 +50,7 @@ print('\\npassmuster-pytest', json.dumps([version, [os.path.abspath(folder) for 
 _PYTEST = re.compile(rb"^passmuster-pytest (\[.*\])\r?$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What an interpreter answered.
 
     Args:
@@ -63,10 +65,16 @@ class Answer:
 
 
 def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIMEOUT_S) -> Answer:
-    """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives."""
+    """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives.
+
+    Raises:
+        InfrastructureError: no process is to be had, which says nothing about the interpreter.
+    """
     try:
         match, is_late = _ask([path, *_COMMAND], environ, _ANSWER, timeout_s=timeout_s)
     except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise InfrastructureError(f"cannot start {path}: {error.strerror}; {ADVICE}") from error
         return Answer(problem=f"cannot be started ({error.strerror})")
     if match is not None:
         version = (int(match[2]), int(match[3]), int(match[4]))
@@ -76,8 +84,7 @@ def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIM
     return Answer(problem="does not answer as a Python interpreter does")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledPytest:
+class InstalledPytest(Struct, frozen=True, kw_only=True):
     """The pytest of an interpreter.
 
     Args:

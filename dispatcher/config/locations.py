@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 
 def is_directory(path: Path | str) -> bool:
@@ -20,8 +20,7 @@ def is_directory(path: Path | str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bases:
+class Bases(Struct, frozen=True, kw_only=True):
     """What relative paths are relative to.
 
     Args:

@@ -10,6 +10,8 @@ here, or in the module of its part of the table, and nowhere else.
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from msgspec import Struct
+
 from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Overcommit, Override, Subcommand
 from dispatcher.config.setting import Group, Needs, Setting, With, layout, setting, switch, table
 from dispatcher.config.settings_machines import MachineSettings
@@ -29,7 +31,6 @@ from dispatcher.config.values import (
     count,
     optional,
 )
-from passmuster.records import dataclass
 from passmuster.status import Isolation, RunnerKind
 from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.units import Amount
@@ -49,8 +50,7 @@ DEFAULT_REGRESSION_FACTOR = 2.0
 _COUNT_FROM_ONE = optional(count(least=1, most=MAX_FILES))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """Where test files lie.
 
     Each field is a row of the table of settings, as those of `TestConfig`.
@@ -117,8 +117,7 @@ class Layout:
     ] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestConfig(MachineSettings):
+class TestConfig(MachineSettings, frozen=True, kw_only=True):
     """What a run is asked to do.
 
     Each field is a row of the table of settings (`setting.py`), which says what it means. Where a value of

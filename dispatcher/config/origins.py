@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
-from dispatcher.config.model import TestConfig
+from msgspec import Struct
+
 from dispatcher.config.setting import Setting
 from dispatcher.config.values import on_one_line
-from passmuster.records import dataclass
 
 
 class Source(Enum):
@@ -20,8 +20,7 @@ class Source(Enum):
     ARGUMENT = "argument"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Where a value was given.
 
     Args:
@@ -65,8 +64,7 @@ NO_ORIGINS = Origins()
 """For a configuration that was made in Python: each value is its caller's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Given(Struct, frozen=True, kw_only=True):
     """A value that was given, still as text.
 
     Args:
@@ -86,23 +84,6 @@ class Given:
     def from_file(self) -> bool:
         """Whether the configuration file gave it."""
         return self.origin.source is Source.FILE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A complete configuration.
-
-    Args:
-        config: the values.
-        origins: where they came from.
-        texts: the values that were given, as `--show-config` prints them, by the setting's name.
-        warnings: lines for the user that stop nothing, without a tag.
-    """
-
-    config: TestConfig
-    origins: Origins
-    texts: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
 
 
 def printable_list(texts: Iterable[str]) -> str:

@@ -9,12 +9,13 @@ configuration file, the checks, the help, the reference and the shell completion
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from dispatcher.config.values import FLAG, Kind, Value
-from passmuster.records import dataclass
 
 VARIABLE_PREFIX = "PASSMUSTER_"
 """What the variables of all settings start with."""
@@ -35,8 +36,7 @@ class Group(StrEnum):
     OTHER = "Other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class With:
+class With(Struct, frozen=True, kw_only=True):
     """A setting that this one cannot be combined with.
 
     Args:
@@ -52,8 +52,7 @@ class With:
     of_this_call: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class Needs(Struct, frozen=True, kw_only=True):
     """A setting that this one is nothing without.
 
     Args:
@@ -67,8 +66,7 @@ class Needs:
     of_this_call: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(Struct, frozen=True, kw_only=True):
     """One thing a user may set.
 
     Args:
@@ -133,8 +131,7 @@ class Setting:
         """Return the value that a record of the table holds."""
         for name in self.target.split("."):
             record = getattr(record, name)
-        value: Value = record  # type: ignore[assignment]  # The field says which of these it is.
-        return value
+        return record
 
 
 def variable_name(name: str) -> str:

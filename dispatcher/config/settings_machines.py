@@ -2,27 +2,18 @@
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
-from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
 
+from msgspec.structs import replace
+
 from dispatcher.config.choices import MixedWorkers, Mode, Subcommand
+from dispatcher.config.kinds import SHARD
 from dispatcher.config.setting import Group, Needs, Setting, With, setting, switch
 from dispatcher.config.settings_reports import ReportSettings
 from dispatcher.config.shard import Shard
-from dispatcher.config.values import (
-    BROKER,
-    OUT_FOLDER,
-    PATH,
-    RUN_NAME,
-    SHARD,
-    TEXT,
-    TIME,
-    choice,
-    count,
-    optional,
-)
-from passmuster.records import dataclass
+from dispatcher.config.values import BROKER, OUT_FOLDER, PATH, RUN_NAME, TEXT, TIME, choice, count, optional
+from passmuster.hidden_fields import repr_without
 
 DEFAULT_WAIT_WORKERS_S = 60.0
 """Seconds to wait for a first worker: a container takes some of them to start."""
@@ -31,8 +22,7 @@ MAX_WORKERS = 64
 """More workers than this on one machine share too little memory to be of use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineSettings(ReportSettings):
+class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     """Which machines run the files, and what they share."""
 
     broker: Annotated[
@@ -47,7 +37,7 @@ class MachineSettings(ReportSettings):
             many_machines=True,
             commands=(Subcommand.STATUS,),
         ),
-    ] = field(default=None, repr=False)
+    ] = None
     broker_password_file: Annotated[
         Path | None,
         setting(
@@ -130,9 +120,12 @@ class MachineSettings(ReportSettings):
                 With(name="cluster", why="no other machine reaches the server of a cluster"),
                 With(name="record", why="every machine that joins has all reports"),
                 With(name="resume", why="a machine that joins again resumes by itself"),
-                With(name="failed", why="every machine has its own history; the next round runs what failed"),
-                With(name="explain", why="nothing runs"),
-                With(name="mode", why="nothing runs", values=(Mode.DRY_RUN,)),
+                With(
+                    name="failed",
+                    why="each machine has its own history, and the next round runs what failed",
+                ),
+                With(name="explain", why="it runs nothing"),
+                With(name="mode", why="it runs nothing", values=(Mode.DRY_RUN,)),
             ),
         ),
     ] = None
@@ -149,10 +142,9 @@ class MachineSettings(ReportSettings):
             many_machines=True,
             conflicts=(
                 With(name="failed", why="every machine has its own history, so their shards would differ"),
-                *(
-                    With(name=name, why="it gives each file to any free worker")
-                    for name in ("broker", "cluster", "join")
-                ),
+                With(name="broker", why="a broker gives each file to any free worker"),
+                With(name="cluster", why="a cluster gives each file to any free worker"),
+                With(name="join", why="a joined run gives each file to any free machine"),
             ),
         ),
     ] = None
@@ -195,7 +187,7 @@ class MachineSettings(ReportSettings):
             many_machines=True,
             conflicts=(
                 With(name="mode", why="each asks for something else"),
-                With(name="paths", why="it follows one file and runs nothing"),
+                With(name="paths", why="--tail follows one file and runs nothing"),
             ),
         ),
     ] = None
@@ -213,3 +205,5 @@ class MachineSettings(ReportSettings):
             needs=(Needs(name="tail", what="the file to follow"),),
         ),
     ] = None
+
+    __repr__ = repr_without("broker")

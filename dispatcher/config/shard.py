@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 AUTO = "auto"
 
@@ -18,8 +19,7 @@ ALLOWED = "I/N with I from 1 to N, such as 2/4, or auto"
 _SHARD = re.compile(r"([0-9]{1,5})/([0-9]{1,5})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
+class Shard(Struct, frozen=True, kw_only=True):
     """One of the parts into which a run is split.
 
     Args:
@@ -34,8 +34,7 @@ class Shard:
         return f"{self.number}/{self.total}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardVariables:
+class ShardVariables(Struct, frozen=True, kw_only=True):
     """How a CI says which of its parallel jobs this is.
 
     Args:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.arguments import parse_arguments
 from dispatcher.config.choices import Subcommand
 from dispatcher.config.merge import load_config
@@ -12,11 +14,9 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PATHS, SETTINGS
 from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Words(Struct, frozen=True, kw_only=True):
     """What was asked of a subcommand.
 
     Args:

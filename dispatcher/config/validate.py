@@ -9,21 +9,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dispatcher.config.choices import SERIAL, Mode
+from dispatcher.config.choices import SERIAL
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin, Origins, Source
+from dispatcher.config.setting import Needs, Setting, With
+from dispatcher.config.settings import BY_NAME, SETTINGS
 from dispatcher.config.sources import FILE_NAME
-from dispatcher.config.values import on_one_line
+from dispatcher.config.values import NONE, on_one_line
 from passmuster.command_template import EXAMPLE, words_problem
 from passmuster.errors import ConfigurationError
-from passmuster.status import Isolation, RunnerKind
+from passmuster.status import RunnerKind
 from passmuster.units import format_bytes
-
-MOST_NAME_CHARS = 200
-"""Characters of a name of a run: enough for a repository, a workflow and a number."""
-
-_ONLY_WITH_COVERAGE = ("coverage-source", "coverage-xml", "coverage-fail-under", "coverage-key-files")
 
 
 def validate(config: TestConfig, origins: Origins) -> None:
@@ -32,28 +29,12 @@ def validate(config: TestConfig, origins: Origins) -> None:
     Raises:
         ConfigurationError: some cannot be; the message names it and its origin.
     """
+    _check_relations(config, origins)
     _check_memory(config, origins)
-    _check_shard(config, origins)
-    _check_reports(config, origins)
+    _check_outputs(config, origins)
     _check_layout(config, origins)
-    _check_isolation(config, origins)
     _check_command(config, origins)
     _check_groups(config, origins)
-    _check_queue(config, origins)
-    _check_join(config, origins)
-    if config.explain is not None and config.mode is not Mode.RUN:
-        raise ConfigurationError(f"--explain and {origins['mode']} cannot be combined: choose one")
-    if config.failed_only and not config.history:
-        raise _needs_history("failed", origins)
-    if config.resume is not None and not config.history:
-        raise _needs_history("resume", origins)
-
-
-def _needs_history(name: str, origins: Origins) -> ConfigurationError:
-    return ConfigurationError(
-        f"--{name} (from {origins[name]}) needs the history, which is off "
-        f"(from {origins['history']}): leave out one of them"
-    )
 
 
 def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Origins) -> None:
@@ -77,12 +58,7 @@ def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: O
 
 def warnings_of(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     """Return what stops nothing, but is not as it should be, a line each."""
-    return (
-        *_visible_password(config, origins),
-        *_useless_arguments(config, origins),
-        *_blind_comparison(config, origins),
-        *_useless_history(config, origins),
-    )
+    return (*_visible_password(config, origins), *_without_effect(config, origins))
 
 
 def _visible_password(config: TestConfig, origins: Origins) -> tuple[str, ...]:
@@ -95,33 +71,88 @@ def _visible_password(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     return () if warning is None else (warning,)
 
 
-def _useless_arguments(config: TestConfig, origins: Origins) -> tuple[str, ...]:
-    """Return a warning for each argument or variable that has no effect because coverage is off.
+def _without_effect(config: TestConfig, origins: Origins) -> tuple[str, ...]:
+    """Return a warning for each argument or variable that has no effect without another setting.
 
-    What stands in the configuration file is meant for the runs with coverage, so it is no reason to warn.
+    What stands in the configuration file is meant for the runs that have the other setting.
     """
-    if config.enable_coverage:
-        return ()
     return tuple(
-        f"{origins[name]} has no effect without --coverage"
-        for name in _ONLY_WITH_COVERAGE
-        if origins[name].is_of_this_call
+        f"{origins[row.name]} has no effect without {_option(BY_NAME[row.only_with[0]])}"
+        for row in SETTINGS
+        if row.only_with and origins[row.name].is_of_this_call and _is_set(row, config)
+        if not any(_is_on(BY_NAME[name], config) for name in row.only_with)
     )
 
 
-def _blind_comparison(config: TestConfig, origins: Origins) -> tuple[str, ...]:
-    is_given = config.shard is not None and config.history_from is not None
-    if not config.fail_on_regression or config.history or is_given:
-        return ()
-    return (f"{origins['fail-on-regression']} has no effect without a history",)
+def _check_relations(config: TestConfig, origins: Origins) -> None:
+    """Refuse settings that exclude each other, and those that lack what they need."""
+    given = [row for row in SETTINGS if (row.conflicts or row.needs) and _is_set(row, config)]
+    for row in given:
+        for conflict in row.conflicts:
+            other = BY_NAME[conflict.name]
+            value = other.value_in(config)
+            counts = origins[row.name].is_of_this_call or not conflict.of_this_call
+            if counts and value != other.fallback and (not conflict.values or value in conflict.values):
+                raise _conflict(row, conflict, config, origins)
+    for row in given:
+        for need in row.needs:
+            counts = origins[row.name].is_of_this_call or not need.of_this_call
+            if counts and not _is_on(BY_NAME[need.name], config):
+                raise _lack(row, need, config, origins)
 
 
-def _useless_history(config: TestConfig, origins: Origins) -> tuple[str, ...]:
-    """Return a warning where a history is given and nothing is split; one from the file waits for its run."""
-    origin = origins["history-from"]
-    if config.history_from is None or config.shard is not None or not origin.is_of_this_call:
-        return ()
-    return (f"{origin} has no effect without --shard",)
+def _is_set(row: Setting, config: TestConfig) -> bool:
+    """Whether a setting has another value than by default."""
+    return row.value_in(config) != row.fallback
+
+
+def _is_on(row: Setting, config: TestConfig) -> bool:
+    """Whether a setting has a value that is not none, off or empty."""
+    return row.value_in(config) not in (None, False, ())
+
+
+def _conflict(row: Setting, conflict: With, config: TestConfig, origins: Origins) -> ConfigurationError:
+    other = BY_NAME[conflict.name]
+    advice = "leave out one of them"
+    if origins[other.name].source is not Source.ARGUMENT and other.kind.without_none is not None:
+        advice += f", or give {_option(other)} {NONE}"
+    value = str(other.value_in(config)) if conflict.values and other.options else ""
+    return ConfigurationError(
+        f"{_named(row, config, origins)} cannot be combined with {_named(other, config, origins, value)}: "
+        f"{conflict.why}; {advice}"
+    )
+
+
+def _lack(row: Setting, need: Needs, config: TestConfig, origins: Origins) -> ConfigurationError:
+    other, origin = BY_NAME[need.name], origins[need.name]
+    named = _named(row, config, origins)
+    if origin.source is Source.DEFAULT:
+        metavar = f" {other.kind.metavar}" if other.options else ""
+        own = origins[row.name].name if origins[row.name].source is Source.ARGUMENT else row.name
+        return ConfigurationError(
+            f"{named} needs {need.what}: give {_option(other)}{metavar}, or leave out {own}"
+        )
+    text = other.kind.write(other.value_in(config)).lower()
+    return ConfigurationError(
+        f"{named} needs {need.what}, but {other.name} is {text} (from {origin}): leave out one of them"
+    )
+
+
+def _option(row: Setting) -> str:
+    """Return the argument that gives a setting a value or switches it on, or its name where there is none."""
+    words = (*row.options, *(word for word, text in row.constants if text != "false"))
+    return next((word for word in words if word.startswith("--")), row.name)
+
+
+def _named(row: Setting, config: TestConfig, origins: Origins, value: str = "") -> str:
+    """Return a setting as messages name it: the argument as typed, or its name and where it came from."""
+    origin, value = origins[row.name], f" {value}" if value else ""
+    if origin.source is not Source.ARGUMENT:
+        return f"{row.name}{value} (from {origin})"
+    if row.words:
+        return f"{origin}{value}"
+    values = row.value_in(config)
+    return on_one_line(str(values[0] if isinstance(values, tuple) and values else values))
 
 
 def _check_memory(config: TestConfig, origins: Origins) -> None:
@@ -136,17 +167,20 @@ def _check_memory(config: TestConfig, origins: Origins) -> None:
         )
 
 
-def _check_reports(config: TestConfig, origins: Origins) -> None:
+def _check_outputs(config: TestConfig, origins: Origins) -> None:
+    """Refuse to write where something else lies, or two reports to one file."""
     taken: dict[Path, str] = {}
-    for name, path in (
-        ("junit-xml", config.junit_xml),
-        ("events", config.events),
-        ("coverage-xml", config.coverage_xml),
-    ):
-        if path is None:
+    for row in SETTINGS:
+        path = row.value_in(config) if row.kind.is_output else None
+        # An empty path is a report's usual place, among the run's own files.
+        if not isinstance(path, Path) or path == Path():
             continue
-        origin = origins[name]
-        shown = on_one_line(str(path))
+        name, origin, shown = row.name, origins[row.name], on_one_line(str(path))
+        if row.kind.is_folder:
+            is_used = all(_is_on(BY_NAME[other], config) for other in row.only_with)
+            if is_used and os.path.lexists(path) and not is_directory(path):
+                raise ConfigurationError(f"{name} must be a directory, got {shown} (from {origin})")
+            continue
         if is_directory(path):
             raise ConfigurationError(f"{name} must be a file, got the directory {shown} (from {origin})")
         if path in taken:
@@ -154,20 +188,6 @@ def _check_reports(config: TestConfig, origins: Origins) -> None:
                 f"{name} (from {origin}) and {taken[path]} would both write {shown}: name two files"
             )
         taken[path] = name
-    directory = config.coverage_dir
-    if config.enable_coverage and os.path.lexists(directory) and not is_directory(directory):
-        origin = origins["coverage-dir"]
-        raise ConfigurationError(
-            f"coverage-dir must be a directory, got {on_one_line(str(directory))} (from {origin})"
-        )
-
-
-def _check_isolation(config: TestConfig, origins: Origins) -> None:
-    if config.verify_isolation and config.isolation is Isolation.SPAWN:
-        raise ConfigurationError(
-            f"verify-isolation (from {origins['verify-isolation']}) compares with forked runs, "
-            f"and isolation is spawn (from {origins['isolation']}): leave out one of them"
-        )
 
 
 def _check_command(config: TestConfig, origins: Origins) -> None:
@@ -187,82 +207,6 @@ def _no_command(origin: Origin, config: TestConfig) -> ConfigurationError:
         f"runner command (from {origin}) needs a command: add command = {EXAMPLE} "
         f"to [tool.passmuster] in {config.root / FILE_NAME}"
     )
-
-
-def _check_queue(config: TestConfig, origins: Origins) -> None:
-    if config.broker is not None and config.cluster is not None:
-        raise ConfigurationError(
-            f"cluster (from {origins['cluster']}) brings a server of its own, and broker "
-            f"(from {origins['broker']}) names another: leave out one, or say --broker none"
-        )
-    origin = origins["ship"]
-    # What stands in the file is meant for the runs that have a broker.
-    if config.ship and config.broker is None and origin.is_of_this_call:
-        raise ConfigurationError(
-            f"ship (from {origin}) is for workers elsewhere, and there is no broker: "
-            "give its address by --broker URL, or leave out ship"
-        )
-    if config.tail is None and config.tail_run is not None:
-        raise ConfigurationError("--run says which run --tail FILE means: give that too")
-    if config.tail is not None and config.mode is not Mode.RUN:
-        raise ConfigurationError(f"--tail and {origins['mode']} cannot be combined: choose one")
-    if config.tail is not None and config.paths:
-        raise ConfigurationError(
-            f"--tail follows one file and runs nothing: leave out {on_one_line(config.paths[0])}"
-        )
-
-
-def _check_join(config: TestConfig, origins: Origins) -> None:
-    """Check that what machines do together is not said twice, or in two ways."""
-    if config.join is None:
-        return
-    origin = origins["join"]
-    if not (config.join.isprintable() and 0 < len(config.join) <= MOST_NAME_CHARS):
-        raise ConfigurationError(
-            f"join (from {origin}) must be a name of 1 to {MOST_NAME_CHARS} printable characters, "
-            f"got {on_one_line(config.join)[:80]!r}"
-        )
-    for name, is_given, why in (
-        ("cluster", config.cluster is not None, "brings a server that no other machine reaches"),
-        ("record", config.record is not None, "is for shards: here every machine has all reports"),
-        ("resume", config.resume is not None, "is for a run of this machine: --join goes on by itself"),
-        ("failed", config.failed_only, "goes by this machine's history: a retry runs what failed by itself"),
-        (
-            "ship",
-            config.ship and origins["ship"].is_of_this_call,
-            "is for workers without files",
-        ),
-    ):
-        if is_given:
-            raise ConfigurationError(
-                f"{name} (from {origins[name]}) {why}, and cannot be combined with join "
-                f"(from {origin}): leave out one of them"
-            )
-    if config.broker is None:
-        raise ConfigurationError(
-            f"join (from {origin}) needs a broker that all machines reach: give its address by --broker URL"
-        )
-    if config.explain is not None or config.mode is Mode.DRY_RUN:
-        what = f"explain={config.explain}" if config.explain is not None else origins["mode"].name
-        raise ConfigurationError(f"{what} and join (from {origin}) cannot be combined: leave out one of them")
-
-
-def _check_shard(config: TestConfig, origins: Origins) -> None:
-    """Refuse what would make the parts of a run differ from machine to machine, or be no parts."""
-    if config.shard is None:
-        return
-    shard = f"shard {config.shard} (from {origins['shard']}) cannot be combined with"
-    if config.failed_only:
-        raise ConfigurationError(
-            f"{shard} failed (from {origins['failed']}), which goes by what each machine "
-            "remembers by itself: leave out one of them"
-        )
-    for name, value in (("broker", config.broker), ("cluster", config.cluster), ("join", config.join)):
-        if value is not None:
-            raise ConfigurationError(
-                f"{shard} {name} (from {origins[name]}), which gives each file to whoever is "
-                f"free: leave out one of them, or say --{name} none"
-            )
 
 
 def _check_groups(config: TestConfig, origins: Origins) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.run.results import TestResults
-from passmuster.records import dataclass
 
 _JOURNAL_SUFFIXES = ("-journal", "-wal", "-shm")
 """SQLite's own files beside the data of a process that was killed while it saved."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectedData:
+class CollectedData(Struct, frozen=True, kw_only=True):
     """What there is to combine.
 
     Args:

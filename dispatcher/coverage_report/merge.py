@@ -15,11 +15,12 @@ import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
 
+from msgspec import Struct
+
 from dispatcher.coverage_report.collect import CollectedData
 from dispatcher.coverage_report.publish import publish
 from dispatcher.coverage_report.request import CoveragePlan
 from passmuster.errors import InfrastructureError, PassmusterError
-from passmuster.records import dataclass
 
 TEXT_NAME = "coverage_report.txt"
 """The name of the text report: users' other tools read it."""
@@ -34,8 +35,7 @@ _NOT_HANDED_ON = frozenset(
 _ROW = re.compile(r"(?P<name>\S.*?)\s+\d+\s+\d+.*?(?P<percent>\d+(?:\.\d+)?)%")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoverageRow:
+class CoverageRow(Struct, frozen=True, kw_only=True):
     """One file in the text report.
 
     Args:
@@ -49,8 +49,7 @@ class CoverageRow:
     line: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoverageReport:
+class CoverageReport(Struct, frozen=True, kw_only=True):
     """What the run covered and where it is written down.
 
     Args:
@@ -86,8 +85,7 @@ class CoverageReport:
         return round(self.percent, max(self.precision, len(digits))) < fail_under
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Answer(Struct, frozen=True, kw_only=True):
     percent: float
     precision: int
     warnings: tuple[str, ...]

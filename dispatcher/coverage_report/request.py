@@ -10,9 +10,10 @@ import os
 import subprocess
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.model import TestConfig
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 _HAS_COVERAGE = (
     # The current directory is taken off the path, and a spec without an origin is not believed: a folder
@@ -26,8 +27,7 @@ _MISSING = 3
 _CHECK_TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoveragePlan:
+class CoveragePlan(Struct, frozen=True, kw_only=True):
     """Everything about coverage that is fixed before the first test starts.
 
     Args:

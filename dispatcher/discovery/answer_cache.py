@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.discovery.run_options import ProjectOption
-from passmuster.records import dataclass
 from passmuster.version import VERSION
 
 FOLDER = "collected"
@@ -49,8 +50,7 @@ _PASSING_VARIABLES = frozenset(("_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES
 _Stamp = tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PytestAnswer:
+class PytestAnswer(Struct, frozen=True, kw_only=True):
     """What pytest collects.
 
     Args:

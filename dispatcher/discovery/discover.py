@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
@@ -22,12 +24,10 @@ from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discovered:
+class Discovered(Struct, frozen=True, kw_only=True):
     """What there is to run.
 
     Args:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
+
+from msgspec import Struct, structs
 
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.locations import is_directory
@@ -20,7 +21,6 @@ from dispatcher.discovery.patterns import (
     compile_names,
 )
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
 SCRIPT_WORKDIR = "mvp_site"
@@ -37,8 +37,7 @@ ALWAYS_FILE = "test_integration/test_integration_mock.py"
 """Lies among the integration tests, but is fast and mocked: the shell scripts ran it every time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(Struct, frozen=True, kw_only=True):
     """A layout in which every path is relative to the root and every default is filled in.
 
     Args:
@@ -95,7 +94,7 @@ class Places:
 
     def configured_rules(self) -> Rules:
         """Return rules that leave out what the user excluded, and nothing else."""
-        return dataclasses.replace(
+        return structs.replace(
             self._rules(ORDINARY_PATTERNS, frozenset(), skips_integration=False),
             excluded_paths=self.excluded_paths,
         )

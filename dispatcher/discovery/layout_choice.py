@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
@@ -13,15 +15,13 @@ from dispatcher.discovery.layout import SCRIPT_WORKDIR, Places
 from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES, ORDINARY_PATTERNS, Rules, compile_names
 from dispatcher.discovery.project_signs import Sign, clearest_sign, find_configurations
 from dispatcher.discovery.walk import Walker
-from passmuster.records import dataclass
 from passmuster.status import RunnerKind
 
 _FOLDER_SETTINGS = ("workdir", "unit-roots", "integration-roots", "extra-roots", "patterns")
 """Settings that say where tests lie: a project that has one has chosen the scripts' layout."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutChoice:
+class LayoutChoice(Struct, frozen=True, kw_only=True):
     """A layout and why it was chosen.
 
     Args:

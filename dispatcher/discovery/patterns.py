@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import translate
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 SCRIPT_PATTERNS = ("test_*.py",)
 """What the shell scripts ran."""
@@ -27,8 +27,7 @@ ENVIRONMENT_MARK = "pyvenv.cfg"
 """The file that every virtual environment holds, whatever its folder is called."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """What a walk takes and what it leaves out.
 
     Args:

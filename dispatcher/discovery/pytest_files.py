@@ -16,10 +16,11 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 from passmuster.test_environment import base_test_environment
 
 ASK_TIMEOUT_S = 300.0
@@ -34,8 +35,7 @@ _MOST_OUTPUT_BYTES = 65536
 """Of what was printed, what is read from the end: the reason for a failure stands there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectPython:
+class ProjectPython(Struct, frozen=True, kw_only=True):
     """The project's interpreter and what is needed to run it.
 
     Args:

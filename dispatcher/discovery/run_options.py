@@ -6,20 +6,19 @@ option here, once, or says in a line that it does not, and what to use instead.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import Struct, structs
+
 from dispatcher.config.model import TestConfig
 from dispatcher.config.values import on_one_line
-from passmuster.records import dataclass
 
 OptionValue = str | int | float | bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectOption:
+class ProjectOption(Struct, frozen=True, kw_only=True):
     """An option of pytest that the project's settings change from its default.
 
     Args:
@@ -83,14 +82,14 @@ def take_over(
             elif not writes_reports:
                 lines.append(_line(shown, option, "is not honoured: --junit-xml writes a report of the run"))
             else:
-                config = dataclasses.replace(config, junit_xml=path)
+                config = structs.replace(config, junit_xml=path)
         elif option.name == "maxfail":
             shown = f"--maxfail={option.value}"
             if config.max_fail is not None:
                 why = f"--max-fail says {config.max_fail}"
                 lines.append(_line(shown, option, f"holds within a file; for the run {why}"))
             elif isinstance(option.value, int) and option.value > 0:
-                config = dataclasses.replace(config, max_fail=option.value)
+                config = structs.replace(config, max_fail=option.value)
                 what = f"nothing further starts after {option.value} failed file(s)"
                 lines.append(_line(shown, option, f"holds within a file, and for the run: {what}"))
         elif option.name in NOT_HONOURED:

@@ -7,15 +7,15 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import Places
 from dispatcher.discovery.walk import Walker
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class Named(Struct, frozen=True, kw_only=True):
     """A file or directory that the user named.
 
     Args:

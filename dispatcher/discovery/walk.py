@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.patterns import ENVIRONMENT_MARK, Rules
-from passmuster.records import dataclass
 
 MAX_MTIME_NS = 2**63 - 1
 """The latest time of modification that is told apart, in 2262: SQLite keeps no larger number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundFile:
+class FoundFile(Struct, frozen=True, kw_only=True):
     """A test file as the walk met it; the path is relative to the root."""
 
     path: str
@@ -28,8 +27,7 @@ class FoundFile:
     mtime_ns: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Walker:
+class Walker(Struct, kw_only=True):
     """Walks below one root and remembers where it was, so that no link leads it in circles.
 
     Args:

@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from msgspec import Struct
+
 from dispatcher.insight.regression import Measure, Regression
 from dispatcher.plan import PlannedFile
 from dispatcher.run.results import FileRecord
 from dispatcher.schedule.figures import Figures
-from passmuster.records import dataclass
 from passmuster.task import MOSTLY_WAITS_SHARE
 
 LEAST_RUNS = 3
@@ -48,8 +49,7 @@ _Times = tuple[float, float]
 """Seconds that something used to take, and that it took."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
+class _Pair(Struct, frozen=True, kw_only=True):
     """What a file took, and what it used to take."""
 
     record: FileRecord

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+
+from msgspec import structs
 
 from dispatcher.config.choices import Subcommand
 from dispatcher.config.model import TestConfig
@@ -49,9 +50,9 @@ def show_explanation(call: Call) -> int:
         raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
-    what = _explain(dataclasses.replace(config, broker=None, cluster=None), call, wanted)
+    what = _explain(structs.replace(config, broker=None, cluster=None), call, wanted)
     local = local_runs(config.machine_folder, call.environ)
-    what = dataclasses.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
+    what = structs.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
     if JSON in words.switches:
         call.write(explain_json(what).decode("ascii"))
     else:
@@ -60,7 +61,7 @@ def show_explanation(call: Call) -> int:
 
 
 def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
-    everything = dataclasses.replace(
+    everything = structs.replace(
         config, paths=(), include_integration=True, limit=None, failed_only=False, shard=None
     )
     found = _runner(everything, call).discover_tests()
@@ -76,12 +77,12 @@ def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
         raise ConfigurationError(
             f"{file.path} is no test file by its name and place, and never ran: see --list for those that are"
         )
-    mine = dataclasses.replace(
+    mine = structs.replace(
         everything,
         include_integration=file.kind is FileKind.INTEGRATION,
         paths=() if is_found else (str(config.root / file.path),),
     )
-    return _with_plan(dataclasses.replace(what, is_found=is_found), mine, call)
+    return _with_plan(structs.replace(what, is_found=is_found), mine, call)
 
 
 def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation:
@@ -94,7 +95,7 @@ def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation
     if planned.task.limits.memory_bytes is None and config.memory_limit is not None:
         limit_bytes = min(config.memory_limit.resolve(budget_bytes), budget_bytes)
     group = planned.task.group
-    return dataclasses.replace(
+    return structs.replace(
         what,
         planned=planned,
         place=place + 1,
@@ -142,7 +143,7 @@ def _locate(
     """
     (text,) = config.paths
     try:
-        files = _runner(dataclasses.replace(config, limit=None, shard=None), call).discover_tests()
+        files = _runner(structs.replace(config, limit=None, shard=None), call).discover_tests()
     except ConfigurationError as error:
         if text in remembered:
             return TestFile(path=text, label=text), False

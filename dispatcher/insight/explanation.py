@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+
+from msgspec import Struct
 
 from dispatcher.again import Again
 from dispatcher.config.choices import Override
@@ -14,14 +15,12 @@ from dispatcher.insight.last_run import PastRun
 from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.schedule.record import FileHistory, Forking
 from passmuster.executor import OtherRuns
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, Status
 from passmuster.units import Amount, format_seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(Struct, frozen=True, kw_only=True):
     """What is known of a file.
 
     Args:
@@ -102,16 +101,16 @@ def rules_of(path: str, config: TestConfig) -> tuple[tuple[str, str], ...]:
 
 
 def _said(rule: Override) -> Iterator[str]:
-    for field in dataclasses.fields(rule):
-        value = getattr(rule, field.name)
-        if field.name == "files" or value is None:
+    for name in rule.__struct_fields__:
+        value = getattr(rule, name)
+        if name == "files" or value is None:
             continue
-        name = field.name.removesuffix("_s").replace("_", "-")
-        if field.name.endswith("_s"):
-            yield f"{name} {format_seconds(value)}"
+        key = name.removesuffix("_s").replace("_", "-")
+        if name.endswith("_s"):
+            yield f"{key} {format_seconds(value)}"
         else:
             shown = " ".join(value) if isinstance(value, tuple) else value
-            yield f"{name} {shown if isinstance(shown, Amount | str | int) else str(shown)}"
+            yield f"{key} {shown if isinstance(shown, Amount | str | int) else str(shown)}"
 
 
 def reason_of(before: TestResult, attempt: TestResult) -> Again:

@@ -6,16 +6,16 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.report.artifacts import OUTPUTS, output_path
 from dispatcher.run.journal import END, read_entries
 from dispatcher.run.journal import FILE_NAME as JOURNAL
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastAttempt:
+class PastAttempt(Struct, frozen=True, kw_only=True):
     """One attempt of a past run.
 
     Args:
@@ -31,8 +31,7 @@ class PastAttempt:
     output: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastRun:
+class PastRun(Struct, frozen=True, kw_only=True):
     """What a past run says of one file.
 
     Args:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec import Struct
+
 from dispatcher.insight.prediction import Bound, BoundKind, Prediction, helps_no_more
 from dispatcher.report.json_line import JsonValue, json_line
 from dispatcher.report.plain_text import one_line
 from passmuster.overcommit import most_slots
-from passmuster.records import dataclass
 from passmuster.units import format_bytes, format_seconds
 
 VERSION = 1
@@ -18,8 +19,7 @@ WORTH_IT = 1.1
 """How many times longer a run must take for it to be worth to change something."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What is known of a run that was not run.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec import structs
 
 from dispatcher.config.choices import Subcommand
 from dispatcher.config.subcommand import read_words
@@ -41,7 +41,7 @@ def show_plan(call: Call) -> int:
     if not words.config.history:
         raise ConfigurationError("plan needs the history, which is switched off")
     # What is asked is what this machine, or some like it, would take.
-    config = dataclasses.replace(words.config, broker=None, cluster=None, shard=None)
+    config = structs.replace(words.config, broker=None, cluster=None, shard=None)
     runner = TestRunner(
         config,
         site=call.site,

@@ -7,23 +7,22 @@ than its files' processor time spread over its processors.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from statistics import median
 
+from msgspec import Struct, structs
+
 from dispatcher.insight.spread import spread
 from dispatcher.schedule.forecast import predict_makespan
 from passmuster.overcommit import most_slots
-from passmuster.records import dataclass
 from passmuster.task import TestTask
 
 NEARLY = 1.05
 """Times that differ by less than this ratio are the same to people."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What each machine is like.
 
     Args:
@@ -54,8 +53,7 @@ class BoundKind(StrEnum):
     """So few files run at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
+class Bound(Struct, frozen=True, kw_only=True):
     """One thing that a machine's part of a run cannot be quicker than.
 
     Args:
@@ -69,8 +67,7 @@ class Bound:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class Prediction(Struct, frozen=True, kw_only=True):
     """What a run would take.
 
     Args:
@@ -97,7 +94,7 @@ def fill_in(tasks: Sequence[TestTask]) -> tuple[TestTask, ...] | None:
         return None
     usual_s = median(known)
     return tuple(
-        dataclasses.replace(task, predicted_s=usual_s) if task.predicted_s is None else task for task in tasks
+        structs.replace(task, predicted_s=usual_s) if task.predicted_s is None else task for task in tasks
     )
 
 
@@ -118,7 +115,7 @@ def predict(
         parts = list(spread(tasks, nodes, slots=slots, budget_bytes=budget_bytes, groups=groups))
     found = [_predict_one(part, machine, groups) for part in parts if part]
     slowest = max(found, key=lambda one: one.wall_s)
-    return dataclasses.replace(
+    return structs.replace(
         slowest,
         nodes=nodes,
         peak_bytes=max(one.peak_bytes for one in found),
@@ -191,15 +188,13 @@ def alternatives(
     found = [
         # Who says how many files run at once gets as many, and no further ones.
         predict(
-            tasks, dataclasses.replace(machine, slots=slots, idle_cpus=None), nodes=asked.nodes, groups=groups
+            tasks, structs.replace(machine, slots=slots, idle_cpus=None), nodes=asked.nodes, groups=groups
         )
         for slots in (machine.slots // 2, machine.slots * 2)
         if slots
     ]
     found += [
-        predict(
-            tasks, dataclasses.replace(machine, budget_bytes=budget_bytes), nodes=asked.nodes, groups=groups
-        )
+        predict(tasks, structs.replace(machine, budget_bytes=budget_bytes), nodes=asked.nodes, groups=groups)
         for budget_bytes in (machine.budget_bytes // 2, machine.budget_bytes * 2)
     ]
     return (*found, *_machines(tasks, asked, groups))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from msgspec import Struct
+
 from dispatcher.plan import TestFile
-from passmuster.records import dataclass
 
 
 class Measure(StrEnum):
@@ -19,8 +20,7 @@ class Measure(StrEnum):
     """The most memory its processes used together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Regression:
+class Regression(Struct, frozen=True, kw_only=True):
     """One file that took much more of something.
 
     Args:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from msgspec import Struct
+
 from dispatcher.config.shard import KNOWN
 from passmuster.errors import ConfigurationError
 from passmuster.join_words import Entered, JoinLook
-from passmuster.records import dataclass
 
 ATTEMPTS = (
     ("PASSMUSTER_ATTEMPT", 0),
@@ -21,8 +22,7 @@ ATTEMPTS = (
 _MOST_ATTEMPTS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """Which machine of the CI this is.
 
     Args:

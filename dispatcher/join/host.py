@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
+
+from msgspec import Struct
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origins
 from dispatcher.events import Reporter
 from dispatcher.runner import TestRunner
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """The command.
 
     Args:
@@ -31,7 +31,7 @@ class Host:
         color: whether output is coloured.
     """
 
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     cwd: Path
     runner_python: str
     origins: Origins
@@ -42,3 +42,5 @@ class Host:
     say: Callable[[str], None]
     complain: Callable[[str], None]
     color: bool
+
+    __repr__ = repr_without("environ")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from msgspec import structs
 
 from dispatcher.join.patience import Patience
 from dispatcher.plan import Plan, PlannedFile
@@ -55,7 +56,7 @@ class JoinedRun:
             _standing(item, was_forked=item.file.path in forked) if item.file.path in earlier else item
             for item in plan.files
         )
-        plan = dataclasses.replace(plan, files=tuple(files))
+        plan = structs.replace(plan, files=tuple(files))
         # Where another machine forked a file, and this one's history says that it must not be, what came of
         # it would be taken for more than it is.
         unfit = forked & {item.file.path for item in plan.files if item.task.isolation is Isolation.SPAWN}
@@ -94,7 +95,7 @@ class JoinedRun:
             result = decode_result(plain)
             if number >= counts_from.get(result.file_path, 1):
                 files = tuple(_kept(coverage, coverage_dir))
-                whole = dataclasses.replace(result, coverage_files=files)
+                whole = structs.replace(result, coverage_files=files)
                 found[result.file_path, result.attempt] = (number, whole)
         return found
 
@@ -104,8 +105,8 @@ def _standing(item: PlannedFile, *, was_forked: bool) -> PlannedFile:
     isolation = (
         Isolation.AUTO if was_forked and item.task.isolation is Isolation.SPAWN else item.task.isolation
     )
-    task = dataclasses.replace(item.task, isolation=isolation)
-    return dataclasses.replace(item, task=task, failed_before=False, is_confirmed=True)
+    task = structs.replace(item.task, isolation=isolation)
+    return structs.replace(item, task=task, failed_before=False, is_confirmed=True)
 
 
 def _kept(coverage: Sequence[str], folder: Path | None) -> Iterator[str]:

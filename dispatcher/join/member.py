@@ -6,7 +6,6 @@ Loads redis: only a run with --join may import this.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import platform
 import re
 import secrets
@@ -14,6 +13,8 @@ import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
+
+from msgspec import structs
 
 from dispatcher.backends.broker_settings import broker_access
 from dispatcher.backends.own_worker import words_of_the_run
@@ -201,7 +202,7 @@ class _Member:
         runner = self._runner(QueueSite(self._host.environ, lambda _: None, queue), shared)
         try:
             with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
-                code = self._host.run(runner, dataclasses.replace(self._config, record=Path(scratch)))
+                code = self._host.run(runner, structs.replace(self._config, record=Path(scratch)))
                 return self._conclude(runner, claim, Path(scratch), code)
         except NotLeadingError:
             self._host.say(f"{self._name} was away for too long: another machine leads run {self._run} now")

@@ -6,15 +6,15 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import field
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.errors import InfrastructureError
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """What becomes of a file.
 
     Args:
@@ -25,9 +25,11 @@ class Change:
     """
 
     path: str
-    before: bytes | None = field(repr=False)
-    after: bytes | None = field(repr=False)
+    before: bytes | None
+    after: bytes | None
     mode: int
+
+    __repr__ = repr_without("before", "after")
 
 
 def current(path: Path) -> bytes | None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.config.model import TestConfig
 from dispatcher.discovery.layout import find_places
 from dispatcher.migrate.old_rules import OldFiles, old_files
 from dispatcher.plan import TestFile
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """One file that only the scripts, or only a run now, finds.
 
     Args:
@@ -34,8 +34,7 @@ class Difference:
         return f"{ran}, {not_ran}" + (" (with --integration)" if self.with_integration else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """What came of comparing.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 _WORKDIR = "mvp_site"
 _UNIT = "tests"
@@ -28,8 +28,7 @@ _NOT_UNIT = ("tests/manual_tests/*", "tests/test_integration/*")
 _NEVER = ("*/venv/*", "*/node_modules/*", "*/prototype/*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OldFiles:
+class OldFiles(Struct, frozen=True, kw_only=True):
     """What the scripts ran, by path relative to the root.
 
     Args:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.migrate.changes import Change, current, mode_of
 from dispatcher.migrate.command_names import STEMS, NewCommand
@@ -13,11 +15,9 @@ from dispatcher.migrate.section import FILE_NAME, check_toml, with_section
 from dispatcher.migrate.survey import LINK, Left, Survey
 from dispatcher.migrate.wrapper import is_wrapper, wrapper
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """A migration.
 
     Args:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from operator import itemgetter
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.migrate.command_names import SCRIPTS, NewCommand
 from dispatcher.migrate.script_paths import Meant, Surroundings, by_address, meant_script
@@ -29,7 +31,6 @@ from dispatcher.migrate.shell_words import (
     shell_before,
     shell_uses,
 )
-from passmuster.records import dataclass
 
 KEEP = "passmuster: keep"
 """A line that holds this stays as it is."""
@@ -46,8 +47,7 @@ _PROSE = (".md", ".rst", ".txt", ".adoc", ".markdown", ".html")
 _UNCLEAR = "it names a file; run-tests is a command"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
+class Edit(Struct, frozen=True, kw_only=True):
     """A stretch of a text, and what stands there afterwards."""
 
     start: int
@@ -55,8 +55,7 @@ class Edit:
     new: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class Reference(Struct, frozen=True, kw_only=True):
     """One reference to a script.
 
     Args:

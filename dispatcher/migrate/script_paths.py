@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 from enum import Enum
 
+from msgspec import Struct
+
 from dispatcher.migrate.shell_words import line_start
-from passmuster.records import dataclass
 
 _NEARBY_LINES = 6
 _NEARBY = 2000
@@ -30,8 +31,7 @@ class Meant(Enum):
     UNKNOWN = "cannot be told"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     """What is known about the place of a text.
 
     Args:

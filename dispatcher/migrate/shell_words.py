@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 _PATH = re.compile(r"[\w.~/\\%*?$-]")
 _WORD = re.compile(r"[\w.\-\udc80-\udcff]")
@@ -71,8 +71,7 @@ _ASSIGNED = re.compile(
 _SEPARATOR = re.compile(r"[|;&\n`]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellCall:
+class ShellCall(Struct, frozen=True, kw_only=True):
     """A shell that is given a script.
 
     Args:

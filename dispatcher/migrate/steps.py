@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.migrate.changes import Change, change_all, clear_stages, current, write_flushed
 from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.records import dataclass
 from passmuster.state_directory import STATE_DIRECTORY, ignore_by_git
 
 FOLDER = f"{STATE_DIRECTORY}/migration"
@@ -28,8 +29,7 @@ _ORIGINALS = "originals"
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(Struct, frozen=True, kw_only=True):
     """One file of a step.
 
     Args:
@@ -70,8 +70,7 @@ def apply_recorded(root: Path, changes: Sequence[Change]) -> None:
         raise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WayBack:
+class WayBack(Struct, frozen=True, kw_only=True):
     """What takes steps back.
 
     Args:

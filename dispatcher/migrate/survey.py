@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import field
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from dispatcher.migrate.changes import current
 from dispatcher.migrate.command_names import BACKUPS, SCRIPTS, STEMS, NewCommand
@@ -16,7 +17,7 @@ from dispatcher.migrate.script_paths import Surroundings
 from dispatcher.migrate.wrapper import is_wrapper
 from passmuster.errors import InfrastructureError
 from passmuster.git_command import ask_git, git_prefix
-from passmuster.records import dataclass
+from passmuster.hidden_fields import repr_without
 from passmuster.tree_files import tree_files
 from passmuster.units import format_bytes
 
@@ -46,8 +47,7 @@ _HOME = Path(__file__).resolve().parents[2]
 _OWN = ("dispatcher/", "passmuster/", "worker/", "run_tests.py", "run_ci_replica.py")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Struct, frozen=True, kw_only=True):
     """A file that refers to the scripts.
 
     Args:
@@ -59,18 +59,19 @@ class Document:
     """
 
     path: str
-    content: bytes = field(repr=False)
-    text: str = field(repr=False)
+    content: bytes
+    text: str
     references: list[Reference]
-    after: str = field(repr=False)
+    after: str
+
+    __repr__ = repr_without("content", "text", "after")
 
     def migrated(self) -> bytes:
         """Return the content with all references changed that need no person."""
         return self.after.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Left(Struct, frozen=True, kw_only=True):
     """What is left to a person: a line of a file, as it is now, and why."""
 
     path: str
@@ -79,8 +80,7 @@ class Left:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class Survey(Struct, frozen=True, kw_only=True):
     """What refers to the scripts in a repository.
 
     Args:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.locations import Bases, is_directory
 from dispatcher.config.values import on_one_line
 from dispatcher.migrate.command_names import TESTS, NewCommand
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 from passmuster.spelling import advice
 
 _VALUED = ("--root", "--command")
@@ -31,8 +32,7 @@ class Way(StrEnum):
     ROLLBACK = "--rollback"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Words(Struct, frozen=True, kw_only=True):
     """What was asked for.
 
     Args:

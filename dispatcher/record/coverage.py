@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from msgspec import structs
 
 from dispatcher.config.interpreter import find_interpreter
 from dispatcher.config.model import TestConfig
@@ -47,7 +48,7 @@ def report_recorded_coverage(
     )
     workdir = Path(config.root, find_places(config).workdir)
     if not config.coverage_source:
-        config = dataclasses.replace(config, coverage_source=_measured(records))
+        config = structs.replace(config, coverage_source=_measured(records))
     plan = plan_coverage(config, interpreter=interpreter.path, workdir=workdir, run_directory=scratch)
     return merge_coverage(
         plan,

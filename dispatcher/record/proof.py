@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec import Struct
+
 from dispatcher.record.reader import Record
 from dispatcher.record.shape import Header
-from passmuster.records import dataclass
 
 NAMED = 3
 """Files that are named where more are concerned."""
@@ -20,8 +21,7 @@ _SHOWN = 12
 """Characters of a digest that people are shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(Struct, frozen=True, kw_only=True):
     """What records are together.
 
     Args:

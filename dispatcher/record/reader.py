@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import Struct
+
 from dispatcher.events import FileFinished, RunEvent, RunFinished, RunStarted
 from dispatcher.record.shape import (
     COVERAGE_NAME,
@@ -28,7 +30,6 @@ from dispatcher.record.shape import (
 )
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import InfrastructureError
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.strict_json import CodecError, load
 from passmuster.version import VERSION
@@ -36,8 +37,7 @@ from passmuster.version import VERSION
 _Line = TypeVar("_Line")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What a run left.
 
     Args:

@@ -11,6 +11,8 @@ What was told of an attempt when it ended is not repeated at the end of the run:
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from dispatcher.again import Again
 from dispatcher.config.shard import Shard
 from dispatcher.events import (
@@ -25,7 +27,6 @@ from dispatcher.events import (
     UsageSampled,
 )
 from dispatcher.plan import TestFile
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 
 FORMAT = 2
@@ -53,8 +54,7 @@ EVENTS: dict[str, type[RunEvent]] = {
 """By the word that begins their lines; `run-finished` has a form of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(Struct, frozen=True, kw_only=True):
     """Whose record it is, and what must be the same in all records that are merged.
 
     Args:
@@ -91,8 +91,7 @@ class Header:
         return f"shard-{self.shard.number}-of-{self.shard.total}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileEnd:
+class FileEnd(Struct, frozen=True, kw_only=True):
     """What a planned file came to: `dispatcher.run.results.FileRecord`, with attempts by their numbers.
 
     Args:
@@ -114,8 +113,7 @@ class FileEnd:
     is_unconfirmed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(Struct, frozen=True, kw_only=True):
     """The end of a run: `dispatcher.events.RunFinished` in short.
 
     Args:
@@ -135,8 +133,7 @@ class Finished:
     is_verified: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoverageData:
+class CoverageData(Struct, frozen=True, kw_only=True):
     """The combined coverage data beside the record.
 
     Args:
@@ -150,8 +147,7 @@ class CoverageData:
     files_without_data: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class End(Struct, frozen=True, kw_only=True):
     """The last line.
 
     Args:

@@ -7,9 +7,10 @@ budget that each of them had.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
+
+from msgspec import structs
 
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
 from dispatcher.events import (
@@ -76,7 +77,7 @@ def tell_together(
     middle += [_end_of(file, ends_at) for file in told if _has_untold_end(file)]
     middle += [FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
     results = _results(records, [file.record for file in told], lost, starts_at)
-    results = dataclasses.replace(
+    results = structs.replace(
         results,
         regressions=find_regressions(planned, results.records, factor=regression_factor),
         fails_on_regression=fails_on_regression,
@@ -114,19 +115,19 @@ def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEv
             case RunFinished():
                 if last is not None and name:
                     # What a machine used in the end it does not use while the others go on.
-                    last = dataclasses.replace(last, used_bytes=0, files=())
+                    last = structs.replace(last, used_bytes=0, files=())
                     yield UsageSampled(at_s=event.at_s, waiting=0, usage=_usage(last, name))
             case Notice(text=text) if text in common:
                 continue
             case FileStarted():
-                yield dataclasses.replace(event, worker=_worker(name, event.worker))
+                yield structs.replace(event, worker=_worker(name, event.worker))
             case FileFinished() | FileSettled():
-                yield dataclasses.replace(event, result=_result(event.result, name, by_s))
+                yield structs.replace(event, result=_result(event.result, name, by_s))
             case UsageSampled() if name:
                 last = event.usage
-                yield dataclasses.replace(event, usage=_usage(event.usage, name))
+                yield structs.replace(event, usage=_usage(event.usage, name))
             case Notice() if name:
-                yield dataclasses.replace(event, text=f"{name}: {event.text}")
+                yield structs.replace(event, text=f"{name}: {event.text}")
             case RunStopping() if name:
                 yield Notice(at_s=event.at_s, text=f"{name} stopped early: {event.cause}")
             case _:
@@ -145,7 +146,7 @@ def _worker(name: str, worker: str) -> str:
 
 def _result(result: TestResult, name: str, by_s: float) -> TestResult:
     started_at = result.started_at + by_s if result.started_at else 0.0
-    return dataclasses.replace(result, worker=_worker(name, result.worker), started_at=started_at)
+    return structs.replace(result, worker=_worker(name, result.worker), started_at=started_at)
 
 
 def _usage(usage: Usage, name: str) -> Usage:
@@ -157,8 +158,8 @@ def _usage(usage: Usage, name: str) -> Usage:
         budget_bytes=usage.budget_bytes,
         used_bytes=usage.used_bytes,
     )
-    files = tuple(dataclasses.replace(file, worker=_worker(name, file.worker)) for file in usage.files)
-    return dataclasses.replace(usage, files=files, workers=(worker,))
+    files = tuple(structs.replace(file, worker=_worker(name, file.worker)) for file in usage.files)
+    return structs.replace(usage, files=files, workers=(worker,))
 
 
 def _with_all_machines(events: Sequence[RunEvent]) -> Iterator[RunEvent]:
@@ -255,7 +256,7 @@ def _results(
 
 
 def _file_record(record: FileRecord, name: str, by_s: float) -> FileRecord:
-    return dataclasses.replace(
+    return structs.replace(
         record, attempts=tuple(_result(attempt, name, by_s) for attempt in record.attempts)
     )
 

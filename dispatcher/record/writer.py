@@ -6,12 +6,13 @@ shard is replaced, and two programs that write the same one at once are refused.
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from msgspec import structs
 
 from dispatcher.events import FileFinished, RunEvent, RunFinished, RunStarted, UsageSampled
 from dispatcher.record.header import header_of
@@ -93,7 +94,7 @@ class RecordReporter:
             return
         if isinstance(event, FileFinished):
             self._told.setdefault(event.file.path, set()).add(event.result.attempt)
-            event = dataclasses.replace(event, result=_portable(event.result))
+            event = structs.replace(event, result=_portable(event.result))
         self._write(_WORDS[type(event)], event)
 
     def close(self) -> None:
@@ -177,7 +178,7 @@ def _portable(result: TestResult) -> TestResult:
     """Return a result as it can be told elsewhere: the end of its output, and no paths of this machine."""
     keep = 0 if result.status.is_pass else TAIL_CHARACTERS
     output = result.output[-keep:] if keep else ""
-    return dataclasses.replace(result, output=output, coverage_files=(), coverage_root="")
+    return structs.replace(result, output=output, coverage_files=(), coverage_root="")
 
 
 def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> Finished:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct
+
 from dispatcher.config.choices import Verbosity
 from dispatcher.report.console_format import BUDGET_LIMIT, LAST_LINES, status_text
 from dispatcher.report.isolation_summary import isolation_lines, ways_lines
@@ -18,7 +20,6 @@ from dispatcher.report.tags import Tag, bulleted, indented, listed, tagged
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 from passmuster.status import Status
 from passmuster.units import format_bytes, format_seconds
 
@@ -35,8 +36,7 @@ RANKED_FILES = 5
 """Files in the lists of the slowest and the biggest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryRequest:
+class SummaryRequest(Struct, frozen=True, kw_only=True):
     """What the end of the report is made of.
 
     Args:

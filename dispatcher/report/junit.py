@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from msgspec import Struct
+
 from dispatcher.events import RunEvent, RunFinished, RunStarted
 from dispatcher.report.junit_model import Case, Suite, Trouble, Verdict, suite_of
 from dispatcher.report.plain_text import one_line, sanitize
 from dispatcher.report.whole_file import check_place, whole_file
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.errors import InfrastructureError
-from passmuster.records import dataclass
 
 MAX_ATTRIBUTE_CHARS = 1000
 """Characters of a message in an attribute; the text of the element has the rest."""
@@ -60,8 +61,7 @@ class JunitReporter:
             _Document(file).write(records, results, self._run_id, self._started_at)
 
 
-@dataclass(slots=True)
-class _Document:
+class _Document(Struct):
     file: TextIO
 
     def write(

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.insight.regression import Regression
 from dispatcher.report.failure_text import headline
@@ -27,7 +29,6 @@ from dispatcher.report.plain_text import bounded_tail
 from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.differences import Difference
 from dispatcher.run.results import FileRecord
-from passmuster.records import dataclass
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Outcome, Status
 
@@ -51,8 +52,7 @@ class Verdict(Enum):
         return self in (Verdict.FAILURE, Verdict.ERROR)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Trouble(Struct, frozen=True, kw_only=True):
     """A failure, error or skip: its element's name, type, one-line message and text."""
 
     element: str
@@ -61,8 +61,7 @@ class Trouble:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """One `testcase`.
 
     Args:
@@ -82,8 +81,7 @@ class Case:
     earlier: tuple[Trouble, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
+class Suite(Struct, frozen=True, kw_only=True):
     """One `testsuite`: a file.
 
     Args:

@@ -5,14 +5,14 @@ The cost of an event does not depend on the size of the run, so that a plan of 1
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from dispatcher.again import Again
 from dispatcher.events import FileFinished, FileSettled, FileStarted, RunStarted, UsageSampled
 from passmuster.executor import Usage
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningFile:
+class RunningFile(Struct, frozen=True, kw_only=True):
     """A file that runs now.
 
     Args:
@@ -28,8 +28,7 @@ class RunningFile:
     worker: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Started:
+class _Started(Struct, frozen=True):
     label: str
     at_s: float
     predicted_s: float | None

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from msgspec import Struct
+
 from dispatcher.run.results import FileRecord, TestResults
-from passmuster.records import dataclass
 from passmuster.status import Isolation, Outcome, Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """What a run came to, in numbers. All but `cases` count files.
 
     Args:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from msgspec import Struct
+
 from dispatcher.plan import TestFile
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """A file that came to something else when forked.
 
     Args:

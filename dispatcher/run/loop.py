@@ -5,9 +5,10 @@ The only thread of a run that decides anything. It waits in `Backend.poll` and n
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
+
+from msgspec import Struct, structs
 
 from dispatcher.again import Again
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, Backend, BackendNotice
@@ -33,7 +34,6 @@ from dispatcher.run.signals import Interrupts, watch_interrupts
 from dispatcher.run.state import RunState
 from dispatcher.schedule.retry import MAX_ALONE, Next, Rules, is_unchecked, next_attempt, says_nothing
 from passmuster.errors import InfrastructureError
-from passmuster.records import dataclass
 from passmuster.result import HOLDS_NO_TESTS, TestResult
 from passmuster.status import Status, StopReason
 from passmuster.task import TestTask
@@ -50,8 +50,7 @@ CONFIRM_SHARE = 0.05
 some are left: small enough to go unnoticed, large enough that all are confirmed after some runs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPolicy:
+class RunPolicy(Struct, frozen=True, kw_only=True):
     """What a run does about failures and time.
 
     Args:
@@ -353,15 +352,15 @@ class Run:
         """Return a result with the status that this run gives it."""
         if result.status is Status.NO_TESTS and self._may_hold_no_tests(result):
             note = result.note or result.error
-            return dataclasses.replace(result, status=Status.PASS, error="", note=note)
+            return structs.replace(result, status=Status.PASS, error="", note=note)
         if result.is_evicted and self._cause is not None:
             # It was stopped only to make room and would run again, if the run went on.
-            return dataclasses.replace(result, status=Status.CANCELLED)
+            return structs.replace(result, status=Status.CANCELLED)
         is_doubtful = result.status.is_failure and is_unchecked(task, result, self._policy.rules)
         if is_doubtful and reason is not Again.REFORK and self._cause is not None:
             # Only a spawned attempt could say that it fails, and nothing further starts.
             error = f"{result.status} when forked, and not checked: {self._cause.value}"
-            return dataclasses.replace(result, status=Status.CANCELLED, error=error)
+            return structs.replace(result, status=Status.CANCELLED, error=error)
         return result
 
     def _may_hold_no_tests(self, result: TestResult) -> bool:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec import Struct
+
 from dispatcher.again import Again
 from dispatcher.exit_codes import ExitCode
 from dispatcher.insight.regression import Regression
 from dispatcher.plan import TestFile
 from dispatcher.run.differences import Difference, differences
 from dispatcher.run.findings import Finding, find
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Outcome, Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRecord:
+class FileRecord(Struct, frozen=True, kw_only=True):
     """One planned file and what happened to it.
 
     Args:
@@ -138,8 +138,7 @@ def _is_whole(attempt: TestResult) -> bool:
     return not (attempt.is_evicted or attempt.status.is_cancelled)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestResults:
+class TestResults(Struct, frozen=True, kw_only=True):
     """All files of a run, in the order of the plan.
 
     Args:

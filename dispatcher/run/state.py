@@ -6,9 +6,9 @@ second answer for a file that is decided is dropped, and `results` refuses while
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import field
+
+from msgspec import Struct, field, structs
 
 from dispatcher.again import Again
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
@@ -17,7 +17,6 @@ from dispatcher.plan import PlannedFile, TestFile
 from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.run.verdict import verdict_position
 from dispatcher.schedule.retry import Next, Past
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Status
 
@@ -26,8 +25,7 @@ TAIL_CHARACTERS = 64 * 1024
 a run of 100,000 files must not hold all of theirs in memory."""
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     planned: PlannedFile
     attempts: list[TestResult] = field(default_factory=list)
     reasons: list[Again | None] = field(default_factory=list)
@@ -302,4 +300,4 @@ def _trim(result: TestResult) -> TestResult:
     keep = 0 if result.status.is_pass else TAIL_CHARACTERS
     if len(result.output) <= keep:
         return result
-    return dataclasses.replace(result, output=result.output[-keep:] if keep else "")
+    return structs.replace(result, output=result.output[-keep:] if keep else "")

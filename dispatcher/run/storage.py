@@ -14,7 +14,8 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.state_directory import STATE_DIRECTORY, ignore_by_git
 
 KEPT_RUNS = 10
@@ -47,8 +48,7 @@ class TemporaryRun:
         self._remove()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
+class Storage(Struct, frozen=True, kw_only=True):
     """The directories of one run.
 
     Args:

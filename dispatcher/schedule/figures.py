@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import Isolation
 
 _Number = TypeVar("_Number", int, float)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class Figures(Struct, frozen=True, kw_only=True):
     """What a file takes in one of the ways it can run.
 
     Args:
@@ -47,8 +47,7 @@ def _larger(one: _Number | None, other: _Number | None) -> _Number | None:
     return max((value for value in (one, other) if value is not None), default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
+class Baseline(Struct, frozen=True, kw_only=True):
     """What a file took in earlier runs, for comparison with what it takes in this one. Without any margin.
 
     Args:

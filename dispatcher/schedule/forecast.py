@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from statistics import median
+
+from msgspec import Struct, field
 
 from dispatcher.schedule.line import Line
 from passmuster.executor import Room
 from passmuster.overcommit import free_places
-from passmuster.records import dataclass
 from passmuster.task import TestTask
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Forecast(Struct, frozen=True, kw_only=True):
     """What a run will probably take.
 
     Args:
@@ -33,8 +32,7 @@ class Forecast:
     unknown: int
 
 
-@dataclass(slots=True)
-class _Play:
+class _Play(Struct):
     """The state of the play: what runs, until when, and what it holds."""
 
     now_s: float = 0.0

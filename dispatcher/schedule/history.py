@@ -12,8 +12,9 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from dispatcher.plan import TestFile
 from dispatcher.run.findings import Finding

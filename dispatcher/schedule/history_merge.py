@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.plan import TestFile
 from dispatcher.run.findings import Finding
 from dispatcher.schedule.record import Figures, FileHistory, Forking
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Status
 
@@ -40,8 +40,7 @@ _LETTERS = {
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """One finished attempt, reduced to what history learns from it.
 
     `finding` is what all attempts of the run at the file said, with the last of them; None: nothing.
@@ -77,8 +76,7 @@ class Attempt:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class Remembered(Struct, frozen=True, kw_only=True):
     """One row of the history.
 
     Args:

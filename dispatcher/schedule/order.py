@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.plan import TestFile
 from dispatcher.schedule.record import FileHistory
-from passmuster.records import dataclass
 
 MEMORY_MARGIN = 1.15
 """What a recorded peak is multiplied with: peaks of one file move by about a tenth from run to run."""
@@ -24,8 +25,7 @@ LONGEST_FIRST = "longest first"
 LARGEST_FIRST = "largest first"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ordered:
+class Ordered(Struct, frozen=True, kw_only=True):
     """A file in its place.
 
     Args:

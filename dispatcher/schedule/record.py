@@ -9,12 +9,13 @@ whatever these attempts were for, and a prediction takes those of the way in whi
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.plan import TestFile
 from dispatcher.schedule.figures import Baseline, Figures, larger_of
-from passmuster.records import dataclass
 from passmuster.status import Isolation, Status
 
 __all__ = ["Figures", "FileHistory", "Forking"]
@@ -30,8 +31,7 @@ class Forking(StrEnum):
     """It came to something else when forked: it must be spawned."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileHistory:
+class FileHistory(Struct, frozen=True, kw_only=True):
     """One file as its earlier runs showed it.
 
     Args:

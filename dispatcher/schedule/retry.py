@@ -22,10 +22,11 @@ There are at most three attempts beyond the first one and the retries.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dispatcher.again import STANDS_BEFORE, Again
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Isolation, Status
 from passmuster.task import TestTask
@@ -50,8 +51,7 @@ BLAMES_COMPANY = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
 """Failures that others who ran at the same time may have caused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """What a run does about files that have ended.
 
     Args:
@@ -63,8 +63,7 @@ class Rules:
     verifies_forks: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class Past(Struct, frozen=True, kw_only=True):
     """What came before the end of an attempt.
 
     Args:
@@ -90,8 +89,7 @@ class Past:
     before: TestResult | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
+class Next(Struct, frozen=True, kw_only=True):
     """A further attempt.
 
     Args:

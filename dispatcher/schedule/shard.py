@@ -9,7 +9,6 @@ leaves one machine to run longer than the others, as the play of the run shows, 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import heapq
 from bisect import bisect
@@ -17,8 +16,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 
+from msgspec import Struct, structs
+
 from dispatcher.schedule.forecast import predict_makespan
-from passmuster.records import dataclass
 from passmuster.task import TestTask
 
 FULL = 1.03
@@ -54,8 +54,7 @@ _PLAYED_FILES = 50_000
 """Files in all plays together: about a second's worth."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Weighed:
+class _Weighed(Struct, frozen=True, kw_only=True):
     """A file to be placed.
 
     Args:
@@ -114,7 +113,7 @@ def _weigh(
         seconds = _in_steps(usual_s if task.predicted_s is None else task.predicted_s)
         share = 1.0 if task.alone else max(1 / slots, min(1.0, (task.predicted_bytes or 0) / budget_bytes))
         return _Weighed(
-            task=dataclasses.replace(task, predicted_s=seconds, predicted_cpu_s=None),
+            task=structs.replace(task, predicted_s=seconds, predicted_cpu_s=None),
             seconds=seconds,
             weight=seconds * share,
             group_s=seconds / groups[task.group] if task.group in groups else 0.0,
@@ -192,8 +191,7 @@ class _Loads:
         return self._by_load[0][1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Machine:
+class _Machine(Struct, frozen=True, kw_only=True):
     """What each of the machines is thought to be."""
 
     slots: int
@@ -217,8 +215,7 @@ class _Machine:
         return forecast.wall_s or 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trade:
+class _Trade(Struct, frozen=True, kw_only=True):
     """What one shard gives another for what, and when both would be done."""
 
     given: _Weighed

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import datetime
 
+from msgspec import Struct
+
 from dispatcher.report.json_line import JsonValue, json_line
 from dispatcher.report.plain_text import one_line
 from dispatcher.watch.local_runs import local_records, unreadable_records
 from passmuster.machine_claims import LivingClaims
 from passmuster.queue_words import CardFile, RunLook, WorkerCard
-from passmuster.records import dataclass
 from passmuster.routing import LEASE_S
 from passmuster.units import format_bytes, format_seconds
 
@@ -20,8 +21,7 @@ VERSION = 1
 """Of the JSON: counts up when a field changes its meaning or goes away."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerState:
+class BrokerState(Struct, frozen=True, kw_only=True):
     """What is on a broker.
 
     Args:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
+
+from msgspec import Struct, field
 
 from dispatcher.workflow.node import as_text
-from passmuster.records import dataclass
 
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 
 
-@dataclass(slots=True)
-class Unknowns:
+class Unknowns(Struct):
     """Parts of texts that cannot be known here; each is a mark of two private characters in its text."""
 
     texts: list[str] = field(default_factory=list)
@@ -34,8 +33,7 @@ class Unknowns:
         return _MARK.sub(lambda match: self.texts[int(match[1])], text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """What expressions may ask for.
 
     Args:

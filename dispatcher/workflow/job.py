@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
+
+from msgspec.structs import replace
 
 from dispatcher.subcommand_names import SUBCOMMAND_HELP
 from dispatcher.workflow.expressions import Context, Unknowns, evaluate
@@ -15,7 +16,6 @@ from dispatcher.workflow.options import OF_MANY_MACHINES, handed_on
 from dispatcher.workflow.replica import Call, Replica
 from dispatcher.workflow.script import Run, Script, read_script
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "TMPDIR"})
 """Variables that hold paths of a machine: those of CI lead nowhere here."""
@@ -28,7 +28,6 @@ _SET_BY_CI = ("GITHUB_", "RUNNER_")
 """A workflow cannot change these."""
 
 
-@dataclass(slots=True)
 class JobReader:
     """Collects what one job does.
 
@@ -36,20 +35,17 @@ class JobReader:
         name: its name in the workflow.
         workflow: the workflow.
         workspace: the project's root.
-        unknowns: keeps what cannot be known.
     """
 
-    name: str
-    workflow: Node
-    workspace: str
-    unknowns: Unknowns = field(default_factory=Unknowns)
-    context: Context = field(init=False)
-    matrix: str = ""
-    python: str = ""
-    calls: list[Call] = field(default_factory=list)
-    unlike: list[str] = field(default_factory=list)
-    not_run: list[str] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
+    def __init__(self, *, name: str, workflow: Node, workspace: str) -> None:
+        self.name, self.workflow, self.workspace = name, workflow, workspace
+        self.unknowns = Unknowns()
+        self.context = Context(workspace=workspace)
+        self.matrix = self.python = ""
+        self.calls: list[Call] = []
+        self.unlike: list[str] = []
+        self.not_run: list[str] = []
+        self.variables: dict[str, str] = {}
 
     @property
     def job(self) -> Node:
@@ -62,7 +58,6 @@ class JobReader:
         Raises:
             ConfigurationError: something has another shape than in a workflow.
         """
-        self.context = Context(workspace=self.workspace)
         self._set_variables(self.workflow["env"])
         self._choose_combination()
         self._read_machine()

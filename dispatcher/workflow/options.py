@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec import Struct
+
 from dispatcher.config.setting import Setting
 from dispatcher.config.settings import SETTINGS
 from dispatcher.workflow.expressions import Unknowns
-from passmuster.records import dataclass
 
 _VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
 _SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.words}
@@ -19,8 +20,7 @@ OF_MANY_MACHINES = frozenset(
 """The variables of settings about shards, queues, and runs that are somewhere else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """What is handed on to the run, and what is not.
 
     Args:

@@ -7,15 +7,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.interpreter_probe import probe
 from dispatcher.config.merge import load_config
 from passmuster.environment import base_python
-from passmuster.records import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChosenPython:
+class ChosenPython(Struct, frozen=True, kw_only=True):
     """What a call runs under.
 
     Args:

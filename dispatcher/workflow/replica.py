@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """A command of the job that runs the tests.
 
     Args:
@@ -22,8 +21,7 @@ class Call:
     folder: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replica:
+class Replica(Struct, frozen=True, kw_only=True):
     """What a job does as far as it can be done here.
 
     Args:

@@ -10,8 +10,9 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 
+from msgspec import Struct
+
 from dispatcher.workflow.expressions import Unknowns
-from passmuster.records import dataclass
 
 _RUNNER = re.compile(r"(run[_-]tests|run[_-]ci[_-]replica)(\.py|\.sh)?")
 _INTERPRETER = re.compile(r"python[0-9.]*|bash|sh")
@@ -47,8 +48,7 @@ _PLAIN = re.compile(r"run|-.*|[0-9.]+[smhd]?", re.DOTALL)
 _OPERATORS = "();<>|&\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """A command of a script that runs the tests.
 
     Args:
@@ -66,8 +66,7 @@ class Run:
     around: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class Script(Struct, frozen=True, kw_only=True):
     """A script in pieces.
 
     Args:
@@ -79,8 +78,7 @@ class Script:
     others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Command:
+class _Command(Struct, frozen=True, kw_only=True):
     """A simple command: its words, and the operators before and after it."""
 
     words: tuple[str, ...]

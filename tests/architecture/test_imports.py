@@ -21,8 +21,8 @@ ALLOWED = {
 
 OURS = {*ALLOWED, "run_tests", "run_ci_replica"}
 
-THIRD_PARTY = {"psutil", "rich", "_typeshed"}
-"""What else of the outside may be imported: the package's dependencies, and what exists for mypy alone."""
+THIRD_PARTY = {"msgspec", "psutil", "rich"}
+"""What else of the outside may be imported: the package's dependencies."""
 
 QUEUE = {"celery", "kombu", "redis"}
 QUEUE_PLACES = (
@@ -197,6 +197,8 @@ def _wrong_imports(name: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield line, f"{top} belongs into {', '.join(QUEUE_PLACES)} alone"
         elif top in WORKFLOW and not _is_at(name, WORKFLOW_PLACES):
             yield line, f"{top} belongs into {', '.join(WORKFLOW_PLACES)} alone"
+        elif top == "dataclasses" and not _is_at(name, CHILD_PLACES):
+            yield line, "values are Structs of msgspec, and dataclasses takes long to import"
         elif name in PURE and top in IMPURE:
             yield line, f"a pure module must not import {module}"
         elif not _is_at(name, CHILD_PLACES) and not _is_known(top):
@@ -237,6 +239,7 @@ def test_every_module_that_must_be_pure_exists(name: str) -> None:
         ("passmuster/codec.py", "import time", "a pure module must not import time"),
         ("dispatcher/run/state.py", "import time", "a pure module must not import time"),
         ("worker/classify.py", "from os import path", "a pure module must not import os"),
+        ("worker/execute.py", "import dataclasses", "values are Structs of msgspec"),
         ("worker/execute.py", "import requests", "requests is no dependency of the package"),
     ],
 )
@@ -258,7 +261,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, name: str, code: str, compl
         ("dispatcher/backends/celery_queue.py", "import redis"),
         ("passmuster/run_record.py", "import redis"),
         ("dispatcher/run/loop.py", "import time, psutil\nfrom passmuster.task import TestTask"),
-        ("worker/child/passmuster_child_x.py", "import coverage"),
+        ("worker/child/passmuster_child_x.py", "import coverage, dataclasses"),
     ],
 )
 def test_an_allowed_import_is_not_found(tmp_path: Path, name: str, code: str) -> None:

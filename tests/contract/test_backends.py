@@ -5,7 +5,6 @@ A further backend is one more entry of `SITES`: whatever it is made of, the same
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.backends.base import (
     AttemptFinished,
@@ -114,7 +114,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 def task(name: str, **changes: object) -> TestTask:
     plain = TestTask(run_id="contract", file_path=name, runner=RunnerKind.SCRIPT)
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+    return structs.replace(plain, **changes)
 
 
 def collect(backend: Backend, count: int, *, until: Callable[[], bool] = lambda: False) -> list[BackendEvent]:

@@ -109,7 +109,7 @@ class Crew:
         """Ask all to end, and replace none; return who did not."""
         self._is_over = True
         for worker in self._places:
-            if worker.process.poll() is None:
+            if worker.process.poll() is None and not worker.is_killed:
                 worker.is_asked = True
                 self._send(worker, signal.SIGTERM)
         deadline = time.monotonic() + END_S
@@ -124,6 +124,12 @@ class Crew:
                 worker.process.kill()
                 worker.process.wait()
         return wrong
+
+    def kill_all(self) -> None:
+        """Send SIGKILL to all, and replace none."""
+        self._is_over = True
+        for place in range(len(self._places)):
+            self.kill(place)
 
     def close(self) -> None:
         """End what is left."""

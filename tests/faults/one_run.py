@@ -214,8 +214,9 @@ class _Run:
         self._dispatchers.send(signal.SIGINT)
 
     def _abandon(self) -> None:
-        self._note("the dispatchers are killed for good")
+        self._note("dispatchers and workers are killed for good")
         self._dispatchers.abandon()
+        self._crew.kill_all()
 
     def _break(self, fault: Fault) -> None:
         self._note(fault.kind + (f" {fault.target}" if fault.kind in OF_WORKERS else ""))

@@ -90,7 +90,8 @@ class Plan:
         keeps_data: whether the server survives its crashes.
         runs: how many at the same time, 1 or 2.
         interrupt_s: when Ctrl-C ends the runs; None: they come to their end.
-        abandon_s: when the dispatchers are killed for good, and nobody resumes the runs; None: they are not.
+        abandon_s: when dispatchers and workers are killed for good, and nobody resumes the runs; None: they
+            are not.
         faults: by time.
     """
 

@@ -58,12 +58,21 @@ def test_it_is_for_this_machine_only_and_wants_its_password(server: EmbeddedServ
         assert client.config_get("save") == {"save": ""}
 
 
-def test_its_password_is_not_for_others_to_read(tmp_path: Path) -> None:
+def test_its_password_is_not_for_others_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find_or_skip()
-    server = EmbeddedServer(tmp_path)
-    server.close()
+    modes: list[int] = []
+    opened = os.open
 
-    assert (tmp_path / "server.conf").stat().st_mode & 0o077 == 0
+    def noted(path: Path, flags: int, mode: int) -> int:
+        modes.append(mode)
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", noted)
+
+    EmbeddedServer(tmp_path).close()
+
+    assert modes == [0o600]
+    assert [path.name for path in tmp_path.iterdir()] == ["server.log"]
 
 
 def test_it_ends_when_it_is_closed_and_may_be_closed_twice() -> None:

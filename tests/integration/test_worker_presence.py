@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.queue_words import WorkerCard
@@ -48,7 +48,7 @@ def test_a_worker_of_this_host_is_found(server: EmbeddedServer, board: WorkerBoa
 
 
 def test_one_of_another_host_is_not(server: EmbeddedServer, board: WorkerBoard, tmp_path: Path) -> None:
-    board.announce(dataclasses.replace(CARD, host="elsewhere"))
+    board.announce(structs.replace(CARD, host="elsewhere"))
 
     status, output = ask(server.url, tmp_path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kombu.entity import Exchange, Queue
+from msgspec import structs
 
 from passmuster.codec import decode_result, encode_result, encode_task
 from passmuster.envelope import Envelope, unpack_bytes
@@ -139,7 +139,7 @@ class Run:
         plain = RunTerms(
             run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
-        terms = dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+        terms = structs.replace(plain, **changes)
         return Envelope(secret).seal("terms", encode_terms(terms))
 
     def publish(self, task: TestTask, take: int, *, secret: str = SECRET) -> None:
@@ -166,7 +166,7 @@ class Run:
             limits=Limits(timeout_s=timeout_s),
             coverage=CoverageRequest() if with_coverage else None,
         )
-        return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+        return structs.replace(plain, **changes)
 
     def look(self) -> None:
         """Take the news."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from msgspec import structs
 
 from dispatcher.config.shard import Shard
 from dispatcher.events import (
@@ -59,7 +60,7 @@ def shard_events(
 ) -> list[RunEvent]:
     """Return what one shard's run tells."""
     files = [
-        dataclasses.replace(planned(path), baseline=baseline)
+        structs.replace(planned(path), baseline=baseline)
         for path, number in shards.whole
         if number == shards.shard.number
     ]

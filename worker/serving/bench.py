@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.executor import Limit, SlotRange, Usage
-from passmuster.records import dataclass
 from passmuster.run_terms import RunTerms
 from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Isolation, StopReason
@@ -35,8 +36,7 @@ from worker.warm.fleets import Fleets
 MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], QueueFiles]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Struct, frozen=True, kw_only=True):
     """What a worker may use, whatever root it works in.
 
     Args:

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.environment import base_python
 from passmuster.errors import ConfigurationError
-from passmuster.records import dataclass
 
 OLDEST = (3, 9)
 """What the scripts that run inside it need."""
@@ -37,8 +38,7 @@ _IMPORT_COVERAGE = (
 """Not from the current folder: a folder of reports called `coverage` must not pass for the package."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True, kw_only=True):
     """An interpreter that was found and asked.
 
     Args:

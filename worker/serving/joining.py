@@ -114,6 +114,7 @@ class Joining:
                 self._seen[run_id] = _Membership()
         for run_id in gone:
             self._leave(run_id)
+            self._envelope.forget_run(run_id)
         for run_id in new:
             thread = threading.Thread(target=self.join, args=(run_id,), name=f"join {run_id}", daemon=True)
             thread.start()
@@ -208,6 +209,7 @@ class Joining:
             parts = self._envelope.open(TERMS_KIND, text)
             if len(parts) != 1:
                 return None, f"the run's terms have {len(parts)} parts, 1 was expected: {_same_version()}"
+            self._envelope.answer_run(run_id, text)
             terms = decode_terms(parts[0])
             found = (check(terms) for check in (_same_run(run_id), same_version, *self._checks))
             return terms, next(filter(None, found), "")
@@ -226,7 +228,7 @@ class Joining:
         if (run_id, line) not in self._told:
             self._told.add((run_id, line))
             self._say(f"does not serve run {run_id}: {line}", level=Level.WARNING)
-        self._record(run_id).refuse(self._name, self._envelope.seal(REFUSED_KIND, line))
+        self._record(run_id).refuse(self._name, self._envelope.seal(REFUSED_KIND, line, run_id=run_id))
 
 
 def same_version(terms: RunTerms) -> str:

@@ -7,12 +7,13 @@ Celery: `worker.tasks` calls `QueueFiles.take` for each message, from as many th
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import time
 import traceback
 from collections.abc import Callable, Collection
 from typing import Protocol
+
+from msgspec import structs
 
 from passmuster.codec import decode_task, encode_result
 from passmuster.envelope import Envelope, EnvelopeError
@@ -298,10 +299,10 @@ class QueueFiles:
         """Return the message that carries a result; where that cannot be made, one that says so."""
         name = self._settings.name
         root = os.path.realpath(self._settings.root) if result.coverage_files else ""
-        plain = dataclasses.replace(result, worker=name, coverage_files=(), coverage_root=root)
+        plain = structs.replace(result, worker=name, coverage_files=(), coverage_root=root)
         try:
             coverage = pack_coverage(result.coverage_files, self._settings)
-            return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage)
+            return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage, run_id=run_id)
         except PassmusterError as error:
             lost = TestResult(
                 file_path=result.file_path,
@@ -310,7 +311,7 @@ class QueueFiles:
                 worker=name,
                 error=f"it ended as {result.status}, but its result cannot be sent: {error}",
             )
-            return self._envelope.seal(result_kind(run_id), encode_result(lost), "")
+            return self._envelope.seal(result_kind(run_id), encode_result(lost), "", run_id=run_id)
 
 
 def _not_started(task: TestTask, refusal: str) -> TestResult:

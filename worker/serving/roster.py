@@ -8,11 +8,10 @@ from __future__ import annotations
 import threading
 from enum import StrEnum
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """A file that this worker has, as the broker knows it.
 
     Args:

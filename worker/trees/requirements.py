@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 _LINE = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*(?P<rest>(?:[<>=!~@(].*)?)"
@@ -16,8 +16,7 @@ _LINE = re.compile(
 _EXACT = re.compile(r"==\s*([A-Za-z0-9.+!_-]+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requirement:
+class Requirement(Struct, frozen=True, kw_only=True):
     """A package that must be there.
 
     Args:

@@ -14,8 +14,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from msgspec import Struct
+
 from passmuster.errors import InfrastructureError
-from passmuster.records import dataclass
 from passmuster.tree_manifest import MOST_FILE_BYTES, Kind, TreeEntry, TreeError, TreeManifest, digest_of
 
 Supply = Callable[[Mapping[str, int]], Iterable[tuple[str, bytes]]]
@@ -25,8 +26,7 @@ _MODES = {Kind.FILE: 0o644, Kind.EXECUTABLE: 0o755}
 _FOLDER_MODE = 0o755
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _Found(Struct, frozen=True, kw_only=True):
     """What lies in a folder.
 
     Args:

@@ -11,7 +11,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from passmuster.status import RunnerKind
 from passmuster.task import TestTask
 from worker.child.passmuster_child_start import runs_as_script
@@ -34,8 +35,7 @@ PROPOSED_S = 3.0
 """Processor seconds that preloading a package of the project must save in a run before it is proposed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class Advice(Struct, frozen=True, kw_only=True):
     """How a file should be started.
 
     Args:

@@ -6,9 +6,9 @@ A file gets a set only if it needs every module of it by itself: what it forgets
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import field
 
-from passmuster.records import dataclass
+from msgspec import Struct, field
+
 from worker.warm.costs import HasModules, ModuleFacts, Words, places_of
 
 MOST_SETS = 8
@@ -20,8 +20,7 @@ _MOST_SINGLES = 60
 _MOST_PAIRED = 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportSet:
+class ImportSet(Struct, frozen=True, kw_only=True):
     """Modules that one server imports.
 
     Attributes:
@@ -41,8 +40,7 @@ class ImportSet:
     files: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """The sets, and who is forked from which.
 
     Attributes:
@@ -84,8 +82,7 @@ def choose(
     return plan.result(plan.pick(max_sets, max_bytes))
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(Struct, frozen=True):
     """Files that need the same modules."""
 
     number: int

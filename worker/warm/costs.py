@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 UNKNOWN_S = 0.1
 UNKNOWN_PART_S = 0.01
@@ -19,8 +19,7 @@ UNKNOWN_SMALL_BYTES = 2**18
 _LEAST_MODULE_S = 0.0001  # What costs less is left to the file: it only makes sets differ.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModuleFacts:
+class ModuleFacts(Struct, frozen=True, kw_only=True):
     """What one module was seen to cost and to do.
 
     Attributes:

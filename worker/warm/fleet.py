@@ -14,12 +14,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from passmuster.records import dataclass
+from msgspec import Struct
+from msgspec.structs import replace
+
+from passmuster.process_limit import NoThreadError, start_thread
 from passmuster.status import Isolation, RunnerKind
 from passmuster.task import TestTask
 from worker.environment import get_test_environment
@@ -39,8 +41,7 @@ KEEPER_BYTES = 2 * 1024 * 1024
 _COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class Launch(Struct, frozen=True, kw_only=True):
     """How a file is to be started.
 
     Args:
@@ -141,13 +142,15 @@ class Fleet:
                 for slot in range(slots):
                     self._plain(slot)
         else:
-            threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True).start()
+            _start_helper(threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True))
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which files will come, so that it can be thought about what they need together."""
         forked = [task for task in tasks if self.may_fork(task)]
         if len(forked) > 1:
-            threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True).start()
+            _start_helper(
+                threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True)
+            )
 
     def launch(self, task: TestTask, slot: int) -> Launch:
         """Return how a task is to be started in a slot.
@@ -190,6 +193,14 @@ class Fleet:
         with self._lock:
             for key in [key for key, known in self._keepers.items() if key[0] == slot and known is keeper]:
                 del self._keepers[key]
+
+    def release(self, *, used_slots: Collection[int]) -> None:
+        """End the keepers of all other slots: each holds a process until its slot runs a file again."""
+        with self._lock:
+            unused = [key for key in self._keepers if key[0] not in used_slots]
+            keepers = [self._keepers.pop(key) for key in unused]
+        for keeper in keepers:
+            keeper.close()
 
     def give_up(self) -> None:
         """Make no further server: nothing that starts from now on is to wait for one."""
@@ -294,6 +305,12 @@ def why_never() -> str:
     if sys.platform != "linux":
         return f"forking is not supported on {sys.platform}"
     return ""
+
+
+def _start_helper(thread: threading.Thread) -> None:
+    """Start a thread that only prepares what the files would otherwise prepare themselves."""
+    with contextlib.suppress(NoThreadError):
+        start_thread(thread)
 
 
 def _folder(path: str) -> str:

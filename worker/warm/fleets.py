@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from passmuster.task import TestTask
 from worker.keeper import Keeper
@@ -71,6 +72,11 @@ class Fleets:
         """Forget a keeper that a test has killed."""
         for fleet in self._fleets():
             fleet.discard(slot, keeper)
+
+    def release(self, *, used_slots: Collection[int]) -> None:
+        """End the keepers of all other slots."""
+        for fleet in self._fleets():
+            fleet.release(used_slots=used_slots)
 
     def give_up(self) -> None:
         """Make no further server."""

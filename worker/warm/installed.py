@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
 _MOST_BYTES = 4_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
+class Installed(Struct, frozen=True, kw_only=True):
     """What is installed for one interpreter.
 
     Attributes:

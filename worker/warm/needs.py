@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
-from passmuster.records import dataclass
+from msgspec import Struct
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileNeeds:
+class FileNeeds(Struct, frozen=True, kw_only=True):
     """The modules that a test file imports for certain, and whether it may be forked at all.
 
     Attributes:
@@ -30,8 +29,7 @@ class FileNeeds:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class Imported(Struct, frozen=True, kw_only=True):
     """A module that a file was seen to import by itself; `seconds` without other such modules.
 
     Args:

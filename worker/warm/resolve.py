@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 _SUFFIXES = (".py", ".so", ".pyd")
 _STDLIB = sys.stdlib_module_names - {"test"}
@@ -13,8 +13,7 @@ _STDLIB = sys.stdlib_module_names - {"test"}
 _TELLING = {"os", "io", "abc", "codecs"}
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What of a folder can be imported.
 
     Attributes:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from passmuster.records import dataclass
+from msgspec import Struct
+
 from worker.warm.needs import FileNeeds
 from worker.warm.resolve import Folders
 from worker.warm.source import ENVIRONMENT, Source, read, why_imports
@@ -23,8 +24,7 @@ MOST_MODULES = 400
 _LONGEST_SOURCE = 2_000_000  # bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roots:
+class Roots(Struct, frozen=True, kw_only=True):
     """Where the project's own modules lie.
 
     Attributes:
@@ -50,8 +50,7 @@ _Step = tuple[str, str]
 """What one import runs: an installed module and "", or a file of the project and its top-level name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Closure:
+class _Closure(Struct, frozen=True):
     """What importing one of the project's own files imports, all in all."""
 
     installed: tuple[str, ...]

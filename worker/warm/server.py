@@ -13,10 +13,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from typing import Any
 
-from passmuster.records import dataclass
+from msgspec import Struct, field
+
 from worker.command import CHILD_MAIN
 from worker.keeper import Keeper, lower_priority
 from worker.link import Link, LinkClosedError, open_link
@@ -62,8 +62,7 @@ class ServerGoneError(ServerError):
     """A server has died or hangs: another one may be started in its place."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """What came of importing one module in a server.
 
     Args:
@@ -79,8 +78,7 @@ class Verdict:
     verdict: str = "ok"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class Setup(Struct, frozen=True, kw_only=True):
     """What a server imports on top of the one it is forked from.
 
     Args:
@@ -111,8 +109,7 @@ class Setup:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What a server says when it is set up.
 
     Args:
@@ -134,8 +131,7 @@ class Answer:
     anon_bytes: int = 0
 
 
-@dataclass(slots=True)
-class ForkServer:
+class ForkServer(Struct):
     """One server. Thread-safe."""
 
     answer: Answer

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 
-from passmuster.records import dataclass
+from msgspec import Struct
 
 ENVIRONMENT = "="
 """Stands among the imports where a variable of the environment is set."""
@@ -42,8 +42,7 @@ _HOSTILE_LINE = re.compile(
 _IMPORT_SYSTEM = (b"sys.modules", b"sys.meta_path", b"sys.path_hooks")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """What one file says.
 
     Attributes:

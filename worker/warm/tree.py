@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
-from passmuster.records import dataclass
+from msgspec import Struct
+from msgspec.structs import replace
+
 from worker.settings import WorkerSettings
 from worker.warm.server import (
     Answer,
@@ -28,8 +29,7 @@ MAX_DEATHS = 3
 """Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A server by what it has imported.
 
     Args:

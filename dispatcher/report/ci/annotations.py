@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, islice, zip_longest
 
+from msgspec import Struct
+
 from dispatcher.insight.regression import Regression
 from dispatcher.report.ci.fault_line import fault_line
 from dispatcher.report.console_format import status_text
@@ -15,7 +17,6 @@ from dispatcher.report.plain_text import last_lines, one_line, sanitize
 from dispatcher.report.regression_summary import regression_text
 from dispatcher.run.findings import Finding
 from dispatcher.run.results import FileRecord, TestResults
-from passmuster.records import dataclass
 from passmuster.result import CaseResult, TestResult
 from passmuster.status import Status
 
@@ -36,8 +37,7 @@ class Level(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annotation:
+class Annotation(Struct, frozen=True, kw_only=True):
     """Something to show at a place.
 
     Args:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec import Struct
+
 from dispatcher.report.ci.annotations import Annotation
-from passmuster.records import dataclass
 
 MARGIN = "| "
 """What stands before each line of a folded output.
@@ -21,8 +22,7 @@ ten that a step may have.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class Section(Struct, frozen=True, kw_only=True):
     """Something to fold away in the log.
 
     Args:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from dispatcher.plan import PlannedFile
 from dispatcher.report.ci.annotations import (
     case_line,
@@ -27,7 +29,6 @@ from dispatcher.report.regression_summary import count_text, regression_text
 from dispatcher.report.summary import Summary, biggest, slowest, summarize
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 from passmuster.units import format_bytes, format_seconds
 
 MOST_CASES = 10
@@ -43,8 +44,7 @@ _FAILURE_HEADS = ("File", "Test", "Why")
 _CUT = "\n_Not everything is shown: the page has no more room. The log has it all._\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageRequest:
+class PageRequest(Struct, frozen=True, kw_only=True):
     """What the page is made of.
 
     Args:

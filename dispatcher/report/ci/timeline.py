@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from msgspec import Struct
+
 from dispatcher.run.results import TestResults
-from passmuster.records import dataclass
 from passmuster.units import format_seconds
 
 MOST_FILES = 40
@@ -26,8 +27,7 @@ _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3
 _MEANS_SOMETHING = re.compile(r"[^\w./-]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bar:
+class _Bar(Struct, frozen=True, kw_only=True):
     place: tuple[str, int]
     name: str
     started_at: float

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from dispatcher.report.html.markup import block
 from dispatcher.report.plain_text import bounded_tail, shown_lines
-from passmuster.records import dataclass
 
 TOTAL_BYTES = 8 * 1024 * 1024
 """Bytes of printed text in a page: a browser opens it at once, and a mail takes it."""
@@ -16,8 +17,7 @@ LEAST_CHARS = 2 * 1024
 """Characters of one output where there are very many: some 20 lines, a traceback's end."""
 
 
-@dataclass(slots=True)
-class Outputs:
+class Outputs(Struct):
     """Deals out the page's room for printed text; the end of a text is what counts.
 
     Args:

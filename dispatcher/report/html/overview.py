@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
 from dispatcher.report.html.markup import counted, line
 from dispatcher.report.html.told import Told, group_counts
 from dispatcher.run.results import TestResults
-from passmuster.records import dataclass
 from passmuster.units import format_bytes, format_seconds
 
 _CHECK = '<path d="M7 12.5l3.2 3.2L17 9"/>'
@@ -16,8 +17,7 @@ _CROSS = '<path d="M8.2 8.2l7.6 7.6M15.8 8.2l-7.6 7.6"/>'
 _BAR = '<path d="M12 7v6.5M12 16.6v.2"/>'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """What the run came to in one sentence.
 
     Args:

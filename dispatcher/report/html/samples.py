@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from msgspec import Struct, field
 
 from dispatcher.events import UsageSampled
-from passmuster.records import dataclass
 
 MOST_POINTS = 600
 """Points of a curve: one for each pixel of a small window. Beyond, two neighbours become one."""
@@ -14,8 +13,7 @@ MOST_MACHINES = 200
 """Machines of which a curve is kept. More are counted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(Struct, frozen=True, kw_only=True):
     """What was in use at one moment, or the most of several neighbouring ones.
 
     Args:
@@ -41,8 +39,7 @@ class Sample:
         )
 
 
-@dataclass(slots=True)
-class Curve:
+class Curve(Struct):
     """Samples in the order of time."""
 
     points: list[Sample] = field(default_factory=list)
@@ -65,8 +62,7 @@ class Curve:
         return (*self.points, _merged(self._pending)) if self._pending else tuple(self.points)
 
 
-@dataclass(slots=True)
-class Samples:
+class Samples(Struct):
     """The curve of the whole run and, where there are several, of each machine."""
 
     whole: Curve = field(default_factory=Curve)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import Struct
+
 from dispatcher.report.html.axis import percent, time_label, time_ticks
 from dispatcher.report.html.markup import counted, line, look
 from dispatcher.report.html.told import Bar, Told
 from dispatcher.report.json_line import JsonValue
-from passmuster.records import dataclass
 from passmuster.status import Status
 from passmuster.units import format_seconds
 
@@ -36,8 +37,7 @@ _LOOKS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One slot, and where its row begins, in pixels from the top."""
 
     worker: str
@@ -45,8 +45,7 @@ class Row:
     top: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class Rows(Struct, frozen=True, kw_only=True):
     """All rows, with the tops of the names above them and the height of everything."""
 
     rows: tuple[Row, ...]

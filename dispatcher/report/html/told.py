@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import field
+
+from msgspec import Struct, field
 
 from dispatcher.events import (
     FileFinished,
@@ -24,7 +25,6 @@ from dispatcher.report.html.samples import Sample, Samples
 from dispatcher.report.summary import Summary, summarize
 from dispatcher.run.results import FileRecord, TestResults
 from passmuster.executor import Limit
-from passmuster.records import dataclass
 from passmuster.result import TestResult
 from passmuster.status import Status
 
@@ -40,8 +40,7 @@ EarlierOutcomes = Callable[[str, Collection[str]], Mapping[str, Sequence[Sequenc
 """Given a run and paths: how the runs before it ended for each, oldest first, each with all its attempts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(Struct, frozen=True, kw_only=True):
     """One attempt at its place in time.
 
     Args:
@@ -59,8 +58,7 @@ class Bar:
     stands: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(Struct, frozen=True, kw_only=True):
     """A run as the page tells it.
 
     Args:
@@ -111,8 +109,7 @@ class Told:
         return max((sample.budget_bytes for sample in self.samples), default=0)
 
 
-@dataclass(slots=True)
-class Listener:
+class Listener(Struct):
     """Keeps of the events what the page needs: no output, which the results have once more."""
 
     started: RunStarted | None = None

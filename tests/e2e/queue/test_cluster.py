@@ -14,6 +14,7 @@ from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
 from tests.e2e.support.sources import FAILING, PASSING, script
+from tests.e2e.support.unprivileged import UNPRIVILEGED
 
 NUMBER_OF_FILES = 8
 
@@ -176,13 +177,42 @@ def test_nobody_sees_the_password_or_the_secret(project: Project) -> None:
     assert "@" not in "".join(line for line in outcome.lines if "redis://" in line)
 
 
+def test_a_test_cannot_read_them_from_the_processes_and_files_around_it(project: Project) -> None:
+    project.write(
+        {
+            "tests/test_a.py": script(
+                """
+                import pathlib, tempfile
+                places = list(pathlib.Path('/proc').glob('[0-9]*/environ'))
+                places += pathlib.Path(tempfile.gettempdir()).parent.parent.glob('pm-*/**/*')
+                read = set()
+                for place in places:
+                    try:
+                        text = place.read_bytes()
+                    except OSError:
+                        continue
+                    if b'redis://:' in text or b'requirepass' in text or b'PASSMUSTER_SECRET' in text:
+                        print('seen in', place)
+                    read.add(place.name)
+                print(sorted(read & {'environ', 'server.log', 'worker-1.log'}))
+                """
+            )
+        }
+    )
+
+    outcome = project.run("--no-history", "--cluster", "1", prefix=UNPRIVILEGED)
+
+    assert outcome.code == 0, str(outcome)
+    assert outcome.final("tests/test_a.py").output == "['environ', 'server.log', 'worker-1.log']\n"
+
+
 def test_a_broker_of_ones_own_and_a_cluster_exclude_each_other(project: Project) -> None:
     project.write({"tests/test_a.py": PASSING})
 
     outcome = project.run("--cluster", "1", env={"PASSMUSTER_BROKER_URL": "redis://:hidden@localhost:1/0"})
 
     assert outcome.code == 2
-    assert "leave out one, or say --broker none" in outcome.stderr
+    assert "leave out one of them, or give --broker none" in outcome.stderr
     shown = project.run("--show-config", env={"PASSMUSTER_BROKER_URL": "redis://:hidden@localhost:1/0"})
     assert "redis://localhost:1/0" in shown.stdout
     assert "hidden" not in shown.stdout + outcome.stderr

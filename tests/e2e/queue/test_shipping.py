@@ -201,7 +201,7 @@ def test_ship_needs_a_broker(project: Project, git: GitProject) -> None:
     ended = project.run("--ship")
 
     assert ended.code == 2
-    assert "ship (from --ship) is for workers elsewhere, and there is no broker" in ended.stderr
+    assert "--ship needs a broker with workers elsewhere" in ended.stderr
 
 
 COMMAND = "[tool.passmuster]\ncommand = ['{python}', '-c', 'import os; print(os.getcwd())', '{file}']\n"

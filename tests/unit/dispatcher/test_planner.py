@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 def runner_of(root: Path, site: ScriptedSite | None = None, **changes: object) -> TestRunner:
     config = TestConfig(root=root, python=sys.executable)
-    config = dataclasses.replace(config, **changes)  # type: ignore[arg-type]  # Fields by name.
+    config = structs.replace(config, **changes)
     return TestRunner(config, site=site or ScriptedSite(), environ={"A": "1"}, cwd=root)
 
 

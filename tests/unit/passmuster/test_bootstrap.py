@@ -283,3 +283,14 @@ def test_an_interrupt_ends_the_process_silently_until_somebody_answers_it() -> N
 
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")
     assert b"KeyboardInterrupt" in answered.stderr
+
+
+def test_a_start_does_without_what_is_slow_to_import(tmp_path: Path) -> None:
+    command = [BASE_PYTHON, "-X", "importtime", str(REPOSITORY / "run_tests.py"), "--dry-run"]
+    (tmp_path / "test_a.py").write_text("import unittest\n")
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "msgspec" in imported
+    assert imported.isdisjoint({"dataclasses", "inspect", "difflib"})

@@ -20,7 +20,8 @@ def test_a_door_calls_our_command_although_the_users_path_has_modules_of_the_sam
     for name in ("worker", "dispatcher", "passmuster"):
         (installed / name).mkdir(parents=True)
         (installed / name / "__init__.py").write_text("")
-    shutil.copy(REPOSITORY / "passmuster" / "entry.py", installed / "passmuster")
+    for name in ("entry.py", "bootstrap.py", "environment.py"):
+        shutil.copy(REPOSITORY / "passmuster" / name, installed / "passmuster")
     (installed / f"{door}.py").write_text(
         "import sys, worker\ndef main() -> int:\n    print(worker.__file__, *sys.argv[1:])\n    return 7\n"
     )

@@ -25,6 +25,18 @@ def test_a_secret_is_replaced_while_both_sides_go_on() -> None:
         old.open("task", both.seal("task", "a"))
 
 
+def test_a_run_is_answered_with_the_secret_that_it_came_with() -> None:
+    old, both, new = Envelope("old"), Envelope("old\nnew"), Envelope("new")
+    terms = new.seal("terms", "a")
+    both.open("terms", terms)
+    both.answer_run("r", terms)
+
+    assert new.open("result", both.seal("result", "a", run_id="r")) == ("a",)
+    assert old.open("result", both.seal("result", "a", run_id="another")) == ("a",)
+    both.forget_run("r")
+    assert old.open("result", both.seal("result", "a", run_id="r")) == ("a",)
+
+
 @given(secret=st.text(max_size=10), kind=st.text(max_size=10), parts=st.lists(texts, max_size=4))
 def test_what_was_sealed_is_opened(secret: str, kind: str, parts: list[str]) -> None:
     sealed = Envelope(secret).seal(kind, *parts)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import structs
 
 from passmuster.codec import decode_result, encode_task
 from passmuster.envelope import Envelope
@@ -91,7 +92,7 @@ class ScriptedExecutor:
         self.while_running()
         if self.bug is not None:
             raise self.bug
-        return dataclasses.replace(self.result, file_path=task.file_path, attempt=task.attempt)
+        return structs.replace(self.result, file_path=task.file_path, attempt=task.attempt)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         self.stops.append(grace_s)
@@ -222,9 +223,9 @@ class Desk:
 
 def terms(**changes: object) -> RunTerms:
     plain = RunTerms(run_id="run", version=VERSION, grace_s=1.0, has_coverage=False, environment_names=())
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+    return structs.replace(plain, **changes)
 
 
 def task(name: str = "ok.py", **changes: object) -> TestTask:
     plain = TestTask(run_id="run", file_path=name, runner=RunnerKind.SCRIPT)
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # Fields by name.
+    return structs.replace(plain, **changes)

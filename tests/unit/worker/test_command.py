@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from passmuster.status import RunnerKind
 from passmuster.task import CoverageRequest, TestTask
@@ -37,7 +37,7 @@ def test_the_file_is_named_as_a_user_in_the_working_directory_would(tmp_path: Pa
 
 
 def test_coverage_is_asked_for_with_its_sources(tmp_path: Path) -> None:
-    wanted = dataclasses.replace(task("a.py"), coverage=CoverageRequest(source=("src", "lib")))
+    wanted = structs.replace(task("a.py"), coverage=CoverageRequest(source=("src", "lib")))
 
     assert build_command(wanted, settings(tmp_path), Path("/c/data"))[4:] == ["/c/data", "src", "lib"]
 

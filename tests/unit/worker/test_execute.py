@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import shutil
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from passmuster.errors import InfrastructureError
 from passmuster.status import Isolation, Status, StopReason
@@ -94,7 +94,7 @@ def test_only_a_regular_file_inside_the_root_is_ever_executed(bench: Workbench, 
 
 
 def test_a_missing_interpreter_is_a_start_error(bench: Workbench) -> None:
-    bench.use(dataclasses.replace(bench.settings, interpreter="/no/such/python"))
+    bench.use(structs.replace(bench.settings, interpreter="/no/such/python"))
 
     result = bench.run_text("pass")
 
@@ -105,7 +105,7 @@ def test_a_missing_interpreter_is_a_start_error(bench: Workbench) -> None:
 
 def test_a_missing_working_directory_is_a_start_error(bench: Workbench) -> None:
     bench.write("prog.py", "pass\n")
-    bench.use(dataclasses.replace(bench.settings, workdir=bench.root / "gone"))
+    bench.use(structs.replace(bench.settings, workdir=bench.root / "gone"))
 
     result = bench.run(bench.task("prog.py"))
 
@@ -126,7 +126,7 @@ def test_variables_that_no_process_can_have_are_the_task_s_fault(
 ) -> None:
     bench.write("a.py", "pass\n")
 
-    task = dataclasses.replace(bench.task("a.py"), environment=(variable,), isolation=Isolation.SPAWN)
+    task = structs.replace(bench.task("a.py"), environment=(variable,), isolation=Isolation.SPAWN)
     result = bench.run(task)
 
     assert (result.status, result.is_worker_fault) == (Status.START_ERROR, False)
@@ -136,7 +136,7 @@ def test_a_root_without_room_for_temporary_files_is_told_in_one_line(tmp_path: P
     bench = Workbench(tmp_path)
     bench.executor.close()
     with pytest.raises(InfrastructureError, match="cannot make a temporary directory in"):
-        LocalExecutor(dataclasses.replace(bench.settings, tmp_parent=tmp_path / "gone"), bench.fleet)
+        LocalExecutor(structs.replace(bench.settings, tmp_parent=tmp_path / "gone"), bench.fleet)
 
 
 def test_each_file_has_a_private_tmpdir_that_is_gone_afterwards(bench: Workbench) -> None:
@@ -162,7 +162,7 @@ def test_each_file_has_a_private_tmpdir_that_is_gone_afterwards(bench: Workbench
 @pytest.mark.parametrize(("code", "is_kept"), [(0, False), (1, True)])
 def test_the_tmpdir_of_a_failure_is_kept_when_asked_for(bench: Workbench, code: int, is_kept: bool) -> None:
     # That of a fork which is checked is not: the check keeps its own.
-    bench.use(dataclasses.replace(bench.settings, keep_tmp=True, isolation=Isolation.SPAWN))
+    bench.use(structs.replace(bench.settings, keep_tmp=True, isolation=Isolation.SPAWN))
 
     result = bench.run_text(
         f"import os\nopen(os.environ['TMPDIR'] + '/note', 'w').close()\nraise SystemExit({code})"
@@ -311,9 +311,9 @@ def test_closing_gives_everything_back(tmp_path: Path) -> None:
 
 
 def test_the_environment_is_the_callers_with_the_documented_changes(bench: Workbench) -> None:
-    task = dataclasses.replace(bench.task("env.py"), environment=(("EXTRA", "ö"), ("HOME", None)))
+    task = structs.replace(bench.task("env.py"), environment=(("EXTRA", "ö"), ("HOME", None)))
     bench.write("env.py", "import os\nprint(ascii(dict(os.environb)))\n")
-    bench.use(dataclasses.replace(bench.settings, environ={"HOME": "/home/ada", "TEST_MODE": "real"}))
+    bench.use(structs.replace(bench.settings, environ={"HOME": "/home/ada", "TEST_MODE": "real"}))
 
     found: dict[bytes, bytes] = eval(bench.run(task).output)  # The test's own output.
 
@@ -348,7 +348,7 @@ def test_a_name_of_every_kind_can_be_run(bench: Workbench) -> None:
 
 def test_what_cannot_be_executed_never_raises(bench: Workbench) -> None:
     bench.write("a.py", "pass\n")
-    task = dataclasses.replace(bench.task("a.py"), environment=(("BAD", "nul\0nul"),))
+    task = structs.replace(bench.task("a.py"), environment=(("BAD", "nul\0nul"),))
 
     result = bench.run(task)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from passmuster.queue_words import Hold, WorkerCard
 from tests.unit.worker.scripted_queue import NAME, BrokerAwayError, Desk, task
@@ -102,7 +102,7 @@ def test_what_is_lost_or_cancelled_is_ended_once(
 
 def test_a_run_s_grace_has_a_bound(desk: Desk, heartbeat: Heartbeat) -> None:
     desk.roster.leave(HELD.attempt_id)
-    patient = dataclasses.replace(HELD, cancel_grace_s=60.0)
+    patient = structs.replace(HELD, cancel_grace_s=60.0)
     desk.roster.enter(patient)
     desk.roster.claim(patient.attempt_id)
     desk.record.holds = [Hold.CANCELLED]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -11,10 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from passmuster.machine_claims import CLAIM_SIZE_BYTES, read_living_claims
 from passmuster.units import Amount
@@ -214,7 +214,7 @@ def test_processors_are_shared(runs: Runs) -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
 def test_runs_on_different_processors_do_not_wait_for_each_other(runs: Runs) -> None:
     first, second = runs.join(), runs.join()
-    first._claim = dataclasses.replace(first._claim, processors=1 << 4000)
+    first._claim = structs.replace(first._claim, processors=1 << 4000)
     first.report(_held(1, files=4, cpus=4.0))
     assert second.try_start(_need(0.1, cpus=1.0), _held(0.1, cpus=1.0)) is None
 
@@ -464,10 +464,22 @@ def test_a_shared_folder_must_not_let_users_replace_the_claims_of_others(tmp_pat
     assert pool is not None
     pool.close()
     pool, notice = _open(tmp_path / "missing")
-    assert (pool, notice) == (
-        None,
-        f"{NOT_SHARED}[Errno 2] No such file or directory: '{tmp_path / 'missing'}'",
+    missing = tmp_path / "missing"
+    assert pool is None
+    assert notice == (
+        f"{NOT_SHARED}{missing}: No such file or directory; see to it that the folder {missing} can be "
+        "written, or name another one with --machine-folder"
     )
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_lock_that_is_no_file_is_named_and_holds_nobody_up(
+    runtime: Path, make: Callable[[Path], None]
+) -> None:
+    lock = runtime / "passmuster-pool" / "lock"
+    lock.parent.mkdir(mode=0o700)
+    make(lock)
+    assert _open_in(runtime) == (None, f"{NOT_SHARED}{lock} is not a file; remove it")
 
 
 def test_a_run_of_another_version_is_named(runtime: Path) -> None:
@@ -495,7 +507,9 @@ def test_a_folder_that_is_full_leaves_nothing_open(runtime: Path, monkeypatch: p
     monkeypatch.setattr(os, "pwrite", full)
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
     pool, notice = _open_in(runtime)
-    assert (pool, notice) == (None, f"{NOT_SHARED}[Errno 28] No space left on device")
+    assert pool is None
+    folder = runtime / "passmuster-pool"
+    assert notice.startswith(f"{NOT_SHARED}{folder}: No space left on device; see to it that ")
     assert [path.name for path in (runtime / "passmuster-pool").iterdir()] == ["lock"]
     if before:
         assert len(list(Path("/proc/self/fd").iterdir())) == before
@@ -511,4 +525,5 @@ def test_with_no_descriptors_left_nothing_is_shared_and_that_is_said(runtime: Pa
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert pool is None
-    assert notice.startswith(f"{NOT_SHARED}[Errno 24] Too many open files")
+    assert notice.startswith(f"{NOT_SHARED}{runtime}")
+    assert ": Too many open files; " in notice

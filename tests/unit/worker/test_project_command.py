@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from passmuster.errors import ConfigurationError
 from passmuster.project_commands import make_commands
@@ -32,11 +32,11 @@ def use(bench: Workbench, *words: str, workdir: str = ".") -> None:
     commands = make_commands(bench.root, words, [])
     workdir_path = bench.root / workdir
     workdir_path.mkdir(exist_ok=True)
-    bench.use(dataclasses.replace(bench.settings, commands=commands, workdir=workdir_path))
+    bench.use(structs.replace(bench.settings, commands=commands, workdir=workdir_path))
 
 
 def task(bench: Workbench, name: str) -> TestTask:
-    return dataclasses.replace(bench.task(name), runner=RunnerKind.COMMAND)
+    return structs.replace(bench.task(name), runner=RunnerKind.COMMAND)
 
 
 def run(bench: Workbench, name: str = "test_it.py", text: str = "") -> TestResult:
@@ -152,9 +152,7 @@ def test_what_a_command_writes_to_our_descriptor_changes_nothing(bench: Workbenc
 def test_a_command_that_hangs_is_ended_with_all_its_processes(bench: Workbench) -> None:
     use(bench, "sh", "-c", 'sleep 600 & exec sleep 600 # "$0"', "{file}")
     bench.write("test_it.py", "")
-    long = dataclasses.replace(
-        bench.task("test_it.py", timeout_s=0.2, grace_s=0.2), runner=RunnerKind.COMMAND
-    )
+    long = structs.replace(bench.task("test_it.py", timeout_s=0.2, grace_s=0.2), runner=RunnerKind.COMMAND)
 
     result = bench.run(long)
 
@@ -275,7 +273,7 @@ def test_a_command_is_spawned_also_where_forking_is_asked_for_and_says_why(bench
     use(bench, "{python}", "{file}")
     bench.write("test_it.py", "")
 
-    result = bench.run(dataclasses.replace(task(bench, "test_it.py"), isolation=Isolation.FORK))
+    result = bench.run(structs.replace(task(bench, "test_it.py"), isolation=Isolation.FORK))
 
     assert (result.status, result.isolation) == (Status.PASS, Isolation.SPAWN)
     assert "by a command" in result.isolation_note

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from dispatcher.backends.base import BackendEvent, BackendNotice
 from dispatcher.backends.queue_backend import AWAY_S
@@ -20,7 +21,7 @@ OF_NO_USE = f"the broker is of no use now: gone; waiting up to {AWAY_S:.0f} s fo
 
 def card(name: str, **changes: Any) -> WorkerCard:
     plain = WorkerCard(name=name, host="h", slots=2, busy=0, budget_bytes=1 << 30, version="1")
-    return dataclasses.replace(plain, **changes)
+    return structs.replace(plain, **changes)
 
 
 class AwayError(Exception):

@@ -93,7 +93,8 @@ class ScriptedExecutor:
         raise AssertionError("the local backend ends everything or nothing")
 
     def dismiss(self, task: TestTask) -> None:
-        raise AssertionError("the local backend runs what it has admitted")
+        with self._changed:
+            del self._running[task.file_path]
 
     def check(self) -> None:
         if self.is_blind:
@@ -388,3 +389,45 @@ def test_after_a_failure_nothing_starts_before_the_run_has_heard_of_it(
     assert len(poll_until(backend, lambda found: finished(found) == ["a"])) == 2
     assert [one.file_path for one in backend.withdraw()] == ["b"]
     assert executor.started == ["a"]
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch, *, allowed: int) -> None:
+    """Let no more than so many threads of running files be there at once."""
+    start = threading.Thread.start
+    running: list[threading.Thread] = []
+
+    def start_if_allowed(thread: threading.Thread) -> None:
+        running[:] = [one for one in running if one.is_alive()]
+        if len(running) >= allowed:
+            raise RuntimeError("can't start new thread")
+        running.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_allowed)
+
+
+def test_a_file_without_a_thread_waits_until_another_file_has_ended(
+    executor: ScriptedExecutor, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_threads(monkeypatch, allowed=1)
+    executor.slots = 3
+    executor.holds = True
+    backend.submit([task(name) for name in "abc"])
+    executor.let_end("a", "b", "c")
+
+    events = poll_until(backend, lambda found: len(finished(found)) == 3)
+
+    assert [type(event) for event in events] == [AttemptStarted, AttemptFinished] * 3
+    assert [result.status for result in results(events)] == [Status.PASS] * 3
+
+
+def test_where_no_file_can_have_a_thread_the_run_hears_of_it_and_keeps_its_tasks(
+    executor: ScriptedExecutor, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_threads(monkeypatch, allowed=0)
+    backend.submit([task("a"), task("b")])
+
+    with pytest.raises(InfrastructureError, match=r"cannot start a thread: can't start .* \(ulimit -u\)"):
+        backend.poll(1.0)
+
+    assert [one.file_path for one in backend.withdraw()] == ["a", "b"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.backends.base import AttemptStarted, BackendEvent
 from dispatcher.backends.local import LocalBackend

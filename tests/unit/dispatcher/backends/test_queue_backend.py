@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent
 from dispatcher.backends.crew import Crew
@@ -136,7 +136,7 @@ def test_a_worker_that_comes_late_is_waited_for(broker: Broker, backend: QueueBa
 
 def test_what_is_too_big_for_every_worker_is_said_at_once(broker: Broker, backend: QueueBackend) -> None:
     backend.poll(2 * TICK_S)
-    backend.submit([dataclasses.replace(task("a"), predicted_bytes=2 << 30)])
+    backend.submit([structs.replace(task("a"), predicted_bytes=2 << 30)])
 
     [text] = notices(backend.poll(0))
     assert text.startswith("a needed 2 GiB when it last ran, and the largest worker has 1 GiB")
@@ -301,7 +301,7 @@ def test_a_file_wanted_on_a_worker_that_is_gone_is_published_for_all(
     broker: Broker, backend: QueueBackend
 ) -> None:
     broker.cards = [card("w1"), card("w2")]
-    backend.submit([dataclasses.replace(task("a"), wanted_worker="w2")])
+    backend.submit([structs.replace(task("a"), wanted_worker="w2")])
     backend.poll(3 * TICK_S)
     assert broker.queue == []
     assert broker.of_workers == [("a", 101, "w2")]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from dispatcher.backends.base import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
 from dispatcher.backends.queue_book import (
@@ -66,7 +66,7 @@ def test_a_lost_file_goes_again_before_the_others_and_alone_and_the_user_is_told
     assert book.lost("a", 101, "w1") == [
         BackendNotice(text="worker w1 was lost while a ran there; it runs again, alone")
     ]
-    alone = dataclasses.replace(task("a"), alone=True)
+    alone = structs.replace(task("a"), alone=True)
     assert book.due(slots=SLOTS) == [Message(task=alone, take=102, is_first=True)]
     assert book.started("a", 102, "w1") == []
 

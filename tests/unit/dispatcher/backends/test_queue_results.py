@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.backends.queue_results import QueueMail
 from passmuster.codec import encode_result
@@ -49,8 +49,8 @@ def test_without_coverage_no_path_of_the_worker_remains(tmp_path: Path) -> None:
     [
         (sealed(RESULT, envelope=Envelope("other")), "wrong signature"),
         (sealed(RESULT, kind=result_kind("an earlier run")), "is of the kind 'result:an earlier run'"),
-        (sealed(dataclasses.replace(RESULT, file_path="test_b.py")), "it is that of test_b.py"),
-        (sealed(dataclasses.replace(RESULT, attempt=2)), "it is that of test_a.py, attempt 2"),
+        (sealed(structs.replace(RESULT, file_path="test_b.py")), "it is that of test_b.py"),
+        (sealed(structs.replace(RESULT, attempt=2)), "it is that of test_a.py, attempt 2"),
         (
             Entry("1-0", "finished", "test_a.py", 101, "w1", OURS.seal(result_kind("run"), "{}")),
             "has 1 parts",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from pathlib import Path
@@ -69,8 +68,8 @@ def test_none_is_allowed_only_where_the_field_takes_it(setting: Setting) -> None
 
 
 def test_every_field_of_the_configuration_can_be_set_by_exactly_one_setting() -> None:
-    fields = {field.name for field in dataclasses.fields(TestConfig)} - {"layout"}
-    fields |= {f"layout.{field.name}" for field in dataclasses.fields(Layout)}
+    fields = {*TestConfig.__struct_fields__} - {"layout"}
+    fields |= {f"layout.{name}" for name in Layout.__struct_fields__}
     targets = [setting.target for setting in SETTINGS]
     assert sorted(targets) == sorted(fields)
 
@@ -135,5 +134,5 @@ def test_settings_under_the_headings_of_many_machines_are_about_many_machines() 
 
 
 def test_an_override_has_a_field_for_each_setting_that_may_differ_from_file_to_file() -> None:
-    fields = {field.name for field in dataclasses.fields(Override)} - {"files", "group"}
+    fields = {*Override.__struct_fields__} - {"files", "group"}
     assert fields == {"memory" if s.per_file == "memory" else s.target for s in SETTINGS if s.per_file}

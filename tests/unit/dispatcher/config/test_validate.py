@@ -97,13 +97,13 @@ def test_sizes_within_the_machine_and_shares_of_it_pass(tmp_path: Path) -> None:
 
 def test_only_one_thing_can_be_shown_instead_of_a_run(tmp_path: Path) -> None:
     message = problem(tmp_path, "--explain", "preload", "--dry-run")
-    assert message == "--explain and --dry-run cannot be combined: choose one"
+    assert message.startswith("--explain cannot be combined with --dry-run: each asks for something else")
 
 
 def test_nothing_can_be_verified_where_nothing_is_forked(tmp_path: Path) -> None:
     message = problem(tmp_path, "--verify-isolation", body="isolation = 'spawn'")
-    assert message.startswith("verify-isolation (from --verify-isolation) compares with forked runs")
-    assert "isolation is spawn (from [tool.passmuster] isolation" in message
+    assert message.startswith("--verify-isolation cannot be combined with isolation spawn (from [tool.pass")
+    assert message.endswith(": it compares with forked runs; leave out one of them")
 
 
 @pytest.mark.parametrize("name", ["my-package", "a..b", ".a", "a b", ""])
@@ -112,7 +112,8 @@ def test_only_importable_names_can_be_preloaded(tmp_path: Path, name: str) -> No
 
 
 def test_trees_are_shipped_to_a_broker(tmp_path: Path) -> None:
-    assert "ship (from --ship) is for workers elsewhere" in problem(tmp_path, "--ship")
+    message = problem(tmp_path, "--ship")
+    assert message == ("--ship needs a broker with workers elsewhere: give --broker URL, or leave out --ship")
     load_config(["--ship", "--broker", "redis://localhost:6379"], {}, tmp_path)
     (tmp_path / "pyproject.toml").write_text("[tool.passmuster]\nship = true\n")
     load_config([], {}, tmp_path)
@@ -121,20 +122,26 @@ def test_trees_are_shipped_to_a_broker(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--run", "r1"], "--run says which run --tail FILE means: give that too"),
-        (["--tail", "a.py", "--list"], "--tail and --list cannot be combined: choose one"),
-        (["--tail", "a.py", "b.py"], "--tail follows one file and runs nothing: leave out b.py"),
+        (["--run", "r1"], "--run needs the file to follow: give --tail FILE, or leave out --run"),
+        (
+            ["--tail", "a.py", "--list"],
+            "--tail cannot be combined with --list: each asks for something else",
+        ),
+        (
+            ["--tail", "a.py", "b.py"],
+            "--tail cannot be combined with b.py: --tail follows one file",
+        ),
     ],
 )
 def test_following_a_file_is_all_that_a_call_does(tmp_path: Path, argv: list[str], message: str) -> None:
-    assert problem(tmp_path, *argv) == message
+    assert problem(tmp_path, *argv).startswith(message)
 
 
 def test_who_wants_to_fail_on_regressions_without_a_past_is_warned(tmp_path: Path) -> None:
     wanted = "--fail-on-regression"
 
     assert load_config([wanted, "--no-history"], {}, tmp_path).warnings == (
-        "--fail-on-regression has no effect without a history",
+        "--fail-on-regression has no effect without --history",
     )
     assert load_config([wanted], {}, tmp_path).warnings == ()
     assert load_config(["--no-history"], {}, tmp_path).warnings == ()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from coverage.results import display_covered, should_fail_under
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dispatcher.coverage_report.collect import CollectedData
 from dispatcher.coverage_report.merge import CoverageReport, display_percent, merge_coverage, read_rows

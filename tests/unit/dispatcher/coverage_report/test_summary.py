@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from dispatcher.coverage_report.merge import CoverageReport, CoverageRow
 from dispatcher.coverage_report.summary import format_coverage_summary

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.insight.compare import LEAST_RUNS, find_regressions
 from dispatcher.insight.regression import Measure, Regression

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.again import Again
 from dispatcher.config.choices import FileGroup, Override
@@ -37,7 +37,7 @@ EVICTED = replace(FAIL, status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDG
 
 def planned(isolation: Isolation = Isolation.AUTO, **changes: object) -> PlannedFile:
     task = TestTask(run_id="r", file_path=FILE.path, isolation=isolation)
-    return replace(PlannedFile(file=FILE, task=task), **changes)  # type: ignore[arg-type]  # Fields by name.
+    return replace(PlannedFile(file=FILE, task=task), **changes)
 
 
 @pytest.mark.parametrize(

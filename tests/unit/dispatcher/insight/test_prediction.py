@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.insight.plan_text import Answer, plan_json, plan_lines
 from dispatcher.insight.planning import answer_for

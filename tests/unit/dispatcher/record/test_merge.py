@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.again import Again
 from dispatcher.cli import Command
@@ -152,7 +152,7 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     path = "a/tests/test_1.py"
     events = shard_events(shard_plan(1, {path: 1}, total=1))
     cut = [
-        dataclasses.replace(event, again=Again.CONFIRM) if isinstance(event, FileFinished) else event
+        structs.replace(event, again=Again.CONFIRM) if isinstance(event, FileFinished) else event
         for event in events[:-1]
     ]
     record = read_record(write_record(tmp_path, cut))
@@ -180,9 +180,9 @@ def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_brea
         (Status.FAIL, fork, Again.REFORK, Again.SETTLED),
     )
     ended = [
-        dataclasses.replace(
+        structs.replace(
             first,
-            result=dataclasses.replace(first.result, status=status, isolation=isolation, attempt=number),
+            result=structs.replace(first.result, status=status, isolation=isolation, attempt=number),
             reason=reason,
             again=again,
         )
@@ -203,7 +203,7 @@ def test_a_failure_that_was_to_run_again_is_no_verdict_in_a_record_that_breaks_o
     path = "a/tests/test_1.py"
     events = shard_events(shard_plan(1, {path: 1}, total=1), failed=[path])
     cut = [
-        dataclasses.replace(event, again=Again.RETRY) if isinstance(event, FileFinished) else event
+        structs.replace(event, again=Again.RETRY) if isinstance(event, FileFinished) else event
         for event in events[:-1]
     ]
     record = read_record(write_record(tmp_path, cut))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.events import RunFinished
 from dispatcher.plan import ShardPlan
@@ -96,7 +96,7 @@ def test_a_record_that_holds_other_files_than_its_plan_says_is_foreign(tmp_path:
     events = shard_events(shard_plan(1))
     last = events[-1]
     assert isinstance(last, RunFinished)
-    fewer = dataclasses.replace(last.results, records=last.results.records[:1])
-    events[-1] = dataclasses.replace(last, results=fewer)
+    fewer = structs.replace(last.results, records=last.results.records[:1])
+    events[-1] = structs.replace(last, results=fewer)
     (line,) = proof(read_record(write_record(tmp_path, events))).strangers
     assert "holds other files than its plan says" in line

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from dispatcher.events import FileFinished, RunFinished, RunStopping, StopCause
 from dispatcher.record.reader import find_records, read_record
@@ -51,8 +51,8 @@ def test_an_attempt_that_nobody_was_told_of_is_in_the_record(tmp_path: Path) -> 
     last = events[-1]
     assert isinstance(last, RunFinished)
     (item,) = last.results.records
-    item = dataclasses.replace(item, attempts=(*item.attempts, cancelled), reasons=(None, None))
-    events[-1] = dataclasses.replace(last, results=dataclasses.replace(last.results, records=(item,)))
+    item = structs.replace(item, attempts=(*item.attempts, cancelled), reasons=(None, None))
+    events[-1] = structs.replace(last, results=structs.replace(last.results, records=(item,)))
     events.insert(-1, RunStopping(at_s=1.0, cause=StopCause.INTERRUPT))
     record = read_record(write_record(tmp_path, events))
     assert record.results is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.again import Again
 from dispatcher.config.choices import Verbosity

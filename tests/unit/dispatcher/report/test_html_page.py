@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 from collections.abc import Iterator
 
 import pytest
+from msgspec import structs
 
 from dispatcher.again import Again
 from dispatcher.events import RunEvent, RunFinished, RunStopping, StopCause
@@ -38,7 +38,7 @@ HOSTILE = [
 def named_everywhere(text: str) -> Iterator[RunEvent]:
     """Yield a run in which everything that can be named, said or printed is `text`."""
     path = f"{text}.py"
-    bad = dataclasses.replace(
+    bad = structs.replace(
         result(path, Status.TIMEOUT, output=text, error=text, worker=text),
         cases=(failing_case(text, text), CaseResult(case_id=text, outcome=Outcome.PASSED, message=text)),
         stacks=text,
@@ -144,8 +144,8 @@ def test_a_run_that_was_not_sampled_says_so_and_what_is_known() -> None:
     events = list(told(record(result("t.py"))))
     last = events[-1]
     assert isinstance(last, RunFinished)
-    results = dataclasses.replace(last.results, peak_bytes=300 * MIB)
-    page = page_of([*events[:-1], dataclasses.replace(last, results=results)])
+    results = structs.replace(last.results, peak_bytes=300 * MIB)
+    page = page_of([*events[:-1], structs.replace(last, results=results)])
 
     assert "Not sampled" in page.section("memory")
     assert "300 MiB" in page.section("memory")
@@ -217,9 +217,9 @@ def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
 
 
 def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
-    forked = dataclasses.replace(result("t.py"), isolation=Isolation.FORK)
+    forked = structs.replace(result("t.py"), isolation=Isolation.FORK)
     spawned = result("t.py", Status.FAIL, attempt=2, at_s=2.0)
-    one = dataclasses.replace(record(forked, spawned, reasons=(None, Again.CONFIRM)), stands=0)
+    one = structs.replace(record(forked, spawned, reasons=(None, Again.CONFIRM)), stands=0)
     results = TestResults(records=(one,), duration_s=3.0, is_verified=True)
     events = list(told(one))
     page = page_of([*events[:-1], RunFinished(at_s=3.0, results=results)])
@@ -234,7 +234,7 @@ def test_files_that_took_much_more_are_named_and_fail_the_run_where_that_is_aske
     results = TestResults(records=(one,), duration_s=3.0, regressions=(grown,))
     *events, _ = told(one)
     for fails in (False, True):
-        ended = dataclasses.replace(results, fails_on_regression=fails)
+        ended = structs.replace(results, fails_on_regression=fails)
         page = page_of([*events, RunFinished(at_s=3.0, results=ended)])
 
         assert ("1 file took much more than before ·" in page.text) is fails

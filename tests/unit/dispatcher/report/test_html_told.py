@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from dispatcher.events import FileFinished, FileStarted, RunFinished
 from dispatcher.report.html.axis import byte_ticks, percent, time_label, time_ticks
@@ -27,7 +26,7 @@ def listened(*events: object) -> Told:
 
 def placed(*, started_at: float, duration: float, began_s: float, ended_s: float) -> tuple[list[float], int]:
     """Return where an attempt is drawn, and how many are left out as earlier ones."""
-    one = dataclasses.replace(result("t.py", duration=duration), started_at=started_at)
+    one = structs.replace(result("t.py", duration=duration), started_at=started_at)
     first, *_, last = told(record(one), duration_s=100.0)
     found = listened(
         first,
@@ -54,7 +53,7 @@ def test_an_attempt_of_before_the_run_was_gone_on_with_is_counted_and_not_drawn(
 
 
 def test_an_attempt_that_never_started_is_not_drawn() -> None:
-    never = dataclasses.replace(result("t.py", Status.CANCELLED), started_at=0.0)
+    never = structs.replace(result("t.py", Status.CANCELLED), started_at=0.0)
 
     assert listened(*told(record(never))).bars == ()
 

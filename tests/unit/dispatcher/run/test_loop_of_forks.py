@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from dispatcher.again import Again
 from dispatcher.events import FileFinished, FileSettled, FileSlow, FileStarted, RunStopping, UsageSampled
@@ -224,13 +225,11 @@ def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_file
     backend, listener = ScriptedBackend(script=script, slots=1), Listener()
     plan = plan_of(*script)
     aged = [
-        dataclasses.replace(
-            one, file=dataclasses.replace(one.file, mtime_ns={"a": 9, "b": 3}.get(one.file.path, 5))
-        )
+        structs.replace(one, file=structs.replace(one.file, mtime_ns={"a": 9, "b": 3}.get(one.file.path, 5)))
         for one in plan.files
     ]
 
-    plan = dataclasses.replace(plan, files=tuple(aged))
+    plan = structs.replace(plan, files=tuple(aged))
     results = make_run(backend, list(script), [listener], RunPolicy(), plan).execute()
 
     # After 23 s there are 1.15 s: enough for two files of half a second, not for the one of two.

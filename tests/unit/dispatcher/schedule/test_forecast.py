@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.schedule.forecast import Forecast, predict_makespan
 from passmuster.task import TestTask

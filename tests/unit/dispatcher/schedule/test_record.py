@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.plan import TestFile
 from dispatcher.schedule.record import Figures, FileHistory, Forking
@@ -20,7 +19,7 @@ KNOWN = FileHistory(path="a.py", duration_s=0.0, size_bytes=10, mtime_ns=20, for
 
 @pytest.mark.parametrize("change", [{"size_bytes": 11}, {"mtime_ns": 21}])
 def test_what_was_found_holds_until_the_file_changes(change: dict[str, int]) -> None:
-    changed = replace(FILE, **change)  # type: ignore[arg-type]  # Fields by name.
+    changed = replace(FILE, **change)
     harmful = replace(KNOWN, forking=Forking.HARMFUL, is_crowded=True)
     confirmed = replace(KNOWN, forking=Forking.CONFIRMED)
 

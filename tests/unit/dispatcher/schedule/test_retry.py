@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from dispatcher.again import Again
 from dispatcher.schedule.retry import MAX_EVICTIONS, Next, Past, Rules, next_attempt

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
 from pathlib import Path
+
+from msgspec import structs
 
 from dispatcher.watch.local_runs import (
     is_stopped,
@@ -105,7 +106,7 @@ def test_a_damaged_claim_is_named_and_hides_none_of_the_others(tmp_path: Path) -
 
 
 def test_what_the_runs_of_a_project_wait_for_names_who_holds_it(tmp_path: Path) -> None:
-    local = LivingClaims(runs=(CLAIM, dataclasses.replace(WAITS, root="/home/a/blog"), WAITS))
+    local = LivingClaims(runs=(CLAIM, structs.replace(WAITS, root="/home/a/blog"), WAITS))
     ((pid, waits),) = waits_of(Path("/home/a/blog"), local, now_at=1e9 + 5)
     assert pid == WAITS.pid
     assert str(waits).startswith("has waited 5.0s for 1 MiB of memory, held by /home/a/shop (process ")

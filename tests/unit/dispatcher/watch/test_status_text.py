@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
+from msgspec import structs
 
 from dispatcher.watch.status_text import BrokerState, status_json, status_lines
 from passmuster.queue_words import CardFile, RunLook, WorkerCard
@@ -64,7 +64,7 @@ def test_where_there_is_nothing_that_is_said() -> None:
 
 
 def test_a_worker_that_names_only_some_of_its_files_says_how_many_more_there_are() -> None:
-    card = dataclasses.replace(CARD, busy=9, runs=())
+    card = structs.replace(CARD, busy=9, runs=())
 
     lines = status_lines(state(workers=(card,)))
 
@@ -74,18 +74,16 @@ def test_a_worker_that_names_only_some_of_its_files_says_how_many_more_there_are
 
 @pytest.mark.parametrize(("silent_s", "word"), [(LEASE_S - 0.1, "alive"), (LEASE_S, "silent")])
 def test_a_dispatcher_is_silent_once_a_lease_would_be_over(silent_s: float, word: str) -> None:
-    run = dataclasses.replace(RUN, silent_s=silent_s)
+    run = structs.replace(RUN, silent_s=silent_s)
 
     assert f", dispatcher {word}" in status_lines(state(run))[3]
     assert json.loads(status_json(state(run)))["runs"][0]["dispatcher"] == word
 
 
 def test_what_came_from_the_wire_moves_no_cursor() -> None:
-    run = dataclasses.replace(RUN, run_id=HOSTILE, begun_at=1e15)
+    run = structs.replace(RUN, run_id=HOSTILE, begun_at=1e15)
     file = CardFile(run_id=HOSTILE, path=HOSTILE, seconds=1.0, used_bytes=1)
-    card = dataclasses.replace(
-        CARD, name=HOSTILE, host=HOSTILE, version=HOSTILE, runs=(HOSTILE,), files=(file,)
-    )
+    card = structs.replace(CARD, name=HOSTILE, host=HOSTILE, version=HOSTILE, runs=(HOSTILE,), files=(file,))
 
     lines = status_lines(state(run, workers=(card,)))
 
@@ -95,7 +93,7 @@ def test_what_came_from_the_wire_moves_no_cursor() -> None:
 
 
 def test_programs_get_the_same_on_one_line() -> None:
-    text = status_json(state(RUN, workers=(dataclasses.replace(CARD, host="\udcff"),)))
+    text = status_json(state(RUN, workers=(structs.replace(CARD, host="\udcff"),)))
 
     assert text.count(b"\n") == 1
     found = json.loads(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import signal
@@ -11,11 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from passmuster.errors import InfrastructureError
 from passmuster.result import TestResult
 from passmuster.status import Isolation, RunnerKind, Status
 from tests.unit.worker.workbench import Workbench, is_alive, until
 from worker.child.passmuster_child_procs import children_of
+from worker.keeper import Keeper
 from worker.warm.explain import explain
 from worker.warm.fleet import Fleet, Launch
 from worker.warm.tree import MAX_DEATHS
@@ -63,7 +65,7 @@ def kill_servers(bench: Workbench) -> None:
 
 
 def use_isolation(bench: Workbench, isolation: Isolation) -> None:
-    bench.use(dataclasses.replace(bench.settings, isolation=isolation))
+    bench.use(structs.replace(bench.settings, isolation=isolation))
 
 
 def how(result: TestResult) -> tuple[Status, Isolation, str]:
@@ -85,7 +87,7 @@ def test_what_is_asked_for_is_done(bench: Workbench) -> None:
     assert bench.run_text("pass\n").isolation is Isolation.SPAWN
     assert servers(bench) == []
     bench.write("script.py", "pass\n")
-    forked = dataclasses.replace(bench.task("script.py"), isolation=Isolation.FORK)
+    forked = structs.replace(bench.task("script.py"), isolation=Isolation.FORK)
     assert bench.run(forked).isolation is Isolation.FORK
 
 
@@ -176,6 +178,50 @@ def test_a_file_waits_for_a_process_where_there_is_none_to_be_had(
     assert (result.status, result.waited_for) == (Status.PASS, "processes")
 
 
+def test_a_run_without_any_process_is_given_up_after_a_while(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Fleet, task: object, slot: int) -> Launch:
+        raise BlockingIOError(errno.EAGAIN, "no process")
+
+    monkeypatch.setattr(Fleet, "launch", refuse)
+    monkeypatch.setattr("worker.execute.EXHAUSTED_WAIT_S", 0.01)
+    bench.executor.check()
+
+    results = [bench.run_text("pass\n") for _ in range(2)]
+
+    assert {result.status for result in results} == {Status.START_ERROR}
+    with pytest.raises(
+        InfrastructureError, match=r"no process can be started .* no process; .*\(ulimit -u\)"
+    ):
+        bench.executor.check()
+
+
+def test_files_that_wait_for_a_process_do_not_keep_those_of_each_other(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = Fleet.launch
+    keepers: dict[int, Keeper] = {}
+
+    def launch_one(self: Fleet, task: object, slot: int) -> Launch:
+        """Allow the keeper of one slot at a time, as a limit of processes would."""
+        if any(is_alive(keeper.pid) for other, keeper in keepers.items() if other != slot):
+            raise BlockingIOError(errno.EAGAIN, "no process")
+        found = launch(self, task, slot)  # type: ignore[arg-type]
+        keepers[slot] = found.keeper
+        return found
+
+    monkeypatch.setattr(Fleet, "launch", launch_one)
+    monkeypatch.setattr("worker.execute.EXHAUSTED_PAUSE_S", 0.001)
+    names = ("first.py", "second.py")
+    for name in names:
+        bench.write(name, "pass\n")
+
+    started = [bench.start(bench.task(name)) for name in names]
+
+    assert [one.result().status for one in started] == [Status.PASS] * 2
+
+
 def test_a_file_that_needs_another_error_is_not_waited_for(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,9 +246,7 @@ def test_each_forked_file_draws_its_own_random_numbers(bench: Workbench) -> None
 
 def test_a_variable_that_an_interpreter_reads_at_its_start_makes_the_file_spawned(bench: Workbench) -> None:
     bench.write("script.py", "print(hash('a'))\n")
-    tasks = [
-        dataclasses.replace(bench.task("script.py"), environment=(("PYTHONHASHSEED", "7"),)) for _ in "ab"
-    ]
+    tasks = [structs.replace(bench.task("script.py"), environment=(("PYTHONHASHSEED", "7"),)) for _ in "ab"]
 
     results = [bench.run(task) for task in tasks]
 
@@ -220,7 +264,7 @@ def test_every_pytest_file_has_the_configuration_of_the_working_directory(bench:
 
     for name in ("one/test_it.py", "two/test_more.py"):
         for isolation in (Isolation.AUTO, Isolation.SPAWN):
-            task = dataclasses.replace(bench.task(name), runner=RunnerKind.PYTEST, isolation=isolation)
+            task = structs.replace(bench.task(name), runner=RunnerKind.PYTEST, isolation=isolation)
             result = bench.run(task)
             expected = Isolation.SPAWN if isolation is Isolation.SPAWN else Isolation.FORK
             assert (result.status, result.isolation) == (Status.PASS, expected), result.output
@@ -232,7 +276,7 @@ def test_a_pytest_file_that_the_session_does_not_suit_becomes_a_fresh_interprete
     bench.write("test_more.py", "def test_it(): pass\n")
 
     def run(name: str) -> TestResult:
-        return bench.run(dataclasses.replace(bench.task(name), runner=RunnerKind.PYTEST))
+        return bench.run(structs.replace(bench.task(name), runner=RunnerKind.PYTEST))
 
     status, isolation, note = how(run("test_it.py"))
     assert (status, isolation) == (Status.PASS, Isolation.SPAWN)
@@ -262,7 +306,7 @@ def test_the_explanation_says_why_no_session_of_pytest_is_begun_ahead(bench: Wor
     bench.write("pytest.ini", "[pytest]\naddopts = -p own_plugin\n")
     bench.write("own_plugin.py", "")
     bench.write("test_it.py", "def test_it(): pass\n")
-    task = dataclasses.replace(bench.task("test_it.py"), runner=RunnerKind.PYTEST)
+    task = structs.replace(bench.task("test_it.py"), runner=RunnerKind.PYTEST)
 
     with closing(Fleet(bench.settings)) as fleet:
         lines = list(explain(fleet, [task]))

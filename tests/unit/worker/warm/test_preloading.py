@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -11,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from passmuster.status import Isolation, Status
 from tests.unit.worker.workbench import Workbench
@@ -35,7 +35,7 @@ class Installation(Workbench):
         (self.site_packages,) = venv.glob("lib/*/site-packages")
         self.state_dir = folder / "state"
         self.state_dir.mkdir()
-        self.use(dataclasses.replace(self.settings, state_dir=self.state_dir))
+        self.use(structs.replace(self.settings, state_dir=self.state_dir))
 
     def install(self, name: str, text: str) -> None:
         path = self.site_packages / name
@@ -173,7 +173,7 @@ def test_a_package_of_the_project_is_preloaded_only_where_that_is_asked_for(benc
     bench.outputs(names)
     assert Path(place).read_text(encoding="utf-8") == "...."
 
-    bench.use(dataclasses.replace(bench.settings, preload=("shop",)))
+    bench.use(structs.replace(bench.settings, preload=("shop",)))
     bench.think(names)
     bench.outputs(names)
 
@@ -194,7 +194,7 @@ def test_a_package_of_the_project_that_costs_much_is_proposed(
 
     assert 'preload = ["shop"]' in bench.fleet.proposal()
     assert any('preload = ["shop"]' in line for line in bench.explanation(names))
-    bench.use(dataclasses.replace(bench.settings, preload=("shop",)))
+    bench.use(structs.replace(bench.settings, preload=("shop",)))
     assert bench.fleet.proposal() == ""
 
 
@@ -204,10 +204,10 @@ def test_the_explanation_names_the_files_that_are_spawned_and_why(bench: Install
     assert any(
         line.startswith("spawned: test_0.py: ") and "sys.modules" in line for line in bench.explanation(names)
     )
-    spawning = dataclasses.replace(bench.settings, isolation=Isolation.SPAWN)
+    spawning = structs.replace(bench.settings, isolation=Isolation.SPAWN)
     assert bench.explanation(names, spawning) == [
         "nothing is forked: the configuration asks for spawned processes"
     ]
-    broken = dataclasses.replace(bench.settings, interpreter="/bin/false")
+    broken = structs.replace(bench.settings, interpreter="/bin/false")
     [line] = bench.explanation(names, broken)
     assert line.startswith("nothing is forked: the fork server died")
