@@ -12,9 +12,8 @@ from msgspec import structs
 from dispatcher.backends.base import Site
 from dispatcher.commands import SUBCOMMANDS
 from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
-from dispatcher.config.merge import load_config
+from dispatcher.config.merge import Loaded, load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Loaded
 from dispatcher.events import Reporter
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import command_lines

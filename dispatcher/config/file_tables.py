@@ -22,15 +22,7 @@ from dispatcher.config.model import MAX_JOBS
 from dispatcher.config.setting import Setting
 from dispatcher.config.settings import SETTINGS
 from dispatcher.config.sources import described, texts_of
-from dispatcher.config.values import (
-    FLAG,
-    TEXT,
-    TEXTS,
-    Kind,
-    Value,
-    count,
-    on_one_line,
-)
+from dispatcher.config.values import FLAG, TEXT, TEXTS, Kind, Value, count, on_one_line
 from passmuster.command_template import words_problem
 from passmuster.errors import ConfigurationError
 from passmuster.path_patterns import normal_pattern

@@ -15,17 +15,34 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.config.arguments import Arguments, parse_arguments, unknown_warning
+from dispatcher.config.kinds import AUTO_SHARD, IN_RUN
 from dispatcher.config.locations import Bases, is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Given, Loaded, Origin, Origins, Source, printable_list
+from dispatcher.config.origins import Given, Origin, Origins, Source, printable_list
 from dispatcher.config.settings import PATHS, ROOT
 from dispatcher.config.shard import shard_of
 from dispatcher.config.sources import read_environment, read_file
 from dispatcher.config.validate import validate, warnings_of
-from dispatcher.config.values import AUTO_SHARD, IN_RUN, Value, on_one_line
+from dispatcher.config.values import Value, on_one_line
 from passmuster.errors import ConfigurationError
 
 _Record = TypeVar("_Record", bound=Struct)
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """A complete configuration.
+
+    Args:
+        config: the values.
+        origins: where they came from.
+        texts: the values that were given, as `--show-config` prints them, by the setting's name.
+        warnings: lines for the user that stop nothing, without a tag.
+    """
+
+    config: TestConfig
+    origins: Origins
+    texts: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")

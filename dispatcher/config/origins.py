@@ -7,7 +7,6 @@ from enum import Enum
 
 from msgspec import Struct
 
-from dispatcher.config.model import TestConfig
 from dispatcher.config.setting import Setting
 from dispatcher.config.values import on_one_line
 
@@ -85,22 +84,6 @@ class Given(Struct, frozen=True, kw_only=True):
     def from_file(self) -> bool:
         """Whether the configuration file gave it."""
         return self.origin.source is Source.FILE
-
-
-class Loaded(Struct, frozen=True, kw_only=True):
-    """A complete configuration.
-
-    Args:
-        config: the values.
-        origins: where they came from.
-        texts: the values that were given, as `--show-config` prints them, by the setting's name.
-        warnings: lines for the user that stop nothing, without a tag.
-    """
-
-    config: TestConfig
-    origins: Origins
-    texts: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
 
 
 def printable_list(texts: Iterable[str]) -> str:

@@ -131,8 +131,7 @@ class Setting(Struct, frozen=True, kw_only=True):
         """Return the value that a record of the table holds."""
         for name in self.target.split("."):
             record = getattr(record, name)
-        value: Value = record  # type: ignore[assignment]  # The field says which of these it is.
-        return value
+        return record
 
 
 def variable_name(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.config.origins import Loaded
+from dispatcher.config.merge import Loaded
 from dispatcher.config.settings import SETTINGS
 
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.config.shard import ALLOWED as SHARDS_ALLOWED
-from dispatcher.config.shard import Shard, read_shard
 from passmuster.command_template import EXAMPLE, check_word
 from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, format_bytes, parse_amount, parse_seconds
 
-Value = bool | int | float | str | Path | Amount | Shard | StrEnum | tuple[object, ...] | None
-"""Whatever a field of the configuration may hold."""
+Value = object
+"""What a setting holds. Its field's type says more, and a test compares that with the setting's kind."""
 
 MAX_NAME_CHARS = 200
 """Characters of a name of a run: enough for a repository, a workflow and a number."""
@@ -31,12 +28,6 @@ MAX_SHOWN_CHARS = 80
 
 LONGEST_S = 365 * 86400.0
 """Seconds in a year. The system's waiting calls overflow somewhat above; no test runs longer."""
-
-IN_RUN = ""
-"""Stands for a report's usual place: among the files of its own run."""
-
-AUTO_SHARD = Shard(number=0, total=0)
-"""Stands for the shard that the CI's variables name, until they were read."""
 
 NONE = "none"
 """The word that takes back a value of a weaker source, for settings that may be without one."""
@@ -175,17 +166,6 @@ def _read_percent(text: str) -> float:
     return float(word)
 
 
-def _read_shard(text: str) -> Value:
-    return read_shard(text) or AUTO_SHARD
-
-
-def _read_report(text: str) -> str:
-    form, is_placed, path = text.strip().partition("=")
-    if form.lower() != "html" or "\0" in path or (is_placed and not path):
-        raise ValueError(f"expected {REPORT.allowed}, got {quoted(text)}")
-    return path or IN_RUN
-
-
 def _read_ratio(text: str) -> float:
     word = text.strip()
     if _NUMBER.fullmatch(word) is None or not 1 < float(word) <= 1000:
@@ -287,10 +267,6 @@ BYTES = Kind(
     metavar="SIZE",
     toml_types=(str, int),
     write=_write_bytes,
-)
-SHARD = Kind(read=_read_shard, allowed=SHARDS_ALLOWED, metavar="I/N")
-REPORT = Kind(
-    read=_read_report, allowed="html, or html=PATH", metavar="html[=PATH]", is_path=True, is_output=True
 )
 RATIO = Kind(
     read=_read_ratio, allowed="a number above 1, such as 1.5", metavar="N", toml_types=(int, float, str)

@@ -148,7 +148,6 @@ PURE = (
     "passmuster/server_check.py",
     "passmuster/spelling.py",
     "passmuster/status.py",
-    "passmuster/strict_json.py",
     "passmuster/task.py",
     "passmuster/tree_manifest.py",
     "passmuster/units.py",

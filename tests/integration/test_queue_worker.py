@@ -6,11 +6,11 @@ import base64
 import json
 import signal
 import socket
-import sys
 import tempfile
 import threading
 from pathlib import Path
 
+import kombu.transport
 import pytest
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -19,6 +19,7 @@ from passmuster.broker import read_address
 from passmuster.routing import TASK_NAME
 from passmuster.status import Isolation, Status, StopReason
 from tests.faults.network import Network
+from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
 from tests.support.valkey import private_server
 from worker.celery_app import make_app
@@ -100,7 +101,7 @@ def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> No
 
 
 def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
-    start("--python", sys.executable)
+    start("--python", str(PYTEST_PYTHON))
 
     run.seed(run.task("half.py"), terms=run.sealed_terms(has_coverage=True))
     run.publish(run.task("half.py", with_coverage=True), 101)
@@ -110,7 +111,7 @@ def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
 
 
 def test_files_are_forked_whether_they_are_measured_or_not(run: Run, start: Start) -> None:
-    start("--python", sys.executable)
+    start("--python", str(PYTEST_PYTHON))
     measured = run.task("half.py", with_coverage=True)
 
     run.seed(run.task("ok.py"), measured, terms=run.sealed_terms(has_coverage=True))
@@ -341,8 +342,9 @@ def test_a_message_that_cannot_be_put_back_is_written_to_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setitem(TRANSPORT_ALIASES, "redis", TRANSPORT_ALIASES["redis"])
-    monkeypatch.setitem(TRANSPORT_ALIASES, "rediss", TRANSPORT_ALIASES["rediss"])
+    monkeypatch.setattr(kombu.transport, "_transport_cache", {})
+    for scheme in ("redis", "rediss"):
+        monkeypatch.setitem(TRANSPORT_ALIASES, scheme, TRANSPORT_ALIASES[scheme])
     guard(lambda *_, **__: None)
     body = base64.b64encode(json.dumps([["sealed"], {}, {}]).encode()).decode()
     sent = {"headers": {"task": TASK_NAME}, "body": body, "properties": {}}

@@ -43,8 +43,8 @@ class ForeignMessageError(Exception):
 class ForgetfulQoS(virtual.QoS):
     """What was taken and not acknowledged, and is put back at the end.
 
-    What cannot be put back is forgotten, and its run sends it again. Kombu would write it to a file in TMPDIR,
-    which nobody removes (kombu/transport/virtual/base.py, `restore_unacked_once`, 5.7.0).
+    What cannot be put back is forgotten, and its run sends it again. Kombu would write it to a file in
+    TMPDIR, which nobody removes (kombu/transport/virtual/base.py, `restore_unacked_once`, 5.7.0).
     """
 
     def restore_unacked(self) -> list[object]:
@@ -61,7 +61,7 @@ def guard(say: Say) -> None:
     class GuardedChannel(Channel):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)  # type: ignore[no-untyped-call]
-            self.QoS = ForgetfulQoS
+            self.QoS = ForgetfulQoS  # type: ignore[assignment]  # As kombu itself does.
 
         def _brpop_read(self, **options: Any) -> Any:
             try:

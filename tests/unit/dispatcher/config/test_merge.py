@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.choices import ColorChoice, Mode, Verbosity
-from dispatcher.config.merge import load_config
+from dispatcher.config.merge import Loaded, load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import DEFAULT, Loaded, Source
+from dispatcher.config.origins import DEFAULT, Source
 from dispatcher.config.settings import SETTINGS
 from passmuster.errors import ConfigurationError
 from passmuster.status import RunnerKind
