@@ -34,6 +34,7 @@ def isolation_lines(results: TestResults, *, color: bool) -> list[str]:
         *_unconfirmed_lines(results, color=color),
         *_difference_lines(results, color=color),
         *_not_forked_lines(results, color=color),
+        *_not_compared_lines(results, color=color),
     ]
 
 
@@ -113,6 +114,18 @@ def _not_forked_lines(results: TestResults, *, color: bool) -> list[str]:
         tagged(Tag.INFO, text, color=color),
         *(bulleted(f"{one_line(why)}: {_named(files)}") for why, files in sorted(by_reason.items())),
     ]
+
+
+def _not_compared_lines(results: TestResults, *, color: bool) -> list[str]:
+    """Return the files of a verification whose attempts differ in more than how they were started."""
+    found = [record for record in _by_path(results.records) if record.is_incomparable]
+    if not results.is_verified or not found:
+        return []
+    text = (
+        f"{len(found)} file(s) could not be compared, because the spawned attempt had another worker or "
+        f"interpreter, or a signal from outside ended an attempt: {_named(found)}"
+    )
+    return [tagged(Tag.WARN, text, color=color)]
 
 
 def _named(records: Sequence[FileRecord]) -> str:

@@ -101,6 +101,21 @@ class FileRecord(Struct, frozen=True, kw_only=True):
 
         None: in nothing, or that is not known: there is no such attempt, or none that may be compared.
         """
+        pair = self._verified
+        if pair is None or not pair[0].is_comparable(pair[1]):
+            return None
+        texts = differences(*pair)
+        return Difference(file=self.file, texts=texts) if texts else None
+
+    @property
+    def is_incomparable(self) -> bool:
+        """Whether its forked attempt may not be compared with the spawned one after it."""
+        pair = self._verified
+        return pair is not None and not pair[0].is_comparable(pair[1])
+
+    @property
+    def _verified(self) -> tuple[TestResult, TestResult] | None:
+        """A forked attempt and the spawned one that was to verify it; None: there are none."""
         for reason in (Again.CHECK, Again.CONFIRM):
             if reason not in self.reasons:
                 continue
@@ -108,9 +123,8 @@ class FileRecord(Struct, frozen=True, kw_only=True):
             forked = [one for one in self.attempts[:position] if not one.is_evicted]
             pairs = zip(self.attempts[position:], self.reasons[position:], strict=True)
             spawned = [one for one, why in pairs if why is reason and _is_whole(one)]
-            if forked and spawned and forked[-1].is_comparable(spawned[0]):
-                texts = differences(forked[-1], spawned[0])
-                return Difference(file=self.file, texts=texts) if texts else None
+            if forked and spawned:
+                return forked[-1], spawned[0]
         return None
 
 

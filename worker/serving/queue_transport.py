@@ -13,7 +13,7 @@ import uuid
 from queue import Empty
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.redis import Channel, Transport
 from redis import ResponseError
 
@@ -40,12 +40,29 @@ class ForeignMessageError(Exception):
     """What lay on the queue is no message for our task."""
 
 
+class ForgetfulQoS(virtual.QoS):
+    """What was taken and not acknowledged, and is put back at the end.
+
+    What cannot be put back is forgotten, and its run sends it again. Kombu would write it to a file in
+    TMPDIR, which nobody removes (kombu/transport/virtual/base.py, `restore_unacked_once`, 5.7.0).
+    """
+
+    def restore_unacked(self) -> list[object]:
+        """Put back what can be; return no failures."""
+        super().restore_unacked()  # type: ignore[no-untyped-call]
+        return []
+
+
 def guard(say: Say) -> None:
     """Let all that this process takes from queues go through the gate; it says what it drops."""
 
     set_aside: set[str] = set()
 
     class GuardedChannel(Channel):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+            self.QoS = ForgetfulQoS  # type: ignore[assignment]  # As kombu itself does.
+
         def _brpop_read(self, **options: Any) -> Any:
             try:
                 return super()._brpop_read(**options)  # type: ignore[no-untyped-call]

@@ -251,3 +251,14 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy
 
     assert (progress.done, progress.failed) == (decided, len(results.failed))
     assert progress.running() == ()
+
+
+def test_a_verification_names_what_it_could_not_compare() -> None:
+    elsewhere = Step(worker="other")
+
+    lines, _, _ = run({"a": [FORKED, elsewhere], "b": [FORKED, PASS]}, RunPolicy(verify_isolation=True))
+
+    assert (
+        "[WARN] 1 file(s) could not be compared, because the spawned attempt had another worker or "
+        "interpreter, or a signal from outside ended an attempt: 1 (a)"
+    ) in lines
