@@ -157,7 +157,7 @@ def _elsewhere(setting: Setting) -> str:
 
 
 def _advice(key: str) -> str:
-    # Only ever needed on the way out.
+    from difflib import get_close_matches  # Only ever needed on the way out.
 
     # People also try the names of the Python API's fields, such as `max_workers` for `jobs`.
     names = {setting.name: setting.name for setting in SETTINGS if setting.in_file}
