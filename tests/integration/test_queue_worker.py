@@ -14,16 +14,16 @@ import kombu.transport
 import pytest
 from kombu.transport import TRANSPORT_ALIASES
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.broker import read_address
-from passmuster.routing import TASK_NAME
-from passmuster.status import Isolation, Status, StopReason
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.model.status import Isolation, Status, StopReason
+from passmuster.wire.broker import read_address
+from passmuster.wire.broker_keys import TASK_NAME
 from tests.faults.network import Network
 from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
 from tests.support.valkey import private_server
-from worker.celery_app import make_app
-from worker.serving.queue_transport import guard, made_anew
+from worker.queue.celery_app import make_app
+from worker.queue.transport import guard, made_anew
 
 FILES = {
     "ok.py": "print('hello')\n",
