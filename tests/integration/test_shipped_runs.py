@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from dispatcher.sources import ship_tree
-from passmuster.run_record import connect
-from passmuster.status import Status
-from passmuster.tree_identity import tree_identity
-from passmuster.tree_store import TreeStore
+from dispatcher.queue.embedded_server import EmbeddedServer
+from dispatcher.queue.tree_upload import ship_tree
+from passmuster.model.status import Status
+from passmuster.source.identity import tree_identity
+from passmuster.source.store import TreeStore
+from passmuster.wire.run_store import connect
 from tests.support.git_project import GitProject
+from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import DEADLINE_S, Run, WorkerProcess, until
 from tests.unit.worker.workbench import is_alive
 
@@ -66,7 +66,7 @@ def start(server: EmbeddedServer, begin: Begin, cache: Path) -> Iterator[Start]:
     workers: list[WorkerProcess] = []
 
     def new(root: Path | None, *words: str) -> WorkerProcess:
-        worker = WorkerProcess(server.url, root, "--python", sys.executable, *words, cache=cache)
+        worker = WorkerProcess(server.url, root, "--python", str(PYTEST_PYTHON), *words, cache=cache)
         workers.append(worker)
         looks = begin()
         until(lambda: worker.name in looks.workers() or worker.process.poll() is not None, "it is ready")
