@@ -36,7 +36,6 @@ from dispatcher import cli, process_manager, runner
 from dispatcher.backends.base import Backend, BackendRequest, Site
 from dispatcher.config.choices import Overcommit
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import group_limits, project_commands
 from dispatcher.run.results import TestResults
@@ -47,6 +46,7 @@ from passmuster.errors import ConfigurationError
 from passmuster.executor import Limit
 from passmuster.overcommit import MOST_TIMES, MOST_WAITING_TIMES
 from passmuster.result import CaseResult, TestResult
+from passmuster.settings.origins import NO_ORIGINS, Origins
 from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.units import format_bytes, parse_amount, parse_seconds

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origins
 from dispatcher.config.shard import Shard
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.pytest_files import ProjectPython
@@ -23,6 +22,7 @@ from dispatcher.schedule.history import History, open_history
 from dispatcher.schedule.record import FileHistory
 from passmuster.capacity import Capacity
 from passmuster.errors import ConfigurationError
+from passmuster.settings.origins import Origins
 from passmuster.status import RunnerKind
 
 if TYPE_CHECKING:

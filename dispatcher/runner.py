@@ -21,7 +21,6 @@ from dispatcher.chosen_files import ChosenFiles
 from dispatcher.config.choices import Mode
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
 from dispatcher.discovery.layout_choice import LayoutChoice
@@ -42,6 +41,7 @@ from dispatcher.schedule.record import FileHistory
 from passmuster.capacity import Capacity
 from passmuster.errors import PassmusterError
 from passmuster.private_variables import PRIVATE_VARIABLES
+from passmuster.settings.origins import NO_ORIGINS, Origins
 from passmuster.state_directory import STATE_DIRECTORY
 
 if TYPE_CHECKING:

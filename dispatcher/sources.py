@@ -13,8 +13,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from dispatcher.config.values import on_one_line
 from passmuster.errors import ConfigurationError
+from passmuster.settings.values import on_one_line
 from passmuster.tree_files import tree_files
 from passmuster.tree_manifest import (
     MOST_FILE_BYTES,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from passmuster.errors import ConfigurationError
-from passmuster.spelling import nearest
+from passmuster.settings.spelling import nearest
 from passmuster.version import VERSION
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")

@@ -19,13 +19,13 @@ from typing import TypeVar
 
 from dispatcher.config.choices import SERIAL, FileGroup, Override
 from dispatcher.config.model import MAX_JOBS
-from dispatcher.config.setting import Setting
 from dispatcher.config.settings import SETTINGS
 from dispatcher.config.sources import described, texts_of
-from dispatcher.config.values import FLAG, TEXT, TEXTS, Kind, Value, count, on_one_line
 from passmuster.command_template import words_problem
 from passmuster.errors import ConfigurationError
 from passmuster.path_patterns import normal_pattern
+from passmuster.settings.setting import Setting
+from passmuster.settings.values import FLAG, TEXT, TEXTS, Kind, Value, count, on_one_line
 from passmuster.status import Isolation, RunnerKind
 from passmuster.units import Amount
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dispatcher.config.shard import ALLOWED as SHARDS_ALLOWED
 from dispatcher.config.shard import Shard, read_shard
-from dispatcher.config.values import Kind, Value, quoted
+from passmuster.settings.values import Kind, Value, quoted
 
 IN_RUN = ""
 """Stands for a report's usual place: among the files of its own run."""

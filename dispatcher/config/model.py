@@ -13,9 +13,9 @@ from typing import Annotated, ClassVar
 from msgspec import Struct
 
 from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Overcommit, Override, Subcommand
-from dispatcher.config.setting import Group, Needs, Setting, With, layout, setting, switch, table
 from dispatcher.config.settings_machines import MachineSettings
-from dispatcher.config.values import (
+from passmuster.settings.setting import Group, Needs, Setting, With, layout, setting, switch, table
+from passmuster.settings.values import (
     BYTES,
     COMMAND,
     MODULES,
@@ -485,6 +485,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         Mode,
         Setting(
             name="mode",
+            is_exclusive=True,
             group=Group.OTHER,
             kind=choice(Mode),
             summary="only show something: the files, the plan, or all settings with their origins",

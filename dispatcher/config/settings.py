@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.setting import Setting, rows_of
+from passmuster.settings.setting import Setting, rows_of
 
 SETTINGS: tuple[Setting, ...] = rows_of(TestConfig)
 """In the order of the help text."""

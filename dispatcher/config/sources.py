@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dispatcher.config.origins import Given, Origin, Source
-from dispatcher.config.setting import VARIABLE_PREFIX, Setting
 from dispatcher.config.settings import BY_NAME, SETTINGS
-from dispatcher.config.values import Kind, on_one_line
 from passmuster.errors import ConfigurationError
+from passmuster.settings.origins import Given, Origin, Source
+from passmuster.settings.setting import VARIABLE_PREFIX, Setting
+from passmuster.settings.values import Kind, on_one_line
+from passmuster.settings.words import read_variables
 
 FILE_NAME = "pyproject.toml"
 _MARK = b"passmuster"
@@ -40,15 +41,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
         from dispatcher.config.unknown_words import refuse_variables
 
         refuse_variables([name for name in unknown if environ[name]])
-    given: list[Given] = []
-    for setting in SETTINGS:
-        name = next((name for name in setting.variables if environ.get(name)), None)
-        if name is not None:
-            text = environ[name]
-            texts = tuple(text.split(",")) if setting.kind.is_list else (text,)
-            origin = Origin(source=Source.VARIABLE, name=name)
-            given.append(Given(setting=setting, texts=texts, origin=origin))
-    return tuple(given)
+    return read_variables(SETTINGS, environ)
 
 
 def read_file(root: Path) -> tuple[Given, ...]:

@@ -8,10 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.config.choices import LayoutKind
-from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.collected import collect
 from dispatcher.discovery.django_project import django_advice
 from dispatcher.discovery.layout import Places, find_places, label_of
@@ -24,6 +21,9 @@ from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.plan import FileKind, TestFile
 from passmuster.errors import ConfigurationError
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import NO_ORIGINS, Origins
+from passmuster.settings.values import on_one_line
 from passmuster.status import RunnerKind
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.sources import FILE_NAME
-from dispatcher.config.values import on_one_line
+from passmuster.settings.values import on_one_line
 from passmuster.status import RunnerKind
 
 _SETTINGS = "DJANGO_SETTINGS_MODULE"

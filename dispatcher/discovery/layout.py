@@ -8,7 +8,6 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from dispatcher.config.choices import LayoutKind
-from dispatcher.config.locations import is_directory
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.patterns import (
     COMMAND_PATTERNS,
@@ -21,6 +20,7 @@ from dispatcher.discovery.patterns import (
     compile_names,
 )
 from passmuster.errors import ConfigurationError
+from passmuster.settings.locations import is_directory
 from passmuster.status import RunnerKind
 
 SCRIPT_WORKDIR = "mvp_site"

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
 from passmuster.errors import ConfigurationError
+from passmuster.settings.values import on_one_line
 from passmuster.test_environment import base_test_environment
 
 ASK_TIMEOUT_S = 300.0

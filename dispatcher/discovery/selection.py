@@ -9,10 +9,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import Places
 from dispatcher.discovery.walk import Walker
 from passmuster.errors import ConfigurationError
+from passmuster.settings.values import on_one_line
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -138,7 +138,7 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     from difflib import get_close_matches
 
     from dispatcher.subcommand_names import SUBCOMMAND_HELP
-    from passmuster.spelling import nearest
+    from passmuster.settings.spelling import nearest
 
     file, separator, _ = text.partition("::")
     if separator and any(Path(candidate).exists() for candidate in _candidates(file, bases)):

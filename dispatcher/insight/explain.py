@@ -9,29 +9,25 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.config.choices import Subcommand
 from dispatcher.config.model import TestConfig
-from dispatcher.config.subcommand import read_words
-from dispatcher.config.values import on_one_line
 from dispatcher.exit_codes import ExitCode
 from dispatcher.file_rules import group_limits
 from dispatcher.insight.explain_json import explain_json
 from dispatcher.insight.explain_text import explain_lines
 from dispatcher.insight.explanation import Explanation, rules_of, way_of
 from dispatcher.insight.last_run import newest_run
-from dispatcher.insight.words import take_value
 from dispatcher.plan import FileKind, Plan, TestFile
 from dispatcher.runner import TestRunner
 from dispatcher.schedule.history import open_history
 from dispatcher.schedule.history_schema import FILE_NAME as HISTORY
 from dispatcher.schedule.record import FileHistory
+from dispatcher.subcommand_tables import EXPLAIN
 from dispatcher.subcommands import Call
 from dispatcher.watch.local_runs import local_runs, waits_of
 from passmuster.errors import ConfigurationError
+from passmuster.settings.values import on_one_line
 from passmuster.state_directory import STATE_DIRECTORY
 from passmuster.status import Status
-
-JSON, RUN = "--json", "--run"
 
 
 def show_explanation(call: Call) -> int:
@@ -40,20 +36,19 @@ def show_explanation(call: Call) -> int:
     Raises:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
-    wanted, argv = take_value(call.argv, RUN, allowed="the id of a run")
-    words = read_words(argv, call.environ, call.cwd, command=Subcommand.EXPLAIN, switches=(JSON,))
-    if words.wants_help:
-        call.write(_help(call.program))
+    called = EXPLAIN.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
         return ExitCode.OK
-    config = words.config
+    config = called.config
     if len(config.paths) != 1:
         raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
-    what = _explain(structs.replace(config, broker=None, cluster=None), call, wanted)
+    what = _explain(structs.replace(config, broker=None, cluster=None), call, called.options.run)
     local = local_runs(config.machine_folder, call.environ)
     what = structs.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
-    if JSON in words.switches:
+    if called.options.json:
         call.write(explain_json(what).decode("ascii"))
     else:
         call.write("".join(f"{line}\n" for line in explain_lines(what)))
@@ -166,19 +161,3 @@ def _advice(text: str, message: str, found: Iterable[TestFile]) -> str:
     name = Path(text).name
     matches = [name] if name in labels else get_close_matches(text, labels, n=1)
     return f"; did you mean {on_one_line(labels[matches[0]])}?" if matches else ""
-
-
-def _help(program: str) -> str:
-    return f"""usage: {program} [OPTION...] FILE
-
-Prints how a test file ran in the last run that had it, how its next run is planned and why, and how its
-last runs ended. Nothing is run.
-
-  --run RUN         what that run says of it; the last ten are kept
-  -j, --jobs N      and --overcommit, --memory-budget, --memory-limit, --isolation, --timeout: as the next
-                    run will be given them
-  --machine-folder PATH
-                    the folder in which runs of several users or containers share the machine
-  --root PATH       the project's folder
-  --json            one object on one line, for programs
-"""

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dispatcher.config.values import on_one_line
 from passmuster.run_look import BrokerLook
+from passmuster.settings.values import on_one_line
 
 EVERY_S = 60.0
 

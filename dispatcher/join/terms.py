@@ -7,7 +7,6 @@ from contextlib import closing
 
 from dispatcher.backends.queue_site import RunSource, reports_of
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
 from dispatcher.join.patience import Patience
 from dispatcher.join.request import request_of, why_other_request
 from dispatcher.plan import TestFile
@@ -17,6 +16,7 @@ from passmuster.errors import ConfigurationError, InfrastructureError, Passmuste
 from passmuster.join_record import JoinRecord
 from passmuster.join_words import JoinSeals, JoinTerms
 from passmuster.run_record import connect
+from passmuster.settings.values import on_one_line
 from passmuster.tree_identity import may_have_the_same_files, tree_identity, why_other_files, why_other_tree
 from passmuster.tree_store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.version import VERSION

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -10,20 +13,26 @@ from dispatcher.config.choices import Mode
 from dispatcher.config.merge import load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.exit_codes import ExitCode
-from dispatcher.migrate.command_names import BACKUPS, SCRIPTS, STEMS, NewCommand
+from dispatcher.migrate.command_names import BACKUPS, SCRIPTS, STEMS, TESTS, NewCommand
 from dispatcher.migrate.discovery_check import Comparison, compare
 from dispatcher.migrate.plan import Plan, make_plan, old_scripts
 from dispatcher.migrate.report import comparison_lines, diff_lines, left_line, left_lines, said
 from dispatcher.migrate.section import FILE_NAME, check_toml
 from dispatcher.migrate.steps import FOLDER, apply_recorded, has_steps, roll_back, way_back
 from dispatcher.migrate.survey import Survey, stems_of, survey
-from dispatcher.migrate.words import Way, Words, choose_command, is_our_file, read_migrate_words
 from dispatcher.report.plain_text import one_line
 from dispatcher.report.tags import Tag
 from dispatcher.runner import TestRunner
+from dispatcher.subcommand_tables import MIGRATE, MigrateAction, MigrateOptions
 from dispatcher.subcommands import Call
 from passmuster.errors import ConfigurationError
 from passmuster.git_command import git_prefix
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import Origin
+from passmuster.settings.values import on_one_line
+
+_OWN_MARK = b"passmuster"
+"""Both commands import this package of ours; a script of somebody else that has their name does not."""
 
 _NOTHING_TO_CALL = (
     "neither run_tests.py in the repository nor the command run-tests on PATH is there to be called:"
@@ -38,22 +47,46 @@ def migrate(call: Call) -> int:
         ConfigurationError: a word is wrong, `pyproject.toml` is broken, or there is nothing to roll back.
         InfrastructureError: git or the disk refuses; nothing was changed.
     """
-    words = read_migrate_words(call.argv, call.environ, call.cwd)
-    if words.wants_help:
-        call.write(_help(call.program))
+    called = MIGRATE.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
         return ExitCode.OK
-    if words.way is Way.ROLLBACK:
-        return _Migration(call, words).roll_back()
-    return _Migration(call, words).go()
+    root = _find_root(called.options.root, call.cwd, called.origins["root"])
+    migration = _Migration(call, called.options, root)
+    return migration.roll_back() if called.options.action is MigrateAction.ROLLBACK else migration.go()
+
+
+def _find_root(named: Path | None, cwd: Path, origin: Origin) -> Path:
+    if named is not None and not is_directory(named):
+        raise ConfigurationError(
+            f"root {on_one_line(str(named))} is not a directory (from {origin}): name the repository's folder"
+        )
+    return Path(os.path.realpath(named or cwd))
+
+
+def is_our_file(path: Path) -> bool:
+    """Return whether a file is one of this program's commands."""
+    try:
+        return _OWN_MARK in path.read_bytes()
+    except OSError:
+        return False
+
+
+def choose_command(root: Path, environ: Mapping[str, str]) -> NewCommand | None:
+    """Return what is there to be called: the file in the repository, else the installed command."""
+    if is_our_file(root / f"{TESTS}.py"):
+        return NewCommand.FILE
+    name = NewCommand.PACKAGE.for_stem(TESTS)
+    return NewCommand.PACKAGE if shutil.which(name, path=environ.get("PATH", os.defpath)) else None
 
 
 class _Migration:
     """One call."""
 
-    def __init__(self, call: Call, words: Words) -> None:
+    def __init__(self, call: Call, options: MigrateOptions, root: Path) -> None:
         self._call = call
-        self._words = words
-        self._root = words.root
+        self._options = options
+        self._root = root
 
     def roll_back(self) -> int:
         back = way_back(self._root)
@@ -73,14 +106,14 @@ class _Migration:
         if pyproject.is_file():
             check_toml(pyproject.read_bytes())
         comparison = self._compare()
-        chosen = self._words.command or choose_command(self._root, self._call.environ)
+        chosen = self._options.command or choose_command(self._root, self._call.environ)
         found = survey(self._root, chosen or NewCommand.FILE)
-        if self._words.way is Way.CHECK:
+        if self._options.action is MigrateAction.CHECK:
             return self._check(found, comparison)
         plan = make_plan(
-            self._root, chosen or NewCommand.FILE, found, comparison, wrappers=self._words.wrappers
+            self._root, chosen or NewCommand.FILE, found, comparison, wrappers=self._options.wrappers
         )
-        if self._words.way is Way.APPLY:
+        if self._options.action is MigrateAction.APPLY:
             if plan.changes:
                 self._refuse_what_is_missing(chosen, found)
             return self._apply(plan, found, comparison)
@@ -120,9 +153,9 @@ class _Migration:
         if not plan.changes:
             self._say(Tag.INFO, "Nothing to change" + (": what is left is yours" if plan.left else ""))
             return ExitCode.OK
-        words = " --wrappers" if self._words.wrappers else ""
-        if self._words.command is not None:
-            words += f" --command {self._words.command}"
+        words = " --wrappers" if self._options.wrappers else ""
+        if self._options.command is not None:
+            words += f" --command {self._options.command}"
         self._say(Tag.INFO, f"Nothing was changed yet. To do all this: {self._call.program} --apply{words}")
         return ExitCode.OK
 
@@ -162,7 +195,7 @@ class _Migration:
         """Refuse to make callers call what is not there, unless they were said to."""
         if chosen is None:
             raise ConfigurationError(_NOTHING_TO_CALL)
-        if chosen is not NewCommand.FILE or self._words.command is not None:
+        if chosen is not NewCommand.FILE or self._options.command is not None:
             return
         scripts = {script.removesuffix(".sh") for script in old_scripts(self._root)}
         for stem in sorted(stems_of(found) | scripts):
@@ -176,22 +209,3 @@ class _Migration:
 
     def _lines(self, lines: Iterable[str]) -> None:
         self._call.write("".join(f"{line}\n" for line in lines))
-
-
-def _help(program: str) -> str:
-    return f"""usage: {program} [--check|--apply|--rollback] [--wrappers] [--command NAME] [--root PATH]
-
-Changes every reference to run_tests.sh and run_ci_replica.sh in a repository to this program. Without
---check, --apply or --rollback it shows what would change, as a diff, and changes nothing.
-
-  --check         name what still refers to the scripts, and test files that only one of both finds;
-                  status 1 when there is any
-  --apply         make the changes, all or none; the scripts become run_tests.sh.backup, ...
-  --rollback      bring every file back to what it was before --apply
-  --wrappers      keep scripts of the old names that call the new commands, for callers elsewhere
-  --command NAME  run-tests (the installed command) or ./run_tests.py (the file in the repository);
-                  otherwise what is there decides
-  --root PATH     the repository; otherwise the current directory
-
-A line that holds "passmuster: keep" stays as it is, and so does a file with "passmuster: keep file".
-"""

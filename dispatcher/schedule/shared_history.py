@@ -10,10 +10,10 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from dispatcher.config.values import on_one_line
 from dispatcher.schedule import history_schema
 from dispatcher.schedule.record import FileHistory
 from passmuster.errors import ConfigurationError
+from passmuster.settings.values import on_one_line
 
 
 def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]:

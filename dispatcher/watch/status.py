@@ -6,10 +6,9 @@ import time
 from contextlib import closing
 
 from dispatcher.backends.broker_settings import broker_address
-from dispatcher.config.choices import Subcommand
 from dispatcher.config.model import TestConfig
-from dispatcher.config.subcommand import read_words
 from dispatcher.exit_codes import ExitCode
+from dispatcher.subcommand_tables import STATUS
 from dispatcher.subcommands import Call
 from dispatcher.watch.local_runs import local_lines, local_runs
 from dispatcher.watch.status_text import BrokerState, status_json, status_lines
@@ -17,8 +16,6 @@ from passmuster.broker_access import BROKEN, open_broker
 from passmuster.errors import InfrastructureError
 from passmuster.run_look import BrokerLook
 from passmuster.run_record import WorkerBoard
-
-JSON = "--json"
 
 
 def show_status(call: Call) -> int:
@@ -28,13 +25,13 @@ def show_status(call: Call) -> int:
         ConfigurationError: an argument is wrong.
         InfrastructureError: the broker cannot be used.
     """
-    words = read_words(call.argv, call.environ, call.cwd, command=Subcommand.STATUS, switches=(JSON,))
-    if words.wants_help:
-        call.write(_help(call.program))
+    called = STATUS.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
         return ExitCode.OK
-    local = local_runs(words.config.machine_folder, call.environ)
-    state = _broker_state(words.config) if words.config.broker is not None else None
-    if JSON in words.switches:
+    local = local_runs(called.config.machine_folder, call.environ)
+    state = _broker_state(called.config) if called.config.broker is not None else None
+    if called.options.json:
         call.write(status_json(state, local).decode("ascii"))
     else:
         lines = local_lines(local, now_at=time.time())
@@ -57,15 +54,3 @@ def _broker_state(config: TestConfig) -> BrokerState:
         raise InfrastructureError(
             f"the broker {address.shown} does not answer: {error}; check that it is running"
         ) from error
-
-
-def _help(program: str) -> str:
-    return f"""usage: {program} [--broker URL] [--broker-password-file PATH] [--machine-folder PATH]
-       [--root PATH] [--json]
-
-Prints the runs on this machine, and the runs and the workers on a broker where one is given by --broker,
-PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.
-
-  --machine-folder PATH    the folder in which runs of several users or containers share the machine
-  --json                   one object on one line, for programs
-"""

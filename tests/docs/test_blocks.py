@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.merge import load_config
-from dispatcher.config.origins import Source
+from passmuster.settings.origins import Source
 from tests.docs.pages import REPOSITORY, Block, all_blocks, blocks_of
 
 BLOCKS = all_blocks()

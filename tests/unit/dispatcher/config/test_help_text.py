@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dispatcher.config.arguments import KNOWN_WORDS, SILENT
+from dispatcher.config.arguments import RUN_WORDS, SILENT
 from dispatcher.config.help_text import early_answer, format_help
-from dispatcher.config.setting import Group
 from dispatcher.config.settings import SETTINGS
 from dispatcher.exit_codes import ExitCode
+from passmuster.settings.setting import Group
 
 REVERSED = tuple(s.constants[1][0] for s in SETTINGS if s.constants and not s.kind.metavar)
 
 
 def test_every_argument_and_every_legacy_variable_is_shown() -> None:
     words = format_help("run_tests.py").replace(",", " ").replace("(", " ").split()
-    for word in KNOWN_WORDS:
+    for word in RUN_WORDS.words:
         if word not in SILENT and word not in REVERSED:
             assert word.removesuffix(":") in [shown.removesuffix(":") for shown in words]
     for setting in SETTINGS:

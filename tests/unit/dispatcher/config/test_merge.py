@@ -9,9 +9,9 @@ import pytest
 from dispatcher.config.choices import ColorChoice, Mode, Verbosity
 from dispatcher.config.merge import Loaded, load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import DEFAULT, Source
 from dispatcher.config.settings import SETTINGS
 from passmuster.errors import ConfigurationError
+from passmuster.settings.origins import DEFAULT, Source
 from passmuster.status import RunnerKind
 from passmuster.units import Amount
 

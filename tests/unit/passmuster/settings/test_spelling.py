@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from passmuster.spelling import advice, nearest
+from passmuster.settings.spelling import advice, nearest
 
 OPTIONS = ("--coverage", "--list", "--timeout", "--max-fail", "--integration", "--jobs", "--join", "-x")
 

@@ -67,6 +67,10 @@ class Kind(Struct, frozen=True, kw_only=True):
     write: Callable[[Any], str] = str
     without_none: Kind | None = None
 
+    def split(self, text: str) -> tuple[str, ...]:
+        """Return the texts of which one argument or variable is made: several only for a list."""
+        return tuple(text.split(",")) if self.is_list else (text,)
+
 
 def quoted(text: str) -> str:
     """Return text in quotes, on one line whatever it holds."""

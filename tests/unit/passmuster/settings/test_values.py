@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.config.settings import SETTINGS
-from dispatcher.config.values import (
+from passmuster.settings.values import (
     BYTES,
     FLAG,
     PATH,
