@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.control_group import ControlGroup, make_group
-from benchmarks.process_memory import anonymous_bytes, children, proportional_bytes, tree
+from benchmarks.process_memory import anonymous_bytes, children, count_runnable, proportional_bytes, tree
 
 LINGER_S = 0.25
 """How long processes may outlive the command, as the helpers of `multiprocessing` do by milliseconds."""
@@ -33,6 +33,9 @@ SAMPLE_S = 0.01
 
 SAMPLE_PSS_S = 0.05
 """Seconds between two samples of PSS, which costs milliseconds for each GB."""
+
+SAMPLE_RUNNABLE_S = 0.1
+"""Seconds between two counts of the processes that want a processor, which reads a file for each process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class Measured:
         memory_source: where the memory was read.
         survivors: processes that were still there when the command had ended; they were killed.
         peak_processes: the most processes at once, sampled.
+        mean_runnable: processes that ran or wanted a processor, on average.
         timed_out: whether it was killed because it took too long.
     """
 
@@ -72,6 +76,7 @@ class Measured:
     memory_source: str
     survivors: int
     peak_processes: int
+    mean_runnable: float
     timed_out: bool
 
 
@@ -87,6 +92,7 @@ class _Samples:
     longest_over_s: float = 0.0
     over_since_s: float | None = None
     processes: int = 1
+    runnable: list[int] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -159,6 +165,7 @@ def measure(
             memory_source="sampled PSS" if group is None else group.name,
             survivors=0 if group is None else _survivors(group),
             peak_processes=samples.processes,
+            mean_runnable=sum(samples.runnable) / max(1, len(samples.runnable)),
             timed_out=timed_out,
         )
     finally:
@@ -206,12 +213,15 @@ def plain_environment() -> dict[str, str]:
 
 def _sample(pid: int, group: ControlGroup | None, budget_bytes: int | None, samples: _Samples) -> None:
     """Take samples until the command has ended."""
-    last_s = time.perf_counter()
+    last_s = runnable_at_s = time.perf_counter()
     while not samples.done.wait(SAMPLE_S if group is not None else SAMPLE_PSS_S):
         pids = tree(pid) if group is None else group.pids()
         used_bytes = proportional_bytes(pids) if group is None else group.used_bytes()
         samples.processes = max(samples.processes, len(pids))
         now_s = time.perf_counter()
+        if now_s - runnable_at_s >= SAMPLE_RUNNABLE_S:
+            runnable_at_s = now_s
+            samples.runnable.append(count_runnable(pids))
         samples.peak_bytes = max(samples.peak_bytes, used_bytes)
         if budget_bytes is not None:
             own_bytes = anonymous_bytes([pid, *children(pid)])

@@ -1,4 +1,7 @@
-"""Reads what single processes use, and who is whose child, from procfs. Who is gone counts as nothing."""
+"""Reads from procfs what single processes use, whose children they are, and whether they want a processor.
+
+A process that is gone counts as nothing.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,19 @@ def proportional_bytes(pids: Iterable[int]) -> int:
     """Return the proportional anonymous and shared memory (PSS) of some processes."""
     names = ("Pss_Anon:", "Pss_Shmem:")
     return sum(_field_bytes(Path(f"/proc/{pid}/smaps_rollup"), names) for pid in pids)
+
+
+def count_runnable(pids: Iterable[int]) -> int:
+    """Return how many processes run or wait for a processor; of their threads only the first counts."""
+    return sum(_state(pid) == "R" for pid in pids)
+
+
+def _state(pid: int) -> str:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split(maxsplit=1)[0]
 
 
 def _field_bytes(path: Path, names: tuple[str, ...]) -> int:

@@ -65,7 +65,11 @@ def main(argv: Sequence[str]) -> int:
         "--files", type=int, default=1000, help="of the suite of `queue` (default: %(default)s)"
     )
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="suite of `outcomes`; may be repeated"
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="suite of `outcomes`, or part of `machine` (at-once, limited, beside); may be repeated",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the suites (default: %(default)s)")
     parser.add_argument(

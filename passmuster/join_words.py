@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from passmuster.codec import decode, encode
 from passmuster.envelope import Envelope, EnvelopeError
-from passmuster.strict_json import dump, load
 
 _MOST_TERMS_CHARS = 4 * 1024 * 1024
 _MOST_OUTCOME_CHARS = 64 * 1024 * 1024
@@ -126,7 +126,7 @@ class JoinSeals:
 
     def terms(self, terms: JoinTerms) -> str:
         """Return terms, sealed."""
-        text = dump(terms, what="the terms", most_chars=_MOST_TERMS_CHARS)
+        text = encode(terms, what="the terms", max_chars=_MOST_TERMS_CHARS)
         return self._envelope.seal(self._kind("terms"), terms.version, text)
 
     def opened_terms(self, text: str, *, version: str) -> JoinTerms | str:
@@ -138,7 +138,7 @@ class JoinSeals:
         parts = self._parts("terms", text, 2)
         if parts[0] != version:
             return parts[0]
-        return load(JoinTerms, parts[1], what="the terms", most_chars=_MOST_TERMS_CHARS)
+        return decode(JoinTerms, parts[1], what="the terms", max_chars=_MOST_TERMS_CHARS)
 
     def result(self, number: int, result: str, coverage: tuple[str, ...]) -> str:
         """Return the result of an attempt in a round, as text, with its coverage data, packed; sealed."""
@@ -151,23 +151,23 @@ class JoinSeals:
 
     def new_round(self, new: NewRound) -> str:
         """Return the beginning of a round, sealed."""
-        text = dump(new, what="the new round", most_chars=_MOST_OUTCOME_CHARS)
+        text = encode(new, what="the new round", max_chars=_MOST_OUTCOME_CHARS)
         return self._envelope.seal(self._kind("round"), text)
 
     def opened_round(self, text: str) -> NewRound:
         """Return the beginning of a round."""
         (part,) = self._parts("round", text, 1)
-        return load(NewRound, part, what="the new round", most_chars=_MOST_OUTCOME_CHARS)
+        return decode(NewRound, part, what="the new round", max_chars=_MOST_OUTCOME_CHARS)
 
     def outcome(self, outcome: RoundOutcome) -> str:
         """Return an outcome, sealed."""
-        text = dump(outcome, what="the outcome", most_chars=_MOST_OUTCOME_CHARS)
+        text = encode(outcome, what="the outcome", max_chars=_MOST_OUTCOME_CHARS)
         return self._envelope.seal(self._kind(f"outcome:{outcome.number}"), text)
 
     def opened_outcome(self, text: str, number: int) -> RoundOutcome:
         """Return the outcome of this round."""
         (part,) = self._parts(f"outcome:{number}", text, 1)
-        return load(RoundOutcome, part, what="the outcome", most_chars=_MOST_OUTCOME_CHARS)
+        return decode(RoundOutcome, part, what="the outcome", max_chars=_MOST_OUTCOME_CHARS)
 
     def chunk(self, sha256: str, index: int, packed: str) -> str:
         """Return a part of the file with this digest, sealed."""

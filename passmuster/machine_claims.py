@@ -18,8 +18,9 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, ValidationError, convert, structs
 
 from passmuster.units import format_bytes
 
@@ -44,6 +45,13 @@ NAMED_HOLDERS = 3
 
 SUFFIX = ".claim"
 FOLDER_NAME = "passmuster-pool"
+
+
+_Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+_Bytes = Annotated[int, Meta(ge=0, le=MAX_BYTES)]
+_Processors = Annotated[float, Meta(ge=0, le=MAX_COUNT)]
+_Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+_UnixTime = Annotated[float, Meta(ge=0, le=MAX_UNIX_S)]
 
 
 class RunClaim(Struct, frozen=True, kw_only=True):
@@ -74,26 +82,26 @@ class RunClaim(Struct, frozen=True, kw_only=True):
     """
 
     run: str
-    pid: int
+    pid: Annotated[int, Meta(ge=0, le=1 << 31)]
     root: str = ""
-    started_at: float = 0.0
-    beat: int = 0
-    budget_bytes: int = MAX_BYTES
-    slots: int = 1
+    started_at: _UnixTime = 0.0
+    beat: _Bytes = 0
+    budget_bytes: _Bytes = MAX_BYTES
+    slots: _Count = 1
     nice: bool = False
-    files: int = 0
-    busy_since_s: float = 0.0
-    reserved_bytes: int = 0
-    firm_bytes: int = 0
-    used_bytes: int = 0
-    cpus: float = 0.0
+    files: _Count = 0
+    busy_since_s: _Seconds = 0.0
+    reserved_bytes: _Bytes = 0
+    firm_bytes: _Bytes = 0
+    used_bytes: _Bytes = 0
+    cpus: _Processors = 0.0
     processors: int = 0
-    levels: tuple[str, ...] = ()
+    levels: Annotated[tuple[str, ...], Meta(max_length=MAX_LEVELS)] = ()
     waits_for: str = ""
-    wanted_bytes: int = 0
-    wanted_cpus: float = 0.0
-    waiting_since_s: float = 0.0
-    waiting_since_at: float = 0.0
+    wanted_bytes: _Bytes = 0
+    wanted_cpus: _Processors = 0.0
+    waiting_since_s: _Seconds = 0.0
+    waiting_since_at: _UnixTime = 0.0
 
 
 class ClaimError(ValueError):
@@ -128,62 +136,18 @@ def decode(run: str, data: bytes) -> RunClaim:
         raise ClaimError("it is not JSON") from error
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise ClaimError("another version of Passmuster wrote it")
-    levels = record.get("levels")
-    if not isinstance(levels, list) or len(levels) > MAX_LEVELS:
-        raise ClaimError("levels is wrong")
-    return RunClaim(
-        run=run,
-        pid=_count(record, "pid", most=1 << 31),
-        root=_text(record, "root"),
-        started_at=_figure(record, "started_at", most=MAX_UNIX_S),
-        beat=_count(record, "beat", most=MAX_BYTES),
-        budget_bytes=_count(record, "budget_bytes", most=MAX_BYTES),
-        slots=_count(record, "slots", most=MAX_COUNT),
-        nice=record.get("nice") is True,
-        files=_count(record, "files", most=MAX_COUNT),
-        busy_since_s=_figure(record, "busy_since_s"),
-        reserved_bytes=_count(record, "reserved_bytes", most=MAX_BYTES),
-        firm_bytes=_count(record, "firm_bytes", most=MAX_BYTES),
-        used_bytes=_count(record, "used_bytes", most=MAX_BYTES),
-        cpus=_figure(record, "cpus", most=MAX_COUNT),
-        processors=_bits(record, "processors"),
-        levels=tuple(str(level)[:100] for level in levels),
-        waits_for=_text(record, "waits_for")[:20],
-        wanted_bytes=_count(record, "wanted_bytes", most=MAX_BYTES),
-        wanted_cpus=_figure(record, "wanted_cpus", most=MAX_COUNT),
-        waiting_since_s=_figure(record, "waiting_since_s"),
-        waiting_since_at=_figure(record, "waiting_since_at", most=MAX_UNIX_S),
-    )
-
-
-def _count(record: Mapping[str, object], name: str, *, most: int) -> int:
-    value = record.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise ClaimError(f"{name} is wrong")
-    return value
-
-
-def _figure(record: Mapping[str, object], name: str, *, most: float = 1e12) -> float:
-    value = record.get(name)
-    # Not a number compares false with everything.
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
-        raise ClaimError(f"{name} is wrong")
-    return float(value)
-
-
-def _text(record: Mapping[str, object], name: str) -> str:
-    value = record.get(name)
-    if not isinstance(value, str):
-        raise ClaimError(f"{name} is wrong")
-    return value[:MAX_ROOT_CHARS]
-
-
-def _bits(record: Mapping[str, object], name: str) -> int:
-    text = _text(record, name)
     try:
-        return int(text, 16)
-    except ValueError as error:
-        raise ClaimError(f"{name} is wrong") from error
+        processors = int(record["processors"], 16)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ClaimError("processors is wrong: expected hexadecimal digits") from error
+    try:
+        return convert({**record, "run": run, "processors": processors}, RunClaim)
+    except ValidationError as error:
+        # Says which field and what is expected; of what was found no more than its type.
+        problem, _, place = str(error).partition(" - at `$.")
+        raise ClaimError(
+            f"{place.rstrip('`') or 'it'} is wrong: {problem[:1].lower()}{problem[1:]}"
+        ) from error
 
 
 def read_claim(path: Path) -> RunClaim | None:

@@ -21,6 +21,7 @@ from redis.retry import Retry
 from passmuster import run_scripts
 from passmuster.broker import parse_broker
 from passmuster.broker_client import BrokerClient
+from passmuster.codec import CodecError, decode, encode
 from passmuster.executor import SlotRange
 from passmuster.queue_words import (
     Claim,
@@ -44,7 +45,6 @@ from passmuster.routing import (
     worker_key,
     worker_queue_keys,
 )
-from passmuster.strict_json import CodecError, dump, load
 from passmuster.tls import tls_options
 
 _MOST_ENTRIES = 100
@@ -322,7 +322,7 @@ class WorkerBoard:
 
     def announce(self, card: WorkerCard) -> None:
         """Put a worker's card up, for `WORKER_TTL_S` seconds."""
-        text = dump(card, what="the worker's card", most_chars=_MAX_CARD_CHARS)
+        text = encode(card, what="the worker's card", max_chars=_MAX_CARD_CHARS)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.set(worker_key(card.name), text, ex=WORKER_TTL_S)
             pipeline.sadd(WORKERS_KEY, card.name)
@@ -352,7 +352,7 @@ class WorkerBoard:
 
 def _card(name: str, text: str) -> WorkerCard:
     try:
-        return load(WorkerCard, text, what=f"the card of worker {name!r}", most_chars=_MAX_CARD_CHARS)
+        return decode(WorkerCard, text, what=f"the card of worker {name!r}", max_chars=_MAX_CARD_CHARS)
     except CodecError:
         return WorkerCard(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
 

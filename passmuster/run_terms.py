@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from passmuster.strict_json import dump, load
+from passmuster.codec import decode, encode
 
 TERMS_KIND, REFUSED_KIND = "terms", "refused"
 
@@ -47,7 +47,7 @@ def encode_terms(terms: RunTerms) -> str:
     Raises:
         CodecError: the text would be too long.
     """
-    return dump(terms, what="the run's terms", most_chars=_MAX_TERMS_CHARS)
+    return encode(terms, what="the run's terms", max_chars=_MAX_TERMS_CHARS)
 
 
 def decode_terms(text: str) -> RunTerms:
@@ -56,4 +56,4 @@ def decode_terms(text: str) -> RunTerms:
     Raises:
         CodecError: it is not exactly terms of ours; names the place.
     """
-    return load(RunTerms, text, what="the run's terms", most_chars=_MAX_TERMS_CHARS)
+    return decode(RunTerms, text, what="the run's terms", max_chars=_MAX_TERMS_CHARS)

@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from passmuster.codec import CodecError, decode, encode
 from passmuster.errors import InfrastructureError
-from passmuster.strict_json import CodecError, dump, load
 from passmuster.units import format_bytes
 
 MOST_FILES = 50_000
@@ -85,7 +85,7 @@ def encode_manifest(manifest: TreeManifest) -> bytes:
     """
     check_manifest(manifest)
     try:
-        return dump(manifest, what="the tree's list", most_chars=MAX_MANIFEST_BYTES).encode("ascii")
+        return encode(manifest, what="the tree's list", max_chars=MAX_MANIFEST_BYTES).encode("ascii")
     except CodecError as error:
         raise TreeError(str(error)) from error
 
@@ -98,7 +98,7 @@ def decode_manifest(data: bytes) -> TreeManifest:
     """
     try:
         text = data.decode("ascii")
-        manifest = load(TreeManifest, text, what="the tree's list", most_chars=MAX_MANIFEST_BYTES)
+        manifest = decode(TreeManifest, text, what="the tree's list", max_chars=MAX_MANIFEST_BYTES)
     except (UnicodeDecodeError, CodecError) as error:
         raise TreeError(f"the tree's list cannot be read: {error}") from error
     check_manifest(manifest)

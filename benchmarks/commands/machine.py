@@ -1,316 +1,333 @@
-"""`machine`: several runs at once on one machine, ours against as many `pytest -n auto`.
+"""`machine`: several runs at once on one machine, of Passmuster and of `pytest -n auto`.
 
-Three questions: what it takes until all of 1, 2 and 4 runs of a real suite are done, against the same runs
-one after the other; how long a small suite takes beside 1, 3 and 7 long runs; and whether 4 runs that grow
-at once stay within a control group of 1 GiB. Only ratios mean something where other programs run too.
+Three questions: what it takes until 1, 2, 4 and 8 runs of a real suite have ended, against as many one after
+the other; whether 4 runs that need more memory than there is stay within a control group of 4 GiB; and how
+long a small suite takes beside 1, 3 and 7 long runs. Both runners take turns in everything. What the figures
+mean is in `benchmarks.machine.model`; ratios of the same round say more than seconds.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
+import os
 import shlex
 import shutil
-import sys
-import threading
+import signal
+import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.commands.setting import GIB, Setting, fresh_suite
+from benchmarks.environments import ensure_environment
+from benchmarks.machine.chart import draw_chart
+from benchmarks.machine.model import OURS, RUNNERS, XDIST, AtOnce, Beside, read_figures
+from benchmarks.machine.summary import misses, page
 from benchmarks.measure import Measured, measure, plain_environment
 from benchmarks.ours import our_command
-from benchmarks.suites import growing, sdists, trivial, working
-from benchmarks.tables import print_table, write_json
+from benchmarks.suites import heavy, sdists, trivial, working
+from benchmarks.tables import write_json
 
-RUNS_AT_ONCE = (1, 2, 4)
+RUNS_AT_ONCE = (1, 2, 4, 8)
+SUITES = (sdists.CLICK, sdists.MARSHMALLOW, sdists.WERKZEUG)
+
+LIMIT_BYTES = 4 * GIB
+LIMITED_RUNS = 4
+HEAVY_FILES = 24
+"""Of these, four take over 1 GiB each: they take about 10 GiB together."""
+
 LONG_RUNS = (1, 3, 7)
 SMALL_FILES = 11
 WORKING_FILES = 200
-GROWING_RUNS = 4
-LIMIT_BYTES = GIB
+SMALL_TIMES = 3
+"""How often the small suite runs beside the same long runs; the round counts that took least."""
 
-XDIST = "pytest-xdist==3.8.0"
+BUDGET_SHARE = 0.8
+"""Of what the machine can give: the default of `--machine-memory`."""
 
-SAMPLE_S = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtOnce:
-    """Some runs of one suite at once.
-
-    Args:
-        runner: `ours` or `xdist`.
-        suite: which.
-        runs: how many.
-        wall_s: seconds until all were done.
-        serial_s: seconds that the same runs took one after the other.
-        mean_s: seconds until a run was done, on average.
-        fairness: Jain's index of the runs' speeds: 1 where all took the same, 1 / runs where one had
-            everything.
-        peak_bytes: the most memory of all.
-        runnable: the most processes that wanted a processor at once, on the whole machine.
-        oom_kills: processes that the kernel killed for want of memory; None: not known.
-        failed: runs that did not end with exit status 0.
-    """
-
-    runner: str
-    suite: str
-    runs: int
-    wall_s: float
-    serial_s: float
-    mean_s: float
-    fairness: float
-    peak_bytes: int
-    runnable: int
-    oom_kills: int | None
-    failed: int
+XDIST_REQUIREMENT = "pytest-xdist==3.8.0"
+TIMEOUT_S = 900.0
+BEGIN_S = 60.0
+"""Seconds within which long runs must have begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """A small suite beside long runs.
+class Suite:
+    """A suite and how each runner runs a copy of it.
 
     Args:
-        long_runs: how many.
-        alone_s: what the small suite takes alone.
-        beside_s: what it takes beside them.
-        fair_s: what it takes alone with its fair share of the processors.
+        name: for people.
+        root: where it is.
+        commands: returns the command of each runner for a folder.
     """
 
-    long_runs: int
-    alone_s: float
-    beside_s: float
-    fair_s: float
-
-
-Commands = Callable[[Path], list[str]]
-"""Returns the command that runs a copy of a suite in a folder."""
-
-
-@dataclass(slots=True)
-class _Load:
-    """The most processes that wanted a processor at once, sampled by a thread."""
-
-    most: int = 0
-    done: threading.Event = field(default_factory=threading.Event)
-
-    def watch(self) -> None:
-        while not self.done.wait(SAMPLE_S):
-            for line in Path("/proc/stat").read_text().splitlines():
-                if line.startswith("procs_running"):
-                    self.most = max(self.most, int(line.split()[1]))
+    name: str
+    root: Path
+    commands: dict[str, Callable[[Path], list[str]]]
 
 
 def run(setting: Setting) -> bool:
-    """Measure and print; return whether our small suite never took more than twice its fair time."""
-    suite = sdists.write_suite(
-        setting.cache / "suites" / "machine", sdists.JINJA2, added=(XDIST,), environment="xdist"
+    """Measure and print; return whether what is demanded of ours holds (`benchmarks.machine.summary`)."""
+    records: list[AtOnce | Beside] = []
+    output = setting.output or setting.work / "machine.json"
+    wanted = setting.only or ("at-once", "limited", "beside")
+    parts = (
+        ("at-once", lambda: _at_once_round(setting)),
+        ("limited", lambda: _limited_round(setting)),
+        ("beside", lambda: _beside_round(setting)),
     )
-    options = setting.ours_options
+    for number in range(setting.rounds):
+        for name, measured in parts:
+            if name not in wanted:
+                continue
+            for record in measured():
+                print(f"round {number + 1}: {record}", flush=True)
+                records.append(record)
+                write_json(output, "machine", records)
+    figures = read_figures(output)
+    print(page(figures))
+    output.with_suffix(".svg").write_text(draw_chart(figures))
+    found = misses(figures)
+    print("\n".join(found))
+    return not found
 
-    def ours(root: Path) -> list[str]:
-        words = ["--runner", "pytest", "--no-history", *options]
-        return our_command(
-            root,
-            interpreter=suite.interpreter,
-            events=root / "events.jsonl",
-            options=words,
-            paths=suite.files,
+
+def _at_once_round(setting: Setting) -> Iterator[AtOnce]:
+    """Yield one measurement of each suite, number of runs and runner."""
+    for suite in _real_suites(setting):
+        for count in RUNS_AT_ONCE:
+            for runner in RUNNERS:
+                before, together, after = (
+                    _at_once(setting, suite, runner, number) for number in (1, count, 1)
+                )
+                # What else runs on the machine changes meanwhile: the runs alone enclose those together.
+                serial_s = (before.wall_s + after.wall_s) / 2 * count
+                yield dataclasses.replace(together, serial_s=serial_s)
+
+
+def _limited_round(setting: Setting) -> Iterator[AtOnce]:
+    """Yield what runs that need more than a control group's memory do in it."""
+    requirements = (*heavy.REQUIREMENTS, "pytest<9.1", XDIST_REQUIREMENT)
+    interpreter = ensure_environment(setting.cache / "environments" / "machine-heavy", requirements)
+    root = fresh_suite(setting.cache / "suites" / "machine-heavy")
+    heavy.write_suite(root, files=HEAVY_FILES, seed=setting.seed)
+    suite = _suite(setting, "heavy", root, interpreter, ("tests",), runner="unittest")
+    for runner in RUNNERS:
+        yield _at_once(setting, suite, runner, LIMITED_RUNS, limit_bytes=LIMIT_BYTES)
+
+
+def _beside_round(setting: Setting) -> Iterator[Beside]:
+    """Yield one measurement of the small suite for each number of long runs and each runner."""
+    interpreter = ensure_environment(
+        setting.cache / "environments" / "machine-small", ("pytest<9.1", XDIST_REQUIREMENT)
+    )
+    roots = [fresh_suite(setting.cache / "suites" / f"machine-{name}") for name in ("small", "long")]
+    trivial.write_suite(roots[0], files=SMALL_FILES)
+    working.write_suite(roots[1], files=WORKING_FILES)
+    small, long = (
+        _suite(setting, root.name, root, interpreter, ("tests",), runner="unittest") for root in roots
+    )
+    for count in LONG_RUNS:
+        for runner in RUNNERS:
+            yield _beside(setting, small, long, runner, count)
+
+
+def _real_suites(setting: Setting) -> Iterator[Suite]:
+    for package in SUITES:
+        source = sdists.write_suite(
+            setting.cache / "suites" / "machine", package, added=(XDIST_REQUIREMENT,), environment="xdist"
         )
-
-    def xdist(root: Path) -> list[str]:
-        return [str(suite.interpreter), "-m", "pytest", "-q", "-n", "auto", *suite.files]
-
-    records: list[AtOnce] = []
-    for name, command in (("ours", ours), ("xdist", xdist)):
-        serial_s = _serial(setting, suite.root, command)
-        records += [
-            _at_once(setting, name, suite.name, suite.root, command, count, serial_s=serial_s)
-            for count in RUNS_AT_ONCE
-        ]
-    records += _growing(setting, suite.interpreter)
-    beside = [_beside(setting, count) for count in LONG_RUNS]
-    _print(records, beside)
-    write_json(setting.output, "machine", [*records, *beside])
-    return all(one.beside_s <= 2 * one.fair_s for one in beside)
+        yield _suite(setting, package.name, source.root, source.interpreter, source.files, runner="pytest")
 
 
-def _growing(setting: Setting, interpreter: Path) -> list[AtOnce]:
-    """Return what several runs that grow at once do within a control group of 1 GiB; nothing without one."""
-    root = fresh_suite(setting.cache / "suites" / "growing")
-    growing.write_suite(root)
+def _suite(
+    setting: Setting, name: str, root: Path, interpreter: Path, files: Sequence[str], *, runner: str
+) -> Suite:
+    """Return a suite with its commands; our runs meet in a folder of their own, where no others are."""
+    pool = setting.work / "machine-pool"
+    pool.mkdir(mode=0o700, exist_ok=True)
+    words = ("--no-history", "--runner", runner, "--machine-folder", str(pool), *setting.ours_options)
 
     def ours(folder: Path) -> list[str]:
-        words = ["--no-history", "--runner", "unittest", *setting.ours_options]
-        return our_command(folder, interpreter=interpreter, events=folder / "events.jsonl", options=words)
+        events = folder / "events.jsonl"
+        return our_command(folder, interpreter=interpreter, events=events, options=words, paths=files)
 
-    def xdist(folder: Path) -> list[str]:
-        return [str(interpreter), "-m", "pytest", "-q", "-n", "auto", "tests"]
+    def xdist(_folder: Path) -> list[str]:
+        return [str(interpreter), "-m", "pytest", "-n", "auto", *files]
 
-    found = []
-    for name, command in (("ours", ours), ("xdist", xdist)):
-        serial_s = _serial(setting, root, command)
-        try:
-            one = _at_once(
-                setting,
-                name,
-                "growing in 1 GiB",
-                root,
-                command,
-                GROWING_RUNS,
-                serial_s=serial_s,
-                limit_bytes=LIMIT_BYTES,
-            )
-        except RuntimeError as error:
-            print(f"growing: {error}")
-        else:
-            found.append(one)
-    return found
-
-
-def _serial(setting: Setting, root: Path, command: Commands) -> float:
-    """Return the seconds that one run takes: the best of the rounds, after one that fills caches."""
-    times = []
-    for _ in range(setting.rounds + 1):
-        (copy,) = _copies(setting, root, 1)
-        times.append(_measure(setting, [(copy, command(copy))]).wall_s)
-    return min(times[1:])
+    return Suite(name=name, root=root, commands={OURS: ours, XDIST: xdist})
 
 
 def _at_once(
     setting: Setting,
+    suite: Suite,
     runner: str,
-    suite: str,
-    root: Path,
-    command: Commands,
     count: int,
     *,
-    serial_s: float,
     limit_bytes: int | None = None,
 ) -> AtOnce:
-    """Measure some runs at once, as often as the rounds say; return the round with the least wall time."""
-    rounds = []
-    for _ in range(setting.rounds):
-        copies = _copies(setting, root, count)
-        load = _Load()
-        watcher = threading.Thread(target=load.watch)
-        watcher.start()
-        began_at = time.time()
-        try:
-            measured = _measure(setting, [(copy, command(copy)) for copy in copies], limit_bytes=limit_bytes)
-        finally:
-            load.done.set()
-            watcher.join()
-        ends = [_end_of(copy) for copy in copies]
-        took = [max(0.001, at - began_at) for at, _ in ends]
-        speeds = [1 / seconds for seconds in took]
-        rounds.append(
-            AtOnce(
-                runner=runner,
-                suite=suite,
-                runs=count,
-                wall_s=measured.wall_s,
-                serial_s=serial_s * count,
-                mean_s=sum(took) / count,
-                fairness=sum(speeds) ** 2 / (count * sum(speed**2 for speed in speeds)),
-                peak_bytes=measured.peak_bytes,
-                runnable=load.most,
-                oom_kills=measured.oom_kills,
-                failed=sum(status != 0 for _, status in ends),
-            )
-        )
-    return min(rounds, key=lambda record: record.wall_s)
-
-
-def _copies(setting: Setting, root: Path, count: int) -> list[Path]:
-    """Return fresh copies of a suite, one for each run."""
-    place = setting.work / "machine"
-    shutil.rmtree(place, ignore_errors=True)
-    return [Path(shutil.copytree(root, place / str(number), symlinks=True)) for number in range(count)]
+    """Measure some runs that start together."""
+    load, available_bytes = os.getloadavg()[0], _available_bytes()
+    began_at = time.time()
+    measured, folders = _measure(setting, suite, runner, count, limit_bytes=limit_bytes)
+    ends = [_end_of(folder) for folder in folders]
+    took = [max(0.001, at - began_at) for at, _ in ends]
+    speeds = [1 / seconds for seconds in took]
+    return AtOnce(
+        runner=runner,
+        suite=suite.name,
+        runs=count,
+        wall_s=measured.wall_s,
+        serial_s=None,
+        mean_s=sum(took) / count,
+        fairness=sum(speeds) ** 2 / (count * sum(speed**2 for speed in speeds)),
+        peak_bytes=measured.peak_bytes,
+        budget_bytes=int(BUDGET_SHARE * min(available_bytes, limit_bytes or available_bytes)),
+        limit_bytes=limit_bytes,
+        runnable=measured.mean_runnable,
+        load=load,
+        oom_kills=measured.oom_kills,
+        failed=sum(status != 0 for _, status in ends),
+    )
 
 
 def _measure(
-    setting: Setting, runs: Sequence[tuple[Path, list[str]]], *, limit_bytes: int | None = None
-) -> Measured:
-    """Run some commands at once, each in its folder, where it leaves when it ended and how."""
+    setting: Setting,
+    suite: Suite,
+    runner: str,
+    count: int,
+    *,
+    limit_bytes: int | None = None,
+) -> tuple[Measured, list[Path]]:
+    """Run some copies of a suite at once; return their folders, too, which say when each ended and how."""
+    folders = _copies(setting, suite.root, count)
     parts = [
-        f"(cd {shlex.quote(str(folder))}; {shlex.join(command)} > run.log 2>&1;"
+        f"(cd {shlex.quote(str(folder))}; {shlex.join(suite.commands[runner](folder))} > run.log 2>&1;"
         f' s=$?; echo "$(date +%s.%N) $s" > run.end) &'
-        for folder, command in runs
+        for folder in folders
     ]
-    return measure(
+    measured = measure(
         ["bash", "-c", f"{' '.join(parts)} wait"],
         cwd=setting.work,
         environment=plain_environment(),
         output=setting.work / "machine.log",
         limit_bytes=limit_bytes,
+        timeout_s=TIMEOUT_S,
     )
+    return measured, folders
+
+
+def _copies(setting: Setting, root: Path, count: int, *, name: str = "machine") -> list[Path]:
+    """Return fresh copies of a suite, one for each run."""
+    place = setting.work / name
+    shutil.rmtree(place, ignore_errors=True)
+    return [Path(shutil.copytree(root, place / str(number), symlinks=True)) for number in range(count)]
 
 
 def _end_of(folder: Path) -> tuple[float, int]:
-    """Return when the run in a folder ended, in Unix seconds, and its exit status."""
-    at, status = (folder / "run.end").read_text().split()
+    """Return when the run in a folder ended, in Unix seconds, and its exit status; 1 where it was killed."""
+    try:
+        at, status = (folder / "run.end").read_text().split()
+    except FileNotFoundError:
+        return time.time(), 1
     return float(at), int(status)
 
 
-def _beside(setting: Setting, long_runs: int) -> Beside:
-    """Measure the small suite alone, and beside runs that keep all processors busy."""
-    small = fresh_suite(setting.cache / "suites" / "small")
-    trivial.write_suite(small, files=SMALL_FILES)
-    long = fresh_suite(setting.cache / "suites" / "working")
-    working.write_suite(long, files=WORKING_FILES)
-    interpreter = Path(sys.executable)
+def _available_bytes() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/meminfo does not say what is available")
 
-    def command(root: Path) -> list[str]:
-        words = ["--no-history", "--runner", "unittest", *setting.ours_options]
-        return our_command(root, interpreter=interpreter, events=root / "events.jsonl", options=words)
 
-    alone_s = _serial(setting, small, command)
-    copies = _copies(setting, long, long_runs)
-    lines = " ".join(
-        f'(cd {shlex.quote(str(copy))}; exec {shlex.join(command(copy))} > run.log 2>&1) & pids="$pids $!";'
-        for copy in copies
+def _beside(setting: Setting, small: Suite, long: Suite, runner: str, count: int) -> Beside:
+    """Measure the small suite alone, and then while long runs go on."""
+    alone = [_measure(setting, small, runner, 1)[0] for _ in range(SMALL_TIMES)]
+    best = min(alone, key=lambda measured: measured.wall_s)
+    load = os.getloadavg()[0]
+    with ExitStack() as stack:
+        for folder in _copies(setting, long.root, count, name="machine-long"):
+            stack.callback(_end, _start(long, runner, folder))
+            _wait_until_it_works(folder, runner)
+        times = [_time_small(setting, small, runner) for _ in range(SMALL_TIMES)]
+    wall_s, start_s, first_file_s, failed = min(times, key=lambda one: one[0])
+    return Beside(
+        runner=runner,
+        long_runs=count,
+        wall_s=wall_s,
+        alone_s=best.wall_s,
+        alone_cpu_s=best.cpu_s,
+        cores=len(os.sched_getaffinity(0)),
+        start_s=start_s,
+        first_file_s=first_file_s,
+        load=load,
+        failed=failed,
     )
-    timing = setting.work / "beside.json"
-    once = f"{shlex.join(command(small))} > /dev/null 2>&1"
-    times = "; ".join(f"date +%s.%N; {once}" for _ in range(setting.rounds))
-    script = f"{lines} sleep 4; ({times}; date +%s.%N) > {shlex.quote(str(timing))}; kill -INT $pids; wait"
-    measure(
-        ["bash", "-c", script],
-        cwd=setting.work,
-        environment=plain_environment(),
-        output=setting.work / "machine.log",
-    )
-    instants = [float(line) for line in timing.read_text().split()]
-    beside_s = min(after - before for before, after in pairwise(instants))
-    # Half of a machine for two runs; each further one leaves less to each.
-    return Beside(long_runs=long_runs, alone_s=alone_s, beside_s=beside_s, fair_s=alone_s * (long_runs + 1))
 
 
-def _print(records: Sequence[AtOnce], beside: Sequence[Beside]) -> None:
-    head = ["suite and runner", "runs", "all done", "one by one", "ratio", "mean", "fairness", "MiB"]
-    rows = [
-        [
-            f"{one.suite}, {one.runner}",
-            str(one.runs),
-            f"{one.wall_s:.1f} s",
-            f"{one.serial_s:.1f} s",
-            f"{one.wall_s / one.serial_s:.2f}",
-            f"{one.mean_s:.1f} s",
-            f"{one.fairness:.2f}",
-            f"{one.peak_bytes / 1024**2:.0f}",
-            str(one.runnable),
-            "-" if one.oom_kills is None else str(one.oom_kills),
-            str(one.failed),
-        ]
-        for one in records
-    ]
-    print_table("machine: several runs at once", [*head, "runnable", "OOM kills", "failed"], rows)
-    rows = [
-        [str(one.long_runs), f"{one.alone_s:.2f} s", f"{one.beside_s:.2f} s", f"{one.fair_s:.2f} s"]
-        for one in beside
-    ]
-    print_table(
-        f"machine: {SMALL_FILES} small files beside long runs", ["long runs", "alone", "beside", "fair"], rows
-    )
+def _start(suite: Suite, runner: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process group of its own; each of its test processes says that it runs."""
+    with (folder / "run.log").open("wb") as log:
+        return subprocess.Popen(
+            suite.commands[runner](folder),
+            cwd=folder,
+            env=plain_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _wait_until_it_works(folder: Path, runner: str) -> None:
+    """Wait until a long run's first test has begun."""
+    deadline_s = time.monotonic() + BEGIN_S
+    while time.monotonic() < deadline_s:
+        if runner == OURS and _event_at_s(folder, "file-started") is not None:
+            return
+        # xdist prints how many workers it has when they start with the tests.
+        if runner == XDIST and b"workers [" in (folder / "run.log").read_bytes():
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"the long run in {folder} has not begun: {(folder / 'run.log').read_text()}")
+
+
+def _time_small(
+    setting: Setting, suite: Suite, runner: str
+) -> tuple[float, float | None, float | None, bool]:
+    """Run the small suite once: its seconds, those of its start-up and until its first file, and failure."""
+    (folder,) = _copies(setting, suite.root, 1)
+    began_at, began_s = time.time(), time.perf_counter()
+    process = _start(suite, runner, folder)
+    failed = process.wait() != 0
+    wall_s = time.perf_counter() - began_s
+    if runner != OURS:
+        return wall_s, None, None, failed
+    run_at, first_s = _event_at_s(folder, "run-started"), _event_at_s(folder, "file-started")
+    if run_at is None or first_s is None:
+        return wall_s, None, None, failed
+    return wall_s, run_at - began_at, first_s, failed
+
+
+def _event_at_s(folder: Path, name: str) -> float | None:
+    """Return when the first event of a name came: seconds of the run; of `run-started` the Unix time."""
+    with contextlib.suppress(OSError):
+        for line in (folder / "events.jsonl").read_text().splitlines():
+            with contextlib.suppress(ValueError):  # The last line may not be whole yet.
+                event = json.loads(line)
+                if event["event"] == name:
+                    return float(event["started_at"] if name == "run-started" else event["at_s"])
+    return None

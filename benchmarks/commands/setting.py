@@ -24,7 +24,7 @@ class Setting:
         jobs: files at once for our runner; None: its default.
         seed: of the suites.
         files: how many the suite of `queue` has.
-        only: the suites of `outcomes` that are wanted; none: all.
+        only: the suites of `outcomes`, or the parts of `machine`, that are wanted; none: all.
         ours_options: further options of our runner.
     """
 

@@ -54,6 +54,12 @@ NEWER_CLICK = replace(CLICK, name="click==8.4.2")
 JINJA2 = Package(
     name="jinja2==3.1.6", tests="tests", requirements=("pytest<9.1", "trio"), own_package="jinja2"
 )
+MARSHMALLOW = Package(
+    name="marshmallow==4.1.0",
+    tests="tests",
+    requirements=("pytest<9.1", "simplejson"),
+    own_package="marshmallow",
+)
 WERKZEUG = Package(
     name="werkzeug==3.1.4",
     tests="tests",

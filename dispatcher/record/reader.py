@@ -29,12 +29,12 @@ from dispatcher.record.shape import (
     Header,
 )
 from dispatcher.run.results import FileRecord, TestResults
+from passmuster.codec import CodecError, decode
 from passmuster.errors import InfrastructureError
 from passmuster.result import TestResult
-from passmuster.strict_json import CodecError, load
 from passmuster.version import VERSION
 
-_Line = TypeVar("_Line")
+_Line = TypeVar("_Line", bound=Struct)
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -211,7 +211,7 @@ def _read(kind: type[_Line], word: str, line: bytes) -> _Line:
     head, _, body = line.partition(b" ")
     if head != word.encode():
         raise CodecError(f"a line of the kind {word} was expected")
-    return load(kind, body.decode("ascii", "replace"), what=word, most_chars=MOST_CHARS)
+    return decode(kind, body.decode("ascii", "replace"), what=word, max_chars=MOST_CHARS)
 
 
 def _what_is_wrong(end: End, lines: Sequence[bytes], folder: Path) -> str:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from dispatcher.events import FileFinished, RunEvent, RunFinished, RunStarted, UsageSampled
 from dispatcher.record.header import header_of
@@ -31,9 +31,9 @@ from dispatcher.record.shape import (
 )
 from dispatcher.run.results import FileRecord, TestResults
 from dispatcher.run.state import TAIL_CHARACTERS
+from passmuster.codec import encode
 from passmuster.errors import ConfigurationError, InfrastructureError
 from passmuster.result import TestResult
-from passmuster.strict_json import dump
 
 SAMPLE_EVERY_S = 1.0
 """Seconds between two samples of the usage at least."""
@@ -156,8 +156,8 @@ class RecordReporter:
             raise self._broken(error) from error
         self._write(HEADER, header)
 
-    def _write(self, word: str, record: object) -> None:
-        line = f"{word} {dump(record, what=f'the record ({word})', most_chars=MOST_CHARS)}\n"
+    def _write(self, word: str, record: Struct) -> None:
+        line = f"{word} {encode(record, what=f'the record ({word})', max_chars=MOST_CHARS)}\n"
         data = line.encode("ascii")
         self._lines += 1
         self._digest.update(data)

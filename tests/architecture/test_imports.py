@@ -153,7 +153,6 @@ PURE = (
     "passmuster/settings/values.py",
     "passmuster/settings/words.py",
     "passmuster/status.py",
-    "passmuster/strict_json.py",
     "passmuster/task.py",
     "passmuster/tree_manifest.py",
     "passmuster/units.py",

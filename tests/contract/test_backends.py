@@ -29,6 +29,7 @@ from passmuster.result import TestResult
 from passmuster.status import Outcome, RunnerKind, Status, StopReason
 from passmuster.task import Limits, TestTask
 from run_tests import LocalSite
+from tests.support.pytest_environment import PYTEST_PYTHON
 
 SITES: dict[str, Callable[[], Site]] = {"local": LocalSite, "queue": lambda: ClusterSite(LocalSite())}
 DEADLINE_S = 60.0
@@ -76,7 +77,7 @@ class Place:
                 config=config,
                 run_id="contract",
                 workdir=self._root,
-                interpreter=sys.executable,
+                interpreter=str(PYTEST_PYTHON),
                 cache_tag=str(sys.implementation.cache_tag),
                 interpreter_identity=f"{platform.python_implementation()} {platform.python_version()}",
                 environ=environ,

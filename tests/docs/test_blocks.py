@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from dispatcher.config.merge import load_config
 from passmuster.settings.origins import Source
 from tests.docs.pages import REPOSITORY, Block, all_blocks, blocks_of
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 BLOCKS = all_blocks()
 RUN = {"sh": ("bash", "-euo", "pipefail", "-c"), "python": (sys.executable, "-W", "error", "-c")}
@@ -26,11 +29,10 @@ PLACE = "/tmp/pm-docs"
 """Where the documents put what their examples write; a test puts it elsewhere."""
 
 
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Path:
-    """A folder that looks like a fresh clone as far as the examples need one."""
-    clone = tmp_path / "clone"
-    clone.mkdir()
+def make_sandbox(folder: Path) -> Path:
+    """Make a folder that looks like a fresh clone as far as the examples need one."""
+    clone = folder / "clone"
+    clone.mkdir(parents=True)
     for name in ("run_tests.py", "run_ci_replica.py"):
         (clone / name).symlink_to(REPOSITORY / name)
     ignored = shutil.ignore_patterns(".passmuster", "__pycache__", ".*_cache")
@@ -51,20 +53,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "XDG_RUNTIME_DIR": str(tmp_path),
         "PYTHONPATH": str(REPOSITORY),
         "LANG": "C.UTF-8",
-        "VIRTUAL_ENV": sys.prefix,
+        "VIRTUAL_ENV": str(PYTEST_ENVIRONMENT),
     }
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language in RUN], ids=str)
-def test_a_block_does_what_it_says(block: Block, sandbox: Path, tmp_path: Path) -> None:
-    if block.not_run:
-        assert len(block.not_run) > 10, "a reason is a sentence"
-        return
-    code = block.code.replace(PLACE, str(tmp_path / "place"))
-    ended = subprocess.run(
-        [*RUN[block.language], code],
-        cwd=sandbox,
-        env=environment(tmp_path),
+def run_block(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RUN[block.language], block.code.replace(PLACE, str(folder / "place"))],
+        cwd=make_sandbox(folder),
+        env=environment(folder),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -73,8 +70,31 @@ def test_a_block_does_what_it_says(block: Block, sandbox: Path, tmp_path: Path) 
         check=False,
     )
 
-    assert ended.returncode == block.status, ended.stdout
-    assert "Unknown argument" not in ended.stdout
+
+@pytest.fixture(scope="module")
+def ended(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
+    """Every block that is run, two at a time: they wait much."""
+    base = tmp_path_factory.mktemp("blocks")
+    chosen = [block for block in BLOCKS if block.language in RUN and not block.not_run]
+    with ThreadPoolExecutor(2) as pool:
+        yield {str(block): pool.submit(run_block, block, base / str(n)) for n, block in enumerate(chosen)}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language in RUN], ids=str)
+def test_a_block_does_what_it_says(
+    block: Block, ended: dict[str, Future[subprocess.CompletedProcess[str]]]
+) -> None:
+    if block.not_run:
+        assert len(block.not_run) > 10, "a reason is a sentence"
+        return
+
+    done = ended[str(block)].result()
+
+    assert done.returncode == block.status, done.stdout
+    assert "Unknown argument" not in done.stdout
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "toml"], ids=str)

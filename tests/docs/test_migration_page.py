@@ -6,14 +6,12 @@ import subprocess
 from pathlib import Path
 
 from tests.docs.pages import REPOSITORY, blocks_of
-from tests.docs.test_blocks import PLACE, environment, sandbox
-
-__all__ = ["sandbox"]
+from tests.docs.test_blocks import PLACE, environment, make_sandbox
 
 PAGE = "docs/how-to/migrate.md"
 
 
-def test_the_steps_print_what_the_page_shows(sandbox: Path, tmp_path: Path) -> None:
+def test_the_steps_print_what_the_page_shows(tmp_path: Path) -> None:
     blocks = list(blocks_of((REPOSITORY / PAGE).read_text(encoding="utf-8"), PAGE))
     assert [block.language for block in blocks] == ["sh", *["sh", "text"] * 5]
     place = tmp_path / "place"
@@ -21,7 +19,7 @@ def test_the_steps_print_what_the_page_shows(sandbox: Path, tmp_path: Path) -> N
 
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code.replace(PLACE, str(place))],
-        cwd=sandbox,
+        cwd=make_sandbox(tmp_path),
         env=environment(tmp_path),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

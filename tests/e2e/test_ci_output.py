@@ -11,9 +11,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.e2e.support.outcome import Outcome
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
 from tests.e2e.support.sources import FAILING, PASSING, script
 from tests.support.actions_runner import Obeyed, Runner
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 HOSTILE_LINES = (
     "::error::from a test",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
 from tests.e2e.support.sources import FAILING, PASSING
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 PYTEST_PYTHON = str(PYTEST_ENVIRONMENT / "bin" / "python")
 

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 CONFIGURATION = """
 [run]

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from tests.e2e.support.facts import Facts, Seen
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 BY_PYTEST = {
     "modules and arguments": """

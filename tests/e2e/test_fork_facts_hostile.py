@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.support.facts import Facts, file_of
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 MODULES = ("asyncio", "ctypes", "logging", "random", "tempfile", "threading", "unittest.mock")
 """What is imported beforehand, for the strictest way of forking."""

@@ -15,7 +15,8 @@ import pytest
 
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.processes import wait_until
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 LIBRARY = """\
 def small(number):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from tests.e2e.support.project import Project
+from tests.support.pytest_environment import PYTEST_PYTHON
 
-PYTHON = ("--python", sys.executable)
+PYTHON = ("--python", str(PYTEST_PYTHON))
 PYTEST = (*PYTHON, "--runner", "pytest")
 PYTEST_INI = "[pytest]\naddopts = -m 'not nightly'\nmarkers =\n    nightly: only at night\n"
 NIGHT = "import pytest\npytestmark = pytest.mark.nightly\ndef test_moon(): pass\ndef test_stars(): assert 0\n"

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import pytest
 
 from tests.e2e.support.outcome import Outcome
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 FINE = "def test_fine(): pass\n"
 WRONG = "def test_wrong(): assert False\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 ENVIRONMENT: Mapping[str, str | None] = {"VIRTUAL_ENV": str(PYTEST_ENVIRONMENT)}
 

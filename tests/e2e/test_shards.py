@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.support.outcome import Outcome
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
 from tests.e2e.support.sources import FAILING, PASSING, script
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 NAMES = [f"tests/test_{number}.py" for number in range(9)]
 

@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
 from tests.e2e.support.sources import PASSING, script
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 STUBBORN = """
 import signal

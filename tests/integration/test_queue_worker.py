@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.broker import read_address
 from passmuster.status import Isolation, Status, StopReason
 from tests.faults.network import Network
+from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
 
 FILES = {
@@ -93,7 +93,7 @@ def test_tests_see_no_secret_and_nothing_of_celery(run: Run, start: Start) -> No
 
 
 def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
-    start("--python", sys.executable)
+    start("--python", str(PYTEST_PYTHON))
 
     run.seed(run.task("half.py"), terms=run.sealed_terms(has_coverage=True))
     run.publish(run.task("half.py", with_coverage=True), 101)
@@ -103,7 +103,7 @@ def test_coverage_data_comes_with_the_result(run: Run, start: Start) -> None:
 
 
 def test_files_are_forked_whether_they_are_measured_or_not(run: Run, start: Start) -> None:
-    start("--python", sys.executable)
+    start("--python", str(PYTEST_PYTHON))
     measured = run.task("half.py", with_coverage=True)
 
     run.seed(run.task("ok.py"), measured, terms=run.sealed_terms(has_coverage=True))

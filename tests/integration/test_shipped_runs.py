@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from passmuster.status import Status
 from passmuster.tree_identity import tree_identity
 from passmuster.tree_store import TreeStore
 from tests.support.git_project import GitProject
+from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import DEADLINE_S, Run, WorkerProcess, until
 from tests.unit.worker.workbench import is_alive
 
@@ -66,7 +66,7 @@ def start(server: EmbeddedServer, begin: Begin, cache: Path) -> Iterator[Start]:
     workers: list[WorkerProcess] = []
 
     def new(root: Path | None, *words: str) -> WorkerProcess:
-        worker = WorkerProcess(server.url, root, "--python", sys.executable, *words, cache=cache)
+        worker = WorkerProcess(server.url, root, "--python", str(PYTEST_PYTHON), *words, cache=cache)
         workers.append(worker)
         looks = begin()
         until(lambda: worker.name in looks.workers() or worker.process.poll() is not None, "it is ready")

@@ -12,9 +12,10 @@ import pytest
 
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.processes import wait_until
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
 from tests.e2e.support.sources import FAILING, PASSING, script
 from tests.e2e.support.unprivileged import UNPRIVILEGED
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 NUMBER_OF_FILES = 8
 

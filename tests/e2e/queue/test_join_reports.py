@@ -12,7 +12,7 @@ from passmuster.run_record import WorkerBoard, connect
 from tests.e2e.support.joined import FAILS_UNTIL_MENDED, Machines, counted, ends, kill, leader_of, waits
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.processes import processes_with, wait_until
-from tests.e2e.support.project import PYTEST_ENVIRONMENT
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 Make = Callable[[int], Machines]
 

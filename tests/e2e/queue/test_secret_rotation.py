@@ -43,7 +43,8 @@ def test_runs_with_the_old_and_the_new_secret_go_on_while_one_replaces_the_other
         before.wait_until_ready()
         first = project.start("a/test_holds.py", "a/test_then.py", env=with_secret(OLD))
         first.wait_for_file("a/test_holds.runs")
-        with Worker(project, "--slots", "1", "--name", "both", env=with_secret(f"{OLD}\n{NEW}")) as both:
+        # Two slots: one of them may be taken by the file that the first worker gives back.
+        with Worker(project, "--slots", "2", "--name", "both", env=with_secret(f"{OLD}\n{NEW}")) as both:
             both.wait_until_ready()
             before.process.send_signal(signal.SIGTERM)
             second = project.run("b/test_b.py", env=with_secret(NEW))

@@ -14,8 +14,9 @@ import pytest
 from dispatcher.backends.embedded_server import EmbeddedServer
 from passmuster.run_record import WorkerBoard, connect
 from tests.e2e.support.processes import wait_until
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, REPOSITORY, Project
+from tests.e2e.support.project import REPOSITORY, Project
 from tests.support.git_project import GitProject
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 from tests.support.valkey import private_server
 
 SECRET = {"PASSMUSTER_SECRET": "the tests' secret"}

@@ -9,10 +9,11 @@ import pytest
 from passmuster.queue_words import WorkerCard
 from passmuster.run_record import WorkerBoard, connect
 from tests.e2e.support.processes import wait_until
-from tests.e2e.support.project import PYTEST_ENVIRONMENT, Project
+from tests.e2e.support.project import Project
 from tests.e2e.support.queue_runs import SECRET, Worker
 from tests.e2e.support.sources import PASSING, script
 from tests.support.broker_server import BrokerServer, broker_server
+from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 
 
 @pytest.fixture

@@ -16,9 +16,6 @@ from tests.e2e.support.outcome import Outcome, read_events
 from tests.e2e.support.processes import processes_with, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-PYTEST_ENVIRONMENT = REPOSITORY / ".venv"
-"""The environment with pytest and coverage, for tests of how files run under these."""
-
 RUN_TIMEOUT_S = 60.0
 """Seconds after which a call is given up; every call of this suite ends within a few."""
 

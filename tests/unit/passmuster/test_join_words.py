@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from passmuster.codec import CodecError
 from passmuster.envelope import Envelope, EnvelopeError
 from passmuster.join_words import JoinSeals, JoinTerms, NewRound, RecordFile, RoundOutcome
-from passmuster.strict_json import CodecError
 
 OURS = JoinSeals(Envelope("secret"), "run")
 TERMS = JoinTerms(version="1", machine="box", identity="git:1", listing="", request=(("--retries", "0"),))

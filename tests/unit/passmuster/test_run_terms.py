@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from passmuster.codec import CodecError
 from passmuster.run_terms import RunTerms, decode_terms, encode_terms
-from passmuster.strict_json import CodecError
 
 TERMS = RunTerms(
     run_id="r1",

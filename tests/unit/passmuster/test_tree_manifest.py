@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passmuster import tree_manifest
-from passmuster.strict_json import dump
+from passmuster.codec import encode
 from passmuster.tree_manifest import (
     MOST_FILE_BYTES,
     Kind,
@@ -39,7 +39,7 @@ def link(path: str, target: str) -> TreeEntry:
 
 def decoded(*entries: TreeEntry) -> TreeManifest:
     """Decode what somebody wrote who did not check it."""
-    text = dump(TreeManifest(entries=entries), what="it", most_chars=1 << 26)
+    text = encode(TreeManifest(entries=entries), what="it", max_chars=1 << 26)
     return decode_manifest(text.encode("ascii"))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from passmuster.codec import decode, encode
 from passmuster.executor import FileUsage, Usage
 from passmuster.queue_words import MOST_CARD_FILES, CardFile, WorkerCard
 from passmuster.run_record import _MAX_CARD_CHARS
-from passmuster.strict_json import dump, load
 from worker.serving.bench import Share
 from worker.serving.card import make_card
 from worker.serving.roster import Held
@@ -44,5 +44,5 @@ def test_it_never_outgrows_what_the_broker_takes(letter: str, length: int) -> No
     card = made([f"{letter * length}{number}" for number in range(1000)])
 
     assert 0 < len(card.files) <= MOST_CARD_FILES
-    text = dump(card, what="the card", most_chars=_MAX_CARD_CHARS)
-    assert load(WorkerCard, text, what="the card", most_chars=_MAX_CARD_CHARS) == card
+    text = encode(card, what="the card", max_chars=_MAX_CARD_CHARS)
+    assert decode(WorkerCard, text, what="the card", max_chars=_MAX_CARD_CHARS) == card

@@ -7,10 +7,10 @@ import json
 import os
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.unit.worker.child.child_bench import LAUNCHER, ChildBench, Ran
 from worker.child_report import ChildReport
 from worker.command import CHILD_MAIN
@@ -167,9 +167,9 @@ def _records(report: ChildReport) -> list[str]:
 
 
 def find_pythons() -> list[str]:
-    """Return the interpreters with pytest to test with: this one, and those named in the environment."""
+    """Return the interpreters with pytest to test with: this version, and those named in the environment."""
     named = os.environ.get("PASSMUSTER_TEST_PYTHONS", "")
-    return [sys.executable, *(path for path in named.split(os.pathsep) if path)]
+    return [str(PYTEST_PYTHON), *(path for path in named.split(os.pathsep) if path)]
 
 
 __all__ = ["LAUNCHER", "Prepared", "SessionBench", "find_pythons", "normalised"]

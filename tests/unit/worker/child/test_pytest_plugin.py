@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.unit.worker.child.child_bench import ChildBench
 
 OUTCOMES = """
@@ -37,7 +37,7 @@ def test_each(value): pass
 def bench(tmp_path: Path) -> ChildBench:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    return ChildBench(tmp_path / "project", sys.executable)
+    return ChildBench(tmp_path / "project", str(PYTEST_PYTHON))
 
 
 def test_every_outcome_is_reported_with_its_message(bench: ChildBench, tmp_path: Path) -> None:

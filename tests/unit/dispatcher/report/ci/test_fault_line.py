@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from dispatcher.report.ci.fault_line import fault_line
+from tests.support.pytest_environment import PYTEST_PYTHON
 
 LIBRARY = """\
 def boom():
@@ -62,7 +62,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def output_of(project: Path, *arguments: str, cwd: str = "") -> str:
     ended = subprocess.run(
-        [sys.executable, *arguments],
+        [PYTEST_PYTHON, *arguments],
         cwd=project / cwd,
         env={**os.environ, "PYTHONPATH": str(project / "tests"), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
