@@ -21,7 +21,7 @@ OURS = b"from passmuster import x\n"
         (("--check", "--apply"), "--apply and --check cannot be combined: choose one"),
         (
             ("--rollback", "--wrappers"),
-            "--wrappers cannot be combined with --rollback: only --apply makes wrappers",
+            "--wrappers cannot be combined with --rollback: only --apply",
         ),
         (("--root",), "--root needs a value"),
         (("--root", "nowhere"), "is not a directory (from --root): name the repository's folder"),
