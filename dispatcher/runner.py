@@ -21,6 +21,7 @@ from dispatcher.chosen_files import ChosenFiles
 from dispatcher.config.choices import Mode
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
 from dispatcher.discovery.layout_choice import LayoutChoice
@@ -40,7 +41,6 @@ from dispatcher.schedule.history import History
 from dispatcher.schedule.record import FileHistory
 from passmuster.capacity import Capacity
 from passmuster.errors import PassmusterError
-from passmuster.private_variables import PRIVATE_VARIABLES
 from passmuster.settings.origins import NO_ORIGINS, Origins
 from passmuster.state_directory import STATE_DIRECTORY
 

@@ -22,7 +22,7 @@ from passmuster.settings.origins import NO_ORIGINS, Origins
 from passmuster.settings.relations import Relations
 from passmuster.settings.setting import Group, Setting, With, flag, option, rows_of, variable_name
 from passmuster.settings.values import PATH, TEXT, Kind, choice, count
-from passmuster.settings.words import WordTable, read_record, read_variables, refuse_wrong
+from passmuster.settings.words import WordTable, read_record, read_variables, refuse_problems, refuse_unknown
 from passmuster.version import VERSION
 
 MAX_NODES = 1024
@@ -99,7 +99,8 @@ class SubcommandTable(Generic[_Options]):
             answer = self._help(program) if arguments.wants_help else f"{program} {VERSION}\n"
             return Called(options=self._record(), answer=answer)
         takes_paths = any(row.name == PATHS.name for row in self._taken)
-        refuse_wrong(arguments, self.words, paths=takes_paths)
+        refuse_problems(arguments)
+        refuse_unknown((*arguments.unknown, *(() if takes_paths else arguments.paths)), self.words)
         own = [one for one in arguments.given if one.setting in self._own]
         given = (*read_variables(self._own, environ), *own)
         bases = Bases(cwd=cwd, root=cwd, home=environ.get("HOME", ""))

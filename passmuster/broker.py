@@ -10,14 +10,9 @@ from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit, urluns
 
 from msgspec import Struct
 
+from passmuster.broker_settings import BROKER_VARIABLE
 from passmuster.errors import ConfigurationError
 from passmuster.hidden_fields import repr_without
-
-DEFAULT_SECRET_VARIABLE = "PASSMUSTER_SECRET"
-"""Where the secret that signs messages comes from. Never an argument: those can be seen by everybody."""
-
-BROKER_VARIABLE = "PASSMUSTER_BROKER_URL"
-"""Where the address comes from when no argument gives it."""
 
 _ALLOWED = (
     "redis://[[user]:password@]host[:port][/database], the same with rediss:// for TLS, "

@@ -11,9 +11,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from dispatcher.config.arguments import RUN_WORDS
-from dispatcher.config.settings import SETTINGS
+from dispatcher.config.settings import PRIVATE_VARIABLES, SETTINGS
 from passmuster.errors import ConfigurationError
-from passmuster.private_variables import PRIVATE_VARIABLES
 from passmuster.settings.setting import VARIABLE_PREFIX, variable_name
 from passmuster.settings.spelling import nearest
 from passmuster.settings.values import on_one_line

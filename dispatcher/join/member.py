@@ -20,6 +20,7 @@ from dispatcher.backends.broker_settings import broker_access
 from dispatcher.backends.own_worker import words_of_the_run
 from dispatcher.backends.queue_site import QueueSite, RunSource, SharedQueue
 from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.discovery.layout import find_places
 from dispatcher.exit_codes import ExitCode
 from dispatcher.join.decisions import Step, is_retry, machine_of, next_step
@@ -42,7 +43,6 @@ from passmuster.envelope import Envelope
 from passmuster.errors import InfrastructureError
 from passmuster.join_record import Claim, JoinRecord, NotLeadingError
 from passmuster.join_words import JoinSeals, NewRound, RoundOutcome
-from passmuster.private_variables import PRIVATE_VARIABLES
 from passmuster.routing import join_run_id
 from passmuster.settings.values import on_one_line
 

@@ -89,6 +89,7 @@ class Setting(Struct, frozen=True, kw_only=True):
         many_machines: whether it is about other machines, so that a run on this one alone leaves it out.
         per_file: its key in an override, which sets it for some files; empty: it has none.
         commands: the subcommands that take it, besides a run.
+        is_secret: whether its value, or the file it names, holds a secret: tests never see its variables.
         worker_option: whether a worker that the run starts on this machine gets it, by the same name.
         only_with: settings of which one must be on, else it has no effect.
         conflicts: what it cannot be combined with.
@@ -114,6 +115,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     many_machines: bool = False
     per_file: str = ""
     commands: tuple[str, ...] = ()
+    is_secret: bool = False
     worker_option: bool = False
     only_with: tuple[str, ...] = ()
     conflicts: tuple[With, ...] = ()

@@ -148,21 +148,6 @@ def _read_bytes(text: str) -> int:
     return amount.size_bytes
 
 
-def _read_broker(text: str) -> str:
-    from passmuster.broker import read_address  # Few runs have one.
-
-    return read_address(text.strip()).url
-
-
-def _shown_broker(text: str) -> str:
-    from passmuster.broker import read_address
-
-    try:
-        return read_address(text.strip()).shown
-    except ValueError:
-        return text if text.strip().lower() == NONE else "(not shown)"
-
-
 def _read_percent(text: str) -> float:
     word = text.strip().removesuffix("%")
     if _NUMBER.fullmatch(word) is None or not 0 <= float(word) <= 100:
@@ -253,9 +238,6 @@ COMMAND = Kind(
 )
 TABLES = Kind(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))
 TABLE = Kind(read=_read_table, allowed="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,))
-BROKER = Kind(
-    read=_read_broker, allowed="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
-)
 PATH = Kind(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
 OUT_FILE = replace(PATH, is_output=True)
 OUT_FOLDER = replace(PATH, is_output=True, is_folder=True)

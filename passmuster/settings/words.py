@@ -165,24 +165,34 @@ def _exclusive(given: Iterable[Given]) -> Iterable[str]:
             yield f"{' and '.join(sorted(words.values()))} cannot be combined: choose one"
 
 
-def refuse_wrong(arguments: Arguments, table: WordTable, *, paths: bool = False) -> None:
-    """Raise for the first problem or unknown word, for a program that lets none pass.
-
-    Args:
-        arguments: what was read.
-        table: the words that it knows, for the one that was meant.
-        paths: whether the program takes words that are no options.
+def refuse_problems(arguments: Arguments) -> None:
+    """Raise for the first problem.
 
     Raises:
         ConfigurationError: there is one.
     """
     if arguments.problems:
         raise ConfigurationError(f"{arguments.problems[0]}; see --help")
-    for word in (*arguments.unknown, *(() if paths else arguments.paths)):
-        from passmuster.settings.spelling import advice  # Only ever needed on the way out.
 
-        meant = advice(word.partition("=")[0], table.words) if word.startswith("-") else "see --help"
-        raise ConfigurationError(f"unknown argument: {on_one_line(word)}; {meant}")
+
+def refuse_unknown(words: Iterable[str], table: WordTable, *, only_misspelt: bool = False) -> None:
+    """Raise for the first unknown word, and name the one that it may have been meant to be.
+
+    Args:
+        words: words that the program does not know.
+        table: those that it knows.
+        only_misspelt: whether a word that is near to none of these passes.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    for word in words:
+        from passmuster.settings.spelling import nearest  # Only ever needed on the way out.
+
+        meant = nearest(word.partition("=")[0], table.words) if word.startswith("-") else None
+        if meant is not None or not only_misspelt:
+            advice = "see --help" if meant is None else f"did you mean {meant}?"
+            raise ConfigurationError(f"unknown argument: {on_one_line(word)}; {advice}")
 
 
 def read_variables(rows: Iterable[Setting], environ: Mapping[str, str]) -> tuple[Given, ...]:

@@ -137,7 +137,6 @@ PURE = (
     "passmuster/envelope.py",
     "passmuster/join_scripts.py",
     "passmuster/join_words.py",
-    "passmuster/option_parser.py",
     "passmuster/overcommit.py",
     "passmuster/queue_words.py",
     "passmuster/result.py",
