@@ -7,6 +7,12 @@ from collections.abc import Callable
 from dispatcher.subcommands import Call
 
 
+def _completion(call: Call) -> int:
+    from dispatcher.completion import show_completion
+
+    return show_completion(call)
+
+
 def _status(call: Call) -> int:
     from dispatcher.watch.status import show_status
 
@@ -38,6 +44,7 @@ def _migrate(call: Call) -> int:
 
 
 SUBCOMMANDS: dict[str, Callable[[Call], int]] = {
+    "completion": _completion,
     "explain": _explain,
     "merge": _merge,
     "plan": _plan,

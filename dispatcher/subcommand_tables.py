@@ -16,6 +16,7 @@ from dispatcher.config.merge import config_of
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PATHS, SETTINGS
 from dispatcher.migrate.command_names import NewCommand
+from passmuster.settings.completion import Shell
 from passmuster.settings.help import program_help
 from passmuster.settings.locations import Bases
 from passmuster.settings.origins import NO_ORIGINS, Origins
@@ -39,12 +40,14 @@ class Called(Struct, Generic[_Options], frozen=True, kw_only=True):
         options: its own.
         origins: where the values of these came from.
         config: the configuration of a run, with the settings that it takes.
+        words: those that are no options, of a subcommand whose paths are not a run's.
         answer: its help text or the version, where one was asked for and nothing else is to be done.
     """
 
     options: _Options
     origins: Origins = NO_ORIGINS
     config: TestConfig = TestConfig()
+    words: tuple[str, ...] = ()
     answer: str = ""
 
 
@@ -58,6 +61,7 @@ class SubcommandTable(Generic[_Options]):
         description: what it does.
         notes: what its help ends with.
         renamed: further arguments of settings that it takes.
+        takes_words: whether it takes words that are no options; paths, where it takes those of a run.
     """
 
     def __init__(
@@ -69,7 +73,9 @@ class SubcommandTable(Generic[_Options]):
         description: str,
         notes: Sequence[str] = (),
         renamed: Mapping[str, str] = {},
+        takes_words: bool = False,
     ) -> None:
+        self._takes_words = takes_words
         self._usage, self._description, self._notes = usage, description, notes
         self._record = record
         self._own = rows_of(record)
@@ -98,7 +104,7 @@ class SubcommandTable(Generic[_Options]):
         if arguments.wants_help or arguments.wants_version:
             answer = self._help(program) if arguments.wants_help else f"{program} {VERSION}\n"
             return Called(options=self._record(), answer=answer)
-        takes_paths = any(row.name == PATHS.name for row in self._taken)
+        takes_paths = self._takes_words or any(row.name == PATHS.name for row in self._taken)
         refuse_problems(arguments)
         refuse_unknown((*arguments.unknown, *(() if takes_paths else arguments.paths)), self.words)
         own = [one for one in arguments.given if one.setting in self._own]
@@ -108,7 +114,7 @@ class SubcommandTable(Generic[_Options]):
         origins = Origins({one.setting.name: one.origin for one in given})
         Relations(self._own, options, origins).check()
         if not self._taken:
-            return Called(options=options, origins=origins)
+            return Called(options=options, origins=origins, words=arguments.paths)
         rest = [one for one in arguments.given if one.setting not in self._own]
         loaded = config_of(replace(arguments, given=tuple(rest)), environ, cwd)
         return Called(options=options, origins=origins, config=loaded.config)
@@ -230,6 +236,18 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+COMPLETION = SubcommandTable(
+    Subcommand.COMPLETION,
+    NoOptions,
+    usage="|".join(Shell),
+    description="Prints what a shell reads to complete the words of this program.",
+    notes=(
+        "  bash    source <(run-tests completion bash)     in ~/.bashrc",
+        "  zsh     source <(run-tests completion zsh)      in ~/.zshrc, after compinit",
+        "  fish    run-tests completion fish | source      in ~/.config/fish/config.fish",
+    ),
+    takes_words=True,
+)
 EXPLAIN = SubcommandTable(
     Subcommand.EXPLAIN,
     ExplainOptions,
@@ -279,6 +297,7 @@ STATUS = SubcommandTable(
     " by --broker, PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.",
 )
 TABLES: Mapping[Subcommand, WordTable] = {
+    Subcommand.COMPLETION: COMPLETION.words,
     Subcommand.EXPLAIN: EXPLAIN.words,
     Subcommand.MERGE: MERGE.words,
     Subcommand.MIGRATE: MIGRATE.words,

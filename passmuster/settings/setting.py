@@ -126,6 +126,13 @@ class Setting(Struct, frozen=True, kw_only=True):
         """All its arguments."""
         return (*self.options, *(word for word, _ in self.constants))
 
+    def help_of(self, word: str) -> str:
+        """Return the help text of one of its arguments."""
+        text = dict(self.constants).get(word, "")
+        if dict(self.values_help).get(text):
+            return dict(self.values_help)[text]
+        return f"do not {self.summary}" if text == "false" else self.summary
+
     @property
     def default_text(self) -> str:
         """The default, for people."""

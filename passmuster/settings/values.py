@@ -46,6 +46,7 @@ class Kind(Struct, frozen=True, kw_only=True):
         allowed: what is allowed, as it follows "expected".
         metavar: what stands for the value in the help text; empty: the option takes none.
         toml_types: types that a key of the configuration file may have.
+        choices: the words of which the text is one, where there are only few.
         is_list: several values, separated by commas; a list in the configuration file.
         is_path: the text is a path that still has to be made absolute.
         is_output: the run writes to that path: a folder where `is_folder`, else a file.
@@ -59,6 +60,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     allowed: str
     metavar: str
     toml_types: tuple[type, ...] = (str,)
+    choices: tuple[str, ...] = ()
     is_list: bool = False
     is_path: bool = False
     is_output: bool = False
@@ -186,7 +188,7 @@ def choice(members: type[StrEnum]) -> Kind:
             raise ValueError(f"expected {allowed}, got {quoted(text)}")
         return members(word)
 
-    return Kind(read=read, allowed=allowed, metavar="|".join(words))
+    return Kind(read=read, allowed=allowed, metavar="|".join(words), choices=tuple(words))
 
 
 def optional(kind: Kind, word: str = "") -> Kind:
