@@ -25,11 +25,11 @@ from benchmarks.measure import plain_environment
 from benchmarks.process_memory import proportional_bytes, tree
 from benchmarks.suites import trivial
 from benchmarks.tables import median, print_table, spread, write_json
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.broker import parse_broker
-from passmuster.broker_access import open_broker
-from passmuster.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
-from passmuster.run_record import WorkerBoard
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.wire.access import open_broker
+from passmuster.wire.broker import parse_broker
+from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
+from passmuster.wire.run_store import WorkerBoard
 
 HOME = Path(__file__).resolve().parents[2]
 IDLE_S = 20.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dispatcher.config.shard import ALLOWED as SHARDS_ALLOWED
-from dispatcher.config.shard import Shard, read_shard
+from dispatcher.model.shard_option import ALLOWED as SHARDS_ALLOWED
+from dispatcher.model.shard_option import Shard, read_shard
 from passmuster.settings.values import Kind, Value, quoted
 
 IN_RUN = ""

@@ -14,6 +14,9 @@ from msgspec import Struct
 
 from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Overcommit, Override, Subcommand
 from dispatcher.config.settings_machines import MachineSettings
+from passmuster.model.status import Isolation, RunnerKind
+from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
+from passmuster.model.units import Amount
 from passmuster.settings.setting import Group, Needs, Setting, With, layout, setting, switch, table
 from passmuster.settings.values import (
     BYTES,
@@ -31,9 +34,6 @@ from passmuster.settings.values import (
     count,
     optional,
 )
-from passmuster.status import Isolation, RunnerKind
-from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
-from passmuster.units import Amount
 
 MAX_JOBS = 4096
 """More files at once than this is a slip of the finger: no machine we plan for has as many cores."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dispatcher.config.model import TestConfig
-from passmuster.broker_settings import private_variables
 from passmuster.settings.setting import Setting, rows_of
+from passmuster.wire.broker_settings import private_variables
 
 SETTINGS: tuple[Setting, ...] = rows_of(TestConfig)
 """In the order of the help text."""

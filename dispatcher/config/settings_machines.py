@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from dispatcher.config.choices import MixedWorkers, Mode, Subcommand
 from dispatcher.config.kinds import SHARD
 from dispatcher.config.settings_reports import ReportSettings
-from dispatcher.config.shard import Shard
-from passmuster.broker_settings import BROKER_ROW, PASSWORD_FILE_ROW, SECRET_FILE_ROW
-from passmuster.hidden_fields import repr_without
+from dispatcher.model.shard_option import Shard
+from passmuster.model.hidden_fields import repr_without
 from passmuster.settings.setting import Group, Needs, Setting, With, setting, switch
 from passmuster.settings.values import OUT_FOLDER, PATH, RUN_NAME, TEXT, TIME, choice, count, optional
+from passmuster.wire.broker_settings import BROKER_ROW, PASSWORD_FILE_ROW, SECRET_FILE_ROW
 
 DEFAULT_WAIT_WORKERS_S = 60.0
 """Seconds to wait for a first worker: a container takes some of them to start."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from dispatcher.config.arguments import RUN_WORDS
+from dispatcher.config.command_line import RUN_WORDS
 from dispatcher.config.settings import PRIVATE_VARIABLES, SETTINGS
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 from passmuster.settings.setting import VARIABLE_PREFIX, variable_name
 from passmuster.settings.spelling import nearest
 from passmuster.settings.values import on_one_line

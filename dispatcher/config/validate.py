@@ -10,17 +10,17 @@ import os
 from pathlib import Path
 
 from dispatcher.config.choices import SERIAL
+from dispatcher.config.file import FILE_NAME
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import SETTINGS
-from dispatcher.config.sources import FILE_NAME
-from passmuster.command_template import EXAMPLE, words_problem
-from passmuster.errors import ConfigurationError
+from passmuster.model.command_template import EXAMPLE, words_problem
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import RunnerKind
+from passmuster.model.units import format_bytes
 from passmuster.settings.locations import is_directory
 from passmuster.settings.origins import Origin, Origins, Source
 from passmuster.settings.relations import Relations
 from passmuster.settings.values import on_one_line
-from passmuster.status import RunnerKind
-from passmuster.units import format_bytes
 
 
 def validate(config: TestConfig, origins: Origins) -> None:
@@ -66,7 +66,9 @@ def _visible_password(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     origin = origins["broker"]
     if config.broker is None or origin.source is not Source.ARGUMENT:
         return ()
-    from passmuster.broker import read_address, visible_password_warning  # Few runs have one.
+    # Few runs have one.
+    from passmuster.wire.broker import read_address
+    from passmuster.wire.broker_settings import visible_password_warning
 
     warning = visible_password_warning(read_address(config.broker), option=origin.name)
     return () if warning is None else (warning,)

@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.discovery.run_options import ProjectOption
-from passmuster.version import VERSION
+from passmuster.model.version import VERSION
 
 FOLDER = "collected"
 """Below `.passmuster/`; a file for each question."""

@@ -19,9 +19,9 @@ from dispatcher.discovery.patterns import (
     Rules,
     compile_names,
 )
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import RunnerKind
 from passmuster.settings.locations import is_directory
-from passmuster.status import RunnerKind
 
 SCRIPT_WORKDIR = "mvp_site"
 SCRIPT_UNIT_ROOTS = ("tests",)

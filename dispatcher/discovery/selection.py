@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from dispatcher.discovery.layout import Places
 from dispatcher.discovery.walk import Walker
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 from passmuster.settings.values import on_one_line
 
 
@@ -137,7 +137,7 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     # Only ever needed on the way out.
     from difflib import get_close_matches
 
-    from dispatcher.subcommand_names import SUBCOMMAND_HELP
+    from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
     from passmuster.settings.spelling import nearest
 
     file, separator, _ = text.partition("::")

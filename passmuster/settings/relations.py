@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 from passmuster.settings.origins import Origins, Source
 from passmuster.settings.setting import Needs, Setting, With
 from passmuster.settings.values import NONE, on_one_line

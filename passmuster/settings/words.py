@@ -13,7 +13,7 @@ from typing import TypeVar
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 from passmuster.settings.locations import Bases
 from passmuster.settings.origins import Given, Origin, Source
 from passmuster.settings.setting import Setting

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import socket
+import tempfile
 import threading
 from pathlib import Path
 
+import kombu.transport
 import pytest
+from kombu.transport import TRANSPORT_ALIASES
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.broker import read_address
-from passmuster.status import Isolation, Status, StopReason
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.model.status import Isolation, Status, StopReason
+from passmuster.wire.broker import read_address
+from passmuster.wire.broker_keys import TASK_NAME
 from tests.faults.network import Network
 from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
+from tests.support.valkey import private_server
+from worker.queue.celery_app import make_app
+from worker.queue.transport import guard, made_anew
 
 FILES = {
     "ok.py": "print('hello')\n",
@@ -328,6 +336,27 @@ def test_lines_about_a_file_name_it_and_can_be_json(run: Run, start: Start) -> N
     assert line["event"].startswith("PASS after ")
     assert {line["worker"] for line in lines} == {worker.name}
     assert lines[-1]["event"] == "ran 1 file(s)"
+
+
+def test_a_message_that_cannot_be_put_back_is_written_to_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(kombu.transport, "_transport_cache", {})
+    for scheme in ("redis", "rediss"):
+        monkeypatch.setitem(TRANSPORT_ALIASES, scheme, TRANSPORT_ALIASES[scheme])
+    guard(lambda *_, **__: None)
+    body = base64.b64encode(json.dumps([["sealed"], {}, {}]).encode()).decode()
+    sent = {"headers": {"task": TASK_NAME}, "body": body, "properties": {}}
+    with private_server() as server, make_app(server.url).connection() as connection:
+        channel = connection.default_channel
+        message = channel.Message(made_anew(sent, "pm.r"), channel=channel)
+        channel.qos.append(message, message.delivery_tag)
+        server.close()
+
+        channel.qos.restore_unacked_once()
+
+        assert list(tmp_path.glob("tmp*")) == []
 
 
 def test_what_a_killed_worker_left_is_removed_by_the_next_one(

@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 from passmuster.settings.origins import NO_ORIGINS, Origin, Origins, Source
 
 OPTION = Origin(source=Source.ARGUMENT, name="--python")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.arguments import RUN_WORDS, SILENT
 from dispatcher.config.choices import Override, Subcommand
+from dispatcher.config.command_line import RUN_WORDS, SILENT
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.config.settings import BY_NAME, SETTINGS
 from passmuster.settings.setting import Group, Setting, variable_name

@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from dispatcher.config.arguments import RUN_WORDS
+from dispatcher.config.command_line import RUN_WORDS
 from dispatcher.config.unknown_words import FOREIGN_OPTIONS, refuse_options, refuse_variables
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 
 REVERSIBLE = [word for word in RUN_WORDS.words if len(word) > 5]
 

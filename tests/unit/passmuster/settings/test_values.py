@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.config.settings import SETTINGS
+from passmuster.model.status import RunnerKind
+from passmuster.model.units import Amount
 from passmuster.settings.values import (
     BYTES,
     FLAG,
@@ -23,8 +25,6 @@ from passmuster.settings.values import (
     on_one_line,
     optional,
 )
-from passmuster.status import RunnerKind
-from passmuster.units import Amount
 
 SMALL = count(least=1, most=9)
 

@@ -1,0 +1,115 @@
+"""The texts of `--help`, `--version` and `completion`, made of the table of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dispatcher.cli.call import Call
+from dispatcher.cli.tables import COMPLETION, TABLES
+from dispatcher.config.command_line import RUN_WORDS
+from dispatcher.config.settings import PATHS, SETTINGS
+from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
+from dispatcher.model.exit_codes import ExitCode
+from passmuster.model.errors import ConfigurationError
+from passmuster.settings.completion import Shell, completed, completion
+from passmuster.settings.help import entry, setting_lines
+from passmuster.settings.setting import Group
+
+PROGRAMS = ("run-tests", "run_tests.py", "./run_tests.py")
+"""The names by which the program is called: the installed command, and the file in a repository."""
+
+_EXTRA = {"--help": "print the help text, and exit", "--version": "print the version, and exit"}
+
+_EXIT_CODES: dict[ExitCode, str] = {
+    ExitCode.OK: "all files passed, or there was nothing to run",
+    ExitCode.FAILED: "some file did not pass, or what else was demanded (coverage, regressions) was not kept",
+    ExitCode.USAGE: "wrong arguments or configuration; nothing was run",
+    ExitCode.INFRASTRUCTURE: "what the run needs failed, so it could not be complete",
+    ExitCode.NO_TESTS: "no test ran: the files hold none, or all are deselected (0 with --allow-no-tests)",
+    ExitCode.INTERRUPTED: "stopped by Ctrl-C or SIGTERM",
+}
+
+
+def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | None:
+    """Return what `--help` or `--version` prints (the caller exits with 0); None: neither was asked for.
+
+    Args:
+        argv: the words after the program's name. Wrong ones beside `--help` do not matter.
+        program: the program's name as it was called.
+        version: this program's version.
+    """
+    arguments = RUN_WORDS.read(argv)
+    if arguments.wants_help:
+        return format_help(program)
+    if arguments.wants_version:
+        return f"{program} {version}"
+    return None
+
+
+def format_help(program: str) -> str:
+    """Return the help text, without a final newline."""
+    lines = [
+        f"usage: {program} [OPTION...] [PATH...]",
+        f"       {program} {'|'.join(SUBCOMMAND_HELP)} [OPTION...]",
+        "",
+        "Runs a project's test files, one isolated process each, in parallel, never over a memory budget.",
+        "",
+        *entry("PATH...", f"{PATHS.summary} (default: {PATHS.default_text})"),
+    ]
+    for group in Group:
+        entries = [line for setting in SETTINGS if setting.group is group for line in setting_lines(setting)]
+        if group is Group.OTHER:
+            entries += entry("-V, --version", "print the version, and exit")
+            entries += entry("-h, --help", "print this text, and exit")
+        lines += ["", f"{group.value}:", *entries]
+    lines += ["", "Instead of running (a file or folder of that name is given as ./NAME):"]
+    lines += [line for word, text in SUBCOMMAND_HELP.items() for line in entry(word, text)]
+    lines += ["", *_notes(program)]
+    return "\n".join(lines)
+
+
+def _notes(program: str) -> Iterable[str]:
+    yield "A switch such as --integration is taken back by --no-integration, and --no-history by --history."
+    yield "An unknown argument is warned of and ignored, unless --strict-args is given. One that is almost an"
+    yield "option of this program, or that is an option of pytest which nothing here obeys, is an error."
+    yield ""
+    yield "Examples:"
+    yield f"  {program}                                  unit tests"
+    yield f"  {program} --integration --coverage         all tests, with coverage"
+    yield f"  {program} tests/test_cart.py               one file"
+    yield f"  {program} -j 4 --memory-budget 6GiB        four at once, 6 GiB for all together"
+    yield f"  {program} --failed -x                      what failed last time, until the first failure"
+    yield ""
+    yield "Environment variables (an argument is stronger, the configuration file weaker; empty: unset):"
+    yield "  PASSMUSTER_<NAME>           any setting: PASSMUSTER_MEMORY_BUDGET=6GiB, PASSMUSTER_INTEGRATION=1"
+    for setting in SETTINGS:
+        for name in setting.variables[1:]:
+            yield f"  {name:<26}  the same as {setting.variables[0]}, which is stronger"
+    yield ""
+    yield 'Configuration file: [tool.passmuster] in the root\'s pyproject.toml, for example timeout = "90s".'
+    yield ""
+    yield "Exit status:"
+    for code, text in _EXIT_CODES.items():
+        yield f"  {code.value:<4} {text}"
+
+
+def show_completion(call: Call) -> int:
+    """Print the text for one shell; return the exit status.
+
+    Raises:
+        ConfigurationError: none of the shells is named.
+    """
+    called = COMPLETION.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
+        return ExitCode.OK
+    if len(called.words) != 1 or called.words[0] not in tuple(Shell):
+        raise ConfigurationError(
+            f"completion needs one of {', '.join(Shell)}, got {list(called.words)}: {call.program} bash"
+        )
+    subcommands = {
+        name.value: (SUBCOMMAND_HELP[name], completed(table.rows, _EXTRA)) for name, table in TABLES.items()
+    }
+    run = completed(RUN_WORDS.rows, _EXTRA)
+    call.write(completion(Shell(called.words[0]), PROGRAMS, run, subcommands))
+    return ExitCode.OK

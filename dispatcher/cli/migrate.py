@@ -1,0 +1,280 @@
+"""`run-tests migrate`: shows, checks, makes or undoes the change from the shell scripts to this program.
+
+What `migrate` prints: the differences as a patch, what is left, and what to do next.
+
+Reads the words behind `migrate`, and chooses what references become.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import unified_diff
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from dispatcher.cli.call import Call
+from dispatcher.cli.tables import MIGRATE, MigrateAction, MigrateOptions
+from dispatcher.config.choices import Mode
+from dispatcher.config.load import load_config
+from dispatcher.config.model import TestConfig
+from dispatcher.migrate.changes import Change
+from dispatcher.migrate.discovery_check import Comparison, compare
+from dispatcher.migrate.migration_log import FOLDER, apply_recorded, has_steps, roll_back, way_back
+from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, TESTS, NewCommand
+from dispatcher.migrate.plan import Plan, make_plan, old_scripts
+from dispatcher.migrate.section import FILE_NAME, check_toml
+from dispatcher.migrate.survey import Left, Survey, stems_of, survey
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.run.runner import TestRunner
+from dispatcher.terminal.tags import Tag, tagged
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.text import bounded_tail, one_line, sanitize
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import Origin
+from passmuster.settings.values import on_one_line
+from passmuster.source.git import git_prefix
+
+_OWN_MARK = b"passmuster"
+"""Both commands import this package of ours; a script of somebody else that has their name does not."""
+
+_MOST_SHOWN = 160
+"""Characters of a line that are shown where only its place matters."""
+
+_NO_NEWLINE = "\\ No newline at end of file"
+
+
+def said(tag: Tag, text: str) -> str:
+    """Return one line with its tag."""
+    return tagged(tag, one_line(text), color=False)
+
+
+def diff_lines(plan: Plan) -> Iterator[str]:
+    """Yield the changes of all files but the scripts as a unified diff."""
+    for change in plan.changes:
+        if change.path not in (*SCRIPTS, *BACKUPS):
+            yield from _diff(change)
+
+
+def _diff(change: Change) -> Iterator[str]:
+    name = one_line(change.path)
+    old = "/dev/null" if change.before is None else f"a/{name}"
+    for line in unified_diff(_lines(change.before), _lines(change.after), old, f"b/{name}", lineterm=""):
+        body, mark, _ = line.partition("\n")
+        yield sanitize(body.replace("\r", "")).replace("\n", " ")
+        if mark:
+            yield _NO_NEWLINE
+
+
+def _lines(content: bytes | None) -> list[str]:
+    """Return the lines of a file; a last one without an end has a newline in it, as a mark."""
+    *lines, last = (content or b"").decode("utf-8", "surrogateescape").split("\n")
+    return [*lines, f"{last}\n"] if last else lines
+
+
+def left_line(left: Left) -> str:
+    """Return where something is left to a person, what stands there, and why."""
+    text = left.text if len(left.text) <= _MOST_SHOWN else f"...{bounded_tail(left.text, _MOST_SHOWN)}"
+    return f"{one_line(left.path)}:{left.line}: {one_line(text)}" + (
+        f"  [{left.reason}]" if left.reason else ""
+    )
+
+
+def comparison_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield how the files of the old script and of a run compare, each difference by name."""
+    counts = f"{comparison.unit} unit test file(s), {comparison.integration} with --integration"
+    if not comparison.differences:
+        yield said(Tag.PASS, f"Discovery: {counts}: those of the old script")
+        return
+    yield said(
+        Tag.WARN,
+        f"Discovery: {len(comparison.differences)} difference(s) to the old script, which found {counts}",
+    )
+    for difference in comparison.differences:
+        yield f"{one_line(difference.path)}:1: {difference}"
+
+
+def left_lines(plan: Plan) -> Iterator[str]:
+    """Yield what is left to a person."""
+    if plan.left:
+        yield said(Tag.WARN, f"{len(plan.left)} line(s) are left for you:")
+        yield from map(left_line, plan.left)
+
+
+_NOTHING_TO_CALL = (
+    "neither run_tests.py in the repository nor the command run-tests on PATH is there to be called:"
+    " put one there, or say which it will be by --command"
+)
+
+
+def migrate(call: Call) -> int:
+    """Do what the words behind `migrate` ask for; return the exit status.
+
+    Raises:
+        ConfigurationError: a word is wrong, `pyproject.toml` is broken, or there is nothing to roll back.
+        InfrastructureError: git or the disk refuses; nothing was changed.
+    """
+    called = MIGRATE.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
+        return ExitCode.OK
+    root = _find_root(called.options.root, call.cwd, called.origins["root"])
+    migration = _Migration(call, called.options, root)
+    return migration.roll_back() if called.options.action is MigrateAction.ROLLBACK else migration.go()
+
+
+def _find_root(named: Path | None, cwd: Path, origin: Origin) -> Path:
+    if named is not None and not is_directory(named):
+        raise ConfigurationError(
+            f"root {on_one_line(str(named))} is not a directory (from {origin}): name the repository's folder"
+        )
+    return Path(os.path.realpath(named or cwd))
+
+
+def is_our_file(path: Path) -> bool:
+    """Return whether a file is one of this program's commands."""
+    try:
+        return _OWN_MARK in path.read_bytes()
+    except OSError:
+        return False
+
+
+def choose_command(root: Path, environ: Mapping[str, str]) -> NewCommand | None:
+    """Return what is there to be called: the file in the repository, else the installed command."""
+    if is_our_file(root / f"{TESTS}.py"):
+        return NewCommand.FILE
+    name = NewCommand.PACKAGE.for_stem(TESTS)
+    return NewCommand.PACKAGE if shutil.which(name, path=environ.get("PATH", os.defpath)) else None
+
+
+class _Migration:
+    """One call."""
+
+    def __init__(self, call: Call, options: MigrateOptions, root: Path) -> None:
+        self._call = call
+        self._options = options
+        self._root = root
+
+    def roll_back(self) -> int:
+        back = way_back(self._root)
+        if back.steps:
+            roll_back(self._root, back)
+            self._say(Tag.PASS, f"Rolled back: {len(back.changes)} file(s) are what they were before")
+        if not back.conflicts:
+            return ExitCode.OK
+        what = "an earlier --apply stays as it is" if back.steps else "nothing was rolled back"
+        self._say(Tag.FAIL, f"{len(back.conflicts)} file(s) were changed since; {what}:")
+        self._lines(map(one_line, back.conflicts))
+        self._say(Tag.INFO, f"Bring these to what --apply made of them; their originals are in {FOLDER}/")
+        return ExitCode.FAILED
+
+    def go(self) -> int:
+        pyproject = self._root / FILE_NAME
+        if pyproject.is_file():
+            check_toml(pyproject.read_bytes())
+        comparison = self._compare()
+        chosen = self._options.command or choose_command(self._root, self._call.environ)
+        found = survey(self._root, chosen or NewCommand.FILE)
+        if self._options.action is MigrateAction.CHECK:
+            return self._check(found, comparison)
+        plan = make_plan(
+            self._root, chosen or NewCommand.FILE, found, comparison, wrappers=self._options.wrappers
+        )
+        if self._options.action is MigrateAction.APPLY:
+            if plan.changes:
+                self._refuse_what_is_missing(chosen, found)
+            return self._apply(plan, found, comparison)
+        return self._show(plan, found, comparison, nothing_to_call=chosen is None)
+
+    def _compare(self) -> Comparison:
+        """Compare with the settings as every call would have them, and without anybody's own variables."""
+        home = {name: value for name, value in self._call.environ.items() if name == "HOME"}
+        config = load_config(["--root", str(self._root)], home, self._root).config
+        config = replace(TestConfig(), root=config.root, layout=config.layout, mode=Mode.LIST)
+        return compare(config, lambda changed: self._runner(changed).discover_tests())
+
+    def _runner(self, config: TestConfig) -> TestRunner:
+        call = self._call
+        return TestRunner(
+            config, site=call.site, environ=call.environ, cwd=self._root, runner_python=call.runner_python
+        )
+
+    def _check(self, found: Survey, comparison: Comparison) -> int:
+        left = found.lines
+        self._lines(map(left_line, left))
+        self._notes(found)
+        if left:
+            self._say(Tag.FAIL, f"{len(left)} line(s) refer to {' or '.join(SCRIPTS)}")
+        else:
+            self._say(Tag.PASS, f"No reference to {' or '.join(SCRIPTS)} in {found.files} file(s)")
+        for script in old_scripts(self._root):
+            self._say(Tag.WARN, f"{script} itself is still there: --apply makes {script}.backup of it")
+        self._lines(comparison_lines(comparison))
+        return ExitCode.FAILED if left or comparison.differences else ExitCode.OK
+
+    def _show(self, plan: Plan, found: Survey, comparison: Comparison, *, nothing_to_call: bool) -> int:
+        self._lines(diff_lines(plan))
+        self._describe(plan, found, comparison)
+        if nothing_to_call:
+            self._say(Tag.WARN, _NOTHING_TO_CALL)
+        if not plan.changes:
+            self._say(Tag.INFO, "Nothing to change" + (": what is left is yours" if plan.left else ""))
+            return ExitCode.OK
+        words = " --wrappers" if self._options.wrappers else ""
+        if self._options.command is not None:
+            words += f" --command {self._options.command}"
+        self._say(Tag.INFO, f"Nothing was changed yet. To do all this: {self._call.program} --apply{words}")
+        return ExitCode.OK
+
+    def _apply(self, plan: Plan, found: Survey, comparison: Comparison) -> int:
+        if plan.changes:
+            apply_recorded(self._root, plan.changes)
+        self._describe(plan, found, comparison)
+        if not plan.changes:
+            self._say(Tag.INFO, "Nothing to change" + (": all is migrated" if has_steps(self._root) else ""))
+        else:
+            comparison = self._compare()
+            self._say(Tag.PASS, f"Changed {len(plan.changes)} file(s). To take that back: --rollback")
+        return ExitCode.FAILED if plan.left or comparison.differences else ExitCode.OK
+
+    def _describe(self, plan: Plan, found: Survey, comparison: Comparison) -> None:
+        if not found.documents:
+            self._say(Tag.INFO, f"No reference to {' or '.join(SCRIPTS)} in {found.files} file(s)")
+        elif plan.references:
+            count = sum(change.path not in (*SCRIPTS, *BACKUPS) for change in plan.changes)
+            to = " and ".join(plan.command.for_stem(stem) for stem in STEMS if stem in stems_of(found))
+            self._say(Tag.INFO, f"{plan.references} reference(s) in {count} file(s) become {to}")
+        for line in plan.scripts:
+            self._say(Tag.INFO, line)
+        self._say(Tag.INFO, plan.settings)
+        self._lines(comparison_lines(comparison))
+        self._notes(found)
+        self._lines(left_lines(plan))
+
+    def _notes(self, found: Survey) -> None:
+        prefix = git_prefix(self._root)
+        if prefix:
+            self._say(Tag.WARN, f"only {prefix} of its git repository was looked at: --root names the folder")
+        for note in found.notes:
+            self._say(Tag.INFO, note)
+
+    def _refuse_what_is_missing(self, chosen: NewCommand | None, found: Survey) -> None:
+        """Refuse to make callers call what is not there, unless they were said to."""
+        if chosen is None:
+            raise ConfigurationError(_NOTHING_TO_CALL)
+        if chosen is not NewCommand.FILE or self._options.command is not None:
+            return
+        scripts = {script.removesuffix(".sh") for script in old_scripts(self._root)}
+        for stem in sorted(stems_of(found) | scripts):
+            if not is_our_file(self._root / f"{stem}.py"):
+                raise ConfigurationError(
+                    f"{stem}.py is not in {self._root}: put it there, or say --command run-tests"
+                )
+
+    def _say(self, tag: Tag, text: str) -> None:
+        self._call.write(f"{said(tag, text)}\n")
+
+    def _lines(self, lines: Iterable[str]) -> None:
+        self._call.write("".join(f"{line}\n" for line in lines))

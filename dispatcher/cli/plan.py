@@ -1,0 +1,75 @@
+"""`run-tests plan`: what a run would take, and what would make it quicker, without running anything."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from dispatcher.cli.call import Call
+from dispatcher.cli.tables import PLAN
+from dispatcher.insight.plan_report import Answer, plan_json, plan_lines
+from dispatcher.insight.prediction import Machine, alternatives, fill_in, predict
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.plan import Plan
+from dispatcher.reporters.console.lines import nothing_found_line
+from dispatcher.run.runner import TestRunner
+from passmuster.host.capacity import Capacity
+from passmuster.model.errors import ConfigurationError
+
+
+def show_plan(call: Call) -> int:
+    """Print what a run would take; return the exit status.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or there is no history.
+    """
+    called = PLAN.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
+        return ExitCode.OK
+    if not called.config.history:
+        raise ConfigurationError("plan needs the history, which is switched off")
+    # What is asked is what this machine, or some like it, would take.
+    config = structs.replace(called.config, broker=None, cluster=None, shard=None)
+    runner = TestRunner(
+        config,
+        site=call.site,
+        environ=call.environ,
+        cwd=call.cwd,
+        runner_python=call.runner_python,
+    )
+    if not runner.discover_tests():
+        line = nothing_found_line(include_integration=config.include_integration, color=False)
+        call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
+        return ExitCode.OK
+    answer = answer_for(runner.plan(), runner.capacity(), nodes=called.options.nodes)
+    if called.options.json:
+        call.write(plan_json(answer).decode("ascii"))
+    else:
+        call.write("".join(f"{line}\n" for line in plan_lines(answer)))
+    return ExitCode.OK
+
+
+def answer_for(plan: Plan, capacity: Capacity, *, nodes: int = 1) -> Answer:
+    """Return what can be said of a plan on so many machines of that capacity."""
+    planned = [item.task for item in plan.files]
+    unknown = sum(task.predicted_s is None for task in planned)
+    tasks = fill_in(planned)
+    if tasks is None:
+        return Answer(files=len(planned), unknown=unknown)
+    machine = Machine(
+        slots=capacity.slots,
+        budget_bytes=capacity.budget_bytes,
+        cpus=capacity.cpus,
+        idle_cpus=capacity.idle_cpus,
+    )
+    groups = dict(plan.groups)
+    asked = predict(tasks, machine, nodes=nodes, groups=groups)
+    usual_s = [task.predicted_s for task, before in zip(tasks, planned, strict=True) if before is not task]
+    return Answer(
+        files=len(planned),
+        unknown=unknown,
+        usual_s=usual_s[0] if usual_s else None,
+        asked=asked,
+        others=alternatives(tasks, asked, groups=groups),
+        groups=plan.groups,
+    )

@@ -1,0 +1,56 @@
+"""`run-tests status`: the runs on this machine, and what there is on a broker, as lines or as JSON."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+from dispatcher.cli.call import Call
+from dispatcher.cli.tables import STATUS
+from dispatcher.config.model import TestConfig
+from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
+from dispatcher.insight.local_runs import local_lines, local_runs
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.queue.broker import broker_address
+from passmuster.model.errors import InfrastructureError
+from passmuster.wire.access import BROKEN, open_broker
+from passmuster.wire.broker_inspector import BrokerLook
+from passmuster.wire.run_store import WorkerBoard
+
+
+def show_status(call: Call) -> int:
+    """Print the runs on this machine, and the runs and the workers on a broker; return the exit status.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+        InfrastructureError: the broker cannot be used.
+    """
+    called = STATUS.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
+        return ExitCode.OK
+    local = local_runs(called.config.machine_folder, call.environ)
+    state = _broker_state(called.config) if called.config.broker is not None else None
+    if called.options.json:
+        call.write(status_json(state, local).decode("ascii"))
+    else:
+        lines = local_lines(local, now_at=time.time())
+        if state is not None:
+            lines += ["", *status_lines(state)]
+        call.write("".join(f"{line}\n" for line in lines))
+    return ExitCode.OK
+
+
+def _broker_state(config: TestConfig) -> BrokerState:
+    address = broker_address(config)
+    try:
+        with closing(open_broker(address)) as client:
+            return BrokerState(
+                broker=address.shown,
+                runs=tuple(BrokerLook(client).runs()),
+                workers=tuple(WorkerBoard(client).cards()),
+            )
+    except BROKEN as error:
+        raise InfrastructureError(
+            f"the broker {address.shown} does not answer: {error}; check that it is running"
+        ) from error
