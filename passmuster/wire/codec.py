@@ -122,9 +122,8 @@ def _mismatch(error: ValidationError, found: Any, cls: type[Struct], what: str) 
             kinds = get_args(kind)
             found, place = found[int(index)], f"{place}[{index}]"
             kind = kinds[0] if kinds[-1] is Ellipsis else kinds[int(index)]
-        kind = next(
-            (one for one in get_args(kind) if NoneType in get_args(kind) and one is not NoneType), kind
-        )
+        if NoneType in get_args(kind):
+            kind = next(one for one in get_args(kind) if one is not NoneType)
     if problem.startswith("Object missing required field"):
         return f"{place} lacks the key {problem.split('`')[1]!r}"
     if isinstance(found, list) and get_args(kind):

@@ -12,6 +12,7 @@ the caller to say. The attempt here is the take of `routing.TAKES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -307,10 +308,11 @@ class RunRecord:
 
     def _forget(self, pipeline: Any) -> None:
         pipeline.delete(*(key for key in self._keys if key != RUNS_KEY))
-        for field in self._client.hkeys(self._meta):
-            kind, _, worker = field.partition(":")
-            if kind == "slots":
-                pipeline.delete(*worker_queue_keys(self._run_id, worker))
+        with suppress(DamagedRecordError):  # It is removed all the same; what only workers read expires.
+            for field in self._client.hkeys(self._meta):
+                kind, _, worker = field.partition(":")
+                if kind == "slots":
+                    pipeline.delete(*worker_queue_keys(self._run_id, worker))
         pipeline.srem(RUNS_KEY, self._run_id)
 
 
