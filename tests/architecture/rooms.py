@@ -230,8 +230,6 @@ SMALL_LINES = 60
 
 SEAMS = {
     "dispatcher.cli.status": "one module for each subcommand, loaded when its word is given",
-    "dispatcher.reporters.ci.buildkite": "one module for each CI",
-    "dispatcher.reporters.ci.gitlab": "one module for each CI",
 }
 """Modules of fewer lines with a single importer that stand alone all the same, with the reason."""
 
