@@ -10,7 +10,7 @@ import sys
 if __name__ == "__main__":
     # As in `run_tests.py`: nothing may come before the private environment.
     sys.path[0] = os.path.dirname(os.path.realpath(__file__))
-    from passmuster.bootstrap import (
+    from passmuster.launch.bootstrap import (
         end_at_interrupt,
         ensure_environment,
         import_msgspec,
@@ -27,18 +27,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import run_tests
-from dispatcher import ci_replica
-from dispatcher.ci_environment import setup_ci_environment
 from dispatcher.config.choices import ColorChoice
-from dispatcher.report.terminal import use_color
-from passmuster.errors import PassmusterError
-from passmuster.units import Amount
+from dispatcher.replica import ci_replica
+from dispatcher.replica.environment import setup_ci_environment
+from dispatcher.terminal.stream import use_color
+from passmuster.model.errors import PassmusterError
+from passmuster.model.units import Amount
 
 __all__ = ["CIReplicaRunner", "main", "setup_ci_environment"]
 
 
 class CIReplicaRunner(ci_replica.CIReplicaRunner):
-    """A `dispatcher.ci_replica.CIReplicaRunner` that runs the tests on this machine.
+    """A `dispatcher.replica.ci_replica.CIReplicaRunner` that runs the tests on this machine.
 
     Args:
         root: the project root; None: the current directory.

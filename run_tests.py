@@ -13,7 +13,7 @@ if __name__ == "__main__":
     # A checkout runs in its own private environment; an installed package is in one already. Nothing but
     # this may come first: the imports below need that environment, and a Python that they understand.
     sys.path[0] = os.path.dirname(os.path.realpath(__file__))
-    from passmuster.bootstrap import (
+    from passmuster.launch.bootstrap import (
         end_at_interrupt,
         ensure_environment,
         import_msgspec,
@@ -32,30 +32,31 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import ClassVar
 
-from dispatcher import cli, process_manager, runner
-from dispatcher.backends.base import Backend, BackendRequest, Site
+from dispatcher.cli import main as cli
 from dispatcher.config.choices import Overcommit
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
-from dispatcher.exit_codes import ExitCode
-from dispatcher.file_rules import group_limits, project_commands
-from dispatcher.run.results import TestResults
-from passmuster.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, resolve_budget, resolve_limit
-from passmuster.capacity import calculate_max_workers as workers_for
-from passmuster.environment import base_python
-from passmuster.errors import ConfigurationError
-from passmuster.executor import Limit
-from passmuster.overcommit import MOST_TIMES, MOST_WAITING_TIMES
-from passmuster.result import CaseResult, TestResult
-from passmuster.state_directory import STATE_DIRECTORY
-from passmuster.status import Isolation, Outcome, RunnerKind, Status
-from passmuster.units import format_bytes, parse_amount, parse_seconds
-from worker.command import prepare_child
-from worker.environment import get_test_environment
-from worker.machine import read_levels, read_machine
-from worker.open_files import require_open_files
-from worker.settings import NICE, WorkerSettings
-from worker.warm.fleet import Fleet
+from dispatcher.config.overrides import group_limits, project_commands
+from dispatcher.engine.backend import Backend, BackendRequest, Site
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.results import TestResults
+from dispatcher.run import process_manager, runner
+from passmuster.host.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, resolve_budget, resolve_limit
+from passmuster.host.capacity import calculate_max_workers as workers_for
+from passmuster.host.host_resources import read_levels, read_machine
+from passmuster.host.state_directory import STATE_DIRECTORY
+from passmuster.launch.environment import base_python
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.executor import Limit
+from passmuster.model.oversubscription import MOST_TIMES, MOST_WAITING_TIMES
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
+from passmuster.model.units import format_bytes, parse_amount, parse_seconds
+from worker.forkserver.server_pool import Fleet
+from worker.process.command import prepare_child
+from worker.process.environment import get_test_environment
+from worker.process.open_files import require_open_files
+from worker.process.settings import NICE, WorkerSettings
 
 __all__ = [
     "CaseResult",
@@ -135,7 +136,7 @@ class LocalSite:
         require_open_files()
         config, settings = request.config, self._settings(request)
         if settings.commands is not None:
-            from worker.project_command import check_programs  # Few projects have a command.
+            from worker.process.project_command import check_programs  # Few projects have a command.
 
             check_programs(request.tasks, settings)
         with ExitStack() as undo:
@@ -143,9 +144,9 @@ class LocalSite:
             if any(task.runner is not RunnerKind.COMMAND for task in request.tasks):
                 fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
-            from dispatcher.backends.local import LocalBackend
-            from worker.execute import LocalExecutor
-            from worker.machine_pool import Seat, open_pool
+            from dispatcher.engine.local import LocalBackend
+            from passmuster.host.host_budget import Seat, open_pool
+            from worker.executor.local import LocalExecutor
 
             seat = Seat(
                 root=str(config.root),
@@ -171,7 +172,7 @@ class LocalSite:
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         """Return what is imported before a file's process is forked, what is not, and why, as lines."""
         # Only who asks for it pays for it.
-        from worker.warm.explain import explain
+        from worker.forkserver.explain import explain
 
         with closing(Fleet(self._settings(request))) as fleet:
             return tuple(explain(fleet, request.tasks))
@@ -220,11 +221,11 @@ class ChosenSite:
 
     def _of(self, config: TestConfig) -> Site:
         if config.cluster is not None:
-            from dispatcher.backends.cluster import ClusterSite  # Loads Celery.
+            from dispatcher.queue.cluster import ClusterSite  # Loads Celery.
 
             return ClusterSite(LocalSite(self._environ))
         if config.broker is not None:
-            from dispatcher.backends.queue_site import QueueSite  # As above.
+            from dispatcher.queue.target import QueueSite  # As above.
 
             return QueueSite(self._environ, _say)
         return LocalSite(self._environ)
@@ -262,7 +263,7 @@ def _state_dir(config: TestConfig) -> Path | None:
 
 
 class TestRunner(runner.TestRunner):
-    """A `dispatcher.runner.TestRunner` that runs files on this machine."""
+    """A `dispatcher.run.runner.TestRunner` that runs files on this machine."""
 
     __test__: ClassVar[bool] = False
 
@@ -285,7 +286,7 @@ class TestRunner(runner.TestRunner):
 
 
 class ProcessManager(process_manager.ProcessManager):
-    """A `dispatcher.process_manager.ProcessManager` on this machine.
+    """A `dispatcher.run.process_manager.ProcessManager` on this machine.
 
     Args:
         max_workers: files at once; None: what the machine allows.

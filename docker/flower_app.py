@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from kombu.entity import Queue
 
-from passmuster.broker_access import BROKEN
-from passmuster.routing import queue_name
-from passmuster.run_record import RunRecord, connect
-from worker.celery_app import make_app
-from worker.options import read_options
+from passmuster.wire.access import BROKEN
+from passmuster.wire.broker_keys import queue_name
+from passmuster.wire.run_store import RunRecord, connect
+from worker.queue.celery_app import make_app
+from worker.queue.options import read_options
 
 LOOK_S = 2.0
 

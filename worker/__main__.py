@@ -9,12 +9,14 @@ from pathlib import Path
 
 if __name__ == "__main__":
     _home = Path(__file__).resolve().parent.parent
+    if not sys.flags.safe_path:
+        del sys.path[0]  # This folder holds a package `queue`, and must not hide Python's own.
     sys.path.insert(0, str(_home))
     if (_home / "requirements").is_dir():
         # A checkout runs in its own private environment; an installed package is in one already.
-        from passmuster.bootstrap import ensure_environment
+        from passmuster.launch.bootstrap import ensure_environment
 
         ensure_environment(home=_home)
-    from worker.cli import main
+    from worker.queue.cli import main
 
     sys.exit(main())

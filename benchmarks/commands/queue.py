@@ -25,10 +25,10 @@ from benchmarks.measure import plain_environment
 from benchmarks.process_memory import proportional_bytes, tree
 from benchmarks.suites import trivial
 from benchmarks.tables import median, print_table, spread, write_json
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.broker import BROKER_VARIABLE, DEFAULT_SECRET_VARIABLE, parse_broker
-from passmuster.broker_access import open_broker
-from passmuster.run_record import WorkerBoard
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.wire.access import open_broker
+from passmuster.wire.broker import BROKER_VARIABLE, DEFAULT_SECRET_VARIABLE, parse_broker
+from passmuster.wire.run_store import WorkerBoard
 
 HOME = Path(__file__).resolve().parents[2]
 IDLE_S = 20.0

@@ -16,12 +16,12 @@ from benchmarks.commands.queue import farm, measure_run
 from benchmarks.commands.setting import Setting, fresh_suite
 from benchmarks.suites import trivial
 from benchmarks.tables import print_table, write_json
-from dispatcher.backends.crew import Crew
-from passmuster.broker import parse_broker
-from passmuster.broker_access import open_broker
-from passmuster.executor import Limit
-from passmuster.queue_words import WorkerCard
-from passmuster.run_record import WorkerBoard
+from dispatcher.queue.worker_registry import Crew
+from passmuster.model.executor import Limit
+from passmuster.wire.access import open_broker
+from passmuster.wire.broker import parse_broker
+from passmuster.wire.broker_messages import WorkerCard
+from passmuster.wire.run_store import WorkerBoard
 
 WATCH_S = 20.0
 """Seconds for which idle workers are watched."""

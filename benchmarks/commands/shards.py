@@ -20,15 +20,15 @@ from benchmarks.splits import PYTEST_SPLIT_ALGORITHMS, Split, by_count, by_hash,
 from benchmarks.suites import cpython, heavy, trivial, waiting
 from benchmarks.tables import print_table, write_json
 from dispatcher.config.model import TestConfig
-from dispatcher.config.shard import Shard
-from dispatcher.plan import TestFile
-from dispatcher.planner import make_plan
-from dispatcher.schedule.forecast import predict_makespan
-from dispatcher.schedule.record import FileHistory
-from dispatcher.schedule.shared_history import read_shared_history
-from dispatcher.sharding import part_of
-from passmuster.task import TestTask
-from passmuster.units import Amount
+from dispatcher.history.file_history import FileHistory
+from dispatcher.history.history import read_shared_history
+from dispatcher.model.plan import TestFile
+from dispatcher.model.shard_option import Shard
+from dispatcher.planning.planner import make_plan
+from dispatcher.planning.shard_selection import part_of
+from dispatcher.planning.simulation import predict_makespan
+from passmuster.model.task import TestTask
+from passmuster.model.units import Amount
 
 SHARDS = (4, 16)
 SLOTS = 4

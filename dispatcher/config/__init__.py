@@ -1,1 +1,1 @@
-"""What the user wants, gathered from arguments, environment and configuration file."""
+"""What the user wants, read from arguments, environment and configuration file."""

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from passmuster.status import Isolation, RunnerKind
-from passmuster.units import Amount
+from passmuster.model.status import Isolation, RunnerKind
+from passmuster.model.units import Amount
 
 SERIAL = "serial: "
 """How the name of a group begins that `serial = true` makes: one of its files runs at a time."""

@@ -1,13 +1,20 @@
 """Finds the project's interpreter: the one its tests run under, which is seldom ours.
 
-What was found is asked for its version (`interpreter_probe.py`) once, and remembered
-(`interpreter_cache.py`).
+It is run once to ask for its version and its pytest; it may be no Python at all. The answer is cached in a
+file, which is a convenience: broken, missing or not writable, it costs one more probe.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from collections.abc import Mapping
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,7 +23,8 @@ from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins, Source
 from dispatcher.config.values import on_one_line
-from passmuster.errors import ConfigurationError
+from passmuster.host.process_limit import ADVICE, EXHAUSTED
+from passmuster.model.errors import ConfigurationError, InfrastructureError
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""
@@ -86,7 +94,6 @@ def find_interpreter(
         version, implementation = runner_version, runner_implementation
     else:
         # Only projects with an environment of their own pay for these imports.
-        from dispatcher.config.interpreter_cache import ask_once
 
         answer = ask_once(candidate.path, environ, cache_dir=cache_dir)
         if answer.problem:
@@ -177,3 +184,267 @@ def _error(candidate: _Candidate, what: str) -> ConfigurationError:
         f"interpreter {on_one_line(candidate.path)} (from {candidate.origin}) {what}: "
         f"expected Python {oldest} or later; name one with --python"
     )
+
+
+PROBE_TIMEOUT_S = 20.0
+"""Seconds to wait for an answer: a cold start over a network file system takes a few."""
+
+_MAX_OUTPUT_BYTES = 65536
+"""What is read before giving up: wrappers print a little first, a program such as `yes` never ends."""
+
+# `-I -S` keeps the environment's variables and site hooks from printing or failing first.
+_COMMAND = (
+    "-I",
+    "-S",
+    "-c",
+    "import sys; print('passmuster-probe', sys.implementation.name, *sys.version_info[:3])",
+)
+_ANSWER = re.compile(rb"^passmuster-probe (\w+) (\d+) (\d+) (\d+)\r?$", re.MULTILINE)
+
+# With the site hooks this time: they say where packages are.
+_PYTEST_CODE = """
+import json, os, sys
+from importlib.machinery import PathFinder
+sys.path[:1] = [os.getcwd()]
+version = ''
+if PathFinder.find_spec('pytest') is not None:
+    from importlib import metadata
+    try:
+        version = metadata.version('pytest')
+    except Exception:
+        version = '?'
+print('\\npassmuster-pytest', json.dumps([version, [os.path.abspath(folder) for folder in sys.path]]))
+"""
+_PYTEST = re.compile(rb"^passmuster-pytest (\[.*\])\r?$", re.MULTILINE)
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What an interpreter answered.
+
+    Args:
+        version: major, minor, micro; zeros when there is a problem.
+        implementation: its `sys.implementation.name`; empty when there is a problem.
+        problem: what is wrong, a fragment that follows its path; empty: nothing.
+    """
+
+    version: tuple[int, int, int] = (0, 0, 0)
+    implementation: str = ""
+    problem: str = ""
+
+
+def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIMEOUT_S) -> Answer:
+    """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives.
+
+    Raises:
+        InfrastructureError: no process is to be had, which says nothing about the interpreter.
+    """
+    try:
+        match, is_late = _ask([path, *_COMMAND], environ, _ANSWER, timeout_s=timeout_s)
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise InfrastructureError(f"cannot start {path}: {error.strerror}; {ADVICE}") from error
+        return Answer(problem=f"cannot be started ({error.strerror})")
+    if match is not None:
+        version = (int(match[2]), int(match[3]), int(match[4]))
+        return Answer(version=version, implementation=match[1].decode())
+    if is_late:
+        return Answer(problem=f"did not answer within {timeout_s:g} s")
+    return Answer(problem="does not answer as a Python interpreter does")
+
+
+class InstalledPytest(Struct, frozen=True, kw_only=True):
+    """The pytest of an interpreter.
+
+    Args:
+        version: such as `8.4.1`; `?`: it does not say; empty: it is not installed.
+        search_path: the folders in which it was looked for, absolute.
+    """
+
+    version: str
+    search_path: tuple[str, ...]
+
+
+def probe_pytest(
+    path: str, environ: Mapping[str, str], workdir: Path, *, timeout_s: float = PROBE_TIMEOUT_S
+) -> InstalledPytest | None:
+    """Return which pytest `path -m pytest` would run in a folder; None: it gave no answer.
+
+    Args:
+        path: the interpreter, which is a Python.
+        environ: the environment in which it is asked.
+        workdir: where it is asked.
+        timeout_s: seconds to wait.
+    """
+    try:
+        match, _ = _ask([path, "-c", _PYTEST_CODE], environ, _PYTEST, timeout_s=timeout_s, cwd=workdir)
+        content: object = json.loads(match[1]) if match is not None else None
+    except (OSError, ValueError):
+        return None
+    match content:
+        case [str(version), [*folders]]:
+            return InstalledPytest(version=version, search_path=tuple(map(str, folders)))
+        case _:
+            return None
+
+
+def _ask(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    pattern: re.Pattern[bytes],
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+) -> tuple[re.Match[bytes] | None, bool]:
+    """Run a command until it prints a line that matches; return the match and whether the time ran out.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=cwd,
+        env=dict(environ),
+        start_new_session=True,
+    )
+    assert process.stdout is not None  # we asked for a pipe
+    try:
+        output, is_late = _read(process.stdout.fileno(), pattern, timeout_s=timeout_s)
+    finally:
+        # It is a session of its own, so this reaches what it started too.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    return pattern.search(output), is_late
+
+
+def _read(descriptor: int, pattern: re.Pattern[bytes], *, timeout_s: float) -> tuple[bytes, bool]:
+    """Return what was printed up to the answer, and whether the time ran out."""
+    deadline = time.monotonic() + timeout_s
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    output = b""
+    while len(output) < _MAX_OUTPUT_BYTES:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0 or not poller.poll(remaining_s * 1000):
+            return output, True
+        chunk = os.read(descriptor, 4096)
+        output += chunk
+        # Not waiting for the end: something it started may hold the pipe open.
+        if not chunk or (chunk.endswith(b"\n") and pattern.search(output)):
+            break
+    return output, False
+
+
+FILE_NAME = "interpreters.json"
+_MOST_ENTRIES = 32
+_MAX_CACHE_BYTES = 65536
+
+
+def ask_once(path: str, environ: Mapping[str, str], *, cache_dir: Path | None) -> Answer:
+    """Return the answer of the interpreter `path`, from the cache when the file is still the same.
+
+    Args:
+        path: the interpreter, absolute.
+        environ: the environment in which it is asked.
+        cache_dir: where `interpreters.json` lies; None: it is asked every time.
+    """
+    key = _key(path)
+    if cache_dir is None or key is None:
+        return probe(path, environ)
+    entries = _load(cache_dir / FILE_NAME)
+    known = _answer(entries.get(key))
+    if known is not None:
+        return known
+    answer = probe(path, environ)
+    if not answer.problem:
+        entries.pop(key, None)
+        entries[key] = [answer.implementation, *answer.version]
+        _store(cache_dir, dict(list(entries.items())[-_MOST_ENTRIES:]))
+    return answer
+
+
+def ask_pytest_once(
+    path: str, environ: Mapping[str, str], workdir: Path, *, cache_dir: Path | None
+) -> InstalledPytest | None:
+    """Return which pytest `path -m pytest` would run, from the cache while nothing was installed since.
+
+    Args:
+        path: the interpreter, absolute.
+        environ: the environment in which it is asked.
+        workdir: where it is asked.
+        cache_dir: where `interpreters.json` lies; None: it is asked every time.
+    """
+    key = _key(path)
+    if cache_dir is None or key is None:
+        return probe_pytest(path, environ, workdir)
+    variables = sorted((name, value) for name, value in environ.items() if name.startswith("PYTHON"))
+    key = f"pytest|{path}|{key}|{workdir}|{variables}"
+    entries = _load(cache_dir / FILE_NAME)
+    match entries.get(key):
+        case [str(version), dict(times)] if all(_mtime_ns(folder) == times[folder] for folder in times):
+            return InstalledPytest(version=version, search_path=tuple(times))
+    answer = probe_pytest(path, environ, workdir)
+    if answer is not None:
+        entries.pop(key, None)
+        # The project's own folder changes with every run, and holds no pytest but in pytest's own project.
+        folders = [folder for folder in answer.search_path if folder != str(workdir)]
+        entries[key] = [answer.version, {folder: _mtime_ns(folder) for folder in folders}]
+        _store(cache_dir, dict(list(entries.items())[-_MOST_ENTRIES:]))
+    return answer
+
+
+def _mtime_ns(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return -1
+
+
+def _key(path: str) -> str | None:
+    """Return what changes whenever the program does; None when nothing of the kind is known.
+
+    A script that stands for an interpreter (pyenv's, for example) may choose another one tomorrow
+    without changing itself, so what it answered is not kept.
+    """
+    real = os.path.realpath(path)
+    try:
+        with open(real, "rb") as program:
+            if program.read(2) == b"#!":
+                return None
+            status = os.fstat(program.fileno())
+    except OSError:
+        return None
+    return f"{real}|{status.st_mtime_ns}|{status.st_size}"
+
+
+def _load(path: Path) -> dict[str, object]:
+    try:
+        with open(path, "rb") as file:
+            content: object = json.loads(file.read(_MAX_CACHE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _answer(entry: object) -> Answer | None:
+    match entry:
+        case [str(name), int(major), int(minor), int(micro)]:
+            return Answer(version=(major, minor, micro), implementation=name)
+        case _:
+            return None
+
+
+def _store(directory: Path, entries: Mapping[str, object]) -> None:
+    """Replace the file in one step: two runs at once may both do it, and either's file is whole."""
+    temporary = directory / f".{FILE_NAME}.{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(entries), encoding="utf-8")
+        temporary.replace(directory / FILE_NAME)
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -31,9 +31,9 @@ from dispatcher.config.values import (
     count,
     optional,
 )
-from passmuster.status import Isolation, RunnerKind
-from passmuster.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
-from passmuster.units import Amount
+from passmuster.model.status import Isolation, RunnerKind
+from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
+from passmuster.model.units import Amount
 
 MAX_JOBS = 4096
 """More files at once than this is a slip of the finger: no machine we plan for has as many cores."""

@@ -82,7 +82,7 @@ class Setting(Struct, frozen=True, kw_only=True):
         values_help: the help text of each value, where each has its own.
         variables: environment variables, the strongest first.
         in_file: whether the configuration file may set it.
-        is_table: whether it is a table of the configuration file, which `file_tables.py` reads.
+        is_table: whether it is a table of the configuration file, which `file.py` reads.
         whole_run: whether it says which files run, or what is made of all of them: nothing for a single file.
         same_on_all: whether all machines of a joined run must have the same value.
         many_machines: whether it is about other machines, so that a run on this one alone leaves it out.

@@ -11,9 +11,9 @@ from dispatcher.config.choices import MixedWorkers, Mode, Subcommand
 from dispatcher.config.kinds import SHARD
 from dispatcher.config.setting import Group, Needs, Setting, With, setting, switch
 from dispatcher.config.settings_reports import ReportSettings
-from dispatcher.config.shard import Shard
 from dispatcher.config.values import BROKER, OUT_FOLDER, PATH, RUN_NAME, TEXT, TIME, choice, count, optional
-from passmuster.hidden_fields import repr_without
+from dispatcher.model.shard_option import Shard
+from passmuster.model.hidden_fields import repr_without
 
 DEFAULT_WAIT_WORKERS_S = 60.0
 """Seconds to wait for a first worker: a container takes some of them to start."""

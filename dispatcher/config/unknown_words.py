@@ -10,13 +10,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from dispatcher.config.arguments import KNOWN_WORDS, SILENT
+from dispatcher.config.command_line import KNOWN_WORDS, SILENT
 from dispatcher.config.setting import VARIABLE_PREFIX, variable_name
 from dispatcher.config.settings import SETTINGS
 from dispatcher.config.values import on_one_line
-from passmuster.errors import ConfigurationError
-from passmuster.private_variables import PRIVATE_VARIABLES
-from passmuster.spelling import nearest
+from passmuster.model.errors import ConfigurationError
+from passmuster.settings.spelling import nearest
+from passmuster.wire.private_variables import PRIVATE_VARIABLES
 
 _BY_PYTEST = "set PYTEST_ADDOPTS={typed} in the environment, which the pytest of every file reads"
 _EXCLUDE = 'name the files to run, or set exclude = ["..."] in [tool.passmuster]'

@@ -10,17 +10,17 @@ import os
 from pathlib import Path
 
 from dispatcher.config.choices import SERIAL
+from dispatcher.config.file import FILE_NAME
 from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import Origin, Origins, Source
 from dispatcher.config.setting import Needs, Setting, With
 from dispatcher.config.settings import BY_NAME, SETTINGS
-from dispatcher.config.sources import FILE_NAME
 from dispatcher.config.values import NONE, on_one_line
-from passmuster.command_template import EXAMPLE, words_problem
-from passmuster.errors import ConfigurationError
-from passmuster.status import RunnerKind
-from passmuster.units import format_bytes
+from passmuster.model.command_template import EXAMPLE, words_problem
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import RunnerKind
+from passmuster.model.units import format_bytes
 
 
 def validate(config: TestConfig, origins: Origins) -> None:
@@ -65,7 +65,7 @@ def _visible_password(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     origin = origins["broker"]
     if config.broker is None or origin.source is not Source.ARGUMENT:
         return ()
-    from passmuster.broker import read_address, visible_password_warning  # Few runs have one.
+    from passmuster.wire.broker import read_address, visible_password_warning  # Few runs have one.
 
     warning = visible_password_warning(read_address(config.broker), option=origin.name)
     return () if warning is None else (warning,)

@@ -14,8 +14,15 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from passmuster.command_template import EXAMPLE, check_word
-from passmuster.units import SIZES_ALLOWED, TIMES_ALLOWED, Amount, format_bytes, parse_amount, parse_seconds
+from passmuster.model.command_template import EXAMPLE, check_word
+from passmuster.model.units import (
+    SIZES_ALLOWED,
+    TIMES_ALLOWED,
+    Amount,
+    format_bytes,
+    parse_amount,
+    parse_seconds,
+)
 
 Value = object
 """What a setting holds. Its field's type says more, and a test compares that with the setting's kind."""
@@ -145,13 +152,13 @@ def _read_bytes(text: str) -> int:
 
 
 def _read_broker(text: str) -> str:
-    from passmuster.broker import read_address  # Few runs have one.
+    from passmuster.wire.broker import read_address  # Few runs have one.
 
     return read_address(text.strip()).url
 
 
 def _shown_broker(text: str) -> str:
-    from passmuster.broker import read_address
+    from passmuster.wire.broker import read_address
 
     try:
         return read_address(text.strip()).shown

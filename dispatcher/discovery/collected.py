@@ -19,7 +19,7 @@ from dispatcher.discovery.pytest_files import (
 from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import Named, find_named
 from dispatcher.discovery.walk import Walker
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 
 
 def collect(

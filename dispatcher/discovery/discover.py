@@ -13,18 +13,17 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.collected import collect
-from dispatcher.discovery.django_project import django_advice
 from dispatcher.discovery.layout import Places, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.patterns import Rules
-from dispatcher.discovery.project_signs import defines_unittests, is_plain_script
+from dispatcher.discovery.project_signs import defines_unittests, django_advice, is_plain_script
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
 from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import select
 from dispatcher.discovery.walk import FoundFile, Walker
-from dispatcher.plan import FileKind, TestFile
-from passmuster.errors import ConfigurationError
-from passmuster.status import RunnerKind
+from dispatcher.model.plan import FileKind, TestFile
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import RunnerKind
 
 
 class Discovered(Struct, frozen=True, kw_only=True):

@@ -20,8 +20,8 @@ from dispatcher.discovery.patterns import (
     Rules,
     compile_names,
 )
-from passmuster.errors import ConfigurationError
-from passmuster.status import RunnerKind
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import RunnerKind
 
 SCRIPT_WORKDIR = "mvp_site"
 SCRIPT_UNIT_ROOTS = ("tests",)

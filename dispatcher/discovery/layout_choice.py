@@ -15,7 +15,7 @@ from dispatcher.discovery.layout import SCRIPT_WORKDIR, Places
 from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES, ORDINARY_PATTERNS, Rules, compile_names
 from dispatcher.discovery.project_signs import Sign, clearest_sign, find_configurations
 from dispatcher.discovery.walk import Walker
-from passmuster.status import RunnerKind
+from passmuster.model.status import RunnerKind
 
 _FOLDER_SETTINGS = ("workdir", "unit-roots", "integration-roots", "extra-roots", "patterns")
 """Settings that say where tests lie: a project that has one has chosen the scripts' layout."""

@@ -1,11 +1,20 @@
-"""Tells from settings and test files whether a project is one of pytest. Runs nothing."""
+"""Tells from settings and test files whether a project is one of pytest, or of Django's `manage.py test`.
+
+Runs nothing of the project.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
+
+from dispatcher.config.file import FILE_NAME
+from dispatcher.config.model import TestConfig
+from dispatcher.config.values import on_one_line
+from passmuster.model.status import RunnerKind
 
 MOST_FILES_READ = 500
 """Test files that are read for a sign of pytest: a project of pytest shows one in its first few."""
@@ -112,3 +121,51 @@ def is_plain_script(file: Path) -> bool:
         return False
     is_script = _GUARD.search(source) is not None and sign_in(source) is Sign.NONE
     return is_script and not _has_unittests(source)
+
+
+_SETTINGS = "DJANGO_SETTINGS_MODULE"
+"""Names the settings: in `manage.py`, and where pytest knows them, in its configuration or a conftest."""
+
+_PYTEST_PLACES = (
+    "pytest.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+    "conftest.py",
+    "tests/conftest.py",
+)
+
+_CONFIGURES = (_SETTINGS, "settings.configure(", "django.setup(")
+"""What such a place holds where it configures Django for pytest."""
+
+COMMAND = '["{python}", "manage.py", "test", "--noinput", "{module}"]'
+
+
+def django_advice(config: TestConfig, workdir: Path) -> str | None:
+    """Return the command that a Django project should configure; None where none is needed.
+
+    Args:
+        config: what the user asks for.
+        workdir: where tests run, absolute.
+    """
+    if config.usual_runner is not RunnerKind.AUTO or _SETTINGS in os.environ:
+        return None
+    if not _holds(workdir / "manage.py", (_SETTINGS,)):
+        return None
+    if any(_holds(workdir / place, _CONFIGURES) for place in _PYTEST_PLACES):
+        return None
+    file = on_one_line(str(config.root / FILE_NAME))
+    return (
+        "this is a Django project without settings for pytest (pytest-django): to run its tests by "
+        f"manage.py, add command = {COMMAND} to [tool.passmuster] in {file}"
+    )
+
+
+def _holds(path: Path, words: Sequence[str]) -> bool:
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return False
+    return any(word.encode() in text for word in words)

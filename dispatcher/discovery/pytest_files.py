@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
-from passmuster.errors import ConfigurationError
-from passmuster.test_environment import base_test_environment
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.test_environment import base_test_environment
 
 ASK_TIMEOUT_S = 300.0
 """Seconds that pytest may take to read its configuration, import the conftests and list the folders."""
@@ -59,7 +59,7 @@ class CollectionError(ConfigurationError):
 
 def has_pytest(python: ProjectPython, workdir: Path) -> bool:
     """Return whether `python -m pytest` would find pytest in a folder."""
-    from dispatcher.config.interpreter_cache import ask_pytest_once  # Few runs have to ask.
+    from dispatcher.config.interpreter import ask_pytest_once  # Few runs have to ask.
 
     environment = base_test_environment(python.environ)
     answer = ask_pytest_once(python.path, environment, workdir, cache_dir=python.cache_dir)

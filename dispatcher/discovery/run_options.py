@@ -18,7 +18,7 @@ from dispatcher.config.values import on_one_line
 OptionValue = str | int | float | bool
 
 
-class ProjectOption(Struct, frozen=True, kw_only=True):
+class ProjectOption(Struct, frozen=True, kw_only=True, array_like=True):
     """An option of pytest that the project's settings change from its default.
 
     Args:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import Places
 from dispatcher.discovery.walk import Walker
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -137,8 +137,8 @@ def _missing(text: str, bases: tuple[str, ...]) -> str:
     # Only ever needed on the way out.
     from difflib import get_close_matches
 
-    from dispatcher.subcommand_names import SUBCOMMAND_HELP
-    from passmuster.spelling import nearest
+    from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
+    from passmuster.settings.spelling import nearest
 
     file, separator, _ = text.partition("::")
     if separator and any(Path(candidate).exists() for candidate in _candidates(file, bases)):

@@ -1,1 +1,1 @@
-"""What is known of a project's test files, for people: how one runs, what a run will take, what grew."""
+"""What is known of files and runs, as values and texts, without running anything."""

@@ -7,17 +7,17 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from dispatcher.again import Again
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig
-from dispatcher.file_rules import FileRules
+from dispatcher.config.overrides import FileRules
+from dispatcher.history.file_history import FileHistory, Forking
 from dispatcher.insight.last_run import PastRun
-from dispatcher.plan import PlannedFile, TestFile
-from dispatcher.schedule.record import FileHistory, Forking
-from passmuster.executor import OtherRuns
-from passmuster.result import TestResult
-from passmuster.status import Isolation, RunnerKind, Status
-from passmuster.units import Amount, format_seconds
+from dispatcher.model.plan import PlannedFile, TestFile
+from dispatcher.model.rerun_reason import Again
+from passmuster.model.executor import OtherRuns
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, RunnerKind, Status
+from passmuster.model.units import Amount, format_seconds
 
 
 class Explanation(Struct, frozen=True, kw_only=True):

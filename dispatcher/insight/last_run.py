@@ -8,11 +8,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.report.artifacts import OUTPUTS, output_path
-from dispatcher.run.journal import END, read_entries
-from dispatcher.run.journal import FILE_NAME as JOURNAL
-from passmuster.errors import ConfigurationError
-from passmuster.result import TestResult
+from dispatcher.engine.journal import END, read_entries
+from dispatcher.engine.journal import FILE_NAME as JOURNAL
+from dispatcher.reporters.outputs import OUTPUTS, output_path
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.result import TestResult
 
 
 class PastAttempt(Struct, frozen=True, kw_only=True):

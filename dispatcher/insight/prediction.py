@@ -1,8 +1,8 @@
-"""What a run would take with so many jobs, so much memory and so many machines, and what bounds it. Pure.
+"""How long a run would take with given jobs, memory and machines, and what limits it. Pure.
 
-The play of `dispatcher.schedule.forecast` gives the time, on each machine that of its own files. It lets any
-number of files run side by side as quickly as one, which processors do not: so a machine never takes less
-than its files' processor time spread over its processors.
+`planning.simulation` gives the time; with several machines, for the files that each would get as a shard. It
+lets any number of files run side by side as quickly as one, which processors do not: so a machine never takes
+less than its files' processor time divided by its processors.
 """
 
 from __future__ import annotations
@@ -13,10 +13,30 @@ from statistics import median
 
 from msgspec import Struct, structs
 
-from dispatcher.insight.spread import spread
-from dispatcher.schedule.forecast import predict_makespan
-from passmuster.overcommit import most_slots
-from passmuster.task import TestTask
+from dispatcher.planning.shard_assignment import split
+from dispatcher.planning.simulation import predict_makespan
+from passmuster.model.oversubscription import most_slots
+from passmuster.model.task import TestTask
+
+
+def spread(
+    tasks: Sequence[TestTask], total: int, *, slots: int, budget_bytes: int, groups: Mapping[str, int]
+) -> list[list[TestTask]]:
+    """Return the files of each machine, in the order in which they came.
+
+    Args:
+        tasks: the files.
+        total: how many machines there are.
+        slots: how many files one runs at once.
+        budget_bytes: the memory that all of them may use there.
+        groups: how many files of each group one runs at once.
+    """
+    places = split(tasks, total, slots=slots, budget_bytes=budget_bytes, groups=groups)
+    parts: list[list[TestTask]] = [[] for _ in range(total)]
+    for task in tasks:
+        parts[places[task.file_path] - 1].append(task)
+    return parts
+
 
 NEARLY = 1.05
 """Times that differ by less than this ratio are the same to people."""

@@ -1,1 +1,1 @@
-"""The same command on every machine: one leads a run, all work for it, and all end alike."""
+"""The same command on many machines: one leads, all work, and all end alike."""

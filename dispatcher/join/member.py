@@ -16,35 +16,33 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.backends.broker_settings import broker_access
-from dispatcher.backends.own_worker import words_of_the_run
-from dispatcher.backends.queue_site import QueueSite, RunSource, SharedQueue
 from dispatcher.config.model import TestConfig
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import find_places
-from dispatcher.exit_codes import ExitCode
-from dispatcher.join.decisions import Step, is_retry, machine_of, next_step
-from dispatcher.join.host import Host
-from dispatcher.join.joined_run import JoinedRun
-from dispatcher.join.leaving import LeavingBackend, LeftError
-from dispatcher.join.outcome import fetch, publish, read_outcome
-from dispatcher.join.patience import Patience
-from dispatcher.join.progress import Progress
-from dispatcher.join.pulse import Pulse
-from dispatcher.join.retelling import retell_record
-from dispatcher.join.terms import agree, own_terms
-from dispatcher.join.workforce import Workforce
-from dispatcher.record.reader import find_records
-from dispatcher.run.results import TestResults
-from dispatcher.run.signals import Interrupts, watch_interrupts
-from dispatcher.runner import TestRunner
-from passmuster.broker_access import UNUSABLE, open_broker
-from passmuster.envelope import Envelope
-from passmuster.errors import InfrastructureError
-from passmuster.join_record import Claim, JoinRecord, NotLeadingError
-from passmuster.join_words import JoinSeals, NewRound, RoundOutcome
-from passmuster.private_variables import PRIVATE_VARIABLES
-from passmuster.routing import join_run_id
+from dispatcher.engine.signals import Interrupts, watch_interrupts
+from dispatcher.join.broker_journal import JoinedRun
+from dispatcher.join.command_context import Host
+from dispatcher.join.election import Step, is_retry, machine_of, next_step
+from dispatcher.join.handover import LeavingBackend, LeftError
+from dispatcher.join.join_spec import agree, own_terms
+from dispatcher.join.liveness import Patience, Progress, Pulse
+from dispatcher.join.local_worker import Workforce
+from dispatcher.join.replay_record import retell_record
+from dispatcher.join.round_result import fetch, publish, read_outcome
+from dispatcher.merge.reader import find_records
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.results import TestResults
+from dispatcher.queue.broker import broker_access
+from dispatcher.queue.target import QueueSite, RunSource, SharedQueue
+from dispatcher.queue.worker_process import words_of_the_run
+from dispatcher.run.runner import TestRunner
+from passmuster.model.errors import InfrastructureError
+from passmuster.wire.access import UNUSABLE, open_broker
+from passmuster.wire.broker_keys import join_run_id
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.join_messages import JoinSeals, NewRound, RoundOutcome
+from passmuster.wire.join_store import Claim, JoinRecord, NotLeadingError
+from passmuster.wire.private_variables import PRIVATE_VARIABLES
 
 LOOK_S = 0.25
 """Seconds between two looks at who leads and whether all is done."""

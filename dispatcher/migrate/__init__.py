@@ -1,1 +1,1 @@
-"""`run-tests migrate`: from the shell scripts to this program, with a check and a way back."""
+"""The change from the old shell scripts to this program, with a way back."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from passmuster.errors import InfrastructureError
-from passmuster.hidden_fields import repr_without
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.hidden_fields import repr_without
 
 
 class Change(Struct, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from dispatcher.config.model import TestConfig
 from dispatcher.discovery.layout import find_places
-from dispatcher.migrate.old_rules import OldFiles, old_files
-from dispatcher.plan import TestFile
+from dispatcher.migrate.legacy_discovery import OldFiles, old_files
+from dispatcher.model.plan import TestFile
 
 
 class Difference(Struct, frozen=True, kw_only=True):

@@ -9,12 +9,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.migrate.changes import Change, current, mode_of
-from dispatcher.migrate.command_names import STEMS, NewCommand
 from dispatcher.migrate.discovery_check import Comparison
+from dispatcher.migrate.names import STEMS, NewCommand, is_wrapper, wrapper
 from dispatcher.migrate.section import FILE_NAME, check_toml, with_section
 from dispatcher.migrate.survey import LINK, Left, Survey
-from dispatcher.migrate.wrapper import is_wrapper, wrapper
-from passmuster.errors import ConfigurationError, InfrastructureError
+from passmuster.model.errors import ConfigurationError, InfrastructureError
 
 
 class Plan(Struct, frozen=True, kw_only=True):

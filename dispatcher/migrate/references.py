@@ -18,14 +18,17 @@ from operator import itemgetter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.migrate.command_names import SCRIPTS, NewCommand
-from dispatcher.migrate.script_paths import Meant, Surroundings, by_address, meant_script
+from dispatcher.migrate.names import SCRIPTS, NewCommand
 from dispatcher.migrate.shell_words import (
+    Meant,
+    Surroundings,
     assigned_name,
+    by_address,
     hand_reason,
     is_file_operation,
     is_whole_name,
     line_start,
+    meant_script,
     path_start,
     runs_as_command_text,
     shell_before,

@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 
 FILE_NAME = "pyproject.toml"
 

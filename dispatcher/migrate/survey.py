@@ -11,15 +11,14 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.migrate.changes import current
-from dispatcher.migrate.command_names import BACKUPS, SCRIPTS, STEMS, NewCommand
+from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, NewCommand, is_wrapper
 from dispatcher.migrate.references import HINT, Reference, edited, find_references
-from dispatcher.migrate.script_paths import Surroundings
-from dispatcher.migrate.wrapper import is_wrapper
-from passmuster.errors import InfrastructureError
-from passmuster.git_command import ask_git, git_prefix
-from passmuster.hidden_fields import repr_without
-from passmuster.tree_files import tree_files
-from passmuster.units import format_bytes
+from dispatcher.migrate.shell_words import Surroundings
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.hidden_fields import repr_without
+from passmuster.model.units import format_bytes
+from passmuster.source.files import tree_files
+from passmuster.source.git import ask_git, git_prefix
 
 VENDORED = frozenset(
     {

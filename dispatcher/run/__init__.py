@@ -1,1 +1,1 @@
-"""One run from its first file to its verdict."""
+"""A run from its configuration to its results: the Python API."""

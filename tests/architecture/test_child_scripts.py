@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-FOLDERS = ("worker/child", "dispatcher/coverage_report/child", "dispatcher/discovery/child")
+FOLDERS = ("worker/child", "dispatcher/coverage/child", "dispatcher/discovery/child")
 PREFIX = "passmuster_child_"
 OLDEST = (3, 9)
 
@@ -26,8 +26,8 @@ DOORS = (
     "run_ci_replica.py",
     "scripts/test",
     "scripts/check",
-    "passmuster/bootstrap.py",
-    "passmuster/environment.py",
+    "passmuster/launch/bootstrap.py",
+    "passmuster/launch/environment.py",
 )
 OLDEST_AT_THE_DOOR = (3, 6)
 """Such an old Python must still be able to read the doors, to be told in one line that it is too old."""

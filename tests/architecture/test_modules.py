@@ -79,7 +79,12 @@ def test_every_module_of_ours_is_in_order() -> None:
 def test_the_checks_see_the_packages() -> None:
     names = {path.relative_to(REPOSITORY).as_posix() for path in modules(REPOSITORY)}
 
-    assert {"passmuster/task.py", "worker/execute.py", "run_tests.py", "scripts/compare_counts.py"} <= names
+    assert {
+        "passmuster/model/task.py",
+        "worker/executor/local.py",
+        "run_tests.py",
+        "scripts/compare_counts.py",
+    } <= names
 
 
 LONG = '"""Long."""\n' + "x = 1\n" * MAX_LINES
@@ -88,14 +93,18 @@ LONG = '"""Long."""\n' + "x = 1\n" * MAX_LINES
 @pytest.mark.parametrize(
     ("name", "code", "complaint"),
     [
-        ("worker/execute.py", "x = 1", "no docstring"),
+        ("worker/executor/local.py", "x = 1", "no docstring"),
         ("tests/unit/test_long.py", LONG, "601 lines, more than 600"),
         ("run_tests.py", "x = 1", "no docstring"),
         ("worker/utils.py", '"""Things."""', "its name says nothing"),
         ("dispatcher/common/queue.py", '"""Things."""', "its name says nothing"),
         ("worker/__init__.py", '"""Works."""\nimport os', "a docstring only"),
-        ("dispatcher/plan.py", '"""Plan."""\nclass TestFile:\n    x = 1', "class TestFile lacks"),
-        ("dispatcher/plan.py", '"""Plan."""\nclass TestFile:\n    __test__ = True', "class TestFile lacks"),
+        ("dispatcher/model/plan.py", '"""Plan."""\nclass TestFile:\n    x = 1', "class TestFile lacks"),
+        (
+            "dispatcher/model/plan.py",
+            '"""Plan."""\nclass TestFile:\n    __test__ = True',
+            "class TestFile lacks",
+        ),
     ],
 )
 def test_what_is_not_in_order_is_found(tmp_path: Path, name: str, code: str, complaint: str) -> None:
@@ -112,8 +121,8 @@ def test_what_is_not_in_order_is_found(tmp_path: Path, name: str, code: str, com
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("dispatcher/plan.py", '"""Plan."""\nclass TestFile:\n    __test__: ClassVar[bool] = False'),
-        ("dispatcher/plan.py", '"""Plan."""\nclass TestFile:\n    __test__ = False'),
+        ("dispatcher/model/plan.py", '"""Plan."""\nclass TestFile:\n    __test__: ClassVar[bool] = False'),
+        ("dispatcher/model/plan.py", '"""Plan."""\nclass TestFile:\n    __test__ = False'),
         ("tests/unit/test_x.py", '"""Tests."""\nclass TestX:\n    pass'),
         ("tests/fixtures/utils.py", "x = 1"),
         ("examples/shop/tests/test_x.py", "x = 1"),

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from dispatcher.backends.base import (
+from dispatcher.config.model import TestConfig
+from dispatcher.engine.backend import (
     AttemptFinished,
     AttemptStarted,
     Backend,
@@ -23,11 +24,10 @@ from dispatcher.backends.base import (
     BackendRequest,
     Site,
 )
-from dispatcher.backends.cluster import ClusterSite
-from dispatcher.config.model import TestConfig
-from passmuster.result import TestResult
-from passmuster.status import Outcome, RunnerKind, Status, StopReason
-from passmuster.task import Limits, TestTask
+from dispatcher.queue.cluster import ClusterSite
+from passmuster.model.result import TestResult
+from passmuster.model.status import Outcome, RunnerKind, Status, StopReason
+from passmuster.model.task import Limits, TestTask
 from run_tests import LocalSite
 from tests.support.pytest_environment import PYTEST_PYTHON
 
@@ -69,7 +69,8 @@ class Place:
 
     def open(self, *, slots: int = 2) -> Backend:
         """Return the backend of one run."""
-        # A run inside a test takes no part in what the machine's runs share; see `worker.machine_pool`.
+        # A run inside a test takes no part in what the machine's runs share; see
+        # `passmuster.host.host_budget`.
         environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
         config = TestConfig(root=self._root, max_workers=slots, history=False, cluster=1)
         backend = self._site.backend(

@@ -15,8 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.again import Again
-from dispatcher.events import (
+from dispatcher.engine.journal import Journal
+from dispatcher.history.history import open_history
+from dispatcher.merge import reader
+from dispatcher.merge import writer as header
+from dispatcher.merge.writer import RecordReporter
+from dispatcher.model.events import (
     FileFinished,
     FileSettled,
     FileSlow,
@@ -29,24 +33,20 @@ from dispatcher.events import (
     StopCause,
     UsageSampled,
 )
-from dispatcher.plan import Plan, PlannedFile, TestFile
-from dispatcher.record import header, reader
-from dispatcher.record.writer import RecordReporter
-from dispatcher.report.jsonl import EventsReporter
-from dispatcher.report.junit import JunitReporter
-from dispatcher.run.findings import Finding
-from dispatcher.run.journal import Journal
-from dispatcher.run.results import FileRecord, TestResults
-from dispatcher.schedule.history import open_history
-from passmuster import machine_claims
-from passmuster.codec import decode_result, decode_task, encode_result, encode_task
-from passmuster.executor import FileUsage, Limit, OtherRuns, Usage, WorkerUsage
-from passmuster.machine_claims import RunClaim
-from passmuster.result import CaseResult, TestResult
-from passmuster.run_terms import RunTerms, decode_terms, encode_terms
-from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
-from passmuster.task import CoverageRequest, Limits, TestTask
-from passmuster.tree_manifest import Kind, TreeEntry, TreeManifest, decode_manifest, encode_manifest
+from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.results import FileRecord, Finding, TestResults
+from dispatcher.reporters.jsonl import EventsReporter
+from dispatcher.reporters.junit import JunitReporter
+from passmuster.host import machine_claims
+from passmuster.host.machine_claims import RunClaim
+from passmuster.model.executor import FileUsage, Limit, OtherRuns, Usage, WorkerUsage
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
+from passmuster.model.task import CoverageRequest, Limits, TestTask
+from passmuster.source.manifest import Kind, TreeEntry, TreeManifest, decode_manifest, encode_manifest
+from passmuster.wire.codec import decode_result, decode_task, encode_result, encode_task
+from passmuster.wire.run_spec import RunTerms, decode_terms, encode_terms
 from tests.support.recorded import shard_plan
 
 GOLDEN = Path(__file__).with_name("golden")

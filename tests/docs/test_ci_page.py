@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dispatcher.config.shard import KNOWN
-from dispatcher.workflow.choose import choose_job
-from dispatcher.workflow.reading import parse_yaml, read_workflow
+from dispatcher.model.shard_option import KNOWN
+from dispatcher.replica.job import choose_job
+from dispatcher.replica.reading import parse_yaml, read_workflow
 from tests.docs.pages import REPOSITORY
 from tests.support.ci_snippets import HEADINGS, code_of
 

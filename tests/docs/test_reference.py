@@ -11,13 +11,13 @@ import pytest
 from dispatcher.config.settings import SETTINGS
 from dispatcher.discovery.layout import SCRIPT_EXTRA_ROOTS
 from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES
-from dispatcher.exit_codes import ExitCode
-from dispatcher.report import jsonl
-from dispatcher.schedule.history_schema import BROKEN_NAME
-from passmuster.status import Outcome, Status, StopReason
-from passmuster.task import TestTask
+from dispatcher.history.schema import BROKEN_NAME
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.reporters import jsonl
+from passmuster.model.status import Outcome, Status, StopReason
+from passmuster.model.task import TestTask
 from tests.docs.pages import REPOSITORY
-from worker.environment import get_test_environment
+from worker.process.environment import get_test_environment
 
 PAGE = (REPOSITORY / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.discovery.django_project import COMMAND
+from dispatcher.discovery.project_signs import COMMAND
 from tests.docs.pages import REPOSITORY, blocks_of
 from tests.e2e.support.project import Project
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from dispatcher.report.html.reporter import HtmlReporter
+from dispatcher.reporters.html.reporter import HtmlReporter
 from tests.e2e.support.browser import Browser, browser
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.project import Project

@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 
-from dispatcher.backends.embedded_server import find_server
+from dispatcher.queue.embedded_server import find_server
 
 START_S = 30.0
 

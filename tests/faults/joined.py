@@ -24,9 +24,9 @@ from contextlib import ExitStack, closing
 from enum import StrEnum
 from pathlib import Path
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.run_record import connect
-from passmuster.state_directory import STATE_DIRECTORY
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.host.state_directory import STATE_DIRECTORY
+from passmuster.wire.run_store import connect
 from tests.e2e.support.joined import LONG_S, Machines, kill
 from tests.e2e.support.project import Running
 from tests.faults.keys import wrong_keys

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from passmuster.routing import (
+from passmuster.wire.broker_keys import (
     BLOB_TTL_S,
     CLAIM_MS,
     JOIN_TTL_S,

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from passmuster.state_directory import STATE_DIRECTORY
+from passmuster.host.state_directory import STATE_DIRECTORY
 from tests.faults import check
 from tests.faults.breaks import Scene, break_it
 from tests.faults.broker import Broker
@@ -31,7 +31,7 @@ from tests.faults.other_runs import OtherRuns
 from tests.faults.plan import OF_WORKERS, Fault, Kind, Plan
 from tests.faults.project import STARTS_VARIABLE, Note, read_notes, write_project
 from tests.faults.small_disk import SmallDisk, can_mount
-from worker.private_tmp import sweep
+from worker.process.temporary import sweep
 
 RUN_S = 240.0
 """Seconds after which a dispatcher hangs."""

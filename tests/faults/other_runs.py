@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from passmuster.machine_claims import claim_paths, read_claim
+from passmuster.host.machine_claims import claim_paths, read_claim
 from tests.faults import check
 from tests.faults.dispatchers import start_command
 

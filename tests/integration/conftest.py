@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
+from dispatcher.queue.embedded_server import EmbeddedServer
 from tests.support.queue_worker import Run, Start, WorkerProcess, until
 from tests.support.valkey import private_server
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.queue_words import DamagedRecordError
-from passmuster.routing import (
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.model.status import Status
+from passmuster.wire.broker_keys import (
     RUNS_KEY,
     TAKES,
     WORKERS_KEY,
@@ -21,8 +21,8 @@ from passmuster.routing import (
     results_key,
     state_key,
 )
-from passmuster.run_record import RunRecord, WorkerBoard
-from passmuster.status import Status
+from passmuster.wire.broker_messages import DamagedRecordError
+from passmuster.wire.run_store import RunRecord, WorkerBoard
 from tests.support.queue_worker import Run, Start, until
 
 MANY_DIGITS = "1" * 5000

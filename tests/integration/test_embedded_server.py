@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import redis
 
-from dispatcher.backends import embedded_server
-from dispatcher.backends.embedded_server import EmbeddedServer, find_server
-from passmuster.broker import parse_broker
-from passmuster.errors import ConfigurationError, InfrastructureError
-from passmuster.run_record import connect
+from dispatcher.queue import embedded_server
+from dispatcher.queue.embedded_server import EmbeddedServer, find_server
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.wire.broker import parse_broker
+from passmuster.wire.run_store import connect
 from tests.e2e.support.processes import wait_until
 from tests.support.valkey import private_server
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWNER = """
 import sys, time
 from pathlib import Path
-from dispatcher.backends.embedded_server import EmbeddedServer
+from dispatcher.queue.embedded_server import EmbeddedServer
 print(EmbeddedServer(Path(sys.argv[1])).url, flush=True)
 time.sleep(60)
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from passmuster.status import Status
+from passmuster.model.status import Status
 from tests.support.queue_worker import Run, WorkerProcess, until
 from tests.support.valkey import private_server
 

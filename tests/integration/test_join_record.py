@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.join_record import Claim, JoinRecord, NotLeadingError
-from passmuster.join_words import Entered
-from passmuster.routing import CLAIM_MS, JOIN_TTL_S, PREFIX, TAKES, join_key
-from passmuster.run_record import RunRecord, connect
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.wire.broker_keys import CLAIM_MS, JOIN_TTL_S, PREFIX, TAKES, join_key
+from passmuster.wire.join_messages import Entered
+from passmuster.wire.join_store import Claim, JoinRecord, NotLeadingError
+from passmuster.wire.run_store import RunRecord, connect
 
 
 @pytest.fixture

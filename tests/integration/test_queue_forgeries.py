@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from passmuster.codec import encode_task
-from passmuster.envelope import Envelope
-from passmuster.routing import queue_keys
-from passmuster.status import Status
+from passmuster.model.status import Status
+from passmuster.wire.broker_keys import queue_keys
+from passmuster.wire.codec import encode_task
+from passmuster.wire.envelope import Envelope
 from tests.support.queue_worker import SECRET, Run, Start
 
 Forge = Callable[[dict[str, Any]], Any]

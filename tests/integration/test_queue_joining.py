@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from passmuster.envelope import Envelope, EnvelopeError
-from passmuster.routing import SILENT_S, meta_key
-from passmuster.run_record import WorkerBoard
-from passmuster.status import Status
-from passmuster.version import VERSION
+from passmuster.model.status import Status
+from passmuster.model.version import VERSION
+from passmuster.wire.broker_keys import SILENT_S, meta_key
+from passmuster.wire.envelope import Envelope, EnvelopeError
+from passmuster.wire.run_store import WorkerBoard
 from tests.support.queue_worker import SECRET, Run, Start, WorkerProcess, until, waiting
 
 

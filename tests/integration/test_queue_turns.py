@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.routing import WORKER_QUEUE_TTL_S, worker_queue_keys
-from passmuster.run_record import WorkerBoard
-from passmuster.status import Status
+from passmuster.model.status import Status
+from passmuster.wire.broker_keys import WORKER_QUEUE_TTL_S, worker_queue_keys
+from passmuster.wire.run_store import WorkerBoard
 from tests.support.queue_worker import Run, Start, until
 
 OTHERS = 24

@@ -16,16 +16,16 @@ import pytest
 from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.broker import read_address
-from passmuster.routing import RUN_TTL_S, TASK_NAME, queue_keys, queue_name
-from passmuster.status import Isolation, Status, StopReason
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.model.status import Isolation, Status, StopReason
+from passmuster.wire.broker import read_address
+from passmuster.wire.broker_keys import RUN_TTL_S, TASK_NAME, queue_keys, queue_name
 from tests.faults.network import Network
 from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
 from tests.support.valkey import private_server
-from worker.celery_app import make_app
-from worker.serving.queue_transport import guard, made_anew
+from worker.queue.celery_app import make_app
+from worker.queue.transport import guard, made_anew
 
 FILES = {
     "ok.py": "print('hello')\n",

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.queue_words import FileLook, FileStage
-from passmuster.routing import RUNS_KEY, TAKES, lease_key, meta_key, state_key
-from passmuster.run_look import BrokerLook
-from passmuster.run_record import RunRecord, connect
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.wire.broker_inspector import BrokerLook
+from passmuster.wire.broker_keys import RUNS_KEY, TAKES, lease_key, meta_key, state_key
+from passmuster.wire.broker_messages import FileLook, FileStage
+from passmuster.wire.run_store import RunRecord, connect
 
 FIRST = TAKES + 1
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import redis
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.executor import SlotRange
-from passmuster.queue_words import Claim, Hold, Lease
-from passmuster.routing import (
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.model.executor import SlotRange
+from passmuster.wire.broker_keys import (
     PREFIX,
     RUN_TTL_S,
     RUNS_KEY,
@@ -23,7 +22,8 @@ from passmuster.routing import (
     queue_keys,
     results_key,
 )
-from passmuster.run_record import RunRecord, connect
+from passmuster.wire.broker_messages import Claim, Hold, Lease
+from passmuster.wire.run_store import RunRecord, connect
 from tests.support.queue_worker import waiting
 
 FIRST, AGAIN, RETRY = TAKES + 1, TAKES + 2, 2 * TAKES + 1

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.envelope import Envelope
-from passmuster.routing import (
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.wire.broker_keys import (
     MOST_TAIL_BYTES,
     MOST_TAIL_ENTRIES,
     TAIL_KEPT_S,
@@ -18,8 +17,9 @@ from passmuster.routing import (
     output_key,
     tail_key,
 )
-from passmuster.run_record import connect
-from passmuster.run_tail import OutputPiece, TailBoard
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.output_stream import OutputPiece, TailBoard
+from passmuster.wire.run_store import connect
 
 PATH = "tests/test_\udcff.py"
 ENVELOPE = Envelope("the same")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from dispatcher.sources import ship_tree
-from passmuster.run_record import connect
-from passmuster.status import Status
-from passmuster.tree_identity import tree_identity
-from passmuster.tree_store import TreeStore
+from dispatcher.queue.embedded_server import EmbeddedServer
+from dispatcher.queue.tree_upload import ship_tree
+from passmuster.model.status import Status
+from passmuster.source.identity import tree_identity
+from passmuster.source.store import TreeStore
+from passmuster.wire.run_store import connect
 from tests.support.git_project import GitProject
 from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import DEADLINE_S, Run, WorkerProcess, until

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from dispatcher.sources import ship_tree
-from passmuster.routing import BLOB_TTL_S, blob_key
-from passmuster.run_record import connect
-from passmuster.tree_manifest import TreeError, digest_of, pack_content
-from passmuster.tree_store import TreeStore
-from worker.trees.tree_cache import TreeCache
+from dispatcher.queue.embedded_server import EmbeddedServer
+from dispatcher.queue.tree_upload import ship_tree
+from passmuster.source.manifest import TreeError, digest_of, pack_content
+from passmuster.source.store import TreeStore
+from passmuster.wire.broker_keys import BLOB_TTL_S, blob_key
+from passmuster.wire.run_store import connect
+from worker.trees.cache import TreeCache
 
 
 @pytest.fixture

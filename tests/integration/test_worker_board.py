@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from passmuster.executor import Limit
-from passmuster.queue_words import CardFile, WorkerCard
-from passmuster.routing import WORKER_TTL_S, WORKERS_KEY, worker_key
-from passmuster.run_record import UNREADABLE_VERSION, WorkerBoard, connect
+from passmuster.model.executor import Limit
+from passmuster.wire.broker_keys import WORKER_TTL_S, WORKERS_KEY, worker_key
+from passmuster.wire.broker_messages import CardFile, WorkerCard
+from passmuster.wire.run_store import UNREADABLE_VERSION, WorkerBoard, connect
 from tests.support.valkey import private_server
 
 CARD = WorkerCard(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.queue_words import WorkerCard
-from passmuster.run_record import WorkerBoard, connect
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.wire.broker_messages import WorkerCard
+from passmuster.wire.run_store import WorkerBoard, connect
 
 SCRIPT = Path(__file__).resolve().parents[2] / "worker" / "serving" / "presence.py"
 CARD = WorkerCard(name="present", host=socket.gethostname(), slots=1, busy=0, budget_bytes=1, version="0.1.0")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dispatcher.plan import TestFile
-from dispatcher.schedule.record import FileHistory
+from dispatcher.history.file_history import FileHistory
+from dispatcher.model.plan import TestFile
 
 MB = 1000**2
 

@@ -11,19 +11,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dispatcher.schedule.line import Line
-from dispatcher.schedule.order import order
-from dispatcher.schedule.record import FileHistory
-from dispatcher.schedule.retry import Past, Rules, next_attempt
-from passmuster.result import TestResult
-from passmuster.status import Status, StopReason
-from passmuster.task import TestTask
+from dispatcher.engine.retry import Past, Rules, next_attempt
+from dispatcher.history.file_history import FileHistory
+from dispatcher.planning.order import order
+from dispatcher.planning.ready_queue import Line
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status, StopReason
+from passmuster.model.task import TestTask
 from tests.simulation.recorded_suite import Recorded, discovered
-from worker.cpu_watch import load_of
-from worker.ledger_entry import Entry
-from worker.memory_ledger import MemoryLedger
-from worker.memory_policy import judge
-from worker.memory_probe import TreeMemory, TreeProbe
+from worker.budget.cpu_watch import load_of
+from worker.budget.memory_ledger import Entry, MemoryLedger
+from worker.budget.memory_policy import judge
+from worker.budget.memory_probe import TreeMemory, TreeProbe
 
 LOOK_S = 0.05
 """Simulated seconds between two looks at memory and processors."""

@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 import pytest
 import redis
 
-from dispatcher.backends.embedded_server import find_server
-from passmuster.run_record import connect
+from dispatcher.queue.embedded_server import find_server
+from passmuster.wire.run_store import connect
 
 START_S = 30.0
 ADMIN = "the tests' administrator"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dispatcher.workflow.reading import parse_yaml
+from dispatcher.replica.reading import parse_yaml
 from tests.docs.pages import REPOSITORY, blocks_of, without_blocks
 
 INSTALL = "pip install passmuster"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 
-from dispatcher.again import Again
 from dispatcher.config.choices import Verbosity
-from dispatcher.events import FileFinished, FileStarted, Reporter, RunEvent, RunFinished, RunStarted
-from dispatcher.plan import Plan, PlannedFile, TestFile
-from dispatcher.report.console import ConsoleReporter
-from dispatcher.run.results import FileRecord, TestResults
-from passmuster.executor import Limit
-from passmuster.result import TestResult
-from passmuster.status import Status
-from passmuster.task import TestTask
+from dispatcher.model.events import FileFinished, FileStarted, Reporter, RunEvent, RunFinished, RunStarted
+from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.reporters.console.reporter import ConsoleReporter
+from passmuster.model.executor import Limit
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.task import TestTask
 
 LIMITS = (
     Limit(name="slots", value="2", source="2 CPUs"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from dispatcher.run.loop import RunPolicy
-from passmuster.status import Isolation, Status, StopReason
-from tests.unit.dispatcher.run.scripted_backend import Step
+from dispatcher.engine.loop import RunPolicy
+from passmuster.model.status import Isolation, Status, StopReason
+from tests.unit.dispatcher.engine.scripted_backend import Step
 
 STEPS = st.builds(
     Step,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dispatcher.workflow.reading import parse_yaml
+from dispatcher.replica.reading import parse_yaml
 from tests.support.ci_place import JobLog, Place, copy, files_at, only_known
 
 _NOT_JOBS = {"stages", "default", "workflow"}

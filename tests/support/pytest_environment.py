@@ -32,6 +32,7 @@ def _prepare() -> Path:
     [site_packages] = (made / "lib").glob("*/site-packages")
     for name in _PACKAGES:
         _copy(name, site_packages)
+    made.chmod(0o755)  # Some tests run as a user without rights.
     try:
         made.rename(kept)
     except OSError:

@@ -15,17 +15,17 @@ from typing import Any
 from kombu.entity import Exchange, Queue
 from msgspec import structs
 
-from passmuster.codec import decode_result, encode_result, encode_task
-from passmuster.envelope import Envelope, unpack_bytes
-from passmuster.queue_words import result_kind
-from passmuster.result import TestResult
-from passmuster.routing import PRIORITY_NORMAL, TASK_NAME, queue_name, worker_queue_name
-from passmuster.run_record import RunRecord, WorkerBoard, connect
-from passmuster.run_terms import RunTerms, encode_terms
-from passmuster.status import RunnerKind, Status
-from passmuster.task import CoverageRequest, Limits, TestTask
-from passmuster.version import VERSION
-from worker.celery_app import make_app
+from passmuster.model.result import TestResult
+from passmuster.model.status import RunnerKind, Status
+from passmuster.model.task import CoverageRequest, Limits, TestTask
+from passmuster.model.version import VERSION
+from passmuster.wire.broker_keys import PRIORITY_NORMAL, TASK_NAME, queue_name, worker_queue_name
+from passmuster.wire.broker_messages import result_kind
+from passmuster.wire.codec import decode_result, encode_result, encode_task
+from passmuster.wire.envelope import Envelope, unpack_bytes
+from passmuster.wire.run_spec import RunTerms, encode_terms
+from passmuster.wire.run_store import RunRecord, WorkerBoard, connect
+from worker.queue.celery_app import make_app
 
 DEADLINE_S = 60.0
 SECRET = "the tests' secret"
@@ -60,7 +60,8 @@ class WorkerProcess:
         self, url: str, root: Path | None, *words: str, name: str = "", cache: Path | None = None
     ) -> None:
         self.name = name or f"worker-{secrets.token_hex(4)}"
-        # A run inside a test takes no part in what the machine's runs share; see `worker.machine_pool`.
+        # A run inside a test takes no part in what the machine's runs share; see
+        # `passmuster.host.host_budget`.
         environ = {
             **os.environ,
             "PASSMUSTER_BROKER_URL": url,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.config.shard import Shard
-from dispatcher.events import (
+from dispatcher.merge.writer import RecordReporter
+from dispatcher.model.events import (
     FileFinished,
     FileStarted,
     Notice,
@@ -17,15 +17,15 @@ from dispatcher.events import (
     RunStarted,
     UsageSampled,
 )
-from dispatcher.plan import Plan, PlannedFile, ShardPlan, TestFile
-from dispatcher.record.writer import RecordReporter
-from dispatcher.run.results import FileRecord, TestResults
-from dispatcher.schedule.figures import Baseline
-from dispatcher.sharding import split_digest
-from passmuster.executor import FileUsage, Limit, Usage
-from passmuster.result import CaseResult, TestResult
-from passmuster.status import Outcome, Status
-from passmuster.task import TestTask
+from dispatcher.model.plan import Plan, PlannedFile, ShardPlan, TestFile
+from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.shard_option import Shard
+from dispatcher.model.usage_stats import Baseline
+from dispatcher.planning.shard_selection import split_digest
+from passmuster.model.executor import FileUsage, Limit, Usage
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.status import Outcome, Status
+from passmuster.model.task import TestTask
 
 WHOLE: Mapping[str, int] = {"a/tests/test_1.py": 1, "a/tests/test_2.py": 2, "a/tests/test_3.py": 1}
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-from dispatcher.events import RunEvent, RunFinished
-from dispatcher.report.html.page import page
-from dispatcher.report.html.told import EarlierOutcomes, Listener
+from dispatcher.model.events import RunEvent, RunFinished
+from dispatcher.reporters.html.page import page
+from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener
 
 _VOID = {"meta", "link", "input", "br"}
 _SHAPES = {"rect", "line", "path", "circle"}

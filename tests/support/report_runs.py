@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dispatcher.again import Again
-from dispatcher.events import (
+from dispatcher.model.events import (
     FileFinished,
     FileStarted,
     Notice,
@@ -14,12 +13,13 @@ from dispatcher.events import (
     RunStarted,
     UsageSampled,
 )
-from dispatcher.plan import Plan, PlannedFile, TestFile
-from dispatcher.run.results import FileRecord, TestResults
-from passmuster.executor import Limit, Usage, WorkerUsage
-from passmuster.result import CaseResult, TestResult
-from passmuster.status import Outcome, Status
-from passmuster.task import TestTask
+from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.results import FileRecord, TestResults
+from passmuster.model.executor import Limit, Usage, WorkerUsage
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.status import Outcome, Status
+from passmuster.model.task import TestTask
 
 MIB = 1024 * 1024
 STARTED_AT = 1_795_600_000.0

@@ -6,9 +6,9 @@ import math
 
 from hypothesis import strategies as st
 
-from passmuster.result import CaseResult, TestResult
-from passmuster.status import Isolation, Outcome, RunnerKind, Status, StopReason
-from passmuster.task import CoverageRequest, Limits, TestTask
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
+from passmuster.model.task import CoverageRequest, Limits, TestTask
 
 words = st.text(max_size=20)
 seconds = st.floats(min_value=0, allow_nan=False, allow_infinity=False)

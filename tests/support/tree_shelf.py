@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from passmuster.tree_manifest import MAX_MANIFEST_BYTES, TreeError, TreeManifest, decode_manifest, digest_of
+from passmuster.source.manifest import MAX_MANIFEST_BYTES, TreeError, TreeManifest, decode_manifest, digest_of
 
 
 class TreeShelf:
-    """Stands in for `passmuster.tree_store.TreeStore`."""
+    """Stands in for `passmuster.source.store.TreeStore`."""
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}

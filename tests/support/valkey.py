@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
+from dispatcher.queue.embedded_server import EmbeddedServer
 
 
 @contextmanager

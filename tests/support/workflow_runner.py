@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from dispatcher.workflow.reading import parse_yaml
+from dispatcher.replica.reading import parse_yaml
 from tests.support.ci_place import JobLog, Place, UnknownFeatureError, copy, files_at, only_known
 from tests.support.workflow_expressions import Scope
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-import worker.execute
-from dispatcher.backends.base import BackendRequest
+import worker.executor.local
 from dispatcher.config.choices import Overcommit
 from dispatcher.config.model import TestConfig
-from passmuster.status import Isolation
-from passmuster.units import parse_amount
+from dispatcher.engine.backend import BackendRequest
+from passmuster.model.status import Isolation
+from passmuster.model.units import parse_amount
 from run_tests import LocalSite
-from worker.execute import LocalExecutor
-from worker.settings import WorkerSettings
-from worker.warm.fleet import Fleet
+from worker.executor.local import LocalExecutor
+from worker.forkserver.server_pool import Fleet
+from worker.process.settings import WorkerSettings
 
 
 def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
@@ -29,7 +29,7 @@ def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSe
             made.append(settings)
             super().__init__(settings, fleet)
 
-    monkeypatch.setattr(worker.execute, "LocalExecutor", Watched)
+    monkeypatch.setattr(worker.executor.local, "LocalExecutor", Watched)
     # A run inside a test takes no part in what the machine's runs share.
     environ = {**os.environ, "PASSMUSTER_SLOT": "0"}
     request = BackendRequest(

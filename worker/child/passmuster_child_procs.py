@@ -1,6 +1,7 @@
 """What the keeper and the fork server know of processes: who is below whom, and the few calls that need libc.
 
-Shared with the runner (`worker.process_tree`). Imports nothing at its top that a plain interpreter has not
+Shared with the runner (`worker.process.process_tree`). Imports nothing at its top that a plain interpreter
+has not
 loaded."""
 
 import os

@@ -1,4 +1,4 @@
-"""Writes records about the tests to the runner: the other end of `worker/child_report.py`.
+"""Writes records about the tests to the runner: the other end of `worker/process/child_report.py`.
 
 Each record is one JSON object on one line, written by one `write` so that records never mix. Only the
 process that the runner started reports; what a test forks does not. A test may close the descriptor, and

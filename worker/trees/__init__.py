@@ -1,1 +1,1 @@
-"""The trees of runs that ship their files: kept, laid down, and made ready on a worker."""
+"""Uploaded source trees on a worker: kept, laid down in a folder, and made ready for tests."""

@@ -10,7 +10,7 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError
 
-from passmuster.run_record import connect
+from passmuster.wire.run_store import connect
 from tests.e2e.support.project import REPOSITORY, Project
 from tests.e2e.support.queue_runs import SECRET, Worker
 from tests.e2e.support.sources import FAILING, PASSING

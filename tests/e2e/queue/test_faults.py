@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.routing import RUNS_KEY, WORKER_TTL_S, worker_key
-from passmuster.run_record import connect
+from passmuster.wire.broker_keys import RUNS_KEY, WORKER_TTL_S, worker_key
+from passmuster.wire.run_store import connect
 from tests.faults.breaks import BREAKS
 from tests.faults.harness import one_seed, shown
 from tests.faults.joined import FAULTS, Fault, one_run

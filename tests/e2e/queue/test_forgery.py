@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from passmuster.codec import encode_result
-from passmuster.envelope import Envelope
-from passmuster.queue_words import result_kind
-from passmuster.result import TestResult
-from passmuster.routing import lease_key, meta_key, queue_keys, results_key, state_key
-from passmuster.run_record import RunRecord, connect
-from passmuster.status import Status
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.wire.broker_keys import lease_key, meta_key, queue_keys, results_key, state_key
+from passmuster.wire.broker_messages import result_kind
+from passmuster.wire.codec import encode_result
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.run_store import RunRecord, connect
 from tests.e2e.support.project import Project
 from tests.e2e.support.queue_runs import SECRET, Worker
 from tests.e2e.support.sources import script

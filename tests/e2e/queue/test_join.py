@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from passmuster.run_record import WorkerBoard, connect
+from passmuster.wire.run_store import WorkerBoard, connect
 from tests.e2e.support.joined import (
     FAILS_UNTIL_MENDED,
     Machines,

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from contextlib import closing
 
-from passmuster.run_record import WorkerBoard, connect
+from passmuster.wire.run_store import WorkerBoard, connect
 from tests.e2e.support.joined import FAILS_UNTIL_MENDED, Machines, counted, ends, kill, leader_of, waits
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.processes import processes_with, wait_until

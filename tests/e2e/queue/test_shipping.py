@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.backends.embedded_server import EmbeddedServer
-from passmuster.run_record import WorkerBoard, connect
+from dispatcher.queue.embedded_server import EmbeddedServer
+from passmuster.wire.run_store import WorkerBoard, connect
 from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import REPOSITORY, Project
 from tests.support.git_project import GitProject

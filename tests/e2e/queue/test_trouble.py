@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from passmuster.queue_words import WorkerCard
-from passmuster.run_record import WorkerBoard, connect
+from passmuster.wire.broker_messages import WorkerCard
+from passmuster.wire.run_store import WorkerBoard, connect
 from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import Project
 from tests.e2e.support.queue_runs import SECRET, Worker

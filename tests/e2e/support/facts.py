@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.support.project import Project
-from worker.environment import get_test_environment
-from worker.keeper import Ended, Keeper
-from worker.warm.server import ForkServer, Setup, start_server
+from worker.forkserver.server import ForkServer, Setup, start_server
+from worker.process.environment import get_test_environment
+from worker.process.supervisor_client import Ended, Keeper
 
 Seen = dict[str, tuple[str, int | None]]
 """What each program printed, normalised, and its exit status (negative: the signal that ended it)."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dispatcher.backends.base import BackendRequest
 from dispatcher.config.model import TestConfig
-from passmuster.capacity import Capacity
-from passmuster.executor import Limit
-from tests.unit.dispatcher.run.scripted_backend import ScriptedBackend, Step
+from dispatcher.engine.backend import BackendRequest
+from passmuster.host.capacity import Capacity
+from passmuster.model.executor import Limit
+from tests.unit.dispatcher.engine.scripted_backend import ScriptedBackend, Step
 
 GIB = 1024**3
 

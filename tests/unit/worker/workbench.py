@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from passmuster.result import TestResult
-from passmuster.status import RunnerKind
-from passmuster.task import Limits, TestTask
-from worker.execute import LocalExecutor
-from worker.process_tree import marked
-from worker.settings import WorkerSettings
-from worker.warm.fleet import Fleet
+from passmuster.model.result import TestResult
+from passmuster.model.status import RunnerKind
+from passmuster.model.task import Limits, TestTask
+from worker.executor.local import LocalExecutor
+from worker.forkserver.server_pool import Fleet
+from worker.process.process_tree import marked
+from worker.process.settings import WorkerSettings
 
 GIB = 1024**3
 DEADLINE_S = 30.0

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.merge import load_config
+from dispatcher.config.load import load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.file_rules import project_commands
-from dispatcher.plan import TestFile
-from dispatcher.planner import make_plan
-from passmuster.project_commands import read_commands
-from passmuster.status import RunnerKind
+from dispatcher.config.overrides import project_commands
+from dispatcher.model.plan import TestFile
+from dispatcher.planning.planner import make_plan
+from passmuster.model.project_commands import read_commands
+from passmuster.model.status import RunnerKind
 
 ALL = "[tool.passmuster]\ncommand = ['{python}', 'manage.py', 'test', '{module}']\n"
 SOME = "[[tool.passmuster.overrides]]\nfiles = ['db/**']\ncommand = ['make', '{file}']\n"

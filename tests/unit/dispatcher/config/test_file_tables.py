@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.choices import FileGroup, Override
-from dispatcher.config.merge import load_config
+from dispatcher.config.load import load_config
 from dispatcher.config.model import TestConfig
-from passmuster.errors import ConfigurationError
-from passmuster.status import Isolation, RunnerKind
-from passmuster.units import parse_amount
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import Isolation, RunnerKind
+from passmuster.model.units import parse_amount
 
 TABLE = "[[tool.passmuster.overrides]]\n"
 GROUP = "[tool.passmuster.groups.db]\nmax = 2\n"

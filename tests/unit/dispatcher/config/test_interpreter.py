@@ -11,7 +11,7 @@ import pytest
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origin, Origins, Source
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 
 OPTION = Origin(source=Source.ARGUMENT, name="--python")
 RUNNER = "/usr/bin/env"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.interpreter_cache import FILE_NAME, ask_once, ask_pytest_once
+from dispatcher.config.interpreter import FILE_NAME, ask_once, ask_pytest_once
 
 VERSION = sys.version_info[:3]
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from dispatcher.config.interpreter_probe import Answer, probe
+from dispatcher.config.interpreter import Answer, probe
 
 
 def script(path: Path, body: str) -> str:

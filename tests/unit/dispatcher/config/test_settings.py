@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.arguments import KNOWN_WORDS
 from dispatcher.config.choices import Override, Subcommand
+from dispatcher.config.command_line import KNOWN_WORDS
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.config.setting import Group, Setting, variable_name
 from dispatcher.config.settings import BY_NAME, SETTINGS

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dispatcher.config.merge import load_config
+from dispatcher.config.load import format_config, load_config
 from dispatcher.config.settings import SETTINGS
-from dispatcher.config.show import format_config
 
 
 def test_every_setting_is_printed_once_with_its_value_and_origin(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from dispatcher.config.arguments import KNOWN_WORDS, SILENT
+from dispatcher.config.command_line import KNOWN_WORDS, SILENT
 from dispatcher.config.unknown_words import FOREIGN_OPTIONS, refuse_options, refuse_variables
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 
 REVERSIBLE = [word for word in KNOWN_WORDS if word not in SILENT and len(word) > 5]
 

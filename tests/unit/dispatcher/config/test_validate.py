@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.merge import load_config
+from dispatcher.config.load import load_config
 from dispatcher.config.validate import validate_against_machine
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 
 GIB = 1024**3
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.merge import load_config
-from passmuster.errors import ConfigurationError
+from dispatcher.config.load import load_config
+from passmuster.model.errors import ConfigurationError
 
 BROKER = ("--broker", "redis://127.0.0.1")
 

@@ -23,8 +23,8 @@ from dispatcher.config.values import (
     on_one_line,
     optional,
 )
-from passmuster.status import RunnerKind
-from passmuster.units import Amount
+from passmuster.model.status import RunnerKind
+from passmuster.model.units import Amount
 
 SMALL = count(least=1, most=9)
 

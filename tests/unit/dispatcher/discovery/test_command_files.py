@@ -8,11 +8,11 @@ import pytest
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import Layout, TestConfig
+from dispatcher.config.overrides import command_lines
 from dispatcher.discovery.discover import discover
-from dispatcher.discovery.django_project import COMMAND, django_advice
-from dispatcher.file_rules import command_lines
-from dispatcher.plan import TestFile
-from passmuster.status import RunnerKind
+from dispatcher.discovery.project_signs import COMMAND, django_advice
+from dispatcher.model.plan import TestFile
+from passmuster.model.status import RunnerKind
 
 FILES = (
     "manage.py",

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.layout import find_workdir
-from dispatcher.plan import FileKind
-from passmuster.errors import ConfigurationError
+from dispatcher.model.plan import FileKind
+from passmuster.model.errors import ConfigurationError
 
 
 def make(root: Path, *paths: str) -> None:

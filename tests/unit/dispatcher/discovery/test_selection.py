@@ -9,8 +9,8 @@ import pytest
 
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.discover import discover
-from dispatcher.plan import FileKind
-from passmuster.errors import ConfigurationError
+from dispatcher.model.plan import FileKind
+from passmuster.model.errors import ConfigurationError
 
 FILES = (
     "tests/test_a.py",

@@ -8,22 +8,21 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.again import Again
 from dispatcher.config.choices import FileGroup, Override
 from dispatcher.config.model import TestConfig
-from dispatcher.insight.explain_json import explain_json
-from dispatcher.insight.explain_text import explain_lines
+from dispatcher.engine.journal import Journal
+from dispatcher.history.file_history import FileHistory, Forking
+from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, reasons_of, rules_of, way_of
 from dispatcher.insight.last_run import PastAttempt, PastRun, newest_run
-from dispatcher.plan import PlannedFile, TestFile
-from dispatcher.run.journal import Journal
-from dispatcher.schedule.figures import Baseline, Figures
-from dispatcher.schedule.record import FileHistory, Forking
-from passmuster.errors import ConfigurationError
-from passmuster.result import TestResult
-from passmuster.status import Isolation, Status, StopReason
-from passmuster.task import Limits, TestTask
-from passmuster.units import parse_amount
+from dispatcher.model.plan import PlannedFile, TestFile
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.usage_stats import Baseline, Figures
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, Status, StopReason
+from passmuster.model.task import Limits, TestTask
+from passmuster.model.units import parse_amount
 
 MIB = 1024**2
 FILE = TestFile(path="tests/test_a.py", label="tests/test_a.py", size_bytes=1, mtime_ns=2)

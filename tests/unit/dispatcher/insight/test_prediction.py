@@ -7,14 +7,21 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.insight.plan_text import Answer, plan_json, plan_lines
-from dispatcher.insight.planning import answer_for
-from dispatcher.insight.prediction import BoundKind, Machine, Prediction, alternatives, fill_in, predict
-from dispatcher.insight.spread import spread
-from dispatcher.plan import Plan, PlannedFile, TestFile
-from dispatcher.schedule.forecast import predict_makespan
-from passmuster.capacity import Capacity
-from passmuster.task import TestTask
+from dispatcher.cli.plan import answer_for
+from dispatcher.insight.plan_report import Answer, plan_json, plan_lines
+from dispatcher.insight.prediction import (
+    BoundKind,
+    Machine,
+    Prediction,
+    alternatives,
+    fill_in,
+    predict,
+    spread,
+)
+from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from dispatcher.planning.simulation import predict_makespan
+from passmuster.host.capacity import Capacity
+from passmuster.model.task import TestTask
 
 MIB = 1024**2
 MACHINE = Machine(slots=2, budget_bytes=1000 * MIB, cpus=2)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dispatcher.join.patience import Patience
-from passmuster.join_record import Claim, JoinRecord, NotLeadingError
+from dispatcher.join.liveness import Patience
+from passmuster.wire.join_store import Claim, JoinRecord, NotLeadingError
 
 
 class FakeRecord(JoinRecord):

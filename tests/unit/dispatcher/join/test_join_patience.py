@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import redis
 
-from dispatcher.join.patience import AWAY_S, JUDGE_S
-from passmuster.errors import InfrastructureError
-from passmuster.routing import CLAIM_MS, PULSE_S
+from dispatcher.join.liveness import AWAY_S, JUDGE_S
+from passmuster.model.errors import InfrastructureError
+from passmuster.wire.broker_keys import CLAIM_MS, PULSE_S
 from tests.unit.dispatcher.join.join_fakes import FakeTime, patience
 
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from dispatcher.cli import Command
+from dispatcher.cli.main import Command
 from tests.unit.dispatcher.scripted_site import ScriptedSite
 
 SCRIPT = b"#!/bin/bash\n./run_tests.sh --usage\n"

@@ -10,8 +10,8 @@ import pytest
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.discover import discover
 from dispatcher.migrate.discovery_check import compare
-from dispatcher.migrate.old_rules import old_files
-from dispatcher.plan import TestFile
+from dispatcher.migrate.legacy_discovery import old_files
+from dispatcher.model.plan import TestFile
 from tests.unit.dispatcher.migrate.migrated_project import migrate, write
 
 

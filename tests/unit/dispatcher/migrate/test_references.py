@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.migrate.command_names import NewCommand
+from dispatcher.migrate.names import NewCommand
 from dispatcher.migrate.references import edited, find_references
-from dispatcher.migrate.script_paths import Surroundings
+from dispatcher.migrate.shell_words import Surroundings
 
 OTHERS = {"other/run_tests.sh", "sub/run_tests.sh", "/usr/share/x/run_tests.sh"}
 HAND = None

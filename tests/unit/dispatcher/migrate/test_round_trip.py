@@ -181,7 +181,7 @@ def test_what_a_killed_process_left_can_be_rolled_back(
     before = tree(tmp_path)
     for name in ("_undo", "_clear"):
         monkeypatch.setattr(changes_module, name, lambda *_: None)
-    monkeypatch.setattr("dispatcher.migrate.steps._forget", lambda *_, **__: None)
+    monkeypatch.setattr("dispatcher.migrate.migration_log._forget", lambda *_, **__: None)
     replace = Path.replace
 
     def killed(self: Path, target: Path) -> Path:

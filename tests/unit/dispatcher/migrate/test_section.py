@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from dispatcher.migrate.section import check_toml, with_section
-from passmuster.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError
 
 EXCLUDE = ("tests/linked", 'a "b"/é')
 

@@ -11,8 +11,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.child_report import ChildReport
-from worker.command import CHILD_MAIN
+from worker.process.child_report import ChildReport
+from worker.process.command import CHILD_MAIN
 
 REPORT_FD = 198
 

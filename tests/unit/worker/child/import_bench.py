@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from worker.command import CHILD_DIR
+from worker.process.command import CHILD_DIR
 
 PRELOAD = """
 import json, sys

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.unit.worker.child.child_bench import LAUNCHER, ChildBench, Ran
-from worker.child_report import ChildReport
-from worker.command import CHILD_MAIN
+from worker.process.child_report import ChildReport
+from worker.process.command import CHILD_MAIN
 
 # What the fork server does, as far as pytest can notice: prepare once, fork for each file, restore the path,
 # give each child its own standard output, temporary directory and reports.

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from tests.unit.worker.child.child_bench import INTERPRETERS, ChildBench
-from worker.command import CHILD_DIR
+from worker.process.command import CHILD_DIR
 
 
 def load() -> ModuleType:

@@ -1,1 +1,0 @@
-"""Where files run: a pool in this process, or a queue."""

@@ -1,0 +1,182 @@
+"""`run-tests explain FILE`: how a file ran last, and how and why it will run next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+from msgspec import structs
+
+from dispatcher.cli.call import Call, read_words
+from dispatcher.cli.option_parsing import take_value
+from dispatcher.config.choices import Subcommand
+from dispatcher.config.model import TestConfig
+from dispatcher.config.overrides import group_limits
+from dispatcher.config.values import on_one_line
+from dispatcher.history.file_history import FileHistory
+from dispatcher.history.history import open_history
+from dispatcher.history.schema import FILE_NAME as HISTORY
+from dispatcher.insight.explain_report import explain_json, explain_lines
+from dispatcher.insight.explanation import Explanation, rules_of, way_of
+from dispatcher.insight.last_run import newest_run
+from dispatcher.insight.local_runs import local_runs, waits_of
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.plan import FileKind, Plan, TestFile
+from dispatcher.run.runner import TestRunner
+from passmuster.host.state_directory import STATE_DIRECTORY
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import Status
+
+JSON, RUN = "--json", "--run"
+
+
+def show_explanation(call: Call) -> int:
+    """Print what is known of a file; return the exit status.
+
+    Raises:
+        ConfigurationError: an argument is wrong, there is no such file, or no history.
+    """
+    wanted, argv = take_value(call.argv, RUN, allowed="the id of a run")
+    words = read_words(argv, call.environ, call.cwd, command=Subcommand.EXPLAIN, switches=(JSON,))
+    if words.wants_help:
+        call.write(_help(call.program))
+        return ExitCode.OK
+    config = words.config
+    if len(config.paths) != 1:
+        raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
+    if not config.history:
+        raise ConfigurationError("explain needs the history, which is switched off")
+    what = _explain(structs.replace(config, broker=None, cluster=None), call, wanted)
+    local = local_runs(config.machine_folder, call.environ)
+    what = structs.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
+    if JSON in words.switches:
+        call.write(explain_json(what).decode("ascii"))
+    else:
+        call.write("".join(f"{line}\n" for line in explain_lines(what)))
+    return ExitCode.OK
+
+
+def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
+    everything = structs.replace(
+        config, paths=(), include_integration=True, limit=None, failed_only=False, shard=None
+    )
+    found = _runner(everything, call).discover_tests()
+    remembered = _remembered(config.root)
+    file, exists = _locate(config, call, found, remembered)
+    known = remembered.get(file.path)
+    last = newest_run(config.root / STATE_DIRECTORY / "runs", file.path, wanted=wanted)
+    what = Explanation(file=file, last=last, known=known, outcomes=_outcomes(config.root, known))
+    if not exists:
+        return what
+    is_found = any(one.path == file.path for one in found)
+    if not is_found and what.never_ran:
+        raise ConfigurationError(
+            f"{file.path} is no test file by its name and place, and never ran: see --list for those that are"
+        )
+    mine = structs.replace(
+        everything,
+        include_integration=file.kind is FileKind.INTEGRATION,
+        paths=() if is_found else (str(config.root / file.path),),
+    )
+    return _with_plan(structs.replace(what, is_found=is_found), mine, call)
+
+
+def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation:
+    """Return what is known with how the file is planned in a run that has it."""
+    runner = _runner(config, call)
+    plan, budget_bytes = runner.plan(), runner.capacity().budget_bytes
+    place = _place(plan, what.file.path)
+    planned = plan.files[place]
+    limit_bytes = planned.task.limits.memory_bytes or budget_bytes
+    if planned.task.limits.memory_bytes is None and config.memory_limit is not None:
+        limit_bytes = min(config.memory_limit.resolve(budget_bytes), budget_bytes)
+    group = planned.task.group
+    return structs.replace(
+        what,
+        planned=planned,
+        place=place + 1,
+        total=len(plan.files),
+        limit_bytes=limit_bytes,
+        budget_bytes=budget_bytes,
+        rules=rules_of(what.file.path, config),
+        group_most=group_limits(config).get(group) if group else None,
+        way=way_of(planned, what.known, config),
+    )
+
+
+def _runner(config: TestConfig, call: Call) -> TestRunner:
+    return TestRunner(
+        config, site=call.site, environ=call.environ, cwd=call.cwd, runner_python=call.runner_python
+    )
+
+
+def _place(plan: Plan, path: str) -> int:
+    return next(place for place, planned in enumerate(plan.files) if planned.file.path == path)
+
+
+def _remembered(root: Path) -> dict[str, FileHistory]:
+    """Return what is remembered; where there is no history, none is begun."""
+    if not (root / STATE_DIRECTORY / HISTORY).exists():
+        return {}
+    with closing(open_history(root)) as history:
+        return dict(history.load())
+
+
+def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...], ...]:
+    if known is None:
+        return ()
+    with closing(open_history(root)) as history:
+        return history.load_outcomes(known.path)
+
+
+def _locate(
+    config: TestConfig, call: Call, found: Iterable[TestFile], remembered: dict[str, FileHistory]
+) -> tuple[TestFile, bool]:
+    """Return the file that is meant, and whether it exists.
+
+    Raises:
+        ConfigurationError: there is none, and never was.
+    """
+    (text,) = config.paths
+    try:
+        files = _runner(structs.replace(config, limit=None, shard=None), call).discover_tests()
+    except ConfigurationError as error:
+        if text in remembered:
+            return TestFile(path=text, label=text), False
+        raise ConfigurationError(f"{error}{_advice(text, str(error), found)}") from error
+    if len(files) != 1:
+        raise ConfigurationError(f"{on_one_line(text)} holds {len(files)} test files: name one of them")
+    return files[0], True
+
+
+def _advice(text: str, message: str, found: Iterable[TestFile]) -> str:
+    """Return which of all test files may be meant, where the message does not say so already."""
+    # Only ever needed on the way out.
+    from difflib import get_close_matches
+
+    if "did you mean" in message:
+        return ""
+    labels = {file.label: file.label for file in found} | {
+        Path(file.label).name: file.label for file in found
+    }
+    name = Path(text).name
+    matches = [name] if name in labels else get_close_matches(text, labels, n=1)
+    return f"; did you mean {on_one_line(labels[matches[0]])}?" if matches else ""
+
+
+def _help(program: str) -> str:
+    return f"""usage: {program} [OPTION...] FILE
+
+Prints how a test file ran in the last run that had it, how its next run is planned and why, and how its
+last runs ended. Nothing is run.
+
+  --run RUN         what that run says of it; the last ten are kept
+  -j, --jobs N      and --overcommit, --memory-budget, --memory-limit, --isolation, --timeout: as the next
+                    run will be given them
+  --machine-folder PATH
+                    the folder in which runs of several users or containers share the machine
+  --root PATH       the project's folder
+  --json            one object on one line, for programs
+"""

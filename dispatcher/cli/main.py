@@ -1,0 +1,357 @@
+"""The command: arguments in, the contract's output out, exit status back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from dispatcher.cli.call import Call
+from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
+from dispatcher.config.load import Loaded, load_config
+from dispatcher.config.model import TestConfig
+from dispatcher.config.overrides import command_lines
+from dispatcher.engine.backend import Site
+from dispatcher.engine.signals import watch_interrupts
+from dispatcher.model.events import Reporter
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.results import FileRecord, exit_code_of
+from dispatcher.reporters.console.lines import nothing_found_line
+from dispatcher.reporters.console.reporter import ConsoleReporter
+from dispatcher.reporters.factory import chosen_output, chosen_reporters, wants_samples
+from dispatcher.run.runner import TestRunner
+from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal, use_color, use_live_footer
+from dispatcher.terminal.tags import Tag, tagged
+from passmuster.model.errors import PassmusterError
+from passmuster.model.text import one_line
+from passmuster.model.version import VERSION
+
+if TYPE_CHECKING:
+    from dispatcher.merge.writer import RecordReporter
+    from dispatcher.reporters.ci.detection import PlainOutput
+
+
+def _status(call: Call) -> int:
+    from dispatcher.cli.status import show_status
+
+    return show_status(call)
+
+
+def _explain(call: Call) -> int:
+    from dispatcher.cli.explain import show_explanation
+
+    return show_explanation(call)
+
+
+def _plan(call: Call) -> int:
+    from dispatcher.cli.plan import show_plan
+
+    return show_plan(call)
+
+
+def _merge(call: Call) -> int:
+    from dispatcher.cli.merge import merge
+
+    return merge(call)
+
+
+def _migrate(call: Call) -> int:
+    from dispatcher.cli.migrate import migrate
+
+    return migrate(call)
+
+
+SUBCOMMANDS: dict[str, Callable[[Call], int]] = {
+    "explain": _explain,
+    "merge": _merge,
+    "plan": _plan,
+    "migrate": _migrate,
+    "status": _status,
+}
+"""Each returns the exit status and may raise a `PassmusterError`. The words are those of the help."""
+
+
+class Command:
+    """One call of `run_tests.py`.
+
+    Args:
+        argv: the words after the program's name.
+        environ: the environment.
+        cwd: the current directory, absolute.
+        site: where files run.
+        program: the program as the user called it, for `--help` and the command that runs a file again.
+        runner_python: the interpreter for projects that have none.
+        stdout: where the report goes.
+        stderr: where warnings and errors go.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        cwd: Path,
+        site: Site,
+        program: str,
+        runner_python: str,
+        stdout: TextStream,
+        stderr: TextStream,
+    ) -> None:
+        self._argv = tuple(argv)
+        self._environ = environ
+        self._cwd = cwd
+        self._site = site
+        self._program = program
+        self._runner_python = runner_python
+        self._stdout = stdout
+        self._stderr = stderr
+        self._out = SafeStream(stdout)
+        self._err = SafeStream(stderr)
+
+    def run(self) -> int:
+        """Do what was asked for and return the exit status."""
+        try:
+            if self._argv and self._argv[0] in SUBCOMMANDS:
+                return self._subcommand(*self._argv)
+            if any(map(_may_ask_early, self._argv)):
+                # The texts of the help take as long to load as a small test takes to run.
+                from dispatcher.cli.help import early_answer
+
+                answer = early_answer(self._argv, program=self._program, version=VERSION)
+                if answer is not None:
+                    self._out.write(f"{answer}\n")
+                    return ExitCode.OK
+            loaded = load_config(self._argv, self._environ, self._cwd)
+            return self._obey(loaded)
+        except PassmusterError as error:
+            self._complain(str(error))
+            return error.exit_code
+        except KeyboardInterrupt:
+            self._err.write(f"{tagged(Tag.WARN, 'interrupted before the first test', color=False)}\n")
+            return ExitCode.INTERRUPTED
+
+    def _subcommand(self, word: str, *argv: str) -> int:
+        return SUBCOMMANDS[word](
+            Call(
+                argv=argv,
+                environ=self._environ,
+                cwd=self._cwd,
+                program=f"{self._program} {word}",
+                write=self._out.write,
+                stdout=self._stdout,
+                stderr=self._stderr,
+                runner_python=self._runner_python,
+                site=self._site,
+            )
+        )
+
+    def _obey(self, loaded: Loaded) -> int:
+        config = loaded.config
+        for warning in loaded.warnings:
+            self._err.write(
+                f"{tagged(Tag.WARN, one_line(warning), color=self._color(config, self._stderr))}\n"
+            )
+        if config.mode is Mode.SHOW_CONFIG:
+            from dispatcher.config.load import format_config  # As above: only who asks waits.
+
+            self._out.write(f"{format_config(loaded)}\n")
+            return ExitCode.OK
+        if config.tail is not None:
+            from dispatcher.queue.tail import follow_file  # As above.
+
+            return follow_file(config.tail, config, self._environ, self._out.write, self._say)
+        if config.join is not None and config.mode is Mode.RUN:
+            code = self._join(loaded)
+            if code is not None:
+                return code
+        runner = TestRunner(
+            config,
+            site=self._site,
+            environ=self._environ,
+            cwd=self._cwd,
+            runner_python=self._runner_python,
+            origins=loaded.origins,
+        )
+        files = runner.discover_tests()
+        color = self._color(config, self._stdout)
+        if not files and not (runner.shard_plan and runner.shard_plan.whole):
+            line = nothing_found_line(include_integration=config.include_integration, color=color)
+            if config.failed_only:
+                line = tagged(Tag.INFO, "No file failed when it last ran", color=color)
+            for notice in runner.notices:
+                self._say(notice)
+            if runner.layout.headline:
+                self._say(f"Layout: {runner.layout}")
+            self._out.write(f"{line}\n")
+            is_scripts = runner.layout.kind is LayoutKind.SCRIPTS and not runner.layout.is_default
+            is_green = config.failed_only or is_scripts
+            return ExitCode.OK if is_green else ExitCode.NO_TESTS
+        if config.mode is Mode.LIST:
+            # Nothing but the files stands on standard output.
+            for line in (f"Layout: {runner.layout}", *command_lines(files, config)):
+                self._say(line)
+            self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
+            return ExitCode.OK
+        if config.mode is Mode.DRY_RUN:
+            from dispatcher.insight.dry_run import dry_run_lines  # As above.
+
+            lines = dry_run_lines(
+                runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
+            )
+            self._out.write("".join(f"{line}\n" for line in lines))
+            return ExitCode.OK
+        if config.explain is Explain.PRELOAD:
+            self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
+            return ExitCode.OK
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            self._print_through(output)
+            # As it is by now: the project's pytest may have asked for a report.
+            return self._run_tests(runner, runner.config, output, color=color)
+
+    def _print_through(self, output: PlainOutput) -> None:
+        """Let nothing of ours go elsewhere from here on, up to the last error."""
+        self._stdout, self._stderr = output.out, output.err
+        self._out, self._err = SafeStream(output.out), SafeStream(output.err)
+
+    def _join(self, loaded: Loaded) -> int | None:
+        """Take part in the run of several machines; return the exit status, None: there is nothing to run."""
+        from dispatcher.join.command_context import Host  # Loads redis, as does the next.
+        from dispatcher.join.member import join
+
+        config, color = loaded.config, self._color(loaded.config, self._stdout)
+        verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
+        told = structs.replace(config, verbosity=verbosity)
+        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+            self._print_through(output)
+            host = Host(
+                environ=self._environ,
+                cwd=self._cwd,
+                runner_python=self._runner_python,
+                origins=loaded.origins,
+                run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
+                # What CIs show besides, the machine that leads shows: once is enough.
+                console=lambda: self._console(told, color=color, live=False),
+                files=lambda: chosen_reporters(config, rerun=self._rerun, say=self._tell(color=color)),
+                write=self._out.write,
+                say=self._say,
+                complain=self._complain,
+                color=color,
+            )
+            return join(config, host)
+
+    def _say(self, line: str) -> None:
+        self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
+
+    def _tell(self, *, color: bool) -> Callable[[str], None]:
+        """Return what prints a line of the report itself."""
+        return lambda line: self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
+
+    def _complain(self, line: str) -> None:
+        self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
+
+    def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
+        live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
+        console = self._console(config, color=color, live=live)
+        files = chosen_reporters(config, rerun=self._rerun, say=self._tell(color=color))
+        reporters = [*output.around(console), *files]
+        record = self._record(config)
+        reporters += [record] if record is not None else []
+        with watch_interrupts(ignored_afterwards=True):
+            results = runner.run_tests(reporters, watched=live or wants_samples(config))
+        code: int = exit_code_of(results)
+        if config.enable_coverage and results.records:
+            code = max(code, self._report_coverage(runner, config, record, color=color))
+        if record is not None:
+            record.finish()
+        for trouble in (*runner.lost_reports, runner.breakdown):
+            if trouble:
+                self._complain(trouble)
+        if runner.can_be_resumed:
+            from dispatcher.config.rerun import resume_command  # Few runs are broken off.
+
+            line = f"To go on with this run: {resume_command(self._program, self._argv, runner.run_id)}"
+            self._err.write(f"{tagged(Tag.INFO, line, color=self._color(config, self._stderr))}\n")
+        if runner.breakdown or (runner.lost_reports and code == ExitCode.OK):
+            return ExitCode.INFRASTRUCTURE
+        return code
+
+    def _record(self, config: TestConfig) -> RecordReporter | None:
+        if config.record is None:
+            return None
+        from dispatcher.merge.writer import RecordReporter  # Only a part of a run is written down.
+
+        return RecordReporter(config.record, root=config.root, environ=self._environ)
+
+    def _console(self, config: TestConfig, *, color: bool, live: bool) -> Reporter:
+        if live:
+            # rich takes longer to import than many a test runs; a pipe does without it.
+            from dispatcher.reporters.console.live import LiveReporter
+
+            return LiveReporter(
+                self._stdout,
+                color=color,
+                verbosity=config.verbosity,
+                rerun=self._rerun,
+                warn_stream=self._stderr,
+                warn_is_terminal=is_terminal(self._stderr),
+            )
+        return ConsoleReporter(
+            self._stdout,
+            color=color,
+            verbosity=config.verbosity,
+            rerun=self._rerun,
+            warn_stream=self._stderr,
+            warn_color=self._color(config, self._stderr),
+        )
+
+    def _report_coverage(
+        self, runner: TestRunner, config: TestConfig, record: RecordReporter | None, *, color: bool
+    ) -> int:
+        """Write the coverage reports, print their summary, and keep the data for a merge."""
+        from dispatcher.coverage.combine import CoverageReport
+        from dispatcher.coverage.finalize import tell_coverage
+
+        def make() -> CoverageReport:
+            return runner.generate_coverage(record.keep_coverage if record is not None else None)
+
+        return tell_coverage(make, config, self._out.write, color=color)
+
+    def _rerun(self, record: FileRecord) -> str:
+        """Return the command that runs one file again, as this run ran it."""
+        from dispatcher.config.rerun import rerun_command  # Only a run with failures waits for this.
+
+        return rerun_command(self._program, self._argv, record.file.label)
+
+    def _color(self, config: TestConfig, stream: TextStream) -> bool:
+        return use_color(config.color, self._environ, is_terminal=is_terminal(stream))
+
+
+def _may_ask_early(word: str) -> bool:
+    """Whether a word may be `--help`, `--version`, or hold `-h` or `-V` among short options."""
+    return word in ("--help", "--version") or (word[:1] == "-" != word[1:2] and ("h" in word or "V" in word))
+
+
+def main(
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path,
+    site: Site,
+    program: str,
+    runner_python: str,
+) -> int:
+    """Run the command on this process's own streams; see `Command`."""
+    command = Command(
+        argv,
+        environ=environ,
+        cwd=cwd,
+        site=site,
+        program=program,
+        runner_python=runner_python,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+    )
+    return command.run()

@@ -1,0 +1,170 @@
+"""`run-tests merge DIR...`: the records of all shards, proved complete, and told as the one run they were."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from dispatcher.cli.call import Call, read_words
+from dispatcher.config.choices import Subcommand, Verbosity
+from dispatcher.config.model import TestConfig
+from dispatcher.config.rerun import rerun_command
+from dispatcher.history.history import HistoryReporter
+from dispatcher.merge.combine import tell_together
+from dispatcher.merge.reader import Record, find_records, read_record
+from dispatcher.merge.record_check import prove, short
+from dispatcher.merge.replay import retell
+from dispatcher.model.events import Reporter, RunEvent, RunFinished
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.results import FileRecord, exit_code_of
+from dispatcher.reporters.console.reporter import ConsoleReporter
+from dispatcher.reporters.factory import chosen_output, chosen_reporters
+from dispatcher.terminal.stream import SafeStream, is_terminal, use_color
+from dispatcher.terminal.tags import Tag, tagged
+from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
+from passmuster.model.text import one_line
+
+
+def merge(call: Call) -> int:
+    """Merge the records in the folders that are named; return the exit status.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or no folder was named.
+        InfrastructureError: there are no records, or a report cannot be made of them.
+    """
+    words = read_words(call.argv, call.environ, call.cwd, command=Subcommand.MERGE)
+    if words.wants_help:
+        call.write(_help(call.program))
+        return ExitCode.OK
+    if not words.config.paths:
+        raise ConfigurationError("merge needs the folders with the records: name what --record wrote")
+    folders = find_all(call.cwd / path for path in words.config.paths)
+    return _Merge(call, words.config).run([read_record(folder) for folder in folders])
+
+
+def find_all(directories: Iterable[Path]) -> list[Path]:
+    """Return every folder with a record at or below these, each once.
+
+    Raises:
+        InfrastructureError: a folder does not exist, or there is no record in any.
+    """
+    named = list(directories)
+    folders = list(dict.fromkeys(folder for directory in named for folder in find_records(directory)))
+    if not folders:
+        raise InfrastructureError(
+            f"there are no records in {', '.join(map(str, named))}: no shard left one; "
+            "look whether their jobs ran with --record, and whether what it wrote came here"
+        )
+    return folders
+
+
+class _Merge:
+    def __init__(self, call: Call, config: TestConfig) -> None:
+        self._call, self._config = call, config
+        self._color = use_color(config.color, call.environ, is_terminal=is_terminal(call.stdout))
+
+    def run(self, records: Sequence[Record]) -> int:
+        call = self._call
+        with chosen_output(self._config, call.environ, out=call.stdout, err=call.stderr) as self._output:
+            self._out, self._err = SafeStream(self._output.out), SafeStream(self._output.err)
+            return self._merge(records)
+
+    def _merge(self, records: Sequence[Record]) -> int:
+        proof = prove(records)
+        if proof.strangers:
+            self._complain(proof.strangers)
+            return ExitCode.INFRASTRUCTURE
+        events = tell_together(
+            records,
+            proof,
+            regression_factor=self._config.regression_factor,
+            fails_on_regression=self._config.fail_on_regression,
+            allows_no_tests=self._config.allow_no_tests,
+        )
+        last = events[-1]
+        assert isinstance(last, RunFinished)
+        self._out.write(f"{tagged(Tag.INFO, self._headline(records, last), color=self._color)}\n")
+        lost = self._retell(events)
+        code: int = exit_code_of(last.results)
+        if any(record.coverage is not None for record in records):
+            code = max(code, self._report_coverage(records))
+        self._complain((*proof.gaps, *lost))
+        return ExitCode.INFRASTRUCTURE if proof.gaps or lost else code
+
+    def _headline(self, records: Sequence[Record], last: RunFinished) -> str:
+        header = records[0].header
+        commit = f", commit {short(header.commit)}" if header.commit else ""
+        count, total = len(last.results.records), header.shard.total
+        plan = f"plan {short(header.digest)}{commit}"
+        return f"Merging {len(records)} of {total} record(s): {count} file(s), {plan}"
+
+    def _retell(self, events: Sequence[RunEvent]) -> tuple[str, ...]:
+        is_verbose = self._config.verbosity is Verbosity.VERBOSE
+        program = self._call.program.removesuffix(" merge")
+
+        def rerun(record: FileRecord) -> str:
+            return rerun_command(program, (), record.file.label)
+
+        console = ConsoleReporter(
+            self._output.out,
+            color=self._color,
+            verbosity=Verbosity.VERBOSE if is_verbose else Verbosity.QUIET,
+            rerun=rerun,
+            warn_stream=self._output.err,
+        )
+
+        def say(line: str) -> None:
+            self._out.write(f"{tagged(Tag.INFO, one_line(line), color=self._color)}\n")
+
+        files = chosen_reporters(self._config, rerun=rerun, say=say)
+        reporters: list[Reporter] = [*self._output.around(console), *files]
+        if not self._config.history:
+            return retell(events, reporters)
+        from dispatcher.history.history import open_history  # Loads SQLite.
+
+        with closing(open_history(self._config.root)) as history:
+            return retell(events, reporters, keepers=[HistoryReporter(history)])
+
+    def _report_coverage(self, records: Sequence[Record]) -> int:
+        # Only runs with coverage pay for these.
+        from dispatcher.coverage.combine import CoverageReport
+        from dispatcher.coverage.finalize import tell_coverage
+        from dispatcher.merge.coverage import report_recorded_coverage
+
+        with tempfile.TemporaryDirectory(prefix="passmuster-merge-") as scratch:
+
+            def make() -> CoverageReport:
+                return report_recorded_coverage(
+                    records,
+                    self._config,
+                    self._call.environ,
+                    runner_python=self._call.runner_python,
+                    scratch=Path(scratch),
+                )
+
+            try:
+                return tell_coverage(make, self._config, self._out.write, color=self._color)
+            except PassmusterError as error:
+                self._complain([str(error)])
+                return ExitCode.INFRASTRUCTURE
+
+    def _complain(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
+
+
+def _help(program: str) -> str:
+    return f"""usage: {program} [OPTION...] DIR...
+
+Merges the records that --record wrote on the machines of a sharded run: proves that they are of one plan and
+complete, and reports what they come to as one run, with the reports that are asked for, and one exit status:
+
+  0  every planned file passed       1  some file did not pass
+  3  a record is missing, doubled, of another plan, or breaks off; each is named
+
+Options as for a run: --junit-xml, --events, --report, --coverage-dir, --coverage-xml,
+--coverage-fail-under, --coverage-key-file, --regression-factor, --fail-on-regression, --ci, --color,
+--no-history, --root, --python, -v. Coverage is reported where the shards measured it.
+"""

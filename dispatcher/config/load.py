@@ -1,0 +1,189 @@
+"""Makes one configuration of all sources: arguments over environment over file over defaults.
+
+Every value that was given is read and checked, also one that a stronger source overrides: a slip in a file
+should not wait for the day on which it counts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dispatcher.config.command_line import Arguments, parse_arguments, unknown_warning
+from dispatcher.config.file import read_environment, read_file
+from dispatcher.config.kinds import AUTO_SHARD, IN_RUN
+from dispatcher.config.locations import Bases, is_directory
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import Given, Origin, Origins, Source, printable_list
+from dispatcher.config.settings import PATHS, ROOT, SETTINGS
+from dispatcher.config.validate import validate, warnings_of
+from dispatcher.config.values import Value, on_one_line
+from dispatcher.model.shard_option import shard_of
+from passmuster.model.errors import ConfigurationError
+
+_Record = TypeVar("_Record", bound=Struct)
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """A complete configuration.
+
+    Args:
+        config: the values.
+        origins: where they came from.
+        texts: the values that were given, as `--show-config` prints them, by the setting's name.
+        warnings: lines for the user that stop nothing, without a tag.
+    """
+
+    config: TestConfig
+    origins: Origins
+    texts: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+_THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
+_THE_CURRENT_DIRECTORY = Origin(source=Source.DEFAULT, name="the current directory")
+
+
+def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Loaded:
+    """Return the configuration of a run, where each value came from, and what to warn of.
+
+    Args:
+        argv: the words after the program's name.
+        environ: the environment.
+        cwd: the caller's current directory, absolute.
+
+    Raises:
+        ConfigurationError: some value is wrong; the message names it, its origin, and what is allowed.
+    """
+    arguments = parse_arguments(argv)
+    if arguments.problems:
+        raise ConfigurationError(arguments.problems[0])
+    if arguments.unknown:
+        # Only ever needed for unknown words, as below.
+        from dispatcher.config.unknown_words import refuse_options
+
+        refuse_options(arguments.unknown, argv)
+    stronger = (*read_environment(environ), *_from_arguments(arguments))
+    root, root_given = _find_root(stronger, cwd, environ)
+    bases = Bases(cwd=cwd, root=root, home=environ.get("HOME", ""))
+    winners: dict[str, tuple[Given, Value]] = {}
+    for given in (*read_file(root), *stronger):
+        winners[given.setting.name] = (given, _read(given, bases, environ))
+    if root_given is not None:
+        winners[ROOT.name] = (root_given, root)
+    config = _config_of(root, ((given, value) for given, value in winners.values()))
+    origins = _origins(winners)
+    if arguments.unknown and config.strict_args:
+        word = on_one_line(arguments.unknown[0])
+        raise ConfigurationError(f"unknown argument: {word} (--strict-args is on); see --help")
+    validate(config, origins)
+    warnings = (*map(unknown_warning, arguments.unknown), *warnings_of(config, origins))
+    return Loaded(config=config, origins=origins, texts=_texts(root, winners), warnings=warnings)
+
+
+def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
+    """Return the arguments' values, those of a repeated list joined into one."""
+    joined: dict[str, Given] = {}
+    for given in arguments.given:
+        earlier = joined.get(given.setting.name)
+        if earlier is not None and given.setting.kind.is_list:
+            given = replace(given, texts=(*earlier.texts, *given.texts))
+        joined[given.setting.name] = given
+    if arguments.paths:
+        joined[PATHS.name] = Given(setting=PATHS, texts=arguments.paths, origin=_THE_ARGUMENTS)
+    return tuple(joined.values())
+
+
+def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str]) -> tuple[Path, Given | None]:
+    """Return the root, with symlinks resolved, and who named it; None: nobody."""
+    given = next((given for given in reversed(tuple(stronger)) if given.setting is ROOT), None)
+    if given is None:
+        return Path(os.path.realpath(cwd)), None
+    bases = Bases(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
+    path = bases.locate(str(_read_plain(given)), from_file=False)
+    if not is_directory(path):
+        what = "is not a directory" if os.path.lexists(path) else "does not exist"
+        raise ConfigurationError(
+            f"root {on_one_line(str(path))} {what} (from {given.origin}): name the project's folder"
+        )
+    return Path(os.path.realpath(path)), given
+
+
+def _read_plain(given: Given) -> Value:
+    """Return the value of a setting, a path still as text."""
+    kind = given.setting.kind
+    if given.value is not None:
+        return given.value
+    try:
+        if kind.is_list:
+            return tuple(str(kind.read(text)) for text in given.texts)
+        return kind.read(given.texts[0])
+    except ValueError as error:
+        raise ConfigurationError(
+            f"wrong value for {given.setting.name}: {error} (from {given.origin})"
+        ) from error
+
+
+def _read(given: Given, bases: Bases, environ: Mapping[str, str]) -> Value:
+    value = _read_plain(given)
+    if value == AUTO_SHARD:
+        return shard_of(environ, origin=given.origin.name)
+    if value == IN_RUN:
+        return Path()
+    if given.setting.kind.is_path:
+        return bases.locate(str(value), from_file=given.from_file)
+    if given.setting.name == "python":
+        return bases.locate_interpreter(str(value), from_file=given.from_file)
+    return value
+
+
+def _config_of(root: Path, winners: Iterable[tuple[Given, Value]]) -> TestConfig:
+    fields: dict[str, Value] = {}
+    layout: dict[str, Value] = {}
+    for given, value in winners:
+        prefix, _, name = given.setting.target.rpartition(".")
+        (layout if prefix else fields)[name] = value
+    fields["root"] = root
+    config = TestConfig()
+    return _changed(_changed(config, {"layout": _changed(config.layout, layout)}), fields)
+
+
+def _changed(record: _Record, changes: Mapping[str, object]) -> _Record:
+    """Return a copy with fields replaced. A test compares the table's values with the fields' types."""
+    return replace(record, **changes)
+
+
+def _origins(winners: Mapping[str, tuple[Given, Value]]) -> Origins:
+    given = {name: one.origin for name, (one, _) in winners.items()}
+    return Origins({ROOT.name: _THE_CURRENT_DIRECTORY, **given})
+
+
+def _texts(root: Path, winners: Mapping[str, tuple[Given, Value]]) -> dict[str, str]:
+    """Return the given values as people may see them."""
+    shown = {ROOT.name: on_one_line(str(root))}
+    for name, (given, value) in winners.items():
+        kind = given.setting.kind
+        is_place = isinstance(value, Path) or name == "python"
+        texts = given.texts if kind.shown is None else map(kind.shown, given.texts)
+        shown[name] = on_one_line(str(value)) if is_place else printable_list(texts)
+    return shown
+
+
+def format_config(loaded: Loaded) -> str:
+    """Return every setting once, as aligned lines `name = value   (origin)`, without a final newline."""
+    rows = [
+        (one.name, loaded.texts.get(one.name, one.default_text), loaded.origins[one.name]) for one in SETTINGS
+    ]
+    names = max(len(name) for name, _, _ in rows)
+    # One very long value must not push the origins of all others out of sight.
+    values = max((len(value) for _, value, _ in rows if len(value) <= MAX_ALIGNED_CHARS), default=0)
+    return "\n".join(f"{name:<{names}} = {value:<{values}}   ({origin})" for name, value, origin in rows)
+
+
+MAX_ALIGNED_CHARS = 60
+"""Characters of the longest value whose origin is aligned with those of the others."""

@@ -1,0 +1,70 @@
+"""The command that runs one file again, exactly as this run ran it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+
+from dispatcher.config.command_line import parse_arguments
+from dispatcher.config.origins import Given
+
+
+def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
+    """Return a line for a shell.
+
+    Args:
+        program: the program as the user called it.
+        argv: the words of this run's call.
+        label: the file as it is printed.
+    """
+    return " ".join(map(_quoted, (program, *options_for_one_file(argv), *_named([label]))))
+
+
+def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
+    """Return a line for a shell that goes on with a run.
+
+    Args:
+        program: the program as the user called it.
+        argv: the words of the run's call.
+        run_id: the run.
+    """
+    arguments = parse_arguments(argv)
+    words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
+    return " ".join(map(_quoted, (program, *words, "--resume", run_id, *_named(arguments.paths))))
+
+
+def options_for_one_file(argv: Sequence[str]) -> list[str]:
+    """Return the words of a call that are no paths and that a run of one file needs again."""
+    words: list[str] = []
+    for given in parse_arguments(argv).given:
+        if not given.setting.whole_run:
+            words += _words(given)
+    return words
+
+
+def _words(given: Given) -> list[str]:
+    """Return an argument as it was given, without what nobody may see."""
+    option = given.origin.name
+    if option not in given.setting.options:
+        return [option]
+    return [option, ",".join(map(given.setting.kind.shown or str, given.texts))]
+
+
+def _named(paths: Sequence[str]) -> list[str]:
+    """Return paths so that none is taken for an option."""
+    return ["--", *paths] if any(path.startswith("-") for path in paths) else list(paths)
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell must be given it, on one line of harmless characters."""
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(map(_shell_escape, escaped)) + "'"
+
+
+def _shell_escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))

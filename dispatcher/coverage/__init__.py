@@ -1,0 +1,1 @@
+"""Coverage data of all files combined into one report."""

@@ -1,1 +1,0 @@
-"""Coverage data of many files made into one report."""

@@ -1,0 +1,305 @@
+"""Runs files in this process's own pool: a thread for each running file, no infrastructure.
+
+The threads only wait: the test processes belong to the executor, which the composition root provides. The
+line of waiting tasks decides who is next, the executor whether it fits.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from msgspec import structs
+
+from dispatcher.engine.backend import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
+from dispatcher.planning.ready_queue import Line
+from passmuster.host.process_limit import NoThreadError, start_thread
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.executor import Executor, Limit, Usage
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status, StopReason
+from passmuster.model.task import TestTask
+
+RETRY_PLACE_S = 0.1
+"""How often a waiting file is offered again when nothing ended: memory may have become free elsewhere."""
+
+SPARE_LOOKS = 16
+"""How many of the spare tasks are looked at for one that fits: they wait in no order that matters, and all of
+them may be as many as the files of a run."""
+
+MAX_ENDED_THREADS = 64
+"""How many threads are remembered whose files have ended: each is about to end as well."""
+
+WAITED_S = 0.05
+"""A file that found a free slot but no memory for longer than this is said to have waited for memory."""
+
+MEMORY, PROCESSES = "memory", "processes"
+"""What a file may wait for."""
+
+SAID_AFTER_S = 1.0
+SAID_AFTER_WORKING_S = 10.0
+"""Seconds for which other runs keep a run from starting files until it says so: where none of its files
+runs, and where some do."""
+
+SAY_AGAIN_S = 300.0
+"""Seconds after which it is said again, if files still wait."""
+
+
+class LocalBackend:
+    """A `Backend` over one executor in this process.
+
+    Args:
+        executor: runs the files; closed with the backend.
+        notices: what the user should know of this place, a line each.
+        groups: how many files of each group may run at once.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        notices: Sequence[str] = (),
+        *,
+        groups: Mapping[str, int] | None = None,
+    ) -> None:
+        self._executor = executor
+        self.notices = tuple(notices)
+        self._line = Line(groups=groups)
+        self._spare: deque[TestTask] = deque()
+        self._spare_running: set[str] = set()
+        self._lock = threading.Lock()
+        self._events: queue.SimpleQueue[BackendEvent | InfrastructureError | None] = queue.SimpleQueue()
+        self._is_broken = False
+        self._threads: set[threading.Thread] = set()
+        self._ended_threads: deque[threading.Thread] = deque(maxlen=MAX_ENDED_THREADS)
+        self._short_since: float | None = None
+        self._short_of = MEMORY
+        self._is_held = False
+        self._said_at_s = float("-inf")
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return the executor's limits."""
+        return self._executor.limits()
+
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+        """Take tasks in order and start what fits."""
+        if not first:
+            self._executor.expect(tasks)
+        with self._lock:
+            if spare:
+                self._spare.extend(tasks)
+            elif first:
+                self._line.prepend(tasks)
+            else:
+                self._line.append(tasks)
+        self._place()
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return what happened; see `Backend.poll`."""
+        deadline = time.monotonic() + timeout_s
+        self._resume()
+        while True:
+            self._check_executor()
+            with self._lock:
+                waiting = len(self._line) + len(self._spare) > 0
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                found = self._events.get(timeout=min(left, RETRY_PLACE_S) if waiting else left)
+            except queue.Empty:
+                self._place()
+                self._say_what_is_waited_for()
+                if time.monotonic() < deadline:
+                    continue
+                return ()
+            events: list[BackendEvent] = []
+            while found is not None:
+                if isinstance(found, InfrastructureError):
+                    if not events:
+                        raise found
+                    self._events.put(found)  # For the next call, after the events before it.
+                    break
+                events.append(found)
+                found = None if self._events.empty() else self._events.get()
+            self._check_executor(events)
+            return tuple(events)
+
+    def wake(self) -> None:
+        """Make `poll` return; a `SimpleQueue` may be filled from a signal handler."""
+        self._events.put(None)
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Take back what has not started."""
+        with self._lock:
+            spare = tuple(self._spare)
+            self._spare.clear()
+            return (*self._line.withdraw(), *spare)
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End what runs."""
+        self._executor.stop(reason, grace_s=grace_s)
+
+    def usage(self) -> Usage:
+        """Return what the running files use."""
+        return self._executor.usage()
+
+    def close(self) -> None:
+        """End everything and wait for the threads."""
+        self.withdraw()
+        self._executor.stop(StopReason.CANCELLED, grace_s=0)
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join()
+        self._executor.close()
+
+    def _check_executor(self, events: Sequence[BackendEvent] = ()) -> None:
+        """Make the run hear, once and before these events, that the executor cannot go on."""
+        if self._is_broken:
+            return
+        try:
+            self._executor.check()
+        except InfrastructureError:
+            self._is_broken = True
+            for event in events:
+                self._events.put(event)
+            raise
+
+    def _place(self) -> None:
+        """Start every task that fits now, unless the run must hear of a failure first."""
+        with self._lock:
+            if self._is_held:
+                return
+            try:
+                self._start_what_fits()
+                self._start_spare()
+            except InfrastructureError as error:
+                if not self._is_broken:
+                    self._is_broken = True
+                    self._events.put(error)
+
+    def _resume(self) -> None:
+        """Go on after a failure once the run has taken every event and asks for more."""
+        with self._lock:
+            if not self._is_held or not self._events.empty():
+                return
+            self._is_held = False
+        self._place()
+
+    def _start_what_fits(self) -> None:
+        # A thread whose file has ended keeps its place until its result is told.
+        while len(self._line) and len(self._threads) < self._executor.usage().slots:
+            room = self._executor.room()
+            task = self._line.next_fit(room)
+            if task is None:
+                is_held_up = room.slots > 0 or self._executor.usage().other_runs is not None
+                self._note_shortage(is_short=is_held_up and not self._line.is_held_by_groups)
+                return
+            try:
+                shortage = self._try_start(task)
+            except InfrastructureError:
+                self._line.put_back(task)  # To be withdrawn with the others.
+                raise
+            self._note_shortage(is_short=bool(shortage), of=shortage)
+            if shortage:
+                self._line.put_back(task)
+                return
+
+    def _start_spare(self) -> None:
+        """Start the spare tasks that fit, while no other waits and some other runs."""
+        while self._spare and not len(self._line) and self._has_idle_slot():
+            task = self._take_spare()
+            if task is None:
+                return
+            has_started = False
+            try:
+                has_started = not self._try_start(task)
+            finally:
+                if not has_started:
+                    self._line.ended(task)
+                    self._spare.appendleft(task)  # To be tried again, or withdrawn with the others.
+            if not has_started:
+                return
+            self._spare_running.add(task.attempt_id)
+
+    def _take_spare(self) -> TestTask | None:
+        """Take a spare task that fits, by the rules of the line, which is empty now."""
+        self._line.append([self._spare.popleft() for _ in range(min(len(self._spare), SPARE_LOOKS))])
+        task = self._line.next_fit(self._executor.room())
+        self._spare.extendleft(reversed(self._line.withdraw()))
+        return task
+
+    def _has_idle_slot(self) -> bool:
+        """Whether a slot is free beside a file that is no spare one: where there is none the run is over."""
+        running = len(self._threads)
+        return len(self._spare_running) < running < self._executor.usage().slots
+
+    def _say_what_is_waited_for(self) -> None:
+        """Tell the user, once and then rarely, which other runs keep this one from starting files."""
+        usage, now_s = self._executor.usage(), time.monotonic()
+        if usage.other_runs is None or now_s - self._said_at_s < SAY_AGAIN_S:
+            return
+        if usage.other_runs.seconds >= (SAID_AFTER_WORKING_S if usage.files else SAID_AFTER_S):
+            self._said_at_s = now_s
+            self._events.put(BackendNotice(text=f"this run {usage.other_runs}"))
+
+    def _note_shortage(self, *, is_short: bool, of: str = MEMORY) -> None:
+        """Remember since when a free slot has found no file that fits, and for want of what."""
+        if not is_short:
+            self._short_since = None
+            return
+        if self._short_since is None:
+            self._short_since = time.monotonic()
+        others = self._executor.usage().other_runs
+        self._short_of = of if others is None else others.what
+        if others is not None and others.held_by:
+            self._short_of += f" held by {others.held_by}"
+
+    def _try_start(self, task: TestTask) -> str:
+        """Start a task; return what it must wait for where it cannot start now, "" where it has started.
+
+        Raises:
+            InfrastructureError: the executor cannot go on, or there is no thread although no file runs.
+        """
+        if not self._executor.admit(task):
+            return MEMORY
+        short_s = 0.0 if self._short_since is None else time.monotonic() - self._short_since
+        waited_for = self._short_of if short_s > WAITED_S else ""
+        thread = threading.Thread(target=self._run, args=(task, waited_for), daemon=True)
+        try:
+            start_thread(thread)
+        except NoThreadError:
+            self._executor.dismiss(task)
+            if not any(one.is_alive() for one in (*self._threads, *self._ended_threads)):
+                raise
+            return PROCESSES  # Those of a running file become free when it ends.
+        # Its result is reported under the lock that is held here, and therefore after this.
+        self._threads.add(thread)
+        self._events.put(AttemptStarted(task=task))
+        return ""
+
+    def _run(self, task: TestTask, waited_for: str) -> None:
+        try:
+            result = self._executor.run_single_test(task)
+        except Exception:  # The border of a thread: a bug of ours must not lose a file's result.
+            result = TestResult(
+                file_path=task.file_path,
+                status=Status.LOST,
+                attempt=task.attempt,
+                error="a fault in the runner lost its result; the trace is in its output",
+                output=traceback.format_exc(),
+            )
+        if waited_for:
+            result = structs.replace(result, waited_for=waited_for)
+        with self._lock:
+            if result.status.is_failure:
+                # It may be the last before nothing further starts: who decides that must hear first.
+                self._is_held = True
+            self._events.put(AttemptFinished(task=task, result=result))
+            self._threads.discard(threading.current_thread())
+            self._ended_threads.append(threading.current_thread())
+            self._spare_running.discard(task.attempt_id)
+            self._line.ended(task)
+        self._place()

@@ -1,0 +1,401 @@
+"""One run: hands the plan to a backend, listens, decides what runs again and when to stop, tells everybody.
+
+The only thread of a run that decides anything. It waits in `Backend.poll` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
+
+from msgspec import Struct, structs
+
+from dispatcher.config.choices import Overcommit
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, TestConfig
+from dispatcher.engine.backend import AttemptFinished, AttemptStarted, Backend, BackendNotice
+from dispatcher.engine.retry import MAX_ALONE, Next, Rules, is_unchecked, next_attempt, says_nothing
+from dispatcher.engine.signals import Interrupts, watch_interrupts
+from dispatcher.engine.state import RunState
+from dispatcher.model.event_bus import Announcer
+from dispatcher.model.events import (
+    FileFinished,
+    FileSettled,
+    FileSlow,
+    FileStarted,
+    Notice,
+    Reporter,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    StopCause,
+    UsageSampled,
+)
+from dispatcher.model.plan import Plan
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.results import FileRecord, TestResults
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.result import HOLDS_NO_TESTS, TestResult
+from passmuster.model.status import Status, StopReason
+from passmuster.model.task import TestTask
+
+SAMPLE_S = 0.25
+"""Seconds between two samples of what the files use, where somebody watches: as often as a footer moves."""
+
+IDLE_POLL_S = 1.0
+"""The longest wait for an event: bounds how late a slow file is mentioned."""
+
+
+CONFIRM_SHARE = 0.05
+"""The share of a run's time that confirmations of forked passes may take after its last file has ended, while
+some are left: small enough to go unnoticed, large enough that all are confirmed after some runs."""
+
+
+class RunPolicy(Struct, frozen=True, kw_only=True):
+    """What a run does about failures and time.
+
+    Args:
+        retries: how often a file that failed runs again.
+        max_fail: failed files after which nothing further starts; None: no limit.
+        run_timeout_s: seconds for the whole run; None: no limit.
+        slow_s: seconds after which a running file is mentioned.
+        grace_s: seconds between SIGTERM and SIGKILL when the run is stopped.
+        allow_no_tests: whether a file that runs no test passes.
+        may_run_no_test: whether the run may pass although no test ran in any file: the user allows it, or
+            other shards may have all the tests.
+        watched: whether samples of the usage are wanted.
+        verify_isolation: whether every forked file runs spawned too.
+        recheck_alone: whether a file that failed beside others, and did not when it last ran, gets one
+            chance alone.
+        regression_factor: how many times its usual a file may take before it is named.
+        fail_on_regression: whether that makes the run fail.
+    """
+
+    retries: int = 0
+    max_fail: int | None = None
+    run_timeout_s: float | None = None
+    slow_s: float = 60.0
+    grace_s: float = 5.0
+    allow_no_tests: bool = False
+    may_run_no_test: bool = False
+    watched: bool = False
+    verify_isolation: bool = False
+    recheck_alone: bool = True
+    regression_factor: float = DEFAULT_REGRESSION_FACTOR
+    fail_on_regression: bool = False
+
+    @classmethod
+    def of(cls, config: TestConfig, *, watched: bool) -> RunPolicy:
+        """Return what a configuration says about them."""
+        return cls(
+            retries=config.retries,
+            max_fail=config.max_fail,
+            run_timeout_s=config.run_timeout_s,
+            slow_s=config.slow_s,
+            grace_s=config.grace_s,
+            allow_no_tests=config.allow_no_tests,
+            may_run_no_test=config.allow_no_tests or config.shard is not None,
+            watched=watched,
+            verify_isolation=config.verify_isolation,
+            recheck_alone=config.overcommit is not Overcommit.OFF,
+            regression_factor=config.regression_factor,
+            fail_on_regression=config.fail_on_regression,
+        )
+
+    @property
+    def rules(self) -> Rules:
+        """What of this decides whether a file runs again."""
+        return Rules(retries=self.retries, verifies_forks=self.verify_isolation)
+
+
+class Run:
+    """Everything about one run while it lasts.
+
+    Args:
+        plan: what runs.
+        backend: where; the caller closes it.
+        reporters: who is told.
+        keepers: who is told too, and may fail without the run being any less complete.
+        policy: what is done about failures and time.
+        notices: what everybody should be told at the start, a line each.
+        clock: seconds that only go forward.
+        wall_clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        backend: Backend,
+        reporters: Sequence[Reporter],
+        policy: RunPolicy,
+        *,
+        keepers: Sequence[Reporter] = (),
+        notices: Sequence[str] = (),
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._plan = plan
+        self._backend = backend
+        self._policy = policy
+        self._notices = tuple(notices)
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._state = RunState(plan.files, retries=policy.retries)
+        self._announce = Announcer(reporters, keepers)
+        self._start_s = clock()
+        self._sampled_s = 0.0
+        self._cause: StopCause | None = None
+        self._is_hurried = False
+        self._is_over = False
+        self._overtime_ends_s: float | None = None
+        self._waiting = 0
+        self._rechecks = 0
+        self._breakdown = ""
+
+    @property
+    def lost_reports(self) -> tuple[str, ...]:
+        """Why reports are not complete, a line each."""
+        return self._announce.failures
+
+    @property
+    def breakdown(self) -> str:
+        """Why the backend could not run all files; empty: it could."""
+        return self._breakdown
+
+    def execute(self) -> TestResults:
+        """Run every file of the plan, or as many as the policy and the user allow."""
+        with watch_interrupts(self._backend.wake) as interrupts:
+            self._announce(
+                RunStarted(
+                    at_s=0.0,
+                    started_at=self._wall_clock(),
+                    plan=self._plan,
+                    limits=self._backend.limits(),
+                )
+            )
+            for text in (*self._notices, *self._backend.notices):
+                self._announce(Notice(at_s=0.0, text=text))
+            tasks = [planned.task for planned in self._plan.files]
+            self._waiting = len(tasks)
+            self._backend.submit(tasks)
+            while self._state.open_files:
+                self._listen()
+                self._look_around(interrupts)
+                self._end_spare()
+            results = self._state.results(
+                duration_s=self._now(),
+                peak_bytes=self._backend.usage().peak_bytes,
+                interrupted=self._cause is StopCause.INTERRUPT,
+                is_verified=self._policy.verify_isolation,
+                regression_factor=self._policy.regression_factor,
+                fails_on_regression=self._policy.fail_on_regression,
+                allows_no_tests=self._policy.may_run_no_test,
+            )
+            self._announce(RunFinished(at_s=self._now(), results=results))
+        return results
+
+    def _listen(self) -> None:
+        """Wait for what the backend has to say."""
+        try:
+            events = self._backend.poll(self._poll_s())
+        except InfrastructureError as error:
+            self._breakdown = str(error)
+            self._announce(Notice(at_s=self._now(), text=str(error)))
+            self._stop(StopCause.BROKEN, StopReason.CANCELLED, self._policy.grace_s)
+            return
+        for event in events:
+            match event:
+                case AttemptStarted():
+                    self._on_started(event.task, event.worker)
+                case AttemptFinished():
+                    self._on_finished(event.task, event.result)
+                case BackendNotice():
+                    self._announce(Notice(at_s=self._now(), text=event.text))
+
+    def _now(self) -> float:
+        return self._clock() - self._start_s
+
+    def _poll_s(self) -> float:
+        wait_s = SAMPLE_S if self._policy.watched else IDLE_POLL_S
+        if self._overtime_ends_s is not None and self._overtime_ends_s > self._now():
+            wait_s = min(wait_s, self._overtime_ends_s - self._now())
+        limit_s = self._policy.run_timeout_s
+        if self._is_timed(limit_s):
+            wait_s = min(wait_s, max(0.0, limit_s - self._now()))
+        return wait_s
+
+    def _is_timed(self, limit_s: float | None) -> TypeGuard[float]:
+        """Whether the time of the whole run still has to be watched: also while the last files finish."""
+        return limit_s is not None and self._cause in (None, StopCause.MAX_FAIL)
+
+    def _submit(self, following: Next) -> None:
+        if following.is_spare:
+            self._backend.submit([following.task], spare=True)
+            return
+        self._waiting += 1
+        self._rechecks += following.again is Again.ALONE
+        self._backend.submit([following.task], first=following.goes_first)
+
+    def _on_started(self, task: TestTask, worker: str) -> None:
+        path, now = task.file_path, self._now()
+        if not self._state.start(path, now):
+            return
+        self._waiting -= not self._state.is_spare(path)
+        reason = self._state.past(path).reason
+        self._announce(
+            FileStarted(
+                at_s=now, file=self._state.file(path), attempt=task.attempt, reason=reason, worker=worker
+            )
+        )
+
+    def _on_finished(self, task: TestTask, result: TestResult) -> None:
+        path, rules = task.file_path, self._policy.rules
+        if not self._state.awaits(path, result.attempt):
+            return
+        past = self._state.past(path, may_run_alone=self._has_chance_alone())
+        result = self._as_policy_has_it(task, result, past.reason)
+        if says_nothing(result, past=past, rules=rules) and self._settle(path):
+            return
+        following = None
+        if self._cause is None and not self._is_over:
+            needs_room = result.is_evicted or result.status is Status.MEMORY
+            budget_bytes = self._backend.usage().budget_bytes if needs_room else None
+            following = next_attempt(task, result, past=past, rules=rules, budget_bytes=budget_bytes)
+        self._state.end_attempt(path, result, is_final=following is None, following=following)
+        again = following.again if following is not None else None
+        record = self._state.record(path)
+        is_overruled = following is None and record.status.is_pass is not result.status.is_pass
+        self._announce(
+            FileFinished(
+                at_s=self._now(),
+                file=record.file,
+                result=result,
+                again=Again.SETTLED if is_overruled else again,
+                reason=past.reason,
+                finding=record.finding if following is None and not is_overruled else None,
+            )
+        )
+        if is_overruled:
+            self._announce_settled(record, past.reason)
+        if following is not None:
+            self._submit(following)
+
+    def _has_chance_alone(self) -> bool:
+        """Whether a file that fails now may run once more alone; one that ends the run may not."""
+        if not self._policy.recheck_alone or self._rechecks >= MAX_ALONE:
+            return False
+        max_fail = self._policy.max_fail
+        return max_fail is None or self._state.failed_files + 1 < max_fail
+
+    def _settle(self, path: str) -> bool:
+        """Let the verdict on a file stand that there is already; False: there is none."""
+        reason = self._state.past(path).reason
+        record = self._state.settle(path)
+        if record is None:
+            return False
+        self._announce_settled(record, reason)
+        return True
+
+    def _announce_settled(self, record: FileRecord, reason: Again | None) -> None:
+        assert reason is not None  # The first attempt is never overruled: there is none before it.
+        self._announce(
+            FileSettled(
+                at_s=self._now(),
+                file=record.file,
+                result=record.final,
+                reason=reason,
+                finding=record.finding,
+            )
+        )
+
+    def _withdraw(self, why: str) -> None:
+        """Take back what has not started: a verdict that stands counts, the others are cancelled."""
+        for task in self._backend.withdraw():
+            self._waiting -= not self._state.is_spare(task.file_path)
+            if not self._settle(task.file_path):
+                self._state.cancel(task.file_path, why)
+
+    def _end_spare(self) -> None:
+        """End the run when all that is left may be left out."""
+        if self._is_over or not self._state.open_files == self._state.spare_files > 0:
+            return
+        if self._cause is None and self._overtime_ends_s is None:
+            self._start_overtime()
+        if self._cause is None and self._now() < (self._overtime_ends_s or 0.0):
+            return
+        self._is_over = True
+        self._withdraw("not needed")
+        if self._state.open_files:
+            self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
+
+    def _start_overtime(self) -> None:
+        """Let confirmations run beyond the last file for a share of the run's time, the oldest files first.
+
+        On a machine that is never idle they would otherwise never run.
+        """
+        now = self._now()
+        overtime_s = CONFIRM_SHARE * now
+        waiting = self._backend.withdraw()
+        fitting = [task for task in waiting if self._state.last_duration_s(task.file_path) <= overtime_s]
+        for task in waiting:
+            if task not in fitting:
+                self._settle(task.file_path)
+        self._overtime_ends_s = now + overtime_s
+        if fitting:
+            # As ordinary tasks: what waits only for idle time starts beside other files only.
+            self._backend.submit(sorted(fitting, key=self._confirm_order))
+
+    def _confirm_order(self, task: TestTask) -> tuple[int, str]:
+        """Return what sorts a file the earlier, the longer it has been as it is."""
+        return self._state.file(task.file_path).mtime_ns, task.file_path
+
+    def _as_policy_has_it(self, task: TestTask, result: TestResult, reason: Again | None) -> TestResult:
+        """Return a result with the status that this run gives it."""
+        if result.status is Status.NO_TESTS and self._may_hold_no_tests(result):
+            note = result.note or result.error
+            return structs.replace(result, status=Status.PASS, error="", note=note)
+        if result.is_evicted and self._cause is not None:
+            # It was stopped only to make room and would run again, if the run went on.
+            return structs.replace(result, status=Status.CANCELLED)
+        is_doubtful = result.status.is_failure and is_unchecked(task, result, self._policy.rules)
+        if is_doubtful and reason is not Again.REFORK and self._cause is not None:
+            # Only a spawned attempt could say that it fails, and nothing further starts.
+            error = f"{result.status} when forked, and not checked: {self._cause.value}"
+            return structs.replace(result, status=Status.CANCELLED, error=error)
+        return result
+
+    def _may_hold_no_tests(self, result: TestResult) -> bool:
+        """Whether a file in which no test ran is no failure.
+
+        A module of helpers may be called as test files are; but a file that the user named was to run tests.
+        """
+        is_helper = result.note == HOLDS_NO_TESTS and not self._state.planned(result.file_path).is_named
+        return is_helper or self._policy.allow_no_tests
+
+    def _look_around(self, interrupts: Interrupts) -> None:
+        """Do what time, signals and failures ask for."""
+        now = self._now()
+        for file in self._state.newly_slow(now, self._policy.slow_s):
+            seconds = self._state.seconds_running(file.path, now)
+            self._announce(FileSlow(at_s=now, file=file, seconds=seconds))
+        if self._policy.watched and now - self._sampled_s >= SAMPLE_S:
+            self._sampled_s = now
+            usage = self._backend.usage()
+            self._announce(UsageSampled(at_s=now, usage=usage, waiting=self._waiting))
+        if interrupts.count and self._cause is not StopCause.INTERRUPT:
+            self._stop(StopCause.INTERRUPT, StopReason.CANCELLED, self._policy.grace_s)
+        elif interrupts.count > 1 and not self._is_hurried:
+            self._is_hurried = True
+            self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
+        limit_s, max_fail = self._policy.run_timeout_s, self._policy.max_fail
+        if self._is_timed(limit_s) and now >= limit_s:
+            self._stop(StopCause.RUN_TIMEOUT, StopReason.RUN_TIMEOUT, self._policy.grace_s)
+        if self._cause is None and max_fail is not None and self._state.failed_files >= max_fail:
+            self._stop(StopCause.MAX_FAIL, None, 0.0)
+
+    def _stop(self, cause: StopCause, reason: StopReason | None, grace_s: float) -> None:
+        """Let nothing further start; end what runs where a reason is given, else let it finish."""
+        self._cause = cause
+        self._withdraw(f"not run: {cause.value}")
+        self._announce(RunStopping(at_s=self._now(), cause=cause))
+        if reason is not None:
+            self._backend.stop(reason, grace_s=grace_s)

@@ -1,0 +1,350 @@
+"""What is known of each planned file while a run goes on. Pure.
+
+Every planned file ends in exactly one counted result: a second answer for a file that is decided is dropped,
+and `results` refuses while a file is open.
+
+A verdict is what happened, never better because Passmuster tried again: of the attempts at a file as many
+count as the user allowed, the first one and `retries` more, and the file passes if one of these passed.
+Further attempts only find out why, and change the verdict where they prove that Passmuster itself was the
+cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct, field, structs
+
+from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
+from dispatcher.engine.retry import Next, Past
+from dispatcher.history.regressions import find_regressions
+from dispatcher.model.plan import PlannedFile, TestFile
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.results import FileRecord, Finding, TestResults, find
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, Status
+
+
+def verdict_position(attempts: Sequence[TestResult], reasons: Sequence[Again | None], *, retries: int) -> int:
+    """Return the position of the attempt that counts: the last one of those that agree with the verdict.
+
+    Args:
+        attempts: at one file, in their order; at least one.
+        reasons: what each was for.
+        retries: how many further attempts the user allowed.
+    """
+    last = len(attempts) - 1
+    if attempts[last].status.is_cancelled:
+        return last
+    # One that had to make room too often is the last, and counts.
+    told = [at for at, attempt in enumerate(attempts) if at == last or not attempt.is_evicted]
+    if reasons[last] is Again.CONFIRM and attempts[last].status.is_pass:
+        return told[-2]
+    finding = find(attempts, reasons, is_unconfirmed=False)
+    if finding is Finding.FAILED_SPAWNED:
+        return last
+    if finding is Finding.FAILED_FORKED:
+        return max(position for position in told if attempts[position].status.is_pass)
+    if reasons[last] is Again.CONFIRM and attempts[last].is_comparable(attempts[told[-2]]):
+        return last  # Open, and it did fail.
+    if finding is Finding.CROWDED and len(told) > 1 and attempts[told[-2]].was_extra:
+        return last  # It would not have started beside others without overcommit.
+    counted = [position for position in told if _could_count(attempts, reasons, position)]
+    allowed = counted[: 1 + retries] or told
+    passed = [position for position in allowed if attempts[position].status.is_pass]
+    position = passed[0] if passed else allowed[-1]
+    return last if attempts[last].status.is_pass is attempts[position].status.is_pass else position
+
+
+def _could_count(attempts: Sequence[TestResult], reasons: Sequence[Again | None], position: int) -> bool:
+    """Whether an attempt may be the verdict: not one that was for a proof, or that had no fair chance."""
+    attempt = attempts[position]
+    is_unfair = attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK
+    was_checked = position + 1 < len(reasons) and reasons[position + 1] is Again.CHECK
+    is_proof = reasons[position] in (Again.CONFIRM, Again.ALONE) or (
+        reasons[position] is Again.RECHECK and Again.CONFIRM in reasons
+    )
+    return not is_proof and not (is_unfair and was_checked)
+
+
+TAIL_CHARACTERS = 64 * 1024
+"""Characters of output kept of an attempt that did not pass. The whole lies in the run's directory;
+a run of 100,000 files must not hold all of theirs in memory."""
+
+
+class _Entry(Struct):
+    planned: PlannedFile
+    attempts: list[TestResult] = field(default_factory=list)
+    reasons: list[Again | None] = field(default_factory=list)
+    reason: Again | None = None
+    """What the attempt is for that runs, or comes next."""
+    is_spare: bool = False
+    standing: int | None = None
+    """The position of the attempt that counts: for now while another one follows, else for good."""
+    last_attempt: int = 0
+    failures: int = 0
+    forked_status: Status | None = None
+    evictions: int = 0
+    running_since: float | None = None
+    is_slow: bool = False
+    is_decided: bool = False
+    is_unconfirmed: bool = False
+    has_started: bool = False
+
+    @property
+    def file(self) -> TestFile:
+        return self.planned.file
+
+    def record(self) -> FileRecord:
+        return FileRecord(
+            file=self.file,
+            attempts=tuple(self.attempts),
+            started=self.has_started,
+            reasons=tuple(self.reasons),
+            stands=self.standing,
+            is_unconfirmed=self.is_unconfirmed,
+        )
+
+
+class RunState:
+    """The files of a plan, each open until it is decided.
+
+    Args:
+        files: the plan.
+        retries: how many further attempts the user allowed for a file whose task says nothing.
+    """
+
+    def __init__(self, files: Sequence[PlannedFile], *, retries: int = 0) -> None:
+        self._retries = retries
+        self._entries = {planned.file.path: _Entry(planned) for planned in files}
+        self._running: dict[str, _Entry] = {}
+        self._open = len(self._entries)
+        self._spare = 0
+        self._failed = 0
+
+    @property
+    def open_files(self) -> int:
+        """How many files are not decided yet."""
+        return self._open
+
+    @property
+    def spare_files(self) -> int:
+        """How many of the open files wait for nothing but an attempt that may be left out."""
+        return self._spare
+
+    @property
+    def failed_files(self) -> int:
+        """How many files failed: those that are decided, and those that only run once more alone."""
+        return self._failed
+
+    @property
+    def running_files(self) -> int:
+        """How many files run at this moment."""
+        return len(self._running)
+
+    def file(self, path: str) -> TestFile:
+        """Return the planned file of that path."""
+        return self._entries[path].file
+
+    def planned(self, path: str) -> PlannedFile:
+        """Return what was planned of a file."""
+        return self._entries[path].planned
+
+    def record(self, path: str) -> FileRecord:
+        """Return what happened to a file that has been answered at least once."""
+        return self._entries[path].record()
+
+    def failures(self, path: str) -> int:
+        """Return how many attempts at a file have failed."""
+        return self._entries[path].failures
+
+    def evictions(self, path: str) -> int:
+        """Return how often a file was stopped to make room."""
+        return self._entries[path].evictions
+
+    def past(self, path: str, *, may_run_alone: bool = False) -> Past:
+        """Return what came before the attempt that runs, or comes next.
+
+        Args:
+            path: the file.
+            may_run_alone: whether the run has a chance alone left for a file that did not fail before.
+        """
+        entry = self._entries[path]
+        return Past(
+            reason=entry.reason,
+            failures=entry.failures,
+            forked_status=entry.forked_status,
+            evictions=entry.evictions,
+            is_confirmed=entry.planned.is_confirmed,
+            may_run_alone=may_run_alone and not entry.planned.failed_before,
+            spawned_bytes=entry.planned.spawned_bytes,
+            before=next((one for one in reversed(entry.attempts) if not one.is_evicted), None),
+        )
+
+    def awaits(self, path: str, attempt: int) -> bool:
+        """Whether an answer to that attempt at a file would be the first, and the file is not decided."""
+        entry = self._entries[path]
+        return not entry.is_decided and attempt > entry.last_attempt
+
+    def is_spare(self, path: str) -> bool:
+        """Whether what runs, or comes next, of a file may be left out."""
+        return self._entries[path].is_spare
+
+    def start(self, path: str, at_s: float) -> bool:
+        """Note that an attempt began; False when the file is decided already, and nothing changes."""
+        entry = self._entries[path]
+        if entry.is_decided:
+            return False
+        entry.running_since, entry.is_slow, entry.has_started = at_s, False, True
+        self._running[path] = entry
+        return True
+
+    def end_attempt(
+        self, path: str, result: TestResult, *, is_final: bool, following: Next | None = None
+    ) -> bool:
+        """Note that an attempt ended; False when it was answered before, and nothing is counted.
+
+        Args:
+            path: the file.
+            result: what came of the attempt.
+            is_final: whether this decides the file.
+            following: the attempt that follows; None: nothing is known of one.
+        """
+        if not self.awaits(path, result.attempt):
+            return False
+        entry = self._entries[path]
+        again = following.again if following is not None else None
+        entry.last_attempt = result.attempt
+        entry.attempts.append(_trim(result))
+        entry.reasons.append(entry.reason)
+        if again is Again.CHECK:
+            entry.forked_status = result.status
+        if result.is_evicted:
+            entry.evictions += 1
+        elif result.status.is_failure and not (again is Again.CHECK and result.status.is_infrastructure):
+            entry.failures += 1
+        self._stop_running(entry)
+        if is_final:
+            self._let_stand(entry, self._verdict(entry))
+            self._decide(entry)
+        elif following is not None and again is not Again.MADE_ROOM:
+            self._let_stand(entry, None)
+            entry.reason = again
+            self._let_stand(entry, self._verdict(entry) if following.is_provisional else None)
+            self._mark_spare(entry, is_spare=following.is_spare)
+        return True
+
+    def _verdict(self, entry: _Entry) -> int:
+        task = entry.planned.task
+        retries = self._retries if task.retries is None else task.retries
+        return verdict_position(entry.attempts, entry.reasons, retries=retries)
+
+    def settle(self, path: str) -> FileRecord | None:
+        """Decide a file by the verdict that stands; None: there is none, and nothing changes."""
+        entry = self._entries[path]
+        if entry.is_decided or entry.standing is None:
+            return None
+        entry.is_unconfirmed = entry.reason is Again.CONFIRM
+        self._stop_running(entry)
+        self._decide(entry)
+        return entry.record()
+
+    def cancel(self, path: str, reason: str) -> None:
+        """Decide a file that will not start (again)."""
+        entry = self._entries[path]
+        cancelled = TestResult(
+            file_path=path, status=Status.CANCELLED, error=reason, attempt=entry.last_attempt + 1
+        )
+        self.end_attempt(path, cancelled, is_final=True)
+
+    def _stop_running(self, entry: _Entry) -> None:
+        entry.running_since = None
+        self._running.pop(entry.file.path, None)
+
+    def _decide(self, entry: _Entry) -> None:
+        self._failed -= self._counts_as_failed(entry)
+        entry.is_decided = True
+        self._failed += self._counts_as_failed(entry)
+        self._open -= 1
+        self._mark_spare(entry, is_spare=False)
+
+    def _let_stand(self, entry: _Entry, position: int | None) -> None:
+        """Change which verdict stands."""
+        self._failed -= self._counts_as_failed(entry)
+        entry.standing = position
+        self._failed += self._counts_as_failed(entry)
+
+    @staticmethod
+    def _counts_as_failed(entry: _Entry) -> bool:
+        """Whether a file counts as failed: not while attempts may still prove that forking is the cause."""
+        if entry.standing is None or not (entry.is_decided or entry.reason is Again.ALONE):
+            return False
+        return entry.attempts[entry.standing].status.is_failure
+
+    def _mark_spare(self, entry: _Entry, *, is_spare: bool) -> None:
+        self._spare += is_spare - entry.is_spare
+        entry.is_spare = is_spare
+
+    def newly_slow(self, at_s: float, slow_s: float) -> tuple[TestFile, ...]:
+        """Return the files that have been running for `slow_s` seconds, each once for each attempt.
+
+        Nobody waits for an attempt that may be left out.
+        """
+        found = []
+        for entry in self._running.values():
+            since = entry.running_since
+            if since is not None and not (entry.is_slow or entry.is_spare) and at_s - since >= slow_s:
+                entry.is_slow = True
+                found.append(entry.file)
+        return tuple(found)
+
+    def seconds_running(self, path: str, at_s: float) -> float:
+        """Return for how long a file's attempt has been running."""
+        since = self._entries[path].running_since
+        return 0.0 if since is None else at_s - since
+
+    def last_duration_s(self, path: str) -> float:
+        """Return how long the last attempt at a file took, in seconds; 0: there was none."""
+        attempts = self._entries[path].attempts
+        return attempts[-1].duration if attempts else 0.0
+
+    def results(
+        self,
+        *,
+        duration_s: float,
+        peak_bytes: int,
+        interrupted: bool,
+        is_verified: bool = False,
+        regression_factor: float = DEFAULT_REGRESSION_FACTOR,
+        fails_on_regression: bool = False,
+        allows_no_tests: bool = False,
+    ) -> TestResults:
+        """Return what the run came to; the arguments are those of `TestResults`.
+
+        Args:
+            regression_factor: how many times its usual a file may take before that is one of `regressions`.
+
+        Raises:
+            RuntimeError: a file is not decided; that would be a fault of the run's loop.
+        """
+        if self._open:
+            raise RuntimeError(f"{self._open} planned files have no result")
+        records = tuple(entry.record() for entry in self._entries.values())
+        planned = [entry.planned for entry in self._entries.values()]
+        return TestResults(
+            records=records,
+            duration_s=duration_s,
+            peak_bytes=peak_bytes,
+            interrupted=interrupted,
+            is_verified=is_verified,
+            regressions=find_regressions(planned, records, factor=regression_factor),
+            fails_on_regression=fails_on_regression,
+            allows_no_tests=allows_no_tests,
+        )
+
+
+def _trim(result: TestResult) -> TestResult:
+    keep = 0 if result.status.is_pass else TAIL_CHARACTERS
+    if len(result.output) <= keep:
+        return result
+    return structs.replace(result, output=result.output[-keep:] if keep else "")

@@ -1,0 +1,159 @@
+"""Where a run leaves what outlives it: `.passmuster/` in the project root, ignored by git.
+
+.passmuster/history.sqlite3     what is remembered of each file
+.passmuster/runs/RUN_ID/        outputs of one run's files; the last runs are kept
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+from msgspec import Struct
+
+from passmuster.host.state_directory import STATE_DIRECTORY, ignore_by_git
+
+KEPT_RUNS = 10
+"""Runs whose outputs are kept: enough to look back over an afternoon, a few MiB each."""
+
+
+class RunLock:
+    """Keeps `prune_runs` from removing a run's directory, until this object or the process is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._release = weakref.finalize(self, os.close, descriptor)
+
+    def release(self) -> None:
+        """Let the directory be removed."""
+        self._release()
+
+
+class TemporaryRun:
+    """A directory that is removed with this object, or with the process.
+
+    `tempfile.TemporaryDirectory` would call that a leak, in a warning that a user of the API sees.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="pm-run-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def cleanup(self) -> None:
+        """Remove it now."""
+        self._remove()
+
+
+class Storage(Struct, frozen=True, kw_only=True):
+    """The directories of one run.
+
+    Args:
+        state_dir: `.passmuster/` of the root; None: nothing is kept there.
+        run_dir: the run's own directory, which exists.
+        temporary: what removes `run_dir` once this object is gone; None: it stays.
+        notice: why nothing can be kept although it was wanted; empty: it can, or was not wanted.
+        lock: keeps other runs from removing `run_dir`; None: it is temporary.
+    """
+
+    state_dir: Path | None
+    run_dir: Path
+    temporary: TemporaryRun | None = None
+    notice: str = ""
+    lock: RunLock | None = None
+
+
+def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
+    """Make the directories of a run.
+
+    Args:
+        root: the project root.
+        run_id: names the run's directory.
+        wanted: whether anything is to be kept in the root; otherwise, and where it cannot be written,
+            a temporary directory serves for the time of the run.
+    """
+    notice = ""
+    if wanted:
+        state_dir = root / STATE_DIRECTORY
+        run_dir = state_dir / "runs" / run_id
+        try:
+            lock = _make_locked(run_dir)
+        except OSError as error:
+            notice = f"outputs and history of this run are not kept: {state_dir}: {error.strerror}"
+        else:
+            ignore_by_git(state_dir)
+            return Storage(state_dir=state_dir, run_dir=run_dir, lock=lock)
+    temporary = TemporaryRun()
+    return Storage(state_dir=None, run_dir=temporary.path, temporary=temporary, notice=notice)
+
+
+def make_state_dir(root: Path) -> None:
+    """Make `.passmuster/` if that is possible; where it is not, `open_storage` says why."""
+    state_dir = root / STATE_DIRECTORY
+    with contextlib.suppress(OSError):
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+        ignore_by_git(state_dir)
+
+
+def _make_locked(run_dir: Path) -> RunLock:
+    """Make a run's directory, which a resumed run has already, and lock it.
+
+    Raises:
+        OSError: it cannot be made or locked.
+    """
+    while True:
+        run_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
+        descriptor = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            # Another run may have removed it before it was locked.
+            if run_dir.exists() and os.path.samestat(os.fstat(descriptor), run_dir.stat()):
+                return RunLock(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def prune_runs(runs_dir: Path, *, keep: int) -> tuple[Path, ...]:
+    """Remove the oldest run directories that no run uses, and return those that are gone.
+
+    What cannot be removed stays; links are never followed, neither `runs_dir` itself nor what is in it.
+
+    Args:
+        runs_dir: the directory with one directory for each run; it need not exist.
+        keep: how many of the newest (by modification time) stay, at least 0; those in use stay besides.
+    """
+    if runs_dir.is_symlink():
+        return ()
+    try:
+        with os.scandir(runs_dir) as entries:
+            found = [
+                (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name)
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        # Nothing there, or another run prunes at this moment: the next run tries again.
+        return ()
+    oldest = [runs_dir / name for _, name in sorted(found, reverse=True)[max(0, keep) :]]
+    return tuple(directory for directory in oldest if _remove_unused(directory))
+
+
+def _remove_unused(directory: Path) -> bool:
+    """Remove a run's directory unless a run uses it; return whether it is gone."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(directory, ignore_errors=True)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return not directory.exists()

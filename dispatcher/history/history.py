@@ -1,0 +1,320 @@
+"""What earlier runs of a project measured, in `.passmuster/history.sqlite3` of its root.
+
+`merge` says what an attempt changes, and `schema` keeps the file; here it is decided what happens when the
+file cannot be used: a run continues without it, and says so once. Two runs at once are safe: a flush reads,
+merges and writes in one transaction that holds the write lock from its start. A history that several machines
+split a run by is only read.
+
+Imports `sqlite3` (some 10 ms): import this module only where history is used.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from dispatcher.config.values import on_one_line
+from dispatcher.history import schema as history_schema
+from dispatcher.history.file_history import FileHistory
+from dispatcher.history.merge import Attempt, Remembered, read_outcomes, remember
+from dispatcher.model.events import FileFinished, FileSettled, RunEvent, RunStarted
+from dispatcher.model.plan import TestFile
+from dispatcher.model.results import Finding
+from passmuster.host.state_directory import STATE_DIRECTORY, ignore_by_git
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+
+"""Where everything that is kept between runs lies, below the project root."""
+
+MAX_FILES = 20_000
+"""Files remembered, about 6 MB; beyond that the longest unseen are forgotten."""
+
+_BROKEN_ERRORS = (history_schema.ForeignFileError, sqlite3.DatabaseError)
+
+
+class History:
+    """The remembered files. Made by `open_history`; used from one thread.
+
+    Attributes:
+        notices: what people should be told, one line each, for example that history cannot be kept.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float], max_files: int) -> None:
+        self.notices: list[str] = []
+        self._path = path
+        self._clock = clock
+        self._max_files = max_files
+        self._pending: list[Attempt] = []
+        self._connection: sqlite3.Connection | None = None
+        self._in_memory: dict[str, Remembered] = {}
+        self._told = False
+        self._inode = -1
+
+    def open(self) -> None:
+        """Prepare the directory and the file; whatever fails leaves a history in memory."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            ignore_by_git(self._path.parent)
+        except OSError as exc:
+            self._give_up(exc)
+            return
+        self._connection = self._connect()
+
+    def load(self) -> Mapping[str, FileHistory]:
+        """Return everything that is remembered, by path, with what this run recorded so far."""
+        rows = self._read_all()
+        _apply(rows, self._pending)
+        return {path: row.file for path, row in rows.items()}
+
+    def load_outcomes(self, path: str) -> tuple[tuple[Status, ...], ...]:
+        """Return how the last runs of one file ended, oldest first, each run with all its attempts."""
+        row = self._read_all().get(path)
+        rows = {} if row is None else {path: row}
+        _apply(rows, [attempt for attempt in self._pending if attempt.file.path == path])
+        return read_outcomes(rows[path].outcomes) if path in rows else ()
+
+    def load_earlier_outcomes(
+        self, paths: Collection[str], *, run_id: str
+    ) -> dict[str, tuple[tuple[Status, ...], ...]]:
+        """Return for each path that is remembered how the last runs ended, without the run `run_id`."""
+        rows = self._read_all()
+        found = {
+            path: (rows[path].last_run_id, read_outcomes(rows[path].outcomes))
+            for path in paths
+            if path in rows
+        }
+        return {path: runs[:-1] if last == run_id else runs for path, (last, runs) in found.items()}
+
+    def record(
+        self, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
+    ) -> None:
+        """Take note of one attempt; nothing is written before `flush`.
+
+        Args:
+            file: the file.
+            result: what came of it.
+            run_id: the run it belongs to.
+            finding: what all attempts of that run at the file say; None: nothing, or not yet.
+        """
+        self._pending.append(Attempt.of(file, result, run_id=run_id, finding=finding))
+
+    def settle(self, file: TestFile, status: Status, *, run_id: str, finding: Finding | None = None) -> None:
+        """Take note of the verdict on a file, after the last of its attempts was recorded.
+
+        Args:
+            file: the file.
+            status: the verdict, where it is another one than that of the last attempt too.
+            run_id: the run.
+            finding: what all attempts say together; None: nothing.
+        """
+        nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
+        attempt = Attempt.of(file, nothing_new, run_id=run_id, finding=finding)
+        self._pending.append(replace(attempt, verdict=status))
+
+    def flush(self) -> None:
+        """Write what was recorded, in one transaction. Never raises for want of disk or permission."""
+        if not self._pending:
+            return
+        try:
+            if self._connection is not None:
+                self._write(self._connection)
+        except sqlite3.Error as exc:
+            self._recover(exc)
+        if self._connection is None:
+            _apply(self._in_memory, self._pending)
+            self._pending.clear()
+
+    def close(self) -> None:
+        """Flush, and let go of the file."""
+        self.flush()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> sqlite3.Connection | None:
+        """Open the file; rebuild it if it is broken; None: it cannot be used."""
+        try:
+            return self._open_file()
+        except (OSError, *_BROKEN_ERRORS) as exc:
+            if _is_broken(exc):
+                return self._rebuild(exc, proven_inode=None)
+            self._give_up(exc)
+            return None
+
+    def _open_file(self) -> sqlite3.Connection:
+        connection = history_schema.connect(self._path)
+        self._inode = self._path.stat().st_ino
+        return connection
+
+    def _rebuild(self, error: Exception, *, proven_inode: int | None) -> sqlite3.Connection | None:
+        """Put the broken file aside and begin a new one, unless another run just did.
+
+        Args:
+            error: what is wrong with it, for people.
+            proven_inode: the file that turned out to be broken after it could be opened; None: it could
+                not be opened.
+        """
+        try:
+            with history_schema.exclusive(self._path.parent):
+                if proven_inode is None or self._path.stat().st_ino != proven_inode:
+                    try:
+                        return self._open_file()
+                    except _BROKEN_ERRORS as exc:
+                        if not _is_broken(exc):
+                            raise
+                history_schema.put_aside(self._path)
+                self.notices.append(
+                    f"the history of earlier runs could not be read and starts anew: {self._path}: {error}; "
+                    f"the old file is kept as {history_schema.BROKEN_NAME}"
+                )
+                return self._open_file()
+        except (OSError, *_BROKEN_ERRORS) as exc:
+            self._give_up(exc)
+            return None
+
+    def _read_all(self) -> dict[str, Remembered]:
+        for _ in range(2):
+            if self._connection is None:
+                break
+            try:
+                # Kept, so that a file that becomes unusable later takes nothing from this run.
+                self._in_memory = history_schema.read_rows(self._connection)
+                break
+            except sqlite3.Error as exc:
+                self._recover(exc, retry=False)
+        return dict(self._in_memory)
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        paths = list(dict.fromkeys(attempt.file.path for attempt in self._pending))
+        connection.execute("BEGIN IMMEDIATE")
+        with history_schema.transaction_end(connection):
+            rows = history_schema.read_rows(connection, paths)
+            _apply(rows, self._pending)
+            history_schema.write_rows(
+                connection, rows.values(), seen_at=self._clock(), max_files=self._max_files
+            )
+        self._pending.clear()
+
+    def _recover(self, error: sqlite3.Error, *, retry: bool = True) -> None:
+        """Rebuild a file that turned out to be broken, or go on in memory."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if not _is_broken(error):
+            self._give_up(error)
+            return
+        self._connection = self._rebuild(error, proven_inode=self._inode)
+        if self._connection is None or not retry:
+            return
+        try:
+            self._write(self._connection)
+        except sqlite3.Error as exc:
+            self._connection.close()
+            self._connection = None
+            self._give_up(exc)
+
+    def _give_up(self, error: Exception) -> None:
+        """Say once that nothing will be kept."""
+        if not self._told:
+            self._told = True
+            self.notices.append(f"the history of this run is not kept: {self._path}: {error}")
+
+
+def open_history(
+    directory: Path, *, clock: Callable[[], float] = time.time, max_files: int = MAX_FILES
+) -> History:
+    """Open the history of the project whose root is `directory`; never fails.
+
+    Args:
+        directory: the project root; `.passmuster/` is made in it.
+        clock: Unix time in seconds; it tells which files were unseen for longest.
+        max_files: how many files are remembered.
+    """
+    history = History(
+        directory / STATE_DIRECTORY / history_schema.FILE_NAME, clock=clock, max_files=max_files
+    )
+    history.open()
+    return history
+
+
+def _apply(rows: dict[str, Remembered], attempts: list[Attempt]) -> None:
+    """Work attempts into `rows`, in their order."""
+    for attempt in attempts:
+        row = remember(rows.get(attempt.file.path), attempt)
+        if row is not None:
+            rows[attempt.file.path] = row
+
+
+def _is_broken(error: Exception) -> bool:
+    """Return whether the file itself is at fault, not the disk, a lock or a permission.
+
+    SQLite reports a missing table or column, which only a foreign file has, as an operational error.
+    """
+    if isinstance(error, sqlite3.OperationalError):
+        return "no such" in str(error)
+    return isinstance(error, history_schema.ForeignFileError | sqlite3.DatabaseError)
+
+
+FLUSH_AFTER_S = 2.0
+"""Seconds between two transactions: what a killed runner forgets at most."""
+
+
+class HistoryReporter:
+    """Records every attempt.
+
+    Args:
+        history: open; closed with this reporter.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._run_id = ""
+        self._flushed_s = 0.0
+
+    def handle(self, event: RunEvent) -> None:
+        """Take note of a finished attempt, and of what a file came to without a further one."""
+        if isinstance(event, RunStarted):
+            self._run_id = event.plan.run_id
+        elif isinstance(event, FileFinished):
+            self._history.record(event.file, event.result, run_id=self._run_id, finding=event.finding)
+        elif isinstance(event, FileSettled):
+            self._history.settle(event.file, event.result.status, run_id=self._run_id, finding=event.finding)
+        else:
+            return
+        if event.at_s - self._flushed_s >= FLUSH_AFTER_S:
+            self._flushed_s = event.at_s
+            self._history.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._history.close()
+
+
+def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]:
+    """Return what a history file says, by path.
+
+    Args:
+        path: the file, absolute.
+        origin: who named it, for messages.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be read: a split without it would not be the others'.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("it is not a regular file")
+        with path.open("rb"):
+            pass  # The system says better what is wrong than SQLite does.
+        return {name: row.file for name, row in history_schema.read_file(path).items()}
+    except (OSError, sqlite3.Error, history_schema.ForeignFileError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigurationError(
+            f"cannot use the history {on_one_line(str(path))} (from {origin}): {reason}; give the same "
+            f"{history_schema.FILE_NAME} of a run to every machine, or leave it out on all of them"
+        ) from error

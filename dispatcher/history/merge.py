@@ -1,0 +1,224 @@
+"""What one more attempt changes in what is remembered of a file: arithmetic only.
+
+`dispatcher.history.history` stores the rows; `dispatcher.planning.order` reads them as `FileHistory`.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dispatcher.history.file_history import Figures, FileHistory, Forking
+from dispatcher.model.plan import TestFile
+from dispatcher.model.results import Finding
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, Status
+
+NEWEST_SHARE = 0.5
+"""How much of a blended duration the newest attempt is: two runs suffice to follow a changed test."""
+
+PEAK_DECAY = 0.25
+"""The share of the way from an old peak, or most time, down to a lower new one that is gone after one run: an
+outlier of ten times the usual is down to twice of it after eight runs, yet survives the next few."""
+
+OUTCOME_RUNS = 20
+"""How many runs' outcomes are kept for each file."""
+
+_ATTEMPTS_KEPT = 4
+_RUN_SEPARATOR = "|"
+_LETTERS = {
+    Status.PASS: "P",
+    Status.FAIL: "F",
+    Status.TIMEOUT: "T",
+    Status.MEMORY: "M",
+    Status.CRASH: "C",
+    Status.NO_TESTS: "N",
+    Status.COLLECT_ERROR: "E",
+    Status.START_ERROR: "S",
+    Status.LOST: "L",
+}
+_STATUSES = {letter: status for status, letter in _LETTERS.items()}
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One finished attempt, reduced to what history learns from it.
+
+    `finding` is what all attempts of the run at the file said, with the last of them; None: nothing.
+    `verdict` is that on the file, where an earlier attempt decided; None: this attempt's status is.
+    """
+
+    file: TestFile
+    run_id: str
+    status: Status
+    is_evicted: bool
+    duration_s: float
+    cpu_s: float | None
+    peak_bytes: int | None
+    is_forked: bool = False
+    finding: Finding | None = None
+    verdict: Status | None = None
+
+    @classmethod
+    def of(
+        cls, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
+    ) -> Attempt:
+        """Reduce a result; its output and cases are not held on to."""
+        return cls(
+            file=file,
+            run_id=run_id,
+            status=result.status,
+            is_evicted=result.is_evicted,
+            duration_s=max(result.duration, 0.0),
+            cpu_s=result.cpu_s,
+            peak_bytes=result.peak_bytes,
+            is_forked=result.isolation is Isolation.FORK,
+            finding=finding,
+        )
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """One row of the history.
+
+    Args:
+        file: what is predicted from, as the rest of the program sees it.
+        outcomes: a letter for each attempt, runs apart by a bar, oldest first (`P|FP|P`).
+        last_run_id: the run that the last group of `outcomes` belongs to.
+    """
+
+    file: FileHistory
+    outcomes: str = ""
+    last_run_id: str = ""
+
+
+def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
+    """Return what is remembered after `attempt`; None: still nothing.
+
+    An attempt that was stopped for others' sake says nothing about time and no verdict; its peak is a
+    lower bound. One that never got a fair chance only leaves its verdict. One that broke a limit gives
+    lower bounds of time and memory. Any other is averaged in. Time and memory of forked attempts and of
+    spawned ones are kept apart.
+
+    How a file takes to being forked, and to company, is forgotten when the file changes.
+    """
+    if attempt.is_evicted or attempt.status.is_cancelled:
+        row = _raise_peak(old, attempt)
+        if row is None:
+            return None
+        last_status = row.file.last_status if attempt.verdict is None else attempt.verdict
+        return replace(row, file=_with_finding(replace(row.file, last_status=last_status), attempt.finding))
+    base = old.file if old is not None else _unknown(attempt)
+    if not base.is_of(attempt.file):
+        base = replace(base, forking=Forking.UNKNOWN, is_crowded=False)
+    file = replace(
+        base,
+        last_status=attempt.status,
+        size_bytes=attempt.file.size_bytes,
+        mtime_ns=attempt.file.mtime_ns,
+    )
+    if not attempt.status.is_infrastructure:
+        file = _with_figures(file, attempt, _measure(_figures(file, attempt), attempt))
+    same_run = old is not None and old.last_run_id == attempt.run_id
+    outcomes = old.outcomes if old is not None else ""
+    return Remembered(
+        file=_with_finding(file, attempt.finding),
+        outcomes=_append_outcome(outcomes, attempt.status, same_run=same_run),
+        last_run_id=attempt.run_id,
+    )
+
+
+def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
+    if finding is None:
+        return file
+    if finding is Finding.CROWDED:
+        return replace(file, is_crowded=True)
+    if finding.must_spawn:
+        return replace(file, forking=Forking.HARMFUL)
+    return replace(file, forking=Forking.CONFIRMED) if finding is Finding.CONFIRMED else file
+
+
+def _figures(file: FileHistory, attempt: Attempt) -> Figures:
+    """Return what is known of the way in which the attempt ran."""
+    return (file.forked or Figures()) if attempt.is_forked else file.spawned
+
+
+def _with_figures(file: FileHistory, attempt: Attempt, figures: Figures) -> FileHistory:
+    return replace(file, forked=figures) if attempt.is_forked else file.with_spawned(figures)
+
+
+def read_outcomes(outcomes: str) -> tuple[tuple[Status, ...], ...]:
+    """Return the outcomes of the remembered runs, oldest first, each with all its attempts."""
+    runs = (tuple(_STATUSES[letter] for letter in run if letter in _STATUSES) for run in outcomes.split("|"))
+    return tuple(run for run in runs if run)
+
+
+def _unknown(attempt: Attempt) -> FileHistory:
+    return FileHistory(
+        path=attempt.file.path,
+        duration_s=0.0,
+        last_status=Status.CANCELLED,
+        size_bytes=attempt.file.size_bytes,
+        mtime_ns=attempt.file.mtime_ns,
+        runs=0,
+    )
+
+
+def _raise_peak(old: Remembered | None, attempt: Attempt) -> Remembered | None:
+    if attempt.peak_bytes is None or (old is None and not attempt.is_evicted):
+        return old
+    known = old if old is not None else Remembered(file=_unknown(attempt))
+    figures = _figures(known.file, attempt)
+    figures = replace(figures, peak_bytes=max(figures.peak_bytes or 0, attempt.peak_bytes))
+    return replace(known, file=_with_figures(known.file, attempt, figures))
+
+
+def _measure(known: Figures, attempt: Attempt) -> Figures:
+    """Return `known` with the attempt's time and memory worked in."""
+    broke_limit = attempt.status in (Status.TIMEOUT, Status.MEMORY)
+    if broke_limit:
+        duration_s = max(known.duration_s, attempt.duration_s)
+        cpu_s = max(known.cpu_s or 0.0, attempt.cpu_s or 0.0) or None
+    elif known.runs == 0:
+        duration_s, cpu_s = attempt.duration_s, attempt.cpu_s
+    else:
+        duration_s = _blend(known.duration_s, attempt.duration_s)
+        cpu_s = _blend_known(known.cpu_s, attempt.cpu_s)
+    return Figures(
+        duration_s=duration_s,
+        cpu_s=cpu_s,
+        peak_bytes=_peak(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),
+        runs=known.runs + 1,
+        most_s=_most(known.most_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
+        most_cpu_s=_most(known.most_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
+    )
+
+
+def _peak(old_bytes: int | None, new_bytes: int | None, *, is_lower_bound: bool) -> int | None:
+    most_bytes = _most(old_bytes, new_bytes, is_lower_bound=is_lower_bound)
+    return None if most_bytes is None else int(most_bytes)
+
+
+def _most(old: float | None, new: float | None, *, is_lower_bound: bool) -> float | None:
+    if old is None or new is None:
+        return old if new is None else new
+    if is_lower_bound or new >= old:
+        return max(old, new)
+    return new + (old - new) * (1 - PEAK_DECAY)
+
+
+def _blend(old_s: float, new_s: float) -> float:
+    return old_s + (new_s - old_s) * NEWEST_SHARE
+
+
+def _blend_known(old_s: float | None, new_s: float | None) -> float | None:
+    if old_s is None or new_s is None:
+        return old_s if new_s is None else new_s
+    return _blend(old_s, new_s)
+
+
+def _append_outcome(outcomes: str, status: Status, *, same_run: bool) -> str:
+    runs = outcomes.split(_RUN_SEPARATOR) if outcomes else []
+    if same_run and runs:
+        runs[-1] = (runs[-1] + _LETTERS[status])[-_ATTEMPTS_KEPT:]
+    else:
+        runs.append(_LETTERS[status])
+    return _RUN_SEPARATOR.join(runs[-OUTCOME_RUNS:])

@@ -1,0 +1,319 @@
+"""The SQLite file behind the history: its table, its rows, and how a file that is not ours is put aside.
+
+Only `dispatcher.history.history` and `history` use this. Everything here may raise `sqlite3.Error` or
+`OSError`; what a run does about it is decided there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from dispatcher.history.file_history import Figures, FileHistory, Forking
+from dispatcher.history.merge import Remembered
+from passmuster.model.status import Status
+
+FILE_NAME = "history.sqlite3"
+BROKEN_NAME = "history.sqlite3.broken"
+
+APPLICATION_ID = 0x504D5431
+"""`PMT1` in SQLite's header: tells our file from anybody else's."""
+
+SCHEMA_VERSION = 3
+"""Counts up when the table changes; a file of an older program is given what it lacks, one of a newer program
+is put aside, never guessed at."""
+
+BUSY_TIMEOUT_S = 5.0
+"""How long a write waits for another run's: a flush takes milliseconds, so this is never reached unless
+a run was stopped (SIGSTOP) in the middle of one."""
+
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+_COLUMNS = (
+    "path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id,"
+    " forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs,"
+    " most_s, most_cpu_s, forked_most_s, forked_most_cpu_s"
+)
+_CREATE = """
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY,
+    duration_s REAL NOT NULL,
+    cpu_s REAL,
+    peak_bytes INTEGER,
+    last_status TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    runs INTEGER NOT NULL,
+    outcomes TEXT NOT NULL,
+    last_run_id TEXT NOT NULL,
+    seen_at REAL NOT NULL
+) WITHOUT ROWID
+"""
+_ADDED: Mapping[int, Sequence[str]] = {
+    2: (
+        "forking TEXT NOT NULL DEFAULT 'unknown'",
+        "is_crowded INTEGER NOT NULL DEFAULT 0",
+        "forked_duration_s REAL NOT NULL DEFAULT 0.0",
+        "forked_cpu_s REAL",
+        "forked_peak_bytes INTEGER",
+        # Null: it was never forked.
+        "forked_runs INTEGER",
+    ),
+    # Null: it was not written down yet.
+    3: ("most_s REAL", "most_cpu_s REAL", "forked_most_s REAL", "forked_most_cpu_s REAL"),
+}
+"""The columns that came with each version after the first."""
+
+_CHUNK = 500
+"""Paths in one query: SQLite before 3.32 allows 999 parameters."""
+
+_Row = tuple[
+    *tuple[bytes, float, float | None, int | None, str, int, int, int, str, str],
+    *tuple[str, int, float, float | None, int | None, int | None],
+    *tuple[float | None, float | None, float | None, float | None],
+]
+"""The columns in their order, as far as the file keeps what was written into it."""
+
+
+class ForeignFileError(Exception):
+    """The file is a database, but not one this program understands."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open or create the history file and check that it is ours.
+
+    Raises:
+        ForeignFileError: it belongs to another or to a newer program.
+        sqlite3.Error: it is no database, damaged, or cannot be opened.
+    """
+    # `isolation_level=None`: transactions are begun by hand, so that a merge can take the write lock
+    # before it reads.
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        if not _is_ours(connection):
+            _create(connection)
+        _bring_up_to_date(connection)
+        # This file is a cache. A power cut may cost it, and then it is rebuilt; waiting for the disk
+        # in every run would cost more.
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"SELECT {_COLUMNS}, seen_at FROM files LIMIT 1").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def read_file(path: Path) -> dict[str, Remembered]:
+    """Return the rows of a history file, which is not changed, and need not be one that can be.
+
+    Args:
+        path: the file, absolute.
+
+    Raises:
+        ForeignFileError: it belongs to another or to a newer program, or is empty.
+        sqlite3.Error: it is no database, damaged, or cannot be opened.
+    """
+    # All at once, so that an older file can be brought up to date where that costs nobody anything.
+    with (
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as file,
+        closing(sqlite3.connect(":memory:", isolation_level=None)) as memory,
+    ):
+        file.backup(memory)
+        if not _is_ours(memory):
+            raise ForeignFileError("it is empty")
+        _bring_up_to_date(memory)
+        return read_rows(memory)
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Return whether the file carries our mark; False: it is empty.
+
+    Raises:
+        ForeignFileError: it carries somebody else's, or a newer version of ours.
+    """
+    application_id = _number(connection, "PRAGMA application_id")
+    version = _number(connection, "PRAGMA user_version")
+    tables = _number(connection, "SELECT count(*) FROM sqlite_master")
+    if application_id == APPLICATION_ID and 1 <= version <= SCHEMA_VERSION:
+        return True
+    if application_id == 0 and version == 0 and tables == 0:
+        return False
+    if application_id == APPLICATION_ID:
+        raise ForeignFileError(f"it has format {version}, this program writes format {SCHEMA_VERSION}")
+    raise ForeignFileError("it was made by another program")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    with transaction_end(connection):
+        connection.execute(_CREATE)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        if _number(connection, "PRAGMA user_version") == 0:  # Another run may have been quicker.
+            connection.execute("PRAGMA user_version = 1")
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Add the columns that the file's version lacks."""
+    if _number(connection, "PRAGMA user_version") == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    with transaction_end(connection):
+        # Asked again under the lock: two runs may begin at once.
+        for version in range(_number(connection, "PRAGMA user_version") + 1, SCHEMA_VERSION + 1):
+            for column in _ADDED[version]:
+                connection.execute(f"ALTER TABLE files ADD COLUMN {column}")
+            connection.execute(f"PRAGMA user_version = {version}")
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    (value,) = connection.execute(query).fetchone()
+    return int(value)
+
+
+@contextmanager
+def transaction_end(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit the open transaction at the end, or roll it back when an exception passes."""
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold the lock under which a broken file is put aside, so that two runs do not do it twice."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def put_aside(path: Path) -> None:
+    """Rename the file to its one `.broken` generation, and remove what SQLite keeps beside it.
+
+    A journal left behind would be played back into the new file.
+    """
+    path.replace(path.with_name(BROKEN_NAME))
+    for suffix in _SIDE_FILES:
+        with suppress(OSError):
+            path.with_name(path.name + suffix).unlink()
+
+
+def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None) -> dict[str, Remembered]:
+    """Return the rows of `paths` by path; None: all of them, in one query."""
+    if paths is None:
+        rows = map(_from_row, connection.execute(f"SELECT {_COLUMNS} FROM files"))
+        return {row.file.path: row for row in rows}
+    found: dict[str, Remembered] = {}
+    for start in range(0, len(paths), _CHUNK):
+        chunk = [os.fsencode(path) for path in paths[start : start + _CHUNK]]
+        marks = ", ".join("?" * len(chunk))
+        for cells in connection.execute(f"SELECT {_COLUMNS} FROM files WHERE path IN ({marks})", chunk):
+            row = _from_row(cells)
+            found[row.file.path] = row
+    return found
+
+
+def write_rows(
+    connection: sqlite3.Connection, rows: Iterable[Remembered], *, seen_at: float, max_files: int
+) -> None:
+    """Insert or replace rows, and drop the longest unseen beyond `max_files`; within a transaction."""
+    connection.executemany(
+        f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({', '.join('?' * 21)})",
+        ((*_to_row(row), seen_at) for row in rows),
+    )
+    surplus = _number(connection, "SELECT count(*) FROM files") - max_files
+    if surplus > 0:
+        connection.execute(
+            "DELETE FROM files WHERE path IN (SELECT path FROM files ORDER BY seen_at, path LIMIT ?)",
+            (surplus,),
+        )
+
+
+def _to_row(row: Remembered) -> _Row:
+    file, forked = row.file, row.file.forked or Figures()
+    # Paths are bytes to the system and need not be UTF-8, which SQLite's text has to be.
+    return (
+        os.fsencode(file.path),
+        file.duration_s,
+        file.cpu_s,
+        file.peak_bytes,
+        file.last_status.value,
+        file.size_bytes,
+        file.mtime_ns,
+        file.runs,
+        row.outcomes,
+        row.last_run_id,
+        file.forking.value,
+        int(file.is_crowded),
+        forked.duration_s,
+        forked.cpu_s,
+        forked.peak_bytes,
+        None if file.forked is None else forked.runs,
+        file.most_s,
+        file.most_cpu_s,
+        forked.most_s,
+        forked.most_cpu_s,
+    )
+
+
+def _from_row(cells: _Row) -> Remembered:
+    path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id = (
+        cells[:10]
+    )
+    forking, is_crowded, forked_duration_s, forked_cpu_s, forked_peak_bytes, forked_runs = cells[10:16]
+    most_s, most_cpu_s, forked_most_s, forked_most_cpu_s = cells[16:]
+    try:
+        spawned = _figures(duration_s, cpu_s, peak_bytes, runs, most_s, most_cpu_s)
+        forked = None
+        if forked_runs is not None:
+            forked = _figures(
+                forked_duration_s,
+                forked_cpu_s,
+                forked_peak_bytes,
+                forked_runs,
+                forked_most_s,
+                forked_most_cpu_s,
+            )
+        file = FileHistory(
+            path=os.fsdecode(path),
+            duration_s=0.0,
+            last_status=Status(last_status),
+            size_bytes=int(size_bytes),
+            mtime_ns=int(mtime_ns),
+            forked=forked,
+            forking=Forking(forking),
+            is_crowded=bool(is_crowded),
+            last_run_id=str(last_run_id),
+        )
+        return Remembered(
+            file=file.with_spawned(spawned), outcomes=str(outcomes), last_run_id=str(last_run_id)
+        )
+    except (TypeError, ValueError) as exc:
+        raise sqlite3.DatabaseError(f"a row that this program cannot have written: {exc}") from exc
+
+
+def _figures(
+    duration_s: float,
+    cpu_s: float | None,
+    peak_bytes: int | None,
+    runs: int,
+    most_s: float | None,
+    most_cpu_s: float | None,
+) -> Figures:
+    return Figures(
+        duration_s=float(duration_s),
+        cpu_s=None if cpu_s is None else float(cpu_s),
+        peak_bytes=None if peak_bytes is None else int(peak_bytes),
+        runs=int(runs),
+        most_s=float(most_s or 0.0),
+        most_cpu_s=None if most_cpu_s is None else float(most_cpu_s),
+    )

@@ -1,0 +1,147 @@
+"""What is on a broker, as lines for people and as JSON for programs. Pure.
+
+Names and paths come from the wire: in lines they are escaped.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from msgspec import Struct
+
+from dispatcher.insight.local_runs import local_records, unreadable_records
+from passmuster.host.machine_claims import LivingClaims
+from passmuster.model.text import JsonValue, json_line, one_line
+from passmuster.model.units import format_bytes, format_seconds
+from passmuster.wire.broker_keys import LEASE_S
+from passmuster.wire.broker_messages import CardFile, RunLook, WorkerCard
+
+VERSION = 1
+"""Of the JSON: counts up when a field changes its meaning or goes away."""
+
+
+class BrokerState(Struct, frozen=True, kw_only=True):
+    """What is on a broker.
+
+    Args:
+        broker: its address, fit to be shown.
+        runs: those under way.
+        workers: the cards that are up.
+    """
+
+    broker: str
+    runs: tuple[RunLook, ...]
+    workers: tuple[WorkerCard, ...]
+
+
+def status_lines(state: BrokerState) -> list[str]:
+    """Return what people are shown."""
+    lines = [f"Broker: {one_line(state.broker)}", "", f"Runs: {len(state.runs)}"]
+    lines += map(_run_line, state.runs)
+    lines += ["", f"Workers: {len(state.workers)}"]
+    for card in state.workers:
+        lines += _worker_lines(card)
+    return lines
+
+
+def status_json(state: BrokerState | None, local: LivingClaims | None = None) -> bytes:
+    """Return the same as one object of JSON on one line.
+
+    Args:
+        state: what is on the broker; None: there is no broker.
+        local: the runs on this machine; None: there are none.
+    """
+    empty = BrokerState(broker="", runs=(), workers=())
+    claims = local or LivingClaims()
+    return json_line(
+        {
+            "version": VERSION,
+            "local_runs": local_records(claims),
+            "unreadable_claims": unreadable_records(claims),
+            **_broker_record(state or empty),
+        }
+    )
+
+
+def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
+    return {
+        "broker": state.broker,
+        "runs": [
+            {
+                "run_id": run.run_id,
+                "begun_at": round(run.begun_at, 3),
+                "duration_s": round(run.seconds, 3),
+                "dispatcher": "alive" if _is_alive(run) else "silent",
+                "damage": run.damage,
+                "silent_s": round(run.silent_s, 3),
+                "waiting": run.waiting,
+                "running": run.running,
+                "done": run.done,
+            }
+            for run in state.runs
+        ],
+        "workers": [
+            {
+                "name": card.name,
+                "host": card.host,
+                "slots": card.slots,
+                "busy": card.busy,
+                "budget_bytes": card.budget_bytes,
+                "used_bytes": card.used_bytes,
+                "version": card.version,
+                "runs": list(card.runs),
+                "files": [
+                    {
+                        "run_id": file.run_id,
+                        "path": file.path,
+                        "duration_s": round(file.seconds, 3),
+                        "used_bytes": file.used_bytes,
+                    }
+                    for file in card.files
+                ],
+            }
+            for card in state.workers
+        ],
+    }
+
+
+def _is_alive(run: RunLook) -> bool:
+    # Its sign of life comes each second; a machine that is busy may be late.
+    return run.silent_s < LEASE_S
+
+
+def _run_line(run: RunLook) -> str:
+    if run.damage:
+        return f"  {one_line(run.run_id)}: {one_line(run.damage)}"
+    dispatcher = "alive" if _is_alive(run) else f"silent for {format_seconds(run.silent_s)}"
+    return (
+        f"  {one_line(run.run_id)}: since {_instant(run.begun_at)} ({format_seconds(run.seconds)}), "
+        f"dispatcher {dispatcher}, files: {run.waiting} waiting, {run.running} running, {run.done} done"
+    )
+
+
+def _instant(unix_s: float) -> str:
+    """Return an instant in the reader's own time; what came may be beyond any calendar."""
+    try:
+        return datetime.datetime.fromtimestamp(unix_s).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"
+
+
+def _worker_lines(card: WorkerCard) -> list[str]:
+    used, budget = format_bytes(card.used_bytes), format_bytes(card.budget_bytes)
+    runs = ", ".join(map(one_line, card.runs)) or "none"
+    head = (
+        f"  {one_line(card.name)} on {one_line(card.host) or 'an unknown host'}: "
+        f"{card.busy}/{card.slots} slots, memory {used} of {budget}, "
+        f"version {one_line(card.version)}, runs: {runs}"
+    )
+    hidden = card.busy - len(card.files)
+    # A file that was admitted and has not begun yet is not named either; one alone is not worth a line.
+    rest = [f"    and {hidden} more"] if card.files and hidden > 1 else []
+    return [head, *map(_file_line, card.files), *rest]
+
+
+def _file_line(file: CardFile) -> str:
+    used = f", {format_bytes(file.used_bytes)}" if file.used_bytes else ""
+    return f"    {one_line(file.path)} of {one_line(file.run_id)}: {format_seconds(file.seconds)}{used}"

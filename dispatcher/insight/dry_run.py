@@ -1,0 +1,62 @@
+"""What `--dry-run` prints: the order, the slots, and what the run will probably take. Pure."""
+
+from __future__ import annotations
+
+from dispatcher.config.interpreter import Interpreter
+from dispatcher.model.plan import Plan, PlannedFile
+from dispatcher.planning.simulation import predict_makespan
+from dispatcher.reporters.console.lines import layout_lines, shard_line
+from dispatcher.terminal.tags import Tag, tagged
+from passmuster.host.capacity import Capacity
+from passmuster.model.status import RunnerKind
+from passmuster.model.text import one_line
+from passmuster.model.units import format_bytes, format_seconds
+
+
+def dry_run_lines(
+    plan: Plan, layout: str, capacity: Capacity, interpreter: Interpreter, *, color: bool
+) -> list[str]:
+    """Return the lines.
+
+    Args:
+        plan: what would run.
+        layout: who says which files are tests, and why.
+        capacity: what it would run in.
+        interpreter: the project's.
+        color: whether tags are coloured.
+    """
+
+    def info(text: str) -> str:
+        return tagged(Tag.INFO, text, color=color)
+
+    shard = shard_line(plan, color=color)
+    version = ".".join(map(str, interpreter.version))
+    lines = [
+        *layout_lines(layout, color=color),
+        info(f"Interpreter: {one_line(interpreter.path)} {version} ({one_line(interpreter.origin)})"),
+        *(info(f"{limit.name.capitalize()}: {limit.value} ({limit.source})") for limit in capacity.limits),
+        *([shard] if shard else []),
+        info(f"Would run {len(plan.files)} test file(s), in this order:"),
+        *(_file_line(number, planned) for number, planned in enumerate(plan.files, start=1)),
+    ]
+    forecast = predict_makespan(
+        [planned.task for planned in plan.files],
+        slots=capacity.slots,
+        budget_bytes=capacity.budget_bytes,
+        idle_cpus=capacity.idle_cpus,
+        groups=dict(plan.groups),
+    )
+    took = "unknown, no file has run yet" if forecast.wall_s is None else format_seconds(forecast.wall_s)
+    lines.append(info(f"Predicted time: {took}"))
+    lines.append(info(f"Predicted peak of reserved memory: {format_bytes(forecast.peak_bytes)}"))
+    if forecast.unknown and forecast.wall_s is not None:
+        lines.append(info(f"{forecast.unknown} file(s) never ran and were taken for ordinary ones"))
+    return lines
+
+
+def _file_line(number: int, planned: PlannedFile) -> str:
+    task = planned.task
+    seconds = "?" if task.predicted_s is None else format_seconds(task.predicted_s)
+    memory = "?" if task.predicted_bytes is None else format_bytes(task.predicted_bytes)
+    reason = f"{planned.because}, by a command" if task.runner is RunnerKind.COMMAND else planned.because
+    return f"  {number:>4}  {seconds:>8}  {memory:>9}  {one_line(planned.file.label)}  ({reason})"

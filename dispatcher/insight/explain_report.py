@@ -1,0 +1,253 @@
+"""What `explain` prints: aligned lines for people, or one JSON object on one line. Pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from dispatcher.insight.explanation import Explanation, reasons_of
+from dispatcher.insight.last_run import PastAttempt, PastRun
+from dispatcher.model.plan import PlannedFile
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.usage_stats import Figures
+from dispatcher.planning.order import MEMORY_MARGIN
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation
+from passmuster.model.text import JsonValue, json_line, one_line
+from passmuster.model.units import format_bytes, format_seconds
+
+_WIDTH = 16
+"""Columns of the names."""
+
+_WHY_AGAIN = {
+    Again.MADE_ROOM: "it was stopped to make room in memory, which is not its fault",
+    Again.CHECK: "it did not pass when forked, and what it comes to spawned decides",
+    Again.RECHECK: "it ran spawned once more",
+    Again.REFORK: "it failed when forked and passed twice when spawned, and was forked once more",
+    Again.CONFIRM: "it passed when forked, and nobody knew whether it does when spawned",
+    Again.RETRY: "it failed, and was retried",
+    Again.ALONE: "it failed beside others, and ran without them",
+}
+
+
+def explain_lines(what: Explanation) -> list[str]:
+    """Return the lines."""
+    label = one_line(what.file.label)
+    waits = [
+        _line("under way", f"the run of process {pid} {one_line(str(waits))}") for pid, waits in what.waits
+    ]
+    if what.never_ran:
+        return [f"{label} never ran here{_place_text(what)}", *waits]
+    lines = [label, *_now_lines(what), *waits, ""]
+    if what.last is None:
+        lines.append("Last run: none that is kept ran it")
+    else:
+        lines += _run_lines(what.last, what.limit_bytes)
+    if what.planned is not None:
+        lines += ["", "Next run", *_next_lines(what, what.planned)]
+    if what.outcomes:
+        runs = "  ".join(" > ".join(map(str, run)) for run in what.outcomes)
+        lines += ["", f"Its last {len(what.outcomes)} run(s), oldest first", f"  {runs}"]
+    return lines
+
+
+def _place_text(what: Explanation) -> str:
+    if what.planned is None:
+        return ""
+    return f"; it is number {what.place} of {what.total} in the next run ({what.planned.because})"
+
+
+def _line(name: str, text: str, *, indent: int = 2) -> str:
+    return f"{' ' * indent}{name.ljust(_WIDTH + 2 - indent)}  {text}"
+
+
+def _now_lines(what: Explanation) -> Iterator[str]:
+    if what.planned is None:
+        yield _line("now", "it exists no more")
+        return
+    if not what.is_found:
+        yield _line("now", "no test file by its name and place: only a run that names it has it")
+    yield _line("changed", "yes, since it last ran" if what.is_changed else "no")
+
+
+def _run_lines(run: PastRun, limit_bytes: int) -> Iterator[str]:
+    state = "" if run.is_complete else ", broken off or under way"
+    yield f"Last run: {run.run_id}{state}, {len(run.attempts)} attempt(s)"
+    reasons = reasons_of([attempt.result for attempt in run.attempts])
+    for attempt, reason in zip(run.attempts, reasons, strict=True):
+        result = attempt.result
+        yield _line(f"attempt {result.attempt}", _status_text(result))
+        if reason is not None:
+            yield _line("run again", _WHY_AGAIN[reason], indent=4)
+        yield from _attempt_lines(attempt, limit_bytes)
+
+
+def _status_text(result: TestResult) -> str:
+    reason = one_line(result.error)
+    made_room = " (it made room for others)" if result.is_evicted else ""
+    return f"{result.status}{made_room}" + (f": {reason}" if reason else "")
+
+
+def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
+    result = attempt.result
+    if result.started_at:
+        at = datetime.datetime.fromtimestamp(result.started_at, tz=datetime.UTC)
+        beside = f"{attempt.beside} other file(s)" if attempt.beside else "no other file"
+        when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
+        yield _line("started", f"{when}, beside {beside}", indent=4)
+    if result.waited_for:
+        yield _line("waited for", f"{one_line(result.waited_for)}, although a place was free", indent=4)
+    worker = f"{one_line(result.worker)}, " if result.worker else ""
+    alone = ", without company throughout" if result.was_alone else ""
+    yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
+    yield _line("took", _time_text(result.duration, result.cpu_s), indent=4)
+    if result.peak_bytes is not None:
+        of = f" of the {format_bytes(limit_bytes)} that it may use now" if limit_bytes else ""
+        yield _line("memory", f"peak {format_bytes(result.peak_bytes)}{of}", indent=4)
+    note = f": {one_line(result.isolation_note)}" if result.isolation_note else ""
+    how = "forked" if result.isolation is Isolation.FORK else "spawned"
+    by = f", by {one_line(result.interpreter)}" if result.interpreter else ""
+    yield _line("process", f"{how}{by}{note}", indent=4)
+    if attempt.output:
+        yield _line("output", one_line(attempt.output), indent=4)
+
+
+def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
+    task = planned.task
+    yield _line("order", f"number {what.place} of {what.total}: {planned.because}")
+    yield _line("process", what.way)
+    if task.predicted_s is not None:
+        waits = "; it mostly waits" if task.mostly_waits else ""
+        yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
+    else:
+        yield _line("should take", "unknown: it is taken for an ordinary file")
+    reserved = "what files of this project, else of this machine, usually need: its peak was never measured"
+    if task.predicted_bytes is not None:
+        reserved = f"{format_bytes(task.predicted_bytes)} (the expected peak times {MEMORY_MARGIN})"
+    yield _line("reserved", reserved)
+    yield _line("may use", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all")
+    yield _line("time limit", format_seconds(task.limits.timeout_s))
+    if task.alone:
+        yield _line("alone", "nothing runs beside it: it failed beside others, and passed without them")
+    if planned.baseline is not None:
+        yield _line("known spawned", _figures_text(planned.baseline.spawned))
+        yield _line("known forked", _figures_text(planned.baseline.forked))
+    if what.group_most is not None:
+        yield _line("group", f"{one_line(task.group)}, of which {what.group_most} run(s) at once")
+    for patterns, said in what.rules:
+        yield _line("override", f"{one_line(patterns)}: {one_line(said)}")
+
+
+def _figures_text(figures: Figures) -> str:
+    if not figures.runs:
+        peak = "" if figures.peak_bytes is None else f"; it used at least {format_bytes(figures.peak_bytes)}"
+        return f"never to its end{peak}" if peak else "never"
+    parts = [_time_text(figures.duration_s, figures.cpu_s)]
+    if figures.peak_bytes is not None:
+        parts.append(f"peak {format_bytes(figures.peak_bytes)}")
+    return f"{', '.join(parts)}, drawn from {figures.runs} attempt(s)"
+
+
+def _time_text(seconds: float, cpu_s: float | None) -> str:
+    cpu = "" if cpu_s is None else f", {format_seconds(cpu_s)} of processor time"
+    return f"{format_seconds(seconds)}{cpu}"
+
+
+VERSION = 1
+"""Counts up when a field changes its meaning or goes away."""
+
+
+def explain_json(what: Explanation) -> bytes:
+    """Return the object."""
+    last = what.last
+    last_run: JsonValue = None
+    if last is not None:
+        reasons = reasons_of([attempt.result for attempt in last.attempts])
+        last_run = {
+            "run_id": last.run_id,
+            "complete": last.is_complete,
+            "attempts": [
+                _attempt(attempt, None if reason is None else str(reason))
+                for attempt, reason in zip(last.attempts, reasons, strict=True)
+            ],
+        }
+    return json_line(
+        {
+            "version": VERSION,
+            "path": what.file.path,
+            "label": what.file.label,
+            "kind": str(what.file.kind),
+            "never_ran": what.never_ran,
+            "changed": what.is_changed,
+            "found": what.is_found,
+            "waits": [
+                {
+                    "pid": pid,
+                    "what": waits.what,
+                    "duration_s": round(waits.seconds, 3),
+                    "needed_bytes": waits.needed_bytes,
+                    "held_by": waits.held_by,
+                }
+                for pid, waits in what.waits
+            ],
+            "last_run": last_run,
+            "next_run": None if what.planned is None else _next(what, what.planned),
+            "outcomes": [[str(status) for status in run] for run in what.outcomes],
+        }
+    )
+
+
+def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
+    result = attempt.result
+    return {
+        "attempt": result.attempt,
+        "status": str(result.status),
+        "error": result.error,
+        "reason": reason,
+        "started_at": result.started_at,
+        "after_s": round(attempt.after_s, 6),
+        "beside": attempt.beside,
+        "waited_for": result.waited_for,
+        "worker": result.worker,
+        "interpreter": result.interpreter,
+        "slot": result.slot,
+        "was_alone": result.was_alone,
+        "duration_s": round(result.duration, 6),
+        "cpu_s": result.cpu_s,
+        "peak_bytes": result.peak_bytes,
+        "isolation": str(result.isolation),
+        "isolation_note": result.isolation_note,
+        "output": attempt.output or None,
+    }
+
+
+def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
+    task, baseline = planned.task, planned.baseline
+    return {
+        "place": what.place,
+        "files": what.total,
+        "because": planned.because,
+        "isolation": str(task.isolation),
+        "isolation_why": what.way,
+        "predicted_s": task.predicted_s,
+        "predicted_cpu_s": task.predicted_cpu_s,
+        "predicted_bytes": task.predicted_bytes,
+        "limit_bytes": what.limit_bytes,
+        "budget_bytes": what.budget_bytes,
+        "timeout_s": task.limits.timeout_s,
+        "alone": task.alone,
+        "spawned": None if baseline is None else _figures(baseline.spawned),
+        "forked": None if baseline is None else _figures(baseline.forked),
+        "group": task.group,
+        "group_most": what.group_most,
+        "overrides": [{"files": patterns, "says": said} for patterns, said in what.rules],
+    }
+
+
+def _figures(figures: Figures) -> dict[str, JsonValue]:
+    return {
+        "duration_s": figures.duration_s,
+        "cpu_s": figures.cpu_s,
+        "peak_bytes": figures.peak_bytes,
+        "runs": figures.runs,
+    }

@@ -1,0 +1,151 @@
+"""What `plan` says: lines for people, JSON for programs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from dispatcher.insight.prediction import Bound, BoundKind, Prediction, helps_no_more
+from passmuster.model.oversubscription import most_slots
+from passmuster.model.text import JsonValue, json_line, one_line
+from passmuster.model.units import format_bytes, format_seconds
+
+VERSION = 1
+"""Of the JSON: counts up when a field changes its meaning or goes away."""
+
+WORTH_IT = 1.1
+"""How many times longer a run must take for it to be worth to change something."""
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What is known of a run that was not run.
+
+    Args:
+        files: how many it has.
+        unknown: how many of them never ran, and were taken for the median.
+        usual_s: that median; None: none ever ran, and nothing can be predicted.
+        asked: what it would take as it was asked for; None: as above.
+        others: what it would take otherwise.
+        groups: how many files of each group run at once.
+    """
+
+    files: int
+    unknown: int
+    usual_s: float | None = None
+    asked: Prediction | None = None
+    others: tuple[Prediction, ...] = ()
+    groups: tuple[tuple[str, int], ...] = ()
+
+
+def plan_lines(answer: Answer) -> list[str]:
+    """Return what people are shown."""
+    asked = answer.asked
+    if asked is None:
+        return [f"{answer.files} test file(s), of which none ever ran: nothing can be predicted"]
+    lines = [_headline(answer.files, asked)]
+    if answer.unknown:
+        usual = format_seconds(answer.usual_s or 0.0)
+        lines.append(f"{answer.unknown} of {answer.files} never ran and are taken for the median ({usual})")
+    where = "What bounds it" if asked.nodes == 1 else "What bounds the machine that is done last"
+    rows = [(_bound_text(bound, asked, answer), format_seconds(bound.least_s)) for bound in asked.bounds]
+    lines += ["", *_table((where, "at least"), rows)]
+    if answer.others:
+        others = [(_difference_text(other, asked), format_seconds(other.wall_s)) for other in answer.others]
+        lines += ["", *_table(("What else it would take", "time"), others)]
+    return [*lines, "", *_advice(asked, answer.others)]
+
+
+def plan_json(answer: Answer) -> bytes:
+    """Return the same as one object of JSON on one line."""
+    return json_line(
+        {
+            "version": VERSION,
+            "files": answer.files,
+            "unknown": answer.unknown,
+            "usual_s": answer.usual_s,
+            "asked": None if answer.asked is None else _object(answer.asked),
+            "others": [_object(other) for other in answer.others],
+        }
+    )
+
+
+def _object(one: Prediction) -> dict[str, JsonValue]:
+    return {
+        "jobs": one.machine.slots,
+        "further_jobs": one.machine.idle_cpus is not None,
+        "budget_bytes": one.machine.budget_bytes,
+        "cpus": one.machine.cpus,
+        "nodes": one.nodes,
+        "duration_s": round(one.wall_s, 6),
+        "peak_bytes": one.peak_bytes,
+        "bounds": [
+            {"kind": str(bound.kind), "least_s": round(bound.least_s, 6), "name": bound.name}
+            for bound in one.bounds
+        ],
+    }
+
+
+def _headline(files: int, asked: Prediction) -> str:
+    machine = asked.machine
+    further = ", more while CPUs are idle" if machine.idle_cpus is not None else ""
+    where = "" if asked.nodes == 1 else f" on {asked.nodes} machines like this one"
+    each = "" if asked.nodes == 1 else " on each"
+    return (
+        f"{files} test file(s){where} ({machine.slots} at once{further}): {format_seconds(asked.wall_s)}, "
+        f"at most {format_bytes(asked.peak_bytes)} of {format_bytes(machine.budget_bytes)} reserved{each}"
+    )
+
+
+def _bound_text(bound: Bound, asked: Prediction, answer: Answer) -> str:
+    machine = asked.machine
+    match bound.kind:
+        case BoundKind.FILE:
+            return f"the longest file: {one_line(bound.name)}"
+        case BoundKind.CPUS:
+            used = format_seconds(bound.least_s * (machine.cpus or 1))
+            return f"CPUs: {used} of processor time on {machine.cpus}"
+        case BoundKind.MEMORY:
+            return f"memory: {format_bytes(machine.budget_bytes)} for all"
+        case BoundKind.GROUP:
+            return f"group {one_line(bound.name)}: {dict(answer.groups).get(bound.name, 1)} at once"
+        case BoundKind.JOBS:
+            most = most_slots(machine.slots, cpus=machine.idle_cpus)
+            further = "" if most == machine.slots else f", up to {most} while CPUs are idle"
+            return f"jobs: {machine.slots} at once{further}"
+
+
+def _difference_text(other: Prediction, asked: Prediction) -> str:
+    """Return in what another choice differs from the one that was asked for."""
+    if other.nodes != asked.nodes:
+        return "1 machine" if other.nodes == 1 else f"{other.nodes} machines"
+    if other.machine.budget_bytes != asked.machine.budget_bytes:
+        return f"--memory {format_bytes(other.machine.budget_bytes).replace(' ', '')}"
+    return f"--jobs {other.machine.slots}"
+
+
+def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield two columns below their heads, the second one to the right."""
+    left = max(len(one) for one, _ in (head, *rows))
+    right = max(len(other) for _, other in (head, *rows))
+    for number, (one, other) in enumerate((head, *rows)):
+        yield f"{'  ' if number else ''}{one.ljust(left + 2 - (2 if number else 0))}  {other.rjust(right)}"
+
+
+def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
+    """Return what would help, in a sentence, and what not."""
+    more = [other for other in others if other.nodes > asked.nodes]
+    tried = [other for other in others if other.nodes == asked.nodes] + more[:1]
+    good = [other for other in tried if other.wall_s * WORTH_IT < asked.wall_s]
+    lines = []
+    if good:
+        texts = [f"{_difference_text(other, asked)} ({format_seconds(other.wall_s)})" for other in good]
+        lines.append(f"It would help: {', or '.join(texts)}.")
+    last = (asked, *more)[-1]
+    if helps_no_more(last):
+        few = f"More than {last.nodes} machines" if last.nodes > 1 else "More machines"
+        alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.least_s)}"
+        lines.append(f"{few} would not help: {alone}.")
+    elif not good:
+        lines.append("Nothing of this would help much.")
+    return lines

@@ -1,0 +1,125 @@
+"""The diary of a round on the broker: whoever leads writes it, whoever leads after that goes on from it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from msgspec import structs
+
+from dispatcher.engine.journal import Ended
+from dispatcher.join.liveness import Patience
+from dispatcher.model.plan import Plan, PlannedFile
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation
+from passmuster.wire.codec import decode_result, encode_result
+from passmuster.wire.envelope import MAX_PARTS_BYTES, pack_bytes, unpack_bytes
+from passmuster.wire.join_messages import JoinSeals
+from passmuster.wire.join_store import Claim, JoinRecord
+
+
+class JoinedRun:
+    """A round, held by this machine. Both a `SharedRun` and its `Diary`.
+
+    Args:
+        record: of the run.
+        seals: seal and open what is written.
+        claim: the right to write.
+        patience: waits for a broker that is away.
+        run_id: of the round.
+    """
+
+    def __init__(
+        self, record: JoinRecord, seals: JoinSeals, claim: Claim, patience: Patience, *, run_id: str
+    ) -> None:
+        self._record, self._seals, self._claim, self._patience = record, seals, claim, patience
+        self.run_id = run_id
+
+    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[Plan, JoinedRun, Ended]:
+        """Return the plan, the diary, and what has ended in this round, or passed in those before it.
+
+        A pass of an earlier round stands: it is neither confirmed here, nor looked at with other eyes because
+        this machine remembers a failure.
+
+        Raises:
+            PassmusterError: an entry is none of ours.
+            InfrastructureError: the broker is away, or coverage data cannot be written.
+        """
+        found = self._patience.ask(lambda: self._read(coverage_dir))
+        ended = {key: result for key, (_, result) in found.items()}
+        earlier = {path for (path, _), (number, _) in found.items() if number < self._claim.number}
+        forked = {path for (path, _), result in ended.items() if result.isolation is Isolation.FORK}
+        files = (
+            _standing(item, was_forked=item.file.path in forked) if item.file.path in earlier else item
+            for item in plan.files
+        )
+        plan = structs.replace(plan, files=tuple(files))
+        # Where another machine forked a file, and this one's history says that it must not be, what came of
+        # it would be taken for more than it is.
+        unfit = forked & {item.file.path for item in plan.files if item.task.isolation is Isolation.SPAWN}
+        return plan, self, {key: result for key, result in ended.items() if key[0] not in unfit}
+
+    def add(self, results: Sequence[TestResult]) -> None:
+        """Write down that attempts have ended, with their coverage data.
+
+        Raises:
+            NotLeadingError: another machine leads; nothing was written.
+            InfrastructureError: the broker was away for too long.
+        """
+        entries = [self._entry(result) for result in results]
+        if entries:
+            # One that was written though no answer came, and is written again, counts once.
+            self._patience.ask(lambda: self._record.append(self._claim, entries))
+
+    def end(self) -> None:
+        """Nothing: the round ends when its outcome is there."""
+
+    def _entry(self, result: TestResult) -> str:
+        coverage = tuple(pack_bytes(Path(path).read_bytes()) for path in result.coverage_files)
+        return self._seals.result(self._claim.number, encode_result(result), coverage)
+
+    def _read(self, coverage_dir: Path | None) -> dict[tuple[str, int], tuple[int, TestResult]]:
+        """Return the results that count, each with its round."""
+        counts_from: dict[str, int] = {}
+        found: dict[tuple[str, int], tuple[int, TestResult]] = {}
+        for kind, text in self._record.entries():
+            if kind == "round":
+                new = self._seals.opened_round(text)
+                counts_from |= dict.fromkeys(new.paths, new.number)
+                found = {key: one for key, one in found.items() if one[0] >= counts_from.get(key[0], 1)}
+                continue
+            number, plain, coverage = self._seals.opened_result(text)
+            result = decode_result(plain)
+            if number >= counts_from.get(result.file_path, 1):
+                files = tuple(_kept(coverage, coverage_dir))
+                whole = structs.replace(result, coverage_files=files)
+                found[result.file_path, result.attempt] = (number, whole)
+        return found
+
+
+def _standing(item: PlannedFile, *, was_forked: bool) -> PlannedFile:
+    """Return a file of the plan that has passed in an earlier round, for what came of it to mean the same."""
+    isolation = (
+        Isolation.AUTO if was_forked and item.task.isolation is Isolation.SPAWN else item.task.isolation
+    )
+    task = structs.replace(item.task, isolation=isolation)
+    return structs.replace(item, task=task, failed_before=False, is_confirmed=True)
+
+
+def _kept(coverage: Sequence[str], folder: Path | None) -> Iterator[str]:
+    """Yield where coverage data was written."""
+    if folder is None:
+        return
+    for packed in coverage:
+        path = folder / f".coverage.{secrets.token_hex(8)}"
+        try:
+            folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            data = unpack_bytes(packed, limit_bytes=MAX_PARTS_BYTES)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+        except OSError as error:
+            raise InfrastructureError(f"coverage data cannot be written to {path}: {error}") from error
+        yield str(path)

@@ -1,0 +1,103 @@
+"""What a machine that joins a run does next. Pure: told what the broker knows, and what time it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from dispatcher.model.shard_option import KNOWN
+from passmuster.model.errors import ConfigurationError
+from passmuster.wire.join_messages import Entered, JoinLook
+
+ATTEMPTS = (
+    ("PASSMUSTER_ATTEMPT", 0),
+    ("GITHUB_RUN_ATTEMPT", 0),
+    ("SYSTEM_JOBATTEMPT", 0),
+    ("BUILDKITE_RETRY_COUNT", 1),
+)
+"""By which a workflow, GitHub, Azure and Buildkite count attempts, and what makes them begin with 1."""
+
+_MOST_ATTEMPTS = 1_000_000
+
+
+class Machine(Struct, frozen=True, kw_only=True):
+    """Which machine of the CI this is.
+
+    Args:
+        identity: the same when the CI starts this machine's job again.
+        attempt: which attempt at the job this is, from 1; 0: unknown.
+    """
+
+    identity: str
+    attempt: int
+
+
+def machine_of(environ: Mapping[str, str], *, host: str) -> Machine:
+    """Return what the environment says of this machine.
+
+    Args:
+        environ: the environment.
+        host: the machine's name.
+
+    Raises:
+        ConfigurationError: the number of the attempt is none.
+    """
+    numbered = next((known.index for known in KNOWN if environ.get(known.index)), None)
+    identity = f"host {host}" if numbered is None else f"{numbered}={environ[numbered]}"
+    for name, first in ATTEMPTS:
+        text = environ.get(name, "")
+        if not text:
+            continue
+        if not (text.isascii() and text.isdigit() and int(text[:10]) + first in range(1, _MOST_ATTEMPTS)):
+            raise ConfigurationError(
+                f"{name} must be the number of this attempt, a whole number from {1 - first}, "
+                f"got {ascii(text)[:40]}"
+            )
+        return Machine(identity=identity, attempt=int(text) + first)
+    return Machine(identity=identity, attempt=0)
+
+
+def is_retry(found: Entered, machine: Machine, *, status: int) -> bool:
+    """Whether a machine that comes to a complete round is a retry of it, and no late one.
+
+    Args:
+        found: the round.
+        machine: who comes.
+        status: the exit status that the round came to.
+    """
+    if status == 0:
+        return False
+    if machine.attempt:
+        return machine.attempt > found.attempt
+    return found.was_seen
+
+
+class Step(StrEnum):
+    """What to do next."""
+
+    WAIT = "wait"
+    LEAD = "ask to lead"
+    LEAVE = "take the outcome, and leave"
+    ENTER = "tell a broker of the run that has forgotten it"
+    GIVE_UP = "the round is gone"
+
+
+def next_step(look: JoinLook, number: int, *, may_judge: bool) -> Step:
+    """Return what a machine does that does not lead.
+
+    Args:
+        look: the run, as the broker knows it.
+        number: the machine's round.
+        may_judge: whether the broker has been there for long enough that who leads could have said so.
+    """
+    if look.has_outcome:
+        return Step.LEAVE
+    if look.number not in (0, number):
+        return Step.GIVE_UP
+    if not may_judge:
+        return Step.WAIT
+    if look.number == 0:
+        return Step.ENTER
+    return Step.WAIT if look.is_claimed else Step.LEAD

@@ -1,0 +1,96 @@
+"""What all machines of a run must have in common: the first one says it, all others compare themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.values import on_one_line
+from dispatcher.join.liveness import Patience
+from dispatcher.join.run_request import request_of, why_other_request
+from dispatcher.model.plan import TestFile
+from dispatcher.queue.target import RunSource, reports_of
+from dispatcher.queue.tree_upload import differing_files, list_tree
+from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
+from passmuster.model.version import VERSION
+from passmuster.source.identity import may_have_the_same_files, tree_identity, why_other_files, why_other_tree
+from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
+from passmuster.wire.broker import BrokerAddress
+from passmuster.wire.join_messages import JoinSeals, JoinTerms
+from passmuster.wire.join_store import JoinRecord
+from passmuster.wire.run_store import connect
+
+
+def own_terms(
+    config: TestConfig, files: Sequence[TestFile], address: BrokerAddress, patience: Patience, *, machine: str
+) -> JoinTerms:
+    """Return what this machine would have all others have in common with it.
+
+    Args:
+        config: what its user wants.
+        files: the test files that this comes to.
+        address: of the broker, which gets the list of the tree's files.
+        patience: waits for a broker that is away.
+        machine: what this one is called.
+
+    Raises:
+        InfrastructureError: git cannot say which tree this is, or the broker does not take the list.
+    """
+
+    def listed() -> str:
+        with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
+            return list_tree(TreeStore(client), config.root, reports=reports_of(config))
+
+    return JoinTerms(
+        version=VERSION,
+        machine=machine,
+        identity=tree_identity(config.root),
+        listing=patience.ask(listed),
+        request=request_of(config, files),
+    )
+
+
+def agree(
+    record: JoinRecord,
+    seals: JoinSeals,
+    own: JoinTerms,
+    config: TestConfig,
+    address: BrokerAddress,
+    patience: Patience,
+) -> RunSource:
+    """Compare this machine with the first one of the run, and return which files the run is of.
+
+    Raises:
+        InfrastructureError: its files are others, its version or its secret is another one, or the broker is
+            away.
+        ConfigurationError: it asks for something else.
+    """
+    name = on_one_line(config.join or "")
+    text = patience.ask(record.agree)
+    try:
+        found = seals.opened_terms(text, version=VERSION)
+    except PassmusterError as error:
+        raise InfrastructureError(
+            f"run {name} was begun by somebody this machine does not understand: {error}"
+        ) from error
+    if isinstance(found, str):
+        raise InfrastructureError(
+            f"run {name} is one of Passmuster {on_one_line(found)[:20]}, this machine has {VERSION}: "
+            "install the same version on all machines"
+        )
+    if why := patience.ask(lambda: _why_other_tree(own, found, config, address)):
+        raise InfrastructureError(f"this machine cannot take part in run {name}: {why}")
+    if why := why_other_request(own.request, found.request, run=name, machine=found.machine):
+        raise ConfigurationError(why)
+    return RunSource(identity=found.identity, listing=found.listing)
+
+
+def _why_other_tree(own: JoinTerms, found: JoinTerms, config: TestConfig, address: BrokerAddress) -> str:
+    """Return why this machine's tree is not the run's; empty: it is, but for what was made in it besides."""
+    here, wanted = own.identity, found.identity
+    if here != wanted and found.listing and may_have_the_same_files(here, wanted):
+        with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
+            manifest = TreeStore(client).manifest(found.listing)
+        return why_other_files(differing_files(manifest, config.root), here, wanted, may_ship=False)
+    return why_other_tree(here, wanted, may_ship=False)

@@ -1,0 +1,167 @@
+"""Heartbeats of a machine in a joined run, patience with a broker that restarts, and how far the leader is.
+
+The heartbeat has a thread of its own that nothing else delays; it renews the lease of the leader too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from dispatcher.config.values import on_one_line
+from passmuster.model.errors import InfrastructureError
+from passmuster.wire.access import BROKEN, UNUSABLE
+from passmuster.wire.broker_inspector import BrokerLook
+from passmuster.wire.broker_keys import CLAIM_MS, PULSE_S
+from passmuster.wire.join_store import Claim, JoinRecord
+
+
+class Pulse:
+    """The thread.
+
+    Args:
+        record: of the run.
+        name: of this machine.
+        also: is called each time that the broker was there.
+    """
+
+    def __init__(self, record: JoinRecord, name: str, also: Callable[[], None]) -> None:
+        self._record, self._name, self._also = record, name, also
+        self._claim: Claim | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin, at once with a first one."""
+        self._thread.start()
+
+    def hold(self, claim: Claim | None) -> None:
+        """Renew this claim from here on; None: none."""
+        self._claim = claim
+
+    def close(self) -> None:
+        """End. May be called twice."""
+        self._stopped.set()
+        self._thread.join(PULSE_S)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(*UNUSABLE):  # Who needs the broker sees that it is away.
+                claim = self._claim
+                # Whether it is lost, each change of what is led finds out by itself.
+                if claim is not None:
+                    self._record.renew(claim)
+                self._record.pulse(self._name)
+                self._also()
+            self._stopped.wait(PULSE_S)
+
+
+AWAY_S = 120.0
+"""Seconds that the broker may be away: as long as a run over it waits, and workers keep results."""
+
+JUDGE_S = CLAIM_MS / 1000 + PULSE_S
+"""Seconds after the broker was away, or had forgotten the run, in which who leads is waited for."""
+
+_RETRY_S = 0.5
+
+Answer = TypeVar("Answer")
+
+
+class Patience:
+    """Asks again and again, and remembers when the broker was not as it should be.
+
+    Args:
+        is_leaving: whether nobody waits for an answer any more.
+        clock: seconds that never go back.
+        pause: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        is_leaving: Callable[[], bool],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._is_leaving, self._clock, self._pause = is_leaving, clock, pause
+        self._wrong_s: float | None = None
+        self._is_missing = False
+
+    def ask(self, step: Callable[[], Answer]) -> Answer:
+        """Return what a step returns that needs the broker, and that may be repeated.
+
+        Raises:
+            InfrastructureError: the broker was away for too long, or somebody asked for the end meanwhile.
+        """
+        began_s = self._clock()
+        while True:
+            try:
+                return step()
+            except BROKEN as error:
+                self._wrong_s = self._clock()
+                away_s = self._clock() - began_s
+                if away_s >= AWAY_S or self._is_leaving():
+                    raise InfrastructureError(
+                        f"the broker has been of no use for {away_s:.0f} s: {error}; "
+                        "look whether it runs and can be reached"
+                    ) from error
+            self._pause(_RETRY_S)
+
+    def noticed(self, *, is_missing: bool) -> None:
+        """Note whether the broker knows the run that this machine takes part in."""
+        if is_missing and not self._is_missing:
+            self._wrong_s = self._clock()
+        self._is_missing = is_missing
+
+    def may_judge(self) -> bool:
+        """Whether the broker has been there for long enough that who leads could have renewed its claim."""
+        return self._wrong_s is None or self._clock() - self._wrong_s >= JUDGE_S
+
+
+EVERY_S = 60.0
+
+
+class Progress:
+    """What was told.
+
+    Args:
+        client: of the broker.
+        run: the run's name, for people.
+        run_id: the round's id on the broker.
+        say: tells the user something, a line.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        run: str,
+        run_id: str,
+        say: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look, self._run, self._run_id = BrokerLook(client), run, run_id
+        self._say, self._clock = say, clock
+        self._leader = ""
+        self._next_s = clock() + EVERY_S
+
+    def tell(self, leader: str) -> None:
+        """Say what is new.
+
+        Args:
+            leader: who leads; empty: nobody does at this moment.
+        """
+        if leader and leader != self._leader:
+            self._leader = leader
+            self._say(f"{on_one_line(leader)[:80]} leads run {self._run}")
+        if self._clock() < self._next_s:
+            return
+        self._next_s = self._clock() + EVERY_S
+        for run in self._look.runs():
+            if run.run_id == self._run_id:
+                counts = f"{run.waiting} waiting, {run.running} running, {run.done} done"
+                self._say(f"run {self._run}: {counts}, {run.seconds:.0f} s since its begin")

@@ -1,0 +1,78 @@
+"""Makes on this machine the reports of a run that another one led."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from dispatcher.config.model import TestConfig
+from dispatcher.history.history import HistoryReporter
+from dispatcher.join.command_context import Host
+from dispatcher.merge.reader import Record, read_record
+from dispatcher.merge.replay import retell
+from dispatcher.model.events import Reporter
+from dispatcher.model.exit_codes import ExitCode
+from passmuster.model.errors import InfrastructureError, PassmusterError
+
+
+def retell_record(folder: Path, config: TestConfig, host: Host, *, status: int, remembers: bool) -> int:
+    """Tell this machine's reporters what a record holds; return the exit status.
+
+    Args:
+        folder: with the record.
+        config: what this machine's user wants.
+        host: the command.
+        status: what the run came to.
+        remembers: whether it goes into the history here.
+
+    Raises:
+        InfrastructureError: the record is not whole.
+        ConfigurationError: a report cannot be written.
+    """
+    record = read_record(folder)
+    if record.broken:
+        raise InfrastructureError(f"the record of the run is not whole: {record.broken}")
+    lost = list(_retell(record, config, host, remembers=remembers))
+    if config.enable_coverage and (why := _report_coverage(record, config, host)):
+        lost.append(why)
+    for line in lost:
+        host.complain(line)
+    return ExitCode.INFRASTRUCTURE if lost and status == ExitCode.OK else status
+
+
+def _retell(record: Record, config: TestConfig, host: Host, *, remembers: bool) -> tuple[str, ...]:
+    reporters: list[Reporter] = [host.console(), *host.files()]
+    with ExitStack() as stack:
+        keepers: list[Reporter] = []
+        if config.history and remembers:
+            from dispatcher.history.history import open_history  # Loads SQLite.
+
+            keepers.append(HistoryReporter(stack.enter_context(closing(open_history(config.root)))))
+        return retell(record.events, reporters, keepers=keepers)
+
+
+def _report_coverage(record: Record, config: TestConfig, host: Host) -> str:
+    """Make the coverage reports; return why there are none, empty: there are."""
+    # Only runs with coverage pay for these.
+    from dispatcher.coverage.combine import CoverageReport
+    from dispatcher.coverage.finalize import tell_coverage
+    from dispatcher.merge.coverage import report_recorded_coverage
+
+    with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
+
+        def make() -> CoverageReport:
+            return report_recorded_coverage(
+                [record],
+                config,
+                host.environ,
+                runner_python=host.runner_python,
+                scratch=Path(scratch),
+            )
+
+        try:
+            # What it says of the status, the run's own status says already.
+            tell_coverage(make, config, host.write, color=host.color)
+        except PassmusterError as error:
+            return str(error)
+    return ""

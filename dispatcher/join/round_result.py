@@ -1,0 +1,152 @@
+"""The record of a round, on its way from who led to all others: compressed, in parts, each sealed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dispatcher.join.liveness import Patience
+from passmuster.model.errors import InfrastructureError
+from passmuster.wire.envelope import EnvelopeError, pack_bytes, unpack_bytes
+from passmuster.wire.join_messages import JoinSeals, RecordFile, RoundOutcome
+from passmuster.wire.join_store import Claim, JoinRecord
+
+CHUNK_BYTES = 2 * 1024 * 1024
+"""Compressed bytes of one part: less than 4 MiB as the text it travels as."""
+
+MOST_FILE_BYTES = 1 << 30
+"""Bytes of one file of a record: what one that is forged may cost."""
+
+_NAME = re.compile(r"[a-z][a-z0-9.-]{0,40}")
+
+
+def publish(
+    record: JoinRecord,
+    seals: JoinSeals,
+    claim: Claim,
+    patience: Patience,
+    folder: Path,
+    *,
+    status: int,
+    again: Sequence[str],
+) -> None:
+    """Give all machines the record in a folder, and say that the round is complete.
+
+    Args:
+        record: of the run.
+        seals: seal what is given.
+        claim: the right to say so.
+        patience: waits for a broker that is away.
+        folder: its files are given, none of its folders.
+        status: the exit status of every machine.
+        again: the files that did not pass.
+
+    Raises:
+        NotLeadingError: another machine leads; the round is not complete.
+        InfrastructureError: the broker was away for too long, or a file is too large.
+    """
+    files = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        digest, size_bytes = _measured(path)
+        if size_bytes > MOST_FILE_BYTES:
+            raise InfrastructureError(
+                f"the run's record is larger than {MOST_FILE_BYTES} bytes, so no other machine can have it: "
+                "let files print less (--output-limit)"
+            )
+        count = 0
+        for index, chunk in enumerate(_compressed(path)):
+            text = seals.chunk(digest, index, pack_bytes(chunk))
+            patience.ask(lambda: record.put_chunk(claim.number, path.name, index, text))  # noqa: B023 - at once
+            count += 1
+        files.append(RecordFile(name=path.name, size_bytes=size_bytes, sha256=digest, chunks=count))
+    outcome = RoundOutcome(
+        number=claim.number, status=status, leader=claim.name, again=tuple(again), files=tuple(files)
+    )
+    sealed = seals.outcome(outcome)
+    patience.ask(lambda: record.done(claim, sealed, is_green=status == 0))
+
+
+def read_outcome(record: JoinRecord, seals: JoinSeals, patience: Patience, number: int) -> RoundOutcome:
+    """Return what a round came to.
+
+    Raises:
+        InfrastructureError: it is gone.
+        PassmusterError: it is none of ours.
+    """
+    text = patience.ask(lambda: record.outcome(number))
+    if text is None:
+        raise _gone(number)
+    return seals.opened_outcome(text, number)
+
+
+def fetch(
+    record: JoinRecord, seals: JoinSeals, patience: Patience, outcome: RoundOutcome, folder: Path
+) -> None:
+    """Write the files of a round's record into a folder.
+
+    Raises:
+        InfrastructureError: a part is gone, or cannot be written.
+        PassmusterError: a part is none of ours.
+    """
+    for file in outcome.files:
+        if _NAME.fullmatch(file.name) is None or file.size_bytes > MOST_FILE_BYTES:
+            raise EnvelopeError(f"a record holds a file that cannot be: {ascii(file.name)[:60]}")
+        _write(folder / file.name, file, _chunks(record, seals, patience, outcome.number, file))
+
+
+def _chunks(
+    record: JoinRecord, seals: JoinSeals, patience: Patience, number: int, file: RecordFile
+) -> Iterator[bytes]:
+    for index in range(file.chunks):
+        text = patience.ask(lambda: record.chunk(number, file.name, index))  # noqa: B023 - called at once
+        if text is None:
+            raise _gone(number)
+        yield unpack_bytes(seals.opened_chunk(text, file.sha256, index), limit_bytes=2 * CHUNK_BYTES)
+
+
+def _write(path: Path, file: RecordFile, chunks: Iterator[bytes]) -> None:
+    unpacker, digest, left_bytes = zlib.decompressobj(), hashlib.sha256(), file.size_bytes
+    try:
+        with path.open("wb") as target:
+            for chunk in chunks:
+                # One more than there is to be: the way to see that there is more, and never to take it all.
+                data = unpacker.decompress(chunk, left_bytes + 1)
+                left_bytes -= len(data)
+                if left_bytes < 0:
+                    break
+                digest.update(data)
+                target.write(data)
+    except zlib.error as error:
+        raise EnvelopeError(f"the record's file {file.name} is damaged: {error}") from error
+    except OSError as error:
+        raise InfrastructureError(f"the run's record cannot be written to {path}: {error}") from error
+    if left_bytes != 0 or digest.hexdigest() != file.sha256:
+        raise EnvelopeError(f"the record's file {file.name} is not what was sent: its digest differs")
+
+
+def _measured(path: Path) -> tuple[str, int]:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
+
+
+def _compressed(path: Path) -> Iterator[bytes]:
+    """Yield a file, compressed, in parts of `CHUNK_BYTES`; the last one may be shorter."""
+    packer, ready = zlib.compressobj(6), b""
+    with path.open("rb") as file:
+        while data := file.read(CHUNK_BYTES):
+            ready += packer.compress(data)
+            while len(ready) >= CHUNK_BYTES:
+                yield ready[:CHUNK_BYTES]
+                ready = ready[CHUNK_BYTES:]
+    ready += packer.flush()
+    yield from (ready[start : start + CHUNK_BYTES] for start in range(0, len(ready), CHUNK_BYTES))
+
+
+def _gone(number: int) -> InfrastructureError:
+    return InfrastructureError(
+        f"what round {number} of the run came to is not on the broker any more (it is kept for a day): "
+        "give another name to --join"
+    )

@@ -1,0 +1,71 @@
+"""What a machine asks for that must be the same on all machines of a run. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.setting import Setting
+from dispatcher.config.settings import SETTINGS
+from dispatcher.config.values import on_one_line
+from dispatcher.model.plan import TestFile
+
+Request = tuple[tuple[str, str], ...]
+"""Names and values, for people too."""
+
+_FILES = "files"
+_SHOWN_CHARS = 60
+_NAMED = 3
+
+
+def request_of(config: TestConfig, files: Sequence[TestFile]) -> Request:
+    """Return what is asked for.
+
+    Args:
+        config: what the user wants.
+        files: the test files that this comes to.
+    """
+    paths = sorted(file.path for file in files)
+    text = "\n".join(paths).encode("utf-8", "surrogateescape")
+    shown = f"{len(paths)} ({hashlib.sha256(text).hexdigest()[:12]})"
+    # The leader decides these for all. The rest is each machine's own: slots, interpreter, reports.
+    rows = [row for row in SETTINGS if row.same_on_all]
+    return ((_FILES, shown), *((_name(row), str(row.value_in(config))) for row in rows))
+
+
+def _name(row: Setting) -> str:
+    """Return a setting's name as people know it: its argument, or its key in the configuration file."""
+    return next((word for word in row.words if word.startswith("--")), row.name)
+
+
+def request_digest(request: Request) -> str:
+    """Return what tells one request from another, for people."""
+    text = "\0".join(word for pair in request for word in pair)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def why_other_request(here: Request, there: Request, *, run: str, machine: str) -> str:
+    """Return in what two requests differ, on one line; empty: in nothing.
+
+    Args:
+        here: this machine's.
+        there: that of the run.
+        run: its name.
+        machine: who came first to it.
+    """
+    if here == there:
+        return ""
+    ours, theirs = dict(here), dict(there)
+    differing = [name for name in dict.fromkeys([*ours, *theirs]) if ours.get(name) != theirs.get(name)]
+    shown = [f"{name} {_shown(ours, name)} here, {_shown(theirs, name)} there" for name in differing[:_NAMED]]
+    more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+    return (
+        f"this machine asks for something else (request {request_digest(here)}) than run {on_one_line(run)} "
+        f"(request {request_digest(there)}, of {on_one_line(machine)}): {'; '.join(shown)}{more}: "
+        "give every machine the same arguments, or another name to --join"
+    )
+
+
+def _shown(request: dict[str, str], name: str) -> str:
+    return on_one_line(request.get(name, "nothing"))[:_SHOWN_CHARS]

@@ -1,0 +1,68 @@
+"""Reports the coverage of records: what each machine combined is combined once more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import structs
+
+from dispatcher.config.interpreter import find_interpreter
+from dispatcher.config.model import TestConfig
+from dispatcher.coverage.combine import CollectedData, CoverageReport, merge_coverage
+from dispatcher.coverage.request import plan_coverage
+from dispatcher.discovery.layout import find_places
+from dispatcher.merge.reader import Record
+
+
+def report_recorded_coverage(
+    records: Sequence[Record],
+    config: TestConfig,
+    environ: Mapping[str, str],
+    *,
+    runner_python: str,
+    scratch: Path,
+) -> CoverageReport:
+    """Combine the data of all records, and write the reports.
+
+    Args:
+        records: those of one run.
+        config: where the reports go, and the project's interpreter and layout.
+        environ: where an interpreter may be named.
+        runner_python: the interpreter for a project that has none.
+        scratch: a folder for what is needed meanwhile.
+
+    Raises:
+        ConfigurationError: the interpreter has no coverage, or a report cannot be written.
+        PassmusterError: there is nothing to report.
+        InfrastructureError: the data could not be combined, or a report not be written.
+    """
+    interpreter = find_interpreter(
+        config,
+        environ,
+        runner_python=runner_python,
+        runner_version=sys.version_info[:3],
+        cache_dir=None,
+    )
+    workdir = Path(config.root, find_places(config).workdir)
+    if not config.coverage_source:
+        config = structs.replace(config, coverage_source=_measured(records))
+    plan = plan_coverage(config, interpreter=interpreter.path, workdir=workdir, run_directory=scratch)
+    return merge_coverage(
+        plan,
+        CollectedData(
+            data_files=tuple(str(record.coverage) for record in records if record.coverage is not None),
+            files_without_data=tuple(label for record in records for label in record.files_without_data),
+            roots=tuple(sorted({record.header.root for record in records})),
+        ),
+    )
+
+
+def _measured(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return what the shards were told to measure: a report of more would count what they left out."""
+    for record in records:
+        for planned in record.started.plan.files if record.started is not None else ():
+            if planned.task.coverage is not None:
+                return planned.task.coverage.source
+    return ()

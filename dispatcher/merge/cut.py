@@ -1,0 +1,99 @@
+"""What the record of a run that was killed tells of its files. Pure.
+
+What it tells is taken as the run took it: a verdict that was reached counts. What was not known when the
+record breaks off is lost, with as much as was known of what ran.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dispatcher.engine.retry import Next
+from dispatcher.engine.state import RunState
+from dispatcher.merge.reader import Record
+from dispatcher.model.events import FileFinished, FileSettled, FileStarted, UsageSampled
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.results import FileRecord
+from passmuster.model.executor import FileUsage
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.units import format_bytes, format_seconds
+
+
+class CutFile(NamedTuple):
+    """A planned file of a record that breaks off.
+
+    Args:
+        record: what it came to.
+        is_lost: whether the record breaks off before a verdict.
+        settled: what the attempt was for that came to nothing, where a verdict before it stands; else None.
+    """
+
+    record: FileRecord
+    is_lost: bool
+    settled: Again | None
+
+
+def cut_files(record: Record) -> list[CutFile]:
+    """Return what each planned file of a record that breaks off came to; none without its first event."""
+    if record.started is None:
+        return []
+    planned = {item.file.path: item for item in record.started.plan.files}
+    state = RunState(tuple(planned.values()))
+    last: dict[str, FileStarted | FileFinished] = {}
+    used: dict[str, FileUsage] = {}
+    for event in record.events:
+        match event:
+            case FileStarted(file=file) if file.path in planned:
+                state.start(file.path, event.at_s)
+                last[file.path] = event
+                used.pop(file.path, None)
+            case UsageSampled(usage=usage):
+                used |= {file.file_path: file for file in usage.files}
+            case FileFinished(file=file, result=result, again=again) if file.path in planned:
+                is_final = again in (None, Again.SETTLED)
+                following = Next(task=planned[file.path].task, again=again) if again is not None else None
+                state.end_attempt(file.path, result, is_final=is_final, following=following)
+                last[file.path] = event
+            case FileSettled(file=file) if file.path in planned:
+                state.settle(file.path)
+            case _:
+                pass
+    found = []
+    for path in planned:
+        # A verdict that only waited to be confirmed stands. Of a file that is decided neither does anything.
+        reason = state.past(path).reason
+        is_settled, is_lost = state.settle(path) is not None, False
+        if not is_settled:
+            lost = _lost(path, record, last.get(path), used.get(path))
+            is_lost = state.end_attempt(path, lost, is_final=True)
+        found.append(CutFile(state.record(path), is_lost, reason if is_settled else None))
+    return found
+
+
+def _lost(
+    path: str, record: Record, last: FileStarted | FileFinished | None, used: FileUsage | None
+) -> TestResult:
+    """Return what is known of an attempt of which no result was told."""
+    shard = record.header.shard
+    where = f"the record of shard {shard.number} of {shard.total} breaks off"
+    match last:
+        case None:
+            return TestResult(file_path=path, status=Status.LOST, error=f"it had not begun when {where}")
+        case FileFinished(result=result):
+            error = f"it was to run again when {where}"
+            return TestResult(file_path=path, status=Status.LOST, error=error, attempt=result.attempt + 1)
+    seconds = record.events[-1].at_s - last.at_s
+    memory_bytes = used.used_bytes if used is not None else 0
+    memory = f", with {format_bytes(memory_bytes)} when last measured," if memory_bytes else ""
+    began_at = record.started.started_at if record.started is not None else 0.0
+    return TestResult(
+        file_path=path,
+        status=Status.LOST,
+        error=f"it had been running for {format_seconds(seconds)}{memory} when {where}",
+        attempt=last.attempt,
+        duration=seconds,
+        peak_bytes=memory_bytes or None,
+        started_at=began_at + last.at_s,
+        worker=last.worker,
+    )

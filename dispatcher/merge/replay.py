@@ -1,0 +1,35 @@
+"""Tells reporters what was recorded, as a run tells what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from dispatcher.model.event_bus import Announcer
+from dispatcher.model.events import Reporter, RunEvent
+from passmuster.model.errors import PassmusterError
+
+
+def retell(
+    events: Sequence[RunEvent], reporters: Sequence[Reporter], *, keepers: Sequence[Reporter] = ()
+) -> tuple[str, ...]:
+    """Tell every reporter every event, and close them; return why reports are not complete, a line each.
+
+    Args:
+        events: in their order.
+        reporters: who is told.
+        keepers: who is told too, and may fail without any report being less complete.
+    """
+    announce = Announcer(reporters, keepers)
+    for event in events:
+        announce(event)
+    lost = list(announce.failures)
+    for reporter in reporters:
+        try:
+            reporter.close()
+        except PassmusterError as error:
+            lost.append(str(error))
+    for keeper in keepers:
+        with suppress(PassmusterError):
+            keeper.close()
+    return tuple(dict.fromkeys(lost))

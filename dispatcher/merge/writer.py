@@ -1,0 +1,278 @@
+"""Writes the record of a run while it goes on: of a killed run all is there but the end.
+
+The head says what this machine knows of the run, its plan and the CI around it. The folder of a shard below
+the one that the user names is this record's alone: an older record of the same shard is replaced, and two
+programs that write the same one at once are refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from dispatcher.engine.state import TAIL_CHARACTERS
+from dispatcher.merge.record_format import (
+    COVERAGE_NAME,
+    END,
+    EVENTS,
+    FINISHED,
+    FORMAT,
+    HEADER,
+    MOST_CHARS,
+    RECORD_NAME,
+    CoverageData,
+    End,
+    FileEnd,
+    Finished,
+    Header,
+)
+from dispatcher.model.events import FileFinished, RunEvent, RunFinished, RunStarted, UsageSampled
+from dispatcher.model.plan import Plan, ShardPlan
+from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.shard_option import Shard
+from dispatcher.planning.shard_selection import split_digest
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.result import TestResult
+from passmuster.model.version import VERSION
+from passmuster.source.git import ask_git
+from passmuster.wire.codec import encode
+
+CI_RUNS = (
+    "GITHUB_RUN_ID",
+    "CI_PIPELINE_ID",
+    "CIRCLE_WORKFLOW_ID",
+    "BUILDKITE_BUILD_ID",
+    "BUILD_BUILDID",
+    "SEMAPHORE_WORKFLOW_ID",
+    "BITBUCKET_BUILD_NUMBER",
+)
+"""The variables by which GitHub, GitLab, CircleCI, Buildkite, Azure, Semaphore and Bitbucket name a run of
+all its jobs, and which stay the same when some of them are run again."""
+
+
+def header_of(plan: Plan, *, root: Path, environ: Mapping[str, str]) -> Header:
+    """Return the head of the record of a run.
+
+    Args:
+        plan: the run's.
+        root: the project's root.
+        environ: the environment.
+    """
+    shards = plan.shard or _only_one(plan)
+    return Header(
+        format=FORMAT,
+        version=VERSION,
+        run_id=plan.run_id,
+        shard=shards.shard,
+        digest=shards.digest,
+        history_digest=shards.history_digest,
+        whole=shards.whole,
+        commit=_commit(root),
+        ci_run=next((f"{name}={environ[name]}" for name in CI_RUNS if environ.get(name)), ""),
+        host=platform.node(),
+        root=os.path.realpath(root),
+        has_coverage=any(planned.task.coverage is not None for planned in plan.files),
+    )
+
+
+def _only_one(plan: Plan) -> ShardPlan:
+    """Return the plan of a run that was not split."""
+    whole = tuple(sorted((planned.file.path, 1) for planned in plan.files))
+    return ShardPlan(
+        shard=Shard(number=1, total=1),
+        whole=whole,
+        digest=split_digest(1, whole),
+        history_digest="",
+        slots=0,
+        budget_bytes=0,
+    )
+
+
+def _commit(root: Path) -> str:
+    """Return what is checked out; empty: git does not know."""
+    try:
+        return ask_git(root, "rev-parse", "HEAD").decode("ascii", "replace").strip()
+    except InfrastructureError:
+        return ""
+
+
+SAMPLE_EVERY_S = 1.0
+"""Seconds between two samples of the usage at least."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+
+_WORDS = {kind: word for word, kind in EVENTS.items()}
+
+
+class RecordReporter:
+    """Writes each event; `finish` makes the record whole.
+
+    Args:
+        directory: where the record's own folder is made.
+        root: the project's root.
+        environ: the environment, which may name the CI's run.
+
+    Raises:
+        ConfigurationError: nothing can be written there.
+    """
+
+    def __init__(self, directory: Path, *, root: Path, environ: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._root, self._environ = root, environ
+        self._folder: Path | None = None
+        self._descriptor = -1
+        self._lines = 0
+        self._digest = hashlib.sha256()
+        self._told: dict[str, set[int]] = {}
+        self._sampled_s = -SAMPLE_EVERY_S
+        self._is_finished = False
+        self._coverage: CoverageData | None = None
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(directory, error) from error
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise ConfigurationError(
+                f"--record: the folder {str(directory)!r} is not writable; choose another one"
+            )
+
+    def handle(self, event: RunEvent) -> None:
+        """Write one event down.
+
+        Raises:
+            ConfigurationError: another program writes this record.
+            InfrastructureError: it cannot be written.
+        """
+        if isinstance(event, RunStarted):
+            self._begin(event)
+        if isinstance(event, UsageSampled):
+            if event.at_s - self._sampled_s < SAMPLE_EVERY_S:
+                return
+            self._sampled_s = event.at_s
+        if isinstance(event, RunFinished):
+            self._write(FINISHED, _finished(event, self._told))
+            self._is_finished = True
+            return
+        if isinstance(event, FileFinished):
+            self._told.setdefault(event.file.path, set()).add(event.result.attempt)
+            event = structs.replace(event, result=_portable(event.result))
+        self._write(_WORDS[type(event)], event)
+
+    def close(self) -> None:
+        """Nothing is held back; `finish` ends the record."""
+
+    def keep_coverage(self, combined: Path, files_without_data: tuple[str, ...]) -> None:
+        """Copy the run's combined coverage data into the record.
+
+        Raises:
+            InfrastructureError: it cannot be written.
+        """
+        assert self._folder is not None
+        try:
+            data = combined.read_bytes()
+            with open(os.open(self._folder / COVERAGE_NAME, _NEW, 0o600), "wb") as file:
+                file.write(data)
+        except OSError as error:
+            raise self._broken(error) from error
+        self._coverage = CoverageData(
+            size_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            files_without_data=files_without_data,
+        )
+
+    def finish(self) -> None:
+        """End the record of a run that came to its end; that of another one stays broken off.
+
+        Raises:
+            InfrastructureError: it cannot be written.
+        """
+        if self._is_finished and self._descriptor >= 0:
+            end = End(lines=self._lines, sha256=self._digest.hexdigest(), coverage=self._coverage)
+            self._write(END, end)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the record is; None before the run has begun."""
+        return self._folder
+
+    def _begin(self, event: RunStarted) -> None:
+        header = header_of(event.plan, root=self._root, environ=self._environ)
+        self._folder = self._directory / header.name
+        path = self._folder / RECORD_NAME
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._descriptor, 0)
+            (self._folder / COVERAGE_NAME).unlink(missing_ok=True)
+        except BlockingIOError:
+            raise InfrastructureError(
+                f"the record {str(path)!r} is being written by another run: two jobs have the same shard "
+                f"{header.shard}, or the same --record folder"
+            ) from None
+        except OSError as error:
+            raise self._broken(error) from error
+        self._write(HEADER, header)
+
+    def _write(self, word: str, record: Struct) -> None:
+        line = f"{word} {encode(record, what=f'the record ({word})', max_chars=MOST_CHARS)}\n"
+        data = line.encode("ascii")
+        self._lines += 1
+        self._digest.update(data)
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def _broken(self, error: OSError) -> InfrastructureError:
+        return InfrastructureError(
+            f"cannot write the record below {str(self._directory)!r}: {error.strerror or error}; "
+            "free space there, or choose another folder"
+        )
+
+
+def _portable(result: TestResult) -> TestResult:
+    """Return a result as it can be told elsewhere: the end of its output, and no paths of this machine."""
+    keep = 0 if result.status.is_pass else TAIL_CHARACTERS
+    output = result.output[-keep:] if keep else ""
+    return structs.replace(result, output=output, coverage_files=(), coverage_root="")
+
+
+def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> Finished:
+    results: TestResults = event.results
+    return Finished(
+        at_s=event.at_s,
+        files=tuple(_file_end(record, told.get(record.file.path, set())) for record in results.records),
+        duration_s=results.duration_s,
+        peak_bytes=results.peak_bytes,
+        interrupted=results.interrupted,
+        is_verified=results.is_verified,
+    )
+
+
+def _file_end(record: FileRecord, told: set[int]) -> FileEnd:
+    return FileEnd(
+        file=record.file,
+        attempts=tuple(result.attempt for result in record.attempts),
+        untold=tuple(_portable(result) for result in record.attempts if result.attempt not in told),
+        started=record.started,
+        reasons=record.reasons,
+        stands=record.stands,
+        is_unconfirmed=record.is_unconfirmed,
+    )
+
+
+def _unusable(directory: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"--record: the folder {str(directory)!r} cannot be made: {error.strerror}; choose another one"
+    )

@@ -1,0 +1,240 @@
+"""The private record of what was migrated, so that it can be taken back byte for byte.
+
+.passmuster/migration/0001/record.json     what became of each file, by the digests of before and after
+.passmuster/migration/0001/originals/      what the files held before
+
+Each `--apply` that changes something is a step. It is on the disk before the first file changes, so that a
+process that is killed in the middle can be taken back too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from dispatcher.migrate.changes import Change, change_all, clear_stages, current, write_flushed
+from passmuster.host.state_directory import STATE_DIRECTORY, ignore_by_git
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+
+FOLDER = f"{STATE_DIRECTORY}/migration"
+_RECORD = "record.json"
+_ORIGINALS = "originals"
+_VERSION = 1
+
+
+class Recorded(Struct, frozen=True, kw_only=True):
+    """One file of a step.
+
+    Args:
+        path: relative to the root.
+        before: the digest of what it held; None: it was not there.
+        after: the digest of what it was made to hold; None: it was removed.
+        mode: its permissions.
+        original: where what it held is kept; None: it was not there.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+    mode: int
+    original: Path | None
+
+
+def apply_recorded(root: Path, changes: Sequence[Change]) -> None:
+    """Make the changes, recorded as one step; all of them or none.
+
+    Raises:
+        InfrastructureError: a file cannot be written; nothing was changed.
+    """
+    state, had_state = root / STATE_DIRECTORY, (root / STATE_DIRECTORY).exists()
+    step = root / FOLDER / f"{len(_steps(root)) + 1:04}"
+    try:
+        _write_step(step, changes)
+        ignore_by_git(state)
+    except OSError as error:
+        _forget(root, step, had_state=had_state)
+        raise InfrastructureError(
+            f"{FOLDER} cannot be written: {error.strerror}; nothing was changed: make {root} writable"
+        ) from error
+    try:
+        change_all(root, changes)
+    except BaseException:
+        _forget(root, step, had_state=had_state)
+        raise
+
+
+class WayBack(Struct, frozen=True, kw_only=True):
+    """What takes steps back.
+
+    Args:
+        steps: the steps that are taken back.
+        changes: what becomes of files.
+        conflicts: the files because of which an earlier step, or all, must stay: they were changed since.
+    """
+
+    steps: tuple[Path, ...]
+    changes: tuple[Change, ...]
+    conflicts: tuple[str, ...]
+
+
+def way_back(root: Path) -> WayBack:
+    """Return what takes the steps back, the last one first, as far as no file was changed since.
+
+    Raises:
+        ConfigurationError: there is no step, or the record is broken.
+    """
+    steps = _steps(root)
+    if not steps:
+        raise ConfigurationError(f"there is no migration to roll back in {root}: {FOLDER} holds none")
+    found: dict[str, Change] = {}
+    taken: list[Path] = []
+    conflicts: list[str] = []
+    for step in reversed(steps):
+        undone, conflicts = _undoing(root, step, found)
+        if conflicts:
+            break
+        found |= undone
+        taken.append(step)
+    return WayBack(steps=tuple(taken), changes=tuple(found.values()), conflicts=tuple(conflicts))
+
+
+def _undoing(root: Path, step: Path, later: Mapping[str, Change]) -> tuple[dict[str, Change], list[str]]:
+    """Return what undoes a step once the later ones are undone, and the files that were changed since."""
+    changes: dict[str, Change] = {}
+    conflicts = []
+    for recorded in _read_step(root, step):
+        known = later.get(recorded.path)
+        now = known.after if known is not None else _current(root, recorded.path)
+        if _digest(now) == recorded.before:
+            # Somebody brought it back already, or the process was killed before it came to this file.
+            continue
+        if _digest(now) != recorded.after:
+            conflicts.append(recorded.path)
+            continue
+        before = known.before if known is not None else now
+        changes[recorded.path] = Change(
+            path=recorded.path, before=before, after=_original(recorded), mode=recorded.mode
+        )
+    return changes, conflicts
+
+
+def roll_back(root: Path, back: WayBack) -> None:
+    """Take steps back, all of them or none, and forget them.
+
+    Raises:
+        InfrastructureError: a file cannot be written; nothing was changed.
+    """
+    for step in back.steps:
+        clear_stages(root, [recorded.path for recorded in _read_step(root, step)])
+    change_all(root, back.changes)
+    for step in back.steps:
+        _forget(root, step, had_state=False)
+
+
+def has_steps(root: Path) -> bool:
+    """Return whether something was migrated here."""
+    return bool(_steps(root))
+
+
+def _steps(root: Path) -> list[Path]:
+    try:
+        return sorted(path for path in (root / FOLDER).iterdir() if (path / _RECORD).is_file())
+    except OSError:
+        return []
+
+
+def _write_step(step: Path, changes: Sequence[Change]) -> None:
+    shutil.rmtree(step, ignore_errors=True)  # One without a record: its process was killed before it began.
+    (step / _ORIGINALS).mkdir(parents=True, mode=0o700)
+    files = []
+    for number, change in enumerate(changes):
+        original = None
+        if change.before is not None:
+            original = f"{number:05}"
+            write_flushed(step / _ORIGINALS / original, change.before, 0o600)
+        files.append(
+            {
+                "path": change.path,
+                "before": _digest(change.before),
+                "after": _digest(change.after),
+                "mode": change.mode,
+                "original": original,
+            }
+        )
+    unfinished = step / f"{_RECORD}.new"
+    text = json.dumps({"version": _VERSION, "files": files}, indent=1)
+    write_flushed(unfinished, text.encode("ascii"), 0o600)
+    unfinished.replace(step / _RECORD)
+
+
+def _read_step(root: Path, step: Path) -> list[Recorded]:
+    place = f"{FOLDER}/{step.name}/{_RECORD}"
+    try:
+        document = json.loads((step / _RECORD).read_bytes())
+        if document["version"] != _VERSION:
+            raise ConfigurationError(
+                f"{place} is of version {document['version']}, expected {_VERSION}: use its program"
+            )
+        files = [
+            Recorded(
+                path=str(file["path"]),
+                before=file["before"],
+                after=file["after"],
+                mode=int(file["mode"]) & 0o7777,
+                original=None
+                if file["original"] is None
+                else step / _ORIGINALS / Path(file["original"]).name,
+            )
+            for file in document["files"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{place} is broken: {error}; bring the files back by hand") from error
+    for recorded in files:
+        if not Path(os.path.realpath((root / recorded.path).parent)).is_relative_to(root):
+            raise ConfigurationError(f"{place} names a file outside of {root}: {recorded.path!r}")
+    return files
+
+
+def _current(root: Path, path: str) -> bytes | None:
+    try:
+        return current(root / path)
+    except OSError as error:
+        raise InfrastructureError(f"{path} cannot be read: {error.strerror}; nothing was changed") from error
+
+
+def _original(recorded: Recorded) -> bytes | None:
+    if recorded.original is None:
+        return None
+    content = _current(recorded.original.parent, recorded.original.name)
+    if _digest(content) != recorded.before:
+        raise ConfigurationError(
+            f"the original of {recorded.path} in {FOLDER} is not what was put there: nothing was changed"
+        )
+    return content
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _forget(root: Path, step: Path, *, had_state: bool) -> None:
+    shutil.rmtree(step, ignore_errors=True)
+    with suppress(OSError):
+        step.parent.rmdir()
+    if not had_state:
+        _remove_empty_state(root)
+
+
+def _remove_empty_state(root: Path) -> None:
+    """Remove the folder of what runs leave, when nothing but a migration was ever in it."""
+    state = root / STATE_DIRECTORY
+    with suppress(OSError):
+        if {path.name for path in state.iterdir()} <= {".gitignore"}:
+            shutil.rmtree(state)

@@ -1,0 +1,1 @@
+"""The words of a run: plan, events, results, rerun reasons, exit statuses."""

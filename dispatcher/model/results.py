@@ -1,0 +1,387 @@
+"""The results of a run: every planned file with its attempts, its finding and its regression. Pure.
+
+A file has at most one finding. *Flaky* is none: such a file passed and failed without a known cause. A
+finding rests only on attempts that are comparable (`TestResult.is_comparable`): on the same worker and
+interpreter, and none of them ended by a signal that may have come from outside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from enum import StrEnum
+from itertools import pairwise
+from typing import ClassVar
+
+from msgspec import Struct
+
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.plan import TestFile
+from dispatcher.model.rerun_reason import PROVES, Again
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, Outcome, Status
+
+
+class Finding(StrEnum):
+    """What was found out about a file by running it more than once."""
+
+    CONFIRMED = "confirmed"
+    """It passed when forked, and when spawned too."""
+    UNCONFIRMED = "unconfirmed"
+    """It passed when forked, and there was no time to see whether it does when spawned."""
+    FAILED_FORKED = "failed-forked"
+    """It failed when forked, passed twice when spawned, and failed when forked once more: a pass decides."""
+    FAILED_SPAWNED = "failed-spawned"
+    """It passed when forked and failed twice when spawned, which decides."""
+    CROWDED = "crowded"
+    """It failed beside others and passed when it ran alone."""
+
+    @property
+    def must_spawn(self) -> bool:
+        """Whether forking is known to change what comes of the file."""
+        return self in (Finding.FAILED_FORKED, Finding.FAILED_SPAWNED)
+
+
+def find(
+    attempts: Sequence[TestResult], reasons: Sequence[Again | None], *, is_unconfirmed: bool
+) -> Finding | None:
+    """Return what the attempts of a decided file say; None: nothing but their results.
+
+    Args:
+        attempts: in their order.
+        reasons: what each was for, one for each attempt.
+        is_unconfirmed: whether a confirmation was wanted and came to nothing.
+    """
+    said = [
+        (reason, attempt)
+        for attempt, reason in zip(attempts, reasons, strict=False)
+        if not attempt.is_evicted
+    ]
+    last = dict(said)
+    alone, confirm = last.get(Again.ALONE), last.get(Again.CONFIRM)
+    if alone is not None and alone.status.is_pass and _are_comparable(said, {Again.ALONE}):
+        return Finding.CROWDED
+    if is_unconfirmed:
+        return Finding.UNCONFIRMED
+    if not _are_comparable(said, PROVES):
+        return None
+    if confirm is not None and confirm.status.is_pass:
+        return Finding.CONFIRMED
+    # Each is made only if all before it point to forking, so that the last attempt of a proof tells.
+    recheck, refork = last.get(Again.RECHECK), last.get(Again.REFORK)
+    if confirm is not None and _failed_fairly(recheck):
+        return Finding.FAILED_SPAWNED
+    if refork is not None and refork.isolation is Isolation.FORK and _failed_fairly(refork):
+        return Finding.FAILED_FORKED
+    return None
+
+
+def _are_comparable(said: Sequence[tuple[Again | None, TestResult]], purposes: Collection[Again]) -> bool:
+    """Whether the attempts for these purposes, and the one before the first of them, may be compared."""
+    positions = [at for at, (reason, _) in enumerate(said) if reason in purposes]
+    compared = [said[at][1] for at in (max(positions[0] - 1, 0), *positions)] if positions else []
+    return all(one.is_comparable(other) for one, other in pairwise(compared))
+
+
+def _failed_fairly(attempt: TestResult | None) -> bool:
+    """Whether an attempt was made, and failed for a reason of the file's own."""
+    return attempt is not None and attempt.status.is_failure and not attempt.status.is_infrastructure
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """A file that came to something else when forked.
+
+    Args:
+        file: the file.
+        texts: each difference as a phrase, at least one.
+    """
+
+    file: TestFile
+    texts: tuple[str, ...]
+
+
+def differences(forked: TestResult, spawned: TestResult) -> tuple[str, ...]:
+    """Return every difference in the verdicts, in which tests there were, and in how each ended.
+
+    Times and messages differ from run to run and say nothing.
+    """
+    return tuple(_differences(forked, spawned))
+
+
+def _differences(forked: TestResult, spawned: TestResult) -> Iterator[str]:
+    if forked.status is not spawned.status:
+        yield f"{forked.status} when forked, {spawned.status} when spawned"
+    when_forked, when_spawned = _outcomes(forked), _outcomes(spawned)
+    for case_id in dict.fromkeys((*when_forked, *when_spawned)):
+        before, after = when_forked.get(case_id), when_spawned.get(case_id)
+        if before == after:
+            continue
+        if after is None:
+            yield f"{case_id}: ran only when forked"
+        elif before is None:
+            yield f"{case_id}: ran only when spawned"
+        else:
+            yield f"{case_id}: {_named(before)} when forked, {_named(after)} when spawned"
+
+
+def _outcomes(result: TestResult) -> dict[str, Counter[Outcome]]:
+    """Return how often each test ended how: a name may stand for several (subtests, parameters)."""
+    found: dict[str, Counter[Outcome]] = {}
+    for case in result.cases:
+        found.setdefault(case.case_id, Counter())[case.outcome] += 1
+    return found
+
+
+def _named(outcomes: Counter[Outcome]) -> str:
+    return ", ".join(
+        str(outcome) if outcomes[outcome] == 1 else f"{outcomes[outcome]} {outcome}"
+        for outcome in Outcome
+        if outcomes[outcome]
+    )
+
+
+class Measure(StrEnum):
+    """What of a file is compared; the value is its name in the events, with its unit."""
+
+    CPU = "cpu_s"
+    """Processor seconds."""
+    TIME = "duration_s"
+    """Wall-clock seconds, of files that mostly wait, before or now, or whose processor time nobody knows."""
+    MEMORY = "peak_bytes"
+    """The most memory its processes used together."""
+
+
+class Regression(Struct, frozen=True, kw_only=True):
+    """One file that took much more of something.
+
+    Args:
+        file: the file.
+        what: of what.
+        baseline: what it took before, in the unit of `what`.
+        now: what it took in this run.
+        pace: how many times longer than before the files of this run took as a rule where this one ran: so
+            much of the growth is not its own. 1 for memory.
+        is_changed: whether the file was changed since it last ran.
+    """
+
+    file: TestFile
+    what: Measure
+    baseline: float
+    now: float
+    pace: float = 1.0
+    is_changed: bool = False
+
+    @property
+    def factor(self) -> float:
+        """How many times its usual it took, the pace of the run left out."""
+        return self.now / self.pace / self.baseline
+
+
+class FileRecord(Struct, frozen=True, kw_only=True):
+    """One planned file and what happened to it.
+
+    Args:
+        file: the file.
+        attempts: every attempt in order, those that only made room included. Outputs of passed
+            attempts are dropped and of others cut to their end, so that a large run stays small.
+        started: whether any attempt started; the files of a stopped run may never have.
+        reasons: what each attempt was for; empty: nothing is known of that.
+        stands: the position of the attempt that counts; None: the last. What came after it confirmed it, or
+            came to nothing.
+        is_unconfirmed: whether a confirmation was wanted and came to nothing.
+    """
+
+    file: TestFile
+    attempts: tuple[TestResult, ...]
+    started: bool = True
+    reasons: tuple[Again | None, ...] = ()
+    stands: int | None = None
+    is_unconfirmed: bool = False
+
+    @property
+    def final(self) -> TestResult:
+        """The attempt that counts."""
+        return self.attempts[-1 if self.stands is None else self.stands]
+
+    @property
+    def status(self) -> Status:
+        """The verdict on the file."""
+        return self.final.status
+
+    @property
+    def judged(self) -> tuple[TestResult, ...]:
+        """The attempts up to the one that counts, without those that only made room for others."""
+        count = len(self.attempts) if self.stands is None else self.stands + 1
+        return tuple(attempt for attempt in self.attempts[:count] if not attempt.is_evicted)
+
+    @property
+    def failures(self) -> tuple[TestResult, ...]:
+        """The failed attempts beside the one that counts, unless forking is proven to be the cause."""
+        if self.finding is Finding.FAILED_FORKED:
+            return ()
+        return tuple(
+            attempt for attempt in self.others if attempt.status.is_failure and not _is_without_blame(attempt)
+        )
+
+    @property
+    def passes(self) -> tuple[TestResult, ...]:
+        """The attempts that passed, beside the one that counts."""
+        return tuple(attempt for attempt in self.others if attempt.status.is_pass)
+
+    @property
+    def others(self) -> tuple[TestResult, ...]:
+        """The attempts beside the one that counts."""
+        final = self.final
+        return tuple(attempt for attempt in self.attempts if attempt is not final)
+
+    @property
+    def finding(self) -> Finding | None:
+        """What the attempts say together; None: nothing but their results."""
+        return find(self.attempts, self.reasons, is_unconfirmed=self.is_unconfirmed)
+
+    @property
+    def is_flaky(self) -> bool:
+        """Whether it passed and failed in this run, and no cause is known."""
+        if self.finding in (Finding.FAILED_FORKED, Finding.FAILED_SPAWNED, Finding.CROWDED):
+            return False
+        return bool(self.failures if self.status.is_pass else self.status.is_failure and self.passes)
+
+    @property
+    def holds_no_tests(self) -> bool:
+        """Whether there is nothing in it to run, so that it has no verdict of its own."""
+        return self.final.holds_no_tests
+
+    @property
+    def was_forked(self) -> bool:
+        """Whether any attempt was forked."""
+        return any(attempt.isolation is Isolation.FORK for attempt in self.attempts)
+
+    @property
+    def difference(self) -> Difference | None:
+        """In what its forked attempt differs from the spawned one after it.
+
+        None: in nothing, or that is not known: there is no such attempt, or none that may be compared.
+        """
+        pair = self._verified
+        if pair is None or not pair[0].is_comparable(pair[1]):
+            return None
+        texts = differences(*pair)
+        return Difference(file=self.file, texts=texts) if texts else None
+
+    @property
+    def is_incomparable(self) -> bool:
+        """Whether its forked attempt may not be compared with the spawned one after it."""
+        pair = self._verified
+        return pair is not None and not pair[0].is_comparable(pair[1])
+
+    @property
+    def _verified(self) -> tuple[TestResult, TestResult] | None:
+        """A forked attempt and the spawned one that was to verify it; None: there are none."""
+        for reason in (Again.CHECK, Again.CONFIRM):
+            if reason not in self.reasons:
+                continue
+            position = self.reasons.index(reason)
+            forked = [one for one in self.attempts[:position] if not one.is_evicted]
+            pairs = zip(self.attempts[position:], self.reasons[position:], strict=True)
+            spawned = [one for one, why in pairs if why is reason and _is_whole(one)]
+            if forked and spawned:
+                return forked[-1], spawned[0]
+        return None
+
+
+def _is_without_blame(attempt: TestResult) -> bool:
+    """Whether a failure says nothing of the file: it made room, or was forked and never got a fair chance."""
+    is_unfair = attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK
+    return attempt.is_evicted or is_unfair
+
+
+def _is_whole(attempt: TestResult) -> bool:
+    return not (attempt.is_evicted or attempt.status.is_cancelled)
+
+
+class TestResults(Struct, frozen=True, kw_only=True):
+    """All files of a run, in the order of the plan.
+
+    Args:
+        records: exactly one for each planned file.
+        duration_s: wall-clock seconds of the run.
+        peak_bytes: the most memory all files used together; 0 when it was never measured.
+        interrupted: whether a signal ended the run.
+        is_verified: whether every forked file was to run spawned too, and each difference counts.
+        regressions: what took much more than it used to.
+        fails_on_regression: whether that makes the run fail.
+        allows_no_tests: whether it may pass although no test ran.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    records: tuple[FileRecord, ...]
+    duration_s: float
+    peak_bytes: int = 0
+    interrupted: bool = False
+    is_verified: bool = False
+    regressions: tuple[Regression, ...] = ()
+    fails_on_regression: bool = False
+    allows_no_tests: bool = False
+
+    @property
+    def passed(self) -> tuple[FileRecord, ...]:
+        """The files that passed, without those that hold no tests."""
+        return tuple(record for record in self.records if record.status.is_pass and not record.holds_no_tests)
+
+    @property
+    def without_tests(self) -> tuple[FileRecord, ...]:
+        """The files that hold no tests."""
+        return tuple(record for record in self.records if record.holds_no_tests)
+
+    @property
+    def ran_no_test(self) -> bool:
+        """Whether there were files to run, and not one test in them ran."""
+        return bool(self.records) and all(record.final.ran_no_test for record in self.records)
+
+    @property
+    def failed(self) -> tuple[FileRecord, ...]:
+        """The files that ran, or should have, and did not pass; without the cancelled ones."""
+        return tuple(record for record in self.records if record.status.is_failure)
+
+    @property
+    def cancelled(self) -> tuple[FileRecord, ...]:
+        """The files that were stopped, or never started, because the run was stopped."""
+        return tuple(record for record in self.records if record.status.is_cancelled)
+
+    @property
+    def flaky(self) -> tuple[FileRecord, ...]:
+        """The files that passed and failed in this run without a known cause; the red ones among them."""
+        return tuple(record for record in self.records if record.is_flaky)
+
+    @property
+    def differing(self) -> tuple[Difference, ...]:
+        """Where forked files differed from spawned ones, if that was to be verified."""
+        if not self.is_verified:
+            return ()
+        found = (record.difference for record in self.records)
+        return tuple(difference for difference in found if difference is not None)
+
+    @property
+    def failing_regressions(self) -> tuple[Regression, ...]:
+        """What took much more than it used to, if that makes the run fail."""
+        return self.regressions if self.fails_on_regression else ()
+
+    def found(self, finding: Finding) -> tuple[FileRecord, ...]:
+        """Return the files of which that was found."""
+        return tuple(record for record in self.records if record.finding is finding)
+
+    def count_cases(self, outcome: Outcome) -> int:
+        """Return how many tests inside all files ended in `outcome`, final attempts only."""
+        return sum(record.final.count(outcome) for record in self.records)
+
+
+def exit_code_of(results: TestResults) -> ExitCode:
+    """Return the exit status that a run's results ask for."""
+    if results.interrupted:
+        return ExitCode.INTERRUPTED
+    if results.failed or results.cancelled or results.differing or results.failing_regressions:
+        return ExitCode.FAILED
+    if results.ran_no_test and not results.allows_no_tests:
+        return ExitCode.NO_TESTS
+    return ExitCode.OK

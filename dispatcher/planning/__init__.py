@@ -1,0 +1,1 @@
+"""The plan of a run: order, isolation, ready queue, simulation and shards."""

@@ -1,0 +1,89 @@
+"""Makes the plan: each discovered file with its first task, in the order in which they should start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import structs
+
+from dispatcher.config.choices import Override
+from dispatcher.config.model import TestConfig
+from dispatcher.config.overrides import FileRules, group_limits
+from dispatcher.history.file_history import FileHistory
+from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from dispatcher.planning.isolation_policy import Ways
+from dispatcher.planning.order import Ordered, order
+from passmuster.model.status import RunnerKind
+from passmuster.model.task import CoverageRequest, Limits, TestTask
+
+
+def make_plan(
+    files: Sequence[TestFile],
+    remembered: Mapping[str, FileHistory],
+    config: TestConfig,
+    *,
+    run_id: str,
+    slots: int,
+    budget_bytes: int,
+) -> Plan:
+    """Return the plan of a run.
+
+    Args:
+        files: what was discovered.
+        remembered: what earlier runs know of them, by path.
+        config: what the user wants.
+        run_id: names the run.
+        slots: how many files run at once; decides how densely the early lane is mixed in.
+        budget_bytes: what all files together may use: no file may use more, and shares are taken of it.
+    """
+    limits = Limits(
+        timeout_s=config.timeout_s,
+        grace_s=config.grace_s,
+        output_bytes=config.output_limit_bytes,
+    )
+    coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
+
+    rules = FileRules(config.overrides)
+    ways = Ways(files, remembered, config, rules)
+
+    def task_of(ordered: Ordered) -> TestTask:
+        rule = rules.rule_for(ordered.file.path)
+        return TestTask(
+            run_id=run_id,
+            file_path=ordered.file.path,
+            runner=_runner(ordered.file, rule, config),
+            limits=_limits(rule, limits, budget_bytes=budget_bytes),
+            group=rule.group or "",
+            retries=rule.retries,
+            isolation=ways.isolation(ordered.file),
+            alone=ways.needs_room(ordered.file),
+            predicted_s=ordered.predicted_s,
+            predicted_bytes=ordered.predicted_bytes,
+            predicted_cpu_s=ordered.predicted_cpu_s,
+            coverage=coverage,
+        )
+
+    return Plan(
+        run_id=run_id,
+        groups=tuple(group_limits(config).items()),
+        files=tuple(
+            ways.mark(PlannedFile(file=ordered.file, task=task_of(ordered), because=ordered.because))
+            for ordered in order(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
+        ),
+    )
+
+
+def _runner(file: TestFile, rule: Override, config: TestConfig) -> RunnerKind:
+    """Return what runs a file: what its override or the user says, else what its layout says."""
+    asked = rule.runner or config.usual_runner
+    return file.runner if asked is RunnerKind.AUTO else asked
+
+
+def _limits(rule: Override, limits: Limits, *, budget_bytes: int) -> Limits:
+    """Return the limits of a file: the run's but for what its rule says."""
+    if rule.timeout_s is not None:
+        limits = structs.replace(limits, timeout_s=rule.timeout_s)
+    if rule.memory is not None:
+        memory_bytes = max(1, min(rule.memory.resolve(budget_bytes), budget_bytes))
+        limits = structs.replace(limits, memory_bytes=memory_bytes)
+    return limits

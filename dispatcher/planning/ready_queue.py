@@ -1,0 +1,305 @@
+"""The ready queue: the tasks that wait for a slot on one machine, and which of them starts next. Pure.
+
+Not thread-safe: its owner locks. The order is that of `planning.order`; a later task may overtake an earlier
+one that does not fit into the memory. There is a queue for each concurrency group and one for all other
+tasks. A segment tree of minima finds the first task that fits in a number of steps that grows with the
+logarithm of the tasks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+
+from passmuster.model.executor import Room
+from passmuster.model.task import TestTask
+
+_NOTHING = float("inf")
+_SMALLEST = 64
+
+
+class MinTree:
+    """Numbers by integer key, with search for the lowest key whose number is small enough."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+        self._base_key = 0
+        self._size = 0
+        self._minima: list[float] = []
+
+    def set(self, key: int, number: int) -> None:
+        """Put a number at a key."""
+        self._numbers[key] = number
+        if not self._base_key <= key < self._base_key + self._size:
+            self._rebuild()
+        else:
+            self._update(key, number)
+
+    def discard(self, key: int) -> None:
+        """Remove the number at a key, if there is one."""
+        if self._numbers.pop(key, None) is not None:
+            self._update(key, _NOTHING)
+
+    def first(self) -> int | None:
+        """Return the lowest key; None when there is none."""
+        return self._search(_NOTHING) if self._numbers else None
+
+    def first_at_most(self, bound: int) -> int | None:
+        """Return the lowest key whose number is at most `bound`; None when there is none."""
+        if not self._minima or self._minima[1] > bound:
+            return None
+        return self._search(bound)
+
+    def _search(self, bound: float) -> int:
+        """Return the lowest key within a bound that some number is known to keep."""
+        node = 1
+        while node < self._size:
+            node *= 2
+            # An empty leaf is as large as no bound: without one, whatever is there will do.
+            if self._minima[node] > bound or self._minima[node] == _NOTHING:
+                node += 1
+        return self._base_key + node - self._size
+
+    def _update(self, key: int, number: float) -> None:
+        """Change one leaf, and the minima above it as far as they change."""
+        node = key - self._base_key + self._size
+        self._minima[node] = number
+        while node > 1:
+            node //= 2
+            minimum = min(self._minima[2 * node], self._minima[2 * node + 1])
+            if self._minima[node] == minimum:
+                break
+            self._minima[node] = minimum
+
+    def _rebuild(self) -> None:
+        """Lay the numbers out anew, in the middle of twice the keys they span: there is room at both ends.
+
+        The span at least doubles before the next time, so that a key costs no more on average than a step.
+        """
+        lowest, highest = min(self._numbers), max(self._numbers)
+        span = highest - lowest + 1
+        self._size = _SMALLEST
+        while self._size < 2 * span:
+            self._size *= 2
+        self._base_key = lowest - (self._size - span) // 2
+        self._minima = [_NOTHING] * (2 * self._size)
+        for key, number in self._numbers.items():
+            self._minima[key - self._base_key + self._size] = number
+        for node in range(self._size - 1, 0, -1):
+            self._minima[node] = min(self._minima[2 * node], self._minima[2 * node + 1])
+
+
+class Lane:
+    """Tasks by key; the lower the key, the earlier its turn."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, TestTask] = {}
+        self._tree = MinTree()
+        self._unknown: deque[int] = deque()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def tasks(self) -> dict[int, TestTask]:
+        """Return all tasks by key."""
+        return dict(self._tasks)
+
+    def put(self, key: int, task: TestTask) -> None:
+        """Let a task wait at a key that is the first or the last of all."""
+        self._tasks[key] = task
+        if task.predicted_bytes is not None:
+            self._tree.set(key, task.predicted_bytes)
+        elif self._unknown and key < self._unknown[0]:
+            self._unknown.appendleft(key)
+        else:
+            self._unknown.append(key)
+
+    def take(self, key: int) -> TestTask:
+        """Remove a task that `first` or `first_fitting` named."""
+        if self._unknown and self._unknown[0] == key:
+            self._unknown.popleft()
+        else:
+            self._tree.discard(key)
+        return self._tasks.pop(key)
+
+    def peek(self, key: int) -> TestTask:
+        """Return the task at a key."""
+        return self._tasks[key]
+
+    def first(self) -> int | None:
+        """Return the key of the first task; None when there is none."""
+        return lower(self._tree.first(), self._unknown[0] if self._unknown else None)
+
+    def first_fitting(self, room: Room) -> int | None:
+        """Return the key of the first task that the free memory suffices for; all unknown need the same."""
+        unknown = self._unknown[0] if self._unknown and room.unknown_bytes <= room.free_bytes else None
+        return lower(self._tree.first_at_most(room.free_bytes), unknown)
+
+
+def lower(left: int | None, right: int | None) -> int | None:
+    """Return the lower of two keys, either of which may be missing."""
+    if left is None or right is None:
+        return right if left is None else left
+    return min(left, right)
+
+
+PATIENCE = 16
+"""How many files may pass the first of the line before it makes a reservation: then nobody passes it.
+
+Or twice the most files that ran at once, if that is more. Fewer, and slots would stand idle for every large
+file in turn, which simulations put at up to 1.8 times the run's length; with none at all, small files could
+keep a large one waiting until the end, where it would run alone.
+"""
+
+ALONE_PATIENCE = 1000
+"""How many files may start while a file waits to run alone, before nothing further starts until it has run.
+
+Emptying the machine costs about one file's length on every slot: paid once in a thousand starts that is
+nothing, and in most runs the files to run alone simply come last.
+"""
+
+_Place = tuple[Lane, int]
+"""Where a task waits: its lane, and its key there."""
+
+
+class Line:
+    """Tasks that wait, in order.
+
+    - The first task that fits the room goes.
+    - The first of the line, once passed by as many others as `PATIENCE` says, is passed no more until it
+      fits. Only the first counts: whoever stands behind it gets there, and then has the same right.
+    - When nothing runs the first of the line goes, fitting or not; where other runs on the machine hold
+      memory that it needs, only if no other fits.
+    - A task whose group is full is passed over, and has lost nothing: for memory it does not wait.
+    - Tasks to run alone wait beside the line, until it is empty or `ALONE_PATIENCE` is used up, and then
+      for the machine to be idle.
+
+    Args:
+        tasks: what waits from the start.
+        groups: how many tasks of each group may run at once; of one that is not named, any number.
+    """
+
+    def __init__(self, tasks: Sequence[TestTask] = (), *, groups: Mapping[str, int] | None = None) -> None:
+        self._groups = dict(groups or {})
+        self._running: Counter[str] = Counter()
+        self._together = self._most_together = 0
+        self._lanes: dict[str, Lane] = {}
+        self._alone: deque[TestTask] = deque()
+        self._first_key = 0
+        self._next_key = 0
+        self._passed: dict[int, int] = {}
+        self._starts_beside_alone = 0
+        self.is_held_by_groups = False
+        """Whether nothing that waits might have gone when it was last asked, because its groups were full."""
+        self.append(tasks)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes.values())) + len(self._alone)
+
+    def append(self, tasks: Sequence[TestTask]) -> None:
+        """Put tasks at the end of the line, in their order."""
+        for task in tasks:
+            if task.alone:
+                self._alone.append(task)
+            else:
+                self._lane_of(task).put(self._next_key, task)
+                self._next_key += 1
+
+    def prepend(self, tasks: Sequence[TestTask]) -> None:
+        """Put tasks before all that wait, in their order."""
+        for task in reversed(tasks):
+            if task.alone:
+                self._alone.appendleft(task)
+            else:
+                self._first_key -= 1
+                self._lane_of(task).put(self._first_key, task)
+
+    def put_back(self, task: TestTask) -> None:
+        """Put a task that was taken, and could not start after all, before all that wait."""
+        self.ended(task)
+        self.prepend([task])
+
+    def ended(self, task: TestTask) -> None:
+        """Give back the place in its group of a task that was taken. Each must be told once."""
+        self._together -= 1
+        if task.group in self._groups:
+            self._running[task.group] -= 1
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Empty the line; return what waited, in order, tasks to run alone at the end."""
+        waiting = {key: task for lane in self._lanes.values() for key, task in lane.tasks().items()}
+        found = (*(waiting[key] for key in sorted(waiting)), *self._alone)
+        self._lanes.clear()
+        self._alone.clear()
+        self._passed.clear()
+        return found
+
+    def next_fit(self, room: Room) -> TestTask | None:
+        """Take the task that should start now; None: none that may start fits.
+
+        Whoever is refused by the machine after all is to be `put_back`, and asked for again only when
+        something has changed. Whoever ends is to be told by `ended`.
+        """
+        self.is_held_by_groups = False
+        if room.is_full or not self:
+            return None
+        if self._alone and (len(self) == len(self._alone) or self._starts_beside_alone >= ALONE_PATIENCE):
+            return self._take_alone() if room.is_idle else None
+        first, first_fitting = self._find(room)
+        self.is_held_by_groups = first is None
+        chosen = first if room.is_idle and not room.must_fit else first_fitting
+        if chosen is None and room.is_idle:
+            chosen = first
+        if first is None or chosen is None:
+            return None
+        lane, key = chosen
+        if not room.takes(lane.peek(key)):
+            return None
+        if chosen != first:
+            passed = self._passed.get(first[1], 0)
+            if passed >= max(PATIENCE, 2 * self._most_together):
+                return self._take(*first) if room.is_idle else None
+            self._passed[first[1]] = passed + 1
+        return self._take(lane, key)
+
+    def _find(self, room: Room) -> tuple[_Place | None, _Place | None]:
+        """Return the places of the first task that may go, and of the first that also fits."""
+        first: _Place | None = None
+        fitting: _Place | None = None
+        for group, lane in self._lanes.items():
+            if self._running[group] >= self._groups.get(group, self._running[group] + 1):
+                continue
+            key = lane.first()
+            if key is None or (fitting is not None and first is not None and key > fitting[1]):
+                continue
+            if first is None or key < first[1]:
+                first = (lane, key)
+            key = lane.first_fitting(room)
+            if key is not None and (fitting is None or key < fitting[1]):
+                fitting = (lane, key)
+        return first, fitting
+
+    def _lane_of(self, task: TestTask) -> Lane:
+        """Return where a task waits: with those of its group, if that bounds anything."""
+        group = task.group if task.group in self._groups else ""
+        return self._lanes.setdefault(group, Lane())
+
+    def _take(self, lane: Lane, key: int) -> TestTask:
+        """Remove a task that is to start."""
+        self._passed.pop(key, None)
+        if self._alone:
+            self._starts_beside_alone += 1
+        return self._started(lane.take(key))
+
+    def _take_alone(self) -> TestTask:
+        """Remove the first of the tasks that run alone."""
+        self._starts_beside_alone = 0
+        return self._started(self._alone.popleft())
+
+    def _started(self, task: TestTask) -> TestTask:
+        """Count a task, and in its group."""
+        self._together += 1
+        self._most_together = max(self._most_together, self._together)
+        if task.group in self._groups:
+            self._running[task.group] += 1
+        return task

@@ -1,0 +1,297 @@
+"""Which of a run's shards each file belongs to: the same answer on every machine that is asked.
+
+Pure, and a function of the files' set, never of their order. Files are placed from the heaviest to the
+lightest, a file's weight being the share of a machine that it takes, for as long as it takes it. Each has a
+few shards that it prefers, which its path alone decides, and takes the first that is not too full: so a file
+that comes or goes moves few others, and what a machine has cached for its files stays of use. Where that
+leaves one machine to run longer than the others, as the play of the run shows, the least that helps is moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, median
+
+from msgspec import Struct, structs
+
+from dispatcher.planning.simulation import predict_makespan
+from passmuster.model.task import TestTask
+
+FULL = 1.03
+"""A shard takes no further file beyond this many times its fair share, but where all are as full."""
+
+EVEN = 1.05
+"""The shards are even enough when the slowest takes this many times the mean: to have it better would move
+files for every second by which a history changes."""
+
+PREFERENCES = 8
+"""How many shards a file prefers before it goes where most room is: a SHA-256 has so many 32-bit numbers."""
+
+MOST_PLAYED = 2000
+"""Files up to which the shards are evened out by playing them. With more, none matters to its shard."""
+
+STEP = 1.1
+"""Predicted times count in steps of this ratio: what moves less from run to run moves no file."""
+
+SHORTEST_S = 0.01
+LONGEST_S = 1e6
+"""What a prediction is taken for at least and at most, whatever stands in a history."""
+
+_TRIALS = 24
+"""Moves and swaps that are played between two shards before the next pair is looked at."""
+
+_PARTNERS = 8
+"""How many of the quickest shards are asked to take something off the slowest."""
+
+_SWAPPED = 100
+"""How many of a shard's heaviest files may be swapped; any may be moved."""
+
+_PLAYED_FILES = 50_000
+"""Files in all plays together: about a second's worth."""
+
+
+class _Weighed(Struct, frozen=True, kw_only=True):
+    """A file to be placed.
+
+    Args:
+        task: with a time in whole steps, known or not.
+        seconds: that time.
+        weight: seconds for which it takes a whole machine.
+        group_s: seconds by which it makes its group's queue longer; 0: it is in no bounded one.
+    """
+
+    task: TestTask
+    seconds: float
+    weight: float
+    group_s: float
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self.task.file_path
+
+
+def split(
+    tasks: Sequence[TestTask],
+    total: int,
+    *,
+    slots: int,
+    budget_bytes: int,
+    groups: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """Return the shard of each file, by path: from 1 to `total`, some perhaps without a file.
+
+    A file without a known time is taken for an ordinary one; where none has one all weigh the same.
+
+    Args:
+        tasks: each file once, in any order, with its predictions.
+        total: how many shards there are.
+        slots: how many files one machine runs at once.
+        budget_bytes: the memory that all of them may use there.
+        groups: how many files of each group one machine runs at once.
+    """
+    weighed = _weigh(tasks, slots=slots, budget_bytes=budget_bytes, groups=groups or {})
+    placed = _place(weighed, total)
+    if total > 1 and len(weighed) <= MOST_PLAYED:
+        machine = _Machine(slots=slots, budget_bytes=budget_bytes, groups=groups or {})
+        _Evening(placed, machine).run()
+    return {item.path: number for number, files in enumerate(placed, start=1) for item in files}
+
+
+def _weigh(
+    tasks: Sequence[TestTask], *, slots: int, budget_bytes: int, groups: Mapping[str, int]
+) -> list[_Weighed]:
+    """Return the files with their weights, the heaviest first."""
+    known = [task.predicted_s for task in tasks if task.predicted_s is not None]
+    usual_s = median(known) if known else 1.0
+
+    def weigh(task: TestTask) -> _Weighed:
+        seconds = _in_steps(usual_s if task.predicted_s is None else task.predicted_s)
+        share = 1.0 if task.alone else max(1 / slots, min(1.0, (task.predicted_bytes or 0) / budget_bytes))
+        return _Weighed(
+            task=structs.replace(task, predicted_s=seconds, predicted_cpu_s=None),
+            seconds=seconds,
+            weight=seconds * share,
+            group_s=seconds / groups[task.group] if task.group in groups else 0.0,
+        )
+
+    return sorted(map(weigh, tasks), key=lambda item: (-item.weight, item.path))
+
+
+def _steps() -> Iterator[float]:
+    """Yield the times that there are. Products, unlike logarithms, are the same on every machine."""
+    seconds = SHORTEST_S
+    while seconds < LONGEST_S:
+        yield seconds
+        seconds *= STEP
+
+
+_STEPS = tuple(_steps())
+
+
+def _in_steps(seconds: float) -> float:
+    """Return the last of the steps that a time has reached."""
+    return _STEPS[max(0, bisect(_STEPS, seconds) - 1)]
+
+
+def _preferred(path: str, total: int) -> Iterator[int]:
+    """Yield shards, from 0, in an order that is the path's own."""
+    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()
+    for start in range(0, 4 * PREFERENCES, 4):
+        yield int.from_bytes(digest[start : start + 4], "big") * total >> 32
+
+
+def _place(weighed: Sequence[_Weighed], total: int) -> list[list[_Weighed]]:
+    """Return the files of each shard."""
+    placed: list[list[_Weighed]] = [[] for _ in range(total)]
+    loads, queues = _Loads(total), defaultdict[str, _Loads](lambda: _Loads(total))
+    bound = FULL * sum(item.weight for item in weighed) / total
+
+    def end_s(item: _Weighed, number: int) -> float:
+        queue_s = queues[item.task.group].of[number] + item.group_s if item.group_s else 0.0
+        return max(loads.of[number] + item.weight, queue_s)
+
+    for item in weighed:
+        preferred = (number for number in _preferred(item.path, total) if end_s(item, number) <= bound)
+        chosen = next(preferred, None)
+        if chosen is None:
+            emptiest = [loads.least(), *([queues[item.task.group].least()] if item.group_s else [])]
+            chosen = min(emptiest, key=lambda number: end_s(item, number))
+        placed[chosen].append(item)
+        loads.add(chosen, item.weight)
+        if item.group_s:
+            queues[item.task.group].add(chosen, item.group_s)
+    return placed
+
+
+class _Loads:
+    """How much each shard has of something, and which has least, however many there are.
+
+    Args:
+        total: how many shards there are.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.of = [0.0] * total
+        self._by_load = [(0.0, number) for number in range(total)]
+
+    def add(self, number: int, load: float) -> None:
+        """Give a shard more."""
+        self.of[number] += load
+        heapq.heappush(self._by_load, (self.of[number], number))
+
+    def least(self) -> int:
+        """Return the shard that has least, the first of several."""
+        while self._by_load[0][0] != self.of[self._by_load[0][1]]:
+            heapq.heappop(self._by_load)
+        return self._by_load[0][1]
+
+
+class _Machine(Struct, frozen=True, kw_only=True):
+    """What each of the machines is thought to be."""
+
+    slots: int
+    budget_bytes: int
+    groups: Mapping[str, int]
+
+    def finish_s(self, files: Sequence[_Weighed]) -> float:
+        """Return when a machine with these files is done: they start as in a run, largest share first."""
+        least_s = max(sum(item.seconds for item in files) / self.slots, SHORTEST_S)
+
+        def rank(item: _Weighed) -> tuple[float, float, str]:
+            share = max(item.seconds / least_s, (item.task.predicted_bytes or 0) / self.budget_bytes)
+            return (-share, -item.seconds, item.path)
+
+        forecast = predict_makespan(
+            [item.task for item in sorted(files, key=rank)],
+            slots=self.slots,
+            budget_bytes=self.budget_bytes,
+            groups=self.groups,
+        )
+        return forecast.wall_s or 0.0
+
+
+class _Trade(Struct, frozen=True, kw_only=True):
+    """What one shard gives another for what, and when both would be done."""
+
+    given: _Weighed
+    taken: _Weighed | None
+    finish: tuple[float, float]
+
+
+class _Evening:
+    """Takes work off the shard that is done last until that is soon enough, or nothing helps.
+
+    Args:
+        placed: the files of each shard; changed.
+        machine: what runs each.
+    """
+
+    def __init__(self, placed: list[list[_Weighed]], machine: _Machine) -> None:
+        self._placed = placed
+        self._machine = machine
+        self._finish = [machine.finish_s(files) for files in placed]
+        self._left = _PLAYED_FILES
+
+    def run(self) -> None:
+        """Even out."""
+        while self._left > 0:
+            slowest = max(range(len(self._finish)), key=self._finish.__getitem__)
+            longest_s = max((item.seconds for item in self._placed[slowest]), default=0.0)
+            if self._finish[slowest] <= max(EVEN * fmean(self._finish), longest_s):
+                return
+            if not self._relieve(slowest):
+                return
+
+    def _relieve(self, slowest: int) -> bool:
+        """Move or swap what helps most; False: nothing does."""
+        quickest = sorted(range(len(self._finish)), key=self._finish.__getitem__)[:_PARTNERS]
+        for other in quickest:
+            trades = (self._played(slowest, other, *pair) for pair in self._candidates(slowest, other))
+            best = min(trades, key=lambda trade: max(trade.finish), default=None)
+            if best is not None and max(best.finish) < self._finish[slowest]:
+                self._placed[slowest], self._placed[other] = self._after(
+                    slowest, other, best.given, best.taken
+                )
+                self._finish[slowest], self._finish[other] = best.finish
+                return True
+        return False
+
+    def _candidates(self, slowest: int, other: int) -> list[tuple[_Weighed, _Weighed | None]]:
+        """Return what is worth trying: what comes closest to half of the difference."""
+        wanted = (self._finish[slowest] - self._finish[other]) / 2
+        given, taken = self._placed[slowest], self._placed[other]
+        pairs: list[tuple[_Weighed, _Weighed | None]] = [(item, None) for item in given]
+        pairs += [(item, back) for item in _heaviest(given) for back in _heaviest(taken)]
+
+        def gain(item: _Weighed, back: _Weighed | None) -> float:
+            return item.weight - (0.0 if back is None else back.weight)
+
+        def rank(pair: tuple[_Weighed, _Weighed | None]) -> tuple[float, str, str]:
+            item, back = pair
+            return (abs(gain(item, back) - wanted), item.path, "" if back is None else back.path)
+
+        return heapq.nsmallest(_TRIALS, (pair for pair in pairs if 0 < gain(*pair) < 2 * wanted), key=rank)
+
+    def _played(self, slowest: int, other: int, given: _Weighed, taken: _Weighed | None) -> _Trade:
+        first, second = self._after(slowest, other, given, taken)
+        self._left -= len(first) + len(second)
+        finish = (self._machine.finish_s(first), self._machine.finish_s(second))
+        return _Trade(given=given, taken=taken, finish=finish)
+
+    def _after(
+        self, slowest: int, other: int, given: _Weighed, taken: _Weighed | None
+    ) -> tuple[list[_Weighed], list[_Weighed]]:
+        """Return the files of both as they would be."""
+        first = [item for item in self._placed[slowest] if item is not given]
+        second = [item for item in self._placed[other] if item is not taken]
+        return (first if taken is None else [*first, taken]), [*second, given]
+
+
+def _heaviest(files: Sequence[_Weighed]) -> list[_Weighed]:
+    """Return the files of a shard that are worth swapping."""
+    return heapq.nsmallest(_SWAPPED, files, key=lambda item: (-item.weight, item.path))

@@ -1,0 +1,99 @@
+"""What a run will probably take: its files' histories played through the waiting line.
+
+Pure. The play uses the same `Line`, the same rule of admission and the same rule for further files on idle
+processors as a real run, so that `--dry-run` shows what would happen if every file took what it took before.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from msgspec import Struct, field
+
+from dispatcher.planning.ready_queue import Line
+from passmuster.model.executor import Room
+from passmuster.model.oversubscription import free_places
+from passmuster.model.task import TestTask
+
+
+class Forecast(Struct, frozen=True, kw_only=True):
+    """What a run will probably take.
+
+    Args:
+        wall_s: seconds from the first start to the last end; None when no file has ever run.
+        peak_bytes: the most memory that will be reserved at any moment.
+        unknown: how many files never ran and were taken for ordinary ones.
+    """
+
+    wall_s: float | None
+    peak_bytes: int
+    unknown: int
+
+
+class _Play(Struct):
+    """The state of the play: what runs, until when, and what it holds."""
+
+    now_s: float = 0.0
+    reserved_bytes: int = 0
+    running: list[tuple[float, int, TestTask]] = field(default_factory=list)
+
+
+def predict_makespan(
+    tasks: Sequence[TestTask],
+    *,
+    slots: int,
+    budget_bytes: int,
+    idle_cpus: int | None = None,
+    groups: Mapping[str, int] | None = None,
+) -> Forecast:
+    """Return what running files in their order will probably take.
+
+    Args:
+        tasks: the files with their predictions; one without takes the median of the others' seconds and an
+            equal share of the budget.
+        slots: how many files run at once usually.
+        budget_bytes: what all files together may use.
+        idle_cpus: processors for which further files start while they are idle; None: for none.
+        groups: how many files of each group may run at once.
+    """
+    known_s = [task.predicted_s for task in tasks if task.predicted_s is not None]
+    usual_s = median(known_s) if known_s else 0.0
+    share_bytes = budget_bytes // slots
+    line = Line(tasks, groups=groups)
+    play, peak_bytes, started = _Play(), 0, 0
+    while line or play.running:
+        places = free_places(
+            slots=slots,
+            cpus=idle_cpus,
+            used_cpus=[task.predicted_cpus for _, _, task in play.running],
+        )
+        room = Room(
+            slots=places.slots,
+            waiting_slots=places.waiting_slots,
+            free_bytes=max(0, budget_bytes - play.reserved_bytes),
+            unknown_bytes=share_bytes,
+            is_idle=not play.running,
+        )
+        task = line.next_fit(room)
+        if task is None:
+            play.now_s, _, ended = heapq.heappop(play.running)
+            play.reserved_bytes -= _need_bytes(ended, share_bytes)
+            line.ended(ended)
+            continue
+        started += 1
+        play.reserved_bytes += _need_bytes(task, share_bytes)
+        peak_bytes = max(peak_bytes, play.reserved_bytes)
+        end_s = play.now_s + (usual_s if task.predicted_s is None else task.predicted_s)
+        heapq.heappush(play.running, (end_s, started, task))
+    return Forecast(
+        wall_s=play.now_s if known_s or not tasks else None,
+        peak_bytes=peak_bytes,
+        unknown=len(tasks) - len(known_s),
+    )
+
+
+def _need_bytes(task: TestTask, share_bytes: int) -> int:
+    """Return what is reserved for a file."""
+    return share_bytes if task.predicted_bytes is None else task.predicted_bytes

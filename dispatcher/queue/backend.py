@@ -1,0 +1,425 @@
+"""Runs files on workers elsewhere: keeps the run store on the broker and the delivery tracker here in step.
+
+Nothing depends on a message arriving. What is lost on its way, dies with its worker or is forgotten by the
+broker is noticed here and delivered again; the run store lets only one result count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+from dispatcher.engine.backend import BackendEvent, BackendNotice
+from dispatcher.queue.delivery_tracker import Message, QueueBook
+from dispatcher.queue.worker_registry import Crew
+from passmuster.model.errors import InfrastructureError, PassmusterError
+from passmuster.model.executor import Limit, Usage
+from passmuster.model.result import TestResult
+from passmuster.model.status import StopReason
+from passmuster.model.task import TestTask
+from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
+from passmuster.wire.broker_messages import DamagedRecordError, Entry, Lease, WorkerCard
+
+
+class Record(Protocol):
+    """What is asked of the broker; see `passmuster.wire.run_store.RunRecord`, which explains more."""
+
+    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
+        """Begin, or begin again, with these files waiting."""
+
+    def recall(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
+        """Return the epoch of a run under way, and letter and take of its files; None: there is none."""
+
+    def add(self, attempts: Mapping[str, int]) -> None:
+        """Let files wait, but for those that run."""
+
+    def withdraw(self, path: str, attempt: int) -> bool:
+        """Take a waiting file back; False: it waits no longer."""
+
+    def epoch(self) -> str | None:
+        """Return the word of the last `seed`; None: the broker knows no such run."""
+
+    def beat(self, kept: int) -> None:
+        """Give a sign of life, and say how many files are not on the queue yet."""
+
+    def expired(self) -> Sequence[Lease]:
+        """Return the leases whose time is over."""
+
+    def expire(self, lease: Lease) -> bool:
+        """End such a lease and forget its file; False: it was renewed, or the file is done."""
+
+    def states(self, paths: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """Return letter (Q, R, D) and take of each of these files that the broker knows."""
+
+    def queued(self) -> int:
+        """Return how many messages the queue holds."""
+
+    def cancel(self) -> None:
+        """Let nothing start any more, and have what runs ended."""
+
+    def is_settled(self) -> bool:
+        """Whether nobody holds a lease."""
+
+    def end(self) -> None:
+        """Remove everything of the run."""
+
+    def read(self, last_id: str, *, block_s: float) -> Sequence[Entry]:
+        """Return what came after `last_id`."""
+
+    def trim(self, last_id: str) -> None:
+        """Remove the entries up to and with `last_id`."""
+
+
+class Mail(Protocol):
+    """Opens what workers sent; see `dispatcher.queue.results`."""
+
+    def result(self, entry: Entry, task: TestTask) -> TestResult:
+        """Return the result of this task in an entry; one that says so where there is none."""
+
+    def refusal(self, entry: Entry) -> str:
+        """Return why a worker does not take part."""
+
+
+TICK_S = 1.0
+"""Seconds between two looks at leases and at whether the broker still knows the run."""
+
+LOOK_S = 0.2
+"""Seconds the broker is asked to wait for news at most: what `wake` may have to wait too."""
+
+SWALLOWED_S = 5.0
+"""Seconds the queue may be empty while files wait, until they are sent once more: workers take a moment."""
+
+AWAY_S = 120.0
+"""Seconds the broker may be away before the run is told: as long as workers keep a result for it."""
+
+LAST_RESULTS_S = 5.0
+"""Seconds beyond the grace in which a stopped file's result must come."""
+
+_SETTLE_LOOK_S = 0.1
+
+
+class QueueBackend:
+    """A `Backend` over a broker.
+
+    Args:
+        record: the run, as the broker has it; seeded and ended here.
+        publish: puts messages on the run's queue, in their order.
+        mail: opens what workers sent.
+        crew: the workers.
+        cards: asks the broker which workers are there.
+        terms: the sealed message that says what the run asks of workers.
+        new_epoch: returns a fresh random word.
+        broken: the errors that mean that the broker is away.
+        limits: what holds there, for people.
+        groups: how many files of each group may run at once.
+        is_resumed: whether the run may be there already, from a dispatcher that is gone.
+        release: gives back what the backend was made of; called when it is closed.
+        clock: seconds that never go back.
+        pause: waits so many seconds.
+
+    Raises:
+        InfrastructureError: the broker is away from the start.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        publish: Callable[[Sequence[Message]], None],
+        mail: Mail,
+        crew: Crew,
+        cards: Callable[[], Sequence[WorkerCard]],
+        *,
+        terms: str,
+        new_epoch: Callable[[], str],
+        broken: tuple[type[Exception], ...],
+        limits: Sequence[Limit] = (),
+        groups: Mapping[str, int] | None = None,
+        is_resumed: bool = False,
+        release: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.notices: tuple[str, ...] = ()
+        self._record, self._publish_all, self._mail = record, publish, mail
+        self._crew, self._cards = crew, cards
+        self._terms, self._new_epoch, self._broken = terms, new_epoch, broken
+        self._limits, self._release = tuple(limits), release
+        self._clock, self._pause = clock, pause
+        self._book = QueueBook(groups)
+        self._outbox: list[Message] = []
+        self._events: list[BackendEvent] = []
+        self._last_id = "0"
+        self._is_woken = False
+        self._stopped: StopReason | None = None
+        self._abandon_at: float | None = None
+        self._next_tick = self._judge_from = clock()
+        self._empty_since: float | None = None
+        self._away_since: float | None = None
+        self._is_away_told, self._away_reason = False, ""
+        self._damage, self._is_damage_told = "", False
+        self._is_unsure = False
+        self._peak_bytes = 0
+        self._is_catching_up = self._is_read = False
+        try:
+            self._epoch = self._attached() if is_resumed else ""
+            if not self._epoch:
+                self._epoch = new_epoch()
+                record.seed({}, epoch=self._epoch, terms=terms)
+        except broken as error:
+            raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
+
+    def _attached(self) -> str:
+        """Return the epoch of the run as the broker has it, and take it over; empty: it has none."""
+        found = self._record.recall()
+        if found is None:
+            return ""
+        epoch, states = found
+        self._book.recall(states)
+        self._is_catching_up = True
+        self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
+        return epoch
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return what holds where the files run."""
+        return self._limits
+
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+        """Take tasks in order and publish those that may go."""
+        self._book.submit(tasks, first=first, spare=spare)
+        for task in tasks:
+            self._notice(self._crew.too_big(task.file_path, task.predicted_bytes))
+        self._with_broker(self._publish)
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return what happened; see `Backend.poll`."""
+        deadline = self._clock() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - self._clock())
+            block_s = 0.0 if self._events or self._is_woken else min(left_s, LOOK_S)
+            if not self._with_broker(partial(self._look, block_s)):
+                self._pause(block_s)
+            self._abandon()
+            is_news = self._damage and not self._is_damage_told
+            if self._events or self._is_woken or is_news or self._clock() >= deadline:
+                self._is_woken = False
+                found, self._events = tuple(self._events), []
+                if not found:
+                    self._tell_damage()
+                    self._tell_away()
+                    self._tell_nobody()
+                return found
+
+    def wake(self) -> None:
+        """Make `poll` return within `LOOK_S` seconds; only sets a flag, so a signal handler may."""
+        self._is_woken = True
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Take back what has not started. What the broker cannot be asked for stays."""
+        found: list[TestTask] = []
+        self._with_broker(lambda: self._withdraw_published(found))
+        return (*found, *self._book.withdraw_kept())
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End what runs, and let nothing start any more. Workers have their own grace."""
+        self._stopped = self._stopped or reason
+        self._abandon_at = self._clock() + grace_s + LAST_RESULTS_S
+        self._with_broker(self._record.cancel)
+
+    def usage(self) -> Usage:
+        """Return what runs, as the workers last said: a file that has just begun uses nothing yet."""
+        workers = self._crew.usage()
+        used_bytes = sum(worker.used_bytes for worker in workers)
+        self._peak_bytes = max(self._peak_bytes, used_bytes)
+        return Usage(
+            slots=self._crew.slots,
+            budget_bytes=self._crew.budget_bytes,
+            used_bytes=used_bytes,
+            peak_bytes=self._peak_bytes,
+            files=self._crew.file_usage(self._book.running()),
+            workers=workers,
+        )
+
+    def close(self) -> None:
+        """End what runs, wait a little for it, and remove the run from the broker."""
+        try:
+            self._with_broker(self._settle)
+            self._with_broker(self._record.end)
+        finally:
+            self._release()
+
+    def _with_broker(self, step: Callable[[], object]) -> bool:
+        """Do something with the broker; False: it is away, and everything is to be tried again later."""
+        try:
+            step()
+        except DamagedRecordError as error:
+            self._damage = self._damage or str(error)
+            return False
+        except self._broken as error:
+            now = self._clock()
+            if self._away_since is None:
+                self._away_since = now
+                self._notice(f"the broker is of no use now: {error}; waiting up to {AWAY_S:.0f} s for it")
+            self._away_reason = str(error)
+            # Workers could not renew either: nobody is dead because of that.
+            self._judge_from = now + LEASE_S + HEARTBEAT_S
+            return False
+        return True
+
+    def _tell_damage(self) -> None:
+        """Raise once when something on the broker is not what we or our workers wrote."""
+        if self._damage and not self._is_damage_told:
+            self._is_damage_told = True
+            raise InfrastructureError(self._damage)
+
+    def _tell_away(self) -> None:
+        """Raise once when the broker has been away, or has refused to serve, for too long."""
+        since = self._away_since
+        if since is None or self._is_away_told or self._clock() - since < AWAY_S:
+            return
+        self._is_away_told = True
+        raise InfrastructureError(
+            f"the broker has been of no use for {self._clock() - since:.0f} s, so nothing further can start: "
+            f"{self._away_reason}; look whether it runs and can be reached"
+        )
+
+    def _tell_nobody(self) -> None:
+        """Raise once when no worker takes part for too long, or those that do must not be mixed."""
+        if self._away_since is None and self._stopped is None:
+            reason = self._crew.why_nobody(now_s=self._clock()) or self._crew.why_mixed()
+            if reason:
+                raise InfrastructureError(reason)
+
+    def _notice(self, *texts: str) -> None:
+        self._events += [BackendNotice(text=text) for text in texts if text]
+
+    def _look(self, block_s: float) -> None:
+        """Take the broker's news, and once in `TICK_S` look after what no news comes of."""
+        if self._is_read:
+            # Only now: the run has written down what the last call told it.
+            self._record.trim(self._last_id)
+            self._is_read = False
+        entries = self._record.read(self._last_id, block_s=0.0 if self._is_catching_up else block_s)
+        for entry in entries:
+            self._events += self._meaning(entry)
+            self._last_id = entry.entry_id
+        self._is_read = bool(entries)
+        if self._is_catching_up and not entries:
+            self._is_catching_up = False
+            self._book.caught_up()
+        if self._clock() >= self._next_tick:
+            self._tick()  # When it fails, it is the next thing to be tried.
+            self._next_tick = self._clock() + TICK_S
+        self._publish()
+        if self._away_since is not None:
+            self._notice("the broker is of use again")
+            self._away_since, self._is_away_told = None, False
+
+    def _meaning(self, entry: Entry) -> Sequence[BackendEvent]:
+        """Return what a line of the stream means for the run."""
+        match entry.kind:
+            case "started":
+                return self._book.started(entry.path, entry.attempt, entry.worker)
+            case "released":
+                self._book.released(entry.path, entry.attempt)
+            case "refused":
+                reason = self._mail.refusal(entry)
+                return [BackendNotice(text=text) for text in self._crew.refused(entry.worker, reason)]
+            case "finished":
+                return self._finished(entry)
+            case "damaged":
+                # The entries behind it may be results.
+                self._damage = self._damage or entry.body
+        return ()
+
+    def _finished(self, entry: Entry) -> Sequence[BackendEvent]:
+        task = self._book.task(entry.path, entry.attempt)
+        if task is None:
+            return ()
+        try:
+            result = self._mail.result(entry, task)
+        except PassmusterError as error:
+            return self._book.forged(entry.path, entry.attempt, entry.worker, str(error))
+        return self._book.finished(entry.path, entry.attempt, result)
+
+    def _tick(self) -> None:
+        if self._is_unsure or self._record.epoch() != self._epoch:
+            self._seed_again()
+            return
+        self._record.beat(self._book.kept)
+        now_s = self._clock()
+        self._notice(*self._crew.saw(self._cards(), now_s=now_s, has_waiting=self._record.queued() > 0))
+        self._outbox += self._book.unbind(self._crew.names, now_s=now_s)
+        if self._stopped is not None or now_s < self._judge_from:
+            return
+        for lease in self._record.expired():
+            # When its answer does not arrive, the broker may have forgotten a file that nobody runs.
+            self._is_unsure = True
+            is_lost = self._record.expire(lease)
+            self._is_unsure = False
+            if is_lost:
+                self._events += self._book.lost(lease.path, lease.attempt, lease.worker)
+        self._find_swallowed()
+
+    def _seed_again(self) -> None:
+        """Tell a broker that came back empty of everything that has not ended."""
+        self._book.forgotten()
+        epoch = self._new_epoch()
+        self._record.seed(self._book.takes(), epoch=epoch, terms=self._terms)
+        self._epoch, self._last_id, self._outbox, self._is_unsure = epoch, "0", [], False
+        self._is_catching_up = self._is_read = False
+        self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
+        if self._stopped is not None:
+            self._record.cancel()
+
+    def _find_swallowed(self) -> None:
+        """Send once more what nobody runs although the queue is empty: a message or a word of it was lost."""
+        paths = [] if self._record.queued() else list(self._book.takes())
+        states = self._record.states(paths)
+        if all(states.get(path, ("", 0))[0] == "R" for path in paths):
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = self._clock()
+        elif self._clock() - self._empty_since >= SWALLOWED_S:
+            self._empty_since = None
+            self._outbox += self._book.swallowed(states)
+
+    def _publish(self) -> None:
+        """Send what may go. What is uncertain stays in the outbox: a second copy is dropped at its claim."""
+        if self._stopped is not None:
+            return
+        self._outbox += self._book.due(slots=self._crew.slots)
+        messages = [message for message in self._outbox if self._book.is_current(message)]
+        self._outbox = messages
+        if messages:
+            self._record.add({message.task.file_path: message.take for message in messages})
+            self._publish_all(messages)
+            self._outbox = []
+            self._record.beat(self._book.kept)  # The queue's keys, which may be new, get their lifetime.
+
+    def _withdraw_published(self, found: list[TestTask]) -> None:
+        unsent = {(message.task.file_path, message.take) for message in self._outbox}
+        for path, take in self._book.published():
+            if not self._record.withdraw(path, take) and (path, take) not in unsent:
+                continue
+            task = self._book.withdrawn(path)
+            if task is None:
+                self._events += self._book.abandoned(path, self._stopped or StopReason.CANCELLED)
+            else:
+                found.append(task)
+
+    def _abandon(self) -> None:
+        """Make the results that did not come in time after a stop."""
+        if self._stopped is None or self._abandon_at is None or self._clock() < self._abandon_at:
+            return
+        self._abandon_at = None
+        for path in self._book.takes():
+            self._events += self._book.abandoned(path, self._stopped)
+
+    def _settle(self) -> None:
+        """Let workers end what they run: once the run is unknown to the broker, they would go on."""
+        self._record.cancel()
+        until = self._clock() + LAST_RESULTS_S
+        while not self._record.is_settled() and self._clock() < until:
+            self._pause(_SETTLE_LOOK_S)

@@ -1,0 +1,99 @@
+"""A queue on this machine alone, for one run: a server and workers that begin and end with it.
+
+All of it ends with this process, also when that is killed: the server has a watcher for that.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from dispatcher.config.model import TestConfig
+from dispatcher.engine.backend import Backend, BackendRequest, Site
+from dispatcher.queue.embedded_server import EmbeddedServer
+from dispatcher.queue.target import open_queue
+from dispatcher.queue.worker_process import OwnWorker, words_of_the_run
+from passmuster.host.capacity import Capacity
+from passmuster.model.errors import InfrastructureError
+from passmuster.wire.access import open_broker
+from passmuster.wire.broker import BrokerAddress, parse_broker
+from passmuster.wire.run_store import WorkerBoard
+
+_LOOK_S = 0.05
+
+
+class ClusterSite:
+    """As many workers on this machine as the configuration says, made for each run.
+
+    Args:
+        machine: this machine, as a place of its own.
+    """
+
+    def __init__(self, machine: Site) -> None:
+        self._machine = machine
+
+    def capacity(self, config: TestConfig) -> Capacity:
+        """Return what this machine offers; its workers share it."""
+        return self._machine.capacity(config)
+
+    def backend(self, request: BackendRequest) -> Backend:
+        """Start the server and the workers, and return the backend that ends them.
+
+        Raises:
+            ConfigurationError: the server's package is not installed.
+            InfrastructureError: the server or a worker does not start.
+        """
+        with ExitStack() as undo:
+            folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="pm-cluster-")))
+            server = undo.enter_context(closing(EmbeddedServer(folder)))
+            secret = secrets.token_urlsafe(24)
+            address = parse_broker(server.url, source="the server of --cluster")
+            workers = [
+                undo.enter_context(closing(_start(name, words, folder, request, server.url, secret)))
+                for name, words in self.commands(request).items()
+            ]
+            _wait(workers, address, request.config.wait_workers_s)
+            return open_queue(request, address, secret, release=undo.pop_all())
+
+    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
+        """Return what would be imported before files are forked, as lines."""
+        return self._machine.explain_preload(request)
+
+    def commands(self, request: BackendRequest) -> dict[str, list[str]]:
+        """Return the words for each worker, by its name. They share this machine evenly."""
+        capacity, count = self.capacity(request.config), request.config.cluster or 1
+        shares = [capacity.slots // count + (number < capacity.slots % count) for number in range(count)]
+        return {
+            f"worker-{number}": [
+                *("--grace", "0.1s"),
+                *("--slots", str(max(1, slots))),
+                *("--memory-budget", str(capacity.budget_bytes // count)),
+                *words_of_the_run(request.config, workdir=request.workdir, interpreter=request.interpreter),
+            ]
+            for number, slots in enumerate(shares, start=1)
+        }
+
+
+def _start(
+    name: str, words: Sequence[str], folder: Path, request: BackendRequest, url: str, secret: str
+) -> OwnWorker:
+    return OwnWorker(name, words, folder / f"{name}.log", request.environ, url=url, secret=secret)
+
+
+def _wait(workers: list[OwnWorker], address: BrokerAddress, wait_s: float) -> None:
+    """Wait until all workers are there."""
+    until = time.monotonic() + wait_s
+    with closing(open_broker(address)) as client:
+        board = WorkerBoard(client)
+        while missing := {worker.name for worker in workers} - {card.name for card in board.cards()}:
+            for worker in workers:
+                if why := worker.why_ended():
+                    raise InfrastructureError(f"{worker.name} of --cluster {why}")
+            if time.monotonic() >= until:
+                names = ", ".join(sorted(missing))
+                raise InfrastructureError(f"{names} of --cluster did not come up within {wait_s:.0f} s")
+            time.sleep(_LOOK_S)

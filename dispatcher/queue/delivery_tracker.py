@@ -1,0 +1,416 @@
+"""What a run has on its queue: what to publish, and what the broker's news mean for the run.
+
+Pure: it asks nobody and knows no clock. Its owner tells it what the broker said and does what it answers.
+The broker knows a file by its path alone, so of two tasks for one file the second is kept back until the
+first has ended. The run counts attempts; the wire counts takes (`routing.TAKES`), because a file whose worker
+died goes out again without the run hearing of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct, structs
+
+from dispatcher.engine.backend import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status, StopReason
+from passmuster.model.task import TestTask
+from passmuster.wire.broker_keys import TAKES
+
+MOST_LOSSES = 3
+"""A file whose worker died this often while it ran is taken to be the cause. From the first time on it runs
+alone, so that no file is blamed for what another one did beside it."""
+
+MOST_FORGED = 3
+"""A file of which so many results could not be used is given up: it would go on for ever."""
+
+LEAST_PUBLISHED = 1000
+"""So many files may wait on the queue at least, however few workers there are: one by one would be slow."""
+
+WANTED_WORKER_S = 30.0
+"""Seconds that a file waits for the worker that it is wanted on before any worker may run it: somebody waits
+for the verdict. Less is learned from it then."""
+
+PUBLISHED_FOR_A_SLOT = 4
+"""So many files may wait there for each slot, so that no worker ever waits for the dispatcher."""
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One message for the queue.
+
+    Args:
+        task: what is to run.
+        take: the number under which the broker is to know it.
+        is_first: whether it goes before what waits.
+        worker: the only one that is to get it; empty: any.
+    """
+
+    task: TestTask
+    take: int
+    is_first: bool = False
+    worker: str = ""
+
+
+class _Job(Struct, kw_only=True):
+    """A task that the queue has.
+
+    Args:
+        task: what it is.
+        take: the newest number it was published under.
+        is_spare: whether it was given as spare.
+        is_running: whether some worker has it, as far as is known.
+        is_told: whether the run has heard of its start.
+        is_doubtful: whether it had ended before the run was resumed, and its result is still to be read.
+        worker: who has it, or had it last; empty: not known.
+        lost_on: the workers that died while they had it.
+        forged: how many results of it could not be used.
+        bound_to: the only worker that may run it; empty: any.
+        bound_since_s: since when it waits for that one; None: not known yet.
+    """
+
+    task: TestTask
+    take: int
+    is_spare: bool
+    is_running: bool = False
+    is_told: bool = False
+    is_doubtful: bool = False
+    worker: str = ""
+    lost_on: tuple[str, ...] = ()
+    forged: int = 0
+    bound_to: str = ""
+    bound_since_s: float | None = None
+
+
+class QueueBook:
+    """The tasks of one run that have not ended.
+
+    Args:
+        groups: how many files of each group may be on the queue at once; of one not named, any number.
+    """
+
+    def __init__(self, groups: Mapping[str, int] | None = None) -> None:
+        self._groups = dict(groups or {})
+        self._used: Counter[str] = Counter()
+        self._held: deque[tuple[TestTask, bool]] = deque()
+        self._spare: deque[TestTask] = deque()
+        self._again: deque[str] = deque()
+        self._jobs: dict[str, _Job] = {}
+        self._last_take: dict[str, int] = {}
+        self._recalled: dict[str, tuple[str, int]] = {}
+        self._waiting = 0  # of the jobs: those that no worker has begun with
+
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+        """Take tasks in order; `due` says what of them can be published."""
+        tasks = [task for task in tasks if not self._is_resumed(task)]
+        if spare:
+            self._spare.extend(tasks)
+        elif first:
+            self._held.extendleft((task, True) for task in reversed(tasks))
+        else:
+            self._held.extend((task, False) for task in tasks)
+
+    def recall(self, states: Mapping[str, tuple[str, int]]) -> None:
+        """Take what the broker knows of a run that is gone on with: of each file its letter and its take."""
+        self._recalled = dict(states)
+
+    def caught_up(self) -> None:
+        """Have published again what had ended, but whose result did not come: it was read and lost."""
+        for job in self._jobs.values():
+            if job.is_doubtful:
+                self._take_again(job)
+
+    def due(self, *, slots: int) -> list[Message]:
+        """Return what is to be published now; it counts as published from here on.
+
+        Args:
+            slots: how many files all workers together run at once: spare tasks take only free ones.
+        """
+        found = [_message(self._jobs[path], is_first=True) for path in self._again]
+        self._again.clear()
+        room = max(LEAST_PUBLISHED, PUBLISHED_FOR_A_SLOT * slots) - self._waiting
+        kept: deque[tuple[TestTask, bool]] = deque()
+        while self._held and len(found) < room:
+            task, is_first = self._held.popleft()
+            if self._may_go(task):
+                found.append(self._publish(task, is_first=is_first))
+            else:
+                kept.append((task, is_first))
+        self._held.extendleft(reversed(kept))
+        while not self._held and self._has_idle_slot(slots):
+            task = self._spare[0]
+            if not self._may_go(task):
+                break
+            found.append(self._publish(self._spare.popleft(), is_spare=True))
+        return found
+
+    def unbind(self, workers: Collection[str], *, now_s: float) -> list[Message]:
+        """Return what any worker may run from now on, to be published: it waited for one in vain.
+
+        The message that its worker has not taken may still be there. The second of both is dropped at its
+        claim.
+
+        Args:
+            workers: those that are there.
+            now_s: the time; asked now and then.
+        """
+        found = []
+        for path, job in self._jobs.items():
+            if not job.bound_to or job.is_running or path in self._again:
+                continue
+            if job.bound_since_s is None:
+                job.bound_since_s = now_s
+            if job.bound_to not in workers or now_s - job.bound_since_s >= WANTED_WORKER_S:
+                job.bound_to = ""
+                found.append(_message(job, is_first=not job.is_spare))
+        return found
+
+    def started(self, path: str, take: int, worker: str) -> list[BackendEvent]:
+        """Return what it means for the run that a worker began with a file."""
+        job = self._job(path, take)
+        if job is None:
+            return []
+        self._set_running(job)
+        job.worker = worker
+        return self._start_events(job, worker)
+
+    def finished(self, path: str, take: int, result: TestResult) -> list[BackendEvent]:
+        """Return what it means for the run that a file ended. Only the first result of a task counts."""
+        job = self._job(path, take)
+        if job is None:
+            return []
+        self._remove(job)
+        started = self._start_events(job, result.worker)
+        return [*started, AttemptFinished(task=job.task, result=result)]
+
+    def lost(self, path: str, take: int, worker: str) -> list[BackendEvent]:
+        """Return what it means for the run that a worker died with a file: it goes again, or was the cause.
+
+        Args:
+            path: the file.
+            take: the take the worker had.
+            worker: its name.
+        """
+        job = self._job(path, take)
+        if job is None:
+            return []
+        job.lost_on, job.bound_to = (*job.lost_on, worker), ""
+        losses = len(job.lost_on)
+        if losses < MOST_LOSSES:
+            self._take_again(job)
+            return [
+                BackendNotice(text=f"worker {worker} was lost while {path} ran there; it runs again, alone")
+            ]
+        result = TestResult(
+            file_path=path,
+            status=Status.CRASH,
+            attempt=job.task.attempt,
+            error=f"{losses} workers were lost while it ran, the last {losses - 1} while it ran alone there: "
+            + ", ".join(job.lost_on),
+            worker=worker,
+        )
+        return self.finished(path, take, result)
+
+    def forged(self, path: str, take: int, worker: str, why: str) -> list[BackendEvent]:
+        """Return what it means for the run that a result cannot be used: the file's real one still counts.
+
+        To the broker the file may be done, so it goes again; whoever runs it now may finish all the same.
+
+        Args:
+            path: the file.
+            take: the take that the result is said to be of.
+            worker: who is said to have sent it.
+            why: what is wrong with it.
+        """
+        job = self._job(path, take)
+        if job is None:
+            return []
+        job.forged += 1
+        text = f"a result of {path} that names worker {worker} was dropped: {why}"
+        if job.forged < MOST_FORGED:
+            self._take_again(job)
+            return [BackendNotice(text=f"{text}; the file waits for another one")]
+        result = TestResult(
+            file_path=path, status=Status.LOST, attempt=job.task.attempt, worker=worker, error=text
+        )
+        return self.finished(path, take, result)
+
+    def released(self, path: str, take: int) -> None:
+        """Have a file published again: its worker gave it back without running it. That is no loss."""
+        job = self._job(path, take)
+        if job is None:
+            return
+        job.bound_to = ""  # It cannot or will not run it.
+        if job.take == take:
+            self._put_back(job)
+        else:
+            self._take_again(job)  # The worker had it under an older number.
+
+    def forgotten(self) -> None:
+        """Have everything published again: the broker has lost its memory."""
+        for job in self._jobs.values():
+            self._take_again(job)
+
+    def takes(self) -> dict[str, int]:
+        """Return the newest take of every task that the queue has, by path."""
+        return {path: job.take for path, job in self._jobs.items()}
+
+    def is_current(self, message: Message) -> bool:
+        """Whether a message is still to be sent: its task has not ended, and has no newer number."""
+        job = self._jobs.get(message.task.file_path)
+        return job is not None and job.take == message.take
+
+    def swallowed(self, states: Mapping[str, tuple[str, int]]) -> list[Message]:
+        """Return the messages to publish once more, when the queue has been empty for a while.
+
+        Args:
+            states: letter and take of the files, as the broker has them. One that does not run there is
+                meant: its message was lost, or word of what became of it, and then it gets a new number. One
+            that waits for a certain worker is not: its message is on another queue.
+        """
+        found = []
+        for path, job in self._jobs.items():
+            letter, take = states.get(path, ("", 0))
+            if letter == "R" or path in self._again or job.bound_to:
+                continue
+            if (letter, take) == ("Q", job.take):
+                found.append(_message(job, is_first=True))
+            else:
+                self._take_again(job)
+        return found
+
+    def published(self) -> list[tuple[str, int]]:
+        """Return path and take of what no worker has begun with, as far as is known."""
+        return [(path, job.take) for path, job in self._jobs.items() if not job.is_running]
+
+    def withdrawn(self, path: str) -> TestTask | None:
+        """Forget a task that the broker gave back; None: the run has heard of its start, so it must end.
+
+        A task whose worker died and that waits again is such a one: `abandoned` gives it a result.
+        """
+        job = self._jobs[path]
+        if job.is_told:
+            return None
+        self._remove(job)
+        return job.task
+
+    def withdraw_kept(self) -> tuple[TestTask, ...]:
+        """Take back what was never published."""
+        found = (*(task for task, _ in self._held), *self._spare)
+        self._held.clear()
+        self._spare.clear()
+        return found
+
+    def abandoned(self, path: str, reason: StopReason) -> list[BackendEvent]:
+        """Return the end of a task whose worker gives no result after the run was stopped."""
+        job = self._jobs[path]
+        result = TestResult(
+            file_path=path,
+            status=Status.CANCELLED,
+            attempt=job.task.attempt,
+            error="ended with the run; its worker gave no result",
+            stop_reason=reason,
+        )
+        return self.finished(path, job.take, result)
+
+    def task(self, path: str, take: int) -> TestTask | None:
+        """Return the task that this take is of; None: it has ended, or never was."""
+        job = self._job(path, take)
+        return None if job is None else job.task
+
+    @property
+    def kept(self) -> int:
+        """How many tasks, without spare ones, wait here until there is room on the queue."""
+        return len(self._held)
+
+    def running(self) -> tuple[tuple[TestTask, str], ...]:
+        """Return what workers have begun with and not ended, each with its worker."""
+        return tuple((job.task, job.worker) for job in self._jobs.values() if job.is_running)
+
+    def _may_go(self, task: TestTask) -> bool:
+        most = self._groups.get(task.group)
+        return task.file_path not in self._jobs and (most is None or self._used[task.group] < most)
+
+    def _has_idle_slot(self, slots: int) -> bool:
+        """Whether a spare task may go: nothing waits, some task that is not spare runs, a slot is free."""
+        jobs = self._jobs.values()
+        return (
+            bool(self._spare)
+            and len(jobs) < slots
+            and all(job.is_running or job.is_spare for job in jobs)
+            and any(not job.is_spare for job in jobs)
+        )
+
+    def _is_resumed(self, task: TestTask) -> bool:
+        """Take a task over that the queue already has from before the run was resumed."""
+        letter, take = self._recalled.pop(task.file_path, ("", 0))
+        if take // TAKES != task.attempt or task.file_path in self._jobs:
+            return False
+        self._last_take[task.file_path] = take
+        job = _Job(
+            task=task,
+            take=take,
+            is_spare=False,
+            is_running=True,
+            is_doubtful=letter == "D",
+            bound_to=task.wanted_worker,
+        )
+        self._jobs[task.file_path] = job
+        self._used[task.group] += 1
+        if letter == "Q":
+            self._put_back(job)  # A second message is dropped at its claim.
+        return True
+
+    def _publish(self, task: TestTask, *, is_first: bool = False, is_spare: bool = False) -> Message:
+        job = _Job(task=task, take=self._next_take(task), is_spare=is_spare, bound_to=task.wanted_worker)
+        self._jobs[task.file_path] = job
+        self._waiting += 1
+        self._used[task.group] += 1
+        return _message(job, is_first=is_first)
+
+    def _next_take(self, task: TestTask) -> int:
+        take = max(task.attempt * TAKES, self._last_take.get(task.file_path, 0)) + 1
+        self._last_take[task.file_path] = take
+        return take
+
+    def _take_again(self, job: _Job) -> None:
+        job.is_doubtful = False
+        job.take = self._next_take(job.task)
+        self._put_back(job)
+
+    def _put_back(self, job: _Job) -> None:
+        self._waiting += job.is_running
+        job.is_running = False
+        if job.task.file_path not in self._again:
+            self._again.append(job.task.file_path)
+
+    def _set_running(self, job: _Job) -> None:
+        self._waiting -= not job.is_running
+        job.is_running = True
+
+    def _job(self, path: str, take: int) -> _Job | None:
+        """Return the task of this take. An older take counts too: its worker was only thought dead."""
+        job = self._jobs.get(path)
+        if job is None or take > job.take or take // TAKES != job.task.attempt:
+            return None
+        return job
+
+    def _start_events(self, job: _Job, worker: str) -> list[BackendEvent]:
+        if job.is_told:
+            return []
+        job.is_told = True
+        return [AttemptStarted(task=job.task, worker=worker)]
+
+    def _remove(self, job: _Job) -> None:
+        path = job.task.file_path
+        del self._jobs[path]
+        self._waiting -= not job.is_running
+        self._used[job.task.group] -= 1
+        if path in self._again:
+            self._again.remove(path)
+
+
+def _message(job: _Job, *, is_first: bool) -> Message:
+    task = structs.replace(job.task, alone=True) if job.lost_on else job.task
+    return Message(task=task, take=job.take, is_first=is_first, worker=job.bound_to)

@@ -1,0 +1,108 @@
+"""Puts a run's files on its queue: one Celery task for each, as short as will do.
+
+Loads Celery: only runs with a broker may import this.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from celery import Celery
+from kombu.entity import Exchange, Queue
+from kombu.exceptions import BatchPublishError, KombuError
+from redis import RedisError, ResponseError
+
+from dispatcher.queue.delivery_tracker import Message
+from passmuster.model.task import TestTask
+from passmuster.wire.broker_client import damage_named
+from passmuster.wire.broker_keys import (
+    PRIORITY_FIRST,
+    PRIORITY_NORMAL,
+    TASK_NAME,
+    WORKER_QUEUE_TTL_S,
+    queue_name,
+    worker_queue_name,
+)
+from passmuster.wire.broker_messages import TASK_KIND
+from passmuster.wire.celery_settings import shared_settings
+from passmuster.wire.codec import encode_task
+from passmuster.wire.envelope import Envelope
+
+BROKEN: tuple[type[Exception], ...] = (KombuError, RedisError, OSError)
+"""What publishing may fail with when the broker is away."""
+
+_BATCH = 500
+"""Messages sent in one go: half the cost of one by one."""
+
+
+class Publisher:
+    """Publishes the files of one run.
+
+    Args:
+        url: the broker's address.
+        run_id: whose queue.
+        envelope: signs the messages.
+        complete: makes a task ready for workers, which do not have the dispatcher's configuration.
+    """
+
+    def __init__(
+        self, url: str, run_id: str, envelope: Envelope, complete: Callable[[TestTask], TestTask]
+    ) -> None:
+        # Celery lets these variables win over all that is set here (celery issue 4284).
+        for variable in [variable for variable in os.environ if variable.startswith("CELERY_")]:
+            del os.environ[variable]
+        self._app = Celery("passmuster", fixups=[], set_as_current=False)
+        self._app.conf.update(**shared_settings(url))
+        self._run_id, self._queue = run_id, _queue(queue_name(run_id))
+        self._envelope, self._complete = envelope, complete
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Put messages on the queue, in their order.
+
+        Raises:
+            Exception: one of `BROKEN`: the broker is away. Some may be there nevertheless.
+            DamagedRecordError: what the broker has is no queue.
+        """
+        try:
+            self._publish(messages)
+        except BatchPublishError as error:
+            if isinstance(error.__cause__, ResponseError):
+                with damage_named():
+                    raise error.__cause__ from None
+            raise
+
+    def _publish(self, messages: Sequence[Message]) -> None:
+        with self._app.producer_pool.acquire(block=True) as producer, producer.batch(_BATCH):
+            for worker in {message.worker for message in messages if message.worker}:
+                # No key comes of this: the transport only learns what to let expire.
+                name = worker_queue_name(self._run_id, worker)
+                expires = {"x-expires": WORKER_QUEUE_TTL_S * 1000}
+                producer.channel.queue_declare(queue=name, arguments=expires)
+            for message in messages:
+                task = self._complete(message.task)
+                text = self._envelope.seal(TASK_KIND, encode_task(task), str(message.take))
+                self._app.send_task(
+                    TASK_NAME,
+                    args=[text],
+                    task_id=f"{task.attempt_id}/{message.take}",
+                    producer=producer,
+                    queue=self._queue_of(message),
+                    priority=PRIORITY_FIRST if message.is_first else PRIORITY_NORMAL,
+                    declare=[],
+                    retry=False,
+                    argsrepr="",  # Else all of it travels once more, for people to read.
+                    kwargsrepr="",
+                )
+
+    def _queue_of(self, message: Message) -> Queue:
+        return _queue(worker_queue_name(self._run_id, message.worker)) if message.worker else self._queue
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._app.close()
+
+
+def _queue(name: str) -> Queue:
+    # Not declared with its exchange: such a declaration leaves keys on the broker for ever.
+    return Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)

@@ -1,0 +1,81 @@
+"""What workers sent, opened: results, and where their coverage data goes; reasons not to take part."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from msgspec import structs
+
+from passmuster.model.errors import PassmusterError
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.task import TestTask
+from passmuster.wire.broker_messages import Entry, result_kind
+from passmuster.wire.codec import decode_result
+from passmuster.wire.envelope import MAX_PARTS_BYTES, Envelope, EnvelopeError, unpack_bytes
+from passmuster.wire.run_spec import REFUSED_KIND
+
+
+class QueueMail:
+    """Opens the messages of one run.
+
+    Args:
+        envelope: with the run's secret.
+        coverage_dir: where coverage data is put; None: what comes is not kept.
+    """
+
+    def __init__(self, envelope: Envelope, coverage_dir: Path | None) -> None:
+        self._envelope = envelope
+        self._coverage_dir = coverage_dir
+
+    def result(self, entry: Entry, task: TestTask) -> TestResult:
+        """Return the result of this task in an entry, its coverage data written here.
+
+        Raises:
+            PassmusterError: there is none in it: it is damaged, of something else, or not from our workers.
+        """
+        result, coverage = self._opened(entry.body, task)
+        try:
+            # The paths in it are the worker's: never to be opened here.
+            return structs.replace(result, coverage_files=self._keep(coverage))
+        except PassmusterError as error:
+            return TestResult(
+                file_path=task.file_path,
+                status=Status.LOST,
+                attempt=task.attempt,
+                worker=entry.worker,
+                error=f"its result from worker {entry.worker} cannot be used: {error}",
+            )
+
+    def refusal(self, entry: Entry) -> str:
+        """Return why a worker does not take part."""
+        try:
+            (reason,) = self._envelope.open(REFUSED_KIND, entry.body)
+        except (PassmusterError, ValueError):
+            return "its reason is signed with another secret: give the same one to all"
+        return reason
+
+    def _opened(self, body: str, task: TestTask) -> tuple[TestResult, str]:
+        parts = self._envelope.open(result_kind(task.run_id), body)
+        if len(parts) != 2:
+            raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
+        result = decode_result(parts[0])
+        if (result.file_path, result.attempt) != (task.file_path, task.attempt):
+            raise EnvelopeError(f"it is that of {result.file_path}, attempt {result.attempt}")
+        return result, parts[1]
+
+    def _keep(self, packed: str) -> tuple[str, ...]:
+        if not packed or self._coverage_dir is None:
+            return ()
+        data = unpack_bytes(packed, limit_bytes=MAX_PARTS_BYTES)
+        # The name is ours, so that nothing on the wire chooses where something is written.
+        path = self._coverage_dir / f".coverage.{secrets.token_hex(8)}"
+        try:
+            self._coverage_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+        except OSError as error:
+            raise EnvelopeError(f"its coverage data cannot be written to {path}: {error}") from error
+        return (str(path),)

@@ -1,0 +1,235 @@
+"""`run-tests --tail FILE`: prints what one file of a run on a broker prints, until it ends.
+
+Asks the broker alone, so it works on any machine, whether or not the run's dispatcher is there.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import PurePath
+from typing import Protocol
+
+from dispatcher.config.model import TestConfig
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.queue.broker import broker_access
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.text import TailText
+from passmuster.wire.access import BROKEN, open_broker
+from passmuster.wire.broker_inspector import BrokerLook
+from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S, TAKES
+from passmuster.wire.broker_messages import FileLook, FileStage, RunLook
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.output_stream import OutputPiece, TailBoard
+
+LOOK_S = 1.0
+"""Seconds one look waits for news."""
+
+PARTIAL_S = 2.0 * HEARTBEAT_S
+"""Seconds without news after which a line is shown that is not complete: its rest would have come by then."""
+
+_MOST_NAMED = 3
+
+
+class Look(Protocol):
+    """What is asked of the broker about files; see `passmuster.wire.broker_inspector.BrokerLook`."""
+
+    def file(self, run_id: str, path: str) -> FileLook | None:
+        """Return how far a file is."""
+
+    def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
+        """Return for how many seconds the worker of a running file is overdue."""
+
+
+class Runs(Look, Protocol):
+    """What is asked of it to find a file."""
+
+    def runs(self) -> list[RunLook]:
+        """Return the runs under way."""
+
+    def paths(self, run_id: str) -> list[str]:
+        """Return the files of a run that the broker knows."""
+
+
+class Board(Protocol):
+    """Where wishes and pieces are; see `passmuster.wire.output_stream.TailBoard`."""
+
+    def want(self, run_id: str, path: str) -> None:
+        """Ask for what a file prints, for a while."""
+
+    def read(
+        self, run_id: str, path: str, last_id: str, *, block_s: float
+    ) -> tuple[str, list[OutputPiece], str]:
+        """Return the last id, the pieces, and why one could not be opened."""
+
+
+def follow_file(
+    name: str,
+    config: TestConfig,
+    environ: Mapping[str, str],
+    write: Callable[[str], None],
+    say: Callable[[str], None],
+) -> int:
+    """Print what a file prints until it ends; return the exit status.
+
+    Args:
+        name: the file, as the user named it.
+        config: where the broker is, and which run is meant.
+        environ: where the secret may be.
+        write: prints text.
+        say: prints a line about it.
+
+    Raises:
+        ConfigurationError: there is no broker, no such run, or no such file.
+        InfrastructureError: the broker cannot be used.
+    """
+    address, secret = broker_access(config, environ)
+    try:
+        with closing(open_broker(address)) as client:
+            look = BrokerLook(client)
+            run_id, path = find_file(look, name, config)
+            follower = Follower(look, TailBoard(client, Envelope(secret)), write, say)
+            follower.follow(run_id, path)
+    except BROKEN as error:
+        raise InfrastructureError(
+            f"the broker {address.shown} does not answer: {error}; look whether it runs"
+        ) from error
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+class Follower:
+    """Follows one file.
+
+    Args:
+        look: how far files are.
+        board: where what they print comes from.
+        write: prints text.
+        say: prints a line about it.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        look: Look,
+        board: Board,
+        write: Callable[[str], None],
+        say: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look, self._board, self._write, self._say, self._clock = look, board, write, say, clock
+        self._text = TailText()
+        self._last_id = "0"
+        self._trouble = ""
+
+    def follow(self, run_id: str, path: str) -> None:
+        """Print what the file prints until it ends, is no longer run, or its worker is lost."""
+        first = self._look.file(run_id, path)
+        if first is None or first.stage is not FileStage.RUNNING:
+            self._say(f"{path} {_state(first)} in run {run_id}: there is nothing to follow")
+            return
+        self._say(f"{path} of run {run_id} runs on {first.worker}; what it prints follows")
+        take, news_s = first.take, self._clock()
+        while True:
+            # In this order: whatever a file printed is there before it is said to have ended.
+            self._board.want(run_id, path)
+            now = self._look.file(run_id, path)
+            runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, take)
+            if now is not None and runs and now.take != take:
+                self._write(self._text.end())
+                self._say(f"{path} runs again, on {now.worker}")
+                take, self._text = now.take, TailText()
+            if self._read(run_id, path, take, block_s=LOOK_S if runs else 0.0):
+                news_s = self._clock()
+            elif self._clock() - news_s >= PARTIAL_S:
+                self._write(self._text.flush())
+            why = "" if runs else _state(now, take)
+            if now is not None and runs and self._look.silent_s(run_id, path, now) > LEASE_S:
+                why = f"is not heard of any more: its worker {now.worker} is silent"
+            if why:
+                self._write(self._text.end())
+                self._say(f"{path} {why}")
+                return
+
+    def _read(self, run_id: str, path: str, take: int, *, block_s: float) -> bool:
+        """Print what came; return whether something did."""
+        self._last_id, pieces, trouble = self._board.read(run_id, path, self._last_id, block_s=block_s)
+        if trouble and trouble != self._trouble:
+            self._trouble = trouble
+            self._say(f"a piece of the output is not shown: {trouble}")
+        for piece in pieces:
+            if piece.take == take:  # Else it is left over from the file's attempt before this one.
+                self._write(self._text.take(piece.start, piece.data))
+        return bool(pieces)
+
+
+def _is_same_attempt(look: FileLook, take: int) -> bool:
+    """Whether at most its worker is another: another attempt is the run's answer to the end of this one."""
+    return look.take // TAKES == take // TAKES
+
+
+def _state(look: FileLook | None, take: int | None = None) -> str:
+    """Return how far a file is that is not followed any more, or never was: then there is no take."""
+    if look is not None and take is not None and not _is_same_attempt(look, take):
+        return "has ended, and is run once more"
+    if look is not None and look.stage is FileStage.WAITING:
+        return "waits for a worker"
+    return "has ended"
+
+
+def find_file(look: Runs, name: str, config: TestConfig) -> tuple[str, str]:
+    """Return the run and the path that are meant.
+
+    Raises:
+        ConfigurationError: there is none, or there are several.
+        InfrastructureError: what the broker has of the run that was named is damaged.
+    """
+    damaged = {run.run_id: run.damage for run in look.runs() if run.damage}
+    if config.tail_run in damaged:
+        raise InfrastructureError(f"run {config.tail_run}: {damaged[config.tail_run]}")
+    runs = [run.run_id for run in look.runs() if run.run_id not in damaged]
+    if config.tail_run is not None:
+        if config.tail_run not in runs:
+            raise ConfigurationError(
+                f"there is no run {config.tail_run!r} on the broker: {_listed('it has', runs)}"
+            )
+        runs = [config.tail_run]
+    wanted = _relative(name, config)
+    found = {run_id: paths for run_id in runs if (paths := _paths(look, run_id, wanted))}
+    if not found:
+        raise ConfigurationError(
+            f"no run on the broker has published a file {wanted!r}: {_listed('its runs are', runs)}"
+        )
+    if len(found) > 1:
+        raise ConfigurationError(f"several runs have {wanted!r}: say --run, {_listed('one of', found)}")
+    [(run_id, paths)] = found.items()
+    if len(paths) > 1:
+        raise ConfigurationError(f"several files are called {wanted!r}: {_listed('say which of', paths)}")
+    return run_id, paths[0]
+
+
+def _paths(look: Runs, run_id: str, wanted: str) -> list[str]:
+    """Return the files that the user may mean: the one of this path, or those that end so."""
+    if look.file(run_id, wanted) is not None:
+        return [wanted]
+    return [path for path in look.paths(run_id) if path.endswith(f"/{wanted}")]
+
+
+def _relative(name: str, config: TestConfig) -> str:
+    """Return a path as runs know it: relative to the root, with single slashes."""
+    path = PurePath(name)
+    if path.is_absolute() and path.is_relative_to(config.root):
+        path = path.relative_to(config.root)
+    return posixpath.normpath(path.as_posix())
+
+
+def _listed(what: str, names: Sequence[str] | Mapping[str, object]) -> str:
+    shown = list(names)[:_MOST_NAMED]
+    more = len(names) - len(shown)
+    if not shown:
+        return "there are none"
+    return f"{what} {', '.join(shown)}" + (f" and {more} more" if more else "")

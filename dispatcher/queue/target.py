@@ -1,0 +1,283 @@
+"""A place of many machines: workers that were started there, and the broker between them and this program."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, structs
+
+from dispatcher.config.choices import MixedWorkers
+from dispatcher.config.model import TestConfig
+from dispatcher.config.overrides import group_limits
+from dispatcher.config.settings import SETTINGS
+from dispatcher.engine.backend import Backend, BackendRequest
+from dispatcher.queue.backend import QueueBackend
+from dispatcher.queue.broker import broker_access
+from dispatcher.queue.publisher import BROKEN, Publisher
+from dispatcher.queue.results import QueueMail
+from dispatcher.queue.tree_upload import list_tree, ship_tree
+from dispatcher.queue.worker_registry import Crew
+from passmuster.host.capacity import Capacity
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.executor import Limit
+from passmuster.model.status import Isolation
+from passmuster.model.task import TestTask
+from passmuster.model.units import format_bytes
+from passmuster.model.version import VERSION
+from passmuster.source.identity import tree_identity
+from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
+from passmuster.wire.access import open_broker
+from passmuster.wire.broker import BrokerAddress
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.run_spec import TERMS_KIND, RunTerms, encode_terms
+from passmuster.wire.run_store import RunRecord, WorkerBoard, connect
+from passmuster.wire.signing_secret import secret_warnings
+
+_LOOK_S = 0.2
+"""Seconds between two looks for a first worker."""
+
+
+class RunSource(Struct, frozen=True, kw_only=True):
+    """Which files a run is of.
+
+    Args:
+        identity: that of the tree that workers must have; empty: it is not compared.
+        listing: the digest of the list of its files; empty: none.
+        tree: the digest of the tree that they are sent; empty: none.
+        workdir: where the tests of such a tree run, relative to its root.
+    """
+
+    identity: str = ""
+    listing: str = ""
+    tree: str = ""
+    workdir: str = ""
+
+
+class SharedQueue(Struct, frozen=True, kw_only=True):
+    """A run that several dispatchers may hold, one after the other.
+
+    Args:
+        run_id: the run.
+        source: which files it is of.
+        guarded: returns a client that changes nothing any more once another dispatcher holds the run.
+        around: returns the backend as its run is to have it.
+    """
+
+    run_id: str
+    source: RunSource
+    guarded: Callable[[Any], Any]
+    around: Callable[[Backend], Backend]
+
+
+class QueueSite:
+    """Workers over a broker.
+
+    Args:
+        environ: where the secret may be.
+        say: tells the user what is waited for, a line.
+        shared: the run that this program holds at present; None: runs are its own.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        say: Callable[[str], None],
+        shared: SharedQueue | None = None,
+    ) -> None:
+        self._environ, self._say, self._shared = environ, say, shared
+
+    def capacity(self, config: TestConfig) -> Capacity:
+        """Return what all workers together offer, once there is one.
+
+        Raises:
+            ConfigurationError: the broker or the secret is none.
+            InfrastructureError: the broker cannot be used, or no worker came.
+        """
+        address, _ = broker_access(config, self._environ)
+        crew = _crew(config, self._shared.run_id if self._shared is not None else "")
+        with closing(open_broker(address)) as client:
+            self._wait(WorkerBoard(client), crew, address, config.wait_workers_s)
+        return Capacity(
+            slots=crew.slots,
+            budget_bytes=crew.budget_bytes,
+            total_bytes=crew.most_bytes,
+            limits=_limits(crew, address),
+        )
+
+    def backend(self, request: BackendRequest) -> Backend:
+        """Return the backend of one run, the run begun on the broker.
+
+        Raises:
+            ConfigurationError: the broker or the secret is none.
+            InfrastructureError: the broker cannot be used.
+        """
+        address, secret = broker_access(request.config, self._environ)
+        shared = self._shared
+        if shared is None:
+            source = self._source(request, address)
+            return open_queue(request, address, secret, source=source, release=ExitStack())
+        return shared.around(
+            open_queue(
+                request,
+                address,
+                secret,
+                source=shared.source,
+                release=ExitStack(),
+                guarded=shared.guarded,
+            )
+        )
+
+    def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
+        """Refuse: each worker has an interpreter of its own."""
+        raise ConfigurationError("--explain preload is about this machine: leave out --broker")
+
+    def _source(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
+        """Send the files, or have workers compare theirs."""
+        root, reports = request.config.root, reports_of(request.config)
+        client = connect(address.url, timeout_s=SHIP_TIMEOUT_S)
+        try:
+            with closing(client):
+                store = TreeStore(client)
+                if not request.config.ship:
+                    listing = list_tree(store, root, reports=reports)
+                    return RunSource(identity=tree_identity(root), listing=listing)
+                shipped = ship_tree(store, root, reports=reports)
+        except BROKEN as error:
+            raise InfrastructureError(
+                f"the broker {address.shown} does not take the run's files, or the list of them: {error};"
+                " look whether it has memory for it"
+            ) from error
+        self._say(str(shipped))
+        return RunSource(tree=shipped.digest, workdir=os.path.relpath(request.workdir, root))
+
+    def _wait(self, board: WorkerBoard, crew: Crew, address: BrokerAddress, wait_s: float) -> None:
+        """Wait for a first worker that can take part; a broker that is away may come back meanwhile."""
+        until = time.monotonic() + wait_s
+        is_told, trouble = wait_s <= 0, ""
+        while True:
+            try:
+                crew.saw(board.cards(), now_s=time.monotonic())
+                trouble = ""
+            except BROKEN as error:
+                trouble = f"the broker cannot be used: {error}; look whether it runs"
+            if crew.usage() and not trouble:
+                return
+            if time.monotonic() >= until:
+                raise InfrastructureError(
+                    trouble or f"{crew.nobody(waited_s=wait_s)} (broker {address.shown})"
+                )
+            if not is_told:
+                self._say(f"waiting up to {wait_s:.0f} s for a worker at {address.shown}")
+                is_told = True
+            time.sleep(_LOOK_S)
+
+
+def reports_of(config: TestConfig) -> list[Path]:
+    """Return what this run writes itself, perhaps into the tree: it is no part of what is tested."""
+    values = [row.value_in(config) for row in SETTINGS if row.kind.is_output]
+    # An empty path is a report's usual place, among the run's own files.
+    return [value for value in values if isinstance(value, Path) and value != Path()]
+
+
+def open_queue(
+    request: BackendRequest,
+    address: BrokerAddress,
+    secret: str,
+    *,
+    source: RunSource | None = None,
+    release: ExitStack,
+    guarded: Callable[[Any], Any] = lambda client: client,
+) -> Backend:
+    """Return the backend of one run.
+
+    Args:
+        request: the run.
+        address: the broker's, password included.
+        secret: signs what is sent.
+        source: which files the run is of; None: the workers' are the same.
+        release: what to end with the backend; also at an error.
+        guarded: returns the client through which the run's record is changed.
+
+    Raises:
+        InfrastructureError: the broker cannot be used.
+    """
+    with release as undo:
+        client = undo.enter_context(closing(open_broker(address)))
+        board = WorkerBoard(client)
+        crew = _crew(request.config, request.run_id)
+        try:
+            crew.saw(board.cards(), now_s=time.monotonic())
+        except BROKEN as error:
+            raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
+        envelope = Envelope(secret)
+        publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
+        undo.callback(publisher.close)
+        backend = QueueBackend(
+            RunRecord(guarded(client), request.run_id),
+            publisher.publish,
+            QueueMail(envelope, request.coverage_dir),
+            crew,
+            board.cards,
+            terms=envelope.seal(TERMS_KIND, encode_terms(_terms(request, source or RunSource()))),
+            new_epoch=lambda: secrets.token_hex(8),
+            broken=BROKEN,
+            limits=_limits(crew, address),
+            groups=group_limits(request.config),
+            is_resumed=request.is_resumed,
+            release=undo.pop_all().close,
+        )
+        backend.notices = secret_warnings(address, secret, file=request.config.secret_file)
+        return backend
+
+
+def _terms(request: BackendRequest, source: RunSource) -> RunTerms:
+    names = {name for task in request.tasks for name, _ in task.environment}
+    return RunTerms(
+        run_id=request.run_id,
+        version=VERSION,
+        source_identity=source.identity,
+        listing=source.listing,
+        tree=source.tree,
+        workdir=source.workdir,
+        grace_s=request.config.grace_s,
+        has_coverage=request.coverage_dir is not None,
+        environment_names=tuple(sorted(names)),
+    )
+
+
+def _crew(config: TestConfig, run_id: str = "") -> Crew:
+    return Crew(
+        version=VERSION,
+        patience_s=config.wait_workers_s,
+        now_s=time.monotonic(),
+        run_id=run_id,
+        refuses_mixture=config.mixed_workers is MixedWorkers.REFUSE,
+    )
+
+
+def _limits(crew: Crew, address: BrokerAddress) -> tuple[Limit, ...]:
+    source = f"{len(crew.usage())} worker(s) at {address.shown}"
+    return (
+        Limit(name="slots", value=str(crew.slots), source=source),
+        Limit(name="memory budget", value=format_bytes(crew.budget_bytes), source=source),
+    )
+
+
+def _completed(config: TestConfig, crew: Crew) -> Callable[[TestTask], TestTask]:
+    """Return what puts into a task that which a pool on this machine has from the configuration."""
+
+    def complete(task: TestTask) -> TestTask:
+        limits = task.limits
+        if limits.memory_bytes is None and config.memory_limit is not None:
+            memory_bytes = config.memory_limit.resolve(crew.most_bytes)
+            limits = structs.replace(limits, memory_bytes=memory_bytes)
+        isolation = config.isolation if task.isolation is Isolation.AUTO else task.isolation
+        return structs.replace(task, limits=limits, isolation=isolation)
+
+    return complete

@@ -1,0 +1,233 @@
+"""Sends the project's tree to the broker, for workers that have none: only what is not there yet.
+
+Tests find on a worker what git tracks or would take: what it ignores is not sent.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from dispatcher.config.values import on_one_line
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.units import format_bytes
+from passmuster.source.files import tree_files
+from passmuster.source.manifest import (
+    MOST_FILE_BYTES,
+    MOST_FILES,
+    MOST_TREE_BYTES,
+    Kind,
+    TreeEntry,
+    TreeError,
+    TreeManifest,
+    digest_of,
+    encode_manifest,
+)
+
+LISTED_FILES, LISTED_BYTES = 5_000, 128 * 1024 * 1024
+"""What is read for each run that is not shipped: half a second at most, for workers that have no git."""
+
+_NAMED = 3
+"""How many of the largest files are named where there is too much."""
+
+
+class Store(Protocol):
+    """Where trees are kept; see `passmuster.source.store.TreeStore`."""
+
+    def missing(self, digests: Sequence[str]) -> list[str]:
+        """Return what is not there, and keep the rest for longer."""
+
+    def put(self, contents: Iterable[tuple[str, bytes]]) -> int:
+        """Keep contents; return how many bytes they take."""
+
+
+class ShippedTree(Struct, frozen=True, kw_only=True):
+    """A tree that the broker has.
+
+    Args:
+        digest: of its list: whoever has it can have the whole tree.
+        files: how many there are.
+        size_bytes: of all of them.
+        sent_files: how many contents had to be sent.
+        sent_bytes: bytes they took, compressed.
+    """
+
+    digest: str
+    files: int
+    size_bytes: int
+    sent_files: int
+    sent_bytes: int
+
+    def __str__(self) -> str:
+        sent = f"{self.sent_files} sent ({format_bytes(self.sent_bytes)})" if self.sent_files else "none new"
+        return f"tree {self.digest[:12]}: {self.files} file(s), {format_bytes(self.size_bytes)}, {sent}"
+
+
+def ship_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> ShippedTree:
+    """Have the broker keep the tree below `root`, and return what workers need to have it.
+
+    Args:
+        store: where it is kept.
+        root: the tree's folder.
+        reports: files and folders that this run writes itself: they are no part of it.
+
+    Raises:
+        ConfigurationError: it is larger than a tree may be, cannot be read, holds a link that leads out, or
+            changed meanwhile.
+        InfrastructureError: git cannot say what belongs to it.
+    """
+    manifest = collect_tree(root, reports=reports)
+    data = encode_manifest(manifest)
+    sizes = manifest.sizes()
+    missing = set(store.missing(list(sizes)))
+    sent_bytes = store.put(_contents(root, manifest, missing))
+    # Last: who finds the list finds all that is in it.
+    digest = digest_of(data)
+    if store.missing([digest]):
+        sent_bytes += store.put([(digest, data)])
+    return ShippedTree(
+        digest=digest,
+        files=len(manifest.entries),
+        size_bytes=sum(entry.size_bytes for entry in manifest.entries),
+        sent_files=len(missing),
+        sent_bytes=sent_bytes,
+    )
+
+
+def list_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> str:
+    """Have the broker keep the list of the tree below `root`, without its contents, and return its digest.
+
+    Args:
+        store: where it is kept.
+        root: the tree's folder.
+        reports: as for `ship_tree`.
+
+    Returns:
+        Empty: there is too much to read for each run, or something that no list can hold.
+
+    Raises:
+        InfrastructureError: git cannot say what belongs to the tree.
+    """
+    paths = _without(tree_files(root), root, reports)
+    if len(paths) > LISTED_FILES or sum(_size_bytes(root / path) for path in paths) > LISTED_BYTES:
+        return ""
+    try:
+        data = encode_manifest(TreeManifest(entries=tuple(_entry(root, path) for path in paths)))
+    except (ConfigurationError, TreeError):
+        return ""
+    digest = digest_of(data)
+    if store.missing([digest]):
+        store.put([(digest, data)])
+    return digest
+
+
+def collect_tree(root: Path, *, reports: Collection[Path] = ()) -> TreeManifest:
+    """Return the list of the tree below `root`; see `ship_tree`.
+
+    Raises:
+        ConfigurationError: see `ship_tree`.
+        InfrastructureError: git cannot say what belongs to it.
+    """
+    paths = _without(tree_files(root), root, reports)
+    _check_size(root, paths)
+    manifest = TreeManifest(entries=tuple(_entry(root, path) for path in paths))
+    try:
+        encode_manifest(manifest)
+    except TreeError as error:
+        raise ConfigurationError(
+            f"--ship cannot send {root}: {error}; have git ignore it, or remove it"
+        ) from error
+    return manifest
+
+
+def _without(paths: Sequence[str], root: Path, reports: Collection[Path]) -> tuple[str, ...]:
+    left_out = [os.path.relpath(os.path.realpath(report), os.path.realpath(root)) for report in reports]
+    return tuple(
+        path for path in paths if not any(path == one or path.startswith(f"{one}/") for one in left_out)
+    )
+
+
+def _check_size(root: Path, paths: Sequence[str]) -> None:
+    sizes = {path: _size_bytes(root / path) for path in paths}
+    total_bytes = sum(sizes.values())
+    largest = max(sizes.values(), default=0)
+    if largest > MOST_FILE_BYTES:
+        problem = f"at most {format_bytes(MOST_FILE_BYTES)} are allowed for one file"
+    elif total_bytes > MOST_TREE_BYTES:
+        problem = f"it has {format_bytes(total_bytes)}, at most {format_bytes(MOST_TREE_BYTES)} are allowed"
+    elif len(paths) > MOST_FILES:
+        problem = f"it has {len(paths)} files, at most {MOST_FILES} are allowed"
+    else:
+        return
+    raise ConfigurationError(
+        f"--ship cannot send {root}: {problem}; the largest are {_largest(sizes)}: have git ignore what no"
+        " test needs, or let workers check the commit out (--root)"
+    )
+
+
+def _largest(sizes: Mapping[str, int]) -> str:
+    names = sorted(sizes, key=lambda path: (-sizes[path], path))[:_NAMED]
+    return ", ".join(f"{on_one_line(name)} ({format_bytes(sizes[name])})" for name in names)
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0  # It is gone; that is said when it is read.
+
+
+def _entry(root: Path, path: str) -> TreeEntry:
+    try:
+        status = (root / path).lstat()
+        if stat.S_ISLNK(status.st_mode):
+            return TreeEntry(path=path, kind=Kind.LINK, target=os.fspath((root / path).readlink()))
+        data = _read(root / path)
+    except OSError as error:
+        raise ConfigurationError(f"--ship cannot read {root / path}: {error.strerror}") from error
+    kind = Kind.EXECUTABLE if status.st_mode & stat.S_IXUSR else Kind.FILE
+    return TreeEntry(path=path, kind=kind, size_bytes=len(data), sha256=digest_of(data))
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's content, not much more than may be sent: it may be growing."""
+    with path.open("rb") as file:
+        return file.read(MOST_FILE_BYTES + 1)
+
+
+def _contents(root: Path, manifest: TreeManifest, missing: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Read again what is to be sent: all of it at once could be more than there is memory."""
+    left = set(missing)
+    for entry in manifest.entries:
+        if entry.sha256 not in left:
+            continue
+        left.discard(entry.sha256)
+        try:
+            data = _read(root / entry.path)
+        except OSError as error:
+            raise ConfigurationError(f"--ship cannot read {root / entry.path}: {error.strerror}") from error
+        if digest_of(data) != entry.sha256:
+            raise ConfigurationError(f"{root / entry.path} changed while it was sent: begin the run again")
+        yield entry.sha256, data
+
+
+def differing_files(manifest: TreeManifest, root: Path) -> list[str]:
+    """Return the paths of a list at which a root has something else, or nothing.
+
+    Args:
+        manifest: the list.
+        root: the folder that is compared.
+    """
+
+    def is_there(entry: TreeEntry) -> bool:
+        try:
+            return _entry(root, entry.path) == entry
+        except ConfigurationError:
+            return False
+
+    return [entry.path for entry in manifest.entries if not is_there(entry)]

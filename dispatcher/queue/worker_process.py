@@ -1,0 +1,92 @@
+"""A worker of a queue as a child of this process, which always ends it.
+
+It reads from a pipe that this process holds, and ends when that closes: also when this process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import SETTINGS
+from passmuster.wire.broker import BROKER_VARIABLE, DEFAULT_SECRET_VARIABLE
+
+WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
+
+END_S = 10.0
+"""Seconds for a worker to end: it ends at once what it runs, and its own process within five."""
+
+
+class OwnWorker:
+    """One worker.
+
+    Args:
+        name: unlike that of any other.
+        words: its arguments, besides those that every such worker has.
+        log: where what it prints goes; a new file, or the end of one.
+        environ: what tests start from.
+        url: the broker, password included.
+        secret: signs messages.
+    """
+
+    def __init__(
+        self, name: str, words: Sequence[str], log: Path, environ: Mapping[str, str], *, url: str, secret: str
+    ) -> None:
+        self.name, self._log = name, log
+        command = (sys.executable, "-P", str(WORKER), "--exit-with-stdin", "--name", name, *words)
+        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+            # A session of its own: Ctrl-C is for this process, which asks it to end what runs.
+            self._process = subprocess.Popen(
+                command,
+                env={**environ, BROKER_VARIABLE: url, DEFAULT_SECRET_VARIABLE: secret},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def why_ended(self) -> str:
+        """Return how it ended, with the last line it printed; empty: it has not."""
+        status = self._process.poll()
+        if status is None:
+            return ""
+        lines = self._log.read_text(errors="backslashreplace").splitlines() or ["it said nothing"]
+        return f"ended with status {status}: {lines[-1]}"
+
+    def close(self) -> None:
+        """End it. May be called twice."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def words_of_the_run(config: TestConfig, *, workdir: Path, interpreter: str) -> list[str]:
+    """Return the arguments that are the same for all workers of a run on this machine.
+
+    Args:
+        config: what the user wants.
+        workdir: the directory the tests run in.
+        interpreter: the project's.
+    """
+    words = ["--root", str(config.root), "--workdir", str(workdir), "--python", interpreter]
+    for row in SETTINGS:
+        value = row.value_in(config)
+        if not row.worker_option or value == row.fallback:
+            continue
+        option = f"--{row.name}"
+        if isinstance(value, bool):
+            words.append(option)
+        else:
+            for one in value if isinstance(value, tuple) else (value,):
+                words += (option, row.kind.write(one))
+    return words

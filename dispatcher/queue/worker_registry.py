@@ -1,0 +1,239 @@
+"""The workers of a run over a queue: who is there, who does not take part and why, and whether any is left.
+
+Pure: its owner reads the cards, and tells it what time it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from passmuster.model.executor import FileUsage, WorkerUsage
+from passmuster.model.task import TestTask
+from passmuster.model.units import format_bytes
+from passmuster.wire.broker_messages import CardFile, WorkerCard
+
+_MOST_NAMED = 3
+"""Reasons in one line; ten machines with the same fault need not all be named."""
+
+
+LATE_S = 10.0
+"""Seconds after which it is said that a worker does not take files: joining a run takes two or three."""
+
+
+class Crew:
+    """Who runs a run's files.
+
+    Args:
+        version: of this program; workers of another one do not count.
+        patience_s: seconds without anybody after which nobody is waited for any more.
+        now_s: the time.
+        run_id: the run; empty: there is none yet.
+        refuses_mixture: whether workers whose interpreters or packages differ end the run.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        patience_s: float,
+        now_s: float,
+        run_id: str = "",
+        refuses_mixture: bool = False,
+    ) -> None:
+        self._version, self._patience_s, self._run_id = version, patience_s, run_id
+        self._late_since_s: dict[str, float] = {}
+        self._idle_since_s: dict[str, float] = {}
+        self._mixture: frozenset[str] = frozenset()
+        self._refuses_mixture, self._refused_mixture = refuses_mixture, ""
+        self._cards: dict[str, WorkerCard] = {}
+        self._refusals: dict[str, str] = {}
+        self._nobody_since_s: float | None = now_s
+        self._is_told = False
+
+    @property
+    def slots(self) -> int:
+        """How many files all of them run at once."""
+        return sum(card.slots for card in self._serving())
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Who runs files of the run, or will: a worker's card says up to two seconds late that it does."""
+        return frozenset(card.name for card in self._serving())
+
+    @property
+    def budget_bytes(self) -> int:
+        """The memory of all of them."""
+        return sum(card.budget_bytes for card in self._serving())
+
+    @property
+    def most_bytes(self) -> int:
+        """The memory of the largest of them."""
+        return max((card.budget_bytes for card in self._serving()), default=0)
+
+    def saw(self, cards: Sequence[WorkerCard], *, now_s: float, has_waiting: bool = False) -> list[str]:
+        """Take the cards that hold now; return what the user should know, a line each.
+
+        Args:
+            cards: those that hold.
+            now_s: the time.
+            has_waiting: whether messages lie on the run's queue.
+        """
+        before = {card.name for card in self._serving()}
+        # A worker that is there for another run alone is none of ours.
+        self._cards = {card.name: card for card in cards if card.only_run in ("", self._run_id)}
+        for name in self._refusals.keys() - self._cards.keys():
+            del self._refusals[name]  # Under this name it may come back mended.
+        serving = {card.name for card in self._serving()}
+        notices = [f"worker {name} is gone" for name in sorted(before - self._cards.keys())]
+        if serving:
+            self._nobody_since_s, self._is_told = None, False
+        elif self._nobody_since_s is None:
+            self._nobody_since_s = now_s
+        if not serving and before:
+            notices.append("no worker is left; waiting for another one")
+        return [
+            *notices,
+            *self._mixed(),
+            *self._late(now_s),
+            *self._idle(now_s, has_waiting=has_waiting),
+        ]
+
+    def _mixed(self) -> list[str]:
+        """Return what to say, once for each mixture, of workers whose interpreters or packages differ."""
+        by_python: dict[str, str] = {}
+        for card in sorted(self._serving(), key=lambda card: card.name):
+            if card.python and self._run_id in card.runs:
+                by_python.setdefault(card.python, card.name)
+        mixture = frozenset(by_python)
+        if len(mixture) < 2 or mixture <= self._mixture:
+            return []
+        self._mixture = mixture
+        named = [f"{name} has {ascii(python)[1:-1]}" for python, name in by_python.items()]
+        more = len(named) - _MOST_NAMED
+        text = ", ".join(named[:_MOST_NAMED]) + (f", and {more} more" if more > 0 else "")
+        line = f"the workers differ, so a file's result may depend on where it runs: {text}"
+        if self._refuses_mixture:
+            self._refused_mixture = f"{line}; make them the same, or allow it by --mixed-workers warn"
+        return [] if self._refuses_mixture else [line]
+
+    def why_mixed(self) -> str:
+        """Return why the run is not to go on with these workers, once; empty: it is."""
+        reason, self._refused_mixture = self._refused_mixture, ""
+        return reason
+
+    def _late(self, now_s: float) -> list[str]:
+        """Return what to say, once, of workers that do not serve the run yet."""
+        waiting = [card.name for card in self._serving() if self._run_id and self._run_id not in card.runs]
+        return [
+            f"worker {name} takes no file of this run yet: it serves another run, or makes the files ready"
+            for name in _lasting(self._late_since_s, waiting, now_s)
+        ]
+
+    def _idle(self, now_s: float, *, has_waiting: bool) -> list[str]:
+        """Return what to say, once, of workers that serve the run and leave its messages lying."""
+        idle = [
+            card.name
+            for card in self._serving()
+            if has_waiting and self._run_id in card.runs and card.taken < card.slots
+        ]
+        return [
+            f"worker {name} has free slots and takes none of the files that wait: "
+            "look at its log, and whether it can reach the broker"
+            for name in _lasting(self._idle_since_s, idle, now_s)
+        ]
+
+    def refused(self, worker: str, reason: str) -> list[str]:
+        """Note that a worker does not take part; return what the user should know."""
+        if self._refusals.get(worker) == reason:
+            return []
+        self._refusals[worker] = reason
+        return [f"worker {worker} does not take part: {reason}"]
+
+    def why_nobody(self, *, now_s: float) -> str:
+        """Return why nothing can run any more, once; empty: somebody is there, or may still come."""
+        since_s = self._nobody_since_s
+        if since_s is None or self._is_told or now_s - since_s < self._patience_s:
+            return ""
+        self._is_told = True
+        return self.nobody(waited_s=now_s - since_s)
+
+    def nobody(self, *, waited_s: float) -> str:
+        """Return the line that says that nobody takes part, and why."""
+        reasons = [f"{name}: {reason}" for name, reason in sorted(self._refusals.items())]
+        reasons += [
+            f"{card.name}: it has version {card.version} of Passmuster, this is {self._version}; "
+            "install the same version on both"
+            for card in self._cards.values()
+            if card.version != self._version and card.name not in self._refusals
+        ]
+        if not reasons:
+            return f"no worker was there for {waited_s:.0f} s: start one with run-tests-worker --broker URL"
+        more = len(reasons) - _MOST_NAMED
+        text = "; ".join(reasons[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        return f"no worker takes part: {text}"
+
+    def usage(self) -> tuple[WorkerUsage, ...]:
+        """Return what each of them has and uses, by name."""
+        return tuple(
+            WorkerUsage(
+                name=card.name,
+                slots=card.slots,
+                busy=card.busy,
+                budget_bytes=card.budget_bytes,
+                used_bytes=card.used_bytes,
+            )
+            for card in self._serving()
+        )
+
+    def file_usage(self, running: Sequence[tuple[TestTask, str]]) -> tuple[FileUsage, ...]:
+        """Return what each task uses, given with its worker, as that last said: at first nothing."""
+        told = {(card.name, file.run_id, file.path): file for card in self._serving() for file in card.files}
+        return tuple(
+            _file_usage(task, worker, told.get((worker, task.run_id, task.file_path)))
+            for task, worker in running
+        )
+
+    def too_big(self, path: str, predicted_bytes: int | None) -> str:
+        """Return what to say of a file that fits no worker; empty: it fits, or that is not known."""
+        if predicted_bytes is None or not 0 < self.most_bytes < predicted_bytes:
+            return ""
+        return (
+            f"{path} needed {format_bytes(predicted_bytes)} when it last ran, and the largest worker has "
+            f"{format_bytes(self.most_bytes)}: it runs alone there, and is stopped if it needs more"
+        )
+
+    def _serving(self) -> list[WorkerCard]:
+        return [
+            card
+            for card in self._cards.values()
+            if card.version == self._version and card.name not in self._refusals
+        ]
+
+
+def _lasting(since_s: dict[str, float], names: Sequence[str], now_s: float) -> list[str]:
+    """Return, once for each, who has been among `names` for `LATE_S` seconds.
+
+    Args:
+        since_s: since when each has been, changed here; infinite: it was returned.
+        names: who is now.
+        now_s: the time.
+    """
+    for name in since_s.keys() - set(names):
+        del since_s[name]
+    for name in names:
+        since_s.setdefault(name, now_s)
+    found = sorted(name for name in names if since_s[name] <= now_s - LATE_S)
+    since_s.update(dict.fromkeys(found, math.inf))
+    return found
+
+
+def _file_usage(task: TestTask, worker: str, told: CardFile | None) -> FileUsage:
+    return FileUsage(
+        attempt_id=task.attempt_id,
+        file_path=task.file_path,
+        slot=0,
+        seconds=0.0 if told is None else told.seconds,
+        used_bytes=0 if told is None else told.used_bytes,
+        worker=worker,
+    )

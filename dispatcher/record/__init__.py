@@ -1,1 +1,0 @@
-"""A run written down, event by event, so that it can be told again elsewhere, alone or with others."""

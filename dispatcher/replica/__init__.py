@@ -1,0 +1,1 @@
+"""The run that a CI workflow describes, on this machine."""

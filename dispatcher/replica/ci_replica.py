@@ -1,0 +1,275 @@
+"""Runs the unit tests as CI would: in a clean environment, with a CI runner's CPUs and memory.
+
+`environment` says what that environment is, and `workflow/` what a workflow's job runs in it.
+`run_ci_replica.py` hands in the function that runs the tests, because the dispatcher does not know the
+composition roots.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.replica.environment import Environment, Machine, setup_ci_environment, this_machine
+from dispatcher.replica.workflow_command import Call, Replica
+from dispatcher.terminal.tags import Tag, tagged
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.units import Amount, format_bytes, parse_amount
+from passmuster.settings.option_parser import OptionParser
+
+PROJECT_SIGNS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "tests")
+"""Any of these makes a folder a project root. With a `mvp_site/` only the shell script's test counts."""
+
+RunTests = Callable[[Sequence[str], Mapping[str, str]], int]
+"""Runs the tests with the arguments of `run_tests.py` and an environment; returns its exit status."""
+
+
+class CIReplicaRunner:
+    """Runs the unit tests of a project as CI would.
+
+    Args:
+        run: what runs the tests.
+        environ: the caller's environment.
+        root: the project root, which must be the current directory of the caller.
+        cpus: CPUs to imitate; None: those of GitHub's standard runner.
+        memory: memory to imitate; None: that of GitHub's standard runner.
+        machine: what this machine has; None: it is asked.
+        replica: what a workflow's job runs; None: the unit tests.
+        is_dry: whether each run only says what it would do.
+        out: where the report goes; None: standard output.
+        color: whether tags are coloured.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: RunTests,
+        environ: Mapping[str, str],
+        root: Path,
+        cpus: int | None = None,
+        memory: Amount | None = None,
+        machine: Machine | None = None,
+        replica: Replica | None = None,
+        is_dry: bool = False,
+        out: TextIO | None = None,
+        color: bool = False,
+    ) -> None:
+        self._run = run
+        self._environ = environ
+        self._root = root
+        self._cpus = cpus
+        self._memory = memory
+        self._machine = machine or this_machine()
+        self._replica = replica
+        self._is_dry = is_dry
+        self._out = out or sys.stdout
+        self._color = color
+
+    def setup_ci_environment(self, scratch: Path) -> Environment:
+        """Return the environment that the tests will get, with its files in the folder `scratch`."""
+        return setup_ci_environment(
+            self._environ,
+            root=self._root,
+            scratch=scratch,
+            machine=self._machine,
+            cpus=self._cpus,
+            memory=self._memory,
+        )
+
+    def run_ci_tests(self) -> int:
+        """Run the tests and say what CI would say.
+
+        Returns:
+            0 when they passed, 1 when they failed or this is no project root. The other statuses of the
+            run stay as they are, because CI would not fail that way: 2 (usage), 3 (infrastructure), 130
+            (interrupted).
+        """
+        missing = what_is_missing(self._root)
+        if missing is not None:
+            self._say(Tag.FAIL, f"Run this from the project root: {self._root} has no {missing}")
+            return ExitCode.FAILED
+        with tempfile.TemporaryDirectory(prefix="ci-replica-", ignore_cleanup_errors=True) as folder:
+            scratch = Path(folder)
+            environment = self.setup_ci_environment(scratch)
+            for name in ("home", "tmp"):
+                (scratch / name).mkdir()
+            self._describe(environment)
+            with _bound_to(environment.cpus if self._machine.is_bindable else ()):
+                if self._replica is None:
+                    status = self._run(environment.arguments(), dict(environment.variables))
+                else:
+                    status = self._run_job(self._replica, environment)
+        if not (self._is_dry and status == ExitCode.OK):
+            self._conclude(status)
+        return status
+
+    def _run_job(self, replica: Replica, environment: Environment) -> int:
+        """Run what a workflow's job runs, one after another; as there, the first failure ends it."""
+        self._say(Tag.INFO, f"Job: {replica.job}{replica.matrix and f', {replica.matrix}'}")
+        for text in replica.unlike:
+            self._say(Tag.INFO, f"Not replicated: {text}")
+        for call in replica.calls:
+            status = self._run_call(call, replica.python, environment)
+            if status != ExitCode.OK:
+                return status
+        return ExitCode.OK
+
+    def _run_call(self, call: Call, python: str, environment: Environment) -> int:
+        # A run of its own Python asks for much that only a workflow needs.
+        from dispatcher.replica.python import choose_python
+
+        folder = self._root / call.folder
+        if not folder.is_dir():
+            raise ConfigurationError(f"the working directory {folder} (from {call.step}) does not exist")
+        variables = dict(environment.variables) | dict(call.variables)
+        arguments = (*environment.arguments(), *call.arguments, *(("--dry-run",) if self._is_dry else ()))
+        command = shlex.join(("run_tests.py", *call.arguments))
+        names = ", ".join(name for name, _ in call.variables)
+        self._say(Tag.INFO, f"{call.step}: {command}, in {folder}{names and f', with {names}'}")
+        with _in_folder(folder):
+            if python:
+                chosen = choose_python(python, call.arguments, variables, folder=folder)
+                self._say(Tag.INFO if chosen.is_the_same else Tag.WARN, chosen.said)
+                arguments = (*chosen.arguments, *arguments)
+            return self._run(arguments, variables)
+
+    def _describe(self, environment: Environment) -> None:
+        self._say(Tag.INFO, "🔄 Running CI Environment Replica")
+        cpus, memory = len(environment.cpus), format_bytes(environment.memory_bytes)
+        self._say(
+            Tag.INFO, f"Imitated: {cpus} CPU(s), {memory} of memory, a fresh home, C.UTF-8, no terminal"
+        )
+        removed = environment.removed
+        if removed:
+            self._say(Tag.INFO, f"Removed {len(removed)} variable(s): {', '.join(removed)}")
+        for remark in environment.remarks:
+            self._say(Tag.WARN, remark)
+        self._say(Tag.INFO, f"Not imitated: {'; '.join(environment.not_imitated)}")
+
+    def _conclude(self, status: int) -> None:
+        if status == ExitCode.OK:
+            self._say(Tag.PASS, "CI replica passed: CI should pass")
+        elif status in (ExitCode.FAILED, ExitCode.NO_TESTS):
+            self._say(Tag.FAIL, "CI replica failed: CI would fail the same way")
+        elif status == ExitCode.INTERRUPTED:
+            self._say(Tag.WARN, "CI replica was interrupted: it says nothing about CI")
+        else:
+            self._say(Tag.FAIL, f"CI replica could not run the tests (exit status {status})")
+
+    def _say(self, tag: Tag, text: str) -> None:
+        self._out.write(tagged(tag, text, color=self._color) + "\n")
+        self._out.flush()
+
+
+def what_is_missing(root: Path) -> str | None:
+    """Return what `root` lacks to be a project root; None when it is one."""
+    if (root / "mvp_site").is_dir():
+        needed = "mvp_site/requirements.txt"
+        return None if (root / needed).is_file() else needed
+    if any((root / sign).exists() for sign in PROJECT_SIGNS):
+        return None
+    return f"{', '.join(PROJECT_SIGNS[:-1])} or {PROJECT_SIGNS[-1]}"
+
+
+def run_replica_command(
+    argv: Sequence[str], environ: Mapping[str, str], *, run: RunTests, color: bool = False
+) -> int:
+    """Do what `run_ci_replica.py` does in the current directory; return its exit status.
+
+    Args:
+        argv: the arguments, without the program's name.
+        environ: the caller's environment.
+        run: what runs the tests.
+        color: whether tags are coloured.
+
+    Raises:
+        ConfigurationError: an argument has a wrong value, or is misspelt.
+        SystemExit: the help or the version was printed (status 0).
+    """
+    parser = OptionParser(description="Run the unit tests as CI would.")
+    parser.add_argument("--cpus", metavar="N", help="CPUs of the runner to imitate (default: 4)")
+    parser.add_argument("--memory", metavar="SIZE", help="memory of the runner to imitate (default: 16GiB)")
+    parser.add_argument("--workflow", metavar="FILE", type=Path, help="run what this workflow of CI runs")
+    parser.add_argument("--job", metavar="NAME", help="the job of the workflow (default: the one with tests)")
+    parser.add_argument("--dry-run", action="store_true", help="with --workflow: only say what it would run")
+    options, unknown = parser.parse_known_args(argv)
+    parser.refuse_misspelt(unknown)
+    if options.workflow is None and (options.job is not None or options.dry_run):
+        raise ConfigurationError("--job and --dry-run are about a workflow: name it with --workflow FILE")
+    for word in unknown:
+        # The shell script took no arguments and minded none.
+        sys.stderr.write(tagged(Tag.WARN, f"Unknown argument: {word}", color=color) + "\n")
+    replica = CIReplicaRunner(
+        run=run,
+        environ=environ,
+        root=Path.cwd(),
+        cpus=_cpus(options.cpus),
+        memory=_memory(options.memory),
+        replica=None if options.workflow is None else _read_replica(options.workflow, options.job),
+        is_dry=options.dry_run,
+        color=color,
+    )
+    return replica.run_ci_tests()
+
+
+def _read_replica(workflow: Path, job: str | None) -> Replica:
+    # Loads PyYAML, which only this needs.
+    try:
+        from dispatcher.replica.reading import read_workflow
+    except ModuleNotFoundError as error:
+        if error.name != "yaml":
+            raise
+        raise ConfigurationError(
+            "--workflow needs the package PyYAML, which is not installed here: "
+            "pip install 'passmuster[workflow]'"
+        ) from error
+    from dispatcher.replica.job import choose_job
+
+    return choose_job(read_workflow(workflow), workspace=str(Path.cwd()), wanted=job)
+
+
+def _cpus(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ConfigurationError(f"--cpus must be a whole number above zero, got {text!r}; try --cpus 4")
+    return int(text)
+
+
+def _memory(text: str | None) -> Amount | None:
+    try:
+        return None if text is None else parse_amount(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--memory: {error}") from error
+
+
+@contextmanager
+def _bound_to(cpus: Sequence[int]) -> Iterator[None]:
+    """Bind this process and what it starts to some CPUs, for a while; to all when none are named."""
+    if not cpus:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Make a folder the current directory for a while."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

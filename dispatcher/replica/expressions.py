@@ -1,0 +1,155 @@
+"""Evaluates simple expressions of a workflow, and lists the combinations of a job's matrix. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct, field
+
+from dispatcher.replica.node import Node, as_text
+
+_EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+_MARK = re.compile("\ue000([0-9]+)\ue001")
+
+
+class Unknowns(Struct):
+    """Parts of texts that cannot be known here; each is a mark of two private characters in its text."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        """Return the mark that stands for a part from now on."""
+        self.texts.append(" ".join(text.split()))
+        return f"\ue000{len(self.texts) - 1}\ue001"
+
+    def are_in(self, text: str) -> bool:
+        """Whether a text holds such a part."""
+        return _MARK.search(text) is not None
+
+    def shown(self, text: str) -> str:
+        """Return a text for people, with the parts as they were written."""
+        return _MARK.sub(lambda match: self.texts[int(match[1])], text)
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """What expressions may ask for.
+
+    Args:
+        workspace: the project's root.
+        env: the variables that the workflow has set so far, those that are known.
+        matrix: the chosen combination.
+        job_index: which of the matrix's jobs that is, from 0.
+        job_total: how many jobs the matrix has.
+    """
+
+    workspace: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    matrix: Mapping[str, object] = field(default_factory=dict)
+    job_index: int = 0
+    job_total: int = 1
+
+
+def evaluate(text: str, context: Context, unknowns: Unknowns) -> str:
+    """Return a text with its expressions replaced: by their values, or by marks of `unknowns`."""
+
+    def replaced(match: re.Match[str]) -> str:
+        value = _value(match[1].strip(), context)
+        return unknowns.mark(match[0]) if value is None else value
+
+    return _EXPRESSION.sub(replaced, text)
+
+
+def _value(expression: str, context: Context) -> str | None:
+    """Return what an expression gives; None: it is none of the simple ones."""
+    if not _NAME.fullmatch(expression):
+        return None
+    scope, _, name = expression.partition(".")
+    match scope.lower():
+        case "env":
+            return context.env.get(name)
+        case "matrix":
+            return _in_matrix(name, context.matrix)
+    return {
+        "github.workspace": context.workspace,
+        "runner.os": "Linux",
+        "strategy.job-index": str(context.job_index),
+        "strategy.job-total": str(context.job_total),
+    }.get(expression.lower())
+
+
+def _in_matrix(name: str, matrix: Mapping[str, object]) -> str | None:
+    found: object = matrix
+    for part in name.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            # As in CI, a name that only other combinations have is empty.
+            return "" if found is matrix and matrix else None
+        found = found[part]
+    return None if isinstance(found, dict | list) else as_text(found)
+
+
+MOST_JOBS = 256
+"""As many as CI allows."""
+
+Combination = dict[str, object]
+
+
+def combinations(matrix: Node) -> tuple[Combination, ...] | None:
+    """Return every combination of a matrix; None: an expression makes it, so nothing is known.
+
+    Args:
+        matrix: what stands under `matrix`; nothing: one combination of nothing.
+
+    Raises:
+        ConfigurationError: it has another shape than a matrix has.
+    """
+    if not matrix.is_there:
+        return ({},)
+    if matrix.is_text:
+        return None
+    axes: dict[str, list[object]] = {}
+    extra: dict[str, tuple[Combination, ...]] = {"include": (), "exclude": ()}
+    for name, node in matrix.items():
+        if node.is_text and node.is_there:
+            return None
+        if name in extra:
+            extra[name] = tuple(
+                {key: value.value for key, value in element.items()} for element in node.elements()
+            )
+        else:
+            axes[name] = [element.value for element in node.elements()]
+    product = itertools.islice(itertools.product(*axes.values()), MOST_JOBS) if axes else ()
+    originals = [dict(zip(axes, values, strict=True)) for values in product]
+    kept = [one for one in originals if not any(_holds(one, wanted) for wanted in extra["exclude"])]
+    return tuple(_with_included(kept, extra["include"])) or ({},)
+
+
+def described(combination: Combination) -> str:
+    """Return a combination for people: `os=ubuntu-latest, python=3.12`."""
+    return ", ".join(
+        f"{name}={value if isinstance(value, dict | list) else as_text(value)}"
+        for name, value in combination.items()
+    )
+
+
+def _with_included(originals: list[Combination], included: Iterable[Combination]) -> list[Combination]:
+    """Return the combinations after `include`: one adds to those whose own values it does not change."""
+    made = [dict(one) for one in originals]
+    further: list[Combination] = []
+    for addition in included:
+        fitting = [
+            whole
+            for own, whole in zip(originals, made, strict=True)
+            if all(own[name] == value for name, value in addition.items() if name in own)
+        ]
+        for whole in fitting:
+            whole.update(addition)
+        if not fitting:
+            further.append(dict(addition))
+    return [*made, *further]
+
+
+def _holds(combination: Combination, wanted: Combination) -> bool:
+    return all(combination.get(name) == value for name, value in wanted.items())

@@ -1,0 +1,84 @@
+"""A value of a loaded file together with where it stands, so that what is wrong with it can be said. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from passmuster.model.errors import ConfigurationError
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """A value: a mapping, a list, a text, a number, true or false, or None where there is nothing.
+
+    Args:
+        value: the value, as the file's reader has it.
+        where: file and place, for messages.
+    """
+
+    value: object
+    where: str
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything."""
+        return self.value is not None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is one value instead of several."""
+        return not isinstance(self.value, dict | list)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list."""
+        return isinstance(self.value, list)
+
+    def __getitem__(self, key: str) -> Node:
+        """Return what stands under a key, which need not exist."""
+        return Node(value=self._mapping().get(key), where=f"{self.where}, {key}")
+
+    def items(self) -> Iterator[tuple[str, Node]]:
+        """Yield the keys of a mapping with what stands under them; nothing where there is none."""
+        for key, value in self._mapping().items():
+            yield as_text(key), Node(value=value, where=f"{self.where}, {as_text(key)}")
+
+    def elements(self) -> Iterator[Node]:
+        """Yield the elements of a list; nothing where there is none."""
+        if self.value is None:
+            return
+        if not isinstance(self.value, list):
+            raise ConfigurationError(f"{self.where} must be a list, got {_kind(self.value)}")
+        for number, value in enumerate(self.value, start=1):
+            yield Node(value=value, where=f"{self.where}, number {number}")
+
+    def text(self) -> str:
+        """Return it as the text that CI makes of it; empty where there is nothing."""
+        if not self.is_text:
+            raise ConfigurationError(f"{self.where} must be one value, got {_kind(self.value)}")
+        return as_text(self.value)
+
+    def _mapping(self) -> dict[object, object]:
+        if self.value is None:
+            return {}
+        if not isinstance(self.value, dict):
+            raise ConfigurationError(f"{self.where} must be a mapping of names, got {_kind(self.value)}")
+        return self.value
+
+
+def as_text(value: object) -> str:
+    """Return a single value as CI writes it: `true`, `3.1` for 3.10, nothing for null."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else repr(as_text(value))

@@ -1,0 +1,80 @@
+"""What of a command in CI the replica leaves out: it runs everything, and on this machine. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from dispatcher.config.setting import Setting
+from dispatcher.config.settings import SETTINGS
+from dispatcher.replica.expressions import Unknowns
+
+_VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
+_SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.words}
+
+
+OF_MANY_MACHINES = frozenset(
+    name for setting in SETTINGS if setting.many_machines for name in setting.variables
+)
+"""The variables of settings about shards, queues, and runs that are somewhere else."""
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """What is handed on to the run, and what is not.
+
+    Args:
+        arguments: what is handed on.
+        elsewhere: options about other machines, which are left out, for people.
+        unknown: options and paths that hold something unknown, which are left out, for people.
+    """
+
+    arguments: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def handed_on(arguments: Sequence[str], unknowns: Unknowns) -> Kept:
+    """Return what of the arguments of `run_tests.py` can be handed to a run on this machine alone."""
+    kept: list[str] = []
+    elsewhere: list[str] = []
+    unknown: list[str] = []
+    for group, setting in _groups(arguments):
+        shown = unknowns.shown(" ".join(group))
+        if setting is not None and setting.many_machines:
+            elsewhere.append(shown)
+        elif any(map(unknowns.are_in, group)):
+            unknown.append(shown)
+        else:
+            kept.extend(group)
+    return Kept(arguments=tuple(kept), elsewhere=tuple(elsewhere), unknown=tuple(unknown))
+
+
+def known_variables(
+    variables: Mapping[str, str], unknowns: Unknowns
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the variables whose values are known, and the others as they were written."""
+    known = {name: value for name, value in variables.items() if not unknowns.are_in(value)}
+    return known, {name: unknowns.shown(value) for name, value in variables.items() if name not in known}
+
+
+def _groups(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Setting | None]]:
+    """Yield each option together with its value, and each path, with the setting that it is of."""
+    words = list(reversed(arguments))
+    while words:
+        word = words.pop()
+        option = _option(word)
+        if word == "--":
+            yield (word, *reversed(words)), None
+            return
+        takes_next = option in _VALUED and (word == option or word.endswith(option[1:]))
+        group = (word, words.pop()) if takes_next and words else (word,)
+        yield group, _SETTING_OF.get(option)
+
+
+def _option(word: str) -> str:
+    """Return the option in a word: `--limit` of `--limit=3`, `-j` of `-qj4`; the word where there is none."""
+    if word.startswith("--") or not word.startswith("-"):
+        return word.partition("=")[0] if word.startswith("--") else word
+    letters = (f"-{letter}" for letter in word[1:])
+    return next((letter for letter in letters if letter in _VALUED), word)

@@ -1,0 +1,90 @@
+"""Finds the Python that a workflow sets up, where the project has no environment of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from dispatcher.config.interpreter import Interpreter, find_interpreter, probe
+from dispatcher.config.load import load_config
+from passmuster.launch.environment import base_python
+
+
+class ChosenPython(Struct, frozen=True, kw_only=True):
+    """What a call runs under.
+
+    Args:
+        arguments: what makes `run_tests.py` use it.
+        said: which it is, for people.
+        is_the_same: whether it is the one of CI.
+    """
+
+    arguments: tuple[str, ...]
+    said: str
+    is_the_same: bool
+
+
+def choose_python(
+    wanted: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    folder: Path,
+) -> ChosenPython:
+    """Return the Python to use for a call.
+
+    A project's own environment stays in use whatever its version, because it holds the project's packages.
+
+    Args:
+        wanted: the version in CI, such as `3.12` or `3.12.4`.
+        arguments: the arguments of the call.
+        environ: its environment.
+        folder: where it runs.
+
+    Raises:
+        ConfigurationError: the arguments, the settings or the project's interpreter are wrong.
+    """
+    config = load_config(arguments, environ, folder).config
+    runner_python = base_python()
+    own = find_interpreter(
+        config, environ, runner_python=runner_python, runner_version=sys.version_info[:3], cache_dir=None
+    )
+    if _fits(own.version, wanted):
+        return ChosenPython(arguments=(), said=f"Python {_shown(own)}, as in CI", is_the_same=True)
+    if own.path == runner_python:
+        for path in _installed(wanted, environ):
+            version = probe(path, environ).version
+            if _fits(version, wanted):
+                said = (
+                    f"Python {'.'.join(map(str, version))} ({path}), as in CI, with the packages it has here"
+                )
+                return ChosenPython(arguments=("--python", path), said=said, is_the_same=True)
+    return ChosenPython(
+        arguments=(), said=f"CI has Python {wanted}; this is Python {_shown(own)}", is_the_same=False
+    )
+
+
+def _fits(version: tuple[int, ...], wanted: str) -> bool:
+    parts = tuple(int(part) for part in wanted.split("."))
+    return version[: len(parts)] == parts
+
+
+def _shown(interpreter: Interpreter) -> str:
+    return f"{'.'.join(map(str, interpreter.version))} ({interpreter.path}, {interpreter.origin})"
+
+
+def _installed(wanted: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the interpreters that may have a version, those of pyenv first: its shims may refuse to start."""
+    minor = ".".join(wanted.split(".")[:2])
+    home = environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")  # noqa: PTH111 - may have no home
+    versions = Path(home) / "versions"
+    found = versions.glob(f"{minor}[.-]*/bin/python")
+    yield from map(str, sorted(found, key=lambda path: (len(str(path)), path), reverse=True))
+    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
+        path = Path(directory or ".").absolute() / f"python{minor}"
+        if os.access(path, os.X_OK):
+            yield str(path)

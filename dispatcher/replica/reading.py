@@ -1,0 +1,88 @@
+"""Reads a workflow file. Nothing else needs PyYAML, which may be missing without `--workflow`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dispatcher.replica.node import Node
+from passmuster.model.errors import ConfigurationError
+
+MOST_BYTES = 1024 * 1024
+"""More than any workflow: CI itself takes no larger one."""
+
+
+def read_workflow(path: Path) -> Node:
+    """Return what a workflow file holds.
+
+    Args:
+        path: the file, as the user named it.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no YAML, or is no workflow.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigurationError(
+            f"cannot read {path} (from --workflow): {reason}; name a file such as .github/workflows/test.yml"
+        ) from error
+    if len(content) > MOST_BYTES:
+        raise ConfigurationError(
+            f"{path} (from --workflow) is larger than {MOST_BYTES} bytes: it is no workflow"
+        )
+    node = Node(value=parse_yaml(content, name=f"{path} (from --workflow)"), where=str(path))
+    if not isinstance(node.value, dict) or not node["jobs"].is_there:
+        raise ConfigurationError(f"{path} (from --workflow) is no workflow: it has no jobs")
+    return node
+
+
+def parse_yaml(content: bytes, *, name: str) -> object:
+    """Return the value of a YAML text.
+
+    Args:
+        content: the text.
+        name: what it is called in messages.
+
+    Raises:
+        ConfigurationError: it is no YAML, or holds a key twice, which CI refuses too.
+    """
+    try:
+        return yaml.load(content, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{name} is no YAML: {_reason(error)}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows the types that CI knows, those of YAML 1.2: with the library's own, `on` is true."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as the library calls it
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = next((key for position, key in enumerate(keys) if key in keys[:position]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is there twice", node.start_mark)
+        return dict(super().construct_mapping(node, deep=deep))
+
+
+_Loader.yaml_implicit_resolvers = {}
+# With the first characters that a value of the type can have.
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), [*_first, ""]
+    )
+
+
+def _reason(error: Exception) -> str:
+    problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    mark = getattr(error, "problem_mark", None)
+    return problem if mark is None else f"{problem} (line {mark.line + 1})"

@@ -1,1 +1,0 @@
-"""The report to look at: one page with everything a run came to, which needs nothing else to be read."""

@@ -1,0 +1,1 @@
+"""The reporters: each tells people or programs what happened, from events alone."""

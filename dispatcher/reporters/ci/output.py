@@ -1,0 +1,158 @@
+"""A run's output on a CI: streams for what tests print, and the reporters beside the console.
+
+`detection` finds the CI, `reporters` decide what is printed, and `github`, `gitlab`, `buildkite` and `azure`
+how.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from dispatcher.config.choices import CiChoice, Verbosity
+from dispatcher.model.events import Reporter
+from dispatcher.reporters.ci.azure import AzureLog
+from dispatcher.reporters.ci.buildkite import BuildkiteLog
+from dispatcher.reporters.ci.detection import PlainOutput
+from dispatcher.reporters.ci.dialect import Dialect
+from dispatcher.reporters.ci.github import GithubLog
+from dispatcher.reporters.ci.gitlab import GitlabLog
+from dispatcher.reporters.ci.reporters import FoldReporter, SummaryReporter, VerdictReporter
+from dispatcher.terminal.stream import SafeStream, TextStream
+from dispatcher.terminal.tags import Tag, tagged
+from passmuster.model.text import one_line
+
+_CHECKOUTS = {CiChoice.GITHUB: "GITHUB_WORKSPACE", CiChoice.AZURE: "BUILD_SOURCESDIRECTORY"}
+"""What names the repository's folder."""
+
+_SERVER = re.compile(r"https?://[A-Za-z0-9.:-]+")
+_REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+
+def project_folder(ci: CiChoice, environ: Mapping[str, str], root: Path) -> str:
+    """Return the project root in the repository, with a slash at its end; empty: it is the repository.
+
+    It is empty too where the repository's folder is not known, or the root lies elsewhere.
+    """
+    named = environ.get(_CHECKOUTS.get(ci, ""), "")
+    checkout = Path(named)
+    for place, folder in ((root, checkout), (root.resolve(), checkout.resolve())):
+        if named and place.is_relative_to(folder):
+            inner = place.relative_to(folder).as_posix()
+            return "" if inner == "." else f"{inner}/"
+    return ""
+
+
+def source_url(environ: Mapping[str, str], folder: str) -> str:
+    """Return where GitHub shows the project's files of this commit, with a slash at its end, or nothing."""
+    server, repository, commit = (
+        environ.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "SHA")
+    )
+    is_known = _SERVER.fullmatch(server) and _REPOSITORY.fullmatch(repository) and _COMMIT.fullmatch(commit)
+    return f"{server}/{repository}/blob/{commit}/{quote(folder)}" if is_known else ""
+
+
+class InertStream:
+    """A stream on which nothing is obeyed that a test prints: whatever is not ours is written here.
+
+    Args:
+        stream: where it goes.
+        inert: makes a text inert; it gets whole lines.
+    """
+
+    def __init__(self, stream: TextStream, inert: Callable[[str], str]) -> None:
+        self._stream = stream
+        self._inert = inert
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of what is written."""
+        return self._stream.encoding
+
+    def write(self, text: str, /) -> int:
+        """Write whole lines."""
+        self._stream.write(self._inert(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """Return the descriptor behind the stream."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Say no: a terminal's footer would be torn by what the CI is told."""
+        return False
+
+
+class CiOutput(PlainOutput):
+    """What is printed for one CI, from before the run to after its last word.
+
+    Args:
+        ci: which; neither `AUTO` nor `NONE`.
+        root: the project root.
+        environ: the environment: where the repository and the summary's file are.
+        out: standard output.
+        err: standard error.
+        verbosity: of the console. A verbose one prints every output already, so that nothing is folded.
+    """
+
+    def __init__(
+        self,
+        ci: CiChoice,
+        *,
+        root: Path,
+        environ: Mapping[str, str],
+        out: TextStream,
+        err: TextStream,
+        verbosity: Verbosity,
+    ) -> None:
+        self._ci = ci
+        self._verbosity = verbosity
+        self._environ = environ
+        self._folder = project_folder(ci, environ, root)
+        self._log = _log_of(ci, self._folder)
+        self._ours = SafeStream(out)
+        super().__init__(InertStream(out, self._log.inert), InertStream(err, self._log.inert_warning))
+        self._warnings = SafeStream(self.err)
+
+    def __enter__(self) -> Self:
+        self._ours.write(self._log.begin())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ours.write(self._log.end())
+
+    def around(self, console: Reporter) -> Sequence[Reporter]:
+        """Return the console with the reporters that have to come before and after it."""
+        fold = FoldReporter(self._log, self._ours.write)
+        before: list[Reporter] = [VerdictReporter(self._log, self._ours.write, lambda: fold.left_out)]
+        if self._ci is CiChoice.GITHUB:
+            path = self._environ.get("GITHUB_STEP_SUMMARY", "")
+            before.append(SummaryReporter(path, source_url(self._environ, self._folder), self._warn))
+        after = [] if self._verbosity is Verbosity.VERBOSE else [fold]
+        return [*before, console, *after]
+
+    def _warn(self, text: str) -> None:
+        self._warnings.write(f"{tagged(Tag.WARN, one_line(text), color=False)}\n")
+
+
+def _log_of(ci: CiChoice, folder: str) -> Dialect:
+    match ci:
+        case CiChoice.GITHUB:
+            return GithubLog(secrets.token_hex(16), folder)
+        case CiChoice.GITLAB:
+            return GitlabLog()
+        case CiChoice.BUILDKITE:
+            return BuildkiteLog()
+        case CiChoice.AZURE:
+            return AzureLog(folder)
+        case CiChoice.AUTO | CiChoice.NONE:
+            raise ValueError(f"no CI: {ci}")

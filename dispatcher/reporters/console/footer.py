@@ -1,0 +1,179 @@
+"""What the live footer looks like: progress in, something `rich` can render out.
+
+The only module that imports rich; `live` loads it when the first footer is drawn, while tests already run.
+"""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dispatcher.reporters.console.progress import Progress, RunningFile
+from passmuster.model.executor import WorkerUsage
+from passmuster.model.text import one_line
+from passmuster.model.units import format_bytes, format_seconds
+
+MAX_RUNNING_ROWS = 8
+"""Running files shown at most: as many as a machine runs by default."""
+
+MAX_WORKER_ROWS = 4
+"""Workers shown at most: who wants to see all asks for `run-tests status`."""
+
+_NEAR_BUDGET = 0.8
+"""Share of its budget from which a worker is shown before those that are merely busy."""
+
+_BAR_CELLS = 24
+_NARROW_CELLS = 50
+"""Below this width there is no room for the bar."""
+
+
+def footer(progress: Progress, *, columns: int, rows: int) -> RenderableType:
+    """Return the footer for a terminal of that size; at most half of its rows are used.
+
+    Args:
+        progress: how far the run is.
+        columns: width in cells.
+        rows: height in lines.
+    """
+    head = _headline(progress)
+    usage = progress.usage
+    room = rows // 2 - 1
+    parts: list[RenderableType] = [head]
+    if usage is not None and usage.budget_bytes > 0 and room > 0:
+        parts.append(_memory(usage.used_bytes, usage.budget_bytes, columns=columns))
+        room -= 1
+    if usage is not None and usage.other_runs is not None and room > 0:
+        parts.append(_line(f"  {one_line(str(usage.other_runs))}", style="yellow"))
+        room -= 1
+    workers = () if usage is None else usage.workers
+    # A run's files matter more than where they are.
+    rows_of_workers = min(len(workers), MAX_WORKER_ROWS, room // 2)
+    if rows_of_workers > 0:
+        shown_workers = _most_loaded(workers, rows_of_workers)
+        parts.append(_workers_table(shown_workers))
+        if len(workers) > len(shown_workers):
+            parts.append(_line(_further_workers(workers, shown_workers), style="dim"))
+        room -= rows_of_workers
+    running = progress.running()
+    if running and room > 0:
+        shown = (
+            running
+            if len(running) <= min(room, MAX_RUNNING_ROWS)
+            else running[: min(room, MAX_RUNNING_ROWS) - 1]
+        )
+        if shown:
+            parts.append(_running_table(shown))
+        if len(running) > len(shown):
+            parts.append(_line(f"  and {len(running) - len(shown)} more", style="dim"))
+    return Group(*parts)
+
+
+def footer_lines(progress: Progress, *, columns: int, rows: int, color: bool) -> tuple[str, ...]:
+    """Return the footer as lines for the terminal, none wider than `columns` cells."""
+    console = Console(
+        file=io.StringIO(),
+        width=columns,
+        height=rows,
+        force_terminal=True,
+        color_system="standard" if color else None,
+        legacy_windows=False,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+    with console.capture() as capture:
+        console.print(footer(progress, columns=columns, rows=rows))
+    return tuple(capture.get().removesuffix("\n").split("\n"))
+
+
+def _headline(progress: Progress) -> Text:
+    text = _line(f"{progress.done}/{progress.total} done", style="bold")
+    if progress.failed:
+        text.append(f", {progress.failed} failed", style="bold red")
+    running = len(progress.running())
+    if running:
+        text.append(f", {running} running")
+    left_s = progress.left_s()
+    if left_s is not None and progress.done < progress.total:
+        text.append(f", about {format_seconds(max(1.0, left_s))} left", style="cyan")
+    return text
+
+
+def _memory(used_bytes: int, budget_bytes: int, *, columns: int) -> RenderableType:
+    text = _line(f"memory {format_bytes(used_bytes)} of {format_bytes(budget_bytes)}")
+    if columns < _NARROW_CELLS:
+        return text
+    share = used_bytes / budget_bytes
+    style = "red" if share >= 0.95 else "yellow" if share >= 0.8 else "green"
+    bar = ProgressBar(
+        total=budget_bytes,
+        completed=min(used_bytes, budget_bytes),
+        width=_BAR_CELLS,
+        complete_style=style,
+        finished_style="red",
+    )
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_row(text, bar)
+    return table
+
+
+def _running_table(files: tuple[RunningFile, ...]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
+    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
+    has_workers = any(file.worker for file in files)
+    if has_workers:
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    for file in files:
+        used = "" if file.used_bytes is None else format_bytes(file.used_bytes)
+        cells = [_line(f"  {one_line(file.label)}"), Text(format_seconds(file.seconds)), Text(used)]
+        if has_workers:
+            cells.append(_line(one_line(file.worker), style="dim"))
+        table.add_row(*cells)
+    return table
+
+
+def _most_loaded(workers: tuple[WorkerUsage, ...], rows: int) -> tuple[WorkerUsage, ...]:
+    """Return those worth a row of their own, by name; one row is left for all others, if there are any."""
+    if len(workers) <= rows:
+        return workers
+
+    def urgency(worker: WorkerUsage) -> tuple[float, int, str]:
+        share = worker.used_bytes / worker.budget_bytes if worker.budget_bytes else 0.0
+        return (-share if share >= _NEAR_BUDGET else 0.0, -worker.busy, worker.name)
+
+    return tuple(sorted(sorted(workers, key=urgency)[: rows - 1], key=lambda worker: worker.name))
+
+
+def _further_workers(workers: tuple[WorkerUsage, ...], shown: tuple[WorkerUsage, ...]) -> str:
+    others = [worker for worker in workers if worker not in shown]
+    busy, slots = sum(worker.busy for worker in others), sum(worker.slots for worker in others)
+    head = f"and {len(others)} more workers" if shown else f"{len(others)} workers"
+    return f"  {head}, {busy}/{slots} slots"
+
+
+def _workers_table(workers: tuple[WorkerUsage, ...]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for worker in workers:
+        used, budget = format_bytes(worker.used_bytes), format_bytes(worker.budget_bytes)
+        is_near = worker.used_bytes >= _NEAR_BUDGET * worker.budget_bytes
+        table.add_row(
+            _line(f"  {one_line(worker.name)}"),
+            Text(f"{worker.busy}/{worker.slots} slots"),
+            _line(f"{used} of {budget}", style="yellow" if is_near else ""),
+        )
+    return table
+
+
+def _line(text: str, *, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,189 @@
+"""The console's report with a live footer below it, for terminals.
+
+The lines are the console reporter's, unchanged: the footer is wiped before each and drawn again after it,
+in one write. There is no thread, and the cursor is never hidden, so that nothing needs to be repaired
+even after SIGKILL. `progress` knows the numbers, `footer` draws them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+from collections.abc import Callable
+
+from dispatcher.config.choices import Verbosity
+from dispatcher.model.events import (
+    FileFinished,
+    FileSettled,
+    FileStarted,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    UsageSampled,
+)
+from dispatcher.model.results import FileRecord
+from dispatcher.reporters.console.progress import Progress
+from dispatcher.reporters.console.reporter import ConsoleReporter
+from dispatcher.terminal.stream import SafeStream, TextStream
+
+REFRESH_S = 0.22
+"""Seconds between two footers at least: at most 4 to 5 a second."""
+
+_FALLBACK_SIZE = os.terminal_size((80, 24))
+_MIN_COLUMNS, _MIN_ROWS = 20, 4
+"""Below this size there is no footer."""
+
+_STYLES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class FooterStream:
+    """A stream whose last lines on the terminal are a footer; what is written appears above it."""
+
+    def __init__(self, stream: TextStream, *, size: Callable[[], os.terminal_size]) -> None:
+        self._out = SafeStream(stream)
+        self._encoding = stream.encoding
+        self._size = size
+        self._lines: tuple[str, ...] = ()
+        self._cells: tuple[int, ...] = ()
+
+    @property
+    def encoding(self) -> str | None:
+        """The terminal's encoding."""
+        return self._encoding
+
+    def fileno(self) -> int:
+        """Raise: nobody may write past the footer."""
+        raise io.UnsupportedOperation("fileno")
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def write(self, text: str, /) -> int:
+        """Print whole lines above the footer."""
+        self._out.write(self._wiped() + text + "\n".join(self._lines))
+        return len(text)
+
+    def draw(self, lines: tuple[str, ...], cells: tuple[int, ...]) -> None:
+        """Replace the footer; no lines remove it.
+
+        Args:
+            lines: with their colours; each narrower than the terminal.
+            cells: how many cells of the terminal each of them takes.
+        """
+        if lines == self._lines:
+            return
+        wiped = self._wiped()
+        self._lines, self._cells = lines, cells
+        self._out.write(wiped + "\n".join(lines))
+
+    def _wiped(self) -> str:
+        if not self._lines:
+            return ""
+        # A terminal that became narrower has wrapped the footer: count the rows it takes by now.
+        columns = max(1, self._size().columns)
+        rows = sum(max(1, -(-cells // columns)) for cells in self._cells)
+        up = f"\x1b[{rows - 1}A" if rows > 1 else ""
+        return f"\r{up}\x1b[J"
+
+
+class LiveReporter:
+    """Prints what `ConsoleReporter` prints, and keeps a footer while files run.
+
+    Args:
+        stream: the terminal.
+        color: whether tags and footer are coloured.
+        verbosity: as for the console.
+        rerun: gives the command that runs one file again.
+        warn_stream: where notices go; above the footer when it is the terminal too.
+        warn_is_terminal: whether `warn_stream` shows on the same terminal.
+        clock: seconds that only go forward.
+        size: the terminal's size now; None: ask the stream's descriptor.
+    """
+
+    def __init__(
+        self,
+        stream: TextStream,
+        *,
+        color: bool,
+        verbosity: Verbosity,
+        rerun: Callable[[FileRecord], str],
+        warn_stream: TextStream,
+        warn_is_terminal: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        size: Callable[[], os.terminal_size] | None = None,
+    ) -> None:
+        self._size = size or (lambda: _terminal_size(stream))
+        self._screen = FooterStream(stream, size=self._size)
+        self._console = ConsoleReporter(
+            self._screen,
+            color=color,
+            verbosity=verbosity,
+            rerun=rerun,
+            warn_stream=self._screen if warn_is_terminal else warn_stream,
+            warn_color=color and warn_is_terminal,
+        )
+        self._color = color
+        self._clock = clock
+        self._progress = Progress()
+        self._drawn_at_s: float | None = None
+        # Bars and ellipses exist in UTF-8 only; without it the plain report is the better one.
+        self._has_footer = (stream.encoding or "").lower().replace("-", "").startswith("utf")
+
+    def handle(self, event: RunEvent) -> None:
+        """Print the event's lines, and draw the footer again when it is due."""
+        match event:
+            case RunStarted():
+                self._progress.run_started(event)
+            case FileStarted():
+                self._progress.file_started(event)
+            case FileFinished():
+                self._progress.file_finished(event)
+            case FileSettled():
+                self._progress.file_settled(event)
+            case UsageSampled():
+                self._progress.usage_sampled(event)
+                self._draw_when_due()
+            case RunFinished():
+                self._remove_footer()
+            case _:
+                pass
+        self._console.handle(event)
+
+    def close(self) -> None:
+        """Remove the footer, however the run ended."""
+        self._remove_footer()
+        self._console.close()
+
+    def _remove_footer(self) -> None:
+        self._has_footer = False
+        self._screen.draw((), ())
+
+    def _draw_when_due(self) -> None:
+        now_s = self._clock()
+        if not self._has_footer or (self._drawn_at_s is not None and now_s - self._drawn_at_s < REFRESH_S):
+            return
+        self._drawn_at_s = now_s
+        size = self._size()
+        if size.columns < _MIN_COLUMNS or size.lines < _MIN_ROWS:
+            self._screen.draw((), ())
+            return
+        # rich takes a tenth of a second to import, which only a terminal's user should pay, and only
+        # once tests are running.
+        from rich.cells import cell_len
+
+        from dispatcher.reporters.console.footer import footer_lines
+
+        # One column stays free: in the last one terminals differ about where the cursor goes next.
+        lines = footer_lines(self._progress, columns=size.columns - 1, rows=size.lines, color=self._color)
+        self._screen.draw(lines, tuple(cell_len(_STYLES.sub("", line)) for line in lines))
+
+
+def _terminal_size(stream: TextStream) -> os.terminal_size:
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return _FALLBACK_SIZE
+    # A terminal that was never told its size reports zero (an `expect` script, some CI systems).
+    return size if size.columns and size.lines else _FALLBACK_SIZE

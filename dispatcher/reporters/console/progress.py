@@ -1,0 +1,154 @@
+"""How far a run has come, and how long it may still take. Pure: told by events, read by the footer.
+
+The cost of an event does not depend on the size of the run, so that a plan of 100,000 files can be watched.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from dispatcher.model.events import FileFinished, FileSettled, FileStarted, RunStarted, UsageSampled
+from dispatcher.model.rerun_reason import Again
+from passmuster.model.executor import Usage
+
+
+class RunningFile(Struct, frozen=True, kw_only=True):
+    """A file that runs now.
+
+    Args:
+        label: its path as printed.
+        seconds: wall-clock seconds since its start.
+        used_bytes: memory it uses; None when that is not known.
+        worker: who runs it, where there are several.
+    """
+
+    label: str
+    seconds: float
+    used_bytes: int | None
+    worker: str = ""
+
+
+class _Started(Struct, frozen=True):
+    label: str
+    at_s: float
+    predicted_s: float | None
+    worker: str
+
+
+class Progress:
+    """Counts what is done, runs, and waits."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.done = 0
+        self.failed = 0
+        self.usage: Usage | None = None
+        self._now_s = 0.0
+        self._running: dict[str, _Started] = {}
+        self._predicted: dict[str, float | None] = {}
+        self._waiting_known_s = 0.0
+        self._waiting_unknown = 0
+        self._finished_s = 0.0
+        self._finished = 0
+
+    def run_started(self, event: RunStarted) -> None:
+        """Take the plan: everything waits."""
+        self.total = len(event.plan.files)
+        for planned in event.plan.files:
+            self._predicted[planned.file.path] = planned.task.predicted_s
+            self._wait(planned.task.predicted_s, 1)
+
+    def file_started(self, event: FileStarted) -> None:
+        """A file no longer waits; one that is to be confirmed is done, and did not."""
+        predicted_s = self._predicted.get(event.file.path)
+        if event.reason is not Again.CONFIRM:
+            self._wait(predicted_s, -1)
+        self._running[event.file.path] = _Started(event.file.label, event.at_s, predicted_s, event.worker)
+        self._now_s = event.at_s
+
+    def file_finished(self, event: FileFinished) -> None:
+        """A file is done, or waits once more. One that never started leaves the waiting files.
+
+        A file that passed and is only to be confirmed is done, until the confirmation fails.
+        """
+        self._now_s = event.at_s
+        predicted_s = self._predicted.get(event.file.path)
+        was_running = self._running.pop(event.file.path, None) is not None
+        if event.reason is Again.CONFIRM:
+            self._confirmed(event, predicted_s)
+            return
+        if not was_running:
+            self._wait(predicted_s, -1)
+        if event.again not in (None, Again.CONFIRM):
+            self._wait(predicted_s, 1)
+            return
+        self.done += 1
+        self.failed += event.result.status.is_failure
+        self._finished += 1
+        self._finished_s += event.result.duration
+
+    def _confirmed(self, event: FileFinished, predicted_s: float | None) -> None:
+        """Take what became of a file that was done and had only to be confirmed."""
+        if event.again is None:
+            self.failed += event.result.status.is_failure
+        elif event.again is not Again.MADE_ROOM:
+            self.done -= 1
+            self._wait(predicted_s, 1)
+
+    def file_settled(self, event: FileSettled) -> None:
+        """A file that waited, or ran, once more is done with what it came to before."""
+        self._now_s = event.at_s
+        was_running = self._running.pop(event.file.path, None) is not None
+        if event.reason is Again.CONFIRM:
+            return
+        if not was_running:
+            self._wait(self._predicted.get(event.file.path), -1)
+        self.done += 1
+        self.failed += event.result.status.is_failure
+
+    def usage_sampled(self, event: UsageSampled) -> None:
+        """Take what the running files use."""
+        self._now_s = event.at_s
+        self.usage = event.usage
+
+    def running(self) -> tuple[RunningFile, ...]:
+        """Return the files that run now, the longest first."""
+        # Nothing uses no memory: it was not measured yet.
+        used = {file.file_path: file.used_bytes or None for file in self.usage.files} if self.usage else {}
+        return tuple(
+            RunningFile(
+                label=file.label,
+                seconds=max(0.0, self._now_s - file.at_s),
+                used_bytes=used.get(path),
+                worker=file.worker,
+            )
+            for path, file in sorted(self._running.items(), key=lambda item: item[1].at_s)
+        )
+
+    def left_s(self) -> float | None:
+        """Return the seconds the run may still take; None while nothing tells.
+
+        A file that never ran is taken to need the average of those that finished.
+        """
+        average_s = self._finished_s / self._finished if self._finished else None
+        is_unknown = self._waiting_unknown or any(file.predicted_s is None for file in self._running.values())
+        if average_s is None and is_unknown:
+            return None
+        running_s = [
+            max(
+                0.0,
+                (average_s or 0.0 if file.predicted_s is None else file.predicted_s)
+                - self._now_s
+                + file.at_s,
+            )
+            for file in self._running.values()
+        ]
+        work_s = self._waiting_known_s + self._waiting_unknown * (average_s or 0.0) + sum(running_s)
+        slots = max(1, self.usage.slots if self.usage else len(self._running))
+        return max([work_s / slots, *running_s])
+
+    def _wait(self, predicted_s: float | None, change: int) -> None:
+        if predicted_s is None:
+            self._waiting_unknown = max(0, self._waiting_unknown + change)
+        else:
+            self._waiting_known_s = max(0.0, self._waiting_known_s + change * predicted_s)

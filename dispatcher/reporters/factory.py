@@ -1,0 +1,92 @@
+"""The reporters that a configuration asks for, beside the console: each is loaded only where it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+
+from dispatcher.config.choices import CiChoice
+from dispatcher.config.model import TestConfig
+from dispatcher.model.events import Reporter
+from dispatcher.model.results import FileRecord
+from dispatcher.reporters.ci.detection import PlainOutput, chosen_ci
+from dispatcher.terminal.stream import TextStream
+from passmuster.host.state_directory import STATE_DIRECTORY
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import Status
+
+
+def chosen_output(
+    config: TestConfig, environ: Mapping[str, str], *, out: TextStream, err: TextStream
+) -> PlainOutput:
+    """Return what is printed through, and around the console: on a CI what its pages show besides."""
+    ci = chosen_ci(config.ci, environ)
+    if ci is CiChoice.NONE:
+        return PlainOutput(out, err)
+    from dispatcher.reporters.ci.output import CiOutput  # Only CIs pay for it.
+
+    return CiOutput(ci, root=config.root, environ=environ, out=out, err=err, verbosity=config.verbosity)
+
+
+def chosen_reporters(
+    config: TestConfig,
+    *,
+    rerun: Callable[[FileRecord], str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Reporter]:
+    """Return the reporters that write files; they check at once that they can.
+
+    Args:
+        config: what the user wants.
+        rerun: gives the command that runs one file again; None: nobody knows.
+        say: is told in one line where a report lies that the user does not know the place of.
+
+    Raises:
+        ConfigurationError: a file cannot be written.
+    """
+    reporters: list[Reporter] = []
+    if config.junit_xml is not None:
+        from dispatcher.reporters.junit import JunitReporter  # Only runs that want a report pay for it.
+
+        reporters.append(JunitReporter(config.junit_xml))
+    if config.events is not None:
+        from dispatcher.reporters.jsonl import EventsReporter
+
+        reporters.append(EventsReporter(config.events))
+    if config.html_report is not None:
+        reporters.append(_html_reporter(config, rerun, say))
+    return reporters
+
+
+def wants_samples(config: TestConfig) -> bool:
+    """Whether any of them wants to be told what running files use, a few times a second."""
+    return config.events is not None or config.html_report is not None or config.record is not None
+
+
+def _html_reporter(
+    config: TestConfig, rerun: Callable[[FileRecord], str] | None, say: Callable[[str], None]
+) -> Reporter:
+    from dispatcher.reporters.html.reporter import HtmlReporter
+
+    is_placed = config.html_report is not None and config.html_report.name != ""
+    if not is_placed and not config.history:
+        raise ConfigurationError(
+            "--report html puts the page among the run's own files, and with the history switched off "
+            "there are none: name a file, --report html=PATH"
+        )
+
+    def outcomes(run_id: str, paths: Collection[str]) -> Mapping[str, Sequence[Sequence[Status]]]:
+        if not config.history:
+            return {}
+        from dispatcher.history.history import open_history
+
+        with closing(open_history(config.root)) as history:
+            return history.load_earlier_outcomes(paths, run_id=run_id)
+
+    return HtmlReporter(
+        config.html_report if is_placed else None,
+        runs_dir=config.root / STATE_DIRECTORY / "runs",
+        outcomes=outcomes,
+        rerun=rerun,
+        say=say,
+    )

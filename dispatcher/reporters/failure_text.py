@@ -1,0 +1,170 @@
+"""What is printed of a failing test: what went wrong, in one line or whole, and in which line. Pure.
+
+A failure's message is what its framework wrote: pytest's excerpt of the source with lines that start with an
+E, or a traceback. The line is read from Python's tracebacks, those of faulthandler and of exception groups
+included, and from pytest's own `path:line:`. Only frames inside the file itself count, and of these the
+innermost of the last traceback: there the reader sees what the test did.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from dispatcher.model.results import FileRecord
+from dispatcher.terminal.tags import INDENT
+from passmuster.model.result import CaseResult
+from passmuster.model.text import one_line, shown_lines
+
+MAX_TEXT_CHARS = 64 * 1024
+"""Characters of an output that are looked at, from its end."""
+
+_FRAME = re.compile(
+    r'(?:INTERNALERROR>|E)?[ \t|+]*File "(?P<path>[^"]{1,4096})", line (?P<line>[0-9]{1,7})\b'
+)
+_PLACE = re.compile(r"(?P<path>[^\s:][^:]{0,4095}):(?P<line>[0-9]{1,7}):(?: |$)")
+
+
+def fault_line(text: str, path: str, label: str) -> int | None:
+    """Return the line of the file that `text` blames; None: it names none.
+
+    Args:
+        text: a message, a traceback, or the output of a file.
+        path: the file, relative to the project root. Its root may be another one on the worker.
+        label: the file as tests see it, relative to their working directory.
+    """
+    found: int | None = None
+    is_innermost_first = is_taken = False
+    for line in text[-MAX_TEXT_CHARS:].splitlines():
+        if "(most recent call " in line:
+            is_innermost_first, is_taken = "call first)" in line, False
+            continue
+        match = _FRAME.match(line) or _PLACE.match(line)
+        if match is None or is_taken or not _is_file(match["path"], path, label):
+            continue
+        is_taken = is_innermost_first
+        found = int(match["line"])
+    return found or None
+
+
+def last_place(text: str) -> str:
+    """Return the last place in any file that `text` names, as `path:line`; empty: it names none."""
+    found = ""
+    for line in text[-MAX_TEXT_CHARS:].splitlines():
+        match = _FRAME.match(line) or _PLACE.match(line)
+        if match is not None:
+            found = f"{match['path']}:{match['line']}"
+    return found
+
+
+def _is_file(found: str, path: str, label: str) -> bool:
+    """Whether a traceback's path is that of the file: it may be absolute, or relative to any folder."""
+    found = found.replace("\\", "/").removeprefix("./")
+    if found in (path, label) or found.endswith(f"/{path}"):
+        return True
+    return not found.startswith("/") and f"/{path}".endswith(f"/{found}")
+
+
+MAX_TESTS = 20
+"""Failing tests named for each failed file; the rest is counted."""
+
+TEST_LINES = 30
+"""Lines shown of one test's message; the rest is counted."""
+
+FILE_LINES = 60
+"""Lines shown of the messages of one file; of further tests only the first line is."""
+
+_CUT = "[... cut ...]"
+"""What stands for the middle of a message that was too long (`passmuster_child_report.bound`)."""
+
+
+def headline(message: str) -> str:
+    """Return the line of a failure's message that says what went wrong, without what follows it."""
+    return _parts(message)[0]
+
+
+def marked_lines(message: str) -> list[str]:
+    """Return the lines that pytest marks with an E, those of the last exception alone, without the mark."""
+    groups: list[list[str]] = [[]]
+    is_cut = False
+    for line in message.splitlines():
+        if line.startswith("E ") or line.rstrip() == "E":
+            groups[-1].append(line[1:].rstrip())
+        elif groups[-1] and (line == _CUT or is_cut):
+            # The line after the mark has lost its start, and with it the E.
+            is_cut = line == _CUT
+            groups[-1] += [_CUT] if is_cut else []
+        elif groups[-1]:
+            groups.append([])
+    last = next((group for group in reversed(groups) if any(group)), [])
+    margin = min((len(line) - len(line.lstrip()) for line in last if line and line != _CUT), default=0)
+    return [line if line == _CUT else line[margin:] for line in last]
+
+
+def failing_test_lines(record: FileRecord, printed: Collection[str]) -> list[str]:
+    """Return what the console says of the failing tests of a file: each with its place and its message.
+
+    Args:
+        record: the file.
+        printed: the lines of its output that stand above. A message that they hold is not repeated, except
+            for the line that says what went wrong.
+    """
+    bad = [case for case in record.final.cases if case.outcome.is_bad]
+    if not bad:
+        return []
+    known = {_bare(line) for line in printed}
+    lines = ["    Failing tests:"]
+    left = FILE_LINES
+    for case in bad[:MAX_TESTS]:
+        what, *detail = _parts(case.message)
+        detail = [shown for line in detail if line.strip() for shown in shown_lines(line)]
+        lines.append(INDENT + _first_line(case, record, what))
+        if all(_bare(line) in known for line in detail):
+            continue
+        shown = detail[: min(TEST_LINES, left)]
+        left -= len(shown)
+        lines += [f"{INDENT}  {line}" for line in shown]
+        if len(detail) > len(shown):
+            lines.append(f"{INDENT}  ... {len(detail) - len(shown)} more line(s)")
+    if len(bad) > MAX_TESTS:
+        lines.append(f"{INDENT}and {len(bad) - MAX_TESTS} more")
+    return lines
+
+
+def _first_line(case: CaseResult, record: FileRecord, what: str) -> str:
+    place = failure_place(case, record)
+    name = one_line(case.case_id)[:400] + (f" ({place})" if place else "")
+    return f"{name}: {one_line(what)[:2000]}" if what else name
+
+
+def failure_place(case: CaseResult, record: FileRecord) -> str:
+    """Return where a test failed as `path:line`, in its own file if possible; empty: nobody knows."""
+    line = fault_line(case.message, record.file.path, record.file.label)
+    return one_line(f"{record.file.label}:{line}" if line else last_place(case.message))
+
+
+def _parts(message: str) -> list[str]:
+    """Return the line that says what went wrong, and all others of the exception's text in their order."""
+    lines = marked_lines(message) or list(_exception_lines(message))
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        return [""]
+    # A syntax error shows the place first; what is wrong comes last.
+    first = len(lines) - 1 if lines[0].lstrip().startswith('File "') else 0
+    return [lines[first].strip(), *lines[:first], *lines[first + 1 :]]
+
+
+def _exception_lines(message: str) -> Iterator[str]:
+    """Return a message from the line on that follows the frames of its last traceback."""
+    lines = [line.rstrip() for line in message.splitlines()]
+    headings = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
+    after = lines[headings[-1] + 1 :] if headings else lines
+    text = [number for number, line in enumerate(after) if line]
+    start = next((number for number in text if not after[number].startswith(" ")), min(text, default=0))
+    return iter(after[start:])
+
+
+def _bare(line: str) -> str:
+    """Return what a line says, however it is indented or marked."""
+    return " ".join(line.removeprefix("E ").split())

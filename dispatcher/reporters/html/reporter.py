@@ -1,0 +1,78 @@
+"""Writes the report to look at, when the run is finished: complete, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dispatcher.model.events import RunEvent, RunFinished, RunStarted
+from dispatcher.model.results import FileRecord
+from dispatcher.reporters.html.page import page
+from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener
+from dispatcher.terminal.atomic_write import check_place, whole_file
+from passmuster.model.errors import InfrastructureError
+
+FILE_NAME = "report.html"
+"""What the page is called among a run's own files."""
+
+
+class HtmlReporter:
+    """Writes the page.
+
+    Args:
+        path: where to; None: in `runs_dir`, in the folder named like the run, where nobody else can read it.
+        runs_dir: the folder with a folder for each run.
+        outcomes: tells how earlier runs ended.
+        rerun: gives the command that runs one file again; None: nobody knows.
+        say: is told where the page lies, in one line, once it does.
+
+    Raises:
+        ConfigurationError: there can be no such file.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        runs_dir: Path,
+        outcomes: EarlierOutcomes = lambda run_id, paths: {},
+        rerun: Callable[[FileRecord], str] | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._path = path
+        self._runs_dir = runs_dir
+        self._outcomes = outcomes
+        self._rerun = rerun
+        self._say = say
+        self._listener = Listener()
+        self._run_id = ""
+        if path is not None:
+            check_place(path, what="report", option="--report")
+
+    def handle(self, event: RunEvent) -> None:
+        """Take note of an event, and write the page after the last.
+
+        Raises:
+            InfrastructureError: the page cannot be written.
+        """
+        self._listener.listen(event)
+        if isinstance(event, RunStarted):
+            self._run_id = event.plan.run_id
+        elif isinstance(event, RunFinished):
+            self._write(event)
+
+    def close(self) -> None:
+        """A run that did not finish leaves no page."""
+
+    def _write(self, event: RunFinished) -> None:
+        told = self._listener.told(event, outcomes=self._outcomes, rerun=self._rerun)
+        path = self._path or self._runs_dir / self._run_id / FILE_NAME
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Merging has no folder of a run.
+            with whole_file(path, mode=0o666 if self._path else 0o600) as file:
+                file.writelines(page(told))
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write the report to {str(path)!r}: {error.strerror or error}"
+            ) from error
+        self._say(f"Report: {path}")

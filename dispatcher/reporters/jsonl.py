@@ -1,0 +1,360 @@
+"""Writes a run as JSON Lines: one object a line, for programs. The format is an interface; this page is it.
+
+Every object has `event` and `at_s` (seconds since the start of the run). Sizes are bytes (`_bytes`), times
+seconds (`_s`), instants Unix time (`_at`); what is not known is null. Fields may be added, never changed.
+
+    run-started    version (1), run_id, started_at, files (how many), limits [name, value, source],
+                   shard, shards (which of how many), plan_digest (of the whole run's split); null without
+    file-planned   path, label, kind, because, predicted_s, predicted_bytes; a line for each, in start order
+    file-started   path, label, attempt, reason (null, "retry", "check", "refork", "recheck", "confirm",
+                   "alone"), worker
+    file-slow      path, label, seconds_s
+    file-finished  path, label, attempt, status, again (null, "retry", "made-room", "check", "refork",
+                   "recheck", "confirm", "alone", "settled"), reason (as in file-started), finding (null,
+                   "confirmed", "failed-spawned", "crowded"), error, note, duration_s, started_at,
+                   runner, exit_code, signal, stop_reason, peak_bytes, cpu_s, worker,
+                   interpreter ("CPython 3.11.7", with a digest of the packages where it is known), slot,
+                   waited_for, leaked [], cases [id, outcome, duration_s, message], output_tail (the last
+                   4096 characters), output_chars, output_dropped_bytes, stacks_tail, kept_tmp, isolation
+                   ("fork", "spawn"), isolation_note, was_alone
+    file-settled   path, label, attempt, status, reason, finding (null, "unconfirmed", "failed-forked",
+                   "crowded"): the result of an earlier attempt stands: what was to follow came to
+                   nothing, or does not count (its file-finished has again "settled")
+    usage          slots, budget_bytes, used_bytes, peak_bytes, waiting, other_runs (null, or what,
+                   duration_s, needed_bytes, held_by), files [path, slot, duration_s, used_bytes, worker],
+                   workers [name, slots, busy, budget_bytes, used_bytes]; at most one a second; without a
+                   broker there are no workers, and each `worker` is empty
+    notice         text
+    run-stopping   cause
+    run-finished   duration_s, peak_bytes, interrupted, total, passed, failed, not_run, without_tests,
+                   flaky, forked;
+                   failed_paths [], not_run_paths [], flaky_paths [], failed_forked_paths [],
+                   failed_spawned_paths [], crowded_paths [], unconfirmed_paths [],
+                   differences [path, texts []],
+                   regressions [path, what ("cpu_s", "duration_s", "peak_bytes"), baseline, now, factor,
+                   pace, changed]: now is factor * pace times baseline, both in the unit of what
+
+The file is ASCII: other characters are JSON escapes. What is no character (a byte of a file's name that is
+not UTF-8) is written as the text `\\udcff`, and the object then has `"escaped": true`. Each line is flushed,
+so that the file can be followed while it grows.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, assert_never
+
+from dispatcher.model.events import (
+    FileFinished,
+    FileSettled,
+    FileSlow,
+    FileStarted,
+    Notice,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    UsageSampled,
+)
+from dispatcher.model.plan import PlannedFile, TestFile
+from dispatcher.model.results import FileRecord, Finding, TestResults
+from dispatcher.reporters.console.totals import summarize
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.executor import OtherRuns
+from passmuster.model.result import TestResult
+from passmuster.model.text import JsonValue, bounded_tail, json_line
+
+VERSION = 1
+"""Counts up when a field changes its meaning or goes away."""
+
+TAIL_CHARS = 4096
+"""Characters of output in an event: enough for the last traceback; the whole is among the run's files."""
+
+USAGE_EVERY_S = 1.0
+"""Seconds between two `usage` lines at least."""
+
+
+class EventsReporter:
+    """Writes each event as a line to the file `path`, which it replaces.
+
+    Raises:
+        ConfigurationError: the file cannot be opened for writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._usage_at_s: float | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = path.open("wb")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigurationError(
+                f"cannot write the events to {str(path)!r} (from --events): {reason}; "
+                "name a file that can be written"
+            ) from error
+
+    def handle(self, event: RunEvent) -> None:
+        """Write `event`.
+
+        Raises:
+            InfrastructureError: it cannot be written.
+        """
+        if isinstance(event, UsageSampled):
+            if self._usage_at_s is not None and event.at_s - self._usage_at_s < USAGE_EVERY_S:
+                return
+            self._usage_at_s = event.at_s
+        lines = [json_line(_payload(event))]
+        if isinstance(event, RunStarted):
+            lines += [json_line(_planned(planned, event.at_s)) for planned in event.plan.files]
+        try:
+            self._file.write(b"".join(lines))
+            self._file.flush()
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def close(self) -> None:
+        """Close the file.
+
+        Raises:
+            InfrastructureError: what was still buffered cannot be written.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def _broken(self, error: OSError) -> InfrastructureError:
+        reason = error.strerror or str(error)
+        return InfrastructureError(
+            f"cannot write the events to {str(self._path)!r}: {reason}; the file is not complete"
+        )
+
+
+def _payload(event: RunEvent) -> dict[str, JsonValue]:
+    match event:
+        case RunStarted():
+            return _run_started(event)
+        case FileStarted():
+            return _file_started(event)
+        case FileSlow():
+            return _head("file-slow", event.at_s) | _file(event.file) | {"seconds_s": _rounded(event.seconds)}
+        case FileFinished():
+            return _file_finished(event)
+        case FileSettled():
+            return _file_settled(event)
+        case UsageSampled():
+            return _usage(event)
+        case Notice():
+            return _head("notice", event.at_s) | {"text": event.text}
+        case RunStopping():
+            return _head("run-stopping", event.at_s) | {"cause": str(event.cause)}
+        case RunFinished():
+            return _head("run-finished", event.at_s) | _results(event.results)
+        case _:
+            assert_never(event)
+
+
+def _head(name: str, at_s: float) -> dict[str, JsonValue]:
+    return {"event": name, "at_s": _rounded(at_s)}
+
+
+def _file(file: TestFile) -> dict[str, JsonValue]:
+    return {"path": file.path, "label": file.label}
+
+
+def _run_started(event: RunStarted) -> dict[str, JsonValue]:
+    part = event.plan.shard
+    # The version stands right behind the name: it is what a reader must look at first.
+    return {
+        "event": "run-started",
+        "version": VERSION,
+        "at_s": _rounded(event.at_s),
+        "run_id": event.plan.run_id,
+        "started_at": _rounded(event.started_at),
+        "files": len(event.plan.files),
+        "limits": [
+            {"name": limit.name, "value": limit.value, "source": limit.source} for limit in event.limits
+        ],
+        "shard": part.shard.number if part is not None else None,
+        "shards": part.shard.total if part is not None else None,
+        "plan_digest": part.digest if part is not None else None,
+    }
+
+
+def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
+    return (
+        _head("file-planned", at_s)
+        | _file(planned.file)
+        | {
+            "kind": str(planned.file.kind),
+            "because": planned.because,
+            "predicted_s": planned.task.predicted_s,
+            "predicted_bytes": planned.task.predicted_bytes,
+        }
+    )
+
+
+def _file_started(event: FileStarted) -> dict[str, JsonValue]:
+    attempt: dict[str, JsonValue] = {
+        "attempt": event.attempt,
+        "reason": _word(event.reason),
+        "worker": event.worker,
+    }
+    return _head("file-started", event.at_s) | _file(event.file) | attempt
+
+
+def _file_finished(event: FileFinished) -> dict[str, JsonValue]:
+    why: dict[str, JsonValue] = {
+        "again": _word(event.again),
+        "reason": _word(event.reason),
+        "finding": _word(event.finding),
+    }
+    return _head("file-finished", event.at_s) | _file(event.file) | why | _result(event.result)
+
+
+def _file_settled(event: FileSettled) -> dict[str, JsonValue]:
+    return (
+        _head("file-settled", event.at_s)
+        | _file(event.file)
+        | {
+            "attempt": event.result.attempt,
+            "status": str(event.result.status),
+            "reason": str(event.reason),
+            "finding": _word(event.finding),
+        }
+    )
+
+
+def _word(value: StrEnum | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _result(result: TestResult) -> dict[str, JsonValue]:
+    return {
+        "attempt": result.attempt,
+        "status": str(result.status),
+        "error": result.error,
+        "note": result.note,
+        "duration_s": _rounded(result.duration),
+        "started_at": _rounded(result.started_at),
+        "runner": str(result.runner),
+        "exit_code": result.exit_code,
+        "signal": result.signal,
+        "stop_reason": _word(result.stop_reason),
+        "peak_bytes": result.peak_bytes,
+        "cpu_s": None if result.cpu_s is None else _rounded(result.cpu_s),
+        "worker": result.worker,
+        "interpreter": result.interpreter,
+        "slot": result.slot,
+        "waited_for": result.waited_for,
+        "leaked": list(result.leaked),
+        "cases": [
+            {
+                "id": case.case_id,
+                "outcome": str(case.outcome),
+                "duration_s": _rounded(case.seconds),
+                "message": case.message,
+            }
+            for case in result.cases
+        ],
+        "output_tail": bounded_tail(result.output, TAIL_CHARS),
+        "output_chars": len(result.output),
+        "output_dropped_bytes": result.output_dropped_bytes,
+        "stacks_tail": bounded_tail(result.stacks, TAIL_CHARS),
+        "kept_tmp": result.kept_tmp,
+        "isolation": str(result.isolation),
+        "isolation_note": result.isolation_note,
+        "was_alone": result.was_alone,
+    }
+
+
+def _usage(event: UsageSampled) -> dict[str, JsonValue]:
+    usage = event.usage
+    return _head("usage", event.at_s) | {
+        "slots": usage.slots,
+        "budget_bytes": usage.budget_bytes,
+        "used_bytes": usage.used_bytes,
+        "peak_bytes": usage.peak_bytes,
+        "waiting": event.waiting,
+        "other_runs": _other_runs(usage.other_runs),
+        "files": [
+            {
+                "path": file.file_path,
+                "slot": file.slot,
+                "duration_s": _rounded(file.seconds),
+                "used_bytes": file.used_bytes,
+                "worker": file.worker,
+            }
+            for file in usage.files
+        ],
+        "workers": [
+            {
+                "name": worker.name,
+                "slots": worker.slots,
+                "busy": worker.busy,
+                "budget_bytes": worker.budget_bytes,
+                "used_bytes": worker.used_bytes,
+            }
+            for worker in usage.workers
+        ],
+    }
+
+
+def _other_runs(found: OtherRuns | None) -> dict[str, JsonValue] | None:
+    if found is None:
+        return None
+    return {
+        "what": found.what,
+        "duration_s": _rounded(found.seconds),
+        "needed_bytes": found.needed_bytes,
+        "held_by": found.held_by,
+    }
+
+
+def _results(results: TestResults) -> dict[str, JsonValue]:
+    summary = summarize(results)
+    return {
+        "duration_s": _rounded(results.duration_s),
+        "peak_bytes": results.peak_bytes,
+        "interrupted": results.interrupted,
+        "total": summary.total,
+        "passed": summary.passed,
+        "failed": summary.failed,
+        "not_run": summary.not_run,
+        "without_tests": summary.without_tests,
+        "flaky": summary.flaky,
+        "forked": summary.forked,
+        "failed_paths": _paths(results.failed),
+        "not_run_paths": _paths(results.cancelled),
+        "flaky_paths": _paths(results.flaky),
+        "failed_forked_paths": _paths(results.found(Finding.FAILED_FORKED)),
+        "failed_spawned_paths": _paths(results.found(Finding.FAILED_SPAWNED)),
+        "crowded_paths": _paths(results.found(Finding.CROWDED)),
+        "unconfirmed_paths": _paths(results.found(Finding.UNCONFIRMED)),
+        "differences": [
+            {"path": difference.file.path, "texts": list(difference.texts)}
+            for difference in results.differing
+        ],
+        "regressions": [
+            {
+                "path": found.file.path,
+                "what": str(found.what),
+                "baseline": _rounded(found.baseline),
+                "now": _rounded(found.now),
+                "factor": _rounded(found.factor),
+                "pace": _rounded(found.pace),
+                "changed": found.is_changed,
+            }
+            for found in results.regressions
+        ],
+    }
+
+
+def _paths(records: tuple[FileRecord, ...]) -> list[JsonValue]:
+    return [record.file.path for record in records]
+
+
+def _rounded(seconds: float) -> float:
+    return round(seconds, 6)

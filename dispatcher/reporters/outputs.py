@@ -1,0 +1,119 @@
+"""Keeps what every attempt printed below the run's own directory.
+
+`tests/test_a.py` is kept as `tests/test_a.py.log`, its second attempt as `tests/test_a.py.2.log`, and the
+stacks of a timeout as `tests/test_a.py.stacks`. The files hold what the test printed, unchanged: control
+characters too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from dispatcher.model.events import FileFinished, RunEvent
+from passmuster.model.errors import InfrastructureError
+
+OUTPUTS = "output"
+"""The folder of a run that they are in."""
+
+_MAX_NAME_BYTES = 200
+"""Bytes of one component: file systems allow 255, and suffixes come on top."""
+
+_NOT_PORTABLE = frozenset('%\\:*?"<>|')
+_LOOKS_LIKE_ATTEMPT = re.compile(r"\.(?=[0-9]+$)")
+_LOOKS_LIKE_OURS = re.compile(r"\.(?=(?:log|stacks)$)")
+
+
+class ArtifactsReporter:
+    """Writes the output of each attempt to a file below `directory`, for the user's eyes only."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._made: set[Path] = set()
+
+    def handle(self, event: RunEvent) -> None:
+        """Keep the output of an attempt that ended.
+
+        Raises:
+            InfrastructureError: it cannot be written.
+        """
+        if not isinstance(event, FileFinished):
+            return
+        path = output_path(self._directory, event.file.path, event.result.attempt)
+        try:
+            self._write(path, event.result.output)
+            if event.result.stacks:
+                self._write(path.with_suffix(".stacks"), event.result.stacks)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot keep outputs in {str(self._directory)!r}: {error.strerror or error}; "
+                "free space there, or run without history; the outputs that follow are not kept"
+            ) from error
+
+    def close(self) -> None:
+        """Every file is closed already."""
+
+    def _write(self, path: Path, text: str) -> None:
+        data = text.encode("utf-8", "backslashreplace")
+        self._make_directory(path.parent)
+        try:
+            _write_private(path, data)
+        except FileNotFoundError:
+            # A test may have cleaned the project's tree (`git clean`) while it ran.
+            self._made.clear()
+            self._make_directory(path.parent)
+            _write_private(path, data)
+
+    def _make_directory(self, directory: Path) -> None:
+        if directory in self._made:
+            return
+        if directory != self._directory:
+            self._make_directory(directory.parent)
+            directory.mkdir(mode=0o700, exist_ok=True)
+        else:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, exist_ok=True)
+        self._made.add(directory)
+
+
+def output_path(directory: Path, path: str, attempt: int) -> Path:
+    """Return where the output of an attempt at a file lies."""
+    suffix = "" if attempt <= 1 else f".{attempt}"
+    return directory / f"{safe_name(path)}{suffix}.log"
+
+
+def safe_name(path: str) -> str:
+    """Return a relative path that is safe to create, and different for different `path`s.
+
+    What is not printable, or not portable, is percent-encoded; so are names that lead out of the
+    directory, and endings that could be taken for those of another file's log.
+    """
+    *folders, name = [_safe_component(part) for part in path.split("/") if part]
+    folders = [_LOOKS_LIKE_OURS.sub("%2E", folder) for folder in folders]
+    return "/".join([*folders, _LOOKS_LIKE_ATTEMPT.sub("%2E", name)])
+
+
+def _safe_component(part: str) -> str:
+    if part in (".", ".."):
+        return part.replace(".", "%2E")
+    safe = "".join(
+        character if character.isprintable() and character not in _NOT_PORTABLE else _percent(character)
+        for character in part
+    )
+    if len(safe.encode()) <= _MAX_NAME_BYTES:
+        return safe
+    # The hash keeps long names apart; a percent sign that no escape follows keeps it from any short one.
+    digest = hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return safe.encode()[: _MAX_NAME_BYTES - 20].decode(errors="ignore") + "%~" + digest
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        file.write(data)

@@ -1,0 +1,378 @@
+"""The Python API: a run from configuration to results, without a word printed.
+
+`TestRunner` is how the command itself runs tests; the command adds reporters that print. A `Site`, chosen
+by the composition root, says where the files run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from dispatcher.config.choices import Mode
+from dispatcher.config.interpreter import Interpreter, find_interpreter
+from dispatcher.config.model import TestConfig
+from dispatcher.config.origins import NO_ORIGINS, Origins
+from dispatcher.config.validate import validate_against_machine
+from dispatcher.discovery.discover import Discovered
+from dispatcher.discovery.layout_choice import LayoutChoice
+from dispatcher.discovery.pytest_files import ProjectPython
+from dispatcher.discovery.run_options import take_over
+from dispatcher.engine.backend import Backend, BackendRequest, Site
+from dispatcher.engine.journal import FILE_NAME as JOURNAL
+from dispatcher.engine.journal import Diary, Ended, SharedRun, find_run, going_on, open_journal
+from dispatcher.engine.journaled_backend import JournaledBackend
+from dispatcher.engine.loop import Run, RunPolicy
+from dispatcher.engine.signals import watch_interrupts
+from dispatcher.engine.storage import KEPT_RUNS, make_state_dir, open_storage, prune_runs
+from dispatcher.history.file_history import FileHistory
+from dispatcher.history.history import History, HistoryReporter
+from dispatcher.model.events import Reporter
+from dispatcher.model.plan import Plan, ShardPlan, TestFile
+from dispatcher.model.results import TestResults
+from dispatcher.reporters.outputs import OUTPUTS, ArtifactsReporter
+from dispatcher.run.run_selection import ChosenFiles
+from passmuster.host.capacity import Capacity
+from passmuster.host.state_directory import STATE_DIRECTORY
+from passmuster.model.errors import PassmusterError
+from passmuster.wire.private_variables import PRIVATE_VARIABLES
+
+if TYPE_CHECKING:
+    from dispatcher.coverage.combine import CoverageReport
+    from dispatcher.coverage.request import CoveragePlan
+
+
+class TestRunner:
+    """Discovers and runs a project's test files.
+
+    Args:
+        config: what to do.
+        site: where the files run.
+        environ: the environment that tests start from; None: this process's.
+        cwd: what named paths are relative to; None: the current directory.
+        runner_python: the interpreter for a project that has none; None: the one that runs this.
+        origins: where the configuration's values came from, for messages.
+        shared: the run that this program holds at present, perhaps after others; None: one of its own.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        config: TestConfig,
+        *,
+        site: Site,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        runner_python: str | None = None,
+        origins: Origins = NO_ORIGINS,
+        shared: SharedRun | None = None,
+    ) -> None:
+        self.config = config
+        self._shared = shared
+        self.site = site
+        everything = os.environ if environ is None else environ
+        self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
+        self._runner_python = runner_python or sys.executable
+        self._origins = origins
+        self._coverage_plan: CoveragePlan | None = None
+        self._capacity: Capacity | None = None
+        self._results: TestResults | None = None
+        self._notices: list[str] = []
+        self._has_taken_over = False
+        self._files = ChosenFiles(
+            config, cwd=cwd, python=self._project_python, origins=self._origins, notice=self._note
+        )
+        self.lost_reports: tuple[str, ...] = ()
+        """Why reports of the last run are not complete, a line each."""
+        self.breakdown = ""
+        """Why the last run could not run all its files; empty: it could."""
+
+    def discover_tests(self) -> tuple[TestFile, ...]:
+        """Return the test files that `run_tests` will run, sorted by path: those of this machine's shard.
+
+        Raises:
+            ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
+        """
+        return self._found().files
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was noticed up to now and that no run has told, a line each."""
+        return tuple(self._notices)
+
+    @property
+    def layout(self) -> LayoutChoice:
+        """Who says which files are tests, and why.
+
+        Raises:
+            ConfigurationError: as for `discover_tests`.
+        """
+        return self._found().layout
+
+    @property
+    def shard_plan(self) -> ShardPlan | None:
+        """What this machine's files are a part of; None: they are the whole, or were not looked for yet."""
+        return self._files.shard_plan
+
+    def _found(self) -> Discovered:
+        """Return what was found, looked for once; then `config` has what the project's pytest asks for."""
+        found = self._files.found()
+        if not self._has_taken_over:
+            self._has_taken_over = True
+            self.config, lines = take_over(
+                self.config, found.options, workdir=found.workdir, writes_reports=self._shared is None
+            )
+            self._notices += lines
+        return found
+
+    def interpreter(self) -> Interpreter:
+        """Return the project's interpreter.
+
+        Raises:
+            ConfigurationError: it is missing, broken, too old, or no Python.
+        """
+        return find_interpreter(
+            self.config,
+            self._environ,
+            runner_python=self._runner_python,
+            runner_version=sys.version_info[:3],
+            cache_dir=self._cache_dir,
+            origins=self._origins,
+        )
+
+    @property
+    def _cache_dir(self) -> Path | None:
+        """Where answers of the project's interpreter are remembered; None: nowhere."""
+        state_dir = self.config.root / STATE_DIRECTORY
+        return state_dir if self.config.history and state_dir.is_dir() else None
+
+    def _project_python(self) -> ProjectPython:
+        if self.config.history and self.config.mode is Mode.RUN:
+            make_state_dir(self.config.root)  # So that already the first answer is remembered.
+        return ProjectPython(path=self.interpreter().path, environ=self._environ, cache_dir=self._cache_dir)
+
+    def capacity(self) -> Capacity:
+        """Return what the site offers this run; asked for once.
+
+        Raises:
+            ConfigurationError: the configuration asks for more than the machine has.
+        """
+        if self._capacity is None:
+            self._capacity = self.site.capacity(self.config)
+            validate_against_machine(
+                self.config, total_bytes=self._capacity.total_bytes, origins=self._origins
+            )
+        return self._capacity
+
+    def plan(self) -> Plan:
+        """Return what would run, in which order, without running it."""
+        history = self._files.open_history()
+        if history is None:
+            return self._plan({})
+        with closing(history):
+            return self._plan(history.load())
+
+    def explain_preload(self) -> tuple[str, ...]:
+        """Return what the site would import before it forks this run's files, and what not, as lines.
+
+        Raises:
+            ConfigurationError: as for `run_tests`; nothing is run.
+        """
+        discovered, interpreter = self._found(), self.interpreter()
+        return self.site.explain_preload(self._request(self.plan(), discovered, interpreter))
+
+    def run_tests(self, reporters: Sequence[Reporter] = (), *, watched: bool = False) -> TestResults:
+        """Run every test file that `discover_tests` returns.
+
+        Args:
+            reporters: who is told what happens; closed at the end.
+            watched: whether they want samples of what the files use.
+
+        Raises:
+            ConfigurationError: something asked for cannot be; nothing was run.
+            InfrastructureError: the run could not be started.
+        """
+        with ExitStack() as stack:
+            # From before the first process to after the last file is removed.
+            stack.enter_context(watch_interrupts())
+            for reporter in reporters:
+                stack.callback(self._close, reporter)
+            discovered, interpreter = self._found(), self.interpreter()
+            history = self._files.open_history()
+            if history is not None:
+                stack.callback(history.close)
+            plan = self._plan(history.load() if history is not None else {})
+            self._storage = open_storage(self.config.root, plan.run_id, wanted=self.config.history)
+            if self._storage.notice and history is not None:
+                # It says that nothing is kept, the history included.
+                self._notices = [text for text in self._notices if text not in history.notices]
+            if self.config.enable_coverage and discovered.files:
+                self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
+            keepers = self._keepers(history)
+            plan, journal, ended = self._open_journal(plan, discovered.files, stack)
+            backend: Backend = self.site.backend(self._request(plan, discovered, interpreter))
+            stack.callback(backend.close)
+            if journal is not None:
+                backend = JournaledBackend(backend, journal, ended)
+            run = Run(
+                plan,
+                backend,
+                reporters,
+                RunPolicy.of(self.config, watched=watched),
+                keepers=keepers,
+                notices=self._take_notices(),
+                clock=time.monotonic,
+                wall_clock=time.time,
+            )
+            self._results = run.execute()
+            self.lost_reports, self.breakdown = run.lost_reports, run.breakdown
+            if journal is not None and not self.can_be_resumed:
+                # A full disk: all that is lost is that `--resume` could tell a finished run.
+                with suppress(OSError):
+                    journal.end()
+        return self._results
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether the last run was broken off, and what had ended was written down."""
+        is_broken_off = bool(self.breakdown) or (self._results is not None and self._results.interrupted)
+        return is_broken_off and self._storage.temporary is None and self._shared is None
+
+    @property
+    def results(self) -> TestResults | None:
+        """What the last run came to; None: there was none."""
+        return self._results
+
+    @property
+    def run_id(self) -> str:
+        """The last run's id."""
+        return self._run_id
+
+    def generate_coverage(
+        self, keep: Callable[[Path, tuple[str, ...]], None] | None = None
+    ) -> CoverageReport:
+        """Combine the coverage data of the last run and write the reports.
+
+        Args:
+            keep: takes the combined data before it is removed, and the labels of files without any.
+
+        Raises:
+            PassmusterError: there was no run with coverage, or it delivered no data.
+            InfrastructureError: the data could not be combined or a report not be written.
+        """
+        # Only runs with coverage pay for these imports.
+        from dispatcher.coverage.combine import collect_data, combined_file, merge_coverage
+
+        if self._results is None or self._coverage_plan is None:
+            raise PassmusterError("no coverage report: no run with coverage came before")
+        try:
+            data = collect_data(self._results)
+            report = merge_coverage(self._coverage_plan, data)
+            if keep is not None:
+                keep(combined_file(self._coverage_plan), data.files_without_data)
+            return report
+        finally:
+            shutil.rmtree(self._coverage_plan.data_directory, ignore_errors=True)
+
+    def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
+        self._run_id = new_run_id(time.time_ns())
+        if self._shared is not None:
+            self._run_id = self._shared.run_id
+        elif self.config.resume is not None:
+            self._run_id = find_run(self.config.root / STATE_DIRECTORY / "runs", self.config.resume)
+        return self._files.plan(remembered, run_id=self._run_id, capacity=self.capacity())
+
+    def _plan_coverage(self, interpreter: Interpreter, workdir: Path) -> CoveragePlan:
+        from dispatcher.coverage.request import plan_coverage
+
+        return plan_coverage(
+            self.config,
+            interpreter=interpreter.path,
+            workdir=workdir,
+            run_directory=self._storage.run_dir,
+        )
+
+    def _close(self, reporter: Reporter) -> None:
+        """Close a reporter; where that fails its report is lost, and nothing else."""
+        try:
+            reporter.close()
+        except Exception as error:  # A border, like the announcer's: results must not be lost for a report.
+            is_expected = isinstance(error, PassmusterError)
+            text = str(error) if is_expected else f"{type(reporter).__name__} could not be closed: {error}"
+            if text not in self.lost_reports:
+                self.lost_reports = (*self.lost_reports, text)
+
+    def _keepers(self, history: History | None) -> list[Reporter]:
+        """Return the listeners that keep what outlives the run; nothing of theirs has to be closed."""
+        keepers: list[Reporter] = []
+        if history is not None:
+            keepers.append(HistoryReporter(history))
+        if self._storage.temporary is None:
+            keepers.append(ArtifactsReporter(self._storage.run_dir / OUTPUTS))
+            prune_runs(self._storage.run_dir.parent, keep=KEPT_RUNS)
+        return keepers
+
+    def _open_journal(
+        self, plan: Plan, files: Sequence[TestFile], stack: ExitStack
+    ) -> tuple[Plan, Diary | None, Ended]:
+        """Return the plan, its journal, None where there can be none; and the attempts that have ended."""
+        if self._shared is not None:
+            coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None
+            plan, diary, ended = self._shared.open(plan, coverage_dir)
+            self._notices += [going_on(self._run_id, ended, len(files))] if ended else []
+            return plan, diary, ended
+        if self._storage.temporary is not None:
+            return plan, None, {}
+        opened = open_journal(
+            self._storage.run_dir / JOURNAL,
+            self._run_id,
+            files,
+            is_durable=self.config.broker is not None or self.config.cluster is not None,
+            needs_data=self.config.enable_coverage,
+            stack=stack,
+        )
+        self._notices.append(opened.notice)
+        return plan, opened.journal, opened.ended
+
+    def _request(self, plan: Plan, discovered: Discovered, interpreter: Interpreter) -> BackendRequest:
+        major, minor, _ = interpreter.version
+        tag = f"{interpreter.implementation}-{major}{minor}"
+        return BackendRequest(
+            config=self.config,
+            run_id=plan.run_id,
+            workdir=discovered.workdir,
+            interpreter=interpreter.path,
+            cache_tag=tag,
+            interpreter_identity=interpreter.identity,
+            environ=self._environ,
+            coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,
+            tasks=tuple(planned.task for planned in plan.files),
+            is_resumed=self.config.resume is not None or self._shared is not None,
+        )
+
+    def _note(self, text: str) -> None:
+        self._notices.append(text)
+
+    def _take_notices(self) -> tuple[str, ...]:
+        """Return what was noticed before the run, and forget it."""
+        notices = [*self._notices, self._storage.notice]
+        self._notices = []
+        return tuple(dict.fromkeys(notice for notice in notices if notice))
+
+
+def new_run_id(now_ns: int) -> str:
+    """Return an id for a run that starts now: ids sort by the microsecond at which their run started.
+
+    Args:
+        now_ns: nanoseconds since 1970.
+    """
+    seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
+    started = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    return f"{started}-{nanoseconds // 1000:05x}{os.urandom(2).hex()}"

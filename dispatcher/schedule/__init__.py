@@ -1,1 +1,0 @@
-"""In which order files start, and which run again. Pure decisions only."""

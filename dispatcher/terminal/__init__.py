@@ -1,0 +1,1 @@
+"""Streams, colours and files that output is written to."""

@@ -1,0 +1,65 @@
+"""Writes a report's file beside its place and moves it there: it appears complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from passmuster.model.errors import ConfigurationError
+
+
+def check_place(path: Path, *, what: str, option: str) -> None:
+    """Make the folder of `path`, and see before the run that a file can be written there.
+
+    Args:
+        path: where the file is to be.
+        what: which report it is, for people.
+        option: the setting that names it.
+
+    Raises:
+        ConfigurationError: there can be no such file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_directory, is_writable = path.is_dir(), os.access(path.parent, os.W_OK)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        reason = (
+            "it is a directory" if is_directory else "" if is_writable else "its directory is not writable"
+        )
+    if reason:
+        raise ConfigurationError(
+            f"cannot write the {what} to {str(path)!r} (from {option}): {reason}; "
+            "name a file that can be written"
+        )
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o666) -> Iterator[TextIO]:
+    """Give a file to write text to, which lies at `path` once everything is written.
+
+    Args:
+        path: where; what is there is replaced.
+        mode: who may read it, less what the user's umask takes away.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        # A pipe or a device (`/dev/stdout`) cannot be replaced.
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    target = path.resolve()
+    temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(temporary, flags, mode), "w", encoding="utf-8") as file:
+            yield file
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

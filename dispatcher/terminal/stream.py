@@ -1,0 +1,136 @@
+"""A text stream that can always be written to, and whether it may be coloured or show a live footer.
+
+A reader that goes away (`| head`), a terminal that hangs up, and an encoding that lacks a character are
+everyday events and must not end a run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import Protocol
+
+from dispatcher.config.choices import ColorChoice, Verbosity
+from passmuster.model.errors import InfrastructureError
+
+_READER_IS_GONE = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ENXIO})
+
+
+class TextStream(Protocol):
+    """What is needed of a stream; every text file has it."""
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of what is written, where it has one."""
+
+    def write(self, text: str, /) -> int:
+        """Take text."""
+
+    def flush(self) -> None:
+        """Pass on what was taken."""
+
+    def fileno(self) -> int:
+        """Return the descriptor behind the stream.
+
+        Raises:
+            OSError: there is none.
+        """
+
+
+class SafeStream:
+    """Writes to `stream` until nobody reads it any more, and then keeps silent."""
+
+    def __init__(self, stream: TextStream) -> None:
+        self._stream = stream
+        self._silent = False
+        self._make_blocking()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the reader has gone."""
+        return self._silent
+
+    def write(self, text: str) -> None:
+        """Write `text` and flush it.
+
+        Raises:
+            InfrastructureError: the stream broke for another reason than its reader (a full disk).
+        """
+        if self._silent or not text:
+            return
+        try:
+            self._write_encodable(text)
+            self._stream.flush()
+        except ValueError:
+            # Only a closed stream raises this here; encoding errors were dealt with.
+            self._silent = True
+        except OSError as error:
+            self._silent = True
+            self._point_at_nothing()
+            if error.errno not in _READER_IS_GONE:
+                raise InfrastructureError(
+                    f"cannot write to the output: {error.strerror or error}; "
+                    "free space or choose another output"
+                ) from error
+
+    def _write_encodable(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    def _make_blocking(self) -> None:
+        # A parent that shares its pipe with us may have made it non-blocking (Node does). Python would
+        # then lose what does not fit the pipe at once.
+        try:
+            os.set_blocking(self._stream.fileno(), True)
+        except (OSError, ValueError):
+            return
+
+    def _point_at_nothing(self) -> None:
+        # What the stream still buffers would be flushed at exit, fail again, and turn the exit status
+        # into 120 (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
+        try:
+            descriptor = self._stream.fileno()
+            nothing = os.open(os.devnull, os.O_WRONLY)
+        except (OSError, ValueError):
+            return
+        os.dup2(nothing, descriptor)
+        os.close(nothing)
+
+
+_OFF = frozenset({"0", "false", "no", "off"})
+
+
+def use_color(choice: ColorChoice, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
+    """Return whether to colour: the choice, then `NO_COLOR`, then `FORCE_COLOR`, then the terminal itself.
+
+    An empty `NO_COLOR` or `FORCE_COLOR` counts as unset (https://no-color.org), and `FORCE_COLOR=0` as off.
+    """
+    if choice is not ColorChoice.AUTO:
+        return choice is ColorChoice.ALWAYS
+    if environ.get("NO_COLOR"):
+        return False
+    forced = environ.get("FORCE_COLOR")
+    if forced:
+        return forced.lower() not in _OFF
+    return is_terminal and not _is_dumb(environ)
+
+
+def use_live_footer(verbosity: Verbosity, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
+    """Return whether to keep a footer on the terminal: never when quiet, on a dumb one, or on a CI's."""
+    if verbosity is Verbosity.QUIET or not is_terminal:
+        return False
+    return not _is_dumb(environ) and environ.get("CI", "").lower() in ("", *_OFF)
+
+
+def is_terminal(stream: TextStream) -> bool:
+    """Return whether a stream goes to a terminal."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty is not None and isatty())
+
+
+def _is_dumb(environ: Mapping[str, str]) -> bool:
+    return environ.get("TERM", "") in ("dumb", "unknown")

@@ -1,1 +1,0 @@
-"""Looking at runs over a broker from elsewhere: what there is, and what one file prints."""

@@ -1,0 +1,133 @@
+"""How many files may run at once, and how much memory they may use: arithmetic on what the machine has.
+
+Pure: `passmuster.host.host_resources` reads the machine, `worker.executor.local` puts both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from passmuster.model.executor import Limit
+from passmuster.model.test_environment import FILE_MEMORY_VARIABLE
+from passmuster.model.units import Amount, format_bytes
+
+GIB = 1024**3
+
+MAX_WORKERS = 8
+"""Files at once at most: what the design promised its users, however large the machine is."""
+
+BYTES_PER_WORKER = 2 * GIB
+"""Memory that one worker is counted with; the heaviest known suites stay below it for each file."""
+
+DEFAULT_BUDGET_BYTES = 4 * GIB
+"""What all files together may use unless told otherwise: the promise that replaced 18 GB and more."""
+
+AVAILABLE_SHARE = 0.8
+"""Share of the available memory that test files may use; the rest is for us, page cache and the user."""
+
+
+CI_CPUS = 4
+CI_MEMORY_BYTES = 16 * GIB
+"""What GitHub's standard Linux runner for public repositories has."""
+
+
+class Capacity(Struct, frozen=True, kw_only=True):
+    """What a place offers a run.
+
+    Args:
+        slots: files at once usually.
+        budget_bytes: memory for all of them together.
+        idle_cpus: processors for which further files start while they are idle; None: for none.
+        total_bytes: memory of the machine, as far as this process may use it.
+        limits: the same for people, each with its source.
+        cpus: its processors; None: unknown.
+    """
+
+    slots: int
+    budget_bytes: int
+    total_bytes: int
+    limits: tuple[Limit, ...]
+    idle_cpus: int | None = None
+    cpus: int | None = None
+
+
+def calculate_max_workers(*, cpus: int, total_bytes: int) -> int:
+    """Return how many files may run at once; never less than one.
+
+    Two files overlap their waiting even on a small machine, hence the floor of two for memory; more
+    processes than CPUs only take memory from each other; above eight the budget is the limit anyway.
+
+    Args:
+        cpus: CPUs that this container may use; an upper bound.
+        total_bytes: memory that this container may use, in all.
+    """
+    by_memory = max(2, total_bytes // BYTES_PER_WORKER)
+    return max(1, min(cpus, by_memory, MAX_WORKERS))
+
+
+def default_budget_bytes(*, available_bytes: int) -> int:
+    """Return what all files together may use when nobody said: 4 GiB, or 80 % of what is available.
+
+    Args:
+        available_bytes: memory that could be used now without pushing anything out.
+    """
+    return max(1, min(DEFAULT_BUDGET_BYTES, ceiling_bytes(available_bytes=available_bytes)))
+
+
+def ceiling_bytes(*, available_bytes: int) -> int:
+    """Return the most that test files may use of what is available, in bytes."""
+    return int(available_bytes * AVAILABLE_SHARE)
+
+
+def machine_bytes(amount: Amount | None, *, can_give_bytes: int) -> int:
+    """Return what the files of all runs on this machine together may use, in bytes.
+
+    Args:
+        amount: the setting `machine-memory`; a share is one of `can_give_bytes`; None: 80 %.
+        can_give_bytes: memory that the machine, or a control group, could give to tests: what is available,
+            and what tests use already.
+    """
+    if amount is None:
+        return ceiling_bytes(available_bytes=can_give_bytes)
+    return min(amount.resolve(can_give_bytes), can_give_bytes)
+
+
+def file_memory_of(environ: Mapping[str, str]) -> int | None:
+    """Return the memory in bytes that the test may use from within which a run is started; None: not in a
+    test.
+
+    Args:
+        environ: the environment of the run.
+    """
+    text = environ.get(FILE_MEMORY_VARIABLE, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+
+
+def resolve_budget(amount: Amount | None, *, total_bytes: int, available_bytes: int) -> tuple[int, str]:
+    """Return the budget in bytes and where it came from, for people to read.
+
+    Args:
+        amount: what was asked for; a share is one of `total_bytes`; None: the default.
+        total_bytes: memory that this container may use, in all.
+        available_bytes: memory that could be used now.
+    """
+    if amount is not None:
+        return max(1, amount.resolve(total_bytes)), f"asked for as {amount}"
+    budget_bytes = default_budget_bytes(available_bytes=available_bytes)
+    if budget_bytes == DEFAULT_BUDGET_BYTES:
+        return budget_bytes, f"the default of {format_bytes(DEFAULT_BUDGET_BYTES)}"
+    return budget_bytes, f"{AVAILABLE_SHARE:.0%} of the available {format_bytes(available_bytes)}"
+
+
+def resolve_limit(amount: Amount | None, *, budget_bytes: int) -> int | None:
+    """Return what one file may use, in bytes; None: only the budget bounds it.
+
+    Args:
+        amount: what was asked for; a share is one of the budget.
+        budget_bytes: what all files together may use; no file may use more.
+    """
+    if amount is None:
+        return None
+    return max(1, min(amount.resolve(budget_bytes), budget_bytes))

@@ -1,0 +1,114 @@
+"""How many processors are busy: with one file's processes, and with everything on this machine.
+
+Read from procfs in clock ticks, which are 10 ms nearly everywhere. `worker.budget.memory_governor` asks in
+passing while it looks at memory, a few times a second; a reading takes about 20 µs for each process and 100
+µs for the machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from passmuster.host.host_resources import PROC
+
+WINDOW_S = 0.08
+"""Seconds that use is measured over at least: eight ticks, enough to tell waiting from working."""
+
+_TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+_USER, _SYSTEM, _CHILDREN_USER, _CHILDREN_SYSTEM = 11, 12, 13, 14
+"""Places in /proc/PID/stat after the name of the program, proc(5)."""
+
+_BUSY = (0, 1, 2, 5, 6, 7)
+"""Places in a line of /proc/stat: user, nice, system, irq, softirq, steal; not idle and iowait."""
+
+
+class CpuMeter(Struct):
+    """Turns readings of used processor seconds into processors in use.
+
+    Args:
+        at_s: when the present window began.
+        cpu_s: what had been used by then; None: nobody knows, the next reading begins a window.
+        cpus: what was in use in the last window; None: there was none yet.
+    """
+
+    at_s: float = 0.0
+    cpu_s: float | None = None
+    cpus: float | None = None
+
+    def is_due(self, now_s: float) -> bool:
+        """Return whether a reading would end the present window."""
+        return self.cpu_s is None or now_s - self.at_s >= WINDOW_S
+
+    def record(self, cpu_s: float | None, *, now_s: float) -> None:
+        """Take note of a reading; None: it could not be had."""
+        if cpu_s is not None and self.cpu_s is not None and now_s > self.at_s:
+            # A process that ended took its share with it.
+            self.cpus = max(0.0, cpu_s - self.cpu_s) / (now_s - self.at_s)
+        elif cpu_s is None:
+            self.cpus = None
+        self.at_s, self.cpu_s = now_s, cpu_s
+
+
+def tree_cpu_s(pids: Sequence[int], *, proc: Path = PROC) -> float | None:
+    """Return the processor seconds of some processes and of the children they have reaped.
+
+    Args:
+        pids: which; ones that are gone count nothing.
+        proc: where procfs is mounted.
+
+    Returns:
+        None where none of them could be read.
+    """
+    ticks: int | None = None
+    for pid in pids:
+        fields = _fields(f"{proc}/{pid}/stat")
+        if len(fields) > _CHILDREN_SYSTEM:
+            used = sum(int(fields[place]) for place in range(_USER, _CHILDREN_SYSTEM + 1))
+            ticks = used + (ticks or 0)
+    return None if ticks is None else ticks * _TICK_S
+
+
+def machine_cpu_s(*, proc: Path = PROC, cpus: frozenset[int] | None = None) -> float | None:
+    """Return the seconds for which the processors that we may use were busy, all together.
+
+    Args:
+        proc: where procfs is mounted.
+        cpus: their numbers; None: ask the kernel.
+
+    Returns:
+        None where the kernel does not tell.
+    """
+    ours = usable_cpus() if cpus is None else cpus
+    ticks, found = 0, 0
+    try:
+        with open(proc / "stat", "rb") as file:
+            for line in file:
+                if not line.startswith(b"cpu"):
+                    break  # What follows is long, and costs time to read.
+                name, *numbers = line.split()
+                if name[3:].isdigit() and int(name[3:]) in ours and len(numbers) > _BUSY[-1]:
+                    ticks += sum(int(numbers[place]) for place in _BUSY)
+                    found += 1
+    except (OSError, ValueError):
+        return None
+    return ticks * _TICK_S if found == len(ours) else None
+
+
+def usable_cpus() -> frozenset[int]:
+    """Return the numbers of the processors that the kernel may put us on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def _fields(path: str) -> list[bytes]:
+    """Return what a stat file says after the name, which may hold anything; nothing: no such process."""
+    try:
+        with open(path, "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []

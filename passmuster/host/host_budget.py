@@ -1,0 +1,543 @@
+"""Lets the runs on one machine share its memory and its processors.
+
+Every run keeps a file with its claim in one folder (`passmuster.host.machine_claims`) and holds it locked as
+long as it
+lives: a kill leaves nothing behind that counts. Before a file starts, the run decides by the rule of
+`passmuster.host.host_budget_policy` on the claims of all runs, under one common lock. A run alone pays for a
+lock and a small write.
+
+No clock is compared between runs: a run is taken to be frozen when its claim did not change for a while by
+the reader's own clock. What a frozen run uses counts; what it reserved or waits for does not.
+
+`worker.budget.memory_governor` asks for every file it starts. A run inside a test of another run takes no
+part: its files are measured there, and bounded by what that test may use.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from passmuster.host.capacity import machine_bytes
+from passmuster.host.cpu_use import usable_cpus
+from passmuster.host.host_budget_policy import (
+    Arena,
+    Claim,
+    Holding,
+    Lack,
+    Need,
+    find_lack,
+    first_bytes,
+    further_bytes,
+)
+from passmuster.host.host_budget_policy import surplus_bytes as surplus_of
+from passmuster.host.host_resources import Level
+from passmuster.host.machine_claims import (
+    MAX_LEVELS,
+    SUFFIX,
+    ClaimError,
+    RunClaim,
+    claim_paths,
+    default_folder,
+    encode,
+    name_holders,
+    private_folder,
+    read_claim,
+    shared_folder,
+)
+from passmuster.host.machine_peaks import add_peaks, load_peaks
+from passmuster.model.executor import OtherRuns
+from passmuster.model.units import Amount
+
+LOCK_PATIENCE_S = 0.05
+"""Seconds to wait for the common lock, which is held for microseconds."""
+
+LOCK_GIVE_UP_S = 2.0
+"""Seconds after which a run decides without the common lock: the process that holds it does not move."""
+
+FROZEN_S = 5.0
+"""Seconds without a change of its claim after which a run is taken to be frozen; it changes four times a
+second while files run or wait."""
+
+ASKED_S = 1.0
+"""Seconds for which a run waits after it last asked; it asks ten times a second."""
+
+READ_EVERY_S = 0.1
+"""Seconds for which the claims and the machine's memory are believed where nothing is decided on them."""
+
+READ_EVERY_S_FOR_EACH = 0.015
+"""Seconds more for each other run: reading a claim takes 30 µs, and every run reads those of all others."""
+
+RACY_NS = 1_000_000_000
+"""A folder changed less than this ago may change again without its time showing it: it ticks coarsely."""
+
+
+class Seat(Struct, frozen=True, kw_only=True):
+    """What a run says of itself when it joins.
+
+    Args:
+        root: the folder of its project.
+        budget_bytes: the most memory its files may use.
+        slots: how many files it runs at once usually.
+        is_nice: whether it leaves to other runs whatever they wait for.
+        machine_memory: what the files of all runs together may use, of what the machine can give.
+    """
+
+    root: str
+    budget_bytes: int
+    slots: int
+    is_nice: bool = False
+    machine_memory: Amount | None = None
+
+
+class MachinePool:
+    """One run's seat in the pool. Thread-safe."""
+
+    def __init__(
+        self,
+        folder: Path,
+        seat: Seat,
+        *,
+        levels: Callable[[], Sequence[Level]],
+        is_shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take a seat.
+
+        Args:
+            folder: where the claims lie; it exists and was checked (`open_pool` sees to it).
+            seat: what this run says of itself.
+            levels: reads what the machine and the control groups around this process have left.
+            is_shared: whether other users must be able to read the claim.
+            clock: seconds that only go forward.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self._folder, self._seat, self._read_levels, self._clock = folder, seat, levels, clock
+        self._mutex = threading.Lock()
+        self._others: dict[str, _Other] = {}
+        self._read_at_s = self._levels_read_at_s = self._asked_at_s = float("-inf")
+        self._lock_missed_s: float | None = None
+        self._seen_mtime_ns = -1
+        self._processors = sum(1 << number for number in usable_cpus())
+        self.peaks_bytes = load_peaks(folder)
+        """What files of any project took on this machine, in this user's recent runs."""
+        self.unreadable = 0
+        """How many living runs were found at the start whose claims cannot be understood."""
+        mode = 0o644 if is_shared else 0o600
+        self._lock_fd = _open_lock(folder / "lock", mode)
+        self._claim_fd = -1
+        try:
+            self._levels = tuple(levels())[:MAX_LEVELS]
+            self._claim = RunClaim(
+                run=f"{os.getpid()}-{os.urandom(4).hex()}",
+                pid=os.getpid(),
+                root=seat.root,
+                started_at=time.time(),
+                budget_bytes=seat.budget_bytes,
+                slots=seat.slots,
+                nice=seat.is_nice,
+                processors=self._processors,
+                levels=tuple(level.name for level in self._levels),
+            )
+            self._path = folder / f"{self._claim.run}{SUFFIX}"
+            self._claim_fd = self._make_claim(mode)
+            self._read_others()
+            self.unreadable = sum(other.claim is None for other in self._others.values())
+        except BaseException:
+            self._leave()
+            raise
+
+    @property
+    def others(self) -> int:
+        """How many other runs there were when last looked."""
+        return len(self._others)
+
+    def try_start(self, need: Need, held: Holding) -> Lack | None:
+        """Reserve what one more file needs; return what it must wait for where it cannot start now.
+
+        Args:
+            need: what the file needs.
+            held: what this run's running files hold.
+        """
+        with self._mutex, self._exclusively() as is_held:
+            if not is_held:
+                return self._claim_lack() or Lack.MEMORY
+            self._read_others()
+            lack = self._find_lack(need, held)
+            if lack is None:
+                self._asked_at_s = float("-inf")
+                self._write(held.with_one_more(need))
+            else:
+                self._wait(need, held, lack)
+            return lack
+
+    def find_lack(self, need: Need, held: Holding) -> Lack | None:
+        """Return what would keep one more file from starting now, without reserving anything.
+
+        Cheap: other claims are read ten times a second at most.
+        """
+        with self._mutex:
+            self._refresh()
+            return self._find_lack(need, held)
+
+    def wait(self, need: Need, held: Holding, lack: Lack) -> None:
+        """Say that a file waits for what other runs hold, without asking for it now."""
+        with self._mutex:
+            self._wait(need, held, lack)
+
+    def free_bytes(self, held: Holding) -> int:
+        """Return the memory that the next file may need, as far as other runs decide."""
+        with self._mutex:
+            self._refresh()
+            own = self._own(held)
+            left = first_bytes if held.files == 0 else further_bytes
+            return min(left(own, arena) for arena in self._arenas(held))
+
+    def surplus_bytes(self, held: Holding) -> int:
+        """Return by how much this run must reduce what its files use, because those of all runs use too
+        much."""
+        with self._mutex:
+            self._refresh()
+            own = self._own(held)
+            return max(surplus_of(own, arena) for arena in self._arenas(held))
+
+    def spare_bytes(self, held: Holding) -> int:
+        """Return what the files of all runs leave of the memory for all of them, as last measured."""
+        with self._mutex:
+            self._refresh()
+            return min(
+                arena.memory_bytes - held.used_bytes - sum(other.held.used_bytes for other in arena.others)
+                for arena in self._arenas(held)
+            )
+
+    def others_reserved_bytes(self) -> int:
+        """Return what is reserved for the files of the other runs."""
+        with self._mutex:
+            self._refresh()
+            return sum(claim.held.reserved_bytes for claim in self._claims())
+
+    def machine_bytes(self, held: Holding) -> int:
+        """Return the memory that the files of all runs together may use."""
+        with self._mutex:
+            self._refresh()
+            return min(arena.memory_bytes for arena in self._arenas(held))
+
+    def report(self, held: Holding) -> None:
+        """Tell the others what this run holds now: after a file ended, and while files run."""
+        with self._mutex:
+            self._write(held)  # One write of a claim that is ours alone needs no lock.
+
+    def other_runs(self) -> OtherRuns | None:
+        """Return what this run waits for that other runs hold, and which; None: it does not wait."""
+        with self._mutex:
+            if not self._is_waiting():
+                return None
+            claim = self._claim
+            others = [other.claim for other in self._others.values() if other.claim is not None]
+            return OtherRuns(
+                what=claim.waits_for,
+                seconds=max(0.0, self._clock() - claim.waiting_since_s),
+                needed_bytes=claim.wanted_bytes,
+                held_by=name_holders(others, claim.waits_for),
+            )
+
+    def add_peaks(self, peaks_bytes: Sequence[int]) -> None:
+        """Remember what this run's files took, for runs to come."""
+        add_peaks(self._folder, peaks_bytes)
+
+    def close(self) -> None:
+        """Leave the pool. Harmless when called again."""
+        with self._mutex:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._claim_fd >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(self._claim_fd)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+        self._claim_fd = self._lock_fd = -1
+
+    def _make_claim(self, mode: int) -> int:
+        """Write the claim, locked before anybody sees it; return its descriptor."""
+        hidden = self._folder / f".{self._claim.run}"
+        claim_fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        try:
+            os.fchmod(claim_fd, mode)
+            fcntl.flock(claim_fd, fcntl.LOCK_EX)
+            os.pwrite(claim_fd, encode(self._claim), 0)
+            hidden.rename(self._path)
+        except BaseException:
+            with suppress(OSError):
+                hidden.unlink(missing_ok=True)
+            os.close(claim_fd)
+            raise
+        return claim_fd
+
+    def _find_lack(self, need: Need, held: Holding) -> Lack | None:
+        own = self._own(held)
+        lacks = [find_lack(own, need, arena) for arena in self._arenas(held)]
+        return next((lack for lack in lacks if lack is not None), None)
+
+    def _own(self, held: Holding) -> Claim:
+        return structs.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
+
+    def _is_waiting(self) -> bool:
+        return self._clock() - self._asked_at_s <= ASKED_S
+
+    def _claim_lack(self) -> Lack | None:
+        return Lack(self._claim.waits_for) if self._is_waiting() and self._claim.waits_for else None
+
+    def _claims(self) -> list[Claim]:
+        """Return the claims of the others as the rule has them."""
+        return [other.as_claim for other in self._others.values() if other.as_claim is not None]
+
+    def _arenas(self, held: Holding) -> Iterator[Arena]:
+        """Yield what is shared: the machine with all runs, each control group with those inside it."""
+        for level in self._levels:
+            inside = [
+                other
+                for other in self._others.values()
+                if other.claim is not None and level.name in other.claim.levels
+            ]
+            claims = tuple(other.as_claim for other in inside if other.as_claim is not None)
+            memory_bytes = 1 << 62
+            if level.left_bytes is not None:
+                used_bytes = held.used_bytes + sum(claim.held.used_bytes for claim in claims)
+                memory_bytes = machine_bytes(
+                    self._seat.machine_memory, can_give_bytes=level.left_bytes + used_bytes
+                )
+            yield Arena(others=claims, memory_bytes=memory_bytes, cpus=level.cpus)
+
+    def _wait(self, need: Need, held: Holding, lack: Lack) -> None:
+        """Say that a file waits, since now or since it began to."""
+        now_s, wall_s = self._clock(), time.time()
+        since_s, since_at = self._claim.waiting_since_s, self._claim.waiting_since_at
+        if not self._is_waiting():
+            since_s, since_at = now_s, wall_s
+        self._asked_at_s = now_s
+        self._claim = structs.replace(
+            self._claim,
+            waits_for=str(lack),
+            wanted_bytes=max(1, need.memory_bytes),
+            wanted_cpus=need.cpus,
+            waiting_since_s=since_s,
+            waiting_since_at=since_at,
+        )
+        self._write(held)
+
+    def _write(self, held: Holding) -> None:
+        """Replace our claim, if it can be: the others then only know less, and nothing stops for that."""
+        is_waiting = self._is_waiting()
+        self._claim = structs.replace(
+            self._claim,
+            beat=self._claim.beat + 1,
+            files=held.files,
+            busy_since_s=self._claim.busy_since_s if self._claim.files else self._clock(),
+            reserved_bytes=held.reserved_bytes,
+            firm_bytes=held.firm_bytes,
+            used_bytes=held.used_bytes,
+            cpus=round(held.cpus, 3),
+            waits_for=self._claim.waits_for if is_waiting else "",
+            wanted_bytes=self._claim.wanted_bytes if is_waiting else 0,
+        )
+        if self._claim_fd >= 0:
+            with suppress(OSError):
+                os.pwrite(self._claim_fd, encode(self._claim), 0)
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[bool]:
+        """Hold the common lock; yield whether to decide: it is held, or cannot be had for too long."""
+        is_held = _lock(self._lock_fd, wait_s=LOCK_PATIENCE_S)
+        now_s = self._clock()
+        if is_held:
+            self._lock_missed_s = None
+        elif self._lock_missed_s is None:
+            self._lock_missed_s = now_s
+        missed_s = self._lock_missed_s
+        try:
+            yield is_held or (missed_s is not None and now_s - missed_s >= LOCK_GIVE_UP_S)
+        finally:
+            if is_held:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def _refresh(self) -> None:
+        """Read what was read too long ago."""
+        now_s = self._clock()
+        if now_s - self._read_at_s > READ_EVERY_S + READ_EVERY_S_FOR_EACH * len(self._others):
+            self._read_others()
+        if now_s - self._levels_read_at_s > READ_EVERY_S:
+            self._refresh_levels()
+
+    def _refresh_levels(self) -> None:
+        self._levels_read_at_s = self._clock()
+        with suppress(OSError):  # A control group was removed: what was read last counts.
+            self._levels = tuple(self._read_levels())[:MAX_LEVELS]
+
+    def _read_others(self) -> None:
+        """Read the claims of the living, and remove those of the dead."""
+        now_s = self._clock()
+        self._read_at_s = now_s
+        try:
+            mtime_ns = self._folder.stat().st_mtime_ns
+            if mtime_ns == self._seen_mtime_ns and not self._others:
+                return  # Nobody came since we last saw that we are alone.
+            paths = claim_paths(self._folder)
+        except OSError:
+            return  # The folder was removed: the others cannot be seen, and nobody waits for them.
+        found: dict[str, _Other] = {}
+        for path in paths:
+            name = path.name.removesuffix(SUFFIX)
+            if name == self._claim.run:
+                continue
+            other = self._others.get(name) or _Other()
+            try:
+                claim = read_claim(path)
+                if claim is None:
+                    continue
+                other = other.after(claim, now_s=now_s, processors=self._processors)
+            except FileNotFoundError:
+                continue
+            except (ClaimError, OSError):
+                # Another version's, which does not count. Or torn, or no descriptor is left to read it with:
+                # then
+                # what was read before counts.
+                pass
+            found[name] = other
+        self._others = found
+        self._seen_mtime_ns = mtime_ns if time.time_ns() - mtime_ns > RACY_NS else -1
+
+
+class _Other(Struct, frozen=True):
+    """Another run: its claim as last read, since when that did not change, and what the rule makes of it."""
+
+    claim: RunClaim | None = None
+    changed_at_s: float = 0.0
+    as_claim: Claim | None = None
+
+    def after(self, claim: RunClaim, *, now_s: float, processors: int) -> _Other:
+        """Return what is known after a further reading."""
+        is_same = self.claim is not None and self.claim.beat == claim.beat
+        changed_at_s = self.changed_at_s if is_same else now_s
+        as_claim = _as_claim(claim, is_waiting=bool(claim.waits_for))
+        if now_s - changed_at_s > FROZEN_S:
+            used = Holding(
+                files=as_claim.held.files,
+                reserved_bytes=claim.used_bytes,
+                firm_bytes=claim.used_bytes,
+                used_bytes=claim.used_bytes,
+            )
+            as_claim = structs.replace(as_claim, held=used, wanted=None)
+        elif claim.processors and claim.processors != processors:
+            # It is bound to other processors than we are: only where it may use ours it does.
+            share = (claim.processors & processors).bit_count() / claim.processors.bit_count()
+            held = structs.replace(as_claim.held, cpus=as_claim.held.cpus * share)
+            as_claim = structs.replace(as_claim, held=held)
+        return _Other(claim, changed_at_s, as_claim)
+
+
+def _as_claim(claim: RunClaim, *, is_waiting: bool) -> Claim:
+    """Return a claim as the rule has it."""
+    return Claim(
+        run=claim.run,
+        busy_since_s=claim.busy_since_s,
+        budget_bytes=claim.budget_bytes,
+        slots=claim.slots,
+        is_nice=claim.nice,
+        held=Holding(
+            files=claim.files,
+            reserved_bytes=claim.reserved_bytes,
+            firm_bytes=claim.firm_bytes,
+            used_bytes=claim.used_bytes,
+            cpus=claim.cpus,
+        ),
+        wanted=Need(memory_bytes=claim.wanted_bytes, cpus=claim.wanted_cpus) if is_waiting else None,
+        waiting_since_s=claim.waiting_since_s,
+    )
+
+
+def open_pool(
+    seat: Seat,
+    *,
+    levels: Callable[[], Sequence[Level]],
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+) -> tuple[MachinePool | None, str]:
+    """Take a seat in the pool of this machine; return it, or None, and a notice for the user that may be
+    empty.
+
+    Args:
+        seat: what this run says of itself.
+        levels: reads what the machine and the control groups around this process have left.
+        environment: the runner's environment.
+        folder: the folder of `machine-folder`, which other users may share; None: the user's own.
+    """
+    if INSIDE_A_TEST in environment:
+        return None, ""
+    place = default_folder(environment) if folder is None else folder
+    try:
+        (private_folder if folder is None else shared_folder)(place)
+        pool = MachinePool(place, seat, levels=levels, is_shared=folder is not None)
+    except OSError as error:
+        problem = str(error)
+        if error.errno is not None:
+            problem = (
+                f"{error.filename or place}: {error.strerror}; see to it that the folder {place} can be "
+                "written, or name another one with --machine-folder"
+            )
+        return None, f"memory and processors are not shared with other runs on this machine: {problem}"
+    notice = ""
+    if pool.unreadable:
+        notice = (
+            f"{pool.unreadable} other run(s) on this machine are of another version of Passmuster; "
+            f"memory and processors are not shared with them (see {place})"
+        )
+    return pool, notice
+
+
+INSIDE_A_TEST = "PASSMUSTER_SLOT"
+"""Set in the environment of every test process, so that a run started by a test can tell."""
+
+
+def _open_lock(path: Path, mode: int) -> int:
+    """Return a descriptor of the common lock; locking needs no more than a right to read."""
+    # In a shared folder anybody may have made it: a pipe, say, whose other end nobody ever opens.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        # Without O_CREAT first: the kernel may refuse that for another user's file in a sticky folder.
+        lock_fd = os.open(path, flags)
+        if stat.S_ISREG(os.fstat(lock_fd).st_mode):
+            return lock_fd
+        os.close(lock_fd)
+        raise PermissionError(f"{path} is not a file; remove it")
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            lock_fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
+            os.fchmod(lock_fd, mode)  # Whatever the umask says: all who share the folder must open it.
+            return lock_fd
+        return os.open(path, flags)
+
+
+def _lock(lock_fd: int, *, wait_s: float) -> bool:
+    """Take a lock, trying for `wait_s` seconds; return whether it was had."""
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline_s:
+                return False
+            time.sleep(0.001)
+        except OSError:
+            return False

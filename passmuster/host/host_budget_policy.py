@@ -1,0 +1,293 @@
+"""Which of several runs on one machine may start a file, and which must stop one: the rule alone.
+
+Pure: `passmuster.host.host_budget` exchanges the claims between processes. The rule keeps these promises:
+
+- A run that has no file running may start one that needs up to `FIRST_FILE_BYTES`, whatever the other runs
+  hold. A larger one starts as soon as the memory for it is really there, before any run starts a further
+  file.
+- Beyond its first file, a run stays within what all reservations leave of the machine's memory, and starts
+  files only while a processor is idle.
+- Memory and processors are divided max-min fair: no run goes beyond its fair share while another run waits
+  below its own.
+- One run may always go ahead: the waiting run that holds least is never refused for the sake of another.
+- When the running files outgrow the machine's memory, all runs agree on which of them stop files: those with
+  more than one running, and then those that started theirs last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from passmuster.model.oversubscription import IDLE_CPUS
+
+FIRST_FILE_BYTES = 256 * 1024**2
+"""What the first file of a run may need and still start at once: a file with heavy imports takes as much."""
+
+GROWTH_SHARE = 0.95
+"""Share of the machine's memory at which a file is stopped; what is stopped grows on for a moment."""
+
+
+class Lack(StrEnum):
+    """What a run waits for that other runs hold."""
+
+    MEMORY = "memory"
+    PROCESSORS = "processors"
+
+
+class Holding(Struct, frozen=True, kw_only=True):
+    """What the running files of one run hold.
+
+    Args:
+        files: how many there are.
+        reserved_bytes: memory reserved for them.
+        firm_bytes: what of that is sure to be needed: a file that has run for a while counts as what it uses.
+        used_bytes: what they were last measured to use.
+        cpus: processors that they keep busy, or are thought to.
+    """
+
+    files: int = 0
+    reserved_bytes: int = 0
+    firm_bytes: int = 0
+    used_bytes: int = 0
+    cpus: float = 0.0
+
+    def with_one_more(self, need: Need) -> Holding:
+        """Return what is held once a further file has started."""
+        return Holding(
+            files=self.files + 1,
+            reserved_bytes=self.reserved_bytes + need.memory_bytes,
+            firm_bytes=self.firm_bytes + need.memory_bytes,
+            used_bytes=self.used_bytes,
+            cpus=self.cpus + need.cpus,
+        )
+
+
+class Need(Struct, frozen=True, kw_only=True):
+    """What a file is expected to need.
+
+    Args:
+        memory_bytes: its peak.
+        cpus: processors that it keeps busy.
+        may_intrude: whether a first file that needs little starts whatever the other runs hold. Not one that
+            had to be stopped after it did so.
+    """
+
+    memory_bytes: int
+    cpus: float = 1.0
+    may_intrude: bool = True
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """What one run holds, may hold, and waits for.
+
+    Args:
+        run: a name that no other run has; it breaks ties.
+        busy_since_s: since when it has had a file running, on a clock that all runs share; only the order
+            counts.
+        budget_bytes: the most memory it may reserve: its own budget.
+        slots: the most processors it may keep busy.
+        is_nice: whether it leaves everything that other runs wait for to them.
+        held: what its running files hold.
+        wanted: what the file needs that it waits with; None: it does not wait.
+        waiting_since_s: when that wait began, on the same clock.
+    """
+
+    run: str
+    busy_since_s: float = 0.0
+    budget_bytes: int = 1 << 62
+    slots: int = 1
+    is_nice: bool = False
+    held: Holding = Holding()
+    wanted: Need | None = None
+    waiting_since_s: float = 0.0
+
+    @property
+    def waits_for_first_file(self) -> bool:
+        """Whether it waits and has nothing running."""
+        return self.wanted is not None and self.held.files == 0
+
+    @property
+    def wanted_bytes(self) -> int:
+        """Memory that it waits for; 0 where it does not wait."""
+        return self.wanted.memory_bytes if self.wanted is not None else 0
+
+
+class Arena(Struct, frozen=True, kw_only=True):
+    """Memory and processors that some runs share: those of the machine, or of a control group.
+
+    Args:
+        others: the claims of the other runs in it.
+        memory_bytes: what the files of all of them together may use.
+        cpus: processors; None: not shared here.
+    """
+
+    others: tuple[Claim, ...]
+    memory_bytes: int
+    cpus: int | None
+
+
+def find_lack(own: Claim, need: Need, arena: Arena) -> Lack | None:
+    """Return what keeps `own` from starting a file now; None: it may start.
+
+    Args:
+        own: the run that asks.
+        need: what the file needs.
+        arena: what it shares, and with which runs.
+    """
+    if own.held.files == 0:
+        return None if _may_start_first(own, need, arena) else Lack.MEMORY
+    if not _has_memory(own, need, arena):
+        return Lack.MEMORY
+    if not _has_processors(own, need, arena):
+        return Lack.PROCESSORS
+    return None
+
+
+def further_bytes(own: Claim, arena: Arena) -> int:
+    """Return the memory that all reservations, and the first files that wait, leave for files of `own`."""
+    left_bytes = arena.memory_bytes - own.held.reserved_bytes
+    for other in arena.others:
+        left_bytes -= other.held.reserved_bytes
+        if other.waits_for_first_file:
+            left_bytes -= other.wanted_bytes
+    return max(0, left_bytes)
+
+
+def first_bytes(own: Claim, arena: Arena, *, may_intrude: bool = True) -> int:
+    """Return what the first file of `own` may need; it has none running."""
+    if not any(other.held.files or _goes_first_with_first_file(other, own) for other in arena.others):
+        return max(arena.memory_bytes, own.budget_bytes)
+    left_bytes = arena.memory_bytes
+    for other in arena.others:
+        is_guaranteed = other.held.files == 1 and other.held.firm_bytes <= FIRST_FILE_BYTES
+        left_bytes -= 0 if is_guaranteed else other.held.firm_bytes
+        if _goes_first_with_first_file(other, own):
+            left_bytes -= other.wanted_bytes
+    return max(left_bytes, FIRST_FILE_BYTES if may_intrude else 0)
+
+
+def surplus_bytes(own: Claim, arena: Arena) -> int:
+    """Return by how many bytes `own` must reduce what its files use, because all together use too much.
+
+    Runs with more than one file give up the further ones first, those that use most before the others. Only
+    if that is not enough, runs give up their last file too, those that started it last before the others; the
+    one that has been running a file for longest never does.
+    """
+    runs = [run for run in (own, *arena.others) if run.held.files]
+    surplus = sum(run.held.used_bytes for run in runs) - int(arena.memory_bytes * GROWTH_SHARE)
+    gives = dict.fromkeys((run.run for run in runs), 0)
+    for run in sorted(runs, key=lambda run: (run.is_nice, run.held.used_bytes, run.run), reverse=True):
+        further_bytes = run.held.used_bytes * (run.held.files - 1) // run.held.files
+        gives[run.run] = min(max(0, surplus), further_bytes)
+        surplus -= gives[run.run]
+    by_age = sorted(runs, key=lambda run: (run.is_nice, run.busy_since_s, run.run))
+    for run in reversed(by_age[1:]):
+        more_bytes = min(max(0, surplus), run.held.used_bytes - gives[run.run])
+        gives[run.run] += more_bytes
+        surplus -= more_bytes
+    return gives.get(own.run, 0)
+
+
+def fair_level(demands: Sequence[float], capacity: float) -> float:
+    """Return the max-min fair share: what each gets at most, so that all get what they demand or as much.
+
+    Infinite where everybody can have what they demand.
+    """
+    left, rest = capacity, sorted(demands)
+    while rest:
+        level = max(0.0, left / len(rest))
+        if rest[0] > level:
+            return level
+        left -= rest.pop(0)
+    return math.inf
+
+
+def _may_start_first(own: Claim, need: Need, arena: Arena) -> bool:
+    return need.memory_bytes <= first_bytes(own, arena, may_intrude=need.may_intrude)
+
+
+def _goes_first_with_first_file(other: Claim, own: Claim) -> bool:
+    """Return whether another run that waits for its first file goes before the first file of `own`."""
+    if not other.waits_for_first_file or (other.is_nice and not own.is_nice):
+        return False
+    if own.wanted is None or (own.is_nice and not other.is_nice):
+        return True
+    return (other.waiting_since_s, other.run) < (own.waiting_since_s, own.run)
+
+
+def _has_memory(own: Claim, need: Need, arena: Arena) -> bool:
+    if need.memory_bytes > further_bytes(own, arena):
+        return False
+    return not _must_leave_it(
+        own,
+        need.memory_bytes,
+        arena.others,
+        capacity=arena.memory_bytes,
+        held=lambda claim: claim.held.reserved_bytes,
+        most=lambda claim: claim.budget_bytes,
+        least=1,
+    )
+
+
+def _has_processors(own: Claim, need: Need, arena: Arena) -> bool:
+    busy = [other for other in arena.others if other.held.files or other.wanted is not None]
+    if arena.cpus is None or not busy:
+        return True
+    idle_cpus = arena.cpus - own.held.cpus - sum(other.held.cpus for other in busy)
+    if idle_cpus < IDLE_CPUS:
+        return False
+    return not _must_leave_it(
+        own,
+        need.cpus,
+        arena.others,
+        capacity=arena.cpus,
+        held=lambda claim: claim.held.cpus,
+        most=lambda claim: claim.slots,
+        least=IDLE_CPUS,
+    )
+
+
+def _must_leave_it(
+    own: Claim,
+    need: float,
+    others: Sequence[Claim],
+    *,
+    capacity: float,
+    held: Callable[[Claim], float],
+    most: Callable[[Claim], float],
+    least: float,
+) -> bool:
+    """Return whether `own` must leave what is free to another run that waits.
+
+    Args:
+        own: the run that asks.
+        need: how much more it asks for.
+        others: the other runs.
+        capacity: what all of them share.
+        held: returns what a run holds of it.
+        most: returns what a run may hold at most.
+        least: how far a run must be below its share to count as below.
+    """
+    rivals = [other for other in others if other.wanted is not None and other.is_nice <= own.is_nice]
+    if own.is_nice and any(not rival.is_nice for rival in rivals):
+        return True
+    waiting = {rival.run for rival in rivals}
+    demands = [max(most(other), held(other)) if other.run in waiting else held(other) for other in others]
+    level = fair_level([max(most(own), held(own)), *demands], capacity)
+    if held(own) + need <= level:
+        return False
+    mine = (_halves(held(own), least), own.waiting_since_s if own.wanted is not None else math.inf, own.run)
+    return any(
+        held(rival) + least <= level
+        and (_halves(held(rival), least), rival.waiting_since_s, rival.run) < mine
+        for rival in rivals
+    )
+
+
+def _halves(amount: float, unit: float) -> int:
+    """Return an amount in whole units: measured figures that differ by less are the same."""
+    return round(amount / unit)

@@ -1,0 +1,55 @@
+"""The same figures where there is no /proc (macOS and others), by psutil.
+
+psutil is imported nowhere else, and only when somebody asks: a run on Linux never pays for its import.
+Neighbours: `passmuster.host.host_resources`, `worker.budget.memory_probe` and `worker.process.process_tree`,
+which ask /proc first.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class HostMemory(Struct, frozen=True, kw_only=True):
+    """The machine's memory in bytes."""
+
+    total_bytes: int
+    available_bytes: int
+
+
+def host_memory() -> HostMemory:
+    """Return the machine's memory."""
+    import psutil  # type: ignore[import-untyped,unused-ignore]  # psutil ships no types.
+
+    memory = psutil.virtual_memory()
+    return HostMemory(total_bytes=int(memory.total), available_bytes=int(memory.available))
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Return the resident bytes of a process; None when it is gone or may not be asked."""
+    import psutil  # `host_memory` above says why here.
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
+def unshared_bytes(pid: int) -> int | None:
+    """Return the bytes that only this process uses; None when it is gone or may not be asked."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_full_info().uss)
+    except psutil.Error:
+        return None
+
+
+def pids_below(pid: int) -> list[int]:
+    """Return the pids of all processes below `pid`; none when it is gone."""
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []

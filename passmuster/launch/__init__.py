@@ -1,0 +1,1 @@
+"""The start on a bare Python: finds, makes and enters the private environment."""

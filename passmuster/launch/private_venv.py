@@ -1,0 +1,326 @@
+"""Makes or repairs the private environment beside the script: the slow path behind `bootstrap`.
+
+Standard library only, because nothing else is installed when it runs. One process does the work under a
+lock; others that start meanwhile wait for it. The lock file says `making` until the work is complete, so
+that what an interrupted start left behind is thrown away by the next one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from passmuster.launch import environment
+
+EXIT_INTERRUPTED = 130
+_MAKING = b"making\n"
+
+_PIP_SETTINGS_KEPT = frozenset(
+    {
+        "PIP_CACHE_DIR",
+        "PIP_CERT",
+        "PIP_CLIENT_CERT",
+        "PIP_CONFIG_FILE",
+        "PIP_DEFAULT_TIMEOUT",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_INDEX_URL",
+        "PIP_KEYRING_PROVIDER",
+        "PIP_NO_CACHE_DIR",
+        "PIP_NO_INDEX",
+        "PIP_PROXY",
+        "PIP_RETRIES",
+        "PIP_TIMEOUT",
+        "PIP_TRUSTED_HOST",
+    }
+)
+"""Where packages come from. Other settings say where they go or demand things: they could only break it."""
+
+
+class FirstStartError(Exception):
+    """The environment could not be made; the message is the one line for the user."""
+
+
+class Finished(NamedTuple):
+    """What became of a command: its exit status, and its output with both streams in order."""
+
+    status: int
+    output: str
+
+
+Run = Callable[[Sequence[str], Mapping[str, str], int], Finished]
+"""Runs a command with an environment, and with a descriptor for it to inherit; tests pass a fake."""
+
+
+def make_environment(*, home: str, groups: tuple[str, ...], run: Run | None = None) -> None:
+    """Make `.venv` in `home` complete for `groups`, or leave with one line and exit status 3.
+
+    Args:
+        home: the folder of the checkout.
+        groups: the files of `requirements/` to install, without `.txt`.
+        run: how commands are run; None: as processes, with their progress shown.
+
+    Raises:
+        SystemExit: 3 for an error that was explained, 130 when interrupted.
+    """
+    try:
+        _make_under_lock(Path(home), groups, run or run_command)
+    except FirstStartError as error:
+        environment.fail(str(error))
+    except OSError as error:
+        environment.fail(explain_os_error(error, home=home))
+    except KeyboardInterrupt:
+        say("Interrupted; the next start makes the private environment anew.")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def say(line: str) -> None:
+    """Print a line of progress on stderr: stdout belongs to the run."""
+    sys.stderr.write(f"[INFO] {line}\n")
+    sys.stderr.flush()
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` without what would lead Python or pip elsewhere than into `.venv`.
+
+    Index, proxy and certificate settings stay.
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(("PYTHON", "PIP_", "__PYVENV")) or name in _PIP_SETTINGS_KEPT
+    }
+    kept.pop("VIRTUAL_ENV", None)
+    # A variable of pip is stronger than its configuration file, which may say `user = true`.
+    kept.update(PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0")
+    return kept
+
+
+def run_command(command: Sequence[str], environ: Mapping[str, str], inherited_fd: int) -> Finished:
+    """Run `command` and show what pip says about its progress.
+
+    Args:
+        command: the program and its arguments.
+        environ: its whole environment.
+        inherited_fd: a descriptor it keeps open: the lock, which so outlives us if we are killed.
+    """
+    with subprocess.Popen(
+        command,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=(inherited_fd,),
+    ) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Collecting "):
+                say(f"  {line.split()[1]}")
+            elif line.startswith("WARNING: Retrying "):
+                say("  no answer from where packages come from; trying again")
+    return Finished(status=process.returncode, output="".join(lines))
+
+
+def _make_under_lock(home: Path, groups: tuple[str, ...], run: Run) -> None:
+    lock_fd = os.open(home / ".venv.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        _take_lock(lock_fd, home)
+        if _is_usable(home, groups):
+            return
+        started = time.monotonic()
+        say(f"First start: making a private environment in {home / '.venv'}")
+        was_interrupted = os.pread(lock_fd, len(_MAKING), 0) == _MAKING
+        if not was_interrupted:
+            _refuse_foreign_folder(home / ".venv")
+        os.pwrite(lock_fd, _MAKING, 0)
+        maker = _Maker(home=home, groups=groups, run=run, lock_fd=lock_fd)
+        try:
+            maker.make(from_scratch=was_interrupted)
+        except FirstStartError:
+            # The command ended by itself, so what it left can be judged: it need not be thrown away.
+            os.ftruncate(lock_fd, 0)
+            raise
+        os.ftruncate(lock_fd, 0)
+        say(f"Private environment ready after {time.monotonic() - started:.1f}s")
+    finally:
+        os.close(lock_fd)
+
+
+def _take_lock(lock_fd: int, home: Path) -> None:
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"Another start is making the private environment in {home / '.venv'}; waiting for it")
+        fcntl.flock(lock_fd, fcntl.LOCK_EX)
+
+
+def _refuse_foreign_folder(venv: Path) -> None:
+    """Protect what somebody keeps in a folder that merely has our environment's name."""
+    if os.path.lexists(venv) and not (venv / "pyvenv.cfg").exists() and any(venv.iterdir()):
+        raise FirstStartError(f"{venv} exists and is no virtual environment; move it away")
+
+
+def _is_usable(home: Path, groups: tuple[str, ...]) -> bool:
+    """Return whether the environment is ready by now, for this Python or for one that still exists."""
+    venv = str(home / ".venv")
+    digests = environment.group_digests(str(home), groups)
+    if environment.is_ready(venv, digests, tag=environment.python_tag()):
+        return True
+    python = environment.private_python(home)
+    return os.access(python, os.X_OK) and bool(environment.ready_tags(venv, digests))
+
+
+class _Maker(NamedTuple):
+    """One attempt at making the environment, while the lock is held."""
+
+    home: Path
+    groups: tuple[str, ...]
+    run: Run
+    lock_fd: int
+
+    @property
+    def _venv(self) -> Path:
+        return self.home / ".venv"
+
+    def make(self, *, from_scratch: bool) -> None:
+        """Bring the environment from whatever it is to ready; `from_scratch`: do not trust what is there."""
+        python = environment.private_python(self.home)
+        pip = [python, "-I", "-m", "pip"]
+        for marker in self._venv.glob(environment.marker_name("*", "*", "*")):
+            marker.unlink()
+        if from_scratch or self._run([*pip, "--version"]).status != 0:
+            pip = self._create(python)
+        self._install(pip)
+        tag = self._tag(python)
+        for group, digest in environment.group_digests(str(self.home), self._complete_groups()):
+            (self._venv / environment.marker_name(group, tag, digest)).touch()
+
+    def _complete_groups(self) -> tuple[str, ...]:
+        """Return the groups that are installed now: who asks for another one next has nothing to wait for."""
+        others = sorted({path.stem for path in (self.home / "requirements").glob("*.txt")} - {*self.groups})
+        return (*self.groups, *(group for group in others if not missing_pins(self.home, (group,))))
+
+    def _run(self, command: Sequence[str]) -> Finished:
+        try:
+            return self.run(command, clean_environment(os.environ), self.lock_fd)
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+            return Finished(status=127, output=f"{command[0]}: {error.strerror}\n")
+
+    def _create(self, python: str) -> list[str]:
+        """Make the environment without our packages; return how to call the pip that installs into it."""
+        if os.path.lexists(self._venv):
+            say(f"Removing the incomplete {self._venv}")
+            shutil.rmtree(self._venv)
+        base = environment.base_python()
+        say(f"Creating it with {base}")
+        created = self._run([base, "-I", "-m", "venv", str(self._venv)])
+        if created.status == 0:
+            return [python, "-I", "-m", "pip"]
+        if not _lacks_ensurepip(created.output):
+            raise FirstStartError(f"could not create {self._venv}: {_reason(created)}")
+        # Debian's Python has no ensurepip, but where its pip is installed it can do the work from outside.
+        if self._run([base, "-I", "-m", "pip", "--version"]).status == 0:
+            bare = self._run([base, "-I", "-m", "venv", "--clear", "--without-pip", str(self._venv)])
+            if bare.status == 0:
+                return [base, "-I", "-m", "pip", "--python", python]
+        raise FirstStartError(
+            f"{base} cannot make environments, because its venv module is incomplete; install it"
+            f" (on Debian and Ubuntu: apt install python3-venv) and start again"
+        )
+
+    def _install(self, pip: Sequence[str]) -> None:
+        options = ["--no-input", "--disable-pip-version-check"]
+        files = [f"-r{self.home / 'requirements' / group}.txt" for group in self.groups]
+        say(f"Installing {', '.join(missing_pins(self.home, self.groups)) or 'nothing'}")
+        command = [*pip, "install", *options, *files]
+        installed = self._run(command)
+        if installed.status != 0:
+            raise FirstStartError(
+                explain_failed_install(
+                    installed, missing=missing_pins(self.home, self.groups), command=command, home=self.home
+                )
+            )
+
+    def _tag(self, python: str) -> str:
+        """Return the tag of the environment's own Python, which need not be the one that runs us."""
+        code = "import sys; print(sys.implementation.cache_tag + getattr(sys, 'abiflags', ''))"
+        asked = self._run([python, "-I", "-c", code])
+        if asked.status != 0:
+            raise FirstStartError(f"{python} does not start: {_reason(asked)}")
+        return asked.output.strip()
+
+
+def pins(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return name and version of each pin in a requirements file and in the files it includes."""
+    found: list[tuple[str, str]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.partition("#")[0].strip()
+        if text.startswith("-r"):
+            found.extend(pins(path.parent / text[2:].strip()))
+        elif text:
+            name, _, version = text.partition("==")
+            found.append((name.strip(), version.strip()))
+    return tuple(found)
+
+
+def missing_pins(home: Path, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the pins of `groups` that are not installed in the environment, as `name==version`."""
+    present = {
+        entry.name.removesuffix(".dist-info").lower().replace("-", "_").replace(".", "_")
+        for entry in (home / ".venv").glob("lib/*/site-packages/*.dist-info")
+    }
+    wanted = dict(pin for group in groups for pin in pins(home / "requirements" / f"{group}.txt"))
+    return tuple(
+        f"{name}=={version}"
+        for name, version in wanted.items()
+        if f"{name}_{version}".lower().replace("-", "_").replace(".", "_") not in present
+    )
+
+
+def explain_failed_install(
+    installed: Finished, *, missing: Sequence[str], command: Sequence[str], home: Path
+) -> str:
+    """Return the one line for a pip that failed: what is missing, why, and the command to try."""
+    if "No space left on device" in installed.output or "Disk quota exceeded" in installed.output:
+        return explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), home=str(home))
+    return (
+        f"could not install {', '.join(missing) or 'the requirements'}: {_reason(installed)};"
+        f" is there a network? Start again, or run: {' '.join(command)}"
+    )
+
+
+def explain_os_error(error: OSError, *, home: str) -> str:
+    """Return the one line for an operation on the disk that failed while the environment was made."""
+    where = f"cannot make the private environment in {home}"
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}: {reason}; it needs about 100 MB, make room and start again"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{where}: {reason}; make the folder writable, or put the checkout where you may write"
+    named = f" ({error.filename})" if error.filename else ""
+    return f"{where}: {reason}{named}; remove .venv and .venv.lock there and start again"
+
+
+def _lacks_ensurepip(output: str) -> bool:
+    return "ensurepip" in output or "No module named venv" in output
+
+
+def _reason(finished: Finished) -> str:
+    """Return the line of a failed command's output that says why: pip marks it, Python ends with it."""
+    lines = [line.strip() for line in finished.output.splitlines() if line.strip()]
+    marked = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    if marked:
+        return marked[0]
+    return lines[-1] if lines else f"exit status {finished.status}"

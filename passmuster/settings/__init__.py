@@ -1,0 +1,1 @@
+"""What all our programs use to read their options."""

@@ -1,0 +1,1 @@
+"""The project's source tree: git, files, identity, manifest, and its store on a broker."""

@@ -1,0 +1,176 @@
+"""What tells one tree from another, in a few words: its commit, and a digest of what differs from it.
+
+    git:COMMIT[:FOLDER]                 as committed; the folder where the root is not the repository's top
+    git:COMMIT[:FOLDER]+COUNT:DIGEST    with so many files changed, deleted, or not known to git
+    files:COUNT:DIGEST                  outside git: all files
+
+Two trees with the same words have the same files as far as git does not ignore them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from passmuster.model.errors import InfrastructureError
+from passmuster.source.files import tree_files, without_marked
+from passmuster.source.git import ask_git, git_prefix
+
+_MOST_DEPTH = 20
+"""Repositories inside each other."""
+
+_READ_BYTES = 1 << 20
+
+_SAME_THERE = "check out the same commit there, with the same changes"
+_OR_SHIP = "or use --ship"
+
+_NAMED = 3
+"""Files that are named where more differ."""
+
+_SHOWN = 12
+"""Characters of a digest that people are shown."""
+
+
+def tree_identity(root: Path) -> str:
+    """Return the identity of the tree below a folder.
+
+    Raises:
+        InfrastructureError: git cannot say, or a file cannot be read.
+        ConfigurationError: outside git, there are too many files.
+    """
+    return _identity(root, _MOST_DEPTH)
+
+
+def describe_identity(identity: str) -> str:
+    """Return an identity for people, on one line; what is none, escaped and cut."""
+    base, _, changes = identity.partition("+")
+    words = base.split(":", 2)
+    if words[0] == "git" and len(words) > 1:
+        shown = f"commit {words[1][:_SHOWN]}" + (f" (folder {words[2]})" if len(words) > 2 else "")
+        count, _, digest = changes.partition(":")
+        if changes:
+            shown += f" with {count} changed file(s) ({digest[:_SHOWN]})"
+    elif words[0] == "files" and len(words) == 3:
+        shown = f"{words[1]} file(s) outside git ({words[2][:_SHOWN]})"
+    else:
+        shown = identity
+    return shown[:200] if shown.isprintable() else ascii(shown)[:200]
+
+
+def why_other_tree(here: str, wanted: str, *, may_ship: bool = True) -> str:
+    """Return why a tree is not the one that a run is of, and what to do; empty: it is.
+
+    Args:
+        here: the identity of the tree that is there.
+        wanted: that of the run's.
+        may_ship: whether the run could send its files.
+    """
+    if here == wanted:
+        return ""
+    why = f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
+    if is_of_git(here) != is_of_git(wanted):
+        ship = f"; {_OR_SHIP}" if may_ship else ""
+        return f"{why}: these compare only where both sides have git and the repository{ship}"
+    return f"{why}: {_advice(may_ship=may_ship)}"
+
+
+def why_other_files(differing: Sequence[str], here: str, wanted: str, *, may_ship: bool = True) -> str:
+    """Return why files are not those of a run, and what to do; empty: they are.
+
+    Args:
+        differing: paths of those that are not there, or are others.
+        here: the identity of the tree that is there.
+        wanted: that of the run's.
+        may_ship: whether the run could send its files.
+    """
+    if not differing:
+        return ""
+    named = ", ".join(path if path.isprintable() else ascii(path) for path in differing[:_NAMED])
+    more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+    return (
+        f"its tree is at {describe_identity(here)}, the run is of {describe_identity(wanted)}"
+        f" ({named}{more} differ): {_advice(may_ship=may_ship)}"
+    )
+
+
+def _advice(*, may_ship: bool) -> str:
+    return f"{_SAME_THERE}, {_OR_SHIP}" if may_ship else _SAME_THERE
+
+
+def may_have_the_same_files(here: str, wanted: str) -> bool:
+    """Whether two trees that differ may still be the same but for files that one side has besides.
+
+    What tests write, for example, and git does not ignore. Another commit is another tree in any case.
+    """
+    is_comparable = is_of_git(here) and is_of_git(wanted)
+    return not is_comparable or here.partition("+")[0] == wanted.partition("+")[0]
+
+
+def is_of_git(identity: str) -> bool:
+    """Return whether an identity names a commit."""
+    return identity.startswith("git:")
+
+
+def parse_status(answer: bytes) -> tuple[str, tuple[str, ...]]:
+    """Return the commit and the paths, relative to the top, that differ from it or that git does not know.
+
+    Args:
+        answer: of `git status --porcelain=v2 -z --branch --no-renames`.
+    """
+    commit, paths = "none", set()
+    fields_before_path = {"1": 8, "u": 10, "?": 1}
+    for line in filter(None, os.fsdecode(answer).split("\0")):
+        kind = line[0]
+        if line.startswith("# branch.oid "):
+            oid = line.removeprefix("# branch.oid ")
+            commit = oid if oid != "(initial)" else commit
+        elif kind in fields_before_path:
+            paths.add(line.split(" ", fields_before_path[kind])[-1])
+    return commit, tuple(sorted(paths))
+
+
+def _identity(root: Path, depth: int) -> str:
+    prefix = git_prefix(root)
+    if prefix is None:
+        paths = tree_files(root)
+        return f"files:{len(paths)}:{_digest(root, paths, depth)}"
+    words = ("--porcelain=v2", "-z", "--branch", "--no-renames", "--untracked-files=all")
+    answer = ask_git(root, "status", *words, "--ignore-submodules=none", "--no-ahead-behind", "--", ".")
+    commit, found = parse_status(answer)
+    paths = tuple(without_marked(path.removeprefix(prefix) for path in found))
+    name = f"git:{commit}" + (f":{prefix.rstrip('/')}" if prefix else "")
+    return f"{name}+{len(paths)}:{_digest(root, paths, depth)}" if paths else name
+
+
+def _digest(root: Path, paths: tuple[str, ...], depth: int) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(os.fsencode(path) + b"\0" + _state(root / path, depth) + b"\0")
+    return total.hexdigest()
+
+
+def _state(path: Path, depth: int) -> bytes:
+    """Return what a path is: nothing, a link, a repository of its own, or a file with this content."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            return b"link " + os.fsencode(path.readlink())
+        if stat.S_ISDIR(mode):
+            inside = _identity(path, depth - 1) if depth > 0 and (path / ".git").exists() else ""
+            return b"folder " + os.fsencode(inside)
+        if not stat.S_ISREG(mode):
+            return b"neither a file nor a link"
+        content = hashlib.sha256()
+        with path.open("rb") as file:
+            while data := file.read(_READ_BYTES):
+                content.update(data)
+    except (FileNotFoundError, NotADirectoryError):
+        return b"gone"
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be read, so the tree cannot be compared: {error}"
+        ) from error
+    return f"file {'x' if mode & stat.S_IXUSR else '-'} {content.hexdigest()}".encode()

@@ -1,0 +1,268 @@
+"""The list of all files of a tree, as it goes over a wire: by digests, so that whoever has its own has all.
+
+What is decoded can be laid down in an empty folder and lies in that folder alone: no path leads upwards, no
+file lies below a link, and no link leads out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.units import format_bytes
+from passmuster.wire.codec import CodecError, decode, encode
+
+MOST_FILES = 50_000
+MOST_FILE_BYTES = 64 * 1024 * 1024
+MOST_TREE_BYTES = 512 * 1024 * 1024
+"""What one tree may be: sources and their data, not what is made of them."""
+
+MAX_MANIFEST_BYTES = 32 * 1024 * 1024
+
+_MOST_PATH_BYTES, _MOST_NAME_BYTES = 4000, 255
+"""What Linux takes (PATH_MAX, NAME_MAX), less what stands before a path."""
+
+_MOST_HOPS = 40
+"""Links on one way; as many as Linux follows."""
+
+_LEVEL = 6
+"""zlib's usual: every worker takes what is packed once."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class TreeError(InfrastructureError):
+    """A tree that is not as it must be: damaged, hostile, incomplete, or too large."""
+
+
+class Kind(StrEnum):
+    """What a path of a tree is."""
+
+    FILE = "file"
+    EXECUTABLE = "executable"
+    LINK = "link"
+
+
+class TreeEntry(Struct, frozen=True, kw_only=True):
+    """A file or a link.
+
+    Args:
+        path: relative to the root.
+        kind: what it is.
+        size_bytes: of its content; 0 for a link.
+        sha256: of its content; empty for a link.
+        target: where a link leads; empty for a file.
+    """
+
+    path: str
+    kind: Kind
+    size_bytes: int = 0
+    sha256: str = ""
+    target: str = ""
+
+
+class TreeManifest(Struct, frozen=True, kw_only=True):
+    """All of a tree, sorted by path."""
+
+    entries: tuple[TreeEntry, ...]
+
+    def sizes(self) -> dict[str, int]:
+        """Return the size of each content, by its digest."""
+        return {one.sha256: one.size_bytes for one in self.entries if one.kind is not Kind.LINK}
+
+
+def encode_manifest(manifest: TreeManifest) -> bytes:
+    """Return a manifest as text; the same one always as the same.
+
+    Raises:
+        TreeError: it is none that `decode_manifest` takes.
+    """
+    check_manifest(manifest)
+    try:
+        return encode(manifest, what="the tree's list", max_chars=MAX_MANIFEST_BYTES).encode("ascii")
+    except CodecError as error:
+        raise TreeError(str(error)) from error
+
+
+def decode_manifest(data: bytes) -> TreeManifest:
+    """Return the manifest that a text holds.
+
+    Raises:
+        TreeError: it is not exactly one of ours, or a path, a link or a size is not allowed; names it.
+    """
+    try:
+        text = data.decode("ascii")
+        manifest = decode(TreeManifest, text, what="the tree's list", max_chars=MAX_MANIFEST_BYTES)
+    except (UnicodeDecodeError, CodecError) as error:
+        raise TreeError(f"the tree's list cannot be read: {error}") from error
+    check_manifest(manifest)
+    return manifest
+
+
+def check_manifest(manifest: TreeManifest) -> None:
+    """Refuse a manifest with anything that may not be laid down.
+
+    Raises:
+        TreeError: names the entry.
+    """
+    entries = manifest.entries
+    if len(entries) > MOST_FILES:
+        raise TreeError(f"the tree has {len(entries)} files, at most {MOST_FILES} are allowed")
+    total_bytes = sum(max(0, entry.size_bytes) for entry in entries)
+    if total_bytes > MOST_TREE_BYTES:
+        raise TreeError(
+            f"the tree has {format_bytes(total_bytes)}, at most {format_bytes(MOST_TREE_BYTES)} are allowed"
+        )
+    before = ""
+    sizes: dict[str, int] = {}
+    for entry in entries:
+        if entry.path <= before:
+            raise _wrong(entry.path, "comes twice, or not in order")
+        before = entry.path
+        _check_path(entry.path)
+        _check_entry(entry)
+        if (
+            entry.kind is not Kind.LINK
+            and sizes.setdefault(entry.sha256, entry.size_bytes) != entry.size_bytes
+        ):
+            raise _wrong(entry.path, "has another size than a file of the same content")
+    _check_places(entries)
+
+
+def digest_of(data: bytes) -> str:
+    """Return what content is called by."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Return whether a text could be a digest."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def pack_content(data: bytes) -> bytes:
+    """Return content as it is kept."""
+    return zlib.compress(data, _LEVEL)
+
+
+def most_packed_bytes(size_bytes: int) -> int:
+    """Return what content of this size takes at most when it is packed (zlib.h, compressBound)."""
+    return size_bytes + (size_bytes >> 12) + (size_bytes >> 14) + (size_bytes >> 25) + 64
+
+
+def unpack_content(packed: bytes, *, digest: str, most_bytes: int) -> bytes:
+    """Return what was packed; never more than `most_bytes` are made.
+
+    Args:
+        packed: from `pack_content`.
+        digest: of the content.
+        most_bytes: bytes that it may have.
+
+    Raises:
+        TreeError: it is damaged, larger, or other content.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        # One more than allowed: the way to see that there is more.
+        data = unpacker.decompress(packed, most_bytes + 1)
+    except zlib.error as error:
+        raise TreeError(f"content {digest[:12]} of the tree is damaged: {error}") from error
+    if len(data) > most_bytes:
+        raise TreeError(
+            f"content {digest[:12]} of the tree has more than the {most_bytes} bytes it is said to"
+        )
+    if digest_of(data) != digest:
+        raise TreeError(f"content {digest[:12]} of the tree is damaged: it has another digest")
+    return data
+
+
+def _check_path(path: str) -> None:
+    parts = path.split("/")
+    if path.startswith("/"):
+        raise _wrong(path, "is absolute")
+    if "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise _wrong(path, "is no plain relative path")
+    # Where letters of both cases are one, `.GIT` is git's too; what is in there can have git execute things.
+    if any(part.lower() == ".git" for part in parts):
+        raise _wrong(path, "lies in a folder of git")
+    names = [_bytes(path, part) for part in parts]
+    if max(map(len, names)) > _MOST_NAME_BYTES or sum(map(len, names)) + len(parts) > _MOST_PATH_BYTES:
+        raise _wrong(path, "is longer than a file system takes")
+
+
+def _check_entry(entry: TreeEntry) -> None:
+    if entry.kind is Kind.LINK:
+        is_right = not entry.sha256 and entry.size_bytes == 0
+        if not entry.target or "\0" in entry.target or entry.target.startswith("/"):
+            raise _wrong(entry.path, f"is a link to {_shown(entry.target)}, which is no relative path")
+        if len(_bytes(entry.path, entry.target)) > _MOST_PATH_BYTES:
+            raise _wrong(entry.path, "is a link to a path longer than a file system takes")
+    else:
+        is_right = is_digest(entry.sha256) and not entry.target
+        if not 0 <= entry.size_bytes <= MOST_FILE_BYTES:
+            raise _wrong(
+                entry.path,
+                f"has {entry.size_bytes} bytes, at most {format_bytes(MOST_FILE_BYTES)} are allowed",
+            )
+    if not is_right:
+        raise _wrong(entry.path, "has a digest or a size that does not fit what it is")
+
+
+def _check_places(entries: tuple[TreeEntry, ...]) -> None:
+    """Refuse what lies below a file or a link, and links that lead out of the tree."""
+    links = {entry.path: entry.target for entry in entries if entry.kind is Kind.LINK}
+    known = {entry.path for entry in entries}
+    for entry in entries:
+        folder = entry.path.rpartition("/")[0]
+        while folder:
+            if folder in known:
+                raise _wrong(entry.path, "lies below something that is no folder")
+            folder = folder.rpartition("/")[0]
+    for path, target in links.items():
+        if not _stays_inside(path, links):
+            raise _wrong(path, f"is a link to {_shown(target)}, which lies outside of the tree")
+
+
+def _stays_inside(path: str, links: Mapping[str, str]) -> bool:
+    """Follow a path as the kernel would: `..` after a link leads upwards from where that led."""
+    ahead = path.split("/")[::-1]
+    here: list[str] = []
+    hops = 0
+    while ahead:
+        part = ahead.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not here:
+                return False
+            here.pop()
+            continue
+        here.append(part)
+        target = links.get("/".join(here))
+        if target is not None:
+            hops += 1
+            if hops > _MOST_HOPS:
+                return True  # In circles: it leads nowhere.
+            here.pop()
+            ahead.extend(target.split("/")[::-1])
+    return True
+
+
+def _bytes(path: str, text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise _wrong(path, "holds characters that no name of a file has") from error
+
+
+def _wrong(path: str, problem: str) -> TreeError:
+    return TreeError(f"the tree's {_shown(path)} {problem}")
+
+
+def _shown(path: str) -> str:
+    return ascii(path)[:120]

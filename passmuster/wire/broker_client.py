@@ -1,0 +1,67 @@
+"""A client of the broker that tells damaged keys apart from a broker that is away.
+
+Imports redis: only runs with a broker may load this module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+
+from passmuster.wire.broker_messages import DamagedRecordError
+
+_DAMAGE = re.compile(
+    r"WRONGTYPE|user_script:\d+: (attempt to|bad argument)|not an integer|stream ID|last possible ID"
+)
+"""How Redis and Valkey say that a key is not what the command expects: of another type, holding no number,
+or a stream whose numbers have run out. The second is an error in a script of ours, which met such a value."""
+
+_MOST_CHARS = 200
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether a broker's refusal means that what lies there is damaged, not that it is away or full."""
+    return isinstance(error, redis.ResponseError) and _DAMAGE.search(str(error)) is not None
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """Raise a refusal that means damage as what it is.
+
+    Raises:
+        DamagedRecordError: instead of redis' own error.
+    """
+    try:
+        yield
+    except redis.ResponseError as error:
+        if is_damage(error):
+            raise DamagedRecordError(ascii(str(error))[1:-1][:_MOST_CHARS]) from error
+        raise
+
+
+class BrokerClient(redis.Redis):
+    """A client whose commands raise `DamagedRecordError` where a key of ours is damaged."""
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        """Send a command; return the answer."""
+        with damage_named():
+            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> _Pipeline:  # noqa: FBT001, FBT002 - redis-py's own signature
+        """Return a transaction, or several commands in one go."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _Pipeline(Pipeline):
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        with damage_named():  # After WATCH, commands are sent at once.
+            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's own signature
+        with damage_named():
+            return super().execute(raise_on_error)

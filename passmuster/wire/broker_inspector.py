@@ -1,0 +1,77 @@
+"""What somebody who takes no part sees of the runs on a broker. Changes nothing there.
+
+What it returns is what stands on the broker, where anybody may have written it: text of any kind, to be
+escaped before it is shown. Every method may raise `redis.RedisError`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from passmuster.wire.broker_keys import RUNS_KEY, lease_key, meta_key, state_key
+from passmuster.wire.broker_messages import DamagedRecordError, FileLook, FileStage, RunLook
+from passmuster.wire.run_lua import LOOK
+
+
+class BrokerLook:
+    """A broker, looked at.
+
+    Args:
+        client: from `passmuster.wire.run_store.connect`.
+    """
+
+    def __init__(self, client: Any) -> None:
+        # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
+        self._client = client
+
+    def runs(self) -> list[RunLook]:
+        """Return the runs under way, the oldest first; of a damaged one, that it is damaged."""
+        found = []
+        for run_id in self._client.smembers(RUNS_KEY):
+            try:
+                answer = self._client.eval(LOOK, 2, meta_key(run_id), state_key(run_id))
+            except DamagedRecordError as error:
+                found.append(RunLook(run_id=run_id, damage=str(error)))
+                continue
+            if answer is not None:  # Else it has ended at this moment, or has expired.
+                found.append(_run(run_id, *answer))
+        return sorted(found, key=lambda run: (run.begun_at, run.run_id))
+
+    def file(self, run_id: str, path: str) -> FileLook | None:
+        """Return how far a file is; None: the broker knows no such file."""
+        text = self._client.hget(state_key(run_id), path)
+        kind, _, rest = (text or "").partition(":")
+        take, _, worker = rest.partition(":")
+        if kind not in tuple(FileStage):
+            return None
+        look = FileLook(stage=FileStage(kind), take=_number(take), worker=worker)
+        return look if look.stage is FileStage.RUNNING else FileLook(stage=look.stage, take=look.take)
+
+    def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
+        """Return for how many seconds the worker of a running file is overdue; 0: it is not."""
+        member = f"{look.take}\0{look.worker}\0{path}"
+        deadline_ms = self._client.zscore(lease_key(run_id), member)
+        seconds, micros = self._client.time()
+        return 0.0 if deadline_ms is None else max(0.0, seconds + micros / 1e6 - deadline_ms / 1000)
+
+    def paths(self, run_id: str) -> list[str]:
+        """Return the files of a run that the broker knows, sorted."""
+        return sorted(self._client.hkeys(state_key(run_id)))
+
+
+def _run(run_id: str, begun: str, beat: str, kept: str, now: str, *counts: int) -> RunLook:
+    begun_ms, beat_ms, now_ms = _number(begun), _number(beat), _number(now)
+    waiting, running, done = counts
+    return RunLook(
+        run_id=run_id,
+        begun_at=begun_ms / 1000,
+        seconds=max(0.0, (now_ms - begun_ms) / 1000),
+        silent_s=max(0.0, (now_ms - beat_ms) / 1000),
+        waiting=waiting + _number(kept),
+        running=running,
+        done=done,
+    )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

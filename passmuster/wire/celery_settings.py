@@ -1,0 +1,61 @@
+"""Celery settings that dispatcher and workers share; the reasons are in docs/explanation/decisions.md."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from passmuster.wire.broker import BrokerAddress, read_address
+from passmuster.wire.broker_keys import PREFIX, PRIORITY_STEPS
+from passmuster.wire.tls import tls_options
+
+SOCKET_S = 10
+"""Seconds to wait for an answer that Celery's own thread waits for; meanwhile it takes nothing."""
+
+CONNECT_S = 5
+
+HEALTH_CHECK_S = 5
+"""Seconds between two looks whether the connection that waits for messages still answers. One that does not
+is given up after 5 to 10 s (kombu/transport/redis.py, `maybe_check_brpop_health`, 5.7.0)."""
+
+
+def shared_settings(url: str) -> dict[str, object]:
+    """Return the settings of an application that publishes or consumes.
+
+    Args:
+        url: the broker's address, with the password.
+    """
+    address = read_address(url)
+    url = _url(address)
+    return {
+        # Both, and not `broker_url`: that loses against variables of the environment.
+        "broker_read_url": url,
+        "broker_write_url": url,
+        # Not in the address: `rediss://` alone is not encrypted at all (kombu/transport/redis.py, 5.7.0).
+        "broker_use_ssl": None if address.tls is None else tls_options(address.tls),
+        "broker_transport_options": {
+            "global_keyprefix": PREFIX,
+            "priority_steps": list(PRIORITY_STEPS),
+            # Messages taken and not yet acknowledged are not kept on the broker: leases find what a killed
+            # worker had, and kombu's own keys (`unacked`) would outlive the worker and the run.
+            "ack_emulation": False,
+            "socket_timeout": SOCKET_S,
+            "socket_connect_timeout": CONNECT_S,
+            "socket_keepalive": True,
+            "health_check_interval": HEALTH_CHECK_S,
+        },
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "task_ignore_result": True,
+        "task_create_missing_queues": False,
+        "control_exchange": "pm",
+    }
+
+
+def _url(address: BrokerAddress) -> str:
+    """Return the address as Celery reads it: to it, what is not encoded may mean something else."""
+    login = f"{quote(address.user, safe='')}:{quote(address.password, safe='')}@" if address.password else ""
+    if address.path:
+        return f"redis+socket://{login}{quote(address.path)}?virtual_host={address.database}"
+    scheme = "redis" if address.tls is None else "rediss"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{scheme}://{login}{host}:{address.port}/{address.database}"

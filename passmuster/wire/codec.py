@@ -1,0 +1,228 @@
+"""Values as text for a wire or a file, strictly: `decode(encode(x)) == x`, and nothing else is accepted.
+
+The text is JSON of ASCII characters, made by `json`: names of files need not be UTF-8, and msgspec's own JSON
+refuses what stands for such bytes. Nothing here chooses a class by what the text says: the caller names it.
+
+A task's path is checked here for being relative and within its root by its letters; whether links lead out of
+the root, only the worker can see. `coverage_files` of a result are paths on the worker's machine: whoever
+receives a result must replace them and never open them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from enum import Enum
+from types import NoneType
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+
+from msgspec import Struct, ValidationError, convert, to_builtins
+
+from passmuster.model.errors import PassmusterError
+from passmuster.model.result import TestResult
+from passmuster.model.task import TestTask
+
+Value = TypeVar("Value", bound=Struct)
+
+MAX_TASK_CHARS = 256 * 1024
+"""Characters of a task's text: a path, limits, and an environment that fits an `exec`."""
+
+MAX_RESULT_CHARS = 64 * 1024 * 1024
+"""Characters of a result's text: the output's 2 MiB, each byte six characters at worst, and many cases."""
+
+_MAX_INT = 2**63 - 1
+"""No count of ours needs more than 64 bits, and a float cannot hold them all."""
+
+_STEP = re.compile(r"\.(\w+)|\[([0-9]+)\]")
+"""One step of the path by which msgspec names a place: a field, or an item of a list."""
+
+
+class CodecError(PassmusterError):
+    """A text that is not the expected value, or a value that may not be sent."""
+
+
+def encode(value: Struct, *, what: str, max_chars: int) -> str:
+    """Return `value` as text.
+
+    Args:
+        value: a Struct of plain values, enums, tuples and Structs.
+        what: what to call it in an error (`the task`).
+        max_chars: characters that the text may have.
+
+    Raises:
+        CodecError: the text would be too long, or a number is not finite.
+    """
+    try:
+        text = json.dumps(to_builtins(value), allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise CodecError(f"{what} cannot be sent: {error}") from error
+    _check_size(text, what, max_chars)
+    return text
+
+
+def decode(cls: type[Value], text: str, *, what: str, max_chars: int) -> Value:
+    """Return the value of class `cls` that `text` holds.
+
+    Args:
+        cls: the class that is expected.
+        text: what came.
+        what: what to call it in an error (`the task`).
+        max_chars: characters that the text may have.
+
+    Raises:
+        CodecError: it is no JSON, too long, or not exactly such a value; names the place.
+    """
+    _check_size(text, what, max_chars)
+    try:
+        found = json.loads(text, object_pairs_hook=_object, parse_int=_integer, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise CodecError(f"{what} is no JSON of ours: {error}") from error
+    try:
+        value = convert(found, cls)
+    except ValidationError as error:
+        raise CodecError(_mismatch(error, found, cls, what)) from error
+    # `convert` passes over unknown keys, takes the default for a missing one, and lets 1e999 be infinite.
+    if difference := _difference(found, to_builtins(value), what):
+        raise CodecError(difference)
+    return value
+
+
+def _check_size(text: str, what: str, max_chars: int) -> None:
+    if len(text) > max_chars:
+        raise CodecError(f"{what} has {len(text)} characters, at most {max_chars} are allowed")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key that comes twice: two readers could take different ones."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > len(str(-_MAX_INT)) or abs(int(text)) > _MAX_INT:
+        raise ValueError(f"{text[:40]} is a number of more than 64 bits")
+    return int(text)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _mismatch(error: ValidationError, found: Any, cls: type[Struct], what: str) -> str:
+    """Return what `convert` refused: where it stands, what it is, and what is allowed there."""
+    problem, _, path = str(error).partition(" - at `$")
+    place, kind = what, cls
+    for field, index in _STEP.findall(path):
+        if field:
+            found, kind, place = found[field], get_type_hints(kind)[field], f"{place}: {field}"
+        else:
+            kinds = get_args(kind)
+            found, place = found[int(index)], f"{place}[{index}]"
+            kind = kinds[0] if kinds[-1] is Ellipsis else kinds[int(index)]
+        if NoneType in get_args(kind):
+            kind = next(one for one in get_args(kind) if one is not NoneType)
+    if problem.startswith("Object missing required field"):
+        return f"{place} lacks the key {problem.split('`')[1]!r}"
+    if isinstance(found, list) and get_args(kind):
+        return f"{place} has {len(found)} items, {len(get_args(kind))} are expected"
+    return f"{place} is {_shown(found)}, it must be {_allowed(kind)}"
+
+
+def _allowed(kind: Any) -> str:
+    if get_args(kind):
+        return "a list"
+    if issubclass(kind, Struct):
+        return "an object"
+    if issubclass(kind, Enum):
+        return "one of " + ", ".join(member.value for member in kind)
+    return f"of type {kind.__name__}"
+
+
+def _difference(found: Any, exact: object, place: str) -> str:
+    """Return in what a text's content and the value read from it differ; empty: in nothing.
+
+    Types and lengths are known to match.
+    """
+    if isinstance(exact, float) and not math.isfinite(exact):
+        return f"{place} is {_shown(found)}, it must be a finite number"
+    if isinstance(exact, dict):
+        if unknown := found.keys() - exact.keys():
+            return f"{place} has the unknown key {_shown(min(unknown))}"
+        if missing := exact.keys() - found.keys():
+            return f"{place} lacks the key {min(missing)!r}"
+        for name, item in exact.items():
+            if difference := _difference(found[name], item, f"{place}: {name}"):
+                return difference
+    if isinstance(exact, tuple):
+        for index, item in enumerate(exact):
+            if difference := _difference(found[index], item, f"{place}[{index}]"):
+                return difference
+    return ""
+
+
+def _shown(value: object) -> str:
+    """Return the start of what came: it is somebody's data, of any length, on one line."""
+    return ascii(value)[:60]
+
+
+def encode_task(task: TestTask) -> str:
+    """Return `task` as text.
+
+    Raises:
+        CodecError: its path may not be sent, or the text would be longer than `MAX_TASK_CHARS`.
+    """
+    _check_path(task.file_path, "the task")
+    return encode(task, what="the task", max_chars=MAX_TASK_CHARS)
+
+
+def decode_task(text: str) -> TestTask:
+    """Return the task that `text` holds.
+
+    Raises:
+        CodecError: it is not exactly a task of ours; names the place.
+    """
+    task = decode(TestTask, text, what="the task", max_chars=MAX_TASK_CHARS)
+    _check_path(task.file_path, "the task")
+    return task
+
+
+def encode_result(result: TestResult) -> str:
+    """Return `result` as text.
+
+    Raises:
+        CodecError: its path may not be sent, or the text would be longer than `MAX_RESULT_CHARS`.
+    """
+    _check_path(result.file_path, "the result")
+    return encode(result, what="the result", max_chars=MAX_RESULT_CHARS)
+
+
+def decode_result(text: str) -> TestResult:
+    """Return the result that `text` holds.
+
+    Raises:
+        CodecError: it is not exactly a result of ours; names the place.
+    """
+    result = decode(TestResult, text, what="the result", max_chars=MAX_RESULT_CHARS)
+    _check_path(result.file_path, "the result")
+    return result
+
+
+def _check_path(path: str, what: str) -> None:
+    if not path:
+        problem = "is empty"
+    elif "\0" in path:
+        problem = "holds a NUL"
+    elif "\\" in path:
+        problem = "holds a backslash"
+    elif path.startswith("/"):
+        problem = "is absolute"
+    elif ".." in path.split("/"):
+        problem = "leads upwards"
+    else:
+        return
+    raise CodecError(
+        f"{what}: file_path {ascii(path)[:100]} {problem}, it must be relative to the project root"
+    )

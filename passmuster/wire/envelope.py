@@ -1,0 +1,179 @@
+"""Messages between dispatcher and workers: text in, signed text out, and nothing unsigned in.
+
+The form is a JSON array: version, kind, the parts, and an HMAC-SHA256 over all before it. Long parts are
+compressed. The kind is signed too, so that a result cannot be passed off as a task. There is no protection
+against a message that comes again: that is what claims are for (`run_store`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import zlib
+
+from passmuster.model.errors import PassmusterError
+
+VERSION = 1
+"""Counts up when the form changes: a dispatcher and a worker must be of the same one."""
+
+MAX_MESSAGE_CHARS = 192 * 1024 * 1024
+"""Characters of a sealed message: below the 512 MB that Redis keeps in one value."""
+
+MAX_PARTS_BYTES = 256 * 1024 * 1024
+"""Bytes of all parts of a message, unpacked: what one message may cost the memory of who opens it."""
+
+_PACKED_FROM_CHARS = 512
+"""Parts shorter than this do not get shorter by compression that counts."""
+
+_LEVEL = 1
+"""zlib's quickest: output of tests shrinks to a tenth even so."""
+
+
+class EnvelopeError(PassmusterError):
+    """A message that is not ours: from elsewhere, from another version, changed, or too large."""
+
+
+class Envelope:
+    """Signs and opens messages with a secret, or with two while one replaces the other.
+
+    Messages signed with either are opened. The first one signs, but runs are answered with the secret that
+    they came with (`answer_run`): the other side may have that one alone.
+
+    Args:
+        secret: what both sides know, one secret a line; empty: the signature only guards against damage.
+    """
+
+    def __init__(self, secret: str) -> None:
+        lines = [line for line in secret.splitlines() if line.strip()]
+        self._keys = [line.encode("utf-8", "surrogateescape") for line in lines] or [b""]
+        self._keys_of_runs: dict[str, bytes] = {}
+
+    def answer_run(self, run_id: str, text: str) -> None:
+        """Sign a run's messages from now on with the secret that `text` is signed with, which was opened."""
+        *body, signature = json.loads(text)
+        self._keys_of_runs[run_id] = next(key for key in self._keys if _signature(key, body) == signature)
+
+    def forget_run(self, run_id: str) -> None:
+        """Sign messages of a run that is over with the first secret again."""
+        self._keys_of_runs.pop(run_id, None)
+
+    def seal(self, kind: str, *parts: str, run_id: str = "") -> str:
+        """Return a message of this kind with these parts.
+
+        Args:
+            kind: what it is.
+            parts: what it says.
+            run_id: the run that it answers; empty: it answers none.
+
+        Raises:
+            EnvelopeError: it would be too large to be opened.
+        """
+        if sum(map(len, parts)) > MAX_PARTS_BYTES:
+            raise EnvelopeError(f"the {kind} message is larger than {MAX_PARTS_BYTES} bytes")
+        body: list[int | str] = [VERSION, kind, *map(_packed, parts)]
+        key = self._keys_of_runs.get(run_id, self._keys[0])
+        text = json.dumps([*body, _signature(key, body)], separators=(",", ":"))
+        if len(text) > MAX_MESSAGE_CHARS:
+            raise EnvelopeError(f"the {kind} message is larger than {MAX_MESSAGE_CHARS} characters")
+        return text
+
+    def open(self, kind: str, text: str | bytes) -> tuple[str, ...]:
+        """Return the parts of a message that must be of this kind.
+
+        Raises:
+            EnvelopeError: it is not one of ours, of another version or kind, changed, or too large.
+        """
+        if len(text) > MAX_MESSAGE_CHARS:
+            raise EnvelopeError(
+                f"a message has {len(text)} characters, at most {MAX_MESSAGE_CHARS} are allowed"
+            )
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise EnvelopeError("a message is not one of ours: it is no JSON") from error
+        if not isinstance(message, list) or len(message) < 3 or type(message[0]) is not int:
+            raise EnvelopeError("a message is not one of ours: it has another form")
+        if message[0] != VERSION:
+            raise EnvelopeError(
+                f"a message has version {str(message[0])[:20]}, this program speaks {VERSION}: "
+                "use the same version of Passmuster for the dispatcher and all workers"
+            )
+        *body, signature = message
+        if not all(isinstance(item, str) for item in message[1:]):
+            raise EnvelopeError("a message is not one of ours: it has another form")
+        # Bytes: to compare_digest, text that is not ASCII is an error.
+        expected = [_bytes(_signature(key, body)) for key in self._keys]
+        if not any(hmac.compare_digest(own, _bytes(signature)) for own in expected):
+            raise EnvelopeError(
+                "a message has a wrong signature: give the dispatcher and all workers the same secret"
+            )
+        if body[1] != kind:
+            raise EnvelopeError(f"a message is of the kind {ascii(body[1])[:40]}, {kind!r} was expected")
+        return _unpacked(body[2:])
+
+
+def pack_bytes(data: bytes) -> str:
+    """Return `data`, compressed, as ASCII text."""
+    return base64.b64encode(zlib.compress(data, _LEVEL)).decode("ascii")
+
+
+def unpack_bytes(text: str, *, limit_bytes: int) -> bytes:
+    """Return what `pack_bytes` was given.
+
+    Args:
+        text: what it returned.
+        limit_bytes: bytes that may come out; more are never made.
+
+    Raises:
+        EnvelopeError: the text is damaged, or holds more than `limit_bytes`.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        packed = base64.b64decode(text, validate=True)
+        # One more than allowed: the way to see that there is more, and never to be given all of it.
+        data = unpacker.decompress(packed, limit_bytes + 1)
+    except (ValueError, binascii.Error, zlib.error) as error:
+        raise EnvelopeError(f"packed data is damaged: {error}") from error
+    if len(data) > limit_bytes:
+        raise EnvelopeError(f"packed data holds more than the {limit_bytes} bytes allowed")
+    if not unpacker.eof or unpacker.unused_data:
+        raise EnvelopeError("packed data is damaged: its end is missing, or more follows")
+    return data
+
+
+def _signature(key: bytes, body: list[int | str]) -> str:
+    canonical = json.dumps(body, separators=(",", ":")).encode("ascii")
+    return hmac.new(key, canonical, hashlib.sha256).hexdigest()
+
+
+def _packed(part: str) -> str:
+    if len(part) >= _PACKED_FROM_CHARS:
+        packed = pack_bytes(part.encode("utf-8", "surrogatepass"))
+        if len(packed) < len(part):
+            return "z" + packed
+    return "t" + part
+
+
+def _unpacked(parts: list[int | str]) -> tuple[str, ...]:
+    left_bytes = MAX_PARTS_BYTES
+    found = []
+    for part in map(str, parts):
+        text = part[1:]
+        if part[:1] == "z":
+            data = unpack_bytes(text, limit_bytes=left_bytes)
+            left_bytes -= len(data)
+            try:
+                text = data.decode("utf-8", "surrogatepass")
+            except UnicodeDecodeError as error:
+                raise EnvelopeError("packed data is damaged: it is no text") from error
+        elif part[:1] != "t":
+            raise EnvelopeError("a message is not one of ours: a part has another form")
+        found.append(text)
+    return tuple(found)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

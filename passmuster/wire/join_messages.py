@@ -1,0 +1,194 @@
+"""What machines that join a run tell each other over the broker: text in, checked records out.
+
+All of it travels sealed (`envelope`), each kind bound to the run, so that nothing of one run, or of one
+round, can be passed off as something of another one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from passmuster.wire.codec import decode, encode
+from passmuster.wire.envelope import Envelope, EnvelopeError
+
+_MOST_TERMS_CHARS = 4 * 1024 * 1024
+_MOST_OUTCOME_CHARS = 64 * 1024 * 1024
+
+
+class JoinTerms(Struct, frozen=True, kw_only=True):
+    """What all machines of a run must have in common; the first one says it.
+
+    Args:
+        version: of Passmuster.
+        machine: who said it, for people.
+        identity: of the tree (`tree_identity`).
+        listing: the digest of the list of its files; empty: there is none.
+        request: what is asked for, a name and a value for each part of it.
+    """
+
+    version: str
+    machine: str
+    identity: str
+    listing: str
+    request: tuple[tuple[str, str], ...]
+
+
+class NewRound(Struct, frozen=True, kw_only=True):
+    """A round that runs again what did not pass in the one before.
+
+    Args:
+        number: of the new round.
+        paths: the files.
+    """
+
+    number: int
+    paths: tuple[str, ...]
+
+
+class RecordFile(Struct, frozen=True, kw_only=True):
+    """A file of a round's record.
+
+    Args:
+        name: of the file.
+        size_bytes: how large it is.
+        sha256: its digest.
+        chunks: in how many parts it lies on the broker.
+    """
+
+    name: str
+    size_bytes: int
+    sha256: str
+    chunks: int
+
+
+class RoundOutcome(Struct, frozen=True, kw_only=True):
+    """What a round came to.
+
+    Args:
+        number: of the round.
+        status: the exit status of every machine.
+        leader: who led at its end, for people.
+        again: the files that did not pass.
+        files: its record.
+    """
+
+    number: int
+    status: int
+    leader: str
+    again: tuple[str, ...]
+    files: tuple[RecordFile, ...]
+
+
+class Entered(NamedTuple):
+    """What a machine finds that comes to a run.
+
+    Args:
+        number: of the present round, from 1.
+        is_done: whether it is complete.
+        attempt: the CI's attempt of who began it; 0: unknown.
+        was_seen: whether a machine of this identity came to this round before.
+    """
+
+    number: int
+    is_done: bool
+    attempt: int
+    was_seen: bool
+
+
+class JoinLook(NamedTuple):
+    """A run that machines join, at this moment.
+
+    Args:
+        number: of the present round; 0: the broker knows no such run.
+        is_claimed: whether somebody leads.
+        leader: who led last; empty: nobody has yet.
+        has_outcome: whether the round that was asked for is complete.
+    """
+
+    number: int
+    is_claimed: bool
+    leader: str
+    has_outcome: bool
+
+
+class JoinSeals:
+    """Seals and opens what is said about the run of one name.
+
+    Args:
+        envelope: with the secret.
+        name: the run's.
+    """
+
+    def __init__(self, envelope: Envelope, name: str) -> None:
+        self._envelope, self._name = envelope, name
+
+    def terms(self, terms: JoinTerms) -> str:
+        """Return terms, sealed."""
+        text = encode(terms, what="the terms", max_chars=_MOST_TERMS_CHARS)
+        return self._envelope.seal(self._kind("terms"), terms.version, text)
+
+    def opened_terms(self, text: str, *, version: str) -> JoinTerms | str:
+        """Return the terms in a message; of another version: only that version.
+
+        Raises:
+            PassmusterError: there are none of ours in it.
+        """
+        parts = self._parts("terms", text, 2)
+        if parts[0] != version:
+            return parts[0]
+        return decode(JoinTerms, parts[1], what="the terms", max_chars=_MOST_TERMS_CHARS)
+
+    def result(self, number: int, result: str, coverage: tuple[str, ...]) -> str:
+        """Return the result of an attempt in a round, as text, with its coverage data, packed; sealed."""
+        return self._envelope.seal(self._kind("result"), str(number), result, *coverage)
+
+    def opened_result(self, text: str) -> tuple[int, str, tuple[str, ...]]:
+        """Return number, result and coverage data of such a message."""
+        number, result, *coverage = self._parts("result", text, 2, or_more=True)
+        return _number(number), result, tuple(coverage)
+
+    def new_round(self, new: NewRound) -> str:
+        """Return the beginning of a round, sealed."""
+        text = encode(new, what="the new round", max_chars=_MOST_OUTCOME_CHARS)
+        return self._envelope.seal(self._kind("round"), text)
+
+    def opened_round(self, text: str) -> NewRound:
+        """Return the beginning of a round."""
+        (part,) = self._parts("round", text, 1)
+        return decode(NewRound, part, what="the new round", max_chars=_MOST_OUTCOME_CHARS)
+
+    def outcome(self, outcome: RoundOutcome) -> str:
+        """Return an outcome, sealed."""
+        text = encode(outcome, what="the outcome", max_chars=_MOST_OUTCOME_CHARS)
+        return self._envelope.seal(self._kind(f"outcome:{outcome.number}"), text)
+
+    def opened_outcome(self, text: str, number: int) -> RoundOutcome:
+        """Return the outcome of this round."""
+        (part,) = self._parts(f"outcome:{number}", text, 1)
+        return decode(RoundOutcome, part, what="the outcome", max_chars=_MOST_OUTCOME_CHARS)
+
+    def chunk(self, sha256: str, index: int, packed: str) -> str:
+        """Return a part of the file with this digest, sealed."""
+        return self._envelope.seal(self._kind(f"record:{sha256}:{index}"), packed)
+
+    def opened_chunk(self, text: str, sha256: str, index: int) -> str:
+        """Return what `chunk` was given."""
+        (part,) = self._parts(f"record:{sha256}:{index}", text, 1)
+        return part
+
+    def _kind(self, what: str) -> str:
+        return f"join {what} of {self._name}"
+
+    def _parts(self, what: str, text: str, count: int, *, or_more: bool = False) -> tuple[str, ...]:
+        parts = self._envelope.open(self._kind(what), text)
+        if len(parts) < count or (len(parts) > count and not or_more):
+            raise EnvelopeError(f"a {what} message has {len(parts)} parts, {count} were expected")
+        return parts
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise EnvelopeError("a message names no round")
+    return int(text)

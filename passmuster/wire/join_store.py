@@ -1,0 +1,251 @@
+"""What the broker knows of a run that machines join: who leads, which round it is, what has ended.
+
+Imports redis: only machines that join may load this module. Every method may raise `redis.RedisError`, and
+`DamagedRecordError`, where what the broker has is damaged; what that means is for the caller to say.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+
+from passmuster.model.errors import PassmusterError
+from passmuster.wire import join_lua as join_scripts
+from passmuster.wire.broker_keys import JOIN_TTL_S, join_key
+from passmuster.wire.broker_messages import DamagedRecordError, read_number
+from passmuster.wire.join_messages import Entered, JoinLook
+
+_MOST_ENTRIES = 100
+"""Entries of the journal that are read at once: results can have megabytes."""
+
+
+class NotLeadingError(PassmusterError):
+    """Another machine leads by now: nothing may be written any more."""
+
+
+class Claim:
+    """The right of one machine to lead one round, as long as it is renewed.
+
+    Args:
+        token: random: tells this claim from all others.
+        name: of the machine.
+        number: of the round.
+    """
+
+    def __init__(self, name: str, number: int) -> None:
+        self.token = secrets.token_hex(16)
+        self.name, self.number = name, number
+
+
+class JoinRecord:
+    """The run of one name.
+
+    Args:
+        client: from `run_store.connect`.
+        name: as the user gave it.
+        attempt: the CI's attempt of this machine; 0: unknown.
+        terms: what this machine would have all others have in common, sealed.
+    """
+
+    def __init__(self, client: redis.Redis, name: str, *, attempt: int = 0, terms: str = "") -> None:
+        # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
+        self._client: Any = client
+        self._name, self._attempt, self._terms_text = name, attempt, terms
+        self._keys = tuple(
+            join_key(name, what)
+            for what in ("claim", "holder", "round", "members", "seen", "journal", "terms")
+        )
+        _, self._holder, _, self._members, _, self._journal, self._terms = self._keys
+
+    def agree(self) -> str:
+        """Return the terms that hold: those of the first machine that came."""
+        self._client.set(self._terms, self._terms_text, nx=True, ex=JOIN_TTL_S)
+        found = str(self._client.get(self._terms) or self._terms_text)
+        self._terms_text = found
+        return found
+
+    def enter(self, identity: str, number: int = 1) -> Entered:
+        """Come to the run, and say which machine this is.
+
+        Args:
+            identity: of the machine, for the CI.
+            number: the round that begins where the broker knows none.
+        """
+        found, state, attempt, was_seen = self._script(join_scripts.ENTER, identity, self._attempt, number)
+        return Entered(_round(found), state == "done", _round(attempt), bool(was_seen))
+
+    def begin_again(self, number: int, identity: str, entry: str) -> bool:
+        """Begin the round after this one, which is complete; False: somebody else has.
+
+        Args:
+            number: of the round that is complete.
+            identity: of this machine.
+            entry: the sealed beginning, for the journal.
+        """
+        return bool(self._script(join_scripts.BEGIN, number, self._attempt, identity, entry))
+
+    def pulse(self, name: str) -> int:
+        """Give this machine's sign of life; return how many others are there."""
+        return int(self._script(join_scripts.PULSE, name))
+
+    def part(self, name: str) -> None:
+        """Say that this machine is not there any more."""
+        self._client.hdel(self._members, name)
+
+    def look(self, number: int) -> JoinLook:
+        """Return how the run is, and whether this round of it is complete."""
+        found, claimed, leader, outcome = self._script(join_scripts.LOOK, number=number)
+        return JoinLook(_round(found), bool(claimed), str(leader), bool(outcome))
+
+    def claim(self, claim: Claim) -> bool:
+        """Ask to lead; False: somebody else does, or the round is over."""
+        return bool(self._script(join_scripts.CLAIM, claim.token, claim.name, claim.number))
+
+    def renew(self, claim: Claim) -> bool:
+        """Go on leading; False: another machine has taken over, or the claim was given up.
+
+        A broker that has forgotten the run is told of it again.
+        """
+        return bool(
+            self._script(
+                join_scripts.RENEW, claim.token, claim.name, claim.number, self._attempt, self._terms_text
+            )
+        )
+
+    def give_up(self, claim: Claim) -> None:
+        """Let another machine lead at once."""
+        self._script(join_scripts.GIVE_UP, claim.token)
+
+    def append(self, claim: Claim, entries: Sequence[str]) -> None:
+        """Write results into the journal.
+
+        Raises:
+            NotLeadingError: another machine leads; nothing was written.
+        """
+        self._as_leader(claim, join_scripts.APPEND, *entries)
+
+    def entries(self) -> Iterator[tuple[str, str]]:
+        """Yield kind ("result", "round") and sealed text of each entry of the journal, the oldest first."""
+        last_id = "0"
+        while answer := self._client.xread({self._journal: last_id}, count=_MOST_ENTRIES):
+            for entry_id, fields in answer[0][1]:
+                last_id = entry_id
+                kind, body = fields.get("kind"), fields.get("body")
+                if kind is None or body is None:
+                    raise DamagedRecordError(f"entry {entry_id} of the run's journal lacks a field")
+                yield kind, body
+
+    def done(self, claim: Claim, outcome: str, *, is_green: bool) -> None:
+        """Say that the round is complete, and give up the claim.
+
+        Args:
+            claim: of who leads.
+            outcome: what it came to, sealed.
+            is_green: whether no further round can follow.
+
+        Raises:
+            NotLeadingError: another machine leads; nothing was written.
+        """
+        self._as_leader(claim, join_scripts.DONE, outcome, "green" if is_green else "")
+
+    def outcome(self, number: int) -> str | None:
+        """Return the sealed outcome of a round; None: there is none."""
+        found = self._client.get(join_key(self._name, f"outcome:{number}"))
+        return None if found is None else str(found)
+
+    def put_chunk(self, number: int, name: str, index: int, text: str) -> None:
+        """Keep a sealed part of a round's record for a day."""
+        self._client.set(self._chunk_key(number, name, index), text, ex=JOIN_TTL_S)
+
+    def chunk(self, number: int, name: str, index: int) -> str | None:
+        """Return such a part; None: it is gone."""
+        found = self._client.get(self._chunk_key(number, name, index))
+        return None if found is None else str(found)
+
+    def guarded(self, client: redis.Redis, claim: Claim) -> Any:
+        """Return the client, which changes nothing any more once another machine leads."""
+        return _GuardedClient(client, self._holder, lambda: self.renew(claim), claim.token)
+
+    def _as_leader(self, claim: Claim, script: str, *arguments: str) -> None:
+        if self._script(script, claim.token, *arguments, number=claim.number):
+            return
+        # Perhaps the broker has forgotten the run, and nobody else leads.
+        if not self.renew(claim) or not self._script(script, claim.token, *arguments, number=claim.number):
+            raise NotLeadingError("another machine leads the run by now")
+
+    def _chunk_key(self, number: int, name: str, index: int) -> str:
+        return join_key(self._name, f"record:{number}:{name}:{index}")
+
+    def _script(self, script: str, *arguments: str | int, number: int = 0) -> Any:
+        keys = (*self._keys, join_key(self._name, f"outcome:{number}")) if number else self._keys
+        return self._client.eval(script, len(keys), *keys, *arguments)
+
+
+def _round(found: str | None) -> int:
+    """Return a number of the round; None: it is missing."""
+    return read_number("" if found is None else str(found), what="a number of the run's round")
+
+
+class _GuardedClient:
+    """A client whose changes happen only while nobody else has the claim: looked at in the same transaction.
+
+    What is looked at is who took it last, which no renewal touches. A machine that stood still, and goes on
+    after another one took over, so undoes nothing of the other's work.
+    """
+
+    def __init__(self, client: redis.Redis, key: str, renew: Any, token: str) -> None:
+        self._client: Any = client
+        self._key, self._renew, self._token = key, renew, token
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def pipeline(self, transaction: bool = True) -> Any:  # noqa: FBT001, FBT002 - redis-py's own signature
+        pipeline = self._client.pipeline(transaction=True)
+        try:
+            pipeline.watch(self._key)
+            if pipeline.get(self._key) != self._token:
+                pipeline.unwatch()
+                if not self._renew():
+                    raise NotLeadingError("another machine leads the run by now")
+                pipeline.watch(self._key)
+            pipeline.multi()
+        except BaseException:
+            pipeline.reset()
+            raise
+        return _Guarded(pipeline)
+
+    def eval(self, *arguments: Any) -> Any:
+        with self.pipeline() as pipeline:
+            pipeline.eval(*arguments)
+            return pipeline.execute()[0]
+
+    def xtrim(self, *arguments: Any, **options: Any) -> Any:
+        with self.pipeline() as pipeline:
+            pipeline.xtrim(*arguments, **options)
+            return pipeline.execute()[0]
+
+
+class _Guarded:
+    """A transaction that says what it means when the claim was taken meanwhile."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipeline, name)
+
+    def __enter__(self) -> _Guarded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipeline.reset()
+
+    def execute(self) -> Any:
+        try:
+            return self._pipeline.execute()
+        except redis.WatchError:
+            raise NotLeadingError("another machine leads the run by now") from None

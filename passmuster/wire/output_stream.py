@@ -1,0 +1,114 @@
+"""What running files print, on its way to those who want to see it now: wishes there, pieces of output back.
+
+Nothing is sent while nobody wants it, and what is sent has a bound and expires; the whole output comes with
+the result. Pieces are sealed, because what is shown to somebody must come from a worker. Every method that
+asks the broker may raise `redis.RedisError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from passmuster.wire.broker_keys import (
+    MOST_TAIL_BYTES,
+    MOST_TAIL_ENTRIES,
+    TAIL_KEPT_S,
+    TAIL_WANTED_S,
+    output_key,
+    tail_key,
+)
+from passmuster.wire.envelope import Envelope, EnvelopeError, pack_bytes, unpack_bytes
+
+TAIL_KIND = "tail"
+"""The kind of a message with a piece of output. Its parts: run, path, take, start, and the packed bytes."""
+
+
+class OutputPiece(Struct, frozen=True, kw_only=True):
+    """A piece of what a file printed.
+
+    Args:
+        take: the number under which the file was handed out.
+        start: how many bytes it had printed before.
+        data: what came then.
+    """
+
+    take: int
+    start: int
+    data: bytes
+
+
+class TailBoard:
+    """Where wishes and pieces are put.
+
+    Args:
+        client: from `passmuster.wire.run_store.connect`.
+        envelope: seals and opens pieces.
+    """
+
+    def __init__(self, client: Any, envelope: Envelope) -> None:
+        # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
+        self._client, self._envelope = client, envelope
+
+    # The watcher's side.
+
+    def want(self, run_id: str, path: str) -> None:
+        """Ask for what a file prints, for `TAIL_WANTED_S` seconds."""
+        self._client.set(tail_key(run_id, path), "1", ex=TAIL_WANTED_S)
+
+    def read(
+        self, run_id: str, path: str, last_id: str, *, block_s: float
+    ) -> tuple[str, list[OutputPiece], str]:
+        """Return the pieces behind `last_id`, oldest first, with the id of the last one.
+
+        Args:
+            run_id: the run.
+            path: the file.
+            last_id: what the last call returned; "0" at first.
+            block_s: seconds to wait when there is none, at most one.
+
+        Returns:
+            The id, the pieces, and why one could not be opened; empty: all could.
+        """
+        # 0 would mean for ever to the broker.
+        block_ms = int(min(block_s, 1.0) * 1000) or None
+        pieces, trouble = list[OutputPiece](), ""
+        for _, entries in self._client.xread({output_key(run_id, path): last_id}, block=block_ms) or ():
+            for entry_id, fields in entries:
+                last_id = entry_id
+                try:
+                    pieces.append(self._opened(run_id, path, fields.get("body", "")))
+                except EnvelopeError as error:
+                    trouble = str(error)
+        return last_id, pieces, trouble
+
+    # The worker's side.
+
+    def wanted(self, files: Sequence[tuple[str, str]]) -> list[bool]:
+        """Return for each file, given by run and path, whether somebody wants to see what it prints."""
+        keys = [tail_key(run_id, path) for run_id, path in files]
+        return [found is not None for found in self._client.mget(keys)] if keys else []
+
+    def put(self, run_id: str, path: str, piece: OutputPiece) -> None:
+        """Send a piece of at most `MOST_TAIL_BYTES`."""
+        key = output_key(run_id, path)
+        parts = (run_id, path, str(piece.take), str(piece.start), pack_bytes(piece.data))
+        body = self._envelope.seal(TAIL_KIND, *parts, run_id=run_id)
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.xadd(key, {"body": body}, maxlen=MOST_TAIL_ENTRIES, approximate=False)
+            pipeline.expire(key, TAIL_KEPT_S)
+            pipeline.execute()
+
+    def _opened(self, run_id: str, path: str, body: str) -> OutputPiece:
+        parts = self._envelope.open(TAIL_KIND, body)
+        if len(parts) != 5 or parts[:2] != (run_id, path) or not all(map(_is_number, parts[2:4])):
+            raise EnvelopeError("a piece of output is another file's, or has other parts")
+        take, start, packed = parts[2:]
+        data = unpack_bytes(packed, limit_bytes=MOST_TAIL_BYTES)
+        return OutputPiece(take=int(take), start=int(start), data=data)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19

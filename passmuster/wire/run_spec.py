@@ -1,0 +1,59 @@
+"""What a run asks of the workers that serve it: written once by the dispatcher, read before a worker joins.
+
+On the broker it is a sealed message (`envelope`) of the kind `TERMS_KIND`, whose one part is `encode_terms`.
+A worker that cannot serve the run answers with one of the kind `REFUSED_KIND`; its one part is the reason.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from passmuster.wire.codec import decode, encode
+
+TERMS_KIND, REFUSED_KIND = "terms", "refused"
+
+_MAX_TERMS_CHARS = 256 * 1024
+
+
+class RunTerms(Struct, frozen=True, kw_only=True):
+    """What a run asks.
+
+    Args:
+        run_id: whose terms these are.
+        version: of Passmuster, on the dispatcher's side.
+        source_identity: which tree the plan was made from; empty: not checked.
+        listing: the digest of the list of its files, for workers that cannot tell its identity; empty: none.
+        tree: the digest of the tree that the dispatcher ships; empty: none is shipped.
+        workdir: where the tests of a shipped tree run, relative to its root; empty: there.
+        grace_s: seconds between SIGTERM and SIGKILL where the run is stopped.
+        has_coverage: whether coverage is measured.
+        environment_names: the variables that its tasks set.
+    """
+
+    run_id: str
+    version: str
+    source_identity: str = ""
+    listing: str = ""
+    tree: str = ""
+    workdir: str = ""
+    grace_s: float
+    has_coverage: bool
+    environment_names: tuple[str, ...]
+
+
+def encode_terms(terms: RunTerms) -> str:
+    """Return `terms` as text.
+
+    Raises:
+        CodecError: the text would be too long.
+    """
+    return encode(terms, what="the run's terms", max_chars=_MAX_TERMS_CHARS)
+
+
+def decode_terms(text: str) -> RunTerms:
+    """Return the terms that `text` holds.
+
+    Raises:
+        CodecError: it is not exactly terms of ours; names the place.
+    """
+    return decode(RunTerms, text, what="the run's terms", max_chars=_MAX_TERMS_CHARS)

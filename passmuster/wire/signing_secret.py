@@ -1,0 +1,109 @@
+"""The secret that signs messages: where it comes from, where one is required, and what weakens it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from passmuster.model.errors import ConfigurationError
+from passmuster.wire.broker import DEFAULT_SECRET_VARIABLE, BrokerAddress
+
+MIN_SECRET_CHARS = 16
+"""Shorter secrets are warned of: 16 random letters and digits hold 80 bits or more."""
+
+MAX_SECRETS = 2
+"""Secrets that are valid at once: a new one, and the one that it replaces."""
+
+_CONTAINER_SECRETS = "/run/secrets/"
+"""Where container engines mount secrets, readable for every user of the container."""
+
+
+def read_secret_file(path: Path, *, source: str) -> str:
+    """Return what a file with a secret or a password holds, without the last line's end.
+
+    Args:
+        path: the file.
+        source: who named it (`--secret-file`), for errors.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{source} {path} cannot be read: {error}") from error
+    if not text:
+        raise ConfigurationError(f"{source} {path} is empty: write what it is to hold into it")
+    return text
+
+
+def require_secret(address: BrokerAddress, secret: str) -> None:
+    """Refuse a broker that other users can reach without a secret: they could have tests run.
+
+    Every user of this machine can reach a port on the loopback address. A socket in the file system is
+    trusted without a secret if only its owner, who is this user or root, can connect to it.
+
+    Raises:
+        ConfigurationError: the secret is empty, and it is required; or there are more than two.
+    """
+    if len(secret.splitlines()) > MAX_SECRETS:
+        raise ConfigurationError(
+            f"the secret has {len(secret.splitlines())} lines: give one secret, or two on two lines while "
+            "the first replaces the second"
+        )
+    if secret or (address.path and _is_private_socket(address.path)):
+        return
+    who = "other users of this machine" if address.is_loopback else "other machines"
+    raise ConfigurationError(
+        f"the broker {address.shown} can be reached from {who} and there is no secret: set "
+        f"{DEFAULT_SECRET_VARIABLE} to the same value for the dispatcher and all workers, "
+        "or use --secret-file"
+    )
+
+
+def secret_warnings(address: BrokerAddress, secret: str, *, file: Path | None) -> tuple[str, ...]:
+    """Return what weakens the protection of messages, a line each.
+
+    Args:
+        address: the broker's.
+        secret: what signs messages; empty: none is required.
+        file: where it was read; None: it is in the environment.
+    """
+    source = str(file) if file is not None else DEFAULT_SECRET_VARIABLE
+    found = []
+    shortest = min((len(line) for line in secret.splitlines() if line.strip()), default=MIN_SECRET_CHARS)
+    if shortest < MIN_SECRET_CHARS:
+        found.append(
+            f"the secret in {source} has {shortest} characters and can be guessed: use at least "
+            f"{MIN_SECRET_CHARS} random ones"
+        )
+    if file is not None and _others_can_read(file):
+        found.append(f"all users of this machine can read the secret in {file}: run `chmod 600` on it")
+    if address.tls is None and not address.is_loopback:
+        found.append(
+            f"the connection to {address.shown} is not encrypted: others in the network can read the "
+            "password and the results; use rediss:// with a server that has TLS"
+        )
+    return tuple(found)
+
+
+def _is_private_socket(path: str) -> bool:
+    """Whether a socket belongs to this user or root, and nobody else may connect: that takes write access."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - the path is a text.
+    except OSError:
+        return True  # That it is missing is told when it is opened.
+    is_trusted = status.st_uid in (0, os.geteuid())
+    return is_trusted and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _others_can_read(path: Path) -> bool:
+    path = path.absolute()
+    if str(path).startswith(_CONTAINER_SECRETS):
+        return False
+    try:
+        is_readable = bool(path.stat().st_mode & stat.S_IROTH)
+        return is_readable and all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+    except OSError:
+        return False

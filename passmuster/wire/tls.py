@@ -1,0 +1,68 @@
+"""TLS to the broker: the server's certificate and name are always checked, and the files for that first."""
+
+from __future__ import annotations
+
+import ssl
+
+from passmuster.model.errors import ConfigurationError
+from passmuster.wire.broker import BrokerAddress, TlsFiles
+
+
+def tls_options(files: TlsFiles) -> dict[str, object]:
+    """Return what redis-py's `SSLConnection` is to be given, by Celery too."""
+    return {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        "ssl_ca_certs": files.ca_certs or None,
+        "ssl_certfile": files.certfile or None,
+        "ssl_keyfile": files.keyfile or None,
+    }
+
+
+def check_files(address: BrokerAddress) -> None:
+    """Refuse files that cannot take part in TLS, before their trouble looks like the server's.
+
+    Raises:
+        ConfigurationError: one cannot be read, or does not hold what it must.
+    """
+    files = address.tls
+    if files is None:
+        return
+    context = ssl.create_default_context()
+    try:
+        if files.ca_certs:
+            context.load_verify_locations(files.ca_certs)
+    except OSError as error:
+        raise ConfigurationError(
+            f"ssl_ca_certs {files.ca_certs} of the broker {address.shown} cannot be used: {_why(error)}; "
+            "name a file of certificates in PEM"
+        ) from error
+    try:
+        if files.certfile:
+            # Without a word for its password, OpenSSL would ask the terminal and wait.
+            context.load_cert_chain(files.certfile, files.keyfile or None, password=b"")
+    except OSError as error:
+        raise ConfigurationError(
+            f"ssl_certfile {files.certfile} and its key {files.keyfile or 'in it'} of the broker "
+            f"{address.shown} cannot be used: {_why(error)}; name a certificate and an unencrypted key in PEM"
+        ) from error
+
+
+def why_not_trusted(error: BaseException | None) -> str:
+    """Return what is wrong with the server's certificate or its TLS; empty: an error is about something else.
+
+    Args:
+        error: of redis-py; what came before it is looked at too.
+    """
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message.removesuffix(".")
+        if isinstance(error, ssl.SSLError):
+            return f"no TLS with it: {_why(error)}"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _why(error: OSError) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return (reason or str(error)).lower().replace("_", " ")

@@ -1,0 +1,41 @@
+"""`--help` shows everything there is, and works beside wrong arguments."""
+
+from __future__ import annotations
+
+from dispatcher.cli.help import early_answer, format_help
+from dispatcher.config.command_line import KNOWN_WORDS, SILENT
+from dispatcher.config.setting import Group
+from dispatcher.config.settings import SETTINGS
+from dispatcher.model.exit_codes import ExitCode
+
+REVERSED = tuple(s.constants[1][0] for s in SETTINGS if s.constants and not s.kind.metavar)
+
+
+def test_every_argument_and_every_legacy_variable_is_shown() -> None:
+    words = format_help("run_tests.py").replace(",", " ").replace("(", " ").split()
+    for word in KNOWN_WORDS:
+        if word not in SILENT and word not in REVERSED:
+            assert word.removesuffix(":") in [shown.removesuffix(":") for shown in words]
+    for setting in SETTINGS:
+        for name in setting.variables[1:]:
+            assert name in words
+
+
+def test_the_sections_are_there() -> None:
+    text = format_help("run_tests.py")
+    for heading in (*(group.value for group in Group), "Examples", "Exit status", "usage"):
+        assert f"{heading}:" in text
+    for code in ExitCode:
+        assert f"\n  {code.value} " in text
+
+
+def test_no_line_is_wider_than_a_terminal_of_110_columns() -> None:
+    assert max(map(len, format_help("run_tests.py").splitlines())) <= 110
+
+
+def test_help_and_version_are_answered_before_anything_is_checked() -> None:
+    help_text = early_answer(["--timeout", "x", "--word", "-h"], program="p", version="1.2")
+    assert help_text is not None
+    assert help_text.startswith("usage: p ")
+    assert early_answer(["--version"], program="p", version="1.2") == "p 1.2"
+    assert early_answer(["--list"], program="p", version="1.2") is None

@@ -1,0 +1,87 @@
+"""The first word decides; what stands behind it is read strictly, and a path of that name is still a path."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from dispatcher.cli.help import format_help
+from dispatcher.cli.main import SUBCOMMANDS, Command
+from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
+from tests.unit.dispatcher.scripted_site import ScriptedSite
+
+
+def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    command = Command(
+        argv,
+        environ=environ,
+        cwd=root,
+        site=ScriptedSite(),
+        program="run-tests",
+        runner_python="/no/python",
+        stdout=out,
+        stderr=err,
+    )
+    return command.run(), out.getvalue(), err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (("--broker", "http://x"), "wrong value for broker"),
+        (("--broker", "redis://h", "-j", "4"), "unknown argument: -j; see --help"),
+        (("--jsn",), "unknown argument: --jsn; did you mean --json?"),
+        (("tests",), "unknown argument: tests; see --help"),
+        (("--broker",), "--broker needs a value"),
+    ],
+)
+def test_a_wrong_word_behind_status_is_told_in_one_line(
+    tmp_path: Path, argv: tuple[str, ...], complaint: str
+) -> None:
+    status, out, err = run(tmp_path, "status", *argv)
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert complaint in err
+
+
+def test_without_a_broker_status_shows_the_runs_on_this_machine(tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    shown = run(tmp_path, "status", XDG_RUNTIME_DIR=str(runtime))
+
+    assert shown == (0, "Runs on this machine: 0\n", "")
+
+
+def test_a_broker_that_is_away_is_status_3_and_shows_no_password(tmp_path: Path) -> None:
+    status, _, err = run(tmp_path, "status", PASSMUSTER_BROKER_URL="redis://:hidden@127.0.0.1:1")
+
+    assert (status, err.count("\n")) == (3, 1)
+    assert "cannot be reached" in err
+    assert "hidden" not in err
+
+
+def test_a_configuration_file_may_name_the_broker(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.passmuster]\nbroker = "redis://127.0.0.1:1/7"\n')
+
+    assert "127.0.0.1:1/7 cannot be reached" in run(tmp_path, "status", "--json")[2]
+
+
+def test_each_has_a_help_of_its_own_and_stands_in_the_help(tmp_path: Path) -> None:
+    text = format_help("run-tests").splitlines()
+    assert [*SUBCOMMANDS] == [*SUBCOMMAND_HELP]
+    for word in SUBCOMMANDS:
+        status, out, _ = run(tmp_path, word, "--help")
+        assert (status, out.partition(" [")[0]) == (0, f"usage: run-tests {word}")
+        assert any(line.startswith(f"  {word} ") for line in text)
+
+
+def test_a_folder_of_that_name_is_given_as_a_path(tmp_path: Path) -> None:
+    (tmp_path / "status").mkdir()
+    (tmp_path / "status" / "test_a.py").write_text("pass\n")
+
+    status, out, _ = run(tmp_path, "--list", "./status")
+
+    assert (status, out) == (0, "status/test_a.py\n")

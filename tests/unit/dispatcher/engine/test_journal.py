@@ -1,0 +1,204 @@
+"""The diary of a run: what of it still counts when the run is gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from dispatcher.engine.journal import FILE_NAME, Journal, find_run, has_data, open_journal, read_journal
+from dispatcher.model.plan import TestFile
+from dispatcher.run.runner import new_run_id
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+
+A = TestFile(path="test_a.py", label="test_a.py", size_bytes=1, mtime_ns=1)
+B = TestFile(path="test_b.py", label="test_b.py", size_bytes=2, mtime_ns=2)
+PASS_A = TestResult(file_path="test_a.py", status=Status.PASS, output="gr\udcfc\u00df\n")
+FAIL_B = TestResult(file_path="test_b.py", status=Status.FAIL, attempt=2)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "20260101-000000-abcdef"
+    folder.mkdir()
+    return folder / FILE_NAME
+
+
+def written(path: Path, *results: TestResult, is_over: bool = False) -> None:
+    journal = Journal(path, is_durable=True)
+    assert journal.is_new
+    journal.begin(path.parent.name, [A, B])
+    journal.add(results)
+    if is_over:
+        journal.end()
+    journal.close()
+
+
+def test_what_was_written_is_read(path: Path) -> None:
+    written(path, PASS_A, FAIL_B)
+
+    assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A, ("test_b.py", 2): FAIL_B}, 0)
+
+
+def test_a_journal_is_continued(path: Path) -> None:
+    written(path, PASS_A)
+    journal = Journal(path, is_durable=False)
+    assert not journal.is_new
+    journal.add([FAIL_B])
+    journal.close()
+
+    assert len(read_journal(path, [A, B])[0]) == 2
+
+
+def test_what_was_cut_short_does_not_count(path: Path) -> None:
+    written(path, PASS_A, FAIL_B)
+    path.write_bytes(path.read_bytes()[:-10])
+
+    assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A}, 0)
+
+
+def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(path: Path) -> None:
+    written(path, PASS_A)
+    path.write_bytes(path.read_bytes()[:-10])
+
+    journal = Journal(path, is_durable=False)
+    journal.add([FAIL_B])
+    journal.close()
+
+    assert read_journal(path, [A, B]) == ({("test_b.py", 2): FAIL_B}, 1)
+
+
+def test_a_file_that_was_changed_since_does_not_count(path: Path) -> None:
+    written(path, PASS_A, FAIL_B)
+    changed = TestFile(path="test_a.py", label="test_a.py", size_bytes=1, mtime_ns=9)
+
+    assert read_journal(path, [changed, B]) == ({("test_b.py", 2): FAIL_B}, 0)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([A], "test_b.py does now not"),
+        ([A, B, TestFile(path="test_c.py", label="test_c.py")], "test_c.py did not belong to it"),
+    ],
+)
+def test_a_run_of_other_files_is_refused(path: Path, files: list[TestFile], words: str) -> None:
+    written(path, PASS_A)
+
+    with pytest.raises(ConfigurationError, match=words):
+        read_journal(path, files)
+
+
+def test_a_run_that_came_to_its_end_is_refused(path: Path) -> None:
+    written(path, PASS_A, is_over=True)
+
+    with pytest.raises(ConfigurationError, match="has come to its end"):
+        read_journal(path, [A, B])
+
+
+@pytest.mark.parametrize("text", ["", "[]\n", '{"format": 99}\n', "\0\0\n"])
+def test_a_damaged_journal_is_named(path: Path, text: str) -> None:
+    path.write_text(text)
+
+    with pytest.raises(ConfigurationError, match="cannot be resumed, its journal"):
+        read_journal(path, [A, B])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line[: len(line) // 2],
+        lambda line: bytes(byte ^ 1 for byte in line),
+        lambda line: line.replace(b"test_a.py", b"test_b.py"),
+        lambda line: line.replace(b"PASS", b"FAIL"),
+        lambda line: bytes(len(line)),
+        lambda _: b"",
+        lambda _: b"[]",
+        lambda _: b"ffffffff " + b"9" * 5000,
+    ],
+)
+def test_a_damaged_line_is_counted_and_ignored(path: Path, damage: Callable[[bytes], bytes]) -> None:
+    written(path, PASS_A, FAIL_B)
+    head, first, *rest = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([head, damage(first), *rest]))
+
+    assert read_journal(path, [A, B]) == ({("test_b.py", 2): FAIL_B}, 1)
+
+
+@pytest.mark.parametrize("text", ['"other"', "[]", "[1]", "[1, 2]", "null", "{}", "9" * 5000])
+def test_a_line_of_another_form_is_counted_and_ignored(path: Path, text: str) -> None:
+    written(path, PASS_A)
+    journal = Journal(path, is_durable=False)
+    journal._write(text)
+    journal.close()
+
+    assert read_journal(path, [A, B]) == ({("test_a.py", 1): PASS_A}, 1)
+
+
+def test_what_is_ignored_is_said_to_the_user(path: Path) -> None:
+    written(path, PASS_A, FAIL_B)
+    path.write_bytes(path.read_bytes().replace(b"test_b.py", b"test_c.py", 2))
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0].replace(b"test_c.py", b"test_b.py"), *lines[1:]]))
+
+    with ExitStack() as stack:
+        opened = open_journal(path, "r", [A, B], is_durable=False, needs_data=False, stack=stack)
+
+    assert "1 damaged line(s) of" in opened.notice
+    assert "their files run again" in opened.notice
+
+
+def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
+    journal = Journal(path, is_durable=False)
+    journal._write(json.dumps({"format": 99, "run": "r", "files": {}}))
+    journal.close()
+
+    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 3"):
+        read_journal(path, [A, B])
+
+
+def test_runs_that_start_within_one_second_sort_by_their_start() -> None:
+    ids = [new_run_id(1_700_000_000_000_000_000 + number * 1000) for number in (0, 1, 15, 16, 999_999)]
+
+    assert ids == sorted(ids)
+    assert len({len(each) for each in ids}) == 1
+
+
+def test_a_run_under_way_is_not_gone_on_with(path: Path) -> None:
+    journal = Journal(path, is_durable=False)
+
+    with pytest.raises(ConfigurationError, match="is still under way"):
+        Journal(path, is_durable=False)
+    journal.close()
+    Journal(path, is_durable=False).close()
+
+
+def test_a_run_is_found_by_its_id_and_as_the_last(tmp_path: Path) -> None:
+    for name in ("20260101-000000-aaaaaa", "20260102-000000-bbbbbb"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILE_NAME).touch()
+    (tmp_path / "20260103-000000-cccccc").mkdir()
+
+    assert find_run(tmp_path, "last") == "20260102-000000-bbbbbb"
+    assert find_run(tmp_path, "20260101-000000-aaaaaa") == "20260101-000000-aaaaaa"
+    with pytest.raises(ConfigurationError, match="no run 20260103-000000-cccccc to resume"):
+        find_run(tmp_path, "20260103-000000-cccccc")
+    with pytest.raises(ConfigurationError, match="no run to resume in"):
+        find_run(tmp_path / "nothing", "last")
+
+
+def test_coverage_data_that_is_gone_does_not_count(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.touch()
+
+    def result(*files: Path) -> TestResult:
+        return TestResult(file_path="a", status=Status.PASS, coverage_files=tuple(map(str, files)))
+
+    assert has_data(result(data))
+    assert not has_data(result(data, tmp_path / "gone"))
+    assert not has_data(result())

@@ -1,0 +1,58 @@
+"""A backend whose results are written down, while the disk is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import cast
+
+from dispatcher.engine.backend import AttemptFinished, Backend, BackendEvent, BackendNotice
+from dispatcher.engine.journaled_backend import JournaledBackend
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.task import TestTask
+
+
+class Ran:
+    """Each poll ends one file."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = list(names)
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        name = self._names.pop(0)
+        task = TestTask(run_id="run", file_path=name)
+        return (AttemptFinished(task=task, result=TestResult(file_path=name, status=Status.PASS)),)
+
+
+class FullDisk:
+    """A journal on a disk that has no room for the second result, and for the third one again."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+
+    def add(self, results: Sequence[TestResult]) -> None:
+        paths = [result.file_path for result in results]
+        if paths == ["b"]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.kept += paths
+
+    def end(self) -> None:
+        raise AssertionError("the run ends it")
+
+
+def test_a_full_disk_loses_no_result_and_leaves_no_gap_in_the_journal() -> None:
+    journal = FullDisk()
+    backend = JournaledBackend(cast(Backend, Ran("a", "b", "c")), journal, {})
+
+    events = [event for _ in range(3) for event in backend.poll(1)]
+
+    ended = [event.result.file_path for event in events if isinstance(event, AttemptFinished)]
+    assert ended == ["a", "b", "c"]
+    (said,) = [event.text for event in events if isinstance(event, BackendNotice)]
+    assert said == (
+        "the journal of this run cannot be written: No space left on device;"
+        " --resume would run again what ends from now on"
+    )
+    assert journal.kept == ["a"]

@@ -1,0 +1,113 @@
+"""Spare tasks in the pool of this process: they use idle time and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from dispatcher.engine.backend import AttemptStarted, BackendEvent
+from dispatcher.engine.local import LocalBackend
+from passmuster.model.errors import InfrastructureError
+from tests.unit.dispatcher.engine.test_local import ScriptedExecutor, finished, poll_until, task
+
+
+@pytest.fixture
+def executor() -> ScriptedExecutor:
+    executor = ScriptedExecutor(slots=3)
+    executor.holds = True
+    return executor
+
+
+@pytest.fixture
+def backend(executor: ScriptedExecutor) -> Iterator[LocalBackend]:
+    backend = LocalBackend(executor)
+    yield backend
+    backend.close()
+
+
+def started(events: Sequence[BackendEvent]) -> list[str]:
+    return [event.task.file_path for event in events if isinstance(event, AttemptStarted)]
+
+
+def test_a_spare_task_starts_when_no_other_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
+    executor.slots = 1
+    backend.submit([task("a"), task("b")])
+    backend.submit([task("spare")], spare=True)
+    executor.slots = 2
+    executor.let_end("a")
+    poll_until(backend, lambda found: "spare" in started(found))
+
+    assert executor.started == ["a", "b", "spare"]
+
+
+def test_a_spare_task_does_not_pass_one_that_waits_for_memory(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    backend.submit([task("a", 60), task("big", 60)])
+    backend.submit([task("spare", 1)], spare=True)
+    assert executor.started == ["a"]
+
+    executor.let_end("a")
+    poll_until(backend, lambda found: "spare" in started(found))
+
+    assert executor.started == ["a", "big", "spare"]
+
+
+def test_a_spare_task_waits_for_room(executor: ScriptedExecutor, backend: LocalBackend) -> None:
+    backend.submit([task("a", 60)])
+    backend.submit([task("spare", 60), task("small", 10)], spare=True)
+
+    assert executor.started == ["a", "small"]
+
+
+def test_nothing_spare_starts_where_only_spare_tasks_run(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    executor.slots = 2
+    backend.submit([task("a")])
+    backend.submit([task("one"), task("two"), task("three")], spare=True)
+    assert executor.started == ["a", "one"]
+
+    executor.let_end("a")
+    poll_until(backend, lambda found: finished(found) == ["a"])
+    executor.let_end("one")
+    poll_until(backend, lambda found: finished(found) == ["one"])
+
+    assert executor.started == ["a", "one"]
+    assert [withdrawn.file_path for withdrawn in backend.withdraw()] == ["two", "three"]
+
+
+def test_a_spare_task_that_is_refused_keeps_its_place(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    backend.submit([task("a")])
+    executor.refuses = 1
+    backend.submit([task("one")], spare=True)
+    assert executor.started == ["a"]
+
+    backend.submit([task("two")], spare=True)
+
+    assert executor.started == ["a", "one", "two"]
+
+
+def test_trouble_at_the_start_of_a_spare_task_loses_none(
+    executor: ScriptedExecutor, backend: LocalBackend
+) -> None:
+    backend.submit([task("a")])
+    executor.trouble_at_admit = InfrastructureError("no processes left")
+    backend.submit([task("spare")], spare=True)
+
+    with pytest.raises(InfrastructureError, match="no processes left"):
+        poll_until(backend, lambda found: bool(finished(found)))
+    assert [withdrawn.file_path for withdrawn in backend.withdraw()] == ["spare"]
+
+
+def test_a_spare_task_counts_in_its_group(executor: ScriptedExecutor) -> None:
+    backend = LocalBackend(executor, groups={"db": 1})
+    backend.submit([replace(task("a"), group="db")])
+    backend.submit([replace(task("spare"), group="db"), task("other")], spare=True)
+
+    assert executor.started == ["a", "other"]
+    backend.close()

@@ -1,0 +1,360 @@
+"""A run by script: what runs again, when it stops, what is told, and that every file gets its result."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.config.model import TestConfig
+from dispatcher.engine.backend import AttemptStarted
+from dispatcher.engine.loop import RunPolicy
+from dispatcher.model.events import (
+    FileFinished,
+    FileSlow,
+    FileStarted,
+    Notice,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    StopCause,
+    UsageSampled,
+)
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.results import TestResults, exit_code_of
+from dispatcher.model.shard_option import Shard
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.result import HOLDS_NO_TESTS, TestResult
+from passmuster.model.status import Status, StopReason
+from passmuster.model.task import TestTask
+from tests.unit.dispatcher.engine.scripted_backend import Listener, ScriptedBackend, Step, make_run, plan_of
+
+FAIL, CRASH = Step(status=Status.FAIL), Step(status=Status.CRASH)
+EVICTED = Step(status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET)
+HANGS = Step(hangs=True)
+
+
+def execute(
+    backend: ScriptedBackend, paths: Sequence[str] = "abc", policy: RunPolicy | None = None
+) -> tuple[TestResults, Listener]:
+    listener = Listener()
+    results = make_run(backend, list(paths), [listener], policy or RunPolicy()).execute()
+    return results, listener
+
+
+def statuses(results: TestResults) -> dict[str, Status]:
+    return {record.file.path: record.status for record in results.records}
+
+
+def test_a_run_tells_its_start_every_file_and_its_end() -> None:
+    backend = ScriptedBackend(script={"b": [FAIL]}, notices=("a place",))
+
+    results, listener = execute(backend)
+
+    assert statuses(results) == {"a": Status.PASS, "b": Status.FAIL, "c": Status.PASS}
+    assert listener.names() == [
+        *("RunStarted", "Notice", "Notice"),
+        *("FileStarted", "FileFinished") * 3,
+        "RunFinished",
+    ]
+    assert [notice.text for notice in listener.of(Notice)] == ["a notice", "a place"]
+    assert listener.of(RunStarted)[0].started_at == 1000.0
+    assert listener.of(RunFinished)[0].results == results
+    assert [event.at_s for event in listener.of(FileFinished)] == [1.0, 2.0, 3.0]
+    assert (results.duration_s, results.peak_bytes, results.interrupted) == (3.0, 7, False)
+
+
+def test_a_file_that_fails_runs_again_at_once_and_is_flaky_when_it_then_passes() -> None:
+    backend = ScriptedBackend(script={"a": [FAIL, CRASH]})
+
+    results, listener = execute(backend, policy=RunPolicy(retries=2))
+
+    assert [record.file.path for record in results.flaky] == ["a"]
+    assert [event.again for event in listener.of(FileFinished)][:3] == [Again.RETRY, Again.RETRY, None]
+    assert backend.submitted[3:] == [("a#2", True), ("a#3", True)]
+
+
+def test_retries_end_and_the_last_result_counts() -> None:
+    results, _ = execute(ScriptedBackend(script={"a": [FAIL, CRASH, FAIL]}), "a", RunPolicy(retries=1))
+
+    [record] = results.records
+    assert [attempt.status for attempt in record.attempts] == [Status.FAIL, Status.CRASH]
+    assert not record.is_flaky
+
+
+def test_making_room_costs_no_retry_and_a_second_time_the_file_runs_alone() -> None:
+    backend = ScriptedBackend(script={"a": [EVICTED, EVICTED, FAIL]})
+
+    results, listener = execute(backend, "ab", RunPolicy(retries=1))
+
+    assert statuses(results) == {"a": Status.PASS, "b": Status.PASS}
+    agains = [event.again for event in listener.of(FileFinished) if event.file.path == "a"]
+    assert agains == [Again.MADE_ROOM, Again.MADE_ROOM, Again.RETRY, None]
+    # Alone means after all others; only who does not run alone goes first.
+    assert backend.submitted[2:] == [("a#2", True), ("a#3", False), ("a#4", False)]
+
+
+def test_after_too_many_failures_nothing_starts_and_what_runs_may_finish() -> None:
+    backend = ScriptedBackend(script={"a": [FAIL], "b": [Step(seconds=5)]}, slots=2)
+
+    results, listener = execute(backend, "abcd", RunPolicy(max_fail=1, retries=0))
+
+    assert statuses(results)["b"] is Status.PASS
+    assert statuses(results)["d"] is Status.CANCELLED
+    assert results.records[3].final.error == "not run: too many failures"
+    assert [event.cause for event in listener.of(RunStopping)] == [StopCause.MAX_FAIL]
+    assert backend.stops == []
+    assert not results.interrupted
+
+
+def test_a_file_that_fails_while_the_run_stops_is_not_tried_again() -> None:
+    backend = ScriptedBackend(script={"a": [FAIL, FAIL], "b": [Step(status=Status.FAIL, seconds=9)]}, slots=2)
+
+    results, _ = execute(backend, "ab", RunPolicy(max_fail=1, retries=1))
+
+    assert [len(record.attempts) for record in results.records] == [2, 1]
+
+
+def test_when_the_time_of_the_run_is_over_what_runs_is_ended() -> None:
+    backend = ScriptedBackend(script={"a": [HANGS]})
+
+    results, listener = execute(backend, "ab", RunPolicy(run_timeout_s=10, grace_s=3))
+
+    assert backend.stops == [(StopReason.RUN_TIMEOUT, 3)]
+    assert set(statuses(results).values()) == {Status.CANCELLED}
+    assert [(event.at_s, event.cause) for event in listener.of(RunStopping)] == [(10, StopCause.RUN_TIMEOUT)]
+    assert results.duration_s == 13
+
+
+def test_an_eviction_while_the_run_stops_is_a_cancelled_file() -> None:
+    backend = ScriptedBackend(script={"a": [FAIL], "b": [EVICTED]}, slots=2)
+    backend.script = {
+        "a": [FAIL],
+        "b": [Step(status=Status.MEMORY, seconds=5, stop_reason=EVICTED.stop_reason)],
+    }
+
+    results, _ = execute(backend, "ab", RunPolicy(max_fail=1))
+
+    assert statuses(results) == {"a": Status.FAIL, "b": Status.CANCELLED}
+
+
+def signal_at(*polls: int) -> ScriptedBackend:
+    """Return a backend during whose polls this process gets real signals."""
+
+    def on_poll(number: int) -> None:
+        if number in polls:
+            os.kill(os.getpid(), signal.SIGTERM if number == polls[0] else signal.SIGINT)
+
+    return ScriptedBackend(script={"a": [HANGS]}, on_poll=on_poll)
+
+
+def test_an_interrupt_ends_the_run_with_grace() -> None:
+    backend = signal_at(3)
+
+    results, listener = execute(backend, "ab", RunPolicy(grace_s=4))
+
+    assert backend.stops == [(StopReason.CANCELLED, 4)]
+    assert results.interrupted
+    assert set(statuses(results).values()) == {Status.CANCELLED}
+    assert [record.started for record in results.records] == [True, False]
+    assert listener.names()[-1] == "RunFinished"
+    assert [event.cause for event in listener.of(RunStopping)] == [StopCause.INTERRUPT]
+
+
+def test_a_second_interrupt_kills_at_once_and_a_third_changes_nothing() -> None:
+    backend = signal_at(3, 4, 5)
+
+    results, _ = execute(backend, "ab", RunPolicy(grace_s=400))
+
+    assert backend.stops == [(StopReason.CANCELLED, 400), (StopReason.CANCELLED, 0)]
+    assert results.interrupted
+
+
+def test_an_interrupt_overrides_a_run_that_waits_for_its_last_files() -> None:
+    backend = ScriptedBackend(script={"a": [FAIL], "b": [HANGS]}, slots=2)
+    backend.on_poll = lambda number: os.kill(os.getpid(), signal.SIGINT) if number == 8 else None
+
+    results, listener = execute(backend, "ab", RunPolicy(max_fail=1))
+
+    assert [event.cause for event in listener.of(RunStopping)] == [StopCause.MAX_FAIL, StopCause.INTERRUPT]
+    assert results.interrupted
+
+
+def test_the_handlers_of_signals_are_as_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+
+    execute(signal_at(3))
+
+    after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert after == before
+
+
+def test_a_backend_that_breaks_ends_the_run_and_is_named() -> None:
+    backend = ScriptedBackend(script={"a": [HANGS]})
+
+    def on_poll(number: int) -> None:
+        backend.trouble = InfrastructureError("the broker is gone") if number == 3 else None
+
+    backend.on_poll = on_poll
+    listener = Listener()
+    run = make_run(backend, ["a", "b"], [listener], RunPolicy())
+    results = run.execute()
+
+    assert run.breakdown == "the broker is gone"
+    assert run.lost_reports == ()
+    assert [event.cause for event in listener.of(RunStopping)] == [StopCause.BROKEN]
+    assert "the broker is gone" in [notice.text for notice in listener.of(Notice)]
+    assert set(statuses(results).values()) == {Status.CANCELLED}
+    assert not results.interrupted
+
+
+def test_a_slow_file_is_mentioned_once_for_each_attempt() -> None:
+    backend = ScriptedBackend(script={"a": [Step(status=Status.FAIL, seconds=30), Step(seconds=30)]})
+
+    _, listener = execute(backend, "ab", RunPolicy(slow_s=10, retries=1))
+
+    assert [(event.file.path, event.seconds) for event in listener.of(FileSlow)] == [("a", 10), ("a", 10)]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_the_usage_is_sampled_only_for_who_watches(watched: bool) -> None:
+    _, listener = execute(ScriptedBackend(), "abc", RunPolicy(watched=watched))
+
+    samples = listener.of(UsageSampled)
+    assert bool(samples) is watched
+    assert all(later.at_s - sooner.at_s >= 0.25 for sooner, later in pairwise(samples))
+    assert [sample.waiting for sample in samples[:1]] == [2][: len(samples)]
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(True, Status.PASS), (False, Status.NO_TESTS)])
+def test_a_file_without_tests_passes_only_where_that_is_allowed(allowed: bool, status: Status) -> None:
+    backend = ScriptedBackend(script={"a": [Step(status=Status.NO_TESTS)]})
+
+    results, _ = execute(backend, "a", RunPolicy(allow_no_tests=allowed))
+
+    assert statuses(results) == {"a": status}
+    assert results.records[0].final.error == ""
+
+
+def test_a_module_of_helpers_fails_only_where_the_user_named_it() -> None:
+    empty = Step(status=Status.NO_TESTS, verdict_note=HOLDS_NO_TESTS)
+    backend = ScriptedBackend(script={"a": [empty], "b": [empty]})
+    run = make_run(backend, "abc", [], RunPolicy(), plan_of(*"abc", named="b"))
+
+    results = run.execute()
+
+    assert statuses(results) == {"a": Status.PASS, "b": Status.NO_TESTS, "c": Status.PASS}
+    assert [record.file.path for record in results.without_tests] == ["a"]
+    assert [record.file.path for record in results.passed] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        (RunPolicy(), ExitCode.NO_TESTS),
+        (RunPolicy(may_run_no_test=True), ExitCode.OK),
+    ],
+)
+def test_a_run_in_which_no_test_ran_is_not_green(policy: RunPolicy, code: ExitCode) -> None:
+    deselected = Step(verdict_note="all 2 test(s) deselected")
+    empty = Step(status=Status.NO_TESTS, verdict_note=HOLDS_NO_TESTS)
+
+    nothing, _ = execute(ScriptedBackend(script={"a": [deselected], "b": [empty]}), "ab", policy)
+    something, _ = execute(ScriptedBackend(script={"a": [deselected], "b": [empty]}), "abc", policy)
+
+    assert exit_code_of(nothing) is code
+    assert exit_code_of(something) is ExitCode.OK
+
+
+def test_a_shard_may_have_none_of_the_tests() -> None:
+    config = TestConfig(root=Path("/"), shard=Shard(number=1, total=2))
+
+    assert RunPolicy.of(config, watched=False).may_run_no_test
+
+
+def test_a_reporter_that_fails_is_left_out_and_named() -> None:
+    bad, worse, good = Listener(fails_at=FileStarted), Listener(fails_at=object), Listener()
+    run = make_run(ScriptedBackend(), ["a", "b"], [bad, worse, good], RunPolicy())
+
+    results = run.execute()
+
+    assert len(results.passed) == 2
+    assert run.breakdown == ""
+    assert run.lost_reports == ("Listener failed and is left out: OSError: disk full",) * 2
+    assert len(worse.events) == 1
+    assert len(good.of(FileFinished)) == 2
+    assert bad.names()[-1] == "FileStarted"
+
+
+def test_reporters_that_all_fail_at_once_do_not_end_the_run() -> None:
+    run = make_run(ScriptedBackend(), ["a"], [Listener(fails_at=object) for _ in range(3)], RunPolicy())
+
+    assert len(run.execute().passed) == 1
+    assert len(run.lost_reports) == 3
+
+
+def test_answers_that_come_late_or_twice_are_neither_counted_nor_told() -> None:
+    task = TestTask(run_id="r", file_path="a")
+    backend = ScriptedBackend(script={"a": [FAIL]}, slots=1)
+
+    def on_poll(number: int) -> None:
+        if number == 3:  # The second attempt has been submitted, and the first is answered again.
+            backend.extra = [ScriptedBackend.finished(task, Status.CRASH)]
+        if number == 6:
+            backend.extra = [ScriptedBackend.finished(task, Status.CRASH), AttemptStarted(task=task)]
+
+    backend.on_poll = on_poll
+    results, listener = execute(backend, "ab", RunPolicy(retries=1, slow_s=1.5))
+
+    assert [attempt.status for attempt in results.records[0].attempts] == [Status.FAIL, Status.PASS]
+    assert len(listener.of(FileFinished)) == 3
+    assert [name for name, _ in backend.submitted] == ["a#1", "b#1", "a#2"]
+    assert listener.of(FileSlow) == []
+    assert len(listener.of(FileStarted)) == 3
+
+
+def test_a_plan_without_files_ends_at_once() -> None:
+    results, listener = execute(ScriptedBackend(), "")
+
+    assert results.records == ()
+    assert listener.names() == ["RunStarted", "Notice", "RunFinished"]
+
+
+STEPS = st.builds(
+    Step,
+    status=st.sampled_from(list(Status)),
+    seconds=st.floats(0, 30),
+    stop_reason=st.none() | st.just(StopReason.MEMORY_BUDGET),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcde"), st.lists(STEPS, max_size=8), min_size=1),
+    st.integers(1, 3),
+    st.integers(0, 3),
+    st.none() | st.integers(1, 3),
+    st.none() | st.floats(0.1, 60),
+)
+def test_whatever_happens_every_file_of_the_plan_is_told_and_counted_once(
+    script: dict[str, list[Step]], slots: int, retries: int, max_fail: int | None, run_timeout_s: float | None
+) -> None:
+    policy = RunPolicy(retries=retries, max_fail=max_fail, run_timeout_s=run_timeout_s)
+    results, listener = execute(ScriptedBackend(script=script, slots=slots), sorted(script), policy)
+
+    assert [record.file.path for record in results.records] == sorted(script)
+    finals: dict[str, TestResult] = {}
+    for event in listener.of(FileFinished):
+        assert event.file.path not in finals
+        if event.again is None:
+            finals[event.file.path] = event.result
+    for record in results.records:
+        assert finals.get(record.file.path, record.final).status is record.status
+        assert record.file.path in finals or record.status is Status.CANCELLED
+        assert [attempt.attempt for attempt in record.attempts] == list(range(1, len(record.attempts) + 1))

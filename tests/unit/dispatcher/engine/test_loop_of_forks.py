@@ -1,0 +1,566 @@
+"""A run by script in which files are forked, checked, confirmed, verified, and run alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from dispatcher.engine.loop import RunPolicy
+from dispatcher.engine.retry import MAX_ALONE
+from dispatcher.model.events import (
+    FileFinished,
+    FileSettled,
+    FileSlow,
+    FileStarted,
+    RunStopping,
+    UsageSampled,
+)
+from dispatcher.model.rerun_reason import Again
+from dispatcher.model.results import Finding, TestResults
+from passmuster.model.result import CaseResult
+from passmuster.model.status import Isolation, Outcome, Status, StopReason
+from tests.support.forked_runs import POLICIES, SCRIPTS
+from tests.unit.dispatcher.engine.scripted_backend import Listener, ScriptedBackend, Step, make_run, plan_of
+
+FORK = Isolation.FORK
+FORKED, FORKED_FAIL = Step(isolation=FORK), Step(isolation=FORK, status=Status.FAIL)
+PASS, FAIL = Step(), Step(status=Status.FAIL)
+CROWDED = Step(status=Status.FAIL, was_alone=False)
+LONG = Step(seconds=100)
+
+
+def execute(
+    script: Mapping[str, Sequence[Step]],
+    policy: RunPolicy | None = None,
+    *,
+    slots: int = 2,
+    confirmed: str = "",
+    failed: str = "",
+) -> tuple[TestResults, Listener, ScriptedBackend]:
+    backend, listener = ScriptedBackend(script=script, slots=slots), Listener()
+    plan = plan_of(*script, confirmed=confirmed, failed=failed)
+    results = make_run(backend, list(script), [listener], policy or RunPolicy(), plan).execute()
+    return results, listener, backend
+
+
+def told(listener: Listener, path: str) -> list[tuple[str, Again | None, Again | None, Finding | None]]:
+    """Return what was told of each attempt: how it ended, what it was for, what follows, what it means."""
+    found: list[tuple[str, Again | None, Again | None, Finding | None]] = []
+    for event in listener.events:
+        if isinstance(event, FileFinished) and event.file.path == path:
+            found.append((str(event.result.status), event.reason, event.again, event.finding))
+        elif isinstance(event, FileSettled) and event.file.path == path:
+            found.append((f"settled {event.result.status}", event.reason, None, event.finding))
+    return found
+
+
+def test_a_file_that_fails_forked_before_and_after_two_spawned_passes_proves_forking_guilty() -> None:
+    script = {"a": [FORKED_FAIL, PASS, PASS, FORKED_FAIL], "b": [PASS]}
+
+    results, listener, backend = execute(script, slots=1)
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.CHECK, None),
+        ("PASS", Again.CHECK, Again.RECHECK, None),
+        ("PASS", Again.RECHECK, Again.REFORK, None),
+        ("FAIL", Again.REFORK, Again.SETTLED, None),
+        ("settled PASS", Again.REFORK, None, Finding.FAILED_FORKED),
+    ]
+    assert [name for name, first in backend.submitted if first] == ["a#2", "a#3", "a#4"]
+    assert [task.isolation for task in backend.tasks[2:]] == [
+        *(Isolation.SPAWN, Isolation.SPAWN, Isolation.AUTO)
+    ]
+    assert (len(results.passed), results.flaky) == (2, ())
+    record = results.records[0]
+    assert (record.final.attempt, record.final.isolation, record.failures) == (3, Isolation.SPAWN, ())
+
+
+def test_a_proof_that_ends_while_the_run_is_stopping_holds() -> None:
+    late = Step(isolation=FORK, status=Status.FAIL, seconds=9)
+    script = {"a": [FORKED_FAIL, PASS, PASS, late], "b": [Step(status=Status.FAIL, seconds=6)], "c": [LONG]}
+
+    results, _, _ = execute(script, RunPolicy(max_fail=1, recheck_alone=False))
+
+    assert results.records[0].finding is Finding.FAILED_FORKED
+    assert [record.file.path for record in results.failed] == ["b"]
+
+
+def test_a_proof_that_is_interrupted_leaves_the_first_failure() -> None:
+    script = {"a": [FORKED_FAIL, PASS, PASS, Step(isolation=FORK, hangs=True)]}
+
+    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
+
+    assert told(listener, "a")[-1] == ("settled FAIL", Again.REFORK, None, None)
+    assert [record.file.path for record in results.failed] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [FORKED_FAIL, PASS, FAIL],
+        [FORKED_FAIL, PASS, PASS, FORKED],
+        [FORKED_FAIL, PASS, PASS, PASS],
+        [FORKED_FAIL, PASS, PASS, FAIL],
+        [FORKED, FAIL, PASS],
+    ],
+)
+def test_any_other_mixture_is_flaky_and_its_first_attempt_decides(steps: list[Step]) -> None:
+    results, listener, _ = execute({"a": steps, "b": [LONG]})
+
+    (record, _) = results.records
+    assert record.status is steps[0].status
+    assert (record.is_flaky, record.finding) == (True, None)
+    assert len(record.attempts) == len(steps)
+    assert told(listener, "a")[-1][0].removeprefix("settled ") == steps[0].status
+
+
+def test_a_pass_within_the_allowed_retries_counts_whatever_is_found_out_afterwards() -> None:
+    for steps in ([FORKED_FAIL, PASS, FAIL], [FORKED_FAIL, PASS, PASS, FORKED]):
+        results, _, _ = execute({"a": steps, "b": [LONG]}, RunPolicy(retries=1))
+
+        assert [record.file.path for record in results.flaky] == ["a"]
+        assert len(results.passed) == 2
+
+
+def test_a_check_uses_up_a_retry() -> None:
+    once, _, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, RunPolicy(retries=1))
+    twice, listener, _ = execute({"a": [FORKED_FAIL, FAIL, PASS]}, RunPolicy(retries=2))
+
+    assert (len(once.failed), len(once.records[0].attempts)) == (1, 2)
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.CHECK, None),
+        ("FAIL", Again.CHECK, Again.RETRY, None),
+        ("PASS", Again.RETRY, None, None),
+    ]
+    assert [record.file.path for record in twice.flaky] == ["a"]
+
+
+def test_a_forked_attempt_that_had_no_fair_chance_is_neither_a_failure_nor_flaky() -> None:
+    results, listener, _ = execute({"a": [Step(isolation=FORK, status=Status.LOST), PASS]})
+
+    assert told(listener, "a")[-1] == ("PASS", Again.CHECK, None, None)
+    assert (len(results.passed), results.flaky) == (1, ())
+
+
+def test_a_forked_pass_is_confirmed_while_another_file_runs() -> None:
+    results, listener, backend = execute({"a": [FORKED, PASS], "b": [LONG]})
+
+    assert backend.spare == ["a#2"]
+    assert told(listener, "a") == [
+        ("PASS", None, Again.CONFIRM, None),
+        ("PASS", Again.CONFIRM, None, Finding.CONFIRMED),
+    ]
+    # The forked attempt counts: it is how the file runs, and what was told first.
+    assert results.records[0].final.isolation is FORK
+    assert len(results.passed) == 2
+    assert backend.stops == []
+
+
+def test_what_is_confirmed_already_runs_once() -> None:
+    _, listener, backend = execute({"a": [FORKED], "b": [LONG]}, confirmed="a")
+
+    assert told(listener, "a") == [("PASS", None, None, None)]
+    assert backend.spare == []
+
+
+def test_a_confirmation_waits_for_all_other_files() -> None:
+    _, listener, _ = execute({"a": [FORKED, PASS], "b": [LONG], "c": [PASS]})
+
+    starts = [(event.file.path, event.attempt) for event in listener.of(FileStarted)]
+    assert starts == [("a", 1), ("b", 1), ("c", 1), ("a", 2)]
+
+
+def test_confirmations_that_wait_at_the_end_are_withdrawn_and_the_passes_stand() -> None:
+    results, listener, backend = execute({"a": [FORKED], "b": [FORKED]}, slots=1)
+
+    for path in "ab":
+        assert told(listener, path) == [
+            ("PASS", None, Again.CONFIRM, None),
+            ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED),
+        ]
+    assert len(results.passed) == 2
+    assert len(results.found(Finding.UNCONFIRMED)) == 2
+    assert backend.stops == []
+    assert listener.of(RunStopping) == []
+    assert results.duration_s == 2.0
+
+
+def test_a_confirmation_that_runs_at_the_end_is_ended_and_the_pass_stands() -> None:
+    results, listener, backend = execute({"a": [FORKED, LONG], "b": [Step(seconds=5)]})
+
+    assert backend.stops == [(StopReason.CANCELLED, 0.0)]
+    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert results.duration_s == 5.25
+    assert (len(results.passed), results.cancelled) == (2, ())
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_file_that_fails_twice_when_it_is_to_be_confirmed_fails(retries: int) -> None:
+    results, listener, backend = execute({"a": [FORKED, FAIL, FAIL], "b": [LONG]}, RunPolicy(retries=retries))
+
+    assert told(listener, "a") == [
+        ("PASS", None, Again.CONFIRM, None),
+        ("FAIL", Again.CONFIRM, Again.RECHECK, None),
+        ("FAIL", Again.RECHECK, None, Finding.FAILED_SPAWNED),
+    ]
+    assert backend.spare == ["a#2"]
+    assert [record.file.path for record in results.failed] == ["a"]
+
+
+def test_a_confirmation_that_failed_once_and_cannot_be_repeated_is_a_failure() -> None:
+    script = {"a": [FORKED, FAIL, Step(hangs=True)], "b": [Step(seconds=5)]}
+
+    results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
+
+    assert told(listener, "a")[-1] == ("settled FAIL", Again.RECHECK, None, None)
+    assert [record.file.path for record in results.failed] == ["a"]
+
+
+def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_files_come_first() -> None:
+    quick = Step(isolation=FORK, seconds=0.5)
+    script = {"a": [quick, Step(seconds=0.5)], "b": [quick, Step(seconds=0.5)], "c": [Step(seconds=20)]}
+    script["d"] = [Step(isolation=FORK, seconds=2.0)]
+    backend, listener = ScriptedBackend(script=script, slots=1), Listener()
+    plan = plan_of(*script)
+    aged = [
+        structs.replace(one, file=structs.replace(one.file, mtime_ns={"a": 9, "b": 3}.get(one.file.path, 5)))
+        for one in plan.files
+    ]
+
+    plan = structs.replace(plan, files=tuple(aged))
+    results = make_run(backend, list(script), [listener], RunPolicy(), plan).execute()
+
+    # After 23 s there are 1.15 s: enough for two files of half a second, not for the one of two.
+    starts = [event.file.path for event in listener.of(FileStarted) if event.reason is Again.CONFIRM]
+    assert starts == ["b", "a"]
+    assert [record.file.path for record in results.found(Finding.CONFIRMED)] == ["a", "b"]
+    assert [record.file.path for record in results.found(Finding.UNCONFIRMED)] == ["d"]
+    assert results.duration_s == 24.0
+
+
+def test_a_confirmation_is_ended_when_its_share_of_the_time_is_over() -> None:
+    quick = Step(isolation=FORK, seconds=0.5)
+    script = {"a": [quick, LONG], "b": [Step(seconds=20)]}
+
+    results, listener, backend = execute(script, slots=1)
+
+    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert backend.stops == [(StopReason.CANCELLED, 0.0)]
+    assert results.duration_s == pytest.approx(20.5 * 1.05)
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        Step(status=Status.LOST),
+        Step(status=Status.START_ERROR),
+        Step(status=Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET),
+    ],
+)
+def test_a_confirmation_that_had_no_chance_changes_nothing(ended: Step) -> None:
+    results, listener, _ = execute({"a": [FORKED, ended], "b": [LONG]}, RunPolicy(retries=3))
+
+    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert len(results.passed) == 2
+
+
+def test_a_confirmation_is_neither_waited_for_nor_slow() -> None:
+    policy = RunPolicy(slow_s=10, watched=True)
+    _, listener, _ = execute({"a": [FORKED, Step(seconds=50)], "b": [LONG], "c": [FORKED]}, policy)
+
+    assert {event.file.path for event in listener.of(FileSlow)} == {"b"}
+    assert {event.waiting for event in listener.of(UsageSampled)} <= {0, 1}
+    assert listener.of(UsageSampled)[-1].waiting == 0
+
+
+def test_an_interrupt_lets_passes_stand_that_were_to_be_confirmed() -> None:
+    backend = ScriptedBackend(script={"a": [FORKED, LONG], "b": [Step(hangs=True)], "c": [FORKED]}, slots=2)
+
+    def on_poll(number: int) -> None:
+        if len(backend.spare) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    backend.on_poll = on_poll
+    listener = Listener()
+    results = make_run(backend, "abc", [listener], RunPolicy()).execute()
+
+    assert [record.status for record in results.records] == [Status.PASS, Status.CANCELLED, Status.PASS]
+    assert results.interrupted
+
+
+def test_a_forked_failure_that_cannot_be_checked_any_more_is_no_failure() -> None:
+    script = {"a": [FAIL], "b": [Step(status=Status.FAIL, isolation=FORK, seconds=9)]}
+
+    results, _, _ = execute(script, RunPolicy(max_fail=1))
+
+    assert [record.status for record in results.records] == [Status.FAIL, Status.CANCELLED]
+    assert results.records[1].final.error == "FAIL when forked, and not checked: too many failures"
+
+
+def test_a_file_that_fails_beside_others_and_passes_alone_fails_and_is_found_out() -> None:
+    results, listener, backend = execute({"a": [CROWDED, PASS], "b": [PASS]})
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.ALONE, None),
+        ("PASS", Again.ALONE, Again.SETTLED, None),
+        ("settled FAIL", Again.ALONE, None, Finding.CROWDED),
+    ]
+    assert [task.alone for task in backend.tasks] == [False, False, True]
+    assert (len(results.passed), len(results.failed)) == (1, 1)
+    assert results.flaky == ()
+    assert [record.file.path for record in results.found(Finding.CROWDED)] == ["a"]
+
+
+def test_a_file_that_started_only_by_overcommit_and_passes_alone_passes() -> None:
+    extra = dataclasses.replace(CROWDED, was_extra=True)
+
+    results, listener, _ = execute({"a": [extra, PASS], "b": [PASS]})
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.ALONE, None),
+        ("PASS", Again.ALONE, None, Finding.CROWDED),
+    ]
+    assert len(results.passed) == 2
+    assert [record.file.path for record in results.found(Finding.CROWDED)] == ["a"]
+
+
+def test_a_file_that_fails_alone_too_fails() -> None:
+    results, listener, _ = execute({"a": [CROWDED, FAIL], "b": [PASS]})
+
+    assert told(listener, "a")[-1] == ("FAIL", Again.ALONE, None, None)
+    assert len(results.failed) == 1
+
+
+def test_a_file_that_failed_before_gets_no_chance_alone_and_nobody_where_that_is_off() -> None:
+    for policy, failed in (
+        (RunPolicy(), "a"),
+        (RunPolicy(recheck_alone=False), ""),
+        (RunPolicy(max_fail=1), ""),
+    ):
+        results, listener, _ = execute({"a": [CROWDED, PASS]}, policy, failed=failed)
+        assert told(listener, "a") == [("FAIL", None, None, None)]
+        assert len(results.failed) == 1
+
+
+def test_only_so_many_files_get_a_chance_alone() -> None:
+    script = {f"{number:02}": [CROWDED, PASS] for number in range(MAX_ALONE + 3)}
+
+    results, _, _ = execute(script)
+
+    assert (len(results.found(Finding.CROWDED)), len(results.failed)) == (MAX_ALONE, len(script))
+
+
+def test_failures_that_have_a_chance_left_count_as_failures_until_they_pass() -> None:
+    script = {"a": [CROWDED, PASS], "b": [CROWDED], "c": [Step(seconds=3)], "d": [PASS]}
+
+    results, listener, _ = execute(script, RunPolicy(max_fail=2), slots=1)
+
+    # The second failure reaches the limit: nothing further starts, and what stands is told.
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.ALONE, None),
+        ("settled FAIL", Again.ALONE, None, None),
+    ]
+    assert [record.status for record in results.records] == [
+        *(Status.FAIL, Status.FAIL, Status.CANCELLED, Status.CANCELLED)
+    ]
+
+
+def test_a_verification_runs_everything_both_ways_and_lists_each_difference() -> None:
+    def case(outcome: Outcome) -> tuple[CaseResult, ...]:
+        return (CaseResult(case_id="T.x", outcome=outcome),)
+
+    script = {
+        "a": [Step(isolation=FORK, cases=case(Outcome.SKIPPED)), Step(cases=case(Outcome.PASSED))],
+        "b": [FORKED, PASS],
+        "c": [FORKED_FAIL, PASS, PASS, FORKED_FAIL],
+        "d": [Step(note="it says so")],
+        "e": [FORKED_FAIL, FAIL],
+    }
+
+    results, _, backend = execute(script, RunPolicy(verify_isolation=True), confirmed="ab", slots=1)
+
+    assert backend.spare == []
+    assert [(found.file.path, found.texts) for found in results.differing] == [
+        ("a", ("T.x: skipped when forked, passed when spawned",)),
+        ("c", ("FAIL when forked, PASS when spawned",)),
+    ]
+    assert [record.file.path for record in results.failed] == ["e"]
+    assert [record.was_forked for record in results.records] == [True, True, True, False, True]
+
+
+def test_without_a_verification_no_difference_is_looked_for() -> None:
+    results, _, _ = execute({"a": [FORKED_FAIL, PASS, PASS, FORKED_FAIL]})
+
+    assert results.differing == ()
+
+
+@given(
+    SCRIPTS,
+    st.integers(1, 3),
+    POLICIES,
+    st.sampled_from(["", "abc"]),
+)
+def test_whatever_happens_every_file_is_decided_once_and_told_so(
+    script: dict[str, list[Step]], slots: int, policy: RunPolicy, confirmed: str
+) -> None:
+    results, listener, _ = execute(script, policy, slots=slots, confirmed=confirmed)
+
+    assert [record.file.path for record in results.records] == list(script)
+    decided: dict[str, Status] = {}
+    for event in listener.events:
+        if isinstance(event, FileFinished | FileSettled):
+            assert event.file.path not in decided
+            if isinstance(event, FileSettled) or event.again is None:
+                decided[event.file.path] = event.result.status
+    for record in results.records:
+        path = record.file.path
+        # A confirmation that passes leaves the verdict to the attempt before, a pass too.
+        assert decided.get(path, Status.CANCELLED) is record.status
+        if path not in decided:
+            assert record.status is Status.CANCELLED
+        further = [one for one in record.attempts if not one.is_evicted]
+        assert len(further) <= 1 + policy.retries + 3
+        assert (
+            record.status.is_cancelled
+            or not record.is_flaky
+            or policy.retries
+            # A confirmation failed, and could not be repeated.
+            or (record.status.is_failure and record.reasons[-1] is Again.CONFIRM)
+            or (further[0].status.is_pass is record.status.is_pass or further[0].status.is_infrastructure)
+        )
+        assert record.judged == () or record.judged[-1] is record.final or record.final.is_evicted
+    assert len(results.passed) + len(results.failed) + len(results.cancelled) == len(script)
+    assert len(results.failed) == sum(status.is_failure for status in decided.values())
+
+
+ELSEWHERE: Sequence[dict[str, Any]] = [{"worker": "other"}, {"interpreter": "CPython 3.12.1"}]
+"""What an attempt differs in that another worker ran, or the same one with another Python."""
+
+
+def changed(step: Step, changes: Mapping[str, Any]) -> Step:
+    return dataclasses.replace(step, **changes)
+
+
+def test_further_attempts_that_compare_want_the_worker_of_the_first_and_a_retry_wants_none() -> None:
+    here = {"worker": "w1"}
+    script = {
+        "a": [changed(step, here) for step in (FORKED_FAIL, PASS, PASS, FORKED_FAIL)],
+        "b": [changed(FORKED, here), changed(PASS, here)],
+        "c": [changed(step, here) for step in (FORKED_FAIL, FAIL, FAIL)],
+        "d": [*(changed(CROWDED, here) for _ in range(3)), PASS],
+    }
+
+    _, _, backend = execute(script, RunPolicy(retries=2))
+
+    wanted: dict[str, list[str]] = {}
+    for task in backend.tasks:
+        wanted.setdefault(task.file_path, []).append(task.wanted_worker)
+    assert wanted == {
+        "a": ["", "w1", "w1", "w1"],
+        "b": ["", "w1"],
+        "c": ["", "w1", ""],
+        "d": ["", "", "", "w1"],
+    }
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_check_elsewhere_proves_nothing_and_the_first_counts(elsewhere: Mapping[str, Any]) -> None:
+    results, listener, _ = execute({"a": [FORKED_FAIL, changed(PASS, elsewhere)], "b": [PASS]})
+
+    assert told(listener, "a") == [
+        ("FAIL", None, Again.CHECK, None),
+        ("PASS", Again.CHECK, Again.SETTLED, None),
+        ("settled FAIL", Again.CHECK, None, None),
+    ]
+    assert [record.file.path for record in results.flaky] == ["a"]
+
+
+@pytest.mark.parametrize("position", [1, 2, 3])
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_proof_needs_every_attempt_on_one_worker_and_interpreter(
+    position: int, elsewhere: Mapping[str, Any]
+) -> None:
+    steps = [FORKED_FAIL, PASS, PASS, FORKED_FAIL]
+    steps[position] = changed(steps[position], elsewhere)
+
+    results, _, _ = execute({"a": steps, "b": [LONG]})
+
+    record = results.records[0]
+    assert (record.status, record.finding) == (Status.FAIL, None)
+    assert len(record.attempts) == position + 1
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_pass_elsewhere_confirms_nothing_and_a_failure_is_flaky(
+    elsewhere: Mapping[str, Any],
+) -> None:
+    script = {
+        "a": [FORKED, changed(PASS, elsewhere)],
+        "b": [FORKED, changed(FAIL, elsewhere)],
+        "c": [LONG],
+    }
+
+    results, _, _ = execute(script)
+
+    assert [(record.status, record.finding) for record in results.records[:2]] == [(Status.PASS, None)] * 2
+    assert [record.file.path for record in results.flaky] == ["b"]
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_verification_finds_no_difference_between_workers(elsewhere: Mapping[str, Any]) -> None:
+    results, _, _ = execute({"a": [FORKED, changed(FAIL, elsewhere)]}, RunPolicy(verify_isolation=True))
+
+    assert results.differing == ()
+    assert results.records[0].is_incomparable
+
+
+@pytest.mark.parametrize("extra", [False, True])
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=str)
+def test_a_pass_alone_elsewhere_blames_nobody(elsewhere: Mapping[str, Any], extra: bool) -> None:
+    crowded = dataclasses.replace(CROWDED, was_extra=extra)
+
+    results, _, _ = execute({"a": [crowded, changed(PASS, elsewhere)], "b": [PASS]})
+
+    record = results.records[0]
+    assert (record.status, record.finding, record.is_flaky) == (Status.FAIL, None, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_nothing_is_learned_from_what_a_signal_from_outside_ended(number: int) -> None:
+    killed = {"status": Status.CRASH, "signal": number}
+    script = {
+        "a": [changed(FORKED, killed), PASS, PASS, changed(FORKED, killed)],
+        "b": [changed(CROWDED, killed), PASS],
+        "c": [FORKED, changed(PASS, killed), changed(PASS, killed)],
+        "d": [FORKED_FAIL, PASS, PASS, changed(FORKED, killed)],
+        "e": [LONG],
+    }
+
+    results, _, _ = execute(script)
+
+    found = [(record.status, record.finding, record.is_flaky) for record in results.records[:4]]
+    assert found == [
+        (Status.CRASH, None, True),
+        (Status.CRASH, None, True),
+        (Status.PASS, None, True),
+        (Status.CRASH, None, True),
+    ]
+
+
+def test_a_crash_of_its_own_and_a_signal_of_the_run_still_prove_that_forking_is_the_cause() -> None:
+    crash = changed(FORKED, {"status": Status.CRASH, "signal": signal.SIGSEGV})
+    late = changed(
+        FORKED, {"status": Status.TIMEOUT, "signal": signal.SIGTERM, "stop_reason": StopReason.TIMEOUT}
+    )
+
+    results, _, _ = execute({"a": [crash, PASS, PASS, crash], "b": [late, PASS, PASS, late]})
+
+    assert [record.finding for record in results.records] == [Finding.FAILED_FORKED] * 2

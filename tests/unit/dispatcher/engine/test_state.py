@@ -1,0 +1,176 @@
+"""Every planned file ends in exactly one counted result, in whatever order answers come."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.engine.state import TAIL_CHARACTERS, RunState
+from dispatcher.model.plan import PlannedFile, TestFile
+from dispatcher.model.results import TestResults
+from passmuster.model.result import TestResult
+from passmuster.model.status import Outcome, Status, StopReason
+from passmuster.model.task import TestTask
+
+PATHS = ("a.py", "b.py", "c.py")
+
+
+def planned(*paths: str) -> list[PlannedFile]:
+    return [
+        PlannedFile(file=TestFile(path=path, label=path), task=TestTask(run_id="r", file_path=path))
+        for path in paths
+    ]
+
+
+def result(
+    path: str, status: Status = Status.PASS, *, attempt: int = 1, output: str = "", evicted: bool = False
+) -> TestResult:
+    reason = StopReason.MEMORY_BUDGET if evicted else None
+    return TestResult(file_path=path, status=status, attempt=attempt, output=output, stop_reason=reason)
+
+
+def finish(state: RunState) -> TestResults:
+    return state.results(duration_s=1.0, peak_bytes=2, interrupted=False)
+
+
+def test_the_results_are_refused_while_a_file_is_open() -> None:
+    state = RunState(planned("a.py"))
+
+    with pytest.raises(RuntimeError, match="1 planned files have no result"):
+        finish(state)
+
+
+def test_the_first_answer_counts_and_later_ones_are_dropped() -> None:
+    state = RunState(planned("a.py"))
+
+    assert state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=True)
+    assert not state.end_attempt("a.py", result("a.py", Status.PASS), is_final=True)
+    assert not state.end_attempt("a.py", result("a.py", Status.PASS, attempt=2), is_final=True)
+    state.cancel("a.py", "not run")
+
+    assert [record.status for record in finish(state).records] == [Status.FAIL]
+    assert (state.open_files, state.failed_files) == (0, 1)
+
+
+def test_an_attempt_that_is_answered_twice_is_counted_once() -> None:
+    state = RunState(planned("a.py"))
+
+    assert state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=False)
+    assert not state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=True)
+    assert (state.open_files, state.failures("a.py")) == (1, 1)
+    assert state.end_attempt("a.py", result("a.py", attempt=2), is_final=True)
+
+    [record] = finish(state).records
+    assert record.is_flaky
+    assert [attempt.attempt for attempt in record.attempts] == [1, 2]
+
+
+def test_a_file_that_is_decided_does_not_start_again() -> None:
+    state = RunState(planned("a.py"))
+    state.cancel("a.py", "not run")
+
+    state.start("a.py", 1.0)
+
+    assert state.running_files == 0
+    assert state.newly_slow(100.0, 1.0) == ()
+    assert not finish(state).records[0].started
+
+
+def test_evictions_are_neither_failures_nor_make_a_file_flaky() -> None:
+    state = RunState(planned("a.py"))
+
+    state.end_attempt("a.py", result("a.py", Status.MEMORY, evicted=True), is_final=False)
+    state.end_attempt("a.py", result("a.py", attempt=2), is_final=True)
+
+    [record] = finish(state).records
+    assert (state.evictions("a.py"), state.failures("a.py"), state.failed_files) == (1, 0, 0)
+    assert not record.is_flaky
+    assert [attempt.attempt for attempt in record.judged] == [2]
+
+
+def test_a_cancelled_file_says_why_and_whether_it_had_started() -> None:
+    state = RunState(planned("a.py", "b.py"))
+    state.start("a.py", 1.0)
+    state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=False)
+
+    state.cancel("a.py", "not run: interrupted")
+    state.cancel("b.py", "not run: interrupted")
+
+    first, second = finish(state).records
+    assert (first.started, second.started) == (True, False)
+    assert (first.final.attempt, second.final.attempt) == (2, 1)
+    assert first.final.error == second.final.error == "not run: interrupted"
+    assert finish(state).cancelled == (first, second)
+
+
+def test_a_slow_file_is_told_once_for_each_attempt() -> None:
+    state = RunState(planned("a.py", "b.py"))
+    state.start("a.py", 10.0)
+    state.start("b.py", 15.0)
+
+    assert state.newly_slow(19.9, 10.0) == ()
+    assert [file.path for file in state.newly_slow(20.0, 10.0)] == ["a.py"]
+    assert state.newly_slow(21.0, 10.0) == ()
+    assert state.seconds_running("a.py", 21.0) == 11.0
+    state.end_attempt("a.py", result("a.py", Status.FAIL), is_final=False)
+    assert state.seconds_running("a.py", 22.0) == 0.0
+    state.start("a.py", 22.0)
+    assert {file.path for file in state.newly_slow(32.0, 10.0)} == {"a.py", "b.py"}
+    assert state.newly_slow(40.0, 10.0) == ()
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_a_large_run_keeps_only_the_end_of_what_did_not_pass(status: Status) -> None:
+    state = RunState(planned("a.py"))
+    state.end_attempt("a.py", result("a.py", status, output="x" * TAIL_CHARACTERS + "end"), is_final=True)
+
+    kept = finish(state).records[0].final.output
+
+    assert len(kept) == (0 if status.is_pass else TAIL_CHARACTERS)
+    assert kept.endswith("" if status.is_pass else "end")
+
+
+ACTION = st.tuples(
+    st.sampled_from(PATHS),
+    st.sampled_from(["start", "end", "final", "cancel"]),
+    st.sampled_from(list(Status)),
+    st.integers(1, 3),
+    st.booleans(),
+)
+
+
+@given(st.lists(ACTION, max_size=40))
+def test_whatever_comes_in_whatever_order_each_file_counts_once(
+    actions: list[tuple[str, str, Status, int, bool]],
+) -> None:
+    state = RunState(planned(*PATHS), retries=len(actions))
+    decided: dict[str, Status] = {}
+    attempts = dict.fromkeys(PATHS, 0)
+    for path, action, status, attempt, evicted in actions:
+        if action == "start":
+            state.start(path, 0.0)
+        elif action == "cancel":
+            state.cancel(path, "stopped")
+            decided.setdefault(path, Status.CANCELLED)
+        else:
+            if action == "end" and status.is_pass:
+                status = Status.FAIL  # Nothing follows a pass for the reason that attempts follow here.
+            answer = result(path, status, attempt=attempt, evicted=evicted)
+            counted = state.end_attempt(path, answer, is_final=action == "final")
+            assert counted is (path not in decided and attempt > attempts[path])
+            if counted:
+                attempts[path] = attempt
+            if counted and action == "final":
+                decided[path] = status
+        assert state.open_files == len(PATHS) - len(decided)
+        assert state.failed_files == sum(one.is_failure for one in decided.values())
+    for path in PATHS:
+        state.cancel(path, "end")
+        decided.setdefault(path, Status.CANCELLED)
+    found = finish(state)
+    assert {record.file.path: record.status for record in found.records} == decided
+    assert [record.file.path for record in found.records] == list(PATHS)
+    assert len(found.passed) + len(found.failed) + len(found.cancelled) == len(PATHS)
+    assert state.running_files == 0
+    assert found.count_cases(Outcome.PASSED) == 0

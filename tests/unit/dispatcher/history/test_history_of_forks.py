@@ -1,0 +1,132 @@
+"""What the history keeps of forked files, and of files that need room."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from dispatcher.history.file_history import Figures, FileHistory, Forking
+from dispatcher.history.history import open_history
+from dispatcher.model.plan import TestFile
+from dispatcher.model.results import Finding
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, Status, StopReason
+
+FILE = TestFile(path="tests/test_a.py", label="test_a.py", size_bytes=10, mtime_ns=20)
+FORKED = TestResult(
+    file_path=FILE.path, status=Status.PASS, duration=1.0, cpu_s=0.5, peak_bytes=100, isolation=Isolation.FORK
+)
+SPAWNED = TestResult(file_path=FILE.path, status=Status.PASS, duration=4.0, cpu_s=3.0, peak_bytes=900)
+
+FORKED_FIGURES = Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1, most_s=1.0, most_cpu_s=0.5)
+SPAWNED_FIGURES = Figures(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, most_s=4.0, most_cpu_s=3.0)
+
+
+def after(root: Path, *attempts: tuple[TestResult, Finding | None], file: TestFile = FILE) -> FileHistory:
+    """Return what is remembered in the next run."""
+    with closing(open_history(root)) as history:
+        for result, finding in attempts:
+            history.record(file, result, run_id="r1", finding=finding)
+    with closing(open_history(root)) as history:
+        return history.load()[file.path]
+
+
+def test_a_confirmation_does_not_change_what_a_fork_is_expected_to_take(tmp_path: Path) -> None:
+    known = after(tmp_path, (FORKED, None), (SPAWNED, Finding.CONFIRMED))
+
+    assert known.forking is Forking.CONFIRMED
+    assert known.forked == FORKED_FIGURES
+    assert known.spawned == SPAWNED_FIGURES
+    assert known.as_run(FILE, Isolation.AUTO).duration_s == 1.0
+
+
+def test_the_most_time_is_remembered_for_a_while_and_the_run_it_was_in(tmp_path: Path) -> None:
+    busy = replace(FORKED, duration=9.0, cpu_s=8.0)
+
+    once = after(tmp_path, (FORKED, None), (busy, None))
+    later = after(tmp_path, (FORKED, None), (FORKED, None))
+
+    assert once.forked is not None
+    assert later.forked is not None
+    assert (once.forked.most_s, once.forked.most_cpu_s) == (9.0, 8.0)
+    assert (later.forked.most_s, later.forked.most_cpu_s) == (5.5, 4.71875)
+    assert later.last_run_id == "r1"
+
+
+def test_runs_that_alternate_between_the_ways_do_not_mix_them(tmp_path: Path) -> None:
+    known = after(tmp_path, *[(FORKED, None), (SPAWNED, None)] * 3)
+
+    assert (known.forked, known.spawned) == (
+        replace(FORKED_FIGURES, runs=3),
+        replace(SPAWNED_FIGURES, runs=3),
+    )
+
+
+def test_a_file_that_makes_room_when_forked_raises_only_that_peak(tmp_path: Path) -> None:
+    evicted = replace(FORKED, status=Status.MEMORY, peak_bytes=500, stop_reason=StopReason.MEMORY_BUDGET)
+
+    known = after(tmp_path, (SPAWNED, None), (evicted, None))
+
+    assert known.forked == Figures(peak_bytes=500)
+    assert known.spawned.peak_bytes == 900
+
+
+@pytest.mark.parametrize(
+    ("finding", "forking", "is_crowded"),
+    [
+        (Finding.CONFIRMED, Forking.CONFIRMED, False),
+        (Finding.FAILED_FORKED, Forking.HARMFUL, False),
+        (Finding.FAILED_SPAWNED, Forking.HARMFUL, False),
+        (Finding.CROWDED, Forking.UNKNOWN, True),
+        (Finding.UNCONFIRMED, Forking.UNKNOWN, False),
+        (None, Forking.UNKNOWN, False),
+    ],
+)
+def test_a_finding_is_remembered_and_outlives_further_runs(
+    tmp_path: Path, finding: Finding | None, forking: Forking, is_crowded: bool
+) -> None:
+    for attempts in ([(SPAWNED, finding)], [(FORKED, None)]):
+        known = after(tmp_path, *attempts)
+        assert (known.forking, known.is_crowded) == (forking, is_crowded)
+
+
+@pytest.mark.parametrize("finding", [Finding.FAILED_FORKED, Finding.CONFIRMED, Finding.CROWDED])
+def test_a_finding_is_forgotten_when_the_file_changes(tmp_path: Path, finding: Finding) -> None:
+    after(tmp_path, (SPAWNED, finding))
+
+    known = after(tmp_path, (FORKED, None), file=replace(FILE, size_bytes=11))
+
+    assert (known.forking, known.is_crowded) == (Forking.UNKNOWN, False)
+    assert known.spawned.runs == 1
+
+
+def test_a_history_of_the_first_version_is_given_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / ".passmuster" / "history.sqlite3"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE files (
+                path BLOB PRIMARY KEY, duration_s REAL NOT NULL, cpu_s REAL, peak_bytes INTEGER,
+                last_status TEXT NOT NULL, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+                runs INTEGER NOT NULL, outcomes TEXT NOT NULL, last_run_id TEXT NOT NULL,
+                seen_at REAL NOT NULL
+            ) WITHOUT ROWID;
+            INSERT INTO files VALUES
+                (CAST('tests/test_a.py' AS BLOB), 4.0, 3.0, 900, 'PASS', 10, 20, 1, 'P', 'r0', 1.0);
+            PRAGMA application_id = 1347245105;
+            PRAGMA user_version = 1;
+            """
+        )
+
+    known = after(tmp_path, (FORKED, None))
+
+    assert known.spawned == Figures(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1)
+    assert known.forked == FORKED_FIGURES
+    assert not path.with_name("history.sqlite3.broken").exists()
+    with closing(open_history(tmp_path)) as history:
+        assert history.notices == []

@@ -1,0 +1,134 @@
+"""What a leader writes down, the next one goes on from; what passed in an earlier round stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from dispatcher.join.broker_journal import JoinedRun
+from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, Status
+from passmuster.model.task import TestTask
+from passmuster.wire.envelope import Envelope, EnvelopeError
+from passmuster.wire.join_messages import JoinSeals, NewRound
+from passmuster.wire.join_store import Claim, NotLeadingError
+from tests.unit.dispatcher.join.join_fakes import FakeRecord, patience
+
+SEALS = JoinSeals(Envelope("secret"), "run")
+
+
+def plan(*paths: str, isolation: Isolation = Isolation.AUTO, failed_before: bool = False) -> Plan:
+    files = tuple(
+        PlannedFile(
+            file=TestFile(path=path, label=path),
+            task=TestTask(run_id="r", file_path=path, isolation=isolation),
+            failed_before=failed_before,
+        )
+        for path in paths
+    )
+    return Plan(run_id="r", files=files)
+
+
+def held(record: FakeRecord, number: int = 1) -> JoinedRun:
+    return JoinedRun(record, SEALS, Claim("m", number), patience(), run_id="r")
+
+
+def result(path: str, status: Status = Status.PASS, **changes: object) -> TestResult:
+    return TestResult(file_path=path, status=status, **changes)  # type: ignore[arg-type]  # Fields by name.
+
+
+def test_the_next_leader_finds_every_attempt() -> None:
+    record = FakeRecord()
+    first = held(record)
+    first.add([result("a.py", output="out"), result("b.py", Status.FAIL)])
+    first.add([result("b.py", attempt=2)])
+
+    same_plan, _, ended = held(record).open(plan("a.py", "b.py"), None)
+
+    assert same_plan == plan("a.py", "b.py")
+    assert ended == {
+        ("a.py", 1): result("a.py", output="out"),
+        ("b.py", 1): result("b.py", Status.FAIL),
+        ("b.py", 2): result("b.py", attempt=2),
+    }
+
+
+def test_a_round_forgets_what_it_runs_again_and_looks_no_further_into_the_rest() -> None:
+    record = FakeRecord()
+    held(record).add([result("a.py"), result("b.py", Status.FAIL), result("c.py", Status.FAIL)])
+    record.journal.append(("round", SEALS.new_round(NewRound(number=2, paths=("b.py", "c.py")))))
+    held(record, 2).add([result("b.py")])
+    # It arrives late, of the round before: it is none of this one.
+    held(record, 1).add([result("c.py", Status.FAIL, attempt=2)])
+
+    changed, _, ended = held(record, 2).open(plan("a.py", "b.py", "c.py", failed_before=True), None)
+
+    assert set(ended) == {("a.py", 1), ("b.py", 1)}
+    assert ended["b.py", 1].status is Status.PASS
+    assert [item.is_confirmed for item in changed.files] == [True, False, False]
+    assert [item.failed_before for item in changed.files] == [False, True, True]
+
+
+def test_what_was_forked_elsewhere_counts_only_where_it_may_be_forked() -> None:
+    record = FakeRecord()
+    held(record).add(
+        [result("forked.py", isolation=Isolation.FORK), result("spawned.py", isolation=Isolation.SPAWN)]
+    )
+
+    _, _, ended = held(record).open(plan("forked.py", "spawned.py", isolation=Isolation.SPAWN), None)
+    assert set(ended) == {("spawned.py", 1)}
+
+    changed, _, ended = held(record, 2).open(plan("forked.py", isolation=Isolation.SPAWN), None)
+    assert set(ended) == {("forked.py", 1), ("spawned.py", 1)}
+    assert changed.files[0].task.isolation is Isolation.AUTO
+
+
+def test_coverage_data_comes_along(tmp_path: Path) -> None:
+    record = FakeRecord()
+    data = tmp_path / ".coverage.1"
+    data.write_bytes(b"\0data\xff")
+    held(record).add([result("a.py", coverage_files=(str(data),), coverage_root="/there")])
+    data.unlink()
+
+    _, _, with_data = held(record).open(plan("a.py"), tmp_path / "coverage")
+    _, _, without = held(record).open(plan("a.py"), None)
+
+    (path,) = with_data["a.py", 1].coverage_files
+    assert Path(path).parent == tmp_path / "coverage"
+    assert Path(path).read_bytes() == b"\0data\xff"
+    assert with_data["a.py", 1].coverage_root == "/there"
+    assert without["a.py", 1].coverage_files == ()
+
+
+def test_who_does_not_lead_any_more_writes_nothing() -> None:
+    record = FakeRecord()
+    record.holder = Claim("another", 1)
+
+    with pytest.raises(NotLeadingError):
+        held(record).add([result("a.py")])
+
+    assert record.journal == []
+
+
+def test_a_broker_that_is_away_is_waited_for_but_not_for_ever() -> None:
+    record = FakeRecord()
+    record.breaks = [redis.ConnectionError("away")] * 3
+    held(record).add([result("a.py")])
+    assert len(record.journal) == 1
+
+    record.breaks = [redis.ConnectionError("away")] * 1000
+    with pytest.raises(InfrastructureError, match="of no use for 120 s: away"):
+        held(record).add([result("b.py")])
+
+
+def test_what_somebody_else_wrote_is_not_believed() -> None:
+    for forger in (JoinSeals(Envelope("guessed"), "run"), JoinSeals(Envelope("secret"), "another run")):
+        record = FakeRecord()
+        JoinedRun(record, forger, Claim("m", 1), patience(), run_id="r").add([result("a.py")])
+
+        with pytest.raises(EnvelopeError):
+            held(record).open(plan("a.py"), None)

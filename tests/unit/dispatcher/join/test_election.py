@@ -1,0 +1,72 @@
+"""What a machine that joins a run does next, and what the CI says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatcher.join.election import Machine, Step, is_retry, machine_of, next_step
+from passmuster.model.errors import ConfigurationError
+from passmuster.wire.join_messages import Entered, JoinLook
+
+
+@pytest.mark.parametrize(
+    ("environ", "identity", "attempt"),
+    [
+        ({}, "host box", 0),
+        ({"GITHUB_RUN_ATTEMPT": "3"}, "host box", 3),
+        ({"BUILDKITE_RETRY_COUNT": "0", "BUILDKITE_PARALLEL_JOB": "2"}, "BUILDKITE_PARALLEL_JOB=2", 1),
+        ({"SYSTEM_JOBATTEMPT": "2"}, "host box", 2),
+        ({"CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "4"}, "CI_NODE_INDEX=4", 0),
+        ({"PASSMUSTER_ATTEMPT": "7", "GITHUB_RUN_ATTEMPT": "1"}, "host box", 7),
+        ({"PASSMUSTER_ATTEMPT": "", "PASSMUSTER_JOB_INDEX": "0"}, "PASSMUSTER_JOB_INDEX=0", 0),
+    ],
+)
+def test_the_ci_says_which_machine_this_is(environ: dict[str, str], identity: str, attempt: int) -> None:
+    assert machine_of(environ, host="box") == Machine(identity=identity, attempt=attempt)
+
+
+@pytest.mark.parametrize("text", ["two", "0", "-1", "1e3", "²", "9" * 400])
+def test_an_attempt_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="PASSMUSTER_ATTEMPT must be the number of this attempt"):
+        machine_of({"PASSMUSTER_ATTEMPT": text}, host="box")
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "of_round", "was_seen", "expected"),
+    [
+        (0, 2, 1, True, False),  # Green is green for everybody.
+        (1, 2, 1, False, True),
+        (1, 1, 1, True, False),  # The same attempt, however often: the CI would have counted.
+        (1, 1, 2, True, False),
+        (1, 0, 0, True, True),
+        (1, 0, 0, False, False),  # Merely late.
+        (1, 2, 0, False, True),
+    ],
+)
+def test_a_retry_is_told_from_a_late_machine(
+    status: int, attempt: int, of_round: int, was_seen: bool, expected: bool
+) -> None:
+    found = Entered(number=1, is_done=True, attempt=of_round, was_seen=was_seen)
+
+    assert is_retry(found, Machine(identity="x", attempt=attempt), status=status) is expected
+
+
+def look(**changes: object) -> JoinLook:
+    return JoinLook(number=2, is_claimed=True, leader="a", has_outcome=False)._replace(**changes)  # type: ignore[arg-type]  # Fields by name.
+
+
+@pytest.mark.parametrize(
+    ("found", "may_judge", "step"),
+    [
+        (look(), True, Step.WAIT),
+        (look(is_claimed=False), True, Step.LEAD),
+        (look(is_claimed=False), False, Step.WAIT),
+        (look(has_outcome=True), False, Step.LEAVE),
+        (look(has_outcome=True, number=3), True, Step.LEAVE),  # A retry has begun meanwhile.
+        (look(number=3), True, Step.GIVE_UP),
+        (look(number=0, is_claimed=False), False, Step.WAIT),
+        (look(number=0, is_claimed=False), True, Step.ENTER),
+    ],
+)
+def test_the_next_step(found: JoinLook, may_judge: bool, step: Step) -> None:
+    assert next_step(found, 2, may_judge=may_judge) is step

@@ -1,0 +1,49 @@
+"""A leader that is asked to end leaves what runs to the others, where there are any."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatcher.engine.backend import Backend
+from dispatcher.join.handover import LeavingBackend, LeftError
+from passmuster.wire.join_store import NotLeadingError
+
+
+class Inner:
+    """Notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.is_led_by_others = False
+
+    def withdraw(self) -> tuple[()]:
+        self.asked.append("withdraw")
+        return ()
+
+    def close(self) -> None:
+        if self.is_led_by_others:
+            raise NotLeadingError("another machine leads")
+        self.asked.append("close")
+
+
+def around(inner: Inner, *, leaves: bool) -> Backend:
+    return LeavingBackend(inner, lambda: leaves)  # type: ignore[arg-type]  # All that is called.
+
+
+def test_nothing_is_withdrawn_from_those_who_go_on() -> None:
+    inner = Inner()
+    with pytest.raises(LeftError):
+        around(inner, leaves=True).withdraw()
+    assert inner.asked == []
+
+    assert around(inner, leaves=False).withdraw() == ()
+    assert inner.asked == ["withdraw"]
+
+
+def test_its_end_is_not_theirs() -> None:
+    inner = Inner()
+    inner.is_led_by_others = True
+
+    around(inner, leaves=True).close()
+
+    assert inner.asked == []

@@ -1,0 +1,63 @@
+"""Everybody is told everything in order, and who fails is left out without harm to the others."""
+
+from __future__ import annotations
+
+from dispatcher.model.event_bus import Announcer
+from dispatcher.model.events import Notice
+from passmuster.model.errors import InfrastructureError
+from tests.unit.dispatcher.engine.scripted_backend import Listener
+
+NEWS = Notice(at_s=1.0, text="news")
+
+
+class Full(Listener):
+    def handle(self, event: object) -> None:
+        raise InfrastructureError("cannot write report.xml: no space left")
+
+
+def test_all_are_told_in_their_order() -> None:
+    told: list[str] = []
+
+    class Named(Listener):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def handle(self, event: object) -> None:
+            told.append(self.name)
+
+    Announcer([Named("a"), Named("b")], [Named("keeper")])(NEWS)
+
+    assert told == ["a", "b", "keeper"]
+
+
+def test_the_others_are_told_why_one_was_dropped() -> None:
+    first, last = Listener(), Listener()
+    announce = Announcer([first, Full(), last])
+
+    announce(NEWS)
+    announce(NEWS)
+
+    texts = [[notice.text for notice in listener.of(Notice)] for listener in (first, last)]
+    why = "cannot write report.xml: no space left"
+    assert texts == [["news", why, "news"], [why, "news", "news"]]
+    assert announce.failures == (why,)
+
+
+def test_a_keeper_that_fails_makes_no_report_incomplete() -> None:
+    listener = Listener()
+    announce = Announcer([listener], [Full()])
+
+    announce(NEWS)
+
+    assert announce.failures == ()
+    assert len(listener.events) == 2
+
+
+def test_when_all_fail_at_the_same_event_each_is_named_once() -> None:
+    announce = Announcer([Full(), Listener(fails_at=object), Full()])
+
+    announce(NEWS)
+    announce(NEWS)
+
+    assert len(announce.failures) == 3

@@ -1,0 +1,165 @@
+"""A broker in memory for tests of the backend over a queue; a test plays its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import structs
+
+from dispatcher.engine.backend import BackendEvent, BackendNotice
+from dispatcher.queue.backend import AWAY_S
+from dispatcher.queue.delivery_tracker import Message
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.task import TestTask
+from passmuster.wire.broker_messages import Entry, Lease, WorkerCard
+
+PATIENCE_S = 60.0
+OF_NO_USE = f"the broker is of no use now: gone; waiting up to {AWAY_S:.0f} s for it"
+
+
+def card(name: str, **changes: Any) -> WorkerCard:
+    plain = WorkerCard(name=name, host="h", slots=2, busy=0, budget_bytes=1 << 30, version="1")
+    return structs.replace(plain, **changes)
+
+
+class AwayError(Exception):
+    """The broker is away."""
+
+
+class Broker:
+    """A broker in memory, its queue and its clock; a test plays the workers."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.state: dict[str, tuple[str, int]] = {}
+        self.queue: list[tuple[str, int]] = []
+        self.of_workers: list[tuple[str, int, str]] = []
+        self.entries: list[Entry] = []
+        self.dead: list[Lease] = []
+        self.word: str | None = None
+        self.is_away = False
+        self.is_full = False
+        self.is_cancelled = False
+        self.loses_the_answer = False
+        self.cards = [card("w1")]
+        self.kept = 0
+        self.is_queue_kept_for_ever = False
+
+    def _ask(self) -> None:
+        if self.is_away:
+            raise AwayError("gone")
+
+    def _write(self) -> None:
+        self._ask()
+        if self.is_full:
+            raise AwayError("gone")
+
+    def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
+        self._ask()
+        self.state = {path: ("Q", take) for path, take in attempts.items()}
+        self.word, self.queue = epoch, []
+
+    def recall(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
+        self._ask()
+        return None if self.word is None else (self.word, dict(self.state))
+
+    def add(self, attempts: Mapping[str, int]) -> None:
+        self._write()
+        for path, take in attempts.items():
+            if self.state.get(path, ("", 0))[0] != "R":
+                self.state[path] = ("Q", take)
+
+    def withdraw(self, path: str, attempt: int) -> bool:
+        self._ask()
+        if self.state.get(path) != ("Q", attempt):
+            return False
+        del self.state[path]
+        return True
+
+    def epoch(self) -> str | None:
+        self._ask()
+        return self.word
+
+    def beat(self, kept: int) -> None:
+        self._write()
+        self.kept, self.is_queue_kept_for_ever = kept, False
+
+    def expired(self) -> Sequence[Lease]:
+        self._ask()
+        return list(self.dead)
+
+    def expire(self, lease: Lease) -> bool:
+        self._ask()
+        self.dead.remove(lease)
+        del self.state[lease.path]
+        if self.loses_the_answer:
+            self.loses_the_answer = False
+            raise AwayError("gone")
+        return True
+
+    def states(self, paths: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        self._ask()
+        return {path: self.state[path] for path in paths if path in self.state}
+
+    def queued(self) -> int:
+        return len(self.queue)
+
+    def cancel(self) -> None:
+        self._ask()
+        self.is_cancelled = True
+
+    def is_settled(self) -> bool:
+        return True
+
+    def end(self) -> None:
+        self._ask()
+        self.word = None
+
+    def read(self, last_id: str, *, block_s: float) -> Sequence[Entry]:
+        self._ask()
+        self.now += block_s
+        return [entry for entry in self.entries if int(entry[0]) > int(last_id)]
+
+    def trim(self, last_id: str) -> None:
+        self._ask()
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        self._ask()
+        self.is_queue_kept_for_ever = self.is_queue_kept_for_ever or not self.queue
+        for message in messages:
+            if message.worker:
+                self.of_workers.append((message.task.file_path, message.take, message.worker))
+            else:
+                self.queue.append((message.task.file_path, message.take))
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+    def start(self, path: str, take: int) -> None:
+        """Play a worker that takes the file's message."""
+        self.queue.remove((path, take))
+        assert self.state[path] == ("Q", take)
+        self.state[path] = ("R", take)
+        self.tell("started", path, take)
+
+    def end_file(self, path: str, take: int, body: str = "PASS") -> None:
+        """Play a worker that has run the file."""
+        self.state[path] = ("D", take)
+        self.tell("finished", path, take, body)
+
+    def tell(self, kind: str, path: str, take: int, body: str = "") -> None:
+        self.entries.append(Entry(str(len(self.entries) + 1), kind, path, take, "w1", body))
+
+
+class Mail:
+    def result(self, entry: Entry, task: TestTask) -> TestResult:
+        return TestResult(file_path=entry.path, status=Status(entry.body), attempt=task.attempt)
+
+    def refusal(self, entry: Entry) -> str:
+        return entry.body
+
+
+def notices(events: Sequence[BackendEvent]) -> list[str]:
+    return [event.text for event in events if isinstance(event, BackendNotice)]

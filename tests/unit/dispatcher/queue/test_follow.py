@@ -1,0 +1,231 @@
+"""Following one file: until it ends, runs elsewhere, waits again, or is silent; and which file is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dispatcher.config.model import TestConfig
+from dispatcher.queue.tail import PARTIAL_S, Follower, find_file
+from passmuster.model.errors import ConfigurationError
+from passmuster.wire.broker_keys import LEASE_S
+from passmuster.wire.broker_messages import FileLook, FileStage, RunLook
+from passmuster.wire.output_stream import OutputPiece
+
+DONE = FileLook(stage=FileStage.DONE, take=101)
+WAITING = FileLook(stage=FileStage.WAITING, take=102)
+
+
+def running(take: int = 101, worker: str = "w1") -> FileLook:
+    return FileLook(stage=FileStage.RUNNING, take=take, worker=worker)
+
+
+class Broker:
+    """Answers look by look: how far the file is, and what it printed. The last answer stays."""
+
+    def __init__(self, *looks: tuple[FileLook | None, list[OutputPiece]]) -> None:
+        self.looks = list(looks)
+        self.now_s = 0.0
+        self.overdue_s = 0.0
+        self.trouble = ""
+        self.wishes = 0
+        self.blocked: list[float] = []
+        self.written = ""
+        self.said: list[str] = []
+
+    def file(self, run_id: str, path: str) -> FileLook | None:
+        return self.looks[0][0]
+
+    def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
+        return self.overdue_s
+
+    def want(self, run_id: str, path: str) -> None:
+        self.wishes += 1
+
+    def read(
+        self, run_id: str, path: str, last_id: str, *, block_s: float
+    ) -> tuple[str, list[OutputPiece], str]:
+        self.blocked.append(block_s)
+        _, pieces = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        self.now_s += block_s
+        return last_id, pieces, self.trouble
+
+    def write(self, text: str) -> None:
+        self.written += text
+
+    def follow(self) -> None:
+        follower = Follower(self, self, self.write, self.said.append, clock=lambda: self.now_s)
+        follower.follow("r", "a.py")
+
+
+def piece(start: int, data: bytes, take: int = 101) -> OutputPiece:
+    return OutputPiece(take=take, start=start, data=data)
+
+
+def test_a_file_is_followed_to_its_last_word() -> None:
+    broker = Broker(
+        (running(), [piece(0, b"one\ntw")]), (running(), []), (DONE, [piece(6, b"o\nend")]), (None, [])
+    )
+
+    broker.follow()
+
+    assert broker.written == "one\ntwo\nend\n"
+    assert broker.said == ["a.py of run r runs on w1; what it prints follows", "a.py has ended"]
+    assert broker.wishes == 3
+    assert broker.blocked == [1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("look", "words"), [(None, "has ended"), (DONE, "has ended"), (WAITING, "waits for a worker")]
+)
+def test_what_does_not_run_is_not_waited_for(look: FileLook | None, words: str) -> None:
+    broker = Broker((look, []))
+
+    broker.follow()
+
+    assert broker.said == [f"a.py {words} in run r: there is nothing to follow"]
+    assert (broker.wishes, broker.written) == (0, "")
+
+
+def test_a_file_that_is_given_back_is_left() -> None:
+    broker = Broker((running(), []), (WAITING, []))
+
+    broker.follow()
+
+    assert broker.said[-1] == "a.py waits for a worker"
+
+
+def test_a_file_that_runs_again_begins_anew_and_what_is_left_of_before_is_not_shown() -> None:
+    broker = Broker(
+        (running(), [piece(0, b"old, ha")]),
+        (running(102, "w2"), [piece(7, b"lf"), piece(0, b"new\n", take=102)]),
+        (DONE, []),
+    )
+
+    broker.follow()
+
+    assert broker.written == "old, ha\nnew\n"
+    assert broker.said[1:] == ["a.py runs again, on w2", "a.py has ended"]
+
+
+@pytest.mark.parametrize("next_look", [running(201), FileLook(stage=FileStage.WAITING, take=201)])
+def test_another_attempt_is_not_followed(next_look: FileLook) -> None:
+    broker = Broker((running(), []), (next_look, [piece(0, b"the end\n"), piece(0, b"new\n", take=201)]))
+
+    broker.follow()
+
+    assert broker.written == "the end\n"
+    assert broker.said[-1] == "a.py has ended, and is run once more"
+
+
+def test_a_line_that_is_not_complete_is_shown_after_a_while() -> None:
+    quiet = [(running(), list[OutputPiece]())] * int(PARTIAL_S)
+    broker = Broker((running(), [piece(0, b"waiting for the lock")]), *quiet, (DONE, []))
+    shown: list[str] = []
+    write, broker.write = broker.write, lambda text: (shown.append(text), write(text))[1]  # type: ignore[func-returns-value,method-assign]
+
+    broker.follow()
+
+    assert [text for text in shown if text] == ["waiting for the lock", "\n"]
+
+
+def test_a_silent_worker_is_not_waited_for() -> None:
+    broker = Broker((running(), []))
+    broker.overdue_s = LEASE_S + 1.0
+
+    broker.follow()
+
+    assert broker.said[-1] == "a.py is not heard of any more: its worker w1 is silent"
+
+
+def test_a_piece_that_cannot_be_opened_is_told_once() -> None:
+    broker = Broker((running(), []), (running(), []), (DONE, []))
+    broker.trouble = "a message has a wrong signature"
+
+    broker.follow()
+
+    assert broker.said[1:] == [
+        "a piece of the output is not shown: a message has a wrong signature",
+        "a.py has ended",
+    ]
+
+
+class Runs:
+    """Runs and their files."""
+
+    def __init__(self, **files: tuple[str, ...]) -> None:
+        self.files = files
+
+    def runs(self) -> list[RunLook]:
+        return [
+            RunLook(run_id=name, begun_at=0, seconds=0, silent_s=0, waiting=0, running=0, done=0)
+            for name in self.files
+        ]
+
+    def file(self, run_id: str, path: str) -> FileLook | None:
+        return running() if path in self.files[run_id] else None
+
+    def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
+        raise AssertionError("nobody asks")
+
+    def paths(self, run_id: str) -> list[str]:
+        return sorted(self.files[run_id])
+
+
+ROOT = Path("/project")
+
+
+@pytest.mark.parametrize(
+    "name", ["app/tests/a.py", "./app//tests/a.py", "/project/app/tests/a.py", "tests/a.py", "a.py"]
+)
+def test_a_file_is_found_by_whatever_names_it(name: str) -> None:
+    look = Runs(r1=("app/tests/a.py", "app/tests/aa.py"), r2=("b.py",))
+
+    assert find_file(look, name, TestConfig(root=ROOT)) == ("r1", "app/tests/a.py")
+
+
+def test_the_exact_path_is_meant_before_one_that_ends_so() -> None:
+    assert find_file(Runs(r1=("a.py", "x/a.py")), "a.py", TestConfig(root=ROOT)) == ("r1", "a.py")
+
+
+def test_of_several_runs_the_named_one_is_meant() -> None:
+    look = Runs(r1=("a.py",), r2=("a.py",))
+
+    assert find_file(look, "a.py", TestConfig(root=ROOT, tail_run="r2")) == ("r2", "a.py")
+
+
+MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
+
+
+@pytest.mark.parametrize(
+    ("find", "message"),
+    [
+        (
+            lambda: find_file(MANY, "b.py", TestConfig(root=ROOT)),
+            "no run on the broker has published a file 'b.py': its runs are r0, r1, r2 and 2 more",
+        ),
+        (
+            lambda: find_file(Runs(), "b.py", TestConfig(root=ROOT)),
+            "no run on the broker has published a file 'b.py': there are none",
+        ),
+        (
+            lambda: find_file(MANY, "x/a.py", TestConfig(root=ROOT)),
+            "several runs have 'x/a.py': say --run, one of r0, r1, r2 and 2 more",
+        ),
+        (
+            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run="r1")),
+            "several files are called 'a.py': say which of x/a.py, y/a.py",
+        ),
+        (
+            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run="r9")),
+            "there is no run 'r9' on the broker: it has r0, r1, r2 and 2 more",
+        ),
+    ],
+)
+def test_what_is_not_clear_is_asked_back(find: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        find()
+
+    assert str(caught.value) == message

@@ -1,0 +1,46 @@
+"""Waiting for a first worker: a broker that goes away may come back, but is not waited for for ever."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from dispatcher.queue.target import QueueSite
+from dispatcher.queue.worker_registry import Crew
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.version import VERSION
+from passmuster.wire.broker import parse_broker
+from passmuster.wire.broker_messages import WorkerCard
+
+ADDRESS = parse_broker("redis://127.0.0.1", source="a test")
+CARD = WorkerCard(name="w", host="h", slots=1, busy=0, budget_bytes=1, version=VERSION)
+
+
+class Board:
+    """Fails so often, and then has a worker."""
+
+    def __init__(self, failures: int) -> None:
+        self._failures = failures
+
+    def cards(self) -> list[WorkerCard]:
+        self._failures -= 1
+        if self._failures >= 0:
+            raise redis.ConnectionError("gone away")
+        return [CARD]
+
+
+def wait(failures: int, wait_s: float) -> list[str]:
+    said: list[str] = []
+    crew = Crew(version=VERSION, patience_s=60, now_s=0)
+    QueueSite({}, said.append)._wait(Board(failures), crew, ADDRESS, wait_s)  # type: ignore[arg-type]
+    return said
+
+
+def test_it_may_come_back() -> None:
+    assert wait(0, 0.0) == []
+    assert wait(2, 30.0) == ["waiting up to 30 s for a worker at redis://127.0.0.1:6379/0"]
+
+
+def test_it_is_not_waited_for_for_ever() -> None:
+    with pytest.raises(InfrastructureError, match="the broker cannot be used: gone away"):
+        wait(1_000_000, 0.5)

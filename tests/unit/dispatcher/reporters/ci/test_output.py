@@ -1,0 +1,318 @@
+"""Which CI there is, what it is told when, and that whatever happens it obeys again afterwards."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from dispatcher.config.choices import CiChoice, Verbosity
+from dispatcher.model.events import FileFinished, RunEvent
+from dispatcher.model.rerun_reason import Again
+from dispatcher.reporters.ci import reporters as reporters_module
+from dispatcher.reporters.ci.detection import chosen_ci
+from dispatcher.reporters.ci.gitlab import GitlabLog
+from dispatcher.reporters.ci.output import CiOutput, project_folder, source_url
+from dispatcher.reporters.ci.reporters import MAX_BYTES, FoldReporter, append_summary
+from passmuster.model.status import Status
+from tests.support.actions_runner import Runner
+from tests.unit.dispatcher.reporters.ci.runs import (
+    case,
+    ended,
+    file,
+    finished,
+    planned,
+    record,
+    result,
+    started,
+)
+
+GITHUB = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "7"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "ci"),
+    [
+        ({}, CiChoice.NONE),
+        ({"CI": "true"}, CiChoice.NONE),
+        (GITHUB, CiChoice.GITHUB),
+        ({"GITHUB_ACTIONS": "true"}, CiChoice.NONE),
+        ({"GITHUB_RUN_ID": "7"}, CiChoice.NONE),
+        ({"GITLAB_CI": "true"}, CiChoice.GITLAB),
+        ({"BUILDKITE": "true"}, CiChoice.BUILDKITE),
+        ({"TF_BUILD": "True"}, CiChoice.AZURE),
+        ({"TF_BUILD": ""}, CiChoice.NONE),
+    ],
+)
+def test_the_ci_is_told_by_its_variables(environ: dict[str, str], ci: CiChoice) -> None:
+    assert chosen_ci(CiChoice.AUTO, environ) is ci
+
+
+def test_what_was_asked_for_counts() -> None:
+    assert chosen_ci(CiChoice.NONE, GITHUB) is CiChoice.NONE
+    assert chosen_ci(CiChoice.AZURE, GITHUB) is CiChoice.AZURE
+
+
+def test_paths_are_those_of_the_repository(tmp_path: Path) -> None:
+    root = tmp_path / "repository" / "sub" / "project"
+    root.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "repository")
+
+    def folder(checkout: str, ci: CiChoice = CiChoice.GITHUB, name: str = "GITHUB_WORKSPACE") -> str:
+        return project_folder(ci, {name: checkout}, root)
+
+    assert folder(str(tmp_path / "repository")) == "sub/project/"
+    assert folder(str(tmp_path / "link")) == "sub/project/"
+    assert folder(str(root)) == ""
+    assert folder(str(tmp_path / "elsewhere")) == folder("") == ""
+    assert folder(str(tmp_path / "repository"), CiChoice.AZURE, "BUILD_SOURCESDIRECTORY") == "sub/project/"
+    assert project_folder(CiChoice.GITLAB, {}, root) == ""
+
+
+def test_links_need_all_that_names_the_commit() -> None:
+    known = {
+        "GITHUB_SERVER_URL": "https://github.example",
+        "GITHUB_REPOSITORY": "o/r",
+        "GITHUB_SHA": "abcdef0123",
+    }
+
+    assert source_url(known, "a b/") == "https://github.example/o/r/blob/abcdef0123/a%20b/"
+    assert source_url({**known, "GITHUB_SHA": ""}, "") == ""
+    assert source_url({**known, "GITHUB_SERVER_URL": 'https://x"onclick="'}, "") == ""
+
+
+class Console:
+    """Stands for the console: prints a line for each event."""
+
+    def __init__(self, output: CiOutput) -> None:
+        self._out = output.out
+
+    def handle(self, event: RunEvent) -> None:
+        self._out.write(f"console: {type(event).__name__}\n")
+
+    def close(self) -> None:
+        pass
+
+
+def run_of(
+    ci: CiChoice,
+    *events: RunEvent,
+    environ: dict[str, str] | None = None,
+    verbosity: Verbosity = Verbosity.NORMAL,
+) -> tuple[list[str], str]:
+    out, err = io.StringIO(newline=""), io.StringIO(newline="")
+    output = CiOutput(ci, root=Path("/project"), environ=environ or {}, out=out, err=err, verbosity=verbosity)
+    with output:
+        reporters = output.around(Console(output))
+        for event in events:
+            for reporter in reporters:
+                reporter.handle(event)
+        for reporter in reporters:
+            reporter.close()
+    return out.getvalue().split("\n"), err.getvalue()
+
+
+FAILED = result("a.py", Status.FAIL, case("m.T.x"), output="one\ntwo\n", error="exit status 1")
+
+
+def test_an_output_stands_behind_its_verdict_and_annotations_before_the_summary() -> None:
+    lines, _ = run_of(CiChoice.AZURE, started(planned("a.py")), ended(FAILED), finished(record(FAILED)))
+
+    assert lines == [
+        "console: RunStarted",
+        "console: FileFinished",
+        "##[group]Output of a.py (FAIL: exit status 1)",
+        "| one",
+        "| two",
+        "##[endgroup]",
+        "##vso[task.logissue type=error;sourcepath=a.py;]m.T.x: the test failed",
+        "console: RunFinished",
+        "",
+    ]
+
+
+def test_a_run_that_passed_adds_nothing_but_the_switch() -> None:
+    passed = result("a.py", Status.PASS, output="one\n")
+    events = started(planned("a.py")), ended(passed), finished(record(passed))
+
+    for ci in (CiChoice.GITLAB, CiChoice.BUILDKITE, CiChoice.AZURE):
+        assert run_of(ci, *events)[0] == [*(f"console: {type(event).__name__}" for event in events), ""]
+    lines, _ = run_of(CiChoice.GITHUB, *events)
+    assert lines[1:-2] == [f"console: {type(event).__name__}" for event in events]
+    assert lines[0].startswith("::stop-commands::")
+
+
+def test_each_token_is_another_one() -> None:
+    [first], [second] = ({run_of(CiChoice.GITHUB)[0][0]} for _ in range(2))
+
+    assert first != second
+    assert len(first) >= len("::stop-commands::") + 32
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_github_obeys_again_after_an_error_too(error: type[BaseException]) -> None:
+    out = io.StringIO()
+    output = CiOutput(
+        CiChoice.GITHUB,
+        root=Path("/project"),
+        environ={},
+        out=out,
+        err=io.StringIO(),
+        verbosity=Verbosity.NORMAL,
+    )
+
+    def run() -> None:
+        with output:
+            output.out.write("::error::x\n")
+            raise error
+
+    with pytest.raises(error):
+        run()
+
+    runner = Runner().read(out.getvalue().splitlines())
+    assert runner.token is None
+    assert runner.obeyed == []
+
+
+def test_verbose_runs_fold_nothing_since_all_is_printed() -> None:
+    events = started(planned("a.py")), ended(FAILED)
+
+    assert run_of(CiChoice.AZURE, *events, verbosity=Verbosity.VERBOSE)[0] == [
+        "console: RunStarted",
+        "console: FileFinished",
+        "",
+    ]
+
+
+def again(why: Again | None, reason: Again | None = None) -> FileFinished:
+    return FileFinished(at_s=1.0, file=file("a.py"), result=FAILED, again=why, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("events", "count"),
+    [
+        ([again(Again.RETRY)], 0),
+        ([again(Again.CHECK)], 0),
+        ([again(Again.RETRY), again(None)], 1),
+        ([again(Again.ALONE), again(None, Again.ALONE)], 1),
+        ([again(None, Again.CONFIRM)], 1),
+    ],
+)
+def test_an_output_is_folded_once_and_when_the_file_is_said_to_have_failed(
+    events: list[FileFinished], count: int
+) -> None:
+    written: list[str] = []
+    reporter = FoldReporter(GitlabLog(), written.append)
+
+    for event in events:
+        reporter.handle(event)
+
+    assert len(written) == count
+
+
+def test_a_log_without_room_gets_ends_of_outputs_and_then_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GitlabLog, "most_section_chars", 1000)
+    monkeypatch.setattr(reporters_module, "LEAST_ROOM_CHARS", 100)
+    attempts = [result(f"{name}.py", output="".join(f"line {n}\n" for n in range(200))) for name in "abc"]
+
+    lines, _ = run_of(
+        CiChoice.GITLAB, *map(ended, attempts), finished(*(record(attempt) for attempt in attempts))
+    )
+
+    folded = [line for line in lines if line.startswith("| ")]
+    assert folded[0].startswith("| [... ")
+    assert folded[-1] == "| line 199"
+    assert sum(map(len, folded)) < 1300
+    assert lines[-3:] == [
+        "[INFO] The log has no room for the output of 2 more file(s)",
+        "console: RunFinished",
+        "",
+    ]
+
+
+def test_a_timeout_is_folded_with_its_stacks() -> None:
+    slow = result("a.py", Status.TIMEOUT, error="too long", stacks="Thread 1\n")
+
+    lines, _ = run_of(CiChoice.AZURE, ended(slow))
+
+    assert lines[1:] == [
+        "##[group]Output of a.py (TIMEOUT: too long)",
+        "| ",
+        "| Where it was when its time was over:",
+        "| Thread 1",
+        "##[endgroup]",
+        "",
+    ]
+
+
+def test_the_summary_is_appended(tmp_path: Path) -> None:
+    path = tmp_path / "summary.md"
+    path.write_text("before\n")
+
+    _, warnings = run_of(
+        CiChoice.GITHUB,
+        started(planned("a.py")),
+        finished(record(FAILED)),
+        environ={"GITHUB_STEP_SUMMARY": str(path)},
+    )
+
+    assert path.read_text().startswith("before\n\n## ❌ 1 of 1 test files failed\n")
+    assert warnings == ""
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("", "GITHUB_STEP_SUMMARY is not set"),
+        ("missing/summary.md", "No such file or directory"),
+        (".", "Is a directory"),
+        ("pipe", "No such device or address"),
+    ],
+)
+def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, where: str, why: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    environ = {"GITHUB_STEP_SUMMARY": str(tmp_path / where)} if where else {}
+
+    lines, warnings = run_of(CiChoice.GITHUB, finished(record(FAILED)), environ=environ)
+
+    assert "console: RunFinished" in lines
+    assert warnings.startswith("[WARN] the step summary is not written")
+    assert why in warnings
+    assert warnings.count("\n") == 1
+
+
+def test_a_pipe_that_somebody_reads_is_no_summary(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert append_summary(str(path), lambda _: "page").endswith("is no file")
+    finally:
+        os.close(reader)
+
+
+def test_what_others_wrote_counts_for_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "summary.md"
+    path.write_bytes(b"x" * 1000)
+    rooms: list[int] = []
+
+    def make(room_bytes: int) -> str:
+        rooms.append(room_bytes)
+        return ""
+
+    assert "no room left" in append_summary(str(path), make)
+    assert rooms == [MAX_BYTES - 1000]
+    assert path.stat().st_size == 1000
+
+
+def test_a_warning_of_ours_is_obeyed_by_nobody() -> None:
+    _, warnings = run_of(
+        CiChoice.GITHUB,
+        finished(record(FAILED)),
+        environ={"GITHUB_STEP_SUMMARY": "/missing/##[error]x\n::error::y"},
+    )
+
+    assert Runner().read(warnings.splitlines()).obeyed == []
+    assert warnings.count("\n") == 1

@@ -1,0 +1,62 @@
+"""What grew is said at the end of the report; where it was asked to count it does, in every report."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from dispatcher.config.choices import Verbosity
+from dispatcher.model.exit_codes import ExitCode
+from dispatcher.model.plan import TestFile
+from dispatcher.model.results import FileRecord, Measure, Regression, TestResults, exit_code_of
+from dispatcher.reporters.console.summary import SummaryRequest, summary_lines
+from dispatcher.reporters.junit_model import Verdict, suite_of
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+
+MIB = 1024**2
+SLOWER_TEXT = (
+    "CPU time 9.0s instead of 1.0s "
+    "(6.0 times, where the run's files as a rule took 1.5 times, the file was changed)"
+)
+FILE = TestFile(path="tests/test_a.py", label="test_a.py")
+RECORD = FileRecord(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.PASS),))
+SLOWER = Regression(file=FILE, what=Measure.CPU, baseline=1.0, now=9.0, pace=1.5, is_changed=True)
+LARGER = Regression(file=FILE, what=Measure.MEMORY, baseline=100.0 * MIB, now=250.0 * MIB)
+RESULTS = TestResults(records=(RECORD,), duration_s=1.0, regressions=(SLOWER, LARGER))
+COUNTED = replace(RESULTS, fails_on_regression=True)
+
+
+def lines(results: TestResults) -> list[str]:
+    request = SummaryRequest(
+        results=results, limits=(), rerun=lambda _: "again", verbosity=Verbosity.NORMAL, color=False
+    )
+    return summary_lines(request)
+
+
+def test_it_is_a_warning() -> None:
+    assert lines(RESULTS)[-4:] == [
+        "[WARN] 1 file(s) took much more than before:",
+        f"  - test_a.py: {SLOWER_TEXT}",
+        "  - test_a.py: peak memory 250 MiB instead of 100 MiB (2.5 times)",
+        "[PASS] All tests passed! 🎉",
+    ]
+    assert exit_code_of(RESULTS) is ExitCode.OK
+
+
+def test_where_it_counts_the_run_fails_and_says_so() -> None:
+    assert lines(COUNTED)[-1] == "[FAIL] 1 file(s) took too much more than before (fail-on-regression)"
+    assert exit_code_of(COUNTED) is ExitCode.FAILED
+    assert exit_code_of(replace(COUNTED, regressions=())) is ExitCode.OK
+
+
+def test_the_junit_report_is_not_greener_than_the_exit_status() -> None:
+    good = suite_of(RECORD, regressions=RESULTS.failing_regressions)
+    bad = suite_of(RECORD, regressions=COUNTED.failing_regressions)
+
+    assert (good.count(Verdict.FAILURE), bad.count(Verdict.FAILURE)) == (0, 1)
+    trouble = bad.cases[-1].trouble
+    assert trouble is not None
+    assert (trouble.kind, trouble.message) == ("regression", SLOWER_TEXT)
+    other = TestFile(path="b.py", label="b.py")
+    of_other = suite_of(replace(RECORD, file=other), regressions=COUNTED.failing_regressions)
+    assert of_other.count(Verdict.FAILURE) == 0

@@ -1,0 +1,264 @@
+"""What the console prints of files that are forked, checked, confirmed, verified, or run alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+
+from dispatcher.config.choices import Verbosity
+from dispatcher.engine.loop import RunPolicy
+from dispatcher.model.events import FileFinished, FileSettled, FileStarted, RunStarted
+from dispatcher.model.results import TestResults
+from dispatcher.reporters.console.lines import RULE
+from dispatcher.reporters.console.progress import Progress
+from dispatcher.reporters.console.reporter import ConsoleReporter
+from passmuster.model.result import CaseResult
+from passmuster.model.status import Isolation, Outcome, Status
+from tests.support.forked_runs import POLICIES, SCRIPTS
+from tests.unit.dispatcher.engine.scripted_backend import Listener, ScriptedBackend, Step, make_run
+
+FORK = Isolation.FORK
+FORKED, FORKED_FAIL = Step(isolation=FORK), Step(isolation=FORK, status=Status.FAIL)
+PASS, FAIL = Step(), Step(status=Status.FAIL)
+CROWDED = Step(status=Status.FAIL, was_alone=False)
+LONG = Step(seconds=100)
+
+
+def run(
+    script: Mapping[str, Sequence[Step]],
+    policy: RunPolicy | None = None,
+    *,
+    verbosity: Verbosity = Verbosity.NORMAL,
+    slots: int = 2,
+) -> tuple[list[str], TestResults, Listener]:
+    """Run a script; return the lines between the list of files and the summary's numbers, and all else."""
+    out, listener = io.StringIO(), Listener()
+    console = ConsoleReporter(
+        out, color=False, verbosity=verbosity, rerun=lambda record: "again", warn_stream=io.StringIO()
+    )
+    backend = ScriptedBackend(script=script, slots=slots)
+    results = make_run(backend, list(script), [console, listener], policy or RunPolicy()).execute()
+    return out.getvalue().splitlines(), results, listener
+
+
+def of(lines: Sequence[str], path: str) -> list[str]:
+    """Return the lines about one file before the summary."""
+    end = lines.index("[INFO] 🧪 Test Summary:")
+    told = (line for line in lines[:end] if line.startswith("["))
+    return [line for line in told if f" {path}:" in f"{line}:" or f" {path} " in line]
+
+
+def after_the_counts(lines: Sequence[str]) -> list[str]:
+    start = next(number for number, line in enumerate(lines) if "success rate" in line)
+    return list(lines[start + 1 :])
+
+
+def test_a_confirmation_prints_nothing() -> None:
+    lines, _, _ = run({"a": [FORKED, PASS], "b": [LONG]})
+
+    assert of(lines, "a") == ["[INFO] Running: a", "[PASS] a completed successfully"]
+    assert lines.count(RULE) == 2
+    assert after_the_counts(lines) == ["[PASS] All tests passed! 🎉"]
+
+
+def test_a_confirmation_is_told_to_who_wants_to_know_more() -> None:
+    lines, _, _ = run({"a": [FORKED, PASS], "b": [LONG], "c": [FORKED]}, verbosity=Verbosity.VERBOSE)
+
+    assert of(lines, "a") == [
+        "[INFO] Running: a",
+        "[PASS] a completed successfully",
+        "[INFO] Running again: a (attempt 2)",
+        "[INFO] a: passed when spawned too",
+    ]
+    assert after_the_counts(lines)[0] == "[INFO] Forked: 2 file(s), spawned: 1"
+
+
+def test_confirmations_that_came_to_nothing_are_counted_for_who_wants_to_know_more() -> None:
+    lines, _, _ = run({"a": [FORKED], "b": [FORKED]}, slots=1, verbosity=Verbosity.VERBOSE)
+
+    assert after_the_counts(lines)[0] == "[INFO] Forked: 2 file(s), spawned: 0"
+    left = "[INFO] 2 file(s) passed in a forked process and have not been run in a fresh interpreter yet;"
+    assert f"{left} later runs do that" in lines
+
+
+@pytest.mark.parametrize("verbosity", [Verbosity.NORMAL, Verbosity.QUIET])
+def test_a_confirmation_that_fails_is_told_with_the_reason(verbosity: Verbosity) -> None:
+    lines, _, _ = run({"a": [FORKED, FAIL, FAIL], "b": [LONG]}, verbosity=verbosity)
+
+    assert of(lines, "a")[-1] == "[FAIL] a failed"
+    if verbosity is not Verbosity.QUIET:
+        assert of(lines, "a")[-3:-1] == [
+            "[WARN] a: passed when forked, failed when spawned",
+            "[WARN] a: FAIL; it runs spawned once more",
+        ]
+    assert "    It passed when forked, and failed when spawned." in lines
+    assert lines[-2:] == ["FAILED TESTS:", "a"]
+
+
+def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> None:
+    lines, _, _ = run({"a": [FORKED, FAIL, PASS], "b": [LONG]}, RunPolicy(retries=1))
+
+    assert of(lines, "a") == [
+        "[INFO] Running: a",
+        "[PASS] a completed successfully",
+        "[WARN] a: passed when forked, failed when spawned",
+        "[WARN] a: FAIL; it runs spawned once more",
+        "[INFO] a: passed in attempt 3",
+    ]
+
+
+def test_each_further_attempt_is_a_line_and_a_file_that_forking_fails_is_named_at_the_end() -> None:
+    lines, _, _ = run({"a": [FORKED_FAIL, PASS, PASS, FORKED_FAIL]})
+
+    assert of(lines, "a") == [
+        "[INFO] Running: a",
+        "[WARN] a: FAIL; it was forked, and runs again spawned",
+        "[WARN] a: passed when spawned after it failed when forked; it runs spawned once more",
+        "[WARN] a: passed twice when spawned after it failed when forked; it is forked once more",
+        "[WARN] a: FAIL; it failed when forked again, so forking is the cause",
+        "[PASS] a completed successfully",
+    ]
+    assert after_the_counts(lines) == [
+        (
+            "[WARN] 1 file(s) failed twice when forked and passed twice when spawned, as they run until they "
+            "change:"
+        ),
+        "  - a (FAIL)",
+        "[PASS] All tests passed! 🎉",
+    ]
+
+
+def test_a_failure_is_printed_at_once_and_once_though_it_has_a_chance_alone() -> None:
+    lines, _, _ = run({"a": [CROWDED, FAIL], "b": [LONG]})
+
+    assert of(lines, "a") == ["[INFO] Running: a", "[FAIL] a failed"]
+    assert lines.index("[FAIL] a failed") < lines.index("[PASS] b completed successfully")
+
+
+def test_a_second_failure_is_told_to_who_wants_to_know_more() -> None:
+    lines, _, _ = run({"a": [CROWDED, FAIL]}, verbosity=Verbosity.VERBOSE)
+
+    assert of(lines, "a")[-2:] == [
+        "[INFO] Running again: a (attempt 2)",
+        "[INFO] a: failed when run alone too",
+    ]
+
+
+def test_a_flaky_file_is_red_and_named_as_flaky() -> None:
+    lines, _, _ = run({"a": [FORKED_FAIL, PASS, PASS, FORKED]})
+
+    assert of(lines, "a")[-2:] == [
+        "[WARN] a: passed in attempt 4, which does not count: it is flaky",
+        "[FAIL] a failed",
+    ]
+    assert "  Flaky: 1" in lines
+    assert after_the_counts(lines)[:2] == [
+        "[WARN] 1 flaky file(s) passed and failed in this run:",
+        "  - a (FAIL; attempts: FAIL, PASS, PASS, PASS)",
+    ]
+    assert "    It is flaky, its attempts ended: FAIL, PASS, PASS, PASS" in lines
+    assert lines[-2:] == ["FAILED TESTS:", "a"]
+
+
+def test_a_quiet_report_says_what_became_of_a_file_that_started_only_by_overcommit() -> None:
+    extra = Step(status=Status.FAIL, was_alone=False, was_extra=True)
+
+    lines, _, _ = run({"a": [extra, PASS]}, verbosity=Verbosity.QUIET)
+
+    assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed beside others, passed when run alone"]
+
+
+def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
+    lines, _, _ = run({"a": [CROWDED, PASS]})
+
+    assert of(lines, "a")[1:] == [
+        "[FAIL] a failed",
+        "[WARN] a: failed beside others, passed when run alone; it stays failed, see --retries",
+    ]
+    assert after_the_counts(lines)[:2] == [
+        "[WARN] 1 file(s) failed beside others and passed when run alone, as they run until they change:",
+        "  - a (beside others: FAIL)",
+    ]
+
+
+def test_a_failure_whose_chance_alone_was_taken_back_is_printed_once() -> None:
+    lines, _, _ = run({"a": [CROWDED], "b": [CROWDED], "c": [LONG]}, RunPolicy(max_fail=2), slots=1)
+
+    assert of(lines, "a")[-1] == "[FAIL] a failed"
+    assert lines[-3:] == ["FAILED TESTS:", "a", "b"]
+
+
+def test_a_verification_lists_differences_and_what_could_not_be_forked() -> None:
+    cases = tuple(CaseResult(case_id=f"t{number}", outcome=Outcome.PASSED) for number in range(12))
+    script = {
+        "a": [Step(isolation=FORK, cases=cases), PASS],
+        "b": [FORKED, PASS],
+        "c": [Step(note="it says so")],
+    }
+
+    lines, _, _ = run(script, RunPolicy(verify_isolation=True))
+
+    assert after_the_counts(lines) == [
+        "[WARN] 1 file(s) differ when forked:",
+        *(f"  - a: t{number}: ran only when forked" for number in range(10)),
+        "  - a: and 2 more",
+        "[INFO] 1 file(s) were not forked, so that there was nothing to compare:",
+        "  - it says so: 1 (c)",
+        "[FAIL] 1 file(s) differ when forked",
+    ]
+
+
+@given(SCRIPTS, POLICIES)
+def test_the_last_verdict_printed_of_a_file_is_the_one_that_counts(
+    script: dict[str, list[Step]], policy: RunPolicy
+) -> None:
+    lines, results, _ = run(script, policy)
+
+    for record in results.records:
+        path = record.file.path
+        passed, failed = f"[PASS] {path} completed successfully", f"[FAIL] {path} failed"
+        verdicts = [line for line in lines if line in (passed, failed)]
+        assert lines.count(f"[INFO] Running: {path}") <= 1
+        assert all(before != after for before, after in pairwise(verdicts))
+        if record.status.is_cancelled:
+            continue
+        assert verdicts[-1] == (passed if record.status.is_pass else failed)
+
+
+@given(SCRIPTS, POLICIES)
+def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy: RunPolicy) -> None:
+    _, results, listener = run(script, policy)
+    progress, decided = Progress(), 0
+    for event in listener.events:
+        match event:
+            case RunStarted():
+                progress.run_started(event)
+            case FileStarted():
+                progress.file_started(event)
+            case FileFinished():
+                progress.file_finished(event)
+                decided += event.again is None
+            case FileSettled():
+                progress.file_settled(event)
+                decided += 1
+            case _:
+                pass
+        assert 0 <= progress.done <= progress.total
+
+    assert (progress.done, progress.failed) == (decided, len(results.failed))
+    assert progress.running() == ()
+
+
+def test_a_verification_names_what_it_could_not_compare() -> None:
+    elsewhere = Step(worker="other")
+
+    lines, _, _ = run({"a": [FORKED, elsewhere], "b": [FORKED, PASS]}, RunPolicy(verify_isolation=True))
+
+    assert (
+        "[WARN] 1 file(s) could not be compared, because the spawned attempt had another worker or "
+        "interpreter, or a signal from outside ended an attempt: 1 (a)"
+    ) in lines

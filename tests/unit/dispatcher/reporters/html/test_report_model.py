@@ -1,0 +1,132 @@
+"""Where an attempt lies in time, what is kept of samples, and how axes are labelled."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from dispatcher.model.events import FileFinished, FileStarted, RunFinished
+from dispatcher.reporters.html.axis import byte_ticks, percent, time_label, time_ticks
+from dispatcher.reporters.html.report_model import Listener, Told, group_counts
+from dispatcher.reporters.html.samples import MOST_POINTS, Curve, Sample
+from passmuster.model.status import Status
+from tests.support.report_runs import MIB, STARTED_AT, file, record, result, told
+
+
+def listened(*events: object) -> Told:
+    listener = Listener()
+    for event in events:
+        listener.listen(event)  # type: ignore[arg-type]
+    last = events[-1]
+    assert isinstance(last, RunFinished)
+    return listener.told(last, outcomes=lambda run_id, paths: {})
+
+
+def placed(*, started_at: float, duration: float, began_s: float, ended_s: float) -> tuple[list[float], int]:
+    """Return where an attempt is drawn, and how many are left out as earlier ones."""
+    one = structs.replace(result("t.py", duration=duration), started_at=started_at)
+    first, *_, last = told(record(one), duration_s=100.0)
+    found = listened(
+        first,
+        FileStarted(at_s=began_s, file=file("t.py"), attempt=1),
+        FileFinished(at_s=ended_s, file=file("t.py"), result=one),
+        last,
+    )
+    return [bar.start_s for bar in found.bars], found.earlier_bars
+
+
+def test_an_attempts_own_clock_says_when_it_began() -> None:
+    assert placed(started_at=STARTED_AT + 10, duration=5, began_s=9.7, ended_s=15.4) == ([10], 0)
+
+
+@pytest.mark.parametrize("wrong_by_s", [-3600.0, -60.0, 60.0, 86400.0])
+def test_where_that_clock_is_wrong_the_runs_own_is_believed(wrong_by_s: float) -> None:
+    found = placed(started_at=STARTED_AT + 10 + wrong_by_s, duration=5, began_s=9.7, ended_s=15.4)
+
+    assert found == ([15.4 - 5], 0)
+
+
+def test_an_attempt_of_before_the_run_was_gone_on_with_is_counted_and_not_drawn() -> None:
+    assert placed(started_at=STARTED_AT - 7200, duration=5, began_s=0.01, ended_s=0.01) == ([], 1)
+
+
+def test_an_attempt_that_never_started_is_not_drawn() -> None:
+    never = structs.replace(result("t.py", Status.CANCELLED), started_at=0.0)
+
+    assert listened(*told(record(never))).bars == ()
+
+
+def test_bars_are_in_the_order_of_machine_slot_and_time() -> None:
+    found = listened(
+        *told(
+            record(result("a.py", worker="b", slot=1, at_s=0)),
+            record(result("b.py", worker="a", slot=0, at_s=5)),
+            record(result("c.py", worker="a", slot=0, at_s=1)),
+            record(result("d.py", worker="b", slot=0, at_s=3)),
+        )
+    )
+
+    assert [found.records[bar.file].file.path for bar in found.bars] == ["c.py", "b.py", "d.py", "a.py"]
+    assert found.machines == {"a": {0}, "b": {0, 1}}
+
+
+def test_each_file_is_in_one_group() -> None:
+    flaky = record(result("f.py", Status.FAIL), result("f.py", attempt=2), reasons=(None, None))
+    records = [record(result("a.py")), record(result("b.py", Status.CRASH)), flaky]
+    records.append(record(result("c.py", Status.CANCELLED)))
+
+    assert group_counts(records) == {"failed": 1, "flaky": 1, "passed": 1, "not run": 1}
+
+
+def test_a_long_run_keeps_few_points_and_its_peak() -> None:
+    curve = Curve()
+    for number in range(50_000):
+        used = 900 * MIB if number == 31_337 else number % 97 * MIB
+        curve.add(Sample(at_s=number / 4, used_bytes=used, budget_bytes=1024 * MIB, running=2))
+    points = curve.whole()
+
+    assert MOST_POINTS / 4 < len(points) <= MOST_POINTS + 1
+    assert max(point.used_bytes for point in points) == 900 * MIB
+    assert next(point.at_s for point in points if point.used_bytes == 900 * MIB) == 31_337 / 4
+    assert [point.at_s for point in points] == sorted(point.at_s for point in points)
+
+
+@given(st.floats(0.001, 3_000_000), st.integers(1, 12))
+def test_ticks_are_few_rise_and_lie_inside(end_s: float, most: int) -> None:
+    ticks = time_ticks(0.0, end_s, most=most)
+
+    assert ticks[0] == 0.0
+    assert len(ticks) <= most + 1
+    assert ticks == sorted(set(ticks))
+    assert ticks[-1] <= end_s
+    step_s = ticks[1] if len(ticks) > 1 else end_s
+    labels = [time_label(at_s, step_s) for at_s in ticks]
+    assert len(set(labels)) == len(labels)
+
+
+def test_labels_are_short() -> None:
+    assert [time_label(at_s, 30.0) for at_s in (0, 30, 60, 90, 3600, 5400)] == [
+        "0",
+        "30s",
+        "1m",
+        "1m 30s",
+        "1h",
+        "1h 30m",
+    ]
+    assert time_label(0.25, 0.05) == "0.25s"
+
+
+@given(st.integers(1, 2**50), st.integers(1, 6))
+def test_sizes_on_the_axis_reach_the_top(top_bytes: int, most: int) -> None:
+    ticks = byte_ticks(top_bytes, most=most)
+
+    assert ticks[0] == 0
+    assert ticks[-1] >= top_bytes
+    assert len(ticks) <= most + 1
+
+
+def test_places_are_within_the_drawing() -> None:
+    assert [percent(value, 0, 8) for value in (-1, 0, 1, 8, 9)] == ["0%", "0%", "12.5%", "100%", "100%"]
+    assert percent(1, 5, 5) == "0%"

@@ -1,0 +1,110 @@
+"""The report's file: where it lies, who may read it, and that it is complete or not there."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dispatcher.config.model import TestConfig
+from dispatcher.history.history import open_history
+from dispatcher.model.events import Reporter, RunEvent, RunStarted
+from dispatcher.reporters.factory import chosen_reporters
+from dispatcher.reporters.html import reporter as module
+from dispatcher.reporters.html.reporter import HtmlReporter
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.status import Status
+from tests.support.report_page import read_page
+from tests.support.report_runs import file, record, result, told
+
+RUN_ID = "20261125-120000-abcdef"
+
+
+def tell(reporter: Reporter, events: list[RunEvent]) -> None:
+    for event in events:
+        reporter.handle(event)
+    reporter.close()
+
+
+def test_the_page_lies_among_the_runs_own_files_and_is_private(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = TestConfig(root=tmp_path, html_report=Path())
+    run_dir = tmp_path / ".passmuster" / "runs" / RUN_ID
+    run_dir.mkdir(parents=True)
+    (reporter,) = chosen_reporters(config, say=said.append)
+    tell(reporter, list(told(record(result("t.py")))))
+
+    path = run_dir / "report.html"
+    assert said == [f"Report: {path}"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "The one file passed" in read_page(path.read_text(encoding="utf-8")).text
+    assert [entry.name for entry in run_dir.iterdir()] == ["report.html"]
+
+
+def test_the_page_lies_where_it_is_wanted_and_replaces_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "page.html"
+    config = TestConfig(root=tmp_path, html_report=path, history=False)
+    (reporter,) = chosen_reporters(config)
+    path.write_text("an old one")
+    tell(reporter, list(told(record(result("t.py", Status.FAIL)))))
+
+    assert "1 of 1 file failed" in path.read_text(encoding="utf-8")
+    assert [entry.name for entry in path.parent.iterdir()] == ["page.html"]
+
+
+def test_without_history_a_place_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="history switched off there are none: name a file"):
+        chosen_reporters(TestConfig(root=tmp_path, html_report=Path(), history=False))
+
+
+def test_a_place_that_cannot_be_is_found_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot write the report to .* \(from --report\): it is a"):
+        HtmlReporter(tmp_path, runs_dir=tmp_path)
+
+
+def test_a_run_that_did_not_finish_leaves_no_page(tmp_path: Path) -> None:
+    reporter = HtmlReporter(tmp_path / "page.html", runs_dir=tmp_path)
+    tell(reporter, list(told(record(result("t.py"))))[:-1])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_cannot_be_written_whole_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(_: object) -> list[str]:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "page.html"
+    path.write_text("an old one")
+    reporter = HtmlReporter(path, runs_dir=tmp_path)
+    monkeypatch.setattr(module, "page", full_disk)
+
+    with pytest.raises(InfrastructureError, match=r"cannot write the report to .*: No space left on device"):
+        tell(reporter, list(told(record(result("t.py")))))
+    assert path.read_text() == "an old one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_the_command_that_runs_a_file_again_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    config = TestConfig(root=tmp_path, html_report=path, history=False)
+    (reporter,) = chosen_reporters(config, rerun=lambda one: f"run --again '{one.file.label}'")
+    tell(reporter, list(told(record(result("t.py", Status.FAIL)))))
+
+    assert "<code>run --again &#x27;t.py&#x27;</code>" in path.read_text(encoding="utf-8")
+
+
+def test_the_outcomes_of_earlier_runs_are_asked_of_the_history_without_this_run(tmp_path: Path) -> None:
+    with closing(open_history(tmp_path)) as history:
+        for run_id, status in (("r1", Status.PASS), ("r2", Status.FAIL), (RUN_ID, Status.FAIL)):
+            history.record(file("t.py"), result("t.py", status), run_id=run_id)
+    (reporter,) = chosen_reporters(TestConfig(root=tmp_path, html_report=tmp_path / "page.html"))
+    events = list(told(record(result("t.py", Status.FAIL))))
+    assert isinstance(events[0], RunStarted)
+    assert events[0].plan.run_id == RUN_ID
+    tell(reporter, events)
+
+    assert "In the 2 runs before: 1 passed, 1 failed." in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -1,0 +1,142 @@
+"""The console says of each failing test what went wrong, whole, and where."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispatcher.model.plan import TestFile
+from dispatcher.model.results import FileRecord
+from dispatcher.reporters.failure_text import (
+    FILE_LINES,
+    MAX_TESTS,
+    TEST_LINES,
+    failing_test_lines,
+    failure_place,
+    headline,
+    marked_lines,
+)
+from passmuster.model.result import CaseResult, TestResult
+from passmuster.model.status import Outcome, Status
+
+FILE = TestFile(path="tests/test_shop.py", label="tests/test_shop.py")
+
+PYTEST = """\
+def test_basket():
+>       assert not problems, "the basket is wrong:"
+E       AssertionError: the basket is wrong:
+E         wanted 8 apples
+E         \x1b[31mgot 7 apples
+E       assert not ['wanted 8 apples']
+
+tests/test_shop.py:5: AssertionError"""
+
+CHAINED = """\
+>       {}["x"]
+E       KeyError: 'x'
+
+tests/test_shop.py:14: KeyError
+
+The above exception was the direct cause of the following exception:
+
+>       raise RuntimeError("first\\nsecond")
+E       RuntimeError: first
+E       second
+
+tests/test_shop.py:16: RuntimeError"""
+
+UNITTEST = """\
+Traceback (most recent call last):
+  File "/elsewhere/tests/test_shop.py", line 7, in test_text
+    self.assertEqual("a", "b")
+AssertionError: 'a' != 'b'
+- a
++ b
+ : the text
+"""
+
+
+def lines_of(*messages: str, printed: tuple[str, ...] = ()) -> list[str]:
+    cases = tuple(
+        CaseResult(case_id=f"T.test_{number}", outcome=Outcome.FAILED, message=message)
+        for number, message in enumerate(messages)
+    )
+    result = TestResult(file_path=FILE.path, status=Status.FAIL, cases=cases)
+    return failing_test_lines(FileRecord(file=FILE, attempts=(result,)), printed)
+
+
+def test_the_whole_message_of_pytest_is_shown_with_its_place_and_without_control_characters() -> None:
+    assert lines_of(PYTEST) == [
+        "    Failing tests:",
+        "      T.test_0 (tests/test_shop.py:5): AssertionError: the basket is wrong:",
+        "          wanted 8 apples",
+        "          got 7 apples",
+        "        assert not ['wanted 8 apples']",
+    ]
+
+
+def test_the_whole_message_of_unittest_is_shown_with_the_last_frame_inside_the_file() -> None:
+    assert lines_of(UNITTEST)[1:] == [
+        "      T.test_0 (tests/test_shop.py:7): AssertionError: 'a' != 'b'",
+        "        - a",
+        "        + b",
+        "         : the text",
+    ]
+
+
+def test_of_chained_exceptions_the_last_is_shown() -> None:
+    assert headline(CHAINED) == "RuntimeError: first"
+    assert lines_of(CHAINED)[1:] == [
+        "      T.test_0 (tests/test_shop.py:16): RuntimeError: first",
+        "        second",
+    ]
+
+
+def test_what_the_last_lines_of_output_hold_is_not_repeated() -> None:
+    above = (
+        "E         wanted 8 apples",
+        "E         got 7 apples",
+        "E   assert not ['wanted 8 apples']",
+        "more",
+    )
+    assert len(lines_of(PYTEST, printed=above)) == 2
+    assert len(lines_of(PYTEST, printed=above[1:])) == 5
+
+
+def test_long_messages_and_many_tests_are_counted_instead_of_shown() -> None:
+    long = "\n".join(["E   boom", *(f"E   line {number}" for number in range(1000))])
+    lines = lines_of(*[long] * (MAX_TESTS + 3))
+    assert lines[1 + 1 + TEST_LINES] == f"        ... {1000 - TEST_LINES} more line(s)"
+    assert sum(line.startswith("        line ") for line in lines) == FILE_LINES
+    assert sum(line.startswith("      T.test_") for line in lines) == MAX_TESTS
+    assert lines[-1] == "      and 3 more"
+
+
+def test_a_message_without_any_text_names_the_test_alone() -> None:
+    assert lines_of("", "\n \n") == ["    Failing tests:", "      T.test_0", "      T.test_1"]
+    assert lines_of() == []
+    assert headline("\n  indented only\n") == "indented only"
+
+
+def test_a_message_that_was_cut_in_its_middle_stays_one() -> None:
+    cut = "E   AssertionError: a\nE   be\n[... cut ...]\n d\nE   e\n\ntests/test_shop.py:5: AssertionError"
+    assert marked_lines(cut) == ["AssertionError: a", "be", "[... cut ...]", "e"]
+    assert headline(cut) == "AssertionError: a"
+
+
+def test_a_syntax_error_says_what_is_wrong_before_the_place() -> None:
+    message = 'E     File "/p/tests/test_shop.py", line 1\nE       def x(:\nE   SyntaxError: invalid syntax'
+    assert lines_of(message)[1] == "      T.test_0 (tests/test_shop.py:1): SyntaxError: invalid syntax"
+
+
+@pytest.mark.parametrize(
+    ("message", "place"),
+    [
+        (PYTEST, "tests/test_shop.py:5"),
+        ("tests/conftest.py:12: OSError", "tests/conftest.py:12"),
+        ("tests/test_shop.py:7: \n_ _ _\ntests/helper.py:2: AssertionError", "tests/test_shop.py:7"),
+        ("no place", ""),
+    ],
+)
+def test_the_place_lies_in_the_tests_own_file_if_possible(message: str, place: str) -> None:
+    record = FileRecord(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.FAIL),))
+    assert failure_place(CaseResult(case_id="t", outcome=Outcome.FAILED, message=message), record) == place

@@ -1,0 +1,117 @@
+"""When more files than usual may run."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passmuster.model.oversubscription import (
+    MOST_TIMES,
+    MOST_WAITING_TIMES,
+    Places,
+    free_places,
+    most_slots,
+)
+from passmuster.model.task import TestTask
+
+_uses = st.lists(st.floats(0, 2), max_size=40)
+_cpus = st.one_of(st.none(), st.integers(1, 16))
+
+
+def places(
+    *used_cpus: float, cpus: int | None = 2, other_cpus: float = 0.0, is_saturated: bool = False
+) -> Places:
+    return free_places(
+        slots=2, cpus=cpus, used_cpus=used_cpus, other_cpus=other_cpus, is_saturated=is_saturated
+    )
+
+
+def test_the_usual_number_may_run_however_busy_the_machine_is() -> None:
+    assert places(5.0, other_cpus=9.0, is_saturated=True) == Places(slots=1, waiting_slots=0)
+
+
+@pytest.mark.parametrize(
+    ("used_cpus", "slots"), [((1.0, 1.0), 0), ((1.0, 0.6), 0), ((1.0, 0.5), 1), ((0.0, 0.0), 1)]
+)
+def test_one_more_may_start_for_half_an_idle_processor(used_cpus: tuple[float, ...], slots: int) -> None:
+    assert places(*used_cpus).slots == slots
+    assert places(*used_cpus, cpus=None).slots == 0
+
+
+def test_what_shares_a_processor_is_not_followed_by_as_many_again() -> None:
+    # Four files that work on two processors use half of one each; one of them has just ended.
+    assert places(0.5, 0.5, 0.5, is_saturated=True).slots == 0
+    assert places(0.5, 0.5, 0.2, is_saturated=False).slots == 1
+
+
+def test_up_to_twice_as_many_and_up_to_four_times_those_that_wait() -> None:
+    assert places(*[0.0] * 3) == Places(slots=1, waiting_slots=0)
+    assert places(*[0.0] * 4) == Places(slots=0, waiting_slots=1)
+    assert places(*[0.0] * 8) == Places(slots=0, waiting_slots=0)
+
+
+def test_what_something_else_uses_is_not_idle() -> None:
+    assert places(0.5, 0.5, other_cpus=0.8).slots == 0
+
+
+@given(slots=st.integers(1, 16), cpus=_cpus, used=_uses, other=st.floats(0, 4), is_saturated=st.booleans())
+def test_the_promises_hold_whatever_runs(
+    slots: int, cpus: int | None, used: list[float], other: float, *, is_saturated: bool
+) -> None:
+    found = free_places(slots=slots, cpus=cpus, used_cpus=used, other_cpus=other, is_saturated=is_saturated)
+    running = len(used)
+    assert found.slots >= max(0, slots - running)
+    assert found.waiting_slots >= 0
+    if found.slots > 0:
+        assert running + found.slots <= max(slots, slots * MOST_TIMES)
+    if found.slots + found.waiting_slots > 0:
+        assert running + found.slots + found.waiting_slots <= most_slots(slots, cpus=cpus)
+    is_beyond = running >= slots and found.slots + found.waiting_slots > 0
+    if is_beyond:
+        assert cpus is not None
+        assert sum(used) + other < cpus
+    if cpus is not None and running >= slots and sum(used) + other >= cpus:
+        assert found == Places(slots=0, waiting_slots=0)
+
+
+@given(slots=st.integers(1, 16), cpus=st.integers(1, 16))
+def test_files_that_keep_a_processor_each_never_exceed_both_slots_and_processors(
+    slots: int, cpus: int
+) -> None:
+    running = 0
+    while free_places(slots=slots, cpus=cpus, used_cpus=[1.0] * running).slots:
+        running += 1
+    assert running == max(slots, min(cpus, slots * MOST_TIMES))
+
+
+@given(slots=st.integers(1, 8), cpus=st.integers(1, 8))
+def test_files_that_do_nothing_are_started_until_their_bound(slots: int, cpus: int) -> None:
+    running = 0
+    while sum_of(free_places(slots=slots, cpus=cpus, used_cpus=[0.0] * running)):
+        running += 1
+    assert running == slots * MOST_WAITING_TIMES == most_slots(slots, cpus=cpus)
+    assert most_slots(slots, cpus=None) == slots
+
+
+def sum_of(found: Places) -> int:
+    return found.slots + found.waiting_slots
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cpu_s", "expected"),
+    [
+        (None, None, 1.0),
+        (10.0, None, 1.0),
+        (None, 1.0, 1.0),
+        (0.0, 0.0, 1.0),
+        (10.0, 1.0, 0.1),
+        (10.0, 5.0, 1.0),
+    ],
+)
+def test_a_file_mostly_waits_only_where_its_history_is_clear(
+    seconds: float | None, cpu_s: float | None, expected: float
+) -> None:
+    task = TestTask(run_id="r", file_path="a", predicted_s=seconds, predicted_cpu_s=cpu_s)
+    assert task.predicted_cpus == expected
+    assert task.mostly_waits == (expected < 1.0)

@@ -1,0 +1,43 @@
+"""A task names its attempt, cannot be changed, and promises what the shell scripts promised."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+
+from passmuster.model.status import RunnerKind
+from passmuster.model.task import CoverageRequest, Limits, TestTask
+
+
+def test_an_attempt_is_named_by_its_run_its_file_and_its_number() -> None:
+    task = TestTask(run_id="20260101-000000-abc", file_path="tests/test a#1.py", attempt=3)
+
+    assert task.attempt_id == "20260101-000000-abc:tests/test a#1.py#3"
+
+
+def test_two_attempts_at_one_file_have_two_names() -> None:
+    task = TestTask(run_id="r", file_path="test_a.py")
+
+    assert structs.replace(task, attempt=2).attempt_id != task.attempt_id
+
+
+def test_a_task_can_neither_be_changed_nor_given_new_fields() -> None:
+    task = TestTask(run_id="r", file_path="test_a.py")
+
+    with pytest.raises(AttributeError):
+        task.attempt = 2  # type: ignore[misc]  # What is tried is what the type forbids.
+    assert not hasattr(task, "__dict__")
+
+
+def test_a_task_says_nothing_of_command_interpreter_or_directory() -> None:
+    names = set(TestTask.__struct_fields__)
+
+    assert names.isdisjoint({"command", "argv", "interpreter", "python", "cwd", "workdir", "root"})
+
+
+def test_the_defaults_are_the_promised_ones() -> None:
+    task = TestTask(run_id="r", file_path="test_a.py")
+
+    assert task.limits == Limits(timeout_s=300, grace_s=5, memory_bytes=None, output_bytes=2 * 1024**2)
+    assert (task.attempt, task.runner, task.coverage, task.alone) == (1, RunnerKind.AUTO, None, False)
+    assert CoverageRequest().source == ()

@@ -1,0 +1,43 @@
+"""A slip of the finger is told from a word that belongs to somebody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from passmuster.settings.spelling import advice, nearest
+
+OPTIONS = ("--coverage", "--list", "--timeout", "--max-fail", "--integration", "--jobs", "--join", "-x")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--coverge", "--coverage"),
+        ("--lst", "--list"),
+        ("--lists", "--list"),
+        ("--lsit", "--list"),
+        ("--timout", "--timeout"),
+        ("--tineout", "--timeout"),
+        ("--intergratoin", "--integration"),
+        ("-timeout", "--timeout"),
+        ("--Max_Fail", "--max-fail"),
+        ("--maxfail", "--max-fail"),
+        ("--job", "--jobs"),
+    ],
+)
+def test_a_slip_finds_the_name_that_was_meant(typed: str, meant: str) -> None:
+    assert nearest(typed, OPTIONS) == meant
+    assert advice(typed, OPTIONS) == f"did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["--lint", "--last", "--average", "--time", "--integ", "--cov", "--max", "--xx", "-z", "--", "", "--all"],
+)
+def test_a_word_that_only_resembles_a_name_is_nobodys_slip(typed: str) -> None:
+    assert nearest(typed, OPTIONS) is None
+    assert advice(typed, OPTIONS) == "see --help"
+
+
+def test_of_several_names_the_nearest_is_found() -> None:
+    assert nearest("--coverag-dir", ("--coverage-dirs", "--coverage-dir")) == "--coverage-dir"

@@ -1,0 +1,133 @@
+"""A broker's address is checked before anything goes there, and never shown with its password."""
+
+from __future__ import annotations
+
+import pytest
+
+from passmuster.model.errors import ConfigurationError
+from passmuster.wire.broker import TlsFiles, parse_broker, visible_password_warning, with_password
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "database", "is_loopback", "shown"),
+    [
+        ("redis://127.0.0.1", "127.0.0.1", 6379, 0, True, "redis://127.0.0.1:6379/0"),
+        ("redis://localhost:7000/3", "localhost", 7000, 3, True, "redis://localhost:7000/3"),
+        ("redis://:geheim@cache.example/", "cache.example", 6379, 0, False, "redis://cache.example:6379/0"),
+        ("redis://me:geheim@10.0.0.1:1", "10.0.0.1", 1, 0, False, "redis://10.0.0.1:1/0"),
+        ("redis://[::1]:7000", "::1", 7000, 0, True, "redis://[::1]:7000/0"),
+        (
+            "rediss://:geheim@h?ssl_ca_certs=/ca.pem",
+            "h",
+            6379,
+            0,
+            False,
+            "rediss://h:6379/0?ssl_ca_certs=/ca.pem",
+        ),
+        (
+            "redis://localhost.example",
+            "localhost.example",
+            6379,
+            0,
+            False,
+            "redis://localhost.example:6379/0",
+        ),
+    ],
+)
+def test_an_address_is_read(
+    url: str, host: str, port: int, database: int, is_loopback: bool, shown: str
+) -> None:
+    address = parse_broker(url, source="--broker")
+
+    assert (address.url, address.host, address.port, address.database) == (url, host, port, database)
+    assert (address.path, address.is_loopback, address.shown) == ("", is_loopback, shown)
+    assert "geheim" not in repr(address)
+
+
+def test_a_socket_in_the_file_system_is_this_machine_s_own() -> None:
+    address = parse_broker("redis+socket://:geheim@/run/a.sock?virtual_host=2", source="--broker")
+
+    assert (address.path, address.database, address.is_loopback) == ("/run/a.sock", 2, True)
+    assert address.shown == "redis+socket:///run/a.sock?virtual_host=2"
+
+
+def test_the_other_name_of_a_socket_is_understood_too() -> None:
+    address = parse_broker("unix://me:ge%2Fheim@/run/a%20b.sock?db=3", source="--broker")
+
+    assert (address.path, address.database, address.user) == ("/run/a b.sock", 3, "me")
+    assert (address.password, address.shown) == ("ge/heim", "unix:///run/a%20b.sock?db=3")
+
+
+def test_files_for_tls_are_read() -> None:
+    query = "ssl_ca_certs=/ca.pem&ssl_certfile=/me.pem&ssl_keyfile=/me.key"
+
+    assert parse_broker(f"rediss://h?{query}", source="--broker").tls == TlsFiles(
+        ca_certs="/ca.pem", certfile="/me.pem", keyfile="/me.key"
+    )
+    assert parse_broker("rediss://h", source="--broker").tls == TlsFiles()
+    assert parse_broker("redis://h", source="--broker").tls is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ssl_cert_reqs=none",
+        "ssl_cert_reqs=required",
+        "ssl_check_hostname=false",
+        "ssl_ca_certs=ca.pem",
+        "ssl_ca_certs=",
+        "ssl_keyfile=/me.key",
+        "db=3",
+    ],
+)
+def test_nothing_can_weaken_tls(query: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected redis"):
+        parse_broker(f"rediss://:geheim@h?{query}", source="--broker")
+
+
+def test_another_password_leaves_everything_else() -> None:
+    address = parse_broker("rediss://me:old@h:7000/2?ssl_ca_certs=/ca.pem", source="--broker")
+
+    changed = with_password(address, "p@ss/word")
+
+    assert (changed.user, changed.password, changed.tls) == ("me", "p@ss/word", address.tls)
+    assert changed.shown == address.shown
+
+
+@pytest.mark.parametrize(("url", "is_visible"), [("redis://:geheim@h", True), ("redis://h", False)])
+def test_a_password_in_an_argument_is_a_reason_to_warn(url: str, is_visible: bool) -> None:
+    warning = visible_password_warning(parse_broker(url, source="--broker"), option="--broker")
+
+    assert (warning is not None) is is_visible
+    assert "geheim" not in (warning or "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost",
+        "localhost:6379",
+        "amqp://:geheim@host",
+        "redis://",
+        "redis://:geheim@",
+        "redis://:geheim@host:port",
+        "redis://:geheim@host:99999",
+        "redis://:geheim@host:0",
+        "redis://:geheim@host/db",
+        "redis://:geheim@host/-1",
+        "redis://:ge?heim@host",
+        "redis://:ge#heim@host",
+        "redis://:geheim@[::1",
+        "redis+socket://",
+        "redis+socket://geheim/run/a.sock",
+        "redis+socket:///run/a.sock?db=1",
+    ],
+)
+def test_what_is_no_address_is_refused_with_its_source_and_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_broker(url, source="--broker")
+
+    assert "(from --broker)" in str(caught.value)
+    assert "redis://[[user]:password@]host" in str(caught.value)
+    assert "heim" not in str(caught.value)

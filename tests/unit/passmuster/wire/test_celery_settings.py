@@ -1,0 +1,57 @@
+"""What Celery is told of the broker: the same place as ours, and never less safe."""
+
+from __future__ import annotations
+
+import pytest
+from kombu.connection import Connection
+
+from passmuster.wire.celery_settings import HEALTH_CHECK_S, shared_settings
+from passmuster.wire.run_store import connect
+from worker.queue.transport import LONGEST_WAIT_S
+
+ADDRESSES = (
+    "redis://127.0.0.1",
+    "redis://:a%3Bb%40c%2F@[::1]:7000/3",
+    "redis://me:p+w@host:7000",
+    "rediss://me:pw@host:7000/2?ssl_ca_certs=/ca.pem&ssl_certfile=/me.pem&ssl_keyfile=/me.key",
+    "rediss://host",
+    "redis+socket:///run/a%20b.sock",
+    "redis+socket://me:p%3Bw@/run/a.sock?virtual_host=4",
+    "unix:///run/a.sock?db=4",
+)
+
+
+def test_a_connection_lost_in_silence_is_given_up_within_15_seconds() -> None:
+    # Looked at once in an interval, and given up at the first look after an interval without an answer.
+    assert LONGEST_WAIT_S + 2 * HEALTH_CHECK_S <= 15
+    options = shared_settings("redis://host")["broker_transport_options"]
+    assert isinstance(options, dict)
+    assert options["health_check_interval"] == HEALTH_CHECK_S
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+def test_both_ways_lead_to_the_same_place(url: str) -> None:
+    ours = connect(url, timeout_s=5)
+    settings = shared_settings(url)
+    theirs = Connection(
+        settings["broker_read_url"],
+        ssl=settings["broker_use_ssl"],
+        transport_options=settings["broker_transport_options"],
+    )
+    channel = object.__new__(theirs.transport.Channel)
+    channel.connection = theirs.transport
+    told = channel._connparams()
+
+    wanted = ours.connection_pool.connection_kwargs
+    for name in ("host", "port", "path", "db", "password"):
+        assert told.get(name) == wanted.get(name), name
+    assert (told.get("username") or None) == wanted.get("username")
+    assert issubclass(told["connection_class"], ours.connection_pool.connection_class)
+    for name in ("ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        assert told.get(name) == wanted.get(name), name
+
+
+@pytest.mark.parametrize("url", [url for url in ADDRESSES if url.startswith("rediss:")])
+def test_tls_is_always_checked(url: str) -> None:
+    assert connect(url, timeout_s=5).connection_pool.connection_kwargs["ssl_cert_reqs"] == "required"
+    assert connect(url, timeout_s=5).connection_pool.connection_kwargs["ssl_check_hostname"] is True

@@ -1,0 +1,132 @@
+"""What goes over the wire comes back the same, and nothing else is accepted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.task import TestTask
+from passmuster.wire.codec import (
+    MAX_RESULT_CHARS,
+    MAX_TASK_CHARS,
+    CodecError,
+    decode_result,
+    decode_task,
+    encode_result,
+    encode_task,
+)
+from tests.support.sent_records import NOT_FINITE, json_values, results, tasks
+
+TASK = TestTask(run_id="r", file_path="tests/test_a.py")
+
+
+def changed(**changes: object) -> str:
+    """Return a task's text with other values."""
+    return json.dumps({**json.loads(encode_task(TASK)), **changes})
+
+
+@given(tasks)
+def test_a_task_comes_back_the_same(task: TestTask) -> None:
+    assert decode_task(encode_task(task)) == task
+
+
+@given(results)
+def test_a_result_comes_back_the_same(result: TestResult) -> None:
+    assert decode_result(encode_result(result)) == result
+
+
+def test_the_name_of_a_file_that_is_no_utf_8_survives() -> None:
+    task = TestTask(run_id="r", file_path="a\udcff.py")
+
+    assert encode_task(task).isascii()
+    assert decode_task(encode_task(task)) == task
+
+
+@given(json_values)
+def test_any_other_json_is_refused_by_a_codec_error(value: object) -> None:
+    with pytest.raises(CodecError):
+        decode_task(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"attempt": True}, "attempt is True, it must be of type int"),
+        ({"attempt": 1.0}, "attempt is 1.0"),
+        ({"attempt": 2**63}, "9223372036854775808 is a number of more than 64 bits"),
+        ({"alone": 1}, "alone is 1"),
+        ({"group": None}, "group is None"),
+        ({"runner": "shell"}, "runner is 'shell', it must be one of auto, script, pytest, unittest"),
+        ({"predicted_s": "1"}, "predicted_s is '1'"),
+        ({"limits": {}}, "limits lacks the key"),
+        ({"limits": []}, "limits is [], it must be an object"),
+        ({"environment": {}}, "environment is {}, it must be a list"),
+        ({"environment": [["A"]]}, "environment[0] has 1 items, 2 are expected"),
+        ({"environment": [["A", 1]]}, "environment[0][1] is 1"),
+        ({"command": "rm"}, "unknown key 'command'"),
+        ({"file_path": "/etc/a.py"}, "is absolute"),
+        ({"file_path": "a/../../b.py"}, "leads upwards"),
+        ({"file_path": ".."}, "leads upwards"),
+        ({"file_path": "a\0.py"}, "holds a NUL"),
+        ({"file_path": "a\\b.py"}, "holds a backslash"),
+        ({"file_path": ""}, "is empty"),
+    ],
+)
+def test_what_is_wrong_with_a_task_is_named(changes: dict[str, object], named: str) -> None:
+    with pytest.raises(CodecError) as caught:
+        decode_task(changed(**changes))
+
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    fields = json.loads(encode_task(TASK))
+    del fields["group"]
+
+    with pytest.raises(CodecError, match="lacks the key 'group'"):
+        decode_task(json.dumps(fields))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, '{"a":1,"a":2}', "NaN", "[1e999]"])
+def test_what_is_no_json_of_ours_is_refused(text: str) -> None:
+    with pytest.raises(CodecError):
+        decode_task(text)
+
+
+@pytest.mark.parametrize("number", NOT_FINITE)
+def test_numbers_that_are_none_are_neither_sent_nor_taken(number: float) -> None:
+    with pytest.raises(CodecError):
+        encode_task(TestTask(run_id="r", file_path="a.py", predicted_s=number))
+    with pytest.raises(CodecError):
+        decode_task(changed(predicted_s=number))
+
+
+def test_a_number_too_large_for_a_float_is_refused() -> None:
+    with pytest.raises(CodecError, match="a finite number"):
+        decode_task(changed(predicted_s=1.5).replace("1.5", "1e999"))
+
+
+def test_a_path_that_would_be_refused_is_not_sent() -> None:
+    with pytest.raises(CodecError, match="is absolute"):
+        encode_task(TestTask(run_id="r", file_path="/a.py"))
+    with pytest.raises(CodecError, match="is absolute"):
+        encode_result(TestResult(file_path="/a.py", status=Status.PASS))
+
+
+@pytest.mark.parametrize(
+    ("decode", "most"), [(decode_task, MAX_TASK_CHARS), (decode_result, MAX_RESULT_CHARS)]
+)
+def test_a_text_that_is_too_long_is_not_even_read(decode: Any, most: int) -> None:
+    with pytest.raises(CodecError, match=f"at most {most}"):
+        decode(" " * (most + 1))
+
+
+def test_a_task_that_is_too_long_is_not_sent() -> None:
+    with pytest.raises(CodecError, match="at most"):
+        encode_task(TestTask(run_id="r", file_path="a.py", group="g" * MAX_TASK_CHARS))

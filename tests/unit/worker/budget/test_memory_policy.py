@@ -1,0 +1,289 @@
+"""The rules about memory."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passmuster.model.status import StopReason
+from worker.budget.memory_policy import (
+    DOOM_PATIENCE_S,
+    FIRST_LOOK_S,
+    MAX_TICK_S,
+    MIN_TICK_S,
+    WORST_GROWTH_BYTES_PER_S,
+    Breach,
+    RunningFile,
+    choose_victim,
+    judge,
+    next_look_s,
+    unknown_file_bytes,
+)
+
+MIB = 1024**2
+
+
+def _file(
+    name: str,
+    used: int,
+    *,
+    started: int = 0,
+    predicted: int = 100,
+    limit: int | None = None,
+    growth: float = 0.0,
+    spurt: float = 0.0,
+    doomed_s: float | None = None,
+) -> RunningFile:
+    """A running file; sizes in MiB."""
+    return RunningFile(
+        attempt_id=name,
+        started=started,
+        predicted_bytes=predicted * MIB,
+        used_bytes=used * MIB,
+        growth_bytes_per_s=growth * MIB,
+        spurt_bytes_per_s=max(growth, spurt) * MIB,
+        limit_bytes=None if limit is None else limit * MIB,
+        doomed_s=doomed_s,
+    )
+
+
+def _judge(
+    *files: RunningFile, budget: int = 1000, allowance: int = 10**6, horizon_s: float = 0.025
+) -> list[Breach]:
+    return list(judge(files, budget_bytes=budget * MIB, allowance_bytes=allowance * MIB, horizon_s=horizon_s))
+
+
+def _stopped(breaches: list[Breach]) -> list[tuple[str, StopReason]]:
+    return [(breach.attempt_id, breach.reason) for breach in breaches]
+
+
+def test_within_the_budget_nobody_is_stopped() -> None:
+    assert _judge(_file("a", 600), _file("b", 350, started=1)) == []
+    assert _judge(_file("a", 1000)) == []
+    assert _judge() == []
+
+
+def test_a_file_over_its_own_limit_is_guilty_and_the_detail_names_everything() -> None:
+    (breach,) = _judge(_file("a", 301, limit=300), _file("b", 100, started=1))
+    assert breach == Breach(
+        attempt_id="a",
+        reason=StopReason.MEMORY_LIMIT,
+        used_bytes=301 * MIB,
+        limit_bytes=300 * MIB,
+        total_bytes=401 * MIB,
+        detail="used 301 MiB, allowed are 300 MiB (its limit); stopped by the runner",
+    )
+
+
+def test_all_guilty_files_are_stopped_at_once_and_nobody_else() -> None:
+    files = [_file("a", 400, limit=300), _file("b", 500, limit=300, started=1), _file("c", 500, started=2)]
+    assert _stopped(_judge(*files)) == [("a", StopReason.MEMORY_LIMIT), ("b", StopReason.MEMORY_LIMIT)]
+
+
+def test_a_file_alone_over_the_budget_is_guilty_itself() -> None:
+    (breach,) = _judge(_file("a", 1001))
+    assert breach.reason is StopReason.MEMORY_LIMIT
+    assert "the whole memory budget" in breach.detail
+
+
+def test_a_file_alone_is_stopped_before_its_growth_breaks_the_budget() -> None:
+    (breach,) = _judge(_file("a", 980, growth=1000))
+    assert breach.reason is StopReason.MEMORY_LIMIT
+    assert "growing by 1000 MiB/s" in breach.detail
+    assert _judge(_file("a", 970, growth=1000)) == []
+
+
+def test_a_file_by_itself_over_the_budget_is_guilty_even_beside_others() -> None:
+    files = [_file("a", 1001, started=0), _file("b", 10, started=1)]
+    assert _stopped(_judge(*files)) == [("a", StopReason.MEMORY_LIMIT)]
+
+
+def test_the_file_furthest_above_its_prediction_makes_room() -> None:
+    files = [
+        _file("oldest", 500, predicted=10, started=0),
+        _file("big-as-foreseen", 400, predicted=400, started=1),
+        _file("overshot", 120, predicted=50, started=2),
+    ]
+    (breach,) = _judge(*files)
+    assert (breach.attempt_id, breach.reason) == ("overshot", StopReason.MEMORY_BUDGET)
+    assert "runs again" in breach.detail
+
+
+def test_room_is_made_before_the_last_of_the_budget_is_taken() -> None:
+    files = [_file("a", 600), _file("b", 351, started=1)]
+    assert _stopped(_judge(*files)) == [("b", StopReason.MEMORY_BUDGET)]
+
+
+def test_of_equals_the_youngest_makes_room() -> None:
+    files = [_file(name, 300, started=number) for number, name in enumerate("abcd")]
+    assert _stopped(_judge(*files)) == [("d", StopReason.MEMORY_BUDGET)]
+
+
+def test_near_the_budget_one_spurt_of_a_lone_file_is_enough_and_far_from_it_none_is() -> None:
+    assert _stopped(_judge(_file("a", 980, spurt=2000))) == [("a", StopReason.MEMORY_LIMIT)]
+    assert _judge(_file("a", 800, spurt=10_000)) == []
+    assert _judge(_file("a", 980, spurt=10)) == []
+
+
+def test_looking_may_cost_more_where_the_next_look_could_be_too_late() -> None:
+    far_s, near_s = (
+        next_look_s(spare_bytes=spare, growth_bytes_per_s=0, youngest_s=9, cost_s=0.02)
+        for spare in (400 * MIB, MIB)
+    )
+    assert far_s == pytest.approx(400 / 4096)
+    assert near_s == pytest.approx(0.02)
+
+
+def test_as_many_make_room_as_it_takes() -> None:
+    files = [_file("oldest", 900, started=0), *(_file(f"b{n}", 40, started=n) for n in range(1, 5))]
+    assert _stopped(_judge(*files)) == [
+        ("b4", StopReason.MEMORY_BUDGET),
+        ("b3", StopReason.MEMORY_BUDGET),
+        ("b2", StopReason.MEMORY_BUDGET),
+    ]
+
+
+def test_while_a_victims_memory_is_on_its_way_out_no_other_is_chosen() -> None:
+    files = [_file("a", 600), _file("b", 300, started=1), _file("dying", 500, started=2, doomed_s=0.1)]
+    assert _judge(*files) == []
+
+
+def test_if_growth_goes_on_meanwhile_another_is_chosen() -> None:
+    files = [_file("a", 600), _file("b", 500, started=1), _file("dying", 500, started=2, doomed_s=0.1)]
+    assert _stopped(_judge(*files)) == [("b", StopReason.MEMORY_BUDGET)]
+
+
+def test_a_victim_that_will_not_die_is_not_waited_for_for_ever() -> None:
+    dying = _file("dying", 500, started=2, doomed_s=DOOM_PATIENCE_S + 0.1)
+    assert _stopped(_judge(_file("a", 600), _file("b", 300, started=1), dying)) == [
+        ("b", StopReason.MEMORY_BUDGET)
+    ]
+
+
+def test_who_has_taken_nothing_yet_cannot_make_room() -> None:
+    files = [_file("a", 990, growth=1000), _file("starting", 0, started=1)]
+    assert _stopped(_judge(*files)) == [("a", StopReason.MEMORY_LIMIT)]
+
+
+def test_other_runs_may_claim_back_what_was_lent_but_not_from_a_file_alone() -> None:
+    both = [_file("a", 300), _file("b", 300, started=1)]
+    assert _stopped(_judge(*both, allowance=500)) == [("b", StopReason.MEMORY_BUDGET)]
+    assert _judge(_file("a", 600), allowance=500) == []
+
+
+_running = st.builds(
+    _file,
+    st.just(""),
+    st.integers(0, 1500),
+    predicted=st.integers(0, 1000),
+    limit=st.one_of(st.none(), st.integers(1, 1500)),
+    growth=st.floats(0, 5000),
+    doomed_s=st.one_of(st.none(), st.none(), st.floats(0, 4)),
+)
+_groups = st.lists(_running, max_size=8).map(
+    lambda files: [
+        RunningFile(
+            attempt_id=str(number),
+            started=number,
+            predicted_bytes=file.predicted_bytes,
+            used_bytes=file.used_bytes,
+            growth_bytes_per_s=file.growth_bytes_per_s,
+            spurt_bytes_per_s=file.spurt_bytes_per_s,
+            limit_bytes=file.limit_bytes,
+            doomed_s=file.doomed_s,
+        )
+        for number, file in enumerate(files)
+    ]
+)
+
+
+@given(files=_groups, allowance=st.integers(0, 2000))
+def test_whatever_runs_the_verdicts_keep_the_promises(files: list[RunningFile], allowance: int) -> None:
+    budget = 1000
+    breaches = _judge(*files, budget=budget, allowance=allowance)
+    by_name = {file.attempt_id: file for file in files}
+    stopped = [by_name[breach.attempt_id] for breach in breaches]
+    assert len({file.attempt_id for file in stopped}) == len(stopped)
+    assert all(file.doomed_s is None and file.used_bytes > 0 for file in stopped)
+    alive = [file for file in files if file.doomed_s is None and file.used_bytes > 0]
+    rest = [file for file in alive if file not in stopped]
+    guilty = {breach.attempt_id for breach in breaches if breach.reason is StopReason.MEMORY_LIMIT}
+    innocent = [breach for breach in breaches if breach.reason is StopReason.MEMORY_BUDGET]
+    for file in alive:
+        if file.used_bytes > min(file.limit_bytes or budget * MIB, budget * MIB):
+            assert file.attempt_id in guilty
+    for breach in innocent:
+        oldest = min(file.started for file in alive)
+        assert by_name[breach.attempt_id].started != oldest
+    if alive and not guilty:
+        # Somebody always gets to the end, and what goes on running fits.
+        assert rest
+        assert (
+            len(rest) == 1 or sum(file.used_in(0.025) for file in rest) <= min(0.95 * budget, allowance) * MIB
+        )
+
+
+@given(files=_groups)
+def test_the_victim_is_never_the_oldest_and_nobody_overshot_more(files: list[RunningFile]) -> None:
+    victim = choose_victim(files)
+    assert (victim is None) == (len(files) < 2)
+    if victim is not None:
+        assert victim.started != 0
+        assert victim.overshoot_bytes == max(file.overshoot_bytes for file in files[1:])
+
+
+def test_a_lone_file_makes_room_only_where_it_is_not_to_be_spared() -> None:
+    files = [_file("a", 500)]
+    assert _judge(*files, allowance=400) == []
+    breaches = judge(
+        files, budget_bytes=1000 * MIB, allowance_bytes=400 * MIB, horizon_s=0.025, spares_last=False
+    )
+    assert _stopped(list(breaches)) == [("a", StopReason.MEMORY_BUDGET)]
+
+
+@given(
+    spare=st.integers(-(2**34), 2**40),
+    growth=st.floats(0, 2**36),
+    youngest_s=st.floats(0, 1000),
+    cost_s=st.floats(0, 0.04),
+)
+def test_the_next_look_comes_before_the_worst_growth_could_eat_what_is_left(
+    spare: int, growth: float, youngest_s: float, cost_s: float
+) -> None:
+    wait_s = next_look_s(spare_bytes=spare, growth_bytes_per_s=growth, youngest_s=youngest_s, cost_s=cost_s)
+    assert MIN_TICK_S <= wait_s <= MAX_TICK_S
+    assert wait_s >= cost_s
+    if wait_s > max(MIN_TICK_S, 4 * cost_s):
+        assert wait_s * WORST_GROWTH_BYTES_PER_S <= spare + 1
+        assert wait_s <= max(FIRST_LOOK_S, youngest_s)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "expected"),
+    [
+        ([], 250),
+        ([10, 20], 250),
+        ([10, 400, 300], 460),
+        ([10, 4000], 1000),
+        ([20, 100, 60, 80], 115),
+        ([100] * 8 + [700], 805),
+        ([100] * 9 + [700], 115),
+        ([100] * 12 + [200, 300, 700], 115),
+        ([100] * 12 + [200] * 5 + [300, 400, 700], 230),
+    ],
+)
+def test_an_unknown_file_is_taken_for_the_largest_ordinary_one_seen(peaks: list[int], expected: int) -> None:
+    assert unknown_file_bytes(budget_bytes=1000, slots=4, peaks_bytes=peaks) == expected
+
+
+def test_running_files_count_while_few_have_ended() -> None:
+    def estimate(peaks: list[int]) -> int:
+        return unknown_file_bytes(budget_bytes=1000, slots=4, peaks_bytes=peaks, running_bytes=[600])
+
+    assert estimate([10] * 3) == 690
+    assert estimate([10] * 4) == 12
+
+
+def test_many_slots_do_not_make_the_share_of_an_unknown_file_tiny() -> None:
+    assert unknown_file_bytes(budget_bytes=1600, slots=100, peaks_bytes=[]) == 100

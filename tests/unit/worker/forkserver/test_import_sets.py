@@ -1,0 +1,230 @@
+"""Which sets of modules are imported ahead, and that no file gets a module that it does not import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.forkserver.import_sets import LEAST_GAIN_S, Choice, choose
+from worker.forkserver.module_costs import ModuleFacts
+from worker.process.file_imports import FileNeeds
+
+PLENTY = 2**40
+
+NAMES = (
+    "os",
+    "re",
+    "numpy",
+    "pandas",
+    "pandas.io",
+    "pandas:DataFrame",
+    "xml",
+    "xml.dom",
+    "xml:dom",
+    "flask",
+    "a:b",
+)
+
+files = st.lists(
+    st.lists(st.sampled_from(NAMES), unique=True).map(lambda names: FileNeeds(modules=tuple(names))),
+    max_size=12,
+).map(lambda needs: {f"test_{number}.py": need for number, need in enumerate(needs)})
+facts_of_modules = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.builds(
+        ModuleFacts,
+        seconds=st.floats(0, 2),
+        bytes=st.integers(0, 2**30),
+        verdict=st.sampled_from(["ok", "attribute", "prints", "missing"]),
+    ),
+)
+
+
+def needs(*groups: tuple[int, str]) -> dict[str, FileNeeds]:
+    made = [FileNeeds(modules=tuple(names.split())) for count, names in groups for _ in range(count)]
+    return {f"test_{number:03}.py": need for number, need in enumerate(made)}
+
+
+def known(**seconds: float) -> dict[str, ModuleFacts]:
+    return {
+        name.replace("__", "."): ModuleFacts(seconds=spent, bytes=2**20, verdict="ok")
+        for name, spent in seconds.items()
+    }
+
+
+def chosen(choice: Choice) -> list[tuple[str, int]]:
+    return [(" ".join(found.modules), found.files) for found in choice.sets]
+
+
+def imported_by(need: FileNeeds) -> set[str]:
+    """All names that a file's imports bring, in both spellings of what may be a submodule."""
+    found: set[str] = set()
+    for name in need.modules:
+        parts = name.replace(":", ".").split(".")
+        found |= {".".join(parts[:count]) for count in range(1, len(parts) + 1)} | {name}
+    return found
+
+
+@given(files, facts_of_modules, st.integers(0, 4), st.sampled_from([0, 2**22, 2**26, PLENTY]))
+def test_whatever_the_files_need_the_choice_keeps_its_promises(
+    files: Mapping[str, FileNeeds], facts: Mapping[str, ModuleFacts], max_sets: int, max_bytes: int
+) -> None:
+    choice = choose(files, facts, base={"re"}, max_sets=max_sets, max_bytes=max_bytes)
+
+    assert len(choice.sets) <= max_sets
+    assert choice.saved_s >= 0
+    assert sum(found.bytes for found in choice.sets) <= max_bytes
+    for path in files:
+        found = choice.set_of(path)
+        if found is not None:
+            assert set(found.modules) <= imported_by(files[path])
+    for place, found in enumerate(choice.sets):
+        before = () if found.parent is None else choice.sets[found.parent].modules
+        assert found.parent is None or found.parent < place
+        assert found.modules == (*before, *found.added)
+        assert found.added
+        assert found.files == list(choice.places.values()).count(place)
+        assert "re" not in found.modules
+        assert all(facts[name].is_allowed for name in found.modules if name in facts)
+        assert len(set(found.modules)) == len(found.modules)
+
+
+@given(files, facts_of_modules, st.randoms(use_true_random=False))
+def test_the_same_files_always_make_the_same_choice(
+    files: dict[str, FileNeeds], facts: dict[str, ModuleFacts], random: Random
+) -> None:
+    shuffled = sorted(files)
+    random.shuffle(shuffled)
+
+    first = choose(files, facts, max_bytes=PLENTY)
+    second = choose({path: files[path] for path in shuffled}, dict(reversed(facts.items())), max_bytes=PLENTY)
+
+    assert first == second
+
+
+def test_a_project_with_several_stacks_gets_a_set_for_each() -> None:
+    choice = choose(
+        needs((5, "os flask sqlalchemy"), (5, "fastapi pydantic"), (5, "django celery"), (5, "numpy pandas")),
+        {},
+        base={"os"},
+        max_bytes=PLENTY,
+    )
+
+    assert sorted(chosen(choice)) == [
+        ("django celery", 5),
+        ("fastapi pydantic", 5),
+        ("flask sqlalchemy", 5),
+        ("numpy pandas", 5),
+    ]
+    assert choice.saved_s == pytest.approx(4 * 4 * 0.2)
+
+
+def test_a_set_extends_a_smaller_one() -> None:
+    facts = known(numpy=0.2, pandas=0.5)
+
+    choice = choose(needs((10, "numpy"), (10, "numpy pandas")), facts, max_bytes=PLENTY)
+
+    assert chosen(choice) == [("numpy", 10), ("numpy pandas", 10)]
+    small, large = choice.sets
+    assert (small.parent, large.parent) == (None, 0)
+    assert large.added == ("pandas",)
+    assert large.seconds == pytest.approx(0.5)
+    assert large.bytes == 2**20
+
+
+def test_modules_are_imported_in_the_order_of_the_files() -> None:
+    choice = choose(needs((3, "zoo numpy apple")), known(zoo=1, numpy=1, apple=1), max_bytes=PLENTY)
+
+    assert chosen(choice) == [("zoo numpy apple", 3)]
+
+
+def test_a_set_that_saves_little_or_serves_one_file_is_not_built() -> None:
+    little = LEAST_GAIN_S / 4
+
+    assert chosen(choose(needs((4, "cheap")), known(cheap=little), max_bytes=PLENTY)) == []
+    assert chosen(choose(needs((9, "cheap")), known(cheap=little), max_bytes=PLENTY)) == [("cheap", 9)]
+    assert chosen(choose(needs((1, "dear"), (1, "dearer")), {}, max_bytes=PLENTY)) == []
+
+
+def test_many_small_sets_share_what_they_have_in_common() -> None:
+    made = needs(*((1, f"support own{number} json") for number in range(40)))
+    facts = known(support=0.05, json=0.004) | {
+        f"own{number}": ModuleFacts(seconds=0.002, bytes=1, verdict="ok") for number in range(40)
+    }
+
+    assert chosen(choose(made, facts, max_bytes=PLENTY)) == [("support json", 40)]
+
+
+def test_files_that_import_nothing_but_the_base_need_no_set() -> None:
+    assert (
+        choose(needs((50, "pytest unittest")), {}, base={"pytest", "unittest"}, max_bytes=PLENTY) == Choice()
+    )
+    assert choose({}, {}, max_bytes=PLENTY) == Choice()
+
+
+def test_memory_bounds_the_sets() -> None:
+    facts = {
+        "huge": ModuleFacts(seconds=5, bytes=2**30, verdict="ok"),
+        "small": ModuleFacts(seconds=1, bytes=2**20, verdict="ok"),
+    }
+    made = needs((9, "huge small"), (2, "small"))
+
+    assert chosen(choose(made, facts, max_bytes=2**25)) == [("small", 11)]
+    assert chosen(choose(made, facts, max_bytes=2**31))[-1] == ("small huge", 9)
+
+
+@pytest.mark.parametrize("verdict", ["prints", "missing", "outside", "raises ImportError: no"])
+def test_a_module_that_is_not_clean_is_left_out_with_its_parts(verdict: str) -> None:
+    facts = known(numpy=0.2, bad__part=1.0) | {"bad": ModuleFacts(seconds=1, bytes=1, verdict=verdict)}
+
+    assert chosen(choose(needs((5, "bad bad.part bad:x numpy")), facts, max_bytes=PLENTY)) == [("numpy", 5)]
+
+
+def test_both_spellings_of_a_submodule_are_one() -> None:
+    facts = known(unittest=0.01, unittest__mock=0.5)
+
+    choice = choose(needs((2, "unittest unittest:mock"), (2, "unittest.mock")), facts, max_bytes=PLENTY)
+
+    assert chosen(choice) == [("unittest unittest.mock", 4)]
+
+
+@pytest.mark.parametrize(("verdict", "modules"), [("ok", "scipy scipy.stats"), ("prints", "scipy")])
+def test_what_is_known_of_one_spelling_counts_for_the_other(verdict: str, modules: str) -> None:
+    facts = known(scipy=0.1) | {"scipy:stats": ModuleFacts(seconds=2, bytes=1, verdict=verdict)}
+
+    choice = choose(needs((2, "scipy scipy:stats"), (2, "scipy.stats")), facts, max_bytes=PLENTY)
+
+    assert chosen(choice) == [(modules, 4)]
+    assert choice.sets[0].seconds == pytest.approx(2.1 if verdict == "ok" else 0.1)
+
+
+def test_what_is_only_taken_out_of_a_module_makes_no_difference() -> None:
+    facts = known(numpy=0.5) | {
+        f"numpy:{name}": ModuleFacts(seconds=0, bytes=0, verdict="attribute") for name in ("array", "zeros")
+    }
+
+    choice = choose(needs((2, "numpy numpy:array"), (2, "numpy numpy:zeros")), facts, max_bytes=PLENTY)
+
+    assert chosen(choice) == [("numpy", 4)]
+
+
+def test_no_more_sets_than_allowed() -> None:
+    made = needs(*((5, f"stack{number}") for number in range(12)))
+
+    assert len(choose(made, {}, max_bytes=PLENTY).sets) == 8
+    assert len(choose(made, {}, max_sets=3, max_bytes=PLENTY).sets) == 3
+    assert choose(made, {}, max_sets=0, max_bytes=PLENTY) == Choice()
+
+
+def test_smaller_sets_come_first() -> None:
+    made = needs((9, "a b c d"), (9, "a b c"), (9, "a b"), (9, "a"))
+
+    sizes = [len(found.modules) for found in choose(made, {}, max_bytes=PLENTY).sets]
+
+    assert sizes == [1, 2, 3, 4]
+    assert all(one < other for one, other in pairwise(sizes))

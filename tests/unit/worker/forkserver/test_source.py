@@ -1,0 +1,170 @@
+"""What a scan reads out of one file: its imports in order, and why it must not be forked."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from worker.forkserver.source import ENVIRONMENT, outline_of, read
+
+
+def source(text: str) -> bytes:
+    return textwrap.dedent(text).encode()
+
+
+def test_imports_are_listed_in_order_and_sure_ones_alone() -> None:
+    found = read(
+        source(
+            """
+            from __future__ import annotations
+            import a, b.c as d
+            from e import f, g as h
+            from . import i
+            from ..j import k
+            from l import *
+            try:
+                import m
+            except ImportError:
+                import n
+            else:
+                import o
+            if TYPE_CHECKING:
+                import p
+            with suppress():
+                import q
+            def r():
+                import s
+            class T:
+                import u
+            v = pytest.importorskip("w")
+            """
+        )
+    )
+
+    names = "a b.c e e:f e:g . .:i ..j ..j:k l m w"
+    assert found.imports == tuple(names.split())
+    assert found.why_spawn == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import os\nos.environ['A'] = '1'\nimport b", "it sets the environment before its imports"),
+        ("import os\ndel os.environ['A']\nfrom b import c", "it sets the environment before its imports"),
+        ("os.environ |= {}\nimport b", "it sets the environment before its imports"),
+        (
+            "from os import environ\nenviron['A'] = '1'\nimport b",
+            "it sets the environment before its imports",
+        ),
+        ("os.environ.setdefault('A', '1')\nimport b", "it sets the environment before its imports"),
+        ("x = os.environ.pop('A', '')\nimport b", "it sets the environment before its imports"),
+        ("os.environ.update(A='1')\nif x:\n    import b", "it sets the environment before its imports"),
+        ("os.putenv('A', '1')\nimport b", "it sets the environment before its imports"),
+        ("load_dotenv()\nimport b", "it sets the environment before its imports"),
+        (
+            "with patch.dict(os.environ, {}):\n    import b",
+            "it sets the environment before its imports",
+        ),
+        ("if x:\n    os.environ['A'] = '1'\nimport b", "it sets the environment before its imports"),
+        ("os.environ['A'] = '1'\nb = importorskip('b')", "it sets the environment before its imports"),
+        ("import os\nos.environ['PYTHONPATH'] = 'x'", "it sets PYTHONPATH"),
+        ("def f():\n    sys.modules.pop('a')", "it names sys.modules"),
+        ("from sys import modules", "it names sys.modules"),
+        ("sys.meta_path.insert(0, x)", "it names sys.meta_path"),
+        ("sys.path_hooks.clear()", "it names sys.path_hooks"),
+        ("import sys\nsys.settrace(f)", "it calls sys.settrace"),
+        ("threading.setprofile(f)", "it calls threading.setprofile"),
+        ("import gevent.monkey", "gevent replaces parts"),
+        ("def f():\n    from gevent import monkey", "gevent replaces parts"),
+        ("import eventlet", "eventlet replaces parts"),
+        ("from twisted.internet import reactor", "the reactor of twisted"),
+        ("import ddtrace.auto", "ddtrace starts threads"),
+    ],
+)
+def test_a_file_that_must_not_be_forked_is_known_by_its_text(text: str, why: str) -> None:
+    assert read(text.encode()).why_spawn.startswith(why)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nimport b\nHOME = os.environ['HOME']",
+        "import os\nos.environ.get('A')\nimport b",
+        "import os, b\nos.environ['A'] = '1'\n",
+        "import os\ndef test_a():\n    os.environ['A'] = '1'\nimport b",
+        "@patch.dict(os.environ, {'A': '1'})\ndef test_a(): pass\nimport b",
+        "import multiprocessing\nmultiprocessing.set_start_method('fork')",
+        "import twisted.internet.defer",
+        "import gevents, sys, warnings\nwarnings.simplefilter('error')",
+        "def test_a():\n    sys.settrace(f)",
+        "d.pop('a')\nd.update(x=1)\nimport b",
+    ],
+)
+def test_an_ordinary_file_may_be_forked(text: str) -> None:
+    assert read(text.encode()).why_spawn == ""
+
+
+def test_where_the_environment_is_set_is_noted_among_the_imports() -> None:
+    assert read(b"import a\nos.environ['A'] = '1'\nimport b").imports == ("a", ENVIRONMENT, "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_script"),
+    [
+        ("if __name__ == '__main__':\n    import a", True),
+        ("if '__main__' == __name__ and x: pass", True),
+        ("if name == '__main__': pass", False),
+        ("def f():\n    if __name__ == '__main__': pass", False),
+    ],
+)
+def test_a_script_is_known_by_its_guard_which_imports_nothing_for_certain(text: str, is_script: bool) -> None:
+    found = read(text.encode())
+
+    assert found.is_script is is_script
+    assert found.imports == ()
+
+
+def test_names_of_folders_are_gathered_where_the_path_is_changed() -> None:
+    text = b"import sys\nHERE = join(dirname(__file__), 'vendor')\nsys.path.insert(0, HERE)\nX = 'other'"
+
+    assert read(text).folders == ("vendor", "other")
+    assert read(text.replace(b"sys.path", b"sys.argv")).folders == ()
+
+
+@pytest.mark.parametrize("text", [b"import a, (:", b"import a\x00", b"\xff\xfe", b"if a:\n  x\n y"])
+def test_a_file_with_errors_says_nothing(text: bytes) -> None:
+    found = read(text)
+
+    assert not found.is_readable
+    assert found.imports == ()
+
+
+def test_a_wrong_escape_is_not_warned_of() -> None:
+    assert read(b"X = '\\d'\nimport a").imports == ("a",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'def f():\n    x = """\nimport a\n"""\nimport b\n',
+        'def f():\n    x = """\nimport a\n"""\n    y = """\nimport c\n"""\nimport b\n',
+        'X = """\ndef f():\nimport a\n"""\nimport b\n',
+        '"""class of things\nclass A:\n"""\nimport b\n',
+        "def f(\n    a,\n):\n    import a\nimport b\n",
+        "@decorate(\n    x\n)\nclass A:\n    import a\n\n# text\n    import c\nimport b\n",
+        "def f(): 'a\\\nimport a'\nimport b\n",
+        "async def f():\n\timport a\nimport b\n",
+        "def f():\r\n    import a\r\n\r\nimport b\r\n",
+        "if x:\n    def f():\n        import a\nimport b\n",
+    ],
+)
+def test_leaving_functions_and_classes_out_changes_nothing(text: str) -> None:
+    assert read(text.encode()).imports == ("b",)
+
+
+def test_functions_and_classes_are_left_out() -> None:
+    assert outline_of(b"import a\ndef f():\n    x = (\n1)\nclass A:\n    pass\nimport b") == (
+        b"import a\n1)\nimport b"
+    )
+    assert outline_of(b'def f():\n    """\nimport a\n"""') is None

@@ -1,0 +1,92 @@
+"""At a timeout every Python process of a file says where it is, and a slow reader takes nothing away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from tests.unit.worker.workbench import Workbench
+
+TIMEOUTS_S = (1.0, 4.0, 16.0, 40.0)
+"""Tried in turn until the programs have got where they hang: how long that takes depends on the machine."""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    bench = Workbench(tmp_path)
+    yield bench
+    bench.executor.close()
+
+
+def run_to_its_timeout(bench: Workbench, text: str) -> TestResult:
+    """Run a script that makes a file `hangs` before it hangs."""
+    for timeout_s in TIMEOUTS_S:
+        result = bench.run_text(text, timeout_s=timeout_s)
+        if (bench.root / "hangs").exists():
+            break
+    assert result.status is Status.TIMEOUT
+    return result
+
+
+def test_forked_threaded_and_executed_processes_tell_their_stacks(bench: Workbench) -> None:
+    waits = "import time\ndef in_an_exec():\n    open('hangs', 'w')\n    time.sleep(600)\nin_an_exec()\n"
+    bench.write("waits.py", waits)
+    result = run_to_its_timeout(
+        bench,
+        """
+        import os, subprocess, sys, threading, time
+        def in_a_thread(): time.sleep(600)
+        def in_a_fork(): time.sleep(600)
+        threading.Thread(target=in_a_thread, daemon=True).start()
+        child = subprocess.Popen([sys.executable, "waits.py"], stderr=subprocess.PIPE)
+        if os.fork() == 0:
+            in_a_fork()
+        def in_the_main_thread(): child.communicate()
+        in_the_main_thread()
+        """,
+    )
+
+    for name in ("in_a_thread", "in_a_fork", "in_an_exec", "in_the_main_thread"):
+        assert name in result.stacks, name
+
+
+def test_a_process_that_is_no_python_is_left_alone_until_it_is_ended(bench: Workbench) -> None:
+    task = bench.task("shell.py", timeout_s=TIMEOUTS_S[0], grace_s=0.1)
+    bench.write(
+        "shell.py",
+        """
+        import subprocess
+        subprocess.run(["sh", "-c", "trap 'echo ABRT' ABRT; while :; do sleep 0.05; done"])
+        """,
+    )
+
+    result = bench.run(task)
+
+    assert result.status is Status.TIMEOUT
+    assert bench.left_of(task) == []
+
+
+def test_a_test_that_took_the_signal_for_itself_is_still_ended(bench: Workbench) -> None:
+    result = run_to_its_timeout(
+        bench,
+        """
+        import signal, time
+        signal.signal(60, lambda *_: print("mine", flush=True))
+        open("hangs", "w")
+        while True:
+            time.sleep(600)
+        """,
+    )
+
+    assert result.stacks == ""
+    assert "mine" in result.output
+
+
+def test_no_stacks_are_asked_for_where_nothing_hangs(bench: Workbench) -> None:
+    result = bench.run_text("import os\nos.write(198, b'a line of its own\\n')\n")
+
+    assert (result.status, result.stacks) == (Status.PASS, "")

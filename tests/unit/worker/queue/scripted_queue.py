@@ -1,0 +1,231 @@
+"""An executor and a broker's record that do what a test says, for the parts of a queue's worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import structs
+
+from passmuster.model.executor import Limit, Room, Usage
+from passmuster.model.result import TestResult
+from passmuster.model.status import RunnerKind, Status, StopReason
+from passmuster.model.task import TestTask
+from passmuster.model.version import VERSION
+from passmuster.wire.broker_messages import Claim, Hold, WorkerCard, result_kind
+from passmuster.wire.codec import decode_result, encode_task
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.run_spec import RunTerms
+from worker.process.settings import WorkerSettings
+from worker.queue.admission import Admission
+from worker.queue.health import MIN_FREE_BYTES, Health
+from worker.queue.in_flight import Held, Roster
+from worker.queue.log import Level
+from worker.queue.peer_workers import Neighbours
+from worker.queue.task_handler import QueueFiles
+
+Answer = TypeVar("Answer")
+
+SECRET = "a secret"
+NAME = "worker-1"
+
+
+class BrokerAwayError(Exception):
+    """Stands for what redis-py raises."""
+
+
+class Clock:
+    """Time that only passes where somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class ScriptedExecutor:
+    """Admits after so many refusals, and runs what the test gives it."""
+
+    def __init__(self) -> None:
+        self.refuses = 0
+        self.trouble: Exception | None = None
+        self.bug: Exception | None = None
+        self.result = TestResult(file_path="ok.py", status=Status.PASS)
+        self.while_refusing: Callable[[], object] = lambda: None
+        self.while_running: Callable[[], object] = lambda: None
+        self.admitted: list[str] = []
+        self.dismissed: list[str] = []
+        self.ended: list[tuple[tuple[str, ...], float]] = []
+        self.stops: list[float] = []
+
+    def limits(self) -> tuple[Limit, ...]:
+        return ()
+
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        raise AssertionError("nobody knows what will come")
+
+    def check(self) -> None:
+        pass
+
+    def room(self) -> Room:
+        raise AssertionError("nobody asks")
+
+    def admit(self, task: TestTask) -> bool:
+        if self.trouble is not None:
+            raise self.trouble
+        if self.refuses:
+            self.refuses -= 1
+            self.while_refusing()
+            return False
+        self.admitted.append(task.file_path)
+        return True
+
+    def dismiss(self, task: TestTask) -> None:
+        self.dismissed.append(task.file_path)
+
+    def run_single_test(self, task: TestTask) -> TestResult:
+        self.while_running()
+        if self.bug is not None:
+            raise self.bug
+        return structs.replace(self.result, file_path=task.file_path, attempt=task.attempt)
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        self.stops.append(grace_s)
+
+    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+        self.ended.append((tuple(attempt_ids), grace_s))
+
+    def usage(self) -> Usage:
+        raise AssertionError("nobody asks")
+
+    def close(self) -> None:
+        raise AssertionError("not these parts' business")
+
+
+class ScriptedRecord:
+    """Answers from lists, the last answer again and again; an exception among them is raised."""
+
+    def __init__(self) -> None:
+        self.claims: list[Claim | Exception] = [Claim.OK]
+        self.holds: list[Hold | Exception] = [Hold.HELD]
+        self.finishes: list[bool | Exception] = [True]
+        self.epochs: list[str | Exception | None] = ["word"]
+        self.while_releasing: Callable[[], object] = lambda: None
+        self.while_renewing: Callable[[], object] = lambda: None
+        self.waiting: list[bool | Exception] = [True]
+        self.asked: list[tuple[str, str, int, str]] = []
+        self.bodies: list[str] = []
+
+    def claim(self, path: str, attempt: int, worker: str) -> Claim:
+        self.asked.append(("claim", path, attempt, worker))
+        return _next(self.claims)
+
+    def renew(self, path: str, attempt: int, worker: str) -> Hold:
+        self.asked.append(("renew", path, attempt, worker))
+        self.while_renewing()
+        return _next(self.holds)
+
+    def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
+        self.asked.append(("finish", path, attempt, worker))
+        self.bodies.append(body)
+        return _next(self.finishes)
+
+    def release(self, path: str, attempt: int, worker: str) -> None:
+        self.asked.append(("release", path, attempt, worker))
+        self.while_releasing()
+
+    def waits(self, path: str, attempt: int) -> bool:
+        return _next(self.waiting)
+
+    def epoch(self) -> str | None:
+        return _next(self.epochs)
+
+    @property
+    def words(self) -> list[str]:
+        """What it was asked, without the rest."""
+        return [word for word, *_ in self.asked]
+
+
+def _next(answers: list[Answer | Exception]) -> Answer:
+    answer = answers.pop(0) if len(answers) > 1 else answers[0]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+class Desk:
+    """A `QueueFiles` with everything around it scripted."""
+
+    def __init__(
+        self, root: Path, *, allowed: Collection[str] = (), cards: Sequence[WorkerCard] = ()
+    ) -> None:
+        (root / "ok.py").write_text("pass\n", encoding="utf-8")
+        self.executor, self.record, self.clock = ScriptedExecutor(), ScriptedRecord(), Clock()
+        self.roster = Roster()
+        self.envelope = Envelope(SECRET)
+        self.lines: list[str] = []
+        self.failures: list[str] = []
+        self.free_bytes = MIN_FREE_BYTES
+        self.terms: RunTerms | None = terms()
+        self.settings = WorkerSettings(
+            root=root,
+            workdir=root,
+            interpreter="/no/such/python",
+            environ={},
+            slots=2,
+            budget_bytes=1 << 30,
+            name=NAME,
+        )
+        neighbours = Neighbours(lambda: cards, name=NAME, broken=(BrokerAwayError,), clock=self.clock)
+        self.admission = Admission(
+            self.executor,
+            self.roster,
+            neighbours,
+            budget_bytes=self.settings.budget_bytes,
+            clock=self.clock,
+            pause=self.clock.pause,
+        )
+        self.left_alone: list[tuple[str, str]] = []
+        self.files = QueueFiles(
+            self.executor,
+            self.admission,
+            Health(root, root, free=lambda _: self.free_bytes),
+            self.settings,
+            self.envelope,
+            lambda run_id: self.record,
+            lambda run_id: self.terms,
+            self.roster,
+            broken=(BrokerAwayError,),
+            say=self.say,
+            fail=self.failures.append,
+            leave_alone=lambda run_id, why: self.left_alone.append((run_id, why)),
+            allowed=allowed,
+            clock=self.clock,
+            pause=self.clock.pause,
+        )
+
+    def say(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+        self.lines.append(event if about is None else f"{about.path}: {event}")
+
+    def message(self, task: TestTask, take: int = 101) -> str:
+        """Return the message of a task."""
+        return self.envelope.seal("task", encode_task(task), str(take))
+
+    def result(self) -> TestResult:
+        """Return the last result that was sent."""
+        return decode_result(self.envelope.open(result_kind("run"), self.record.bodies[-1])[0])
+
+
+def terms(**changes: object) -> RunTerms:
+    plain = RunTerms(run_id="run", version=VERSION, grace_s=1.0, has_coverage=False, environment_names=())
+    return structs.replace(plain, **changes)
+
+
+def task(name: str = "ok.py", **changes: object) -> TestTask:
+    plain = TestTask(run_id="run", file_path=name, runner=RunnerKind.SCRIPT)
+    return structs.replace(plain, **changes)

@@ -1,0 +1,180 @@
+"""What a worker is started with: arguments, variables, and which of them tests must not see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.units import Amount
+from worker.queue.cli import main, put_aside
+from worker.queue.options import Options, read_options
+
+BROKER = "redis://:pw@127.0.0.1:6379/0"
+
+
+SECRET = "0123456789abcdef"
+
+
+def options(root: Path, *words: str, **environ: str) -> Options:
+    found = {"PASSMUSTER_SECRET": SECRET, **environ}
+    return read_options(["--broker", BROKER, "--root", str(root), *words], found)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    found = options(tmp_path)
+
+    assert (found.root, found.workdir, found.slots, found.grace_s) == (tmp_path, tmp_path, None, 5.0)
+    assert found.name
+    assert options(tmp_path).name != found.name
+    assert (found.secret, found.allowed, found.ends_with_stdin) == (SECRET, (), False)
+
+
+def test_everything_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    words = ["--workdir", str(tmp_path / "sub"), "--slots", "3", "--memory-budget", "1GiB", "--grace", "1m"]
+    words += ["--allow-env", "A", "--allow-env", "B", "--preload", "shop", "--name", "w.1"]
+    words += ["--exit-with-stdin", "--keep-tmp", "--isolation", "spawn", "--memory-limit", "50%"]
+    words += ["--machine-memory", "70%", "--machine-folder", str(tmp_path), "--nice"]
+
+    found = options(tmp_path, *words)
+
+    assert found.workdir is not None
+    assert (found.workdir.name, found.slots, found.memory_budget) == ("sub", 3, Amount(size_bytes=1 << 30))
+    assert (found.grace_s, found.allowed, found.preload, found.name) == (60.0, ("A", "B"), ("shop",), "w.1")
+    assert (found.ends_with_stdin, found.keep_tmp) == (True, True)
+    assert found.isolation == "spawn"
+    assert (found.machine_memory, found.machine_folder) == (Amount(fraction=0.7), tmp_path)
+    assert found.nice
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--slots", "0"], "--slots must be at least 1, got 0"),
+        (["--slots", "many"], "argument --slots: invalid int value: 'many'; see --help"),
+        (["--slot", "3"], "unknown argument: --slot; did you mean --slots?"),
+        (["--memory-bugdet=1GiB"], "unknown argument: --memory-bugdet=1GiB; did you mean --memory-budget?"),
+        (["--frobnicate"], "unknown argument: --frobnicate; see --help"),
+        (["tests"], "unknown argument: tests; see --help"),
+        (["--memory-budget", "much"], "--memory-budget: expected a size"),
+        (["--grace", "-1"], "--grace: expected a time"),
+        (["--name", "a b"], "--name must have"),
+        (["--allow-env", "A=1"], "--allow-env must be the name of a variable"),
+        (["--workdir", "/"], "--workdir / must be inside the root"),
+        (["--secret-file", "/no/such/file"], "--secret-file /no/such/file cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path: Path, words: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        options(tmp_path, *words)
+
+    assert str(caught.value).startswith(complaint)
+
+
+def test_the_broker_may_come_from_a_variable(tmp_path: Path) -> None:
+    found = read_options(
+        ["--root", str(tmp_path)], {"PASSMUSTER_BROKER_URL": BROKER, "PASSMUSTER_SECRET": SECRET}
+    )
+
+    assert found.broker.url == BROKER
+
+
+def test_without_a_broker_it_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no broker was given: use --broker URL, or set"):
+        read_options(["--root", str(tmp_path)], {})
+
+
+def test_a_file_with_the_secret_wins_over_the_variable(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the file\n", encoding="utf-8")
+
+    found = options(tmp_path, "--secret-file", str(tmp_path / "secret"), PASSMUSTER_SECRET="of the variable")
+
+    assert found.secret == "of the file"
+    assert options(tmp_path, PASSMUSTER_SECRET="of the variable").secret == "of the variable"
+
+
+def test_password_and_secret_may_be_in_files_that_variables_name(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p/w\n", encoding="utf-8")
+    (tmp_path / "secret").write_text("s\n", encoding="utf-8")
+
+    found = read_options(
+        ["--broker", "redis://queue.example:6379/0", "--root", str(tmp_path)],
+        {
+            "PASSMUSTER_BROKER_PASSWORD_FILE": str(tmp_path / "password"),
+            "PASSMUSTER_SECRET_FILE": str(tmp_path / "secret"),
+            "PASSMUSTER_SECRET": "another",
+        },
+    )
+
+    assert (found.broker.url, found.secret) == ("redis://:p%2Fw@queue.example:6379/0", "s")
+    assert "p%2Fw" not in repr(found)
+
+
+def test_a_file_that_an_argument_names_wins_over_a_variables(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("pw", encoding="utf-8")
+
+    found = options(
+        tmp_path,
+        *("--broker-password-file", str(tmp_path / "password")),
+        PASSMUSTER_BROKER_PASSWORD_FILE="/no/such/file",
+    )
+
+    assert found.broker.url == BROKER
+
+
+@pytest.mark.parametrize("variable", ["PASSMUSTER_BROKER_PASSWORD_FILE", "PASSMUSTER_SECRET_FILE"])
+def test_a_file_that_is_not_there_is_named_with_its_variable(tmp_path: Path, variable: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{variable} /no/such/file cannot be read"):
+        options(tmp_path, **{variable: "/no/such/file"})
+
+
+@pytest.mark.parametrize("broker", ["redis://queue.example:6379", "redis://127.0.0.1:6379"])
+def test_a_broker_behind_a_port_needs_a_secret(tmp_path: Path, broker: str) -> None:
+    with pytest.raises(ConfigurationError, match="there is no secret"):
+        read_options(["--broker", broker, "--root", str(tmp_path)], {})
+
+
+def test_what_weakens_the_protection_is_warned_of(tmp_path: Path) -> None:
+    assert options(tmp_path).warnings[1:] == ()
+    assert "can be guessed" in options(tmp_path, PASSMUSTER_SECRET="s").warnings[-1]
+
+
+def test_tests_keep_their_variables_and_see_no_secret() -> None:
+    environ = {
+        "CELERY_BROKER_URL": "x",
+        "PASSMUSTER_SECRET": "s",
+        "PASSMUSTER_BROKER_URL": BROKER,
+        "PASSMUSTER_SECRET_FILE": "/secret",
+        "PASSMUSTER_BROKER_PASSWORD_FILE": "/password",
+        "HOME": "/",
+    }
+
+    tests_environ = put_aside(environ)
+
+    assert tests_environ == {"CELERY_BROKER_URL": "x", "HOME": "/"}
+    assert environ == {"HOME": "/"}
+
+
+def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["--broker", "http://x", "--root", str(tmp_path)], {})
+
+    assert status == 2
+    assert capsys.readouterr().err.startswith("worker: wrong value for the broker: expected redis://")
+
+
+def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:
+    shown = repr(options(tmp_path, PASSMUSTER_SECRET="hidden"))
+
+    assert "hidden" not in shown
+    assert ":pw@" not in shown
+
+
+def test_a_worker_may_have_no_tree_but_then_no_folder_in_it(tmp_path: Path) -> None:
+    environ = {"PASSMUSTER_BROKER_URL": BROKER, "PASSMUSTER_SECRET": SECRET}
+    found = read_options(["--setup", "make ready"], environ)
+
+    assert (found.root, found.workdir, found.setup) == (None, None, "make ready")
+    with pytest.raises(ConfigurationError, match=r"--workdir .* needs --root"):
+        read_options(["--workdir", str(tmp_path)], environ)

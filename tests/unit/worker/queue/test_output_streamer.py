@@ -1,0 +1,82 @@
+"""Output goes to the broker only while somebody wants to see it, and its end comes before the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from passmuster.wire.broker_keys import MOST_TAIL_BYTES
+from passmuster.wire.output_stream import OutputPiece
+from worker.process.output_capture import OutputCapture
+from worker.queue.in_flight import Held
+from worker.queue.output_streamer import Tails
+
+
+class AwayError(Exception):
+    pass
+
+
+class Board:
+    def __init__(self) -> None:
+        self.wishes: set[str] = set()
+        self.pieces: list[tuple[str, int, bytes]] = []
+        self.is_away = False
+
+    def wanted(self, files: Sequence[tuple[str, str]]) -> list[bool]:
+        return [path in self.wishes for _, path in files]
+
+    def put(self, run_id: str, path: str, piece: OutputPiece) -> None:
+        if self.is_away:
+            raise AwayError
+        self.pieces.append((path, piece.start, piece.data))
+
+
+def held(path: str) -> Held:
+    return Held(run_id="run", path=path, take=101, attempt_id=path, cancel_grace_s=1.0)
+
+
+def made() -> tuple[Board, dict[str, OutputCapture], Tails]:
+    board, captures = Board(), {"a": OutputCapture(1 << 20), "b": OutputCapture(1 << 20)}
+    return board, captures, Tails(captures.get, board, broken=(AwayError,))
+
+
+def test_only_what_is_wanted_is_sent_and_only_once() -> None:
+    board, captures, tails = made()
+    captures["a"].feed(b"one")
+    captures["b"].feed(b"two")
+    tails.look([held("a"), held("b")])
+    assert board.pieces == []
+
+    board.wishes = {"a"}
+    tails.look([held("a"), held("b")])
+    tails.look([held("a"), held("b")])
+    captures["a"].feed(b" more")
+    tails.look([held("a"), held("b")])
+
+    assert board.pieces == [("a", 0, b"one"), ("a", 3, b" more")]
+
+
+def test_the_rest_is_sent_at_the_end_also_while_the_broker_is_away() -> None:
+    board, captures, tails = made()
+    board.wishes = {"a"}
+    tails.look([held("a")])
+    captures["a"].feed(b"the end")
+
+    tails.end(held("a"))
+    tails.end(held("b"))
+    assert board.pieces == [("a", 0, b"the end")]
+
+    tails.look([held("a")])
+    captures["a"].feed(b"!")
+    board.is_away = True
+    tails.end(held("a"))
+
+
+def test_much_output_is_sent_in_parts_of_which_the_oldest_are_left_out() -> None:
+    board, captures, tails = made()
+    board.wishes = {"a"}
+    captures["a"].feed(b"x" * (MOST_TAIL_BYTES + 10))
+
+    tails.look([held("a")])
+
+    [(_, start, data)] = board.pieces
+    assert (start, len(data)) == (10, MOST_TAIL_BYTES)

@@ -1,0 +1,294 @@
+"""Which runs a worker serves, and what it says of the others."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.executor import SlotRange
+from passmuster.model.version import VERSION
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.run_spec import RunTerms, encode_terms
+from tests.support.queue_worker import until
+from tests.unit.worker.queue.scripted_queue import NAME, SECRET, BrokerAwayError, terms
+from worker.queue.in_flight import Held
+from worker.queue.log import Level
+from worker.queue.run_subscriptions import Check, Joining, allowed_names
+
+ENVELOPE = Envelope(SECRET)
+
+
+class Broker:
+    """One run's record, and the queues that are followed."""
+
+    def __init__(self) -> None:
+        self.text: str | None = ENVELOPE.seal("terms", encode_terms(terms()))
+        self.trouble: list[Exception] = []
+        self.refusals: list[str] = []
+        self.changes: list[str] = []
+        self.synced = 0
+        self.lines: list[str] = []
+        self.slots: SlotRange | None = SlotRange(first=4, total=6)
+        self.known: list[SlotRange | None] = []
+        self.left: list[str] = []
+
+    def terms(self) -> str | None:
+        if self.trouble:
+            raise self.trouble.pop()
+        return self.text
+
+    def take_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
+        if self.trouble:
+            raise self.trouble.pop()
+        assert (worker, count) == (NAME, 2)
+        self.known.append(known)
+        return self.slots
+
+    def refuse(self, worker: str, body: str) -> None:
+        if self.trouble:
+            raise self.trouble.pop()
+        assert worker == NAME
+        [reason] = ENVELOPE.open("refused", body)
+        self.refusals.append(reason)
+
+    def follow(self, run_id: str) -> None:
+        self.changes.append(f"+{run_id}")
+
+    def leave(self, run_id: str) -> None:
+        self.changes.append(f"-{run_id}")
+
+    def sync(self) -> None:
+        self.synced += 1
+
+    def say(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+        self.lines.append(event)
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+def joining(broker: Broker, *checks: Check) -> Joining:
+    return Joining(
+        lambda run_id: broker,
+        ENVELOPE,
+        checks,
+        broker,
+        name=NAME,
+        slots=2,
+        broken=(BrokerAwayError,),
+        say=broker.say,
+        leave=broker.left.append,
+    )
+
+
+def test_a_run_is_joined_once_and_left_when_it_is_gone(broker: Broker) -> None:
+    runs = joining(broker)
+
+    runs.follow({"run"})
+    until(lambda: broker.changes, "the run is joined")
+    runs.follow({"run"})
+    assert runs.terms("run") == terms()
+    assert runs.served() == ("run",)
+
+    runs.follow(())
+    assert broker.changes == ["+run", "-run"]
+    assert broker.left == ["run"]
+    assert runs.terms("run") is None
+    assert broker.refusals == []
+
+
+def test_a_run_that_is_joined_again_is_asked_for_the_same_slots(broker: Broker) -> None:
+    runs = joining(broker)
+
+    for times in (1, 2):
+        runs.follow({"run"})
+        until(lambda: len(broker.changes) == 2 * times - 1, "the run is joined")  # noqa: B023
+        assert runs.slots_of("run") == SlotRange(first=4, total=6)
+        runs.follow(())
+
+    assert broker.known == [None, SlotRange(first=4, total=6)]
+
+
+def test_a_run_that_ends_before_it_gives_slots_is_not_followed(broker: Broker) -> None:
+    broker.slots = None
+    runs = joining(broker)
+
+    runs.follow({"run"})
+    until(lambda: broker.known, "slots were asked for")
+    runs.follow(())
+
+    assert broker.changes == []
+
+
+def test_a_slow_check_keeps_nobody_waiting_and_no_message_is_taken_before_its_end(broker: Broker) -> None:
+    go_on = threading.Event()
+
+    def slow(_: RunTerms) -> str:
+        assert go_on.wait(30)
+        return ""
+
+    runs = joining(broker, slow)
+    runs.follow({"run"})
+
+    assert runs.terms("run") is None
+    assert broker.changes == []
+    go_on.set()
+    until(lambda: broker.changes == ["+run"], "the run is joined")
+
+
+def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_: RunTerms) -> str:
+        begun.set()
+        assert go_on.wait(30)
+        return ""
+
+    runs = joining(broker, slow)
+    runs.follow({"run"})
+    assert begun.wait(30)
+    runs.follow(())
+    [thread] = [one for one in threading.enumerate() if one.name == "join run"]
+    go_on.set()
+    thread.join(30)
+
+    assert broker.changes == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", f"the run has no terms, worker {NAME} needs them: install the same version"),
+        (
+            Envelope("other").seal("terms", encode_terms(terms())),
+            "give the dispatcher and all workers the same",
+        ),
+        (ENVELOPE.seal("task", encode_terms(terms())), "is of the kind 'task', 'terms' was expected"),
+        (ENVELOPE.seal("terms", "{}"), "the run's terms lacks the key"),
+        (ENVELOPE.seal("terms"), "have 0 parts, 1 was expected"),
+        (
+            ENVELOPE.seal("terms", encode_terms(terms(version="0.0.9"))),
+            f"the dispatcher has version 0.0.9, the worker {VERSION}: install the same",
+        ),
+        (ENVELOPE.seal("terms", encode_terms(terms(run_id="r2"))), "are those of run 'r2', not of run"),
+        (
+            ENVELOPE.seal("terms", encode_terms(terms(environment_names=("LANG", "PASSMUSTER_X", "TZ")))),
+            "the run sets LANG, the worker allows TZ: start it with --allow-env LANG",
+        ),
+    ],
+)
+def test_what_does_not_hold_is_refused_with_a_reason(broker: Broker, text: str, complaint: str) -> None:
+    broker.text = text
+    runs = joining(broker, allowed_names(["TZ"]))
+
+    runs.follow({"run"})
+    until(lambda: broker.refusals, "the run is refused")
+    runs.follow({"run"})
+
+    [reason] = broker.refusals
+    assert complaint in reason
+    assert broker.lines == [f"does not serve run run: {reason}"]
+    assert (broker.changes, runs.served()) == ([], ())
+
+
+def test_the_first_check_that_fails_is_the_reason(broker: Broker) -> None:
+    runs = joining(broker, lambda _: "", lambda _: "no\n tree", lambda _: "never asked")
+
+    runs.follow({"run"})
+    until(lambda: broker.refusals, "the run is refused")
+
+    assert broker.refusals == ["no tree"]
+
+
+def test_a_check_that_fails_itself_refuses(broker: Broker) -> None:
+    def wrong(_: RunTerms) -> str:
+        raise ConfigurationError("the tree is damaged")
+
+    runs = joining(broker, wrong)
+    runs.follow({"run"})
+    until(lambda: broker.refusals, "the run is refused")
+    assert broker.refusals == [f"worker {NAME} cannot join the run: the tree is damaged"]
+
+
+def test_a_bug_in_a_check_refuses_with_a_trace_in_the_worker_s_output(broker: Broker) -> None:
+    def wrong(_: RunTerms) -> str:
+        raise ZeroDivisionError("a bug")
+
+    joining(broker, wrong).follow({"run"})
+    until(lambda: broker.refusals, "the run is refused")
+
+    assert broker.refusals == [f"a fault in worker {NAME}: ZeroDivisionError: a bug"]
+    assert "Traceback" in broker.lines[0]
+
+
+def test_a_broker_that_is_away_is_asked_again(broker: Broker) -> None:
+    broker.trouble = [BrokerAwayError()]
+    runs = joining(broker)
+
+    def is_joined() -> bool:
+        runs.follow({"run"})
+        return broker.changes == ["+run"]
+
+    until(is_joined, "the run is joined")
+    assert broker.lines == []
+
+
+def test_a_run_that_has_ended_is_neither_joined_nor_refused(broker: Broker) -> None:
+    broker.text = None
+    runs = joining(broker)
+    runs.join("run")
+
+    assert (broker.changes, broker.refusals) == ([], [])
+
+
+def test_a_worker_that_can_run_nothing_refuses_what_it_serves_and_joins_nothing_more(broker: Broker) -> None:
+    runs = joining(broker)
+    runs.follow({"run"})
+    until(lambda: broker.changes, "the run is joined")
+
+    runs.refuse_all("the disk is full")
+    runs.follow({"run", "another"})
+
+    assert broker.refusals == ["the disk is full"]
+    assert broker.changes == ["+run", "-run"]
+    assert runs.served() == ()
+
+
+def test_a_run_that_is_gone_while_it_is_checked_is_left_and_not_refused(broker: Broker) -> None:
+    go_on = threading.Event()
+
+    def gone(_: RunTerms) -> str:
+        assert go_on.wait(30)
+        return "it has ended"
+
+    runs = joining(broker, gone)
+    runs.follow({"run"})
+    runs.follow(())
+    go_on.set()
+    until(lambda: not _joins(), "the check has ended")
+
+    assert (broker.left, broker.refusals, broker.changes) == (["run"], [], [])
+
+
+def test_a_run_that_is_gone_after_its_checks_is_left_again(broker: Broker) -> None:
+    go_on = threading.Event()
+
+    def slow(_: RunTerms) -> str:
+        assert go_on.wait(30)
+        return ""
+
+    runs = joining(broker, slow)
+    runs.follow({"run"})
+    runs.follow(())
+    go_on.set()
+    until(lambda: not _joins(), "the check has ended")
+
+    assert (broker.left, broker.changes) == (["run", "run"], [])
+
+
+def _joins() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("join ")]

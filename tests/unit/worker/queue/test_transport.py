@@ -1,0 +1,77 @@
+"""What of a queue's messages reaches Celery."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from passmuster.wire.broker_keys import TASK_NAME
+from worker.queue.transport import MAX_BODY_CHARS, ForeignMessageError, made_anew
+
+
+def body(value: object) -> str:
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+def message(**changes: object) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "body": body([["sealed"], {}, {"callbacks": None}]),
+        "headers": {"task": TASK_NAME, "id": "x", "eta": "2099-01-01", "timelimit": [1, 1]},
+        "content-type": "application/json",
+        "properties": {"priority": 0, "delivery_tag": "tag", "reply_to": "x", "delivery_info": {}},
+    }
+    return plain | changes
+
+
+def test_only_text_and_priority_get_through() -> None:
+    passed: Any = made_anew(message(body=body([["sealed"], {}, {"chain": ["evil"]}])), "pm.r")
+
+    number = passed["headers"]["id"]
+    assert json.loads(base64.b64decode(passed["body"])) == [["sealed"], {}, {}]
+    assert passed["headers"] == {"lang": "py", "task": TASK_NAME, "id": number, "root_id": number}
+    assert passed["properties"] == {
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": number,
+        "delivery_info": {"exchange": "", "routing_key": "pm.r"},
+    }
+    assert number not in ("x", "tag")
+
+
+def test_what_passed_once_passes_again() -> None:
+    passed: Any = made_anew(made_anew(message(), "pm.r"), "pm.r")
+
+    assert json.loads(base64.b64decode(passed["body"])) == [["sealed"], {}, {}]
+
+
+@pytest.mark.parametrize("priority", [3, -1, "0", None, [0]])
+def test_a_priority_that_nobody_gives_is_the_normal_one(priority: object) -> None:
+    passed: Any = made_anew(message(properties={"priority": priority}), "pm.r")
+
+    assert passed["properties"]["priority"] == 5
+
+
+@pytest.mark.parametrize(
+    ("foreign", "complaint"),
+    [
+        (5, "not the form of a task's message"),
+        ([], "not the form of a task's message"),
+        ({}, "not the form of a task's message"),
+        (message(headers={}), "not the form of a task's message"),
+        (message(properties=[]), "not the form of a task's message"),
+        (message(headers={"task": "celery.map"}), "for the task 'celery.map', the only one here is"),
+        (message(body="!"), "its body is damaged"),
+        (message(body=body("[")[:-2]), "its body is damaged"),
+        (message(body=base64.b64encode(b"[" * 100_000).decode()), "its body is damaged"),
+        (message(body=body([])), "not exactly one text"),
+        (message(body=body([["a", "b"], {}, {}])), "not exactly one text"),
+        (message(body=body([[5], {}, {}])), "not exactly one text"),
+        (message(body="A" * (MAX_BODY_CHARS + 1)), f"at most {MAX_BODY_CHARS} are allowed"),
+    ],
+)
+def test_what_is_no_message_for_our_task_is_named(foreign: object, complaint: str) -> None:
+    with pytest.raises(ForeignMessageError, match=complaint):
+        made_anew(foreign, "pm.r")

@@ -1,0 +1,48 @@
+"""A worker's card tells what it runs, and never outgrows what the broker takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from passmuster.model.executor import FileUsage, Usage
+from passmuster.wire.broker_messages import MOST_CARD_FILES, CardFile, WorkerCard
+from passmuster.wire.codec import decode, encode
+from passmuster.wire.run_store import _MAX_CARD_CHARS
+from worker.queue.in_flight import Held
+from worker.queue.root_runner import Share
+from worker.queue.worker_status import make_card
+
+
+def made(paths: list[str], *, held_only: int = 0) -> WorkerCard:
+    """Return the card of a worker that runs these files, and has more that did not start."""
+    share = Share(slots=2, budget_bytes=1 << 30, limits=())
+    held = [Held(run_id="r", path=path, take=101, attempt_id=f"id {path}") for path in paths]
+    held += [
+        Held(run_id="r", path=f"h{number}", take=101, attempt_id=f"h{number}") for number in range(held_only)
+    ]
+    files = tuple(
+        FileUsage(attempt_id=f"id {path}", file_path=path, slot=number, seconds=1.5, used_bytes=7)
+        for number, path in enumerate([*paths, "of nobody"])
+    )
+    usage = Usage(slots=2, budget_bytes=1 << 30, used_bytes=9, peak_bytes=9, files=files)
+    return make_card("w", share, usage, held, host="h", runs=("r",))
+
+
+def test_it_names_what_runs_and_counts_what_it_has() -> None:
+    card = made(["a.py", "b.py"], held_only=1)
+
+    assert (card.name, card.host, card.slots, card.busy, card.used_bytes) == ("w", "h", 2, 3, 9)
+    assert card.runs == ("r",)
+    assert card.files == tuple(
+        CardFile(run_id="r", path=path, seconds=1.5, used_bytes=7) for path in ("a.py", "b.py")
+    )
+
+
+@pytest.mark.parametrize("letter", ["x", "日", "\U0001f600", "\udcff"])
+@pytest.mark.parametrize("length", [10, 4000])
+def test_it_never_outgrows_what_the_broker_takes(letter: str, length: int) -> None:
+    card = made([f"{letter * length}{number}" for number in range(1000)])
+
+    assert 0 < len(card.files) <= MOST_CARD_FILES
+    text = encode(card, what="the card", max_chars=_MAX_CARD_CHARS)
+    assert decode(WorkerCard, text, what="the card", max_chars=_MAX_CARD_CHARS) == card

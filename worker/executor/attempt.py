@@ -1,0 +1,241 @@
+"""One attempt at one file while it runs, and the result made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from passmuster.model.executor import SlotRange
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, RunnerKind, StopReason
+from passmuster.model.task import TestTask
+from worker.budget.inherited import Inherited
+from worker.executor.classify import Evidence, classify
+from worker.forkserver.server_pool import Launch
+from worker.process.attempt_monitor import Supervised, Supervisor
+from worker.process.child_report import ChildReport
+from worker.process.command import build_command
+from worker.process.environment import ATTEMPT_VARIABLE, get_test_environment, printable_attempt
+from worker.process.output_capture import OutputCapture
+from worker.process.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from worker.executor.junit_report import JunitReport
+
+JUNIT_NAME = "passmuster-junit.xml"
+"""In the private TMPDIR: where a command of the project may write its report."""
+
+
+class Attempt:
+    """A task with the keeper that owns its processes, and what it has said so far."""
+
+    def __init__(
+        self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings, slots: SlotRange
+    ) -> None:
+        self.task = task
+        self.slot = slot
+        self._slots = slots
+        self.launch = launch
+        self.capture = OutputCapture(task.limits.output_bytes)
+        self.report = ChildReport()
+        self.program = settings.interpreter
+        self.junit: JunitReport | None = None
+        self._settings = settings
+        self._supervisor = Supervisor(launch.keeper, task.limits, self.capture, self.report)
+
+    @property
+    def keeper_pid(self) -> int:
+        """The process above all of this attempt's."""
+        return self.launch.keeper.pid
+
+    @property
+    def marker(self) -> str:
+        """What stands in the environment of each of its processes, and of no other."""
+        return f"{ATTEMPT_VARIABLE}={printable_attempt(self.task)}"
+
+    @property
+    def inherited(self) -> Inherited | None:
+        """What its first process shares with a server; None: it is executed."""
+        if self.launch.server is None:
+            return None
+        answer = self.launch.server.answer
+        return Inherited(rss_bytes=answer.rss_bytes, anon_bytes=answer.anon_bytes)
+
+    def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
+        """End it; see `Supervisor.stop`."""
+        self._supervisor.stop(reason, detail, grace_s=grace_s)
+
+    def run(
+        self,
+        tmp_dir: Path,
+        coverage_file: Path | None,
+        on_started: Callable[[Inherited | None], None],
+        forked_environment: Mapping[str, str],
+    ) -> Supervised:
+        """Run it to the end of its last process.
+
+        Args:
+            tmp_dir: its private TMPDIR.
+            coverage_file: where its coverage data goes; None: nowhere.
+            on_started: called once its first process exists, with what that shares with a server.
+            forked_environment: what a forked process has before anything is changed.
+
+        Raises:
+            ConfigurationError: it runs by a command, and this machine has none for it or cannot run it.
+        """
+        environment = get_test_environment(
+            self._settings.environ,
+            task=self.task,
+            slot=self.slot,
+            slots=self._slots,
+            tmp_dir=tmp_dir,
+            coverage_file=coverage_file,
+            memory_bytes=self.task.limits.memory_bytes
+            or self._settings.limit_bytes
+            or self._settings.budget_bytes,
+        )
+        is_command = self.task.runner is RunnerKind.COMMAND
+        junit_file = tmp_dir / JUNIT_NAME
+        if is_command:
+            from worker.process.project_command import build_project_command  # Few projects have a command.
+
+            command = build_project_command(
+                self.task, self._settings, environment=environment, junit_file=junit_file
+            )
+            self.program = command[0]
+        else:
+            command = build_command(self.task, self._settings, coverage_file)
+        keeper, workdir = self.launch.keeper, str(self._settings.workdir)
+        changes = {} if self.launch.server is None else _changes(forked_environment, environment)
+        if why := _why_not_forked(changes):
+            self.launch = structs.replace(self.launch, server=None, note=why)
+
+        def start(output: int, report: int) -> None:
+            if self.launch.server is None:
+                keeper.spawn(command, environment, workdir, output=output, report=report)
+            else:
+                folders = dict.fromkeys((str(self._settings.root), workdir))
+                project = tuple(folders) if self.launch.is_learning else ()
+                keeper.fork(command[1:], changes, workdir, project, output=output, report=report)
+
+        supervised = self._supervisor.run(start, lambda: on_started(self.inherited))
+        if is_command:
+            from worker.executor.junit_report import read_junit  # The parser is for these files alone.
+
+            self.junit = read_junit(junit_file)
+        return supervised
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what must be set to get from one environment to another; None: unset."""
+    changes: dict[str, str | None] = {name: None for name in before if name not in after}
+    changes.update((name, value) for name, value in after.items() if before.get(name) != value)
+    return changes
+
+
+def _why_not_forked(changes: Mapping[str, str | None]) -> str:
+    """Return which change of the environment only a fresh interpreter can heed; empty: none."""
+    for name, value in changes.items():
+        if name.startswith("PYTHON"):
+            return f"its environment changes {name}, which an interpreter reads when it starts"
+        if "\0" in name or "\0" in (value or ""):
+            return f"its environment holds a NUL byte in {name!r}"
+    return ""
+
+
+def judge(
+    attempt: Attempt,
+    supervised: Supervised,
+    *,
+    settings: WorkerSettings,
+    peak_bytes: int | None,
+    kernel_killed: bool,
+) -> TestResult:
+    """Return the result of an attempt that has ended.
+
+    Args:
+        attempt: the attempt with what it printed and reported.
+        supervised: how its processes ended.
+        settings: of the worker.
+        peak_bytes: the most memory its processes used together.
+        kernel_killed: whether the kernel's out-of-memory killer struck while it ran.
+    """
+    report, junit, ended = attempt.report, attempt.junit, supervised.ended
+    is_command = attempt.task.runner is RunnerKind.COMMAND
+    # A command has no report of ours, whatever its processes write to the descriptor.
+    runner = RunnerKind.COMMAND if is_command else report.runner
+    cases = (junit.cases if junit is not None else ()) if is_command else tuple(report.cases)
+    code, number = _split_status(ended.wait_status) if ended is not None else (None, None)
+    verdict = classify(
+        Evidence(
+            exit_code=code,
+            signal=number,
+            stop_reason=supervised.stop_reason,
+            stop_detail=supervised.stop_detail,
+            start_error=_why_not_started(supervised, attempt),
+            keeper_died=supervised.keeper_died,
+            kernel_killed=kernel_killed,
+            runner=runner,
+            cases=cases,
+            defines=report.defines,
+            defined_ran=report.defined_ran,
+            collected=report.collected,
+            deselected=report.deselected,
+            quit_reason=report.quit_reason,
+            last_line=attempt.capture.last_line(),
+            was_running=report.is_running,
+            collect_error=report.collect_error,
+            has_report=junit is not None,
+            report_failures=junit.failures if junit is not None else 0,
+            report_problem=junit.problem if junit is not None else "",
+        )
+    )
+    # The interpreter writes the stacks we asked for to the report's descriptor, where no record is.
+    written = (_without_our_frames(report.stray_text.strip("\n")), supervised.stacks)
+    stacks = "\n".join(text for text in written if text)
+    return TestResult(
+        file_path=attempt.task.file_path,
+        status=verdict.status,
+        output=attempt.capture.text(),
+        duration=supervised.duration_s,
+        error=verdict.error,
+        note=verdict.note,
+        attempt=attempt.task.attempt,
+        runner=runner if runner is not RunnerKind.AUTO else attempt.task.runner,
+        exit_code=code,
+        signal=number,
+        stop_reason=verdict.stop_reason,
+        cases=cases,
+        peak_bytes=peak_bytes,
+        cpu_s=ended.cpu_s if ended is not None else None,
+        started_at=supervised.started_at,
+        worker=settings.name,
+        interpreter="" if is_command else settings.interpreter_identity,
+        slot=attempt.slot,
+        leaked=ended.leaked if ended is not None and supervised.stop_reason is None else (),
+        stacks=stacks if verdict.stop_reason is StopReason.TIMEOUT else "",
+        output_dropped_bytes=attempt.capture.total_dropped_bytes(),
+        isolation=Isolation.SPAWN if report.why_not_forked else attempt.launch.isolation,
+        isolation_note=report.why_not_forked or attempt.launch.note,
+    )
+
+
+def _without_our_frames(stacks: str) -> str:
+    """Leave out the frames that start every test: they tell a user nothing."""
+    return "\n".join(line for line in stacks.split("\n") if "/passmuster_child_" not in line)
+
+
+def _split_status(wait_status: int) -> tuple[int | None, int | None]:
+    """Return exit code and signal number, one of which is None."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    return (code, None) if code >= 0 else (None, -code)
+
+
+def _why_not_started(supervised: Supervised, attempt: Attempt) -> str:
+    if supervised.failed is not None:
+        return f"cannot execute {attempt.program}: {supervised.failed.text}"
+    return attempt.report.start_error

@@ -1,0 +1,218 @@
+"""Decides what an ended attempt means. Pure: everything it weighs is handed in.
+
+The order of the questions is the order of certainty: what we did to the process comes before what the
+process says of itself, and that before its exit status.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from msgspec import Struct
+
+from passmuster.model.result import HOLDS_NO_TESTS, OUTSIDE_SIGNALS, CaseResult
+from passmuster.model.status import Outcome, RunnerKind, Status, StopReason
+
+PYTEST_COLLECT_STATUSES = (2, 4)
+"""pytest's exit statuses `INTERRUPTED` and `USAGE_ERROR`: what it returns when files cannot be collected."""
+
+PYTEST_NO_TESTS = 5
+"""pytest's exit status `NO_TESTS_COLLECTED`; unittest's too since Python 3.12."""
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What is known about an attempt that has ended.
+
+    Args:
+        exit_code: as the process returned it; None when a signal ended it or nothing started.
+        signal: the signal's number; None otherwise.
+        stop_reason: why we ended it.
+        stop_detail: the same in words.
+        start_error: why nothing could be executed.
+        keeper_died: whether the test killed the process that kept it.
+        kernel_killed: whether the kernel's out-of-memory killer struck meanwhile.
+        runner: how the file was executed.
+        cases: the tests that were reported.
+        defines: tests that a script defines.
+        defined_ran: how many of them ran.
+        collected: tests that pytest was to run.
+        deselected: tests that the project's own options left out.
+        quit_reason: why pytest ended before all collected tests had run; empty: it did not.
+        last_line: the last line of the output that is not empty.
+        was_running: whether a framework's run had begun and not ended.
+        collect_error: why the file could not be loaded.
+        has_report: whether the project's own command wrote a report, which the cases are from.
+        report_failures: failures that this report counts, with or without cases.
+        report_problem: why it cannot be used; empty: it can.
+    """
+
+    exit_code: int | None = None
+    signal: int | None = None
+    stop_reason: StopReason | None = None
+    stop_detail: str = ""
+    start_error: str = ""
+    keeper_died: bool = False
+    kernel_killed: bool = False
+    runner: RunnerKind = RunnerKind.AUTO
+    cases: tuple[CaseResult, ...] = ()
+    defines: int = 0
+    defined_ran: int = 0
+    collected: int = 0
+    deselected: int = 0
+    quit_reason: str = ""
+    last_line: str = ""
+    was_running: bool = False
+    collect_error: str = ""
+    has_report: bool = False
+    report_failures: int = 0
+    report_problem: str = ""
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The status, one line that says why it is no pass, and one about a file that ran no test."""
+
+    status: Status
+    error: str = ""
+    note: str = ""
+    stop_reason: StopReason | None = None
+
+
+def classify(evidence: Evidence) -> Verdict:
+    """Return the verdict on an attempt."""
+    if evidence.stop_reason is not None:
+        return _stopped(evidence, evidence.stop_reason)
+    if evidence.start_error:
+        return Verdict(status=Status.START_ERROR, error=evidence.start_error)
+    if evidence.keeper_died:
+        return Verdict(status=Status.CRASH, error="it killed the process that started it")
+    if evidence.signal is not None:
+        return _signalled(evidence, evidence.signal)
+    return _exited(evidence, evidence.exit_code or 0)
+
+
+def _stopped(evidence: Evidence, reason: StopReason) -> Verdict:
+    status = {
+        StopReason.TIMEOUT: Status.TIMEOUT,
+        StopReason.RUN_TIMEOUT: Status.CANCELLED,
+        StopReason.CANCELLED: Status.CANCELLED,
+        StopReason.MEMORY_LIMIT: Status.MEMORY,
+        StopReason.MEMORY_BUDGET: Status.MEMORY,
+        StopReason.OUT_OF_MEMORY: Status.MEMORY,
+    }[reason]
+    return Verdict(status=status, error=evidence.stop_detail, stop_reason=reason)
+
+
+def _signalled(evidence: Evidence, number: int) -> Verdict:
+    name = _signal_name(number)
+    if number == signal.SIGKILL and evidence.kernel_killed:
+        text = "the kernel's out-of-memory killer ended it"
+        return Verdict(status=Status.MEMORY, error=text, stop_reason=StopReason.OUT_OF_MEMORY)
+    if number in OUTSIDE_SIGNALS:
+        text = f"ended by {name}, which did not come from this run: from itself or from outside"
+    else:
+        text = f"ended by {name}"
+    return Verdict(status=Status.CRASH, error=text)
+
+
+def _exited(evidence: Evidence, code: int) -> Verdict:
+    bad = [case for case in evidence.cases if case.outcome.is_bad]
+    if evidence.runner is RunnerKind.COMMAND:
+        return _command_exited(evidence, code, len(bad))
+    if evidence.collect_error and code != 0:
+        return Verdict(status=Status.COLLECT_ERROR, error=_last_line(evidence.collect_error))
+    if _was_not_collected(evidence, code):
+        return Verdict(status=Status.COLLECT_ERROR, error=f"pytest could not collect it (exit status {code})")
+    if code == PYTEST_NO_TESTS and evidence.runner is not RunnerKind.SCRIPT and not bad:
+        return _empty(evidence)
+    if code != 0:
+        what = f"{len(bad)} of {len(evidence.cases)} tests failed" if bad else _without_failed_test(evidence)
+        return Verdict(status=Status.FAIL, error=f"exit status {code}; {what}")
+    if evidence.quit_reason:
+        return Verdict(status=Status.CRASH, error=_quit_text(evidence))
+    if evidence.was_running:
+        text = f"left with exit status 0 in the middle of its tests, {len(evidence.cases)} of which had ended"
+        return Verdict(status=Status.CRASH, error=text)
+    if bad:
+        return Verdict(status=Status.FAIL, error=f"exit status 0, but {len(bad)} of its tests failed")
+    if evidence.defined_ran < evidence.defines:
+        return _incomplete(evidence)
+    if not evidence.cases and evidence.runner is not RunnerKind.SCRIPT:
+        return _empty(evidence)
+    return Verdict(status=Status.PASS)
+
+
+def _was_not_collected(evidence: Evidence, code: int) -> bool:
+    """Whether pytest ended while it collected: its status 2 is also that of an interrupt during the tests."""
+    if evidence.runner is not RunnerKind.PYTEST or code not in PYTEST_COLLECT_STATUSES:
+        return False
+    return not evidence.collected and not evidence.cases
+
+
+def _without_failed_test(evidence: Evidence) -> str:
+    """Return why a file failed of which no test did: as far as known, what it printed last."""
+    if evidence.quit_reason and evidence.collected:
+        ended = len({case.case_id for case in evidence.cases})
+        reason = _last_line(evidence.quit_reason)
+        return f"interrupted ({reason}) after {ended} of {evidence.collected} tests"
+    if not evidence.last_line:
+        return "no test reported a failure"
+    return f"no test reported a failure, its last line of output: {evidence.last_line}"
+
+
+def _quit_text(evidence: Evidence) -> str:
+    reason = _last_line(evidence.quit_reason)
+    if not evidence.collected:
+        return f"left with exit status 0 before its tests were collected: {reason}"
+    ended = len({case.case_id for case in evidence.cases})
+    left = max(1, evidence.collected - ended)
+    return f"left with exit status 0, {left} of {evidence.collected} tests did not run: {reason}"
+
+
+def _incomplete(evidence: Evidence) -> Verdict:
+    """Return the verdict on a script that defines tests, not all of which ran."""
+    if evidence.cases:
+        text = f"ran {evidence.defined_ran} of the {evidence.defines} tests that it defines"
+        return Verdict(status=Status.FAIL, error=f"{text}; --runner pytest runs them")
+    text = f"none of the {evidence.defines} test(s) that it defines was run"
+    return Verdict(status=Status.NO_TESTS, error=f"{text}; --runner pytest runs them")
+
+
+def _command_exited(evidence: Evidence, code: int, bad: int) -> Verdict:
+    """Judge a project's own command: by its exit status, and a report may say that this was too good."""
+    failures = max(bad, evidence.report_failures)
+    is_empty = evidence.has_report and not (evidence.cases or failures or evidence.report_problem)
+    # Some commands exit with the number of failures, so that 5 alone means nothing.
+    if is_empty and code in (0, PYTEST_NO_TESTS):
+        return _empty(evidence)
+    of = f" of {len(evidence.cases)}" if bad == failures else ""
+    what = f"{failures}{of} tests failed" if failures else _without_failed_test(evidence)
+    if evidence.report_problem:
+        return Verdict(status=Status.FAIL, error=f"exit status {code}; {evidence.report_problem}")
+    if code != 0:
+        return Verdict(status=Status.FAIL, error=f"exit status {code}; {what}")
+    if failures:
+        return Verdict(status=Status.FAIL, error=f"exit status 0, but {what}")
+    return Verdict(status=Status.PASS)
+
+
+def _empty(evidence: Evidence) -> Verdict:
+    """Return the verdict on a file in which a framework ran no test."""
+    if any(case.outcome is Outcome.SKIPPED for case in evidence.cases):
+        return Verdict(status=Status.PASS)
+    if evidence.deselected:
+        return Verdict(status=Status.PASS, note=f"all {evidence.deselected} test(s) deselected")
+    text = f"{evidence.runner.value} found no test in it"
+    return Verdict(status=Status.NO_TESTS, error=text, note=HOLDS_NO_TESTS)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_line(text: str) -> str:
+    # pytest begins the lines of an error with an E.
+    lines = [line.removeprefix("E ").strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it could not be loaded"

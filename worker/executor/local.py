@@ -1,0 +1,412 @@
+"""Runs files on this machine: the one way in which a test is executed, here and on every other worker.
+
+`LocalExecutor` implements `passmuster.model.executor.Executor`. It joins what the other modules do: the
+governor says whether a file may start, a keeper owns its processes, a supervisor watches them, `classify`
+judges.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from msgspec import structs
+
+from passmuster.host.host_budget import MachinePool
+from passmuster.host.host_resources import oom_kill_count
+from passmuster.host.process_limit import ADVICE, EXHAUSTED
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.executor import Limit, Room, SlotRange, Usage
+from passmuster.model.oversubscription import most_slots
+from passmuster.model.result import TestResult
+from passmuster.model.status import Isolation, RunnerKind, Status, StopReason
+from passmuster.model.task import TestTask
+from worker.budget.memory_governor import MemoryGovernor
+from worker.budget.memory_policy import Breach
+from worker.executor.attempt import Attempt, judge
+from worker.forkserver.coverage_pools import Fleets
+from worker.forkserver.server_pool import Fleet
+from worker.process.attempt_monitor import Supervised
+from worker.process.command import why_not_executable
+from worker.process.output_capture import OutputCapture
+from worker.process.process_tree import descendants, kill_all, marked
+from worker.process.settings import WorkerSettings
+from worker.process.temporary import PrivateTmp
+
+TASKS_OWN = (0, errno.E2BIG)
+"""What an execution fails with because of what the task asks for: a NUL byte, which has no number of its own,
+or more variables than fit."""
+
+EXHAUSTED_WAIT_S = 30.0
+"""Seconds for which files wait for a process while none of them has one, before the run is given up."""
+
+EXHAUSTED_PAUSE_S = 0.25
+
+OOM_COUNT_AGE_S = 0.25
+"""How old the kernel's count of kills may be when a file starts: reading it for each short one would cost."""
+
+
+class LocalExecutor:
+    """Runs files within the slots and the memory of one worker.
+
+    Args:
+        settings: where and within what.
+        fleet: the servers and keepers to start files with; ended with this object.
+        pool: what all runs of this machine share; None: this run has its budget to itself.
+        slots_of: returns the numbers that this worker's slots have in a run, by the run's id; None: no other
+            worker takes part in its runs.
+
+    Raises:
+        InfrastructureError: the temporary directory cannot be made.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        fleet: Fleet | Fleets,
+        pool: MachinePool | None = None,
+        slots_of: Callable[[str], SlotRange] | None = None,
+    ) -> None:
+        self._settings = settings
+        own = SlotRange(first=0, total=most_slots(settings.slots, cpus=settings.idle_cpus))
+        self._slots_of = slots_of or (lambda _: own)
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._fleet = fleet
+        self._slots: dict[str, int] = {}
+        self._running: dict[str, Attempt] = {}
+        self._stopping: tuple[StopReason, float] | None = None
+        self._ending: dict[str, tuple[StopReason, float]] = {}
+        self._stopped = threading.Event()
+        self._count = 0
+        self._waiting_slots: set[int] = set()
+        self._why_no_process = ""
+        self._oom_kills = _OomKills()
+        self._governor = MemoryGovernor(
+            slots=settings.slots,
+            budget_bytes=settings.budget_bytes,
+            limit_bytes=settings.limit_bytes,
+            cpus=settings.idle_cpus if settings.cpus is None else settings.cpus,
+            overcommits=settings.idle_cpus is not None,
+            members=self._members,
+            on_breach=self._on_breach,
+            pool=pool,
+        )
+        self._tmp = PrivateTmp(settings.tmp_parent)
+
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        """Tell which tasks will come: it can then be prepared what several of them need."""
+        self._governor.expect(tasks)
+        self._fleet.expect(tasks)
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return the slots and the budget, each with its source."""
+        return self._settings.limits
+
+    def room(self) -> Room:
+        """Return what could start now."""
+        return self._governor.room()
+
+    def admit(self, task: TestTask) -> bool:
+        """Reserve a slot and memory for a task; False when it does not fit now."""
+        slot = self._governor.admit(task)
+        if slot is None:
+            return False
+        with self._lock:
+            self._slots[task.attempt_id] = slot
+        return True
+
+    def dismiss(self, task: TestTask) -> None:
+        """Give back what an admitted task holds that is not to run after all."""
+        self._forget(task)
+
+    def run_single_test(self, task: TestTask) -> TestResult:
+        """Run an admitted task to its end and give back what it held. Never raises."""
+        with self._lock:
+            slot = self._slots[task.attempt_id]
+            self._count += 1
+            number = self._count
+        refusal = why_not_executable(task, self._settings)
+        try:
+            if refusal:
+                return self._not_started(task, slot, refusal)
+            return self._run(task, slot, number)
+        except ConfigurationError as error:  # Of the project's command for it, on this machine.
+            return self._not_started(task, slot, str(error))
+        except (OSError, InfrastructureError) as error:
+            not_started = self._not_started(task, slot, f"could not be started: {error}")
+            return structs.replace(not_started, is_worker_fault=True)
+        finally:
+            self._forget(task)
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """End whatever runs; tasks admitted later end at once."""
+        with self._lock:
+            self._stopping = (reason, grace_s)
+            self._stopped.set()
+            running = list(self._running.values())
+        self._fleet.give_up()
+        for attempt in running:
+            attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
+
+    def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
+        """End only these attempts; those that are admitted and have not started end as soon as they do."""
+        with self._lock:
+            here = [attempt_id for attempt_id in attempt_ids if attempt_id in self._slots]
+            self._ending.update((attempt_id, (reason, grace_s)) for attempt_id in here)
+            running = [self._running[attempt_id] for attempt_id in here if attempt_id in self._running]
+        for attempt in running:
+            attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
+
+    def usage(self) -> Usage:
+        """Return what the running files use, as last measured."""
+        return self._governor.usage()
+
+    def check(self) -> None:
+        """Make sure that files can be started and are measured.
+
+        Raises:
+            InfrastructureError: they cannot, or are not.
+        """
+        if self._why_no_process:
+            raise InfrastructureError(
+                f"no process can be started for {EXHAUSTED_WAIT_S:.0f} s: {self._why_no_process}; {ADVICE}"
+            )
+        self._governor.check()
+
+    def output(self, attempt_id: str) -> OutputCapture | None:
+        """Return what collects a running file's output, also beyond its end; None: it does not run."""
+        with self._lock:
+            attempt = self._running.get(attempt_id)
+        return None if attempt is None else attempt.capture
+
+    def close(self) -> None:
+        """End whatever still runs, the keepers, the measuring, and remove the temporary directory."""
+        self.stop(StopReason.CANCELLED, grace_s=0)
+        self._fleet.close()
+        self._governor.close()
+        if self._pool is not None:
+            self._pool.close()
+        self._tmp.close(keep=self._settings.keep_tmp)
+
+    def _run(self, task: TestTask, slot: int, number: int) -> TestResult:
+        tmp_dir = self._tmp.make(str(number))
+        coverage_file = self._coverage_file(task, number)
+        oom_kills = self._oom_kills.before()
+        try:
+            attempt, supervised, has_waited = self._start(task, slot, tmp_dir, coverage_file)
+        except ConfigurationError:
+            self._tmp.remove(tmp_dir)
+            raise
+        max_rss = supervised.ended.max_rss_bytes if supervised.ended is not None else None
+        measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
+        if supervised.keeper_died:
+            self._replace_keeper(slot, attempt)
+        result = judge(
+            attempt,
+            supervised,
+            settings=self._settings,
+            peak_bytes=measured.peak_bytes,
+            kernel_killed=_is_killed(supervised) and self._oom_kills.now() > oom_kills,
+        )
+        if attempt.launch.is_learning and result.status.is_pass:
+            self._fleet.of(task).learn(task.file_path, attempt.report.imports)
+        if attempt.report.why_not_forked and attempt.launch.server is not None:
+            self._fleet.of(task).refuse_session(task.file_path, attempt.launch.server)
+        files = tuple(map(str, sorted(coverage_file.parent.iterdir()))) if coverage_file is not None else ()
+        is_checked = (
+            task.isolation is self._settings.isolation is Isolation.AUTO
+            and attempt.launch.isolation is Isolation.FORK
+        )
+        kept = self._clear_tmp(tmp_dir, result.status, is_wanted=not is_checked)
+        return structs.replace(
+            result,
+            coverage_files=files,
+            kept_tmp=kept,
+            was_alone=measured.was_alone,
+            was_extra=measured.was_extra,
+            waited_for="processes" if has_waited else "",
+            is_worker_fault=_is_worker_fault(supervised, task),
+        )
+
+    def _start(
+        self, task: TestTask, slot: int, tmp_dir: Path, coverage_file: Path | None
+    ) -> tuple[Attempt, Supervised, bool]:
+        """Start a file and wait for its end; where processes or memory are exhausted, try again for a while.
+
+        Returns:
+            The attempt, how it ended, and whether it had to wait for a process.
+
+        Raises:
+            OSError: no process can be had, although it was waited for.
+        """
+        give_up_at = time.monotonic() + EXHAUSTED_WAIT_S
+        has_waited = False
+        while True:
+            is_last_try = time.monotonic() > give_up_at
+            try:
+                launch = self._fleet.of(task).launch(task, slot)
+                attempt = Attempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
+                self._governor.hold(self._fleet.held_bytes)
+                self._note_running(attempt)
+                supervised = attempt.run(
+                    tmp_dir,
+                    coverage_file,
+                    partial(self._governor.attach, task.attempt_id),
+                    self._fleet.environment,
+                )
+                failed = supervised.failed
+                if failed is None or failed.errno not in EXHAUSTED or is_last_try:
+                    return attempt, supervised, has_waited
+                why = failed.text
+            except OSError as error:
+                if error.errno not in EXHAUSTED or is_last_try:
+                    raise
+                why = str(error)
+            has_waited = True
+            give_up_at = self._wait_for_process(task, slot, why, give_up_at=give_up_at)
+
+    def _wait_for_process(self, task: TestTask, slot: int, why: str, *, give_up_at: float) -> float:
+        """Wait until a further try to start a file makes sense; return when to give up.
+
+        While files of this run have processes, those end at some time, whatever that takes. Where none has
+        one, only the file that was admitted first tries again, and the others keep no process from it.
+
+        Args:
+            task: the file that waits.
+            slot: its slot.
+            why: why it could not be started.
+            give_up_at: what was returned before, by `time.monotonic`. The first try after it is the last.
+        """
+        with self._lock:
+            self._waiting_slots.add(slot)
+        try:
+            while not self._stopped.wait(EXHAUSTED_PAUSE_S) and task.attempt_id not in self._ending:
+                now_s = time.monotonic()
+                if self._governor.has_processes:
+                    return now_s + EXHAUSTED_WAIT_S
+                if now_s > give_up_at:
+                    self._why_no_process = self._why_no_process or why
+                if self._why_no_process:
+                    break
+                with self._lock:  # No slot comes into use meanwhile.
+                    if next(iter(self._slots)) == task.attempt_id:
+                        busy = set(self._slots.values()) - self._waiting_slots
+                        self._fleet.release(used_slots=busy | {slot})
+                        return give_up_at
+            return 0.0
+        finally:
+            with self._lock:
+                self._waiting_slots.discard(slot)
+
+    def _note_running(self, attempt: Attempt) -> None:
+        """Let an attempt be stopped from now on; it is at once where it, or everything, is to stop."""
+        with self._lock:
+            self._running[attempt.task.attempt_id] = attempt
+            wishes = (self._ending.get(attempt.task.attempt_id), self._stopping)
+        for wish in wishes:
+            if wish is not None:
+                attempt.stop(wish[0], _WORDS[wish[0]], grace_s=wish[1])
+
+    def _forget(self, task: TestTask) -> None:
+        with self._lock:
+            self._slots.pop(task.attempt_id, None)
+            self._running.pop(task.attempt_id, None)
+            self._ending.pop(task.attempt_id, None)
+        self._governor.detach(task.attempt_id)
+
+    def _coverage_file(self, task: TestTask, number: int) -> Path | None:
+        """Return where the file's coverage data goes: a name alone in its own directory."""
+        if task.coverage is None or self._settings.coverage_dir is None:
+            return None
+        directory = self._settings.coverage_dir / f"{number:05d}"
+        directory.mkdir(parents=True, mode=0o700)
+        return directory / "data"
+
+    def _clear_tmp(self, tmp_dir: Path, status: Status, *, is_wanted: bool) -> str:
+        """Remove a file's TMPDIR, or return where it was kept; that of a checked fork is not wanted."""
+        if self._settings.keep_tmp and status.is_failure and is_wanted:
+            return str(tmp_dir)
+        self._tmp.remove(tmp_dir)
+        return ""
+
+    def _replace_keeper(self, slot: int, attempt: Attempt) -> None:
+        """End what a file left that killed its keeper, and make room for a new keeper."""
+        keeper = attempt.launch.keeper
+        self._fleet.discard(slot, keeper)
+        # A process may fork while we look: look until there is none, but not for ever.
+        for _ in range(100):
+            left = marked(attempt.marker)
+            if not left:
+                break
+            kill_all(left)
+        keeper.close()
+
+    def _members(self, attempt_id: str) -> list[int]:
+        """Return the processes of a running file."""
+        with self._lock:
+            attempt = self._running.get(attempt_id)
+        return descendants(attempt.keeper_pid) if attempt is not None else []
+
+    def _on_breach(self, breach: Breach) -> None:
+        """Kill, without grace, what the governor found to use too much."""
+        with self._lock:
+            attempt = self._running.get(breach.attempt_id)
+        if attempt is not None:
+            attempt.stop(breach.reason, breach.detail, grace_s=0)
+            # Two more processes must wake up before that kills, which takes tens of milliseconds on a machine
+            # that is busy with what is to be killed; and it grows by a megabyte in each of them.
+            kill_all(descendants(attempt.keeper_pid))
+
+    def _not_started(self, task: TestTask, slot: int, error: str) -> TestResult:
+        return TestResult(
+            file_path=task.file_path,
+            status=Status.START_ERROR,
+            error=error,
+            attempt=task.attempt,
+            worker=self._settings.name,
+            slot=slot,
+        )
+
+
+class _OomKills:
+    """The kernel's count of kills for want of memory, asked for as rarely as will do."""
+
+    def __init__(self) -> None:
+        self._count, self._read_at_s = 0, float("-inf")
+
+    def before(self) -> int:
+        """Return the count before a file starts; it may be a moment old."""
+        if time.monotonic() - self._read_at_s > OOM_COUNT_AGE_S:
+            self.now()
+        return self._count
+
+    def now(self) -> int:
+        """Return the count; 0 where the kernel does not say."""
+        self._count, self._read_at_s = oom_kill_count() or 0, time.monotonic()
+        return self._count
+
+
+def _is_worker_fault(supervised: Supervised, task: TestTask) -> bool:
+    """Whether nothing was started for a reason that lies with the worker; a command is the project's."""
+    failed = supervised.failed
+    if failed is None or failed.errno in TASKS_OWN:
+        return False
+    return task.runner is not RunnerKind.COMMAND or failed.errno in EXHAUSTED
+
+
+def _is_killed(supervised: Supervised) -> bool:
+    ended = supervised.ended
+    return ended is not None and os.waitstatus_to_exitcode(ended.wait_status) == -signal.SIGKILL
+
+
+_WORDS = {
+    StopReason.CANCELLED: "stopped because the run was stopped",
+    StopReason.RUN_TIMEOUT: "stopped because the time of the whole run was over",
+}

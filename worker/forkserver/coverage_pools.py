@@ -1,0 +1,95 @@
+"""Two fleets in one, for a worker that serves runs with coverage and runs without.
+
+A server measures, or it does not: what is forked from it has inherited that. The second fleet is made when
+the first file asks for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from passmuster.model.task import TestTask
+from worker.forkserver.server_pool import Fleet
+from worker.process.settings import WorkerSettings
+from worker.process.supervisor_client import Keeper
+
+
+class Fleets:
+    """A `Fleet` for each kind of file. Thread-safe.
+
+    Args:
+        settings: of the worker, with a folder for coverage data.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._plain = Fleet(replace(settings, coverage_dir=None))
+        self._measuring: Fleet | None = None
+        self._is_over = False
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the servers were started with."""
+        return self._plain.environment
+
+    @property
+    def held_bytes(self) -> int:
+        """What all servers and their keepers take."""
+        return sum(fleet.held_bytes for fleet in self._fleets())
+
+    def of(self, task: TestTask) -> Fleet:
+        """Return the fleet that a file is started from."""
+        if task.coverage is None:
+            return self._plain
+        with self._lock:
+            if self._measuring is None:
+                self._measuring = Fleet(self._settings)
+                if self._is_over:
+                    self._measuring.give_up()
+            return self._measuring
+
+    def why_no_fork(self) -> str:
+        """Return why no file can be forked here; empty: they can."""
+        return self._plain.why_no_fork()
+
+    def warm_up(self, slots: int) -> None:
+        """Start what the first files will need, if they are not measured."""
+        self._plain.warm_up(slots)
+
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        """Tell which files will come."""
+        for is_measured in (False, True):
+            some = [task for task in tasks if (task.coverage is not None) == is_measured]
+            if some:
+                self.of(some[0]).expect(some)
+
+    def discard(self, slot: int, keeper: Keeper) -> None:
+        """Forget a keeper that a test has killed."""
+        for fleet in self._fleets():
+            fleet.discard(slot, keeper)
+
+    def release(self, *, used_slots: Collection[int]) -> None:
+        """End the keepers of all other slots."""
+        for fleet in self._fleets():
+            fleet.release(used_slots=used_slots)
+
+    def give_up(self) -> None:
+        """Make no further server."""
+        self._is_over = True
+        for fleet in self._fleets():
+            fleet.give_up()
+
+    def close(self) -> None:
+        """End all keepers and all servers."""
+        with contextlib.ExitStack() as stack:
+            for fleet in self._fleets():
+                stack.callback(fleet.close)
+
+    def _fleets(self) -> tuple[Fleet, ...]:
+        with self._lock:
+            return (self._plain,) if self._measuring is None else (self._plain, self._measuring)

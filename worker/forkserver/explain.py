@@ -1,0 +1,81 @@
+"""Says what is imported before files are forked, what is not, and why: `--explain preload`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from passmuster.model.status import RunnerKind
+from passmuster.model.task import TestTask
+from passmuster.model.units import format_bytes
+from worker.forkserver.fork_advice import Advisor
+from worker.forkserver.server_pool import Fleet
+
+MOST_NAMES = 12
+"""Names printed of a long list; the rest is counted."""
+
+
+def explain(fleet: Fleet, tasks: Sequence[TestTask]) -> Iterator[str]:
+    """Yield lines; every server that these tasks would need is started for it.
+
+    Args:
+        fleet: of a run that does not take place.
+        tasks: one for each file.
+    """
+    by_command = [task for task in tasks if task.runner is RunnerKind.COMMAND]
+    tasks = [task for task in tasks if task.runner is not RunnerKind.COMMAND]
+    if by_command:
+        yield f"{len(by_command)} file(s) run by a command of the project, and are spawned"
+    if by_command and not tasks:
+        return
+    spawned = [task for task in tasks if not fleet.may_fork(task)]
+    if why := fleet.why_no_fork():
+        yield f"nothing is forked: {why}"
+        return
+    if len(spawned) == len(tasks):
+        yield "nothing is forked: the configuration asks for spawned processes"
+        return
+    forked = [task for task in tasks if task not in spawned]
+    advisor = fleet.probe(forked)
+    for reason in fleet.why_no_session():
+        yield f"pytest: files begin their session themselves, and get nothing but the framework: {reason}"
+    yield from _sets(advisor)
+    yield from _left_out(advisor)
+    yield from _spawned(advisor, spawned)
+    if proposal := advisor.proposal():
+        yield f"worth a try: {proposal[1]}"
+
+
+def _sets(advisor: Advisor) -> Iterator[str]:
+    """Yield what each server has, and how many files are forked from it."""
+    facts = advisor.facts()
+    for base, choice in sorted(advisor.choices().items()):
+        files = sum(1 for path in advisor.needs() if advisor.base_of(path) == base)
+        yield f"{base}: {files} file(s), of which {len(choice.places)} get more than the framework"
+        for chosen in choice.sets:
+            modules = [name for name in chosen.modules if ":" not in name]
+            known = [facts[name] for name in chosen.modules if name in facts]
+            seconds, size = sum(fact.seconds for fact in known), sum(fact.bytes for fact in known)
+            cost = f"{seconds:.2f} s, {format_bytes(size)}" if known else "cost not known yet"
+            yield f"  {chosen.files} file(s): {_listed(modules)} ({cost})"
+
+
+def _left_out(advisor: Advisor) -> Iterator[str]:
+    """Yield the modules that may not be imported beforehand."""
+    needed = {name for needs in advisor.needs().values() for name in needs.modules}
+    for name, fact in sorted(advisor.facts().items()):
+        if not fact.is_allowed and name in needed:
+            yield f"left out: {name}: {fact.verdict}"
+
+
+def _spawned(advisor: Advisor, asked: Sequence[TestTask]) -> Iterator[str]:
+    """Yield the files that are not forked."""
+    for task in asked:
+        yield f"spawned: {task.file_path}: asked for, or since an earlier run of it"
+    for path, needs in sorted(advisor.needs().items()):
+        if needs.why_spawn:
+            yield f"spawned: {path}: {needs.why_spawn}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

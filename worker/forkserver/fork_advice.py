@@ -1,0 +1,266 @@
+"""What is known of a file before it starts: whether it may be forked, and which modules are worth preloading.
+
+Joins the look at a file's text (`scan`), what earlier runs have learned (`store`), and the choice of what is
+imported beforehand (`choice`). The choice is made beside the run: files that start before it stands import
+for themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from passmuster.model.status import RunnerKind
+from passmuster.model.task import TestTask
+from worker.child.passmuster_child_start import runs_as_script
+from worker.child.passmuster_child_traces import PATCHED
+from worker.forkserver.import_sets import Choice, choose
+from worker.forkserver.installed import installed
+from worker.forkserver.module_costs import ModuleFacts, is_allowed
+from worker.forkserver.scan import Roots, Scanner
+from worker.forkserver.server import PYTEST, SCRIPT, Answer, Verdict
+from worker.forkserver.store import ImportStore
+from worker.process.file_imports import FileNeeds, Imported, with_learned, with_own
+from worker.process.settings import PROPOSAL_FILE, WorkerSettings
+
+_PATCHES = frozenset(f"replaces {name}" for name in PATCHED)
+
+SERVERS_SHARE = 8
+"""The servers together may take one part in so many of the memory budget."""
+
+PROPOSED_S = 3.0
+"""Processor seconds that preloading a package of the project must save in a run before it is proposed."""
+
+
+class Advice(Struct, frozen=True, kw_only=True):
+    """How a file should be started.
+
+    Args:
+        base: the framework that it needs, `script` or `pytest`.
+        why_spawn: why it must not be forked; empty: it may.
+        modules: what a server should have imported for it, in order.
+        is_new: whether what it imports should be recorded.
+    """
+
+    base: str = SCRIPT
+    why_spawn: str = ""
+    modules: tuple[str, ...] = ()
+    is_new: bool = False
+
+
+class Advisor:
+    """Knows the files of one run. Thread-safe.
+
+    Args:
+        settings: of the worker.
+        answer_of: returns what the server of a framework says of itself; empty: the first server.
+    """
+
+    def __init__(self, settings: WorkerSettings, answer_of: Callable[[str], Answer]) -> None:
+        self._settings = settings
+        self._answer_of = answer_of
+        self._lock = threading.RLock()
+        self._store: ImportStore | None = None
+        self._scanner: Scanner | None = None
+        self._identity = ""
+        self._needs: dict[str, FileNeeds] = {}
+        self._bases: dict[str, str] = {}
+        self._choices: dict[str, Choice] = {}
+        self._own_s: dict[str, list[float]] = {}
+        self._is_closed = False
+
+    def advise(self, task: TestTask) -> Advice:
+        """Return how a task's file should be started.
+
+        Raises:
+            ServerError: the first server cannot be had.
+        """
+        base = self._base(task.file_path, task.runner)
+        with self._lock:
+            needs = self._look(task.file_path, base)
+            choice = self._choices.get(base)
+            chosen = choice.set_of(task.file_path) if choice is not None else None
+            store = self._store
+            why_patched = self._why_patched(needs)
+        return Advice(
+            base=base,
+            why_spawn=needs.why_spawn or why_patched,
+            modules=chosen.modules if chosen is not None else (),
+            is_new=self._settings.state_dir is not None
+            and store is not None
+            and not store.has_learned(task.file_path, needs.stamp),
+        )
+
+    def think(self, paths: Sequence[str], runners: Mapping[str, RunnerKind]) -> None:
+        """Look at these files, and choose what is preloaded for them; without an outcome where that fails."""
+        try:
+            for path in paths:
+                if self._is_closed:
+                    return
+                base = self._base(path, runners.get(path, RunnerKind.AUTO))
+                with self._lock:
+                    self._look(path, base)
+            with self._lock:
+                for base in sorted(set(self._bases.values())):
+                    self._choose(base)
+        except Exception:  # Preloading only makes files faster: without it they import for themselves.
+            return
+
+    def needs(self) -> dict[str, FileNeeds]:
+        """Return what is known of each file."""
+        with self._lock:
+            return dict(self._needs)
+
+    def proposal(self) -> tuple[str, str] | None:
+        """Return the package of the project that is most worth preloading, and why; None: none is."""
+        with self._lock:
+            costs = self._store.own_costs() if self._store is not None else {}
+        worth = {
+            name: (files - 1) * seconds
+            for name, (files, seconds) in costs.items()
+            if name not in self._settings.preload and (files - 1) * seconds >= PROPOSED_S
+        }
+        if not worth:
+            return None
+        name = max(worth, key=lambda each: worth[each])
+        files, seconds = costs[name]
+        return name, (
+            f'importing {name} took {files} files {seconds:.2f} s each: preload = ["{name}"]'
+            " in [tool.passmuster] imports it once (see --explain preload)"
+        )
+
+    def base_of(self, path: str) -> str:
+        """Return the framework of a file that was thought about."""
+        with self._lock:
+            return self._bases[path]
+
+    def choices(self) -> dict[str, Choice]:
+        """Return the choice for each framework that has files."""
+        with self._lock:
+            return dict(self._choices)
+
+    def facts(self) -> dict[str, ModuleFacts]:
+        """Return what is known of modules."""
+        with self._lock:
+            return self._store.facts(self._identity) if self._store is not None else {}
+
+    def parent_of(self, base: str, modules: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the modules of the server that one with `modules` is forked from."""
+        with self._lock:
+            choice = self._choices.get(base)
+        for chosen in choice.sets if choice is not None else ():
+            if chosen.modules == modules and chosen.parent is not None and choice is not None:
+                return choice.sets[chosen.parent].modules
+        return ()
+
+    def learn_verdicts(self, base: str, verdicts: Sequence[Verdict]) -> None:
+        """Take note of what came of importing modules; where one will not do, choose again."""
+        with self._lock:
+            if self._store is None:
+                return
+            self._store.record(
+                self._identity,
+                [(each.name, each.seconds, each.added_bytes, each.verdict) for each in verdicts],
+                own=self._settings.preload,
+            )
+            if any(not is_allowed(each.verdict) for each in verdicts):
+                self._choose(base)
+
+    def learn_imports(self, path: str, imported: Iterable[Imported]) -> None:
+        """Take note of what a file was seen to import."""
+        with self._lock:
+            needs = self._needs.get(path)
+            if self._store is None or needs is None:
+                return
+            self._store.learn(path, needs.stamp, [each.name for each in imported if not each.is_own])
+            for each in imported:
+                if each.is_own:
+                    self._own_s.setdefault(each.name, []).append(each.seconds)
+
+    def close(self) -> None:
+        """Keep what was learned."""
+        with self._lock:
+            self._is_closed = True
+            if self._store is not None:
+                for name, seconds in self._own_s.items():
+                    self._store.record_own(name, len(seconds), sum(seconds) / len(seconds))
+                self._store.save()
+                self._propose()
+
+    def _propose(self) -> None:
+        """Leave a line for the next run, which must not read all that is known to find it."""
+        directory = self._settings.state_dir
+        if directory is None or not self._own_s:
+            return
+        proposal = self.proposal()
+        with contextlib.suppress(OSError):
+            if proposal is None:
+                (directory / PROPOSAL_FILE).unlink(missing_ok=True)
+            else:
+                (directory / PROPOSAL_FILE).write_text("\n".join(proposal), encoding="utf-8")
+
+    def _choose(self, base: str) -> None:
+        assert self._store is not None
+        self._choices[base] = choose(
+            {
+                path: needs
+                for path, needs in self._needs.items()
+                if self._bases[path] == base and not needs.why_spawn
+            },
+            self._store.facts(self._identity),
+            base=self._answer_of(base).modules,
+            max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
+        )
+
+    def _why_patched(self, needs: FileNeeds) -> str:
+        """Return which module of a file, as a server has seen, patches others; empty: none does.
+
+        gevent and eventlet must come before the modules that they patch, which a server has imported.
+        """
+        facts = self._store.facts(self._identity) if self._store is not None else {}
+        for name in needs.modules:
+            if name in facts and facts[name].verdict in _PATCHES:
+                return f"importing {name} {facts[name].verdict}"
+        return ""
+
+    def _look(self, path: str, base: str) -> FileNeeds:
+        """Return what a file needs, looked at once."""
+        self._open()
+        assert self._scanner is not None
+        assert self._store is not None
+        needs = self._needs.get(path)
+        if needs is None:
+            needs = self._scanner.scan(path, by_pytest=base == PYTEST)
+            needs = with_learned(needs, self._store.learned(path, needs.stamp))
+            if self._settings.coverage_dir is None:  # What is imported before a fork is measured nowhere.
+                needs = with_own(needs, self._settings.preload)
+            self._needs[path], self._bases[path] = needs, base
+        return needs
+
+    def _base(self, path: str, runner: RunnerKind) -> str:
+        """Return the framework that a file needs, chosen as the child does."""
+        if path in self._bases:
+            return self._bases[path]
+        if runner is not RunnerKind.AUTO:
+            return PYTEST if runner is RunnerKind.PYTEST else SCRIPT
+        if not self._answer_of("").has_pytest:
+            return SCRIPT
+        try:
+            is_script = runs_as_script((self._settings.root / path).read_bytes())
+        except OSError:
+            is_script = True
+        return SCRIPT if is_script else PYTEST
+
+    def _open(self) -> None:
+        """Read what earlier runs have learned, once it is needed."""
+        if self._store is not None:
+            return
+        settings, answer = self._settings, self._answer_of("")
+        store = ImportStore(settings.state_dir)
+        found = installed(settings.interpreter, answer.version)
+        self._identity = found.identity
+        self._scanner = Scanner(Roots(root=settings.root, workdir=settings.workdir), store)
+        self._store = store

@@ -1,0 +1,245 @@
+"""Chooses which sets of modules to import ahead of forks, and which test file is forked from which set.
+
+A file gets a set only if it needs every module of it by itself: what it forgets to import stays missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from msgspec import Struct, field
+
+from worker.forkserver.module_costs import HasModules, ModuleFacts, Words, places_of
+
+MOST_SETS = 8
+LEAST_GAIN_S = 0.03
+"""A set that saves less than this in the whole run is not worth a process."""
+
+_MOST_GROUPS = 300
+_MOST_SINGLES = 60
+_MOST_PAIRED = 24
+
+
+class ImportSet(Struct, frozen=True, kw_only=True):
+    """Modules that one server imports.
+
+    Attributes:
+        modules: all of them, in the order of import.
+        parent: the place in `Choice.sets`, always an earlier one, of the set that this one extends; None:
+            the base.
+        added: those of the modules that the parent does not have, in order.
+        seconds: that importing `added` is thought to take; bytes: that it is thought to add.
+        files: how many files are forked from it.
+    """
+
+    modules: tuple[str, ...]
+    parent: int | None
+    added: tuple[str, ...]
+    seconds: float
+    bytes: int
+    files: int
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """The sets, and who is forked from which.
+
+    Attributes:
+        sets: smaller ones before those that extend them.
+        places: for each file with a set its place in `sets`.
+        saved_s: seconds of processor time that the sets are thought to save; never negative.
+    """
+
+    sets: tuple[ImportSet, ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
+    saved_s: float = 0.0
+
+    def set_of(self, path: str) -> ImportSet | None:
+        """Return the set from which a file is forked; None: from the base."""
+        place = self.places.get(path)
+        return None if place is None else self.sets[place]
+
+
+def choose(
+    needs: Mapping[str, HasModules],
+    facts: Mapping[str, ModuleFacts],
+    *,
+    base: Collection[str] = (),
+    max_sets: int = MOST_SETS,
+    max_bytes: int,
+) -> Choice:
+    """Return the sets that save most time.
+
+    Args:
+        needs: what each file imports, by path.
+        facts: what is known of modules; for others a guess is made.
+        base: modules that every server has anyway.
+        max_sets: how many sets there may be.
+        max_bytes: memory that all servers together may add to the base.
+    """
+    words = Words(needs, facts, base)
+    groups = _groups(needs, words)
+    plan = _Plan(words, groups)
+    return plan.result(plan.pick(max_sets, max_bytes))
+
+
+class _Group(Struct, frozen=True):
+    """Files that need the same modules."""
+
+    number: int
+    order: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+def _groups(needs: Mapping[str, HasModules], words: Words) -> list[_Group]:
+    """Return the files by what they need, those with the most to save first."""
+    paths: dict[int, list[str]] = {}
+    orders: dict[int, tuple[str, ...]] = {}
+    for path in sorted(needs):
+        order = words.ordered(needs[path].modules)
+        number = words.number(order)
+        if number:
+            paths.setdefault(number, []).append(path)
+            orders.setdefault(number, order)
+    groups = [_Group(number, orders[number], tuple(paths[number])) for number in paths]
+    # Sorting is stable and the paths were sorted: the same files always make the same order.
+    return sorted(groups, key=lambda group: -words.total_seconds(group.number) * len(group.paths))
+
+
+class _Candidates:
+    """Sets that may be worth having: what files that share costly modules have in common."""
+
+    def __init__(self, words: Words, groups: list[_Group]) -> None:
+        self._groups = groups[:_MOST_GROUPS]
+        weights = [0.0] * len(words.names)
+        for group in self._groups:
+            for place in places_of(group.number):
+                weights[place] += words.seconds[place] * len(group.paths)
+        places = sorted(range(len(weights)), key=lambda place: (-weights[place], place))
+        self._masks = [1 << place for place in places[:_MOST_SINGLES]]
+        self.users: dict[int, list[_Group]] = {}
+        pairs = self._masks[:_MOST_PAIRED]
+        for mask in (0, *self._masks):
+            self._add(mask)
+        for index, one in enumerate(pairs):
+            for other in pairs[index + 1 :]:
+                self._add(one | other)
+        for group in self._groups:
+            self._add(group.number)
+
+    def extend(self, number: int) -> None:
+        """Add sets that go beyond one that was picked."""
+        for mask in self._masks:
+            self._add(number | mask)
+
+    def _add(self, mask: int) -> None:
+        users = [group for group in self._groups if group.number & mask == mask]
+        common = -1
+        for group in users:
+            common &= group.number
+        if common > 0 and common not in self.users and sum(len(group.paths) for group in users) > 1:
+            self.users[common] = users
+
+
+class _Plan:
+    """Weighs sets against each other."""
+
+    def __init__(self, words: Words, groups: list[_Group]) -> None:
+        self._words = words
+        self._groups = groups
+        self._seconds: dict[int, float] = {0: 0.0}
+
+    def pick(self, max_sets: int, max_bytes: int) -> list[int]:
+        """Return the best sets, found one after another; none whose absence would cost nothing."""
+        candidates = _Candidates(self._words, self._groups)
+        picked: list[int] = []
+        while len(picked) < max_sets:
+            current = {group.number: self._value(self._best(group.number, picked)) for group in self._groups}
+            best, best_gain = 0, LEAST_GAIN_S
+            for number, users in candidates.users.items():
+                gain = self._gain(number, users, current, picked)
+                if gain > best_gain and self._bytes([*picked, number]) <= max_bytes:
+                    best, best_gain = number, gain
+            if not best:
+                break
+            picked.append(best)
+            candidates.extend(best)
+        return self._pruned(picked)
+
+    def _gain(
+        self, number: int, users: list[_Group], current: Mapping[int, float], picked: list[int]
+    ) -> float:
+        """Return the seconds that one more set saves, less those of building it."""
+        value = self._value(number)
+        saved = sum(max(0.0, value - current[group.number]) * len(group.paths) for group in users)
+        return saved - (value - self._value(self._best(number, picked)))
+
+    def result(self, picked: list[int]) -> Choice:
+        """Return the choice for the sets that were picked."""
+        ordered = sorted(picked, key=lambda number: (number.bit_count(), picked.index(number)))
+        files: dict[int, list[str]] = {number: [] for number in ordered}
+        for group in self._groups:
+            number = self._best(group.number, ordered)
+            if number:
+                files[number].extend(group.paths)
+        sets = tuple(self._set(number, ordered, len(files[number])) for number in ordered)
+        places = {path: ordered.index(number) for number, paths in files.items() for path in paths}
+        return Choice(sets=sets, places=places, saved_s=max(0.0, self._saved(ordered)))
+
+    def _set(self, number: int, ordered: list[int], files: int) -> ImportSet:
+        parent = self._parent(number, ordered)
+        group = next(group for group in self._groups if group.number & number == number)
+        names = {self._words.names[place] for place in places_of(number)}
+        inherited = {self._words.names[place] for place in places_of(parent)}
+        inherited_order = self._order(parent, ordered)
+        added = tuple(name for name in group.order if name in names and name not in inherited)
+        return ImportSet(
+            modules=inherited_order + added,
+            parent=ordered.index(parent) if parent else None,
+            added=added,
+            seconds=self._value(number) - self._value(parent),
+            bytes=self._words.total_bytes(number & ~parent),
+            files=files,
+        )
+
+    def _order(self, number: int, ordered: list[int]) -> tuple[str, ...]:
+        return self._set(number, ordered, 0).modules if number else ()
+
+    def _pruned(self, picked: list[int]) -> list[int]:
+        """Return the sets without those that later ones made useless, the last one first."""
+        kept = list(picked)
+        for number in reversed(picked):
+            others = [other for other in kept if other != number]
+            files = sum(
+                len(group.paths) for group in self._groups if self._best(group.number, kept) == number
+            )
+            is_parent = any(self._parent(other, kept) == number for other in others)
+            gain = self._saved(kept) - self._saved(others)
+            if gain < LEAST_GAIN_S or (files < 2 and not is_parent):
+                kept = others
+        return kept
+
+    def _saved(self, picked: list[int]) -> float:
+        saved = sum(
+            self._value(self._best(group.number, picked)) * len(group.paths) for group in self._groups
+        )
+        return saved - sum(self._value(n) - self._value(self._parent(n, picked)) for n in picked)
+
+    def _bytes(self, picked: list[int]) -> int:
+        return sum(self._words.total_bytes(n & ~self._parent(n, picked)) for n in picked)
+
+    def _best(self, number: int, picked: Iterable[int]) -> int:
+        """Return the dearest of the picked sets that a set of modules contains; 0: none."""
+        best = 0
+        for candidate in picked:
+            if number & candidate == candidate and self._value(candidate) > self._value(best):
+                best = candidate
+        return best
+
+    def _parent(self, number: int, picked: Iterable[int]) -> int:
+        return self._best(number, [other for other in picked if other != number])
+
+    def _value(self, number: int) -> float:
+        known = self._seconds.get(number)
+        if known is None:
+            known = self._seconds[number] = self._words.total_seconds(number)
+        return known

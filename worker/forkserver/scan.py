@@ -1,0 +1,409 @@
+"""Finds out, without running anything, which installed modules a test file imports before its first test.
+
+The project's own modules are found by the names of files, as the import system would, and followed as deep as
+they go, each read once; other modules are only named. Imports in functions and below `if` are left out:
+nobody knows whether they happen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from worker.forkserver.source import ENVIRONMENT, Source, read, why_imports
+from worker.process.file_imports import FileNeeds
+
+_SUFFIXES = (".py", ".so", ".pyd")
+_STDLIB = sys.stdlib_module_names - {"test"}
+"""What the standard library imports itself: nothing of it needs `test`, and many projects have one."""
+_TELLING = {"os", "io", "abc", "codecs"}
+
+
+class Listing(Struct, frozen=True):
+    """What of a folder can be imported.
+
+    Attributes:
+        modules: names of modules: files of Python, and compiled ones.
+        sources: those of them that have a `.py` file.
+        folders: names of folders.
+    """
+
+    modules: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
+
+    @property
+    def is_package(self) -> bool:
+        """Whether the folder has an `__init__.py`."""
+        return "__init__" in self.sources
+
+
+class Folders:
+    """The folders of a project; each is listed once and then taken to stay as it is."""
+
+    def __init__(self) -> None:
+        self._listings: dict[str, Listing] = {}
+        self._found: dict[tuple[tuple[str, ...], str], tuple[str, ...] | None] = {}
+
+    def listing(self, folder: str) -> Listing:
+        """Return what is in a folder; nothing when it cannot be read."""
+        known = self._listings.get(folder)
+        if known is None:
+            known = self._listings[folder] = _list(folder)
+        return known
+
+    def find(self, search: tuple[str, ...], name: str) -> tuple[str, ...] | None:
+        """Return the project's files that importing `name` runs, in order; None when it is not its own.
+
+        Args:
+            search: the folders to look in, the first one first.
+            name: a dotted name. Where only the beginning of it is found, its files are returned.
+        """
+        key = (search, name)
+        if key not in self._found:
+            parts = name.split(".")
+            candidates = (self._descend(folder, parts) for folder in search)
+            self._found[key] = next((files for files in candidates if files is not None), None)
+        return self._found[key]
+
+    def package_chain(self, folder: str) -> tuple[str, ...]:
+        """Return the `__init__.py` files of the packages that a folder lies in, the outermost first."""
+        chain: list[str] = []
+        while self.listing(folder).is_package and os.path.dirname(folder) != folder:
+            chain.append(os.path.join(folder, "__init__.py"))
+            folder = os.path.dirname(folder)
+        return tuple(reversed(chain))
+
+    def stdlib_names(self, folder: str) -> list[str]:
+        """Return the modules in a folder that hide one of the standard library, sorted."""
+        listing = self.listing(folder)
+        if listing.sources >= _TELLING:
+            return []  # It is the standard library.
+        packages = {
+            name for name in listing.folders & _STDLIB if self.listing(os.path.join(folder, name)).is_package
+        }
+        return sorted((listing.modules & _STDLIB) | packages)
+
+    def _descend(self, folder: str, parts: list[str]) -> tuple[str, ...] | None:
+        files: list[str] = []
+        is_own = False
+        for part in parts:
+            listing = self.listing(folder)
+            inner = os.path.join(folder, part)
+            if part in listing.folders and self.listing(inner).is_package:
+                is_own = True
+                files.append(os.path.join(inner, "__init__.py"))
+            elif part in listing.modules:
+                return (*files, os.path.join(folder, part + ".py")) if part in listing.sources else (*files,)
+            elif part not in listing.folders:
+                break
+            # A folder without __init__.py is a package of the project only if something is found in it:
+            # an installed package of that name would go before it.
+            folder = inner
+        return tuple(files) if is_own else None
+
+
+def _list(folder: str) -> Listing:
+    modules: set[str] = set()
+    sources: set[str] = set()
+    folders: set[str] = set()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name, dot, _ = entry.name.partition(".")
+                if not name.isidentifier():
+                    continue
+                if not dot:
+                    if entry.is_dir():
+                        folders.add(name)
+                elif entry.name.endswith(_SUFFIXES):
+                    modules.add(name)
+                    if entry.name == name + ".py":
+                        sources.add(name)
+    except OSError:
+        pass
+    return Listing(frozenset(modules), frozenset(sources), frozenset(folders))
+
+
+MOST_MODULES = 400
+"""How many of the project's own modules are followed from one import; more would be slow to read."""
+
+_LONGEST_SOURCE = 2_000_000  # bytes
+
+
+class Roots(Struct, frozen=True, kw_only=True):
+    """Where the project's own modules lie.
+
+    Attributes:
+        root: the project's folder.
+        workdir: where its tests run; None: in `root`.
+    """
+
+    root: Path
+    workdir: Path | None = None
+
+
+class SourceCache(Protocol):
+    """Keeps what files said, from run to run."""
+
+    def get(self, path: str, size: int, mtime_ns: int) -> Source | None:
+        """Return what the file said when it had this size in bytes and this time; None: not known."""
+
+    def put(self, path: str, size: int, mtime_ns: int, source: Source) -> None:
+        """Remember what the file says."""
+
+
+_Step = tuple[str, str]
+"""What one import runs: an installed module and "", or a file of the project and its top-level name."""
+
+
+class _Closure(Struct, frozen=True):
+    """What importing one of the project's own files imports, all in all."""
+
+    installed: tuple[str, ...]
+    own: tuple[str, ...]
+    token: bytes
+    sets_environment: bool
+    is_cut: bool
+
+
+class Scanner:
+    """Scans the test files of one run; the project's files are taken to stay as they are meanwhile.
+
+    Args:
+        roots: where the project's own modules lie.
+        cache: what is known from earlier runs; None: every file is read.
+    """
+
+    def __init__(self, roots: Roots, cache: SourceCache | None = None) -> None:
+        self._root = os.path.realpath(roots.root)
+        self._workdir = os.path.realpath(roots.workdir or roots.root)
+        self._cache = cache
+        self._folders = Folders()
+        self._sources: dict[str, tuple[Source, bytes]] = {}
+        self._closures: dict[tuple[tuple[str, ...], str], _Closure] = {}
+        self._module_steps: dict[tuple[tuple[str, ...], str], list[_Step]] = {}
+        self._searches: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+        self._everywhere = (
+            self._root,
+            os.path.join(self._root, "src"),
+            os.path.join(self._root, "lib"),
+            self._workdir,
+        )
+
+    def scan(self, path: Path | str, *, by_pytest: bool = False) -> FileNeeds:
+        """Return what a test file needs.
+
+        Args:
+            path: the file, absolute or below the root.
+            by_pytest: pytest runs it: the conftests above it, and the packages that it lies in, are
+                imported before it.
+        """
+        file = os.path.join(self._root, path)
+        folder = os.path.dirname(file)
+        source, token = self._source(file)
+        before = tuple(self._imported_by_pytest(folder)) if by_pytest else ()
+        hinted = self._hinted(folder, (file, *before))
+        steps = [(name, self._top(name)) for name in before]
+        steps += self._steps(self._search(folder, hinted), file, source)
+        merged = self._merge(hinted, steps, token)
+        why = source.why_spawn or why_imports(merged.installed) or self._why_hidden(folder, source)
+        notes = [f"more than {MOST_MODULES} of its own modules"] if merged.is_cut else []
+        if not source.is_readable:
+            notes.append("not readable")
+        return FileNeeds(
+            modules=merged.installed,
+            own=merged.own,
+            stamp=merged.token.hex(),
+            why_spawn=why,
+            sets_environment=merged.sets_environment,
+            note=", ".join(notes),
+        )
+
+    def _merge(self, hinted: tuple[str, ...], steps: list[_Step], token: bytes) -> _Closure:
+        installed: dict[str, None] = {}
+        own: dict[str, None] = {}
+        sets_environment = is_cut = False
+        digest = hashlib.blake2b(token, digest_size=8)
+        for name, top in steps:
+            if name == ENVIRONMENT:
+                sets_environment = True
+            elif not top:
+                if not sets_environment:
+                    installed[name] = None
+            else:
+                closure = self._closure(hinted, name)
+                if not sets_environment:
+                    installed.update(dict.fromkeys(closure.installed))
+                own.update(dict.fromkeys((top, *closure.own)))
+                digest.update(closure.token)
+                sets_environment |= closure.sets_environment
+                is_cut |= closure.is_cut
+        return _Closure(tuple(installed), tuple(own), digest.digest(), sets_environment, is_cut)
+
+    def _closure(self, hinted: tuple[str, ...], file: str) -> _Closure:
+        key = (hinted, file)
+        known = self._closures.get(key)
+        if known is None:
+            known = self._closures[key] = _Walk(self, hinted).closure(file)
+        return known
+
+    def _steps_of_module(self, hinted: tuple[str, ...], file: str) -> list[_Step]:
+        key = (hinted, file)
+        known = self._module_steps.get(key)
+        if known is None:
+            search = self._search_of_module(file, hinted)
+            known = self._module_steps[key] = self._steps(search, file, self._source(file)[0])
+        return known
+
+    def _search(self, folder: str, hinted: tuple[str, ...]) -> tuple[str, ...]:
+        """Return where a file in a folder finds the project's own modules, the likeliest place first."""
+        key = (folder, hinted)
+        known = self._searches.get(key)
+        if known is None:
+            folders = [folder]
+            above = folder
+            while above != self._root and above.startswith(self._root + os.sep):
+                above = os.path.dirname(above)
+                folders.append(above)
+            known = self._searches[key] = tuple(dict.fromkeys((*folders, *self._everywhere, *hinted)))
+        return known
+
+    def _search_of_module(self, file: str, hinted: tuple[str, ...]) -> tuple[str, ...]:
+        """Return where a module of the project's finds others: from the folder of its outermost package."""
+        chain = self._folders.package_chain(os.path.dirname(file))
+        return self._search(os.path.dirname(os.path.dirname(chain[0]) if chain else file), hinted)
+
+    def _hinted(self, folder: str, files: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the folders below the root that files put on the path, as far as their text tells."""
+        bases = self._search(folder, ())
+        found: dict[str, None] = {}
+        for file in files:
+            for text in self._source(file)[0].folders:
+                for base in (os.path.dirname(file), *bases):
+                    hinted = os.path.normpath(os.path.join(base, text))
+                    if hinted.startswith(self._root + os.sep) and os.path.isdir(hinted):
+                        found[hinted] = None
+        return tuple(found)
+
+    def _imported_by_pytest(self, folder: str) -> Iterator[str]:
+        """Yield the conftests from the root down to a folder, then the packages that it lies in."""
+        below = os.path.relpath(folder, self._root)
+        parts = [] if below == os.curdir or below.startswith(os.pardir) else below.split(os.sep)
+        places = [os.path.join(self._root, *parts[:count]) for count in range(len(parts) + 1)]
+        for place in places:
+            if "conftest" in self._folders.listing(place).sources:
+                yield os.path.join(place, "conftest.py")
+        yield from self._folders.package_chain(folder)
+
+    def _top(self, file: str) -> str:
+        """Return the top-level name of a file that is not imported by a name: its package's, or its own."""
+        chain = self._folders.package_chain(os.path.dirname(file))
+        return os.path.basename(os.path.dirname(chain[0]) if chain else file).removesuffix(".py")
+
+    def _why_hidden(self, folder: str, source: Source) -> str:
+        """Tell whether files that come first on the path hide modules that a server has imported already."""
+        chain = self._folders.package_chain(folder)
+        outermost = os.path.dirname(os.path.dirname(chain[0])) if chain else folder
+        for place in [folder] if source.is_script else [outermost, self._workdir]:
+            for name in self._folders.stdlib_names(place):
+                return f"{name} of {os.path.relpath(place, self._root)} hides the standard library's"
+        return ""
+
+    def _source(self, file: str) -> tuple[Source, bytes]:
+        known = self._sources.get(file)
+        if known is None:
+            known = self._sources[file] = self._read(file)
+        return known
+
+    def _read(self, file: str) -> tuple[Source, bytes]:
+        try:
+            status = os.stat(file)
+            size, mtime = status.st_size, status.st_mtime_ns
+            token = f"{file}|{size}|{mtime}\n".encode(errors="surrogateescape")
+            source = self._cache.get(file, size, mtime) if self._cache is not None else None
+            if source is None:
+                with open(file, "rb") as text:
+                    source = read(text.read()) if size <= _LONGEST_SOURCE else Source(is_readable=False)
+                if self._cache is not None:
+                    self._cache.put(file, size, mtime, source)
+        except OSError:
+            return Source(is_readable=False), file.encode(errors="surrogateescape")
+        return source, token
+
+    def _steps(self, search: tuple[str, ...], file: str, source: Source) -> list[_Step]:
+        """Return what a file imports, in order."""
+        steps: list[_Step] = []
+        for name in source.imports:
+            if name == ENVIRONMENT:
+                steps.append((name, ""))
+                continue
+            module, _, attribute = name.partition(":")
+            rest = module.lstrip(".")
+            dotted = ".".join(part for part in (rest, attribute) if part)
+            if module.startswith("."):
+                place = os.path.dirname(file)
+                for _level in range(len(module) - len(rest) - 1):
+                    place = os.path.dirname(place)
+                files = self._folders.find((place,), dotted) if dotted else None
+                steps += [(found, self._top(found)) for found in files or ()]
+                continue
+            files = self._folders.find(search, dotted)
+            if files is None:
+                steps.append((name, ""))
+            else:
+                steps += [(found, rest.partition(".")[0]) for found in files]
+        return list(dict.fromkeys(steps))
+
+
+class _Walk:
+    """One walk through the project's own modules, from one of them."""
+
+    def __init__(self, scanner: Scanner, hinted: tuple[str, ...]) -> None:
+        self._scanner = scanner
+        self._hinted = hinted
+        self._installed: dict[str, None] = {}
+        self._own: dict[str, None] = {}
+        self._seen: set[str] = set()
+        self._digest = hashlib.blake2b(digest_size=8)
+        self._sets_environment = False
+        self._is_cut = False
+
+    def closure(self, file: str) -> _Closure:
+        """Return all that importing a file imports."""
+        self._visit(file)
+        return _Closure(
+            tuple(self._installed),
+            tuple(self._own),
+            self._digest.digest(),
+            self._sets_environment,
+            self._is_cut,
+        )
+
+    def _visit(self, file: str) -> None:
+        if file in self._seen:
+            return
+        if len(self._seen) >= MOST_MODULES:
+            self._is_cut = True
+            return
+        self._seen.add(file)
+        self._digest.update(self._scanner._source(file)[1])
+        for name, top in self._scanner._steps_of_module(self._hinted, file):
+            if name == ENVIRONMENT:
+                self._sets_environment = True
+            elif top:
+                self._own[top] = None
+                self._visit(name)
+            elif not self._sets_environment and not self._is_cut:
+                self._installed[name] = None
+
+
+def scan(path: Path | str, roots: Roots) -> FileNeeds:
+    """Return what one test file needs; for several files use one `Scanner`."""
+    return Scanner(roots).scan(path)

@@ -1,0 +1,308 @@
+"""The runner's end of a fork server: start the first one, have others forked from it, ask it for keepers.
+
+The other end is `worker/child/passmuster_child_server.py`, which documents the messages.
+`worker.forkserver.server_pool` decides which servers there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from worker.process.command import CHILD_MAIN
+from worker.process.message_socket import Link, LinkClosedError, open_link
+from worker.process.supervisor_client import Keeper, lower_priority
+
+FORK_WAIT_S = 30.0
+"""How long a server may take to fork: it does nothing else, so a busy machine is the only excuse."""
+
+IMPORT_WAIT_S = 60.0
+"""How long a server may take for one import: longer than any import takes that does not hang."""
+
+SCRIPT, PYTEST = "script", "pytest"
+"""The frameworks that a server may have imported: unittest, or pytest too."""
+
+GIVE_UP_LOOK_S = 0.1
+"""How often is looked whether a server that is being made is still wanted."""
+
+CLOSE_WAIT_S = 5.0
+
+
+class ServerError(Exception):
+    """A server cannot do what it was asked for; the message is one line that says why."""
+
+
+class ImportStuckError(ServerError):
+    """A new server died of an import, or hangs in it.
+
+    Args:
+        module: which.
+        reason: what came of it, as the end of "it ...".
+    """
+
+    def __init__(self, module: str, reason: str) -> None:
+        super().__init__(f"importing {module} {reason}")
+        self.module = module
+        self.reason = reason
+
+
+class ServerBusyError(ServerError):
+    """A server cannot fork now, because processes or memory are exhausted: that passes."""
+
+
+class ServerGoneError(ServerError):
+    """A server has died or hangs: another one may be started in its place."""
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What came of importing one module in a server.
+
+    Args:
+        name: the module.
+        seconds: what the import took, without what had been imported before.
+        added_bytes: by how much the process grew.
+        verdict: `ok`, or what else came of it: see `passmuster_child_preload`.
+    """
+
+    name: str
+    seconds: float = 0.0
+    added_bytes: int = 0
+    verdict: str = "ok"
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """What a server imports on top of the one it is forked from.
+
+    Args:
+        base: `script` or `pytest`: the framework; empty: none.
+        coverage: whether coverage is imported before everything else.
+        modules: what to preload, in order.
+        own: names of the project's own packages that may be among them.
+        path: folders in which those are looked for, first.
+        session: whether to prepare a pytest session.
+    """
+
+    base: str = ""
+    coverage: bool = False
+    modules: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    session: bool = False
+
+    def as_message(self) -> dict[str, object]:
+        """Return it as the server reads it."""
+        return {
+            "base": self.base,
+            "coverage": self.coverage,
+            "modules": list(self.modules),
+            "own": list(self.own),
+            "path": list(self.path),
+            "session": self.session,
+        }
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a server says when it is set up.
+
+    Args:
+        verdicts: of each module it imported.
+        why_not: why it is no good; empty: it is.
+        has_pytest: whether its interpreter has pytest.
+        version: of its interpreter, such as `3.12.1`.
+        modules: names of all that is imported; only of a server that has a framework and nothing else.
+        rss_bytes: resident bytes of the process.
+        anon_bytes: those of them that are not pages of files.
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    why_not: str = ""
+    has_pytest: bool = False
+    version: str = ""
+    modules: tuple[str, ...] = ()
+    rss_bytes: int = 0
+    anon_bytes: int = 0
+
+
+class ForkServer(Struct):
+    """One server. Thread-safe."""
+
+    answer: Answer
+    _link: Link
+    _pid: int
+    _process: subprocess.Popen[bytes] | None = None
+    _below_bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._pid
+
+    @property
+    def added_bytes(self) -> int:
+        """What it takes beyond the server that it was forked from."""
+        return self.answer.anon_bytes - self._below_bytes
+
+    def keeper(self) -> Keeper:
+        """Have a keeper forked, which can fork processes that have what this server has imported.
+
+        Raises:
+            ServerError: the server is gone, hangs, or cannot fork.
+        """
+        link, pid = self._fork(("keeper",))
+        return Keeper(link, pid)
+
+    def derive(self, setup: Setup, given_up: threading.Event) -> ForkServer:
+        """Have another server forked that imports more.
+
+        Args:
+            setup: what.
+            given_up: set as soon as nobody wants it any more.
+
+        Raises:
+            ServerError: this server or the new one is gone, hangs, or cannot fork. A new one that is merely
+                no good says so in its answer.
+        """
+        link, pid = self._fork(("server", setup.as_message()))
+        try:
+            return ForkServer(_ready(link, given_up), link, pid, _below_bytes=self.answer.anon_bytes)
+        except ServerError:
+            link.close()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # It hangs in an import.
+            raise
+
+    def close(self) -> None:
+        """End it. Keepers and servers that were forked from it live on until they are closed."""
+        if self._process is None:
+            self._link.close_and_wait(CLOSE_WAIT_S)
+            return
+        self._link.close()
+        try:
+            self._process.wait(CLOSE_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _fork(self, request: tuple[object, ...]) -> tuple[Link, int]:
+        """Ask for a process with a socket of its own; return both."""
+        link, theirs = open_link()
+        try:
+            with theirs, self._lock:
+                self._link.send(request, [theirs.fileno()])
+                reply = self._link.wait(FORK_WAIT_S)
+        except LinkClosedError:
+            link.close()
+            raise ServerGoneError("the fork server has died") from None
+        match reply:
+            case ("forked", int(pid)):
+                return link, pid
+            case ("failed", int(), str(text)):
+                link.close()
+                raise ServerBusyError(text)
+            case _:
+                link.close()
+                raise ServerGoneError(f"the fork server did not answer within {FORK_WAIT_S:g} s")
+
+
+def start_server(
+    interpreter: str,
+    environment: Mapping[str, str],
+    cwd: str,
+    given_up: threading.Event,
+    *,
+    nice: int = 0,
+) -> ForkServer:
+    """Start the first server of an interpreter and an environment; it has imported nothing.
+
+    Args:
+        interpreter: the project's Python, absolute.
+        environment: what tests get, but for what differs from file to file.
+        cwd: the folder that tests run in.
+        given_up: set as soon as nobody wants it any more.
+        nice: by how much its priority is lowered, and that of what is forked from it.
+
+    Raises:
+        ServerError: it does not start, or does not answer.
+    """
+    link, theirs = open_link()
+    try:
+        with theirs:
+            process = subprocess.Popen(
+                [interpreter, str(CHILD_MAIN), "--serve", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,  # So that its streams are made for a pipe, as a test's are.
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=cwd,
+                start_new_session=True,
+            )
+    except OSError as error:
+        link.close()
+        raise ServerError(f"{interpreter} cannot be started: {error.strerror}") from error
+    lower_priority(process.pid, nice)
+    try:
+        answer = _ready(link, given_up)
+    except ServerError as error:
+        link.close()
+        process.kill()
+        said = process.communicate()[0].decode("utf-8", "backslashreplace").strip().splitlines()
+        raise ServerError(f"{error}: {said[-1]}" if said else str(error)) from None
+    assert process.stdout is not None
+    process.stdout.close()
+    return ForkServer(answer, link, process.pid, process)
+
+
+def _ready(link: Link, given_up: threading.Event) -> Answer:
+    """Wait until a new server is set up."""
+    importing = ""
+    deadline = time.monotonic() + IMPORT_WAIT_S
+    while time.monotonic() < deadline and not given_up.is_set():
+        try:
+            messages = link.receive_within(GIVE_UP_LOOK_S)
+        except LinkClosedError:
+            if importing:
+                raise ImportStuckError(importing, "ends the process") from None
+            raise ServerError("the fork server died while it was set up") from None
+        for message in messages:
+            match message:
+                case ("ready", dict() as answer):
+                    return _answer(answer)
+                case ("importing", str(name)):
+                    importing, deadline = name, time.monotonic() + IMPORT_WAIT_S
+    if given_up.is_set():
+        raise ServerError("the run is over")
+    if importing:
+        raise ImportStuckError(importing, f"does not end within {IMPORT_WAIT_S:g} s")
+    raise ServerError(f"the fork server was not ready within {IMPORT_WAIT_S:g} s")
+
+
+def _answer(answer: Mapping[str, Any]) -> Answer:
+    return Answer(
+        verdicts=tuple(_verdict(verdict) for verdict in answer["verdicts"]),
+        why_not=str(answer["why_not"]),
+        has_pytest=bool(answer["pytest"]),
+        version=str(answer["version"]),
+        modules=tuple(map(str, answer["modules"])),
+        rss_bytes=int(answer["rss_bytes"]),
+        anon_bytes=int(answer["anon_bytes"]),
+    )
+
+
+def _verdict(values: Sequence[object]) -> Verdict:
+    name, seconds, added_bytes, verdict = values
+    return Verdict(
+        name=str(name),
+        seconds=float(str(seconds)),
+        added_bytes=int(str(added_bytes)),
+        verdict=str(verdict),
+    )

@@ -1,0 +1,317 @@
+"""Which fork servers there are, and how the process of each file comes into being.
+
+A tree of servers grows as files ask for it: the interpreter alone, the framework on top of it, a pytest
+session on top of that, and on top of each the modules that some files need. Every slot has a keeper of its
+own for each server that it uses, and one that executes commands. A server that dies or hangs is left out and
+started anew a few times; nothing that runs depends on it, because each keeper has its own socket to the
+runner.
+
+All of this only makes files start faster. Whatever goes wrong, the file is spawned, and its result says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from passmuster.host.process_limit import NoThreadError, start_thread
+from passmuster.model.status import Isolation, RunnerKind
+from passmuster.model.task import TestTask
+from worker.forkserver.server import PYTEST, SCRIPT, ForkServer, ServerBusyError, ServerError, ServerGoneError
+from worker.forkserver.tree import Place, ServerTree
+from worker.process.environment import get_test_environment
+from worker.process.settings import PROPOSAL_FILE, WorkerSettings
+from worker.process.supervisor_client import Keeper, start_keeper
+
+if TYPE_CHECKING:
+    from worker.forkserver.fork_advice import Advice, Advisor
+    from worker.process.file_imports import Imported
+
+KEEPER_BYTES = 2 * 1024 * 1024
+"""What a keeper takes that was forked from a server: seen were 1 to 2 MiB."""
+
+
+_COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
+
+
+class Launch(Struct, frozen=True, kw_only=True):
+    """How a file is to be started.
+
+    Args:
+        keeper: who starts and owns its processes.
+        server: from which it is forked; None: it is spawned.
+        is_learning: whether what it imports is recorded.
+        note: why it is spawned although it might have been forked; empty: nothing to say.
+    """
+
+    keeper: Keeper
+    server: ForkServer | None = None
+    is_learning: bool = False
+    note: str = ""
+
+    @property
+    def isolation(self) -> Isolation:
+        """How its process comes into being."""
+        return Isolation.SPAWN if self.server is None else Isolation.FORK
+
+
+class Fleet:
+    """All servers and keepers of one run. Thread-safe.
+
+    Args:
+        settings: of the worker.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._keepers: dict[tuple[int, Place | None], Keeper] = {}
+        self._is_closed = False
+        self._without_session: set[str] = set()
+        self._why_never = why_never()
+        self._environment = get_test_environment(settings.environ)
+        self._tree = ServerTree(
+            settings,
+            self._environment,
+            modules_below=lambda base, modules: self._advisor.parent_of(base, modules),
+            on_verdicts=lambda base, verdicts: self._advisor.learn_verdicts(base, verdicts),
+        )
+        self._known_advisor: Advisor | None = None
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the servers were started with."""
+        return self._environment
+
+    @property
+    def held_bytes(self) -> int:
+        """What the servers and their keepers take, pages that they share counted once."""
+        with self._lock:
+            forked = sum(1 for _, place in self._keepers if place is not None)
+        return forked * KEEPER_BYTES + self._tree.held_bytes
+
+    def of(self, _task: TestTask) -> Fleet:
+        """Return the fleet that a file is started from: all from this one; see `Fleets`."""
+        return self
+
+    def why_no_fork(self) -> str:
+        """Return why no file can be forked here; empty: they can."""
+        try:
+            self._tree.server(Place(base=SCRIPT))
+        except ServerError as error:
+            return str(error)
+        return self._why_never
+
+    def why_no_session(self) -> list[str]:
+        """Return why no session of pytest could be begun ahead of files, each reason once."""
+        reasons = (why for place, why in self._tree.refusals.items() if place.session and not place.modules)
+        return list(dict.fromkeys(why.removeprefix("Unsupported: ") for why in reasons))
+
+    def proposal(self) -> str:
+        """Return what earlier runs have shown to be worth setting, in one line; empty: nothing."""
+        settings = self._settings
+        if settings.state_dir is None or self.wanted(Isolation.AUTO) is Isolation.SPAWN:
+            return ""
+        try:
+            name, text = (settings.state_dir / PROPOSAL_FILE).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return ""
+        return "" if name in settings.preload else text
+
+    def probe(self, tasks: Sequence[TestTask]) -> Advisor:
+        """Start every server that these tasks would be forked from; return who knows what came of it."""
+        self._think(tasks)
+        for task in tasks:
+            with contextlib.suppress(ServerError):
+                self._best_server(task, self._advisor.advise(task))
+        # Now it is known what each module costs, and so whether it is worth a server.
+        self._think(tasks)
+        return self._advisor
+
+    def warm_up(self, slots: int) -> None:
+        """Start what the first files will need: keepers, or the first server."""
+        if self.wanted(Isolation.AUTO) is Isolation.SPAWN:
+            with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
+                for slot in range(slots):
+                    self._plain(slot)
+        else:
+            _start_helper(threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True))
+
+    def expect(self, tasks: Sequence[TestTask]) -> None:
+        """Tell which files will come, so that it can be thought about what they need together."""
+        forked = [task for task in tasks if self.may_fork(task)]
+        if len(forked) > 1:
+            _start_helper(
+                threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True)
+            )
+
+    def launch(self, task: TestTask, slot: int) -> Launch:
+        """Return how a task is to be started in a slot.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        wanted = self.wanted(task.isolation)
+        if task.runner is RunnerKind.COMMAND:
+            note = _COMMAND_NOTE if wanted is Isolation.FORK else ""
+            return Launch(keeper=self._plain(slot), note=note)
+        if wanted is Isolation.SPAWN:
+            return Launch(keeper=self._plain(slot), note=self._why_never)
+        while True:
+            try:
+                advice = self._advisor.advise(task)
+                if advice.why_spawn and wanted is Isolation.AUTO:
+                    return Launch(keeper=self._plain(slot), note=advice.why_spawn)
+                place, server = self._best_server(task, advice)
+                return Launch(
+                    keeper=self._forked(slot, place, server), server=server, is_learning=advice.is_new
+                )
+            except ServerGoneError:
+                continue  # Until too many have died.
+            except ServerError as error:
+                return Launch(keeper=self._plain(slot), note=str(error))
+
+    def learn(self, path: str, imported: Iterable[Imported]) -> None:
+        """Take note of what a file was seen to import."""
+        self._advisor.learn_imports(path, imported)
+
+    def refuse_session(self, path: str, server: ForkServer) -> None:
+        """Take note that the files of a folder cannot be forked from the pytest session of a server."""
+        with self._lock:
+            if any(place.session for place, known in self._tree.servers.items() if known is server):
+                self._without_session.add(_folder(path))
+
+    def discard(self, slot: int, keeper: Keeper) -> None:
+        """Forget a keeper that a test has killed; the caller closes it."""
+        with self._lock:
+            for key in [key for key, known in self._keepers.items() if key[0] == slot and known is keeper]:
+                del self._keepers[key]
+
+    def release(self, *, used_slots: Collection[int]) -> None:
+        """End the keepers of all other slots: each holds a process until its slot runs a file again."""
+        with self._lock:
+            unused = [key for key in self._keepers if key[0] not in used_slots]
+            keepers = [self._keepers.pop(key) for key in unused]
+        for keeper in keepers:
+            keeper.close()
+
+    def give_up(self) -> None:
+        """Make no further server: nothing that starts from now on is to wait for one."""
+        self._tree.give_up()
+
+    def close(self) -> None:
+        """End all keepers, with what they own, and all servers."""
+        with self._lock:
+            self._is_closed = True
+            keepers, self._keepers = list(self._keepers.values()), {}
+        for keeper in keepers:
+            keeper.close()
+        self._tree.close()
+        if self._known_advisor is not None:
+            self._known_advisor.close()
+
+    def wanted(self, asked: Isolation) -> Isolation:
+        """Return how a task that asks for this is started, as far as the file does not matter."""
+        wanted = self._settings.isolation if asked is Isolation.AUTO else asked
+        return Isolation.SPAWN if self._why_never else wanted
+
+    def may_fork(self, task: TestTask) -> bool:
+        """Return whether a task may be forked, as far as its file does not matter."""
+        return task.runner is not RunnerKind.COMMAND and self.wanted(task.isolation) is not Isolation.SPAWN
+
+    def _think(self, tasks: Sequence[TestTask]) -> None:
+        paths = [task.file_path for task in tasks]
+        self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
+
+    @property
+    def _advisor(self) -> Advisor:
+        """Return who knows the files; not needed before the first server is on its way."""
+        # Its parts take as long to import as a server takes to start, which is the time for it.
+        from worker.forkserver.fork_advice import Advisor
+
+        with self._lock:
+            if self._known_advisor is None:
+                self._known_advisor = Advisor(self._settings, self._tree.answer_of)
+            return self._known_advisor
+
+    def _warm_up_server(self) -> None:
+        with contextlib.suppress(ServerError):  # Whoever needs it is told.
+            self._tree.server(Place(base=SCRIPT))
+
+    def _best_server(self, task: TestTask, advice: Advice) -> tuple[Place, ForkServer]:
+        """Return the server that has imported most of what the file needs, and nothing else."""
+        plain = Place(base=advice.base)
+        session = replace(plain, session=advice.base == PYTEST and self._may_share_session(task.file_path))
+        # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
+        has_all = (
+            session
+            if advice.base == PYTEST and not session.session
+            else replace(session, modules=advice.modules)
+        )
+        # A session that cannot be had is no reason against a fork, nor are modules that cannot.
+        for place in dict.fromkeys((has_all, session)):
+            try:
+                return place, self._tree.server(place)
+            except (ServerBusyError, ServerGoneError):
+                raise
+            except ServerError:
+                continue
+        return plain, self._tree.server(plain)
+
+    def _may_share_session(self, path: str) -> bool:
+        """Return whether a file can run in the prepared pytest session, as far as its folder is known."""
+        with self._lock:
+            return _folder(path) not in self._without_session
+
+    def _forked(self, slot: int, place: Place, server: ForkServer) -> Keeper:
+        key = (slot, place)
+        with self._lock:
+            keeper = self._keepers.get(key)
+        if keeper is None:
+            try:
+                keeper = server.keeper()
+            except ServerGoneError:
+                self._tree.bury(place)
+                raise
+            self._keep(key, keeper)
+        return keeper
+
+    def _plain(self, slot: int) -> Keeper:
+        with self._lock:
+            keeper = self._keepers.get((slot, None))
+        if keeper is None:
+            keeper = start_keeper(nice=self._settings.nice)
+            self._keep((slot, None), keeper)
+        return keeper
+
+    def _keep(self, key: tuple[int, Place | None], keeper: Keeper) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._keepers[key] = keeper
+                return
+        keeper.close()
+        raise OSError("the run is over")
+
+
+def why_never() -> str:
+    """Return why nothing can be forked on this machine; empty: it can."""
+    if sys.platform != "linux":
+        return f"forking is not supported on {sys.platform}"
+    return ""
+
+
+def _start_helper(thread: threading.Thread) -> None:
+    """Start a thread that only prepares what the files would otherwise prepare themselves."""
+    with contextlib.suppress(NoThreadError):
+        start_thread(thread)
+
+
+def _folder(path: str) -> str:
+    return str(PurePosixPath(path).parent)

@@ -1,0 +1,229 @@
+"""Remembers from run to run what files import, what modules cost, and what files were seen to load.
+
+The file is a convenience: broken, missing or not writable, it costs time and nothing else. Two runs at once
+may both write it: each reads what the other has written meanwhile and replaces the file in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from worker.forkserver.module_costs import ModuleFacts
+from worker.forkserver.source import Source
+
+FILE_NAME = "imports.json"
+
+_VERSION = 1
+_MOST_BYTES = 32 * 2**20
+_MOST_FILES = 20_000
+_MOST_FACTS = 5_000
+_MOST_PYTHONS = 4
+_LONGEST_VERDICT = 200
+_FADING = 0.9
+_PARTS = ("sources", "learned", "facts", "own")
+
+
+class ImportStore:
+    """What is known about imports; `save` writes what was added.
+
+    Args:
+        state_dir: where `imports.json` lies; None: nothing is kept.
+    """
+
+    def __init__(self, state_dir: Path | None) -> None:
+        self._path = None if state_dir is None else state_dir / FILE_NAME
+        self._known, self._read_as = _load(self._path)
+        self._added: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+
+    def get(self, path: str, size: int, mtime_ns: int) -> Source | None:
+        """Return what a file said when it had this size in bytes and this time; None: not known."""
+        match self._find("sources", path):
+            case [int(known_size), int(known_time), str(imports), str(why), list(folders), int(flags)]:
+                if (known_size, known_time) != (size, mtime_ns):
+                    return None
+                return Source(
+                    imports=tuple(imports.split()),
+                    why_spawn=why,
+                    folders=tuple(str(folder) for folder in folders),
+                    is_script=bool(flags & 1),
+                    is_readable=bool(flags & 2),
+                )
+        return None
+
+    def put(self, path: str, size: int, mtime_ns: int, source: Source) -> None:
+        """Remember what a file says."""
+        flags = source.is_script + 2 * source.is_readable
+        self._added["sources"][path] = [
+            size,
+            mtime_ns,
+            " ".join(source.imports),
+            source.why_spawn,
+            list(source.folders),
+            flags,
+        ]
+
+    def learned(self, path: str, stamp: str) -> tuple[str, ...]:
+        """Return what a file was seen to import by itself; nothing once its stamp is another."""
+        match self._find("learned", path):
+            case [str(known), str(names)] if known == stamp:
+                return tuple(names.split())
+        return ()
+
+    def has_learned(self, path: str, stamp: str) -> bool:
+        """Return whether it was ever seen what a file imports, with this stamp."""
+        match self._find("learned", path):
+            case [str(known), str()]:
+                return known == stamp
+        return False
+
+    def learn(self, path: str, stamp: str, names: Iterable[str]) -> None:
+        """Add to what a file was seen to import; of an older stamp everything is forgotten."""
+        before = self.learned(path, stamp)
+        after = tuple(dict.fromkeys((*before, *names)))
+        if after != before or not self.has_learned(path, stamp):
+            self._added["learned"][path] = [stamp, " ".join(after)]
+
+    def facts(self, identity: str) -> dict[str, ModuleFacts]:
+        """Return what is known of modules under one interpreter, see `installed`."""
+        entries = {**self._all_facts(self._known, identity), **self._all_facts(self._added, identity)}
+        found = ((name, _fact(entry)) for name, entry in entries.items())
+        return {name: fact for name, fact in found if fact is not None}
+
+    def record(
+        self, identity: str, results: Iterable[tuple[str, float, int, str]], *, own: Collection[str] = ()
+    ) -> None:
+        """Remember what a preload reported: name, seconds, bytes, verdict.
+
+        A module that another one had imported already took no time; that says nothing about it. Of two
+        times the longer one counts, and fades.
+
+        Args:
+            identity: of the interpreter.
+            results: of one preload.
+            own: top-level names of the project's packages: their verdicts are not kept, for they change.
+        """
+        known = self.facts(identity)
+        added = self._added["facts"].setdefault(identity, {})
+        for name, seconds, size, verdict in results:
+            before = known.get(name)
+            if name.partition(".")[0] in own and verdict != "ok":
+                continue
+            if before is not None and before.verdict == verdict:
+                if seconds == 0:
+                    continue
+                seconds = max(seconds, before.seconds * _FADING)
+                size = max(size, int(before.bytes * _FADING))
+            added[name] = [round(seconds, 6), size, verdict[:_LONGEST_VERDICT]]
+
+    def own_costs(self) -> dict[str, tuple[int, float]]:
+        """Return for packages of the project how many files import them, and the seconds that takes."""
+        found: dict[str, tuple[int, float]] = {}
+        for name, entry in {**self._known["own"], **self._added["own"]}.items():
+            match entry:
+                case [int(files), int() | float() as seconds]:
+                    found[name] = (files, float(seconds))
+        return found
+
+    def record_own(self, name: str, files: int, seconds: float) -> None:
+        """Remember a package of the project; a run of fewer files than before says less than that.
+
+        Args:
+            name: of the package.
+            files: that were seen to import it.
+            seconds: that it took each, on average.
+        """
+        if files >= self.own_costs().get(name, (0, 0.0))[0]:
+            self._added["own"][name] = [files, round(seconds, 6)]
+
+    def save(self) -> None:
+        """Write what was added; nothing is said when that cannot be done."""
+        if self._path is None or not any(self._added.values()):
+            return
+        if _identity(self._path) != self._read_as:
+            self._known, _ = _load(self._path)
+        for part in ("sources", "learned", "own"):
+            self._known[part] = _newest({**self._known[part], **self._added[part]}, self._added[part])
+        facts = self._known["facts"]
+        for identity, entries in self._added["facts"].items():
+            merged = {**self._all_facts(self._known, identity), **entries}
+            facts.pop(identity, None)
+            facts[identity] = dict(list(merged.items())[-_MOST_FACTS:])
+        self._known["facts"] = dict(list(facts.items())[-_MOST_PYTHONS:])
+        self._added = {part: {} for part in _PARTS}
+        self._read_as = _write(self._path, self._known)
+
+    def _find(self, part: str, key: str) -> object:
+        entry: object = self._added[part].get(key)
+        return self._known[part].get(key) if entry is None else entry
+
+    @staticmethod
+    def _all_facts(content: Mapping[str, Any], identity: str) -> dict[str, Any]:
+        entries = content["facts"].get(identity)
+        return entries if isinstance(entries, dict) else {}
+
+
+def _fact(entry: object) -> ModuleFacts | None:
+    match entry:
+        case [float() | int() as seconds, int(size), str(verdict)]:
+            return ModuleFacts(seconds=float(seconds), bytes=size, verdict=verdict)
+    return None
+
+
+def _newest(entries: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries without the oldest, where there are too many; what was added is newest."""
+    if len(entries) <= _MOST_FILES:
+        return entries
+    ordered = [*(name for name in entries if name not in added), *added]
+    return {name: entries[name] for name in ordered[-_MOST_FILES:]}
+
+
+def _load(path: Path | None) -> tuple[dict[str, dict[str, Any]], object]:
+    """Return the content of the file, empty where there is none, and what tells the file from a later one."""
+    empty: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+    if path is None:
+        return empty, None
+    import json  # not needed where nothing is kept
+
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            read_as = (status.st_ino, status.st_mtime_ns, status.st_size)
+            content: object = json.loads(file.read(_MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return empty, _identity(path)
+    if not isinstance(content, dict) or content.get("version") != _VERSION:
+        return empty, read_as
+    return {part: entries for part in _PARTS if isinstance(entries := content.get(part), dict)} | {
+        part: {} for part in _PARTS if not isinstance(content.get(part), dict)
+    }, read_as
+
+
+def _identity(path: Path) -> object:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> object:
+    """Replace the file in one step; return what tells it from a later one."""
+    import json  # not needed where nothing is kept
+
+    temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        text = json.dumps({"version": _VERSION, **content}, separators=(",", ":")).encode()
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(text)
+        temporary.replace(path)
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return _identity(path)

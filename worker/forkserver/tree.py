@@ -1,0 +1,200 @@
+"""The tree of fork servers of one run: each is forked from one that has imported less.
+
+A server is made when it is first asked for, by whoever asks; others who want the same one wait for it. One
+that dies or hangs is left out and made anew a few times. One that turns out to be no good stays so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from worker.forkserver.server import (
+    Answer,
+    ForkServer,
+    ImportStuckError,
+    ServerBusyError,
+    ServerError,
+    ServerGoneError,
+    Setup,
+    Verdict,
+    start_server,
+)
+from worker.process.settings import WorkerSettings
+
+MAX_DEATHS = 3
+"""Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """A server by what it has imported.
+
+    Args:
+        base: the framework, `script` or `pytest`; empty: none.
+        session: whether it has begun a pytest session.
+        modules: what else, in order.
+    """
+
+    base: str = ""
+    session: bool = False
+    modules: tuple[str, ...] = ()
+
+
+ROOT = Place()
+
+
+class _Node:
+    """A server that is there, or is being made, or cannot be had."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.server: ForkServer | None = None
+        self.why_not = ""
+
+
+class ServerTree:
+    """All servers of one run. Thread-safe.
+
+    Args:
+        settings: of the worker.
+        environment: what tests get, but for what differs from file to file.
+        modules_below: returns, for a framework and modules, those of the server to fork from.
+        on_verdicts: is told, with the framework, what came of importing modules.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        environment: Mapping[str, str],
+        modules_below: Callable[[str, tuple[str, ...]], tuple[str, ...]],
+        on_verdicts: Callable[[str, Sequence[Verdict]], None],
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._modules_below = modules_below
+        self._on_verdicts = on_verdicts
+        self._lock = threading.Lock()
+        self._nodes: dict[Place, _Node] = {}
+        self._deaths = 0
+        self._is_closed = False
+        self._given_up = threading.Event()
+
+    @property
+    def servers(self) -> dict[Place, ForkServer]:
+        """The servers that are there."""
+        with self._lock:
+            return {place: node.server for place, node in self._nodes.items() if node.server is not None}
+
+    @property
+    def refusals(self) -> dict[Place, str]:
+        """Why the servers that cannot be had are no good."""
+        with self._lock:
+            return {place: node.why_not for place, node in self._nodes.items() if node.why_not}
+
+    @property
+    def held_bytes(self) -> int:
+        """What they take, pages that they share counted once."""
+        return sum(server.added_bytes for server in self.servers.values())
+
+    def answer_of(self, base: str) -> Answer:
+        """Return what the server of a framework, or the first one, says of itself.
+
+        Raises:
+            ServerError: it cannot be had.
+        """
+        return self.server(Place(base=base)).answer
+
+    def server(self, place: Place) -> ForkServer:
+        """Return the server at a place, made when it is first asked for.
+
+        Raises:
+            ServerError: it cannot be had.
+        """
+        with self._lock:
+            if self._is_closed or self._given_up.is_set():
+                raise ServerError("the run is over")
+            if self._deaths >= MAX_DEATHS:
+                raise ServerError("fork servers died or hung too often")
+            node = self._nodes.setdefault(place, _Node())
+        with node.lock:
+            if node.why_not:
+                raise ServerError(node.why_not)
+            if node.server is None:
+                try:
+                    node.server = self._make(place)
+                except (ServerBusyError, ServerGoneError):
+                    raise
+                except ServerError as error:
+                    node.why_not = str(error)
+                    raise
+            return node.server
+
+    def bury(self, place: Place) -> None:
+        """Forget a server that has died or hangs, so that whoever asks next gets a new one."""
+        with self._lock:
+            self._deaths += 1
+            node = self._nodes.pop(place, None)
+        if node is not None and node.server is not None:
+            node.server.close()
+
+    def give_up(self) -> None:
+        """Make no further server, and have whoever waits for one told so."""
+        self._given_up.set()
+
+    def close(self) -> None:
+        """End all servers, and those that are being made."""
+        self.give_up()
+        with self._lock:
+            self._is_closed = True
+            nodes = list(self._nodes.values())
+        for node in reversed(nodes):
+            with node.lock:
+                if node.server is not None:
+                    node.server.close()
+                    node.server = None
+
+    def _below(self, place: Place) -> Place:
+        """Return the place of the server that one is forked from."""
+        if place.modules:
+            return replace(place, modules=self._modules_below(place.base, place.modules))
+        return replace(place, session=False) if place.session else ROOT
+
+    def _make(self, place: Place) -> ForkServer:
+        if place == ROOT:
+            workdir = str(self._settings.workdir)
+            return start_server(
+                self._settings.interpreter,
+                self._environment,
+                workdir,
+                self._given_up,
+                nice=self._settings.nice,
+            )
+        below = self._below(place)
+        try:
+            server = self.server(below).derive(self._setup(place), self._given_up)
+        except ServerGoneError:
+            self.bury(below)
+            raise
+        except ImportStuckError as error:
+            self._on_verdicts(place.base, [Verdict(name=error.module, verdict=error.reason)])
+            raise
+        if place.modules:
+            self._on_verdicts(place.base, server.answer.verdicts)
+        if server.answer.why_not:
+            server.close()
+            raise ServerError(server.answer.why_not)
+        return server
+
+    def _setup(self, place: Place) -> Setup:
+        """Return what is to be imported on top of the server below."""
+        settings = self._settings
+        if place.modules:
+            folders = (settings.workdir, settings.root, settings.root / "src", settings.root / "lib")
+            path = tuple(dict.fromkeys(map(str, folders))) if settings.preload else ()
+            return Setup(modules=place.modules, own=settings.preload, path=path)
+        if place.session:
+            return Setup(session=True)
+        return Setup(base=place.base, coverage=settings.coverage_dir is not None)

@@ -1,0 +1,1 @@
+"""The processes of one test file: start, watch, collect what they print and report, end."""

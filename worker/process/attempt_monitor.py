@@ -1,0 +1,250 @@
+"""Watches one file from its start to the end of its last process: output, report, time, requests to stop.
+
+One thread runs `Supervisor.run` for each file. It waits on four descriptors at once (the keeper, the
+output, the report, and a pipe by which other threads wake it), so nothing is polled and nothing blocks
+the test: what it prints is always read, however much it is.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from msgspec import Struct
+
+from passmuster.model.status import StopReason
+from passmuster.model.task import Limits
+from worker.process.child_report import ChildReport
+from worker.process.output_capture import OutputCapture
+from worker.process.process_tree import descendants
+from worker.process.stacks import ask_for_stacks
+from worker.process.supervisor_client import Ended, Failed, Keeper, KeeperGoneError, KeeperMessage, Started
+
+READ_BYTES = 1 << 18
+"""Taken from a pipe at a time: four times what a pipe holds."""
+
+DRAIN_S = 0.5
+"""How long the last output is waited for once all processes are gone. Only a process that escaped its
+keeper could still hold the pipe open."""
+
+DEAD_WAIT_S = 15.0
+"""How long the keeper may take to report the end after SIGKILL; longer than its own bound for the dead."""
+
+
+class Supervised(Struct, frozen=True, kw_only=True):
+    """How a file's processes ended.
+
+    Args:
+        ended: what the keeper reports; None when nothing was started or the keeper died.
+        failed: why nothing was started; None when it was.
+        keeper_died: whether the test killed its keeper.
+        stop_reason: why we ended it; None when it ended by itself.
+        stop_detail: the reason in words.
+        duration_s: seconds from the start to the end of the last process.
+        started_at: Unix time of the start.
+        stacks: stacks of its Python processes, when time was up.
+    """
+
+    ended: Ended | None = None
+    failed: Failed | None = None
+    keeper_died: bool = False
+    stop_reason: StopReason | None = None
+    stop_detail: str = ""
+    duration_s: float = 0.0
+    started_at: float = 0.0
+    stacks: str = ""
+
+
+class Supervisor:
+    """Runs one file on one keeper. `stop` may be called from any thread; all else from one."""
+
+    def __init__(self, keeper: Keeper, limits: Limits, capture: OutputCapture, report: ChildReport) -> None:
+        self._keeper = keeper
+        self._limits = limits
+        self._capture = capture
+        self._report = report
+        self._lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        self._wanted: tuple[StopReason, str, float] | None = None
+        self._poll = select.poll()
+        self._pipes: dict[int, Callable[[bytes], None]] = {}
+        self._messages: list[KeeperMessage] = []
+        self._stacks = ""
+        self._output_inode = 0
+        self._stop_reason: StopReason | None = None
+        self._stop_detail = ""
+        self._kill_at: float | None = None
+
+    def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
+        """Ask for the end of the file: the first reason counts, the shortest grace holds.
+
+        Args:
+            reason: why.
+            detail: why, in words.
+            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL at once.
+        """
+        with self._lock:
+            if self._wanted is not None:
+                reason, detail, grace_s = self._wanted[0], self._wanted[1], min(grace_s, self._wanted[2])
+            self._wanted = (reason, detail, grace_s)
+            if self._wake_write >= 0:
+                os.write(self._wake_write, b"!")
+
+    def run(self, start: Callable[[int, int], None], on_started: Callable[[], None]) -> Supervised:
+        """Start the file and return when nothing of it is left.
+
+        Args:
+            start: tells the keeper to start it; is given the descriptors for its output and its report.
+            on_started: called once its first process exists.
+        """
+        started_at, begin = time.time(), time.monotonic()
+        try:
+            self._start(start)
+            ended, failed = self._wait(begin, on_started)
+            died = False
+        except KeeperGoneError:
+            ended, failed, died = None, None, True
+        finally:
+            self._drain_rest()
+            self._close()
+        return Supervised(
+            ended=ended,
+            failed=failed,
+            keeper_died=died,
+            stop_reason=self._stop_reason,
+            stop_detail=self._stop_detail,
+            duration_s=time.monotonic() - begin,
+            started_at=started_at,
+            stacks=self._stacks,
+        )
+
+    def _start(self, start: Callable[[int, int], None]) -> None:
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._poll.register(self._keeper.fileno(), select.POLLIN)
+        with ExitStack() as writing_ends:
+            output = self._open_pipe(self._capture.feed, writing_ends)
+            report = self._open_pipe(self._report.feed, writing_ends)
+            self._output_inode = os.fstat(output).st_ino
+            start(output, report)
+
+    def _open_pipe(self, sink: Callable[[bytes], None], writing_ends: ExitStack) -> int:
+        """Open a pipe whose content goes to `sink`; return its writing end, closed with the stack."""
+        reading, writing = os.pipe()
+        writing_ends.callback(os.close, writing)
+        os.set_blocking(reading, False)
+        self._poll.register(reading, select.POLLIN)
+        self._pipes[reading] = sink
+        return writing
+
+    def _wait(self, start: float, on_started: Callable[[], None]) -> tuple[Ended | None, Failed | None]:
+        """Serve the descriptors until the keeper reports an end."""
+        deadline = start + self._limits.timeout_s
+        dead_by: float | None = None
+        while True:
+            now = time.monotonic()
+            if self._stop_reason is None and now >= deadline:
+                self._time_is_up()
+                now = time.monotonic()
+            self._obey_wish(now)
+            if self._kill_at is not None and now >= self._kill_at and dead_by is None:
+                self._keeper.kill()
+                dead_by = now + DEAD_WAIT_S
+            if dead_by is not None and now >= dead_by:
+                raise KeeperGoneError
+            self._serve(_next(now, deadline if self._stop_reason is None else None, self._kill_at, dead_by))
+            for message in self._take_messages():
+                match message:
+                    case Started():
+                        on_started()
+                    case Failed():
+                        return None, message
+                    case Ended():
+                        if os.waitstatus_to_exitcode(message.wait_status) == -signal.SIGKILL:
+                            # Whoever asked for the end may have killed it before we came to do so.
+                            self._obey_wish(time.monotonic())
+                        return message, None
+
+    def _time_is_up(self) -> None:
+        """Collect the stacks, then begin to end the file."""
+        pids = descendants(self._keeper.pid)
+        self._stacks = ask_for_stacks(pids, self._output_inode, self._serve_for)
+        detail = f"ran longer than its time limit of {self._limits.timeout_s:g} s"
+        self.stop(StopReason.TIMEOUT, detail, grace_s=self._limits.grace_s)
+
+    def _obey_wish(self, now: float) -> None:
+        """Begin to end the file once somebody asked for it; shorten the grace when asked again."""
+        with self._lock:
+            wanted = self._wanted
+        if wanted is None:
+            return
+        reason, detail, grace_s = wanted
+        if self._stop_reason is None:
+            self._stop_reason, self._stop_detail = reason, detail
+            self._kill_at = now + grace_s
+            if grace_s > 0:
+                self._keeper.signal(signal.SIGTERM)
+        elif self._kill_at is not None:
+            self._kill_at = min(self._kill_at, now + grace_s)
+
+    def _serve(self, timeout_s: float | None) -> int:
+        """Wait for any descriptor and take what it has; return how many bytes the test wrote."""
+        count = 0
+        for descriptor, _ in self._poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
+            if descriptor == self._wake_read:
+                os.read(descriptor, 512)
+            elif descriptor in self._pipes:
+                count += self._take(descriptor)
+            else:
+                self._messages.extend(self._keeper.receive())
+        return count
+
+    def _serve_for(self, seconds: float) -> int:
+        """Go on serving for a while; messages of the keeper are kept for the loop. Return as `_serve`."""
+        deadline, count = time.monotonic() + seconds, 0
+        while (left := deadline - time.monotonic()) > 0:
+            count += self._serve(left)
+        return count
+
+    def _take_messages(self) -> list[KeeperMessage]:
+        messages, self._messages = self._messages, []
+        return messages
+
+    def _take(self, descriptor: int) -> int:
+        """Read once from a pipe; return how many bytes, 0 when it has nothing now or is at its end."""
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except BlockingIOError:
+            return 0
+        if data:
+            self._pipes[descriptor](data)
+            return len(data)
+        self._poll.unregister(descriptor)
+        del self._pipes[descriptor]
+        os.close(descriptor)
+        return 0
+
+    def _drain_rest(self) -> None:
+        """Take what is still in the pipes now that nobody should be writing."""
+        deadline = time.monotonic() + DRAIN_S
+        for descriptor in list(self._pipes):
+            while self._take(descriptor) and time.monotonic() < deadline:
+                pass
+
+    def _close(self) -> None:
+        for descriptor in self._pipes:
+            os.close(descriptor)
+        with self._lock:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_read = self._wake_write = -1
+
+
+def _next(now: float, *moments: float | None) -> float | None:
+    """Return the seconds until the first of the moments that are set."""
+    coming = [moment - now for moment in moments if moment is not None and moment > now]
+    return min(coming) if coming else None

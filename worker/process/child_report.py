@@ -1,0 +1,171 @@
+"""Reads what the child reports about itself: one JSON object a line, on a descriptor of its own.
+
+The other end is `worker/child/passmuster_child_report.py`. A test may write to that descriptor too, so
+every line is checked: a line that is no record of ours counts as stray text and changes nothing.
+The stacks that a timeout asks for are written by the interpreter itself to the same descriptor.
+
+Records, by their first key:
+    {"runner": "script"}                        how the file is executed, once
+    {"defines": 3, "ran": 1}                    tests that a script defines, and how many of them ran
+    {"collected": 3} / {"deselected": 2}        tests that pytest will run, or leaves out
+    {"quit": reason}                            pytest ended before all collected tests had run
+    {"case": id, "outcome": ..., "s": 0.1, "message": ...}
+    {"begin": 1} / {"done": 1}                  a test framework's outermost run begins, ends
+    {"collect": message}                        the file could not be loaded, so its tests are unknown
+    {"start": message}                          the file could not be read at all
+    {"imports": "numpy=0.12 +shop=0.01"}        what it imports by itself, with seconds; + is the project's
+    {"unforked": reason}                        the forked process became a spawned one before anything ran
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+from passmuster.model.result import CaseResult
+from passmuster.model.status import Outcome, RunnerKind
+from worker.process.file_imports import Imported
+
+LINE_LIMIT_BYTES = 256 * 1024
+"""A longer line is cut: the child bounds its messages to far less."""
+
+CASES_LIMIT = 200_000
+"""More tests than any one file has; beyond it cases are counted, not kept."""
+
+MESSAGES_LIMIT_CHARS = 8 * 1024 * 1024
+"""Characters kept of all messages of a file: a thousand long ones. The result then fits a queue."""
+
+IDS_LIMIT_CHARS = 32 * 1024 * 1024
+"""Characters kept of all ids of a file; the tests beyond are counted, not kept."""
+
+NOT_KEPT = "(not kept: the messages of this file are too long together)"
+
+STRAY_LIMIT_BYTES = 256 * 1024
+"""Bytes of text kept that is no record: enough for the stacks of hundreds of threads."""
+
+_MOST_SECONDS = 1e9
+"""Thirty years: whoever reports a longer test makes it up."""
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_RUNNERS = {runner.value: runner for runner in RunnerKind}
+
+
+class ChildReport:
+    """What has been reported so far."""
+
+    def __init__(self) -> None:
+        self.runner = RunnerKind.AUTO
+        self.defines = 0
+        self.defined_ran = 0
+        self.collected = 0
+        self.deselected = 0
+        self.quit_reason = ""
+        self.cases: list[CaseResult] = []
+        self.dropped_cases = 0
+        self.begun = 0
+        self.done = 0
+        self.collect_error = ""
+        self.start_error = ""
+        self.why_not_forked = ""
+        self.imports: list[Imported] = []
+        self._message_chars = 0
+        self._id_chars = 0
+        self._stray = bytearray()
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes from the descriptor."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        if len(self._rest) > LINE_LIMIT_BYTES:
+            self._take(self._rest)
+            self._rest = b""
+
+    @property
+    def stray_text(self) -> str:
+        """What was written to the descriptor that is no record of ours."""
+        return (bytes(self._stray) + self._rest).decode("utf-8", "backslashreplace")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a test framework began a run and has not ended it."""
+        return self.begun > self.done
+
+    def _take(self, line: bytes) -> None:
+        if not self._is_record(line) and len(self._stray) < STRAY_LIMIT_BYTES:
+            self._stray += line[:LINE_LIMIT_BYTES] + b"\n"
+
+    def _is_record(self, line: bytes) -> bool:
+        """Take a line as a record; False when it is none."""
+        if not line.startswith(b"{"):
+            return False
+        try:
+            record = json.loads(line.decode())  # Given text, it need not find out the encoding.
+        except (ValueError, RecursionError):  # The latter by an object nested thousands deep.
+            return False
+        match record:
+            case {"case": str(case_id), "outcome": str(outcome), "s": int() | float() as seconds, **rest}:
+                return self._add_case(case_id, outcome, seconds, str(rest.get("message", "")))
+            case {"runner": str(runner)} if runner in _RUNNERS:
+                self.runner = _RUNNERS[runner]
+            case {"defines": int(defines), "ran": int(ran)} if 0 <= ran <= defines:
+                self.defines, self.defined_ran = defines, ran
+            case {"collected": int(number)} if number >= 0:
+                self.collected += number
+            case {"deselected": int(number)} if number >= 0:
+                self.deselected += number
+            case {"quit": str(message)}:
+                self.quit_reason = _encodable(message)
+            case {"begin": 1}:
+                self.begun += 1
+            case {"done": 1}:
+                self.done += 1
+            case {"collect": str(message)}:
+                self.collect_error = self.collect_error or _encodable(message)
+            case {"start": str(message)}:
+                self.start_error = _encodable(message)
+            case {"imports": str(words)}:
+                self.imports.extend(_imported(words))
+            case {"unforked": str(message)}:
+                self.why_not_forked = _encodable(message)
+            case _:
+                return False
+        return True
+
+    def _add_case(self, case_id: str, outcome: str, seconds: float, message: str) -> bool:
+        # JSON of Python knows NaN and integers beyond every float; the child never writes them.
+        if outcome not in _OUTCOMES or not 0 <= seconds <= _MOST_SECONDS:
+            return False
+        self._id_chars += len(case_id)
+        if len(self.cases) >= CASES_LIMIT or self._id_chars > IDS_LIMIT_CHARS:
+            self.dropped_cases += 1
+        else:
+            self._message_chars += len(message)
+            if self._message_chars > MESSAGES_LIMIT_CHARS and message:
+                message = NOT_KEPT
+            self.cases.append(
+                CaseResult(
+                    case_id=_encodable(case_id),
+                    outcome=_OUTCOMES[outcome],
+                    seconds=float(seconds),
+                    message=_encodable(message),
+                )
+            )
+        return True
+
+
+def _imported(words: str) -> Iterator[Imported]:
+    """Yield what a record of imports says; whatever is none is left out."""
+    for word in words.split():
+        name, _, seconds = word.partition("=")
+        with contextlib.suppress(ValueError):
+            is_own, name = name.startswith("+"), name.removeprefix("+")
+            if all(part.isidentifier() for part in name.split(".")) and 0 <= float(seconds) <= _MOST_SECONDS:
+                yield Imported(name=name, seconds=float(seconds), is_own=is_own)
+
+
+def _encodable(text: str) -> str:
+    """Escape what JSON can express and UTF-8 cannot: half a surrogate pair, which no report could hold."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

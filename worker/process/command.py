@@ -1,0 +1,68 @@
+"""The command that runs one file, and the checks before anything is executed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from passmuster.model.task import TestTask
+from worker.process.settings import WorkerSettings
+
+CHILD_DIR = Path(__file__).parents[1] / "child"
+CHILD_MAIN = CHILD_DIR / "passmuster_child_main.py"
+
+
+def build_command(task: TestTask, settings: WorkerSettings, coverage_file: Path | None) -> list[str]:
+    """Return the command line for a task's file; see `passmuster_child_main` for its form."""
+    path = settings.root / task.file_path
+    source = task.coverage.source if task.coverage is not None else ()
+    return [
+        settings.interpreter,
+        str(CHILD_MAIN),
+        os.path.relpath(path, settings.workdir),
+        task.runner.value,
+        "" if coverage_file is None else str(coverage_file),
+        *source,
+    ]
+
+
+def why_not_executable(task: TestTask, settings: WorkerSettings) -> str:
+    """Return why a task's file must not or cannot be executed; empty when it may.
+
+    Only a regular file that really lies inside the root is ever executed, whatever its path looks like.
+    """
+    if "\0" in task.file_path or task.file_path.startswith("/"):
+        return f"refusing {task.file_path!r}: not a path relative to the project root"
+    path = os.path.join(settings.root, task.file_path)  # noqa: PTH118 - twice as fast, for every file.
+    real, root = os.path.realpath(path), os.path.realpath(settings.root)
+    if real != root and not real.startswith(root.rstrip("/") + "/"):
+        return f"refusing {task.file_path!r}: it lies outside the project root {root}"
+    if not os.path.exists(real):  # noqa: PTH110
+        return f"{task.file_path!r} does not exist any more"
+    if not os.path.isfile(real):  # noqa: PTH113
+        return f"refusing {task.file_path!r}: not a regular file"
+    return ""
+
+
+def prepare_child(interpreter: str, cache_tag: str) -> None:
+    """Compile the child's modules for the project's interpreter, unless that was done.
+
+    Where the environment forbids writing bytecode (PYTHONDONTWRITEBYTECODE), every test process would
+    otherwise compile them again. Failure only costs time, so it is not reported.
+
+    Args:
+        interpreter: the project's Python.
+        cache_tag: its `sys.implementation.cache_tag`, such as `cpython-311`.
+    """
+    cached = CHILD_DIR / "__pycache__" / f"passmuster_child_start.{cache_tag}.pyc"
+    newest = max(source.stat().st_mtime for source in CHILD_DIR.glob("*.py"))
+    if cached.exists() and cached.stat().st_mtime >= newest:
+        return
+    subprocess.run(
+        [interpreter, "-I", "-m", "compileall", "-q", str(CHILD_DIR)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )

@@ -1,0 +1,26 @@
+"""Whether this process may open as many files as it takes to run a test file."""
+
+from __future__ import annotations
+
+import resource
+
+from passmuster.model.errors import InfrastructureError
+
+REPORT_FD = 198
+"""The descriptor over which a test process reports, as `worker/child/passmuster_child_keeper.py` has it."""
+
+
+def require_open_files() -> None:
+    """Check the limit of open files, which test processes inherit; they report over a descriptor of a high
+    number.
+
+    Raises:
+        InfrastructureError: it is too low.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = REPORT_FD + 1
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise InfrastructureError(
+            f"only {limit} open files are allowed, "
+            f"and test processes need {needed}; allow more (ulimit -n 1024)"
+        )

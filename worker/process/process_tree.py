@@ -1,0 +1,54 @@
+"""Which processes belong to a file, read from procfs where there is one.
+
+A file's processes are the descendants of its slot's keeper. Only if a test has killed its keeper are
+they looked for by the marker that every test process inherits in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+from passmuster.host.psutil_fallback import pids_below
+from worker.child.passmuster_child_procs import all_below
+
+PROC = Path("/proc")
+HAS_PROC = (PROC / "self" / "task").is_dir()
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the pids of all processes below `pid`, parents first, without `pid` itself."""
+    if not HAS_PROC:
+        return pids_below(pid)
+    return all_below(pid)
+
+
+def marked(marker: str) -> list[int]:
+    """Return the pids of all processes whose environment at their start held `marker`.
+
+    Args:
+        marker: `NAME=value`, unique to one attempt.
+    """
+    wanted = os.fsencode(marker)
+    found: list[int] = []
+    for entry in os.listdir(PROC) if HAS_PROC else ():  # noqa: PTH208 - names are all that is needed.
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/environ", "rb") as environment:
+                if wanted in environment.read().split(b"\0"):
+                    found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Send SIGKILL to each process that still exists."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue

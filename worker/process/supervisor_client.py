@@ -1,0 +1,217 @@
+"""The runner's end of a keeper: start one, hand it a file, hear how it ended.
+
+`worker/child/passmuster_child_keeper.py` is the other end and documents the messages;
+`worker.process.attempt_monitor` listens here. A keeper is started here, or forked by a server
+(`worker.forkserver.server`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from worker.process.message_socket import Link, LinkClosedError, open_link
+
+MAIN = Path(__file__).parents[1] / "child" / "passmuster_child_keeper.py"
+
+CLOSE_WAIT_S = 12.0
+"""How long a keeper may take to end what it owns; longer than its own bound for the dead."""
+
+
+class Started(Struct, frozen=True):
+    """The file's first process exists."""
+
+    pid: int
+
+
+class Failed(Struct, frozen=True):
+    """The file's first process could not be started."""
+
+    errno: int
+    text: str
+
+
+class Ended(Struct, frozen=True):
+    """The file's last process is gone.
+
+    Args:
+        wait_status: of its first process, as wait(2) encodes it.
+        cpu_s: processor seconds of all its processes that were reaped.
+        max_rss_bytes: the largest resident size of any one of them.
+        leaked: the processes that outlived it and were ended.
+    """
+
+    wait_status: int
+    cpu_s: float
+    max_rss_bytes: int
+    leaked: tuple[str, ...]
+
+
+KeeperMessage = Started | Failed | Ended
+
+
+class KeeperGoneError(Exception):
+    """The keeper died: the test it kept killed it, for nobody else knows it."""
+
+
+class Keeper:
+    """One keeper process. Used by one thread at a time, `kill` and `signal` excepted.
+
+    Args:
+        link: the socket to it, which belongs to this object from now on.
+        pid: its process.
+        process: the same as a child of this process; None: a server has forked it.
+    """
+
+    def __init__(self, link: Link, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+        self._link = link
+        self._pid = pid
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The keeper's own process: everything below it belongs to its file."""
+        return self._pid
+
+    def fileno(self) -> int:
+        """The descriptor to wait on for messages."""
+        return self._link.fileno()
+
+    def spawn(
+        self, argv: Sequence[str], environment: Mapping[str, str], cwd: str, *, output: int, report: int
+    ) -> None:
+        """Start a file by a command; `Started` or `Failed` follows.
+
+        Args:
+            argv: absolute path of the interpreter and its arguments.
+            environment: the whole environment.
+            cwd: the working directory.
+            output: descriptor that becomes stdout and stderr; still the caller's to close.
+            report: descriptor on which the child reports; still the caller's to close.
+
+        Raises:
+            KeeperGoneError: the keeper is dead.
+        """
+        message = (
+            "spawn",
+            [os.fsencode(argument) for argument in argv],
+            {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+            os.fsencode(cwd),
+        )
+        self._send(message, [output, report])
+
+    def fork(
+        self,
+        argv: Sequence[str],
+        changes: Mapping[str, str | None],
+        cwd: str,
+        project: Sequence[str],
+        *,
+        output: int,
+        report: int,
+    ) -> None:
+        """Start a file by forking a keeper that comes from a server; the rest is as with `spawn`.
+
+        Args:
+            argv: arguments as `passmuster_child_main` documents them.
+            changes: what differs from the environment of the server; None unsets.
+            cwd: the working directory.
+            project: the project's folders, for the record of what it imports; none: nothing is recorded.
+            output: as with `spawn`.
+            report: as with `spawn`.
+        """
+        self._send(("fork", list(argv), dict(changes), cwd, list(project)), [output, report])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the file's process group; without effect when it has ended."""
+        with contextlib.suppress(KeeperGoneError):
+            self._send(("signal", int(number)), [])
+
+    def kill(self) -> None:
+        """Send SIGKILL to everything the file has left or still runs."""
+        with contextlib.suppress(KeeperGoneError):
+            self._send(("kill",), [])
+
+    def receive(self) -> tuple[KeeperMessage, ...]:
+        """Return the messages that have arrived; call when the descriptor is readable.
+
+        Raises:
+            KeeperGoneError: the keeper is dead.
+        """
+        try:
+            return tuple(map(_decode, self._link.receive()))
+        except LinkClosedError as error:
+            raise KeeperGoneError from error
+
+    def close(self) -> None:
+        """End the keeper and all it owns, and wait for it."""
+        if self._process is None:
+            if not self._link.close_and_wait(CLOSE_WAIT_S):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
+            return
+        self._link.close()
+        try:
+            self._process.wait(CLOSE_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _send(self, message: tuple[object, ...], descriptors: list[int]) -> None:
+        try:
+            self._link.send(message, descriptors)
+        except LinkClosedError as error:
+            raise KeeperGoneError from error
+
+
+def lower_priority(pid: int, by: int) -> None:
+    """Lower the priority of a process that was just started, and of all that it will start.
+
+    Args:
+        pid: which.
+        by: how much, as nice(1) counts; 0: not at all.
+    """
+    if by:
+        with contextlib.suppress(OSError):  # It has ended already.
+            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + by)
+
+
+def start_keeper(*, nice: int = 0) -> Keeper:
+    """Start a keeper that executes commands.
+
+    Args:
+        nice: by how much its priority is lowered, and that of what it starts.
+
+    Raises:
+        OSError: no process can be started.
+    """
+    link, theirs = open_link()
+    with theirs:
+        # Its own session: a Ctrl-C in the terminal, or a kill of the runner's group, is not for it.
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(MAIN), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    lower_priority(process.pid, nice)
+    return Keeper(link, process.pid, process)
+
+
+def _decode(message: tuple[object, ...]) -> KeeperMessage:
+    match message:
+        case ("started", int(pid)):
+            return Started(pid)
+        case ("failed", int(errno), str(text)):
+            return Failed(errno, text)
+        case ("ended", int(status), float(cpu_s), int(max_rss_bytes), list(leaked)):
+            return Ended(status, cpu_s, max_rss_bytes, tuple(leaked))
+    raise KeeperGoneError(f"a keeper said {message!r}")

@@ -1,0 +1,106 @@
+"""The private temporary directories of one worker, and the removal of those that a killed one left.
+
+Each worker has a directory `pm-…` with one directory in it for each attempt. A lock on a file in it lives
+as long as the worker: where the lock is free, nobody needs the directory any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from passmuster.model.errors import InfrastructureError
+
+PREFIX = "pm-"
+"""Short, because sockets in it may have no path of more than 107 bytes (unix(7))."""
+
+LOCK = ".lock"
+
+
+class PrivateTmp:
+    """A worker's temporary directory, readable by its user only.
+
+    Args:
+        parent: where it is made.
+
+    Raises:
+        InfrastructureError: it cannot be made.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        sweep(parent)
+        try:
+            self._directory, self._lock = _make(parent)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot make a temporary directory in {parent}: {error.strerror};"
+                " free some space there or set TMPDIR to another directory"
+            ) from error
+
+    def make(self, name: str) -> Path:
+        """Make and return the directory of one attempt."""
+        directory = self._directory / name
+        directory.mkdir(mode=0o700)
+        return directory
+
+    @staticmethod
+    def remove(directory: Path) -> None:
+        """Remove the directory of one attempt with all that is in it."""
+        try:
+            os.rmdir(directory)  # noqa: PTH106 - most files leave nothing; this is one system call.
+        except OSError:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def close(self, *, keep: bool) -> None:
+        """Remove everything; with `keep`, leave what was kept, which nobody sweeps. May be repeated."""
+        if self._lock < 0:
+            return
+        with contextlib.suppress(OSError):
+            if keep:
+                (self._directory / LOCK).unlink()
+                self._directory.rmdir()
+            else:
+                shutil.rmtree(self._directory, ignore_errors=True)
+        os.close(self._lock)
+        self._lock = -1
+
+
+def _make(parent: Path) -> tuple[Path, int]:
+    """Make a directory; return it and its lock. Until that is held, others may take it for left behind."""
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        lock = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock).st_nlink:
+                return directory, lock
+        except BlockingIOError:
+            pass  # Somebody who starts at the same moment is about to remove it.
+        except OSError:
+            os.close(lock)
+            raise
+        os.close(lock)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the directories that killed workers of this user left in `parent`; never fails."""
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
+                _remove_if_left(Path(entry.path))
+
+
+def _remove_if_left(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        if directory.stat().st_uid != os.getuid():
+            return
+        lock = os.open(directory / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            os.close(lock)

@@ -1,0 +1,1 @@
+"""A worker of a broker: joins runs, takes files in turn, and returns their results."""

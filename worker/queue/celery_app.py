@@ -1,0 +1,208 @@
+"""The Celery application of a worker, its one task, and the lists it takes messages from.
+
+Before this is imported, the environment for tests must be set aside and `CELERY_*` removed: Celery lets these
+variables win over all that is set here (celery issue 4284), and sets some of its own. What the task does is
+in `task_handler`.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from celery import Celery, signals
+from celery.exceptions import Reject, SecurityWarning
+from kombu.entity import Exchange, Queue
+
+from passmuster.wire.broker_keys import QUEUE_PREFIX, TASK_NAME, queue_name, worker_queue_name
+from passmuster.wire.celery_settings import shared_settings
+
+IDLE_QUEUE = f"{QUEUE_PREFIX}idle"
+"""A queue that nobody writes to: Celery cannot be without one."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+def make_app(url: str) -> Celery:
+    """Return the application.
+
+    Args:
+        url: the broker's address.
+    """
+    # Without fixups: one for Django would put the current folder in front of `sys.path`.
+    app = Celery("passmuster", fixups=[])
+    app.conf.update(
+        **shared_settings(url),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # A server that is full refuses commands: no reason to end, any more than one that is away.
+        broker_channel_error_retry=True,
+        # Late, and one at a time: no worker hoards messages while another one has a free slot.
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        task_queues=(_queue(IDLE_QUEUE),),
+        task_default_queue=IDLE_QUEUE,
+        # Whoever can write to the broker could end the worker by it.
+        worker_enable_remote_control=False,
+        worker_redirect_stdouts=False,
+        worker_hijack_root_logger=False,
+    )
+    return app
+
+
+class RunQueues:
+    """The queues of the runs under way. Its methods only ask: Celery's own thread does it.
+
+    What Celery is asked for while it has lost its connection it may forget. So `sync` is to be called now and
+    then, and says again what is wanted.
+
+    Args:
+        app: the application.
+        consumer: Celery's consumer, as the signal `worker_ready` gives it.
+        worker: the name of this worker, which has a queue of its own in each run.
+    """
+
+    def __init__(self, app: Celery, consumer: Any, worker: str) -> None:
+        self._app, self._consumer, self._worker = app, consumer, worker
+        self._lock = threading.Lock()
+        self._wanted: set[str] = set()
+        self._followed: set[str] = set()
+
+    def follow(self, run_id: str) -> None:
+        """Take messages of a run, after a lost connection too."""
+        with self._lock:
+            self._wanted.update(self._names(run_id))
+        self.sync()
+
+    def leave(self, run_id: str) -> None:
+        """Take none of it any more."""
+        with self._lock:
+            self._wanted.difference_update(self._names(run_id))
+        self.sync()
+
+    def sync(self) -> None:
+        """Let messages be taken of just those runs that are wanted."""
+        self._consumer.call_soon(self._sync)
+
+    def _names(self, run_id: str) -> tuple[str, str]:
+        return queue_name(run_id), worker_queue_name(run_id, self._worker)
+
+    def _sync(self) -> None:
+        with self._lock:
+            wanted = set(self._wanted)
+        taken_from = self._consumer.task_consumer
+        if taken_from is None:
+            return  # It is about to connect.
+        for name in self._followed - wanted:
+            self._consumer.cancel_task_queue(name)
+            self._app.amqp.queues.pop(name, None)
+            self._followed.discard(name)
+        for name in wanted:
+            self._followed.add(name)
+            if not taken_from.consuming_from(name):
+                self._app.amqp.queues.select_add(_queue(name))
+                self._consumer.add_task_queue(name)
+
+
+def run_worker(
+    app: Celery,
+    *,
+    name: str,
+    slots: int,
+    on_ready: Callable[[RunQueues], None],
+    on_signal: Callable[[], None],
+) -> None:
+    """Take messages until a signal comes; return once no task runs any more.
+
+    Args:
+        app: from `make_app`, with its task.
+        name: of the worker, unique.
+        slots: tasks at once.
+        on_ready: called in Celery's thread once messages can be taken.
+        on_signal: called for each signal that asks for the end, in its handler.
+    """
+
+    def asked_early(**_: Any) -> None:
+        # By Celery's handler, while ours is not there yet: it may wait for a broker for long.
+        on_signal()
+
+    def ready(sender: Any = None, **_: Any) -> None:
+        signals.worker_shutting_down.disconnect(asked_early)
+        # Celery's own answer to SIGTERM, for all three: its others do harm where tasks are threads.
+        _install(signal.getsignal(signal.SIGTERM), on_signal)
+        on_ready(RunQueues(app, sender, name))
+
+    signals.worker_shutting_down.connect(asked_early, weak=False)
+    signals.worker_ready.connect(ready, weak=False)
+    # It warns of root because of pickles, and there are none; a container often has nobody else.
+    warnings.simplefilter("ignore", SecurityWarning)
+    try:
+        app.worker_main(
+            [
+                "--quiet",
+                "worker",
+                "--pool=threads",
+                f"--concurrency={slots}",
+                f"--hostname={name}@%h",
+                "--loglevel=WARNING",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ]
+        )
+    finally:
+        signals.worker_shutting_down.disconnect(asked_early)
+        signals.worker_ready.disconnect(ready)
+        for number in _SIGNALS:
+            # It ends already. A late signal would only change the status, once the handlers are gone.
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _install(celerys: Any, on_signal: Callable[[], None]) -> None:
+    asked: list[int] = []  # No lock: a handler may interrupt itself.
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        on_signal()
+        asked.append(number)
+        if len(asked) == 1 and callable(celerys):
+            celerys(number, frame)
+
+    for number in _SIGNALS:
+        signal.signal(number, handle)
+
+
+def _queue(name: str) -> Queue:
+    # Not declared: a declaration leaves keys on the broker for ever.
+    return Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
+
+
+def register(app: Celery, take: Callable[[str], bool]) -> None:
+    """Give the application its task.
+
+    Args:
+        app: the application.
+        take: does what a message asks for; False: it is to be put back.
+    """
+
+    logging.getLogger("celery.app.trace").addFilter(_is_no_requeue)
+
+    def run_file(text: str) -> None:
+        if not take(text):
+            raise Reject("not here, or not now", requeue=True)
+
+    app.task(name=TASK_NAME)(run_file)
+    # Celery's own tasks take orders that nobody signed.
+    app.finalize()
+    for name in [name for name in app.tasks if name != TASK_NAME]:
+        app.tasks.unregister(name)
+
+
+def _is_no_requeue(record: logging.LogRecord) -> bool:
+    """Whether Celery logs something else than a message that is put back, which is no fault."""
+    return not (record.exc_info and isinstance(record.exc_info[1], Reject))

@@ -1,0 +1,71 @@
+"""The command of a queue's worker: arguments and environment in, exit status back.
+
+Nothing that is slow or that changes the environment is imported before the arguments are known to be right,
+and before what is the tests' own environment was put aside: Celery reads variables, and sets some.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import MutableMapping, Sequence
+
+from passmuster.model.errors import ConfigurationError, PassmusterError
+from passmuster.wire.private_variables import PRIVATE_VARIABLES
+from worker.queue.options import read_options
+
+NEEDED = ("celery", "kombu", "redis")
+"""What a local run does without."""
+
+
+def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> int:
+    """Run a worker until it is asked to end; return the exit status.
+
+    Args:
+        argv: the words after the program's name; None: this process's.
+        environ: the environment; None: this process's. What must not be seen by Celery is removed from it.
+    """
+    own = os.environ if environ is None else environ
+    try:
+        options = read_options(sys.argv[1:] if argv is None else argv, own)
+        tests_environ = put_aside(own)
+        for warning in options.warnings:
+            _complain(warning)
+        try:
+            # Only now: see above.
+            from worker.queue.service import serve
+        except ModuleNotFoundError as error:
+            if error.name not in NEEDED:
+                raise
+            raise ConfigurationError(
+                f"a worker needs the package {error.name}, which is not installed here: "
+                "pip install passmuster"
+            ) from error
+        return serve(options, tests_environ, say)
+    except PassmusterError as error:
+        _complain(str(error))
+        return error.exit_code
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"worker: {text}\n")
+
+
+def say(line: str) -> None:
+    """Print a line at once. Who reads it may be gone; that is no reason to end."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+def put_aside(environ: MutableMapping[str, str]) -> dict[str, str]:
+    """Return the environment for tests, and remove from `environ` what Celery must not see.
+
+    Tests see neither the secret nor the broker's password, nor where these are.
+    """
+    tests_environ = {name: value for name, value in environ.items() if name not in PRIVATE_VARIABLES}
+    for name in [name for name in environ if name in PRIVATE_VARIABLES or name.startswith("CELERY_")]:
+        del environ[name]
+    return tests_environ

@@ -1,0 +1,46 @@
+"""Whether this host's worker is there: the health check of its container.
+
+A worker that runs says so at the broker every two seconds, and what it said last holds for ten. So this asks
+the broker: a worker whose process is there, but which could take no file, is found out too.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
+    """Return 0 if a worker of this host is known to the broker, else 1, and say why.
+
+    Args:
+        argv: words that the worker itself was started with.
+        environ: the environment. What must not be seen by Celery is removed from it.
+    """
+    from passmuster.model.errors import PassmusterError
+    from worker.queue.cli import put_aside, say
+    from worker.queue.options import read_options
+
+    try:
+        options = read_options(argv, environ)
+        put_aside(environ)
+        from passmuster.wire.access import open_broker
+        from passmuster.wire.run_store import WorkerBoard
+
+        cards = WorkerBoard(open_broker(options.broker)).cards()
+    except PassmusterError as error:
+        say(str(error))
+        return 1
+    host = socket.gethostname()
+    if any(card.host == host for card in cards):
+        return 0
+    say(f"the broker {options.broker.shown} knows no worker of the host {host}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,77 @@
+"""What a queue's worker says, as lines for people or as JSON for machines."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Protocol
+
+from passmuster.wire.broker_keys import TAKES
+from worker.queue.in_flight import Held
+
+
+class LogFormat(StrEnum):
+    """The form of the lines."""
+
+    PLAIN = "plain"
+    JSON = "json"
+
+
+class Level(StrEnum):
+    """How much a line matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Say(Protocol):
+    """How the parts of a worker say something."""
+
+    def __call__(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+        """Say what happened, and to which file."""
+
+
+class WorkerLog:
+    """A `Say`.
+
+    Args:
+        write: prints a line.
+        form: of the lines.
+        worker: its name.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        form: LogFormat,
+        worker: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._write, self._form, self._worker, self._clock = write, form, worker, clock
+
+    def __call__(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+        """Write a line."""
+        run, path, attempt = ("", "", 0) if about is None else (about.run_id, about.path, about.take // TAKES)
+        if self._form is LogFormat.PLAIN:
+            words = "" if about is None else f" run={run} file={_printable(path)} attempt={attempt}"
+            self._write(f"{event}{words}")
+            return
+        line: dict[str, object] = {
+            "time": datetime.datetime.fromtimestamp(self._clock(), datetime.UTC).isoformat(),
+            "level": level,
+            "event": event,
+        }
+        if about is not None:
+            line |= {"run": run, "file": path, "attempt": attempt}
+        self._write(json.dumps(line | {"worker": self._worker}))
+
+
+def _printable(path: str) -> str:
+    """Return a path as one word: it is somebody's text, and may hold spaces and line breaks."""
+    return path if path.isprintable() and " " not in path else ascii(path)

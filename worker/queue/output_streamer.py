@@ -1,0 +1,107 @@
+"""Sends what running files print to those who want to see it now; see `passmuster.wire.output_stream`.
+
+The heartbeat looks for wishes, and each file's own thread sends the rest at its end. Where nobody wants
+anything, nothing is read and nothing kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from passmuster.model.errors import PassmusterError
+from passmuster.wire.broker_keys import MOST_TAIL_BYTES
+from passmuster.wire.broker_messages import DamagedRecordError
+from passmuster.wire.output_stream import OutputPiece
+from worker.process.output_capture import OutputCapture
+from worker.queue.in_flight import Held
+
+
+class Board(Protocol):
+    """Where wishes and pieces are; see `passmuster.wire.output_stream.TailBoard`."""
+
+    def wanted(self, files: Sequence[tuple[str, str]]) -> list[bool]:
+        """Return for each file, given by run and path, whether it is wanted."""
+
+    def put(self, run_id: str, path: str, piece: OutputPiece) -> None:
+        """Send a piece."""
+
+
+class _Watched:
+    """A file that somebody watches."""
+
+    def __init__(self, held: Held, capture: OutputCapture) -> None:
+        self.held, self.capture = held, capture
+        self.sent = 0
+        self.lock = threading.Lock()
+
+
+class Tails:
+    """The files of this worker that somebody watches. Thread-safe.
+
+    Args:
+        output: returns what collects a running file's output, by its attempt; None: it does not run.
+        board: where wishes and pieces are.
+        broken: the errors that mean that the broker is away.
+    """
+
+    def __init__(
+        self,
+        output: Callable[[str], OutputCapture | None],
+        board: Board,
+        *,
+        broken: tuple[type[Exception], ...],
+    ) -> None:
+        self._output, self._board, self._broken = output, board, broken
+        self._lock = threading.Lock()
+        self._watched: dict[str, _Watched] = {}
+
+    def look(self, held: Sequence[Held]) -> None:
+        """Send what came since the last look of those files that are wanted; called with each heartbeat.
+
+        Args:
+            held: what this worker has.
+
+        Raises:
+            Exception: the broker is away.
+        """
+        files = [(one.run_id, one.path) for one in held]
+        wanted = [one for one, is_wanted in zip(held, self._board.wanted(files), strict=True) if is_wanted]
+        for watched in self._follow(wanted):
+            # At its end the file's own thread sends; it may wait for the broker longer than a heartbeat can.
+            if watched.lock.acquire(blocking=False):
+                try:
+                    with contextlib.suppress(DamagedRecordError):  # Only who watches it misses something.
+                        self._send(watched)
+                finally:
+                    watched.lock.release()
+
+    def end(self, held: Held) -> None:
+        """Send the rest of a watched file that has ended, before its result is sent; of others nothing."""
+        with self._lock:
+            watched = self._watched.pop(held.attempt_id, None)
+        if watched is not None:
+            with watched.lock, contextlib.suppress(PassmusterError, *self._broken):
+                self._send(watched)
+
+    def _follow(self, wanted: Sequence[Held]) -> list[_Watched]:
+        """Note which files are watched, and forget all others; return them."""
+        with self._lock:
+            before, self._watched = self._watched, {}
+            for one in wanted:
+                watched, capture = before.get(one.attempt_id), self._output(one.attempt_id)
+                # None: it has just ended, and its own thread is about to send the rest.
+                if capture is not None and (watched is None or watched.capture is not capture):
+                    watched = _Watched(one, capture)
+                if watched is not None:
+                    self._watched[one.attempt_id] = watched
+            return list(self._watched.values())
+
+    def _send(self, watched: _Watched) -> None:
+        start, data = watched.capture.since(watched.sent, most_bytes=MOST_TAIL_BYTES)
+        if data:
+            piece = OutputPiece(take=watched.held.take, start=start, data=data)
+            self._board.put(watched.held.run_id, watched.held.path, piece)
+            watched.sent = start + len(data)

@@ -1,0 +1,254 @@
+"""Puts a queue's worker together, and takes it apart again.
+
+Loads Celery and redis: `worker.queue.cli` imports this only after it has put the tests' environment aside.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.executor import SlotRange
+from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
+from passmuster.wire.access import BROKEN, UNUSABLE, open_broker
+from passmuster.wire.envelope import Envelope
+from passmuster.wire.output_stream import TailBoard
+from passmuster.wire.run_spec import RunTerms
+from passmuster.wire.run_store import RunRecord, WorkerBoard, connect
+from worker.executor.local import LocalExecutor
+from worker.process.settings import WorkerSettings
+from worker.process.temporary import PrivateTmp
+from worker.queue.admission import Admission
+from worker.queue.celery_app import RunQueues, make_app, register, run_worker
+from worker.queue.health import Health
+from worker.queue.heartbeat import Heartbeat
+from worker.queue.in_flight import Roster
+from worker.queue.log import Level, Say, WorkerLog
+from worker.queue.options import Options
+from worker.queue.output_streamer import Tails
+from worker.queue.peer_workers import Neighbours
+from worker.queue.root_runner import BenchMaker, read_share
+from worker.queue.run_subscriptions import Joining, allowed_names
+from worker.queue.shutdown import Ending
+from worker.queue.task_handler import QueueFiles
+from worker.queue.transport import guard
+from worker.queue.worker_status import make_card
+from worker.queue.workspace import Workplace
+from worker.trees.cache import TreeCache, default_base
+from worker.trees.shipped import ShippedTrees
+
+MOST_EXPECTED = 1000
+"""Files of a run that are looked at before it begins, for what they import."""
+
+
+def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], None]) -> int:
+    """Run files until the worker is asked to end; return the exit status.
+
+    Args:
+        options: what it was started with.
+        environ: the environment that tests start from.
+        write: prints a line.
+
+    Raises:
+        ConfigurationError: the interpreter or the name cannot be used, or files cannot be forked as asked.
+        InfrastructureError: the broker cannot be used, or there is no room for temporary files.
+    """
+    # Until Celery has its own: what was begun must be taken apart.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    client = open_broker(options.broker)
+    board = WorkerBoard(client)
+    if any(card.name == options.name for card in board.cards()):
+        raise ConfigurationError(
+            f"a worker called {options.name} is there already: give another --name, or none; "
+            "after a killed worker its name is free within seconds"
+        )
+    say = WorkerLog(write, form=options.log_format, worker=options.name)
+    with ExitStack() as undo:
+        # With a lock in it: the next worker here removes what a killed one left.
+        private = PrivateTmp(Path(tempfile.gettempdir()))
+        undo.callback(private.close, keep=False)
+        service = undo.enter_context(closing(_Service(options, environ, private.make("coverage"), say)))
+        return service.run()
+
+
+class _Service:
+    def __init__(self, options: Options, environ: Mapping[str, str], coverage_dir: Path, say: Say) -> None:
+        self._options, self._environ, self._coverage_dir, self._say = options, environ, coverage_dir, say
+        self._envelope, self._roster, self._failure = Envelope(options.secret), Roster(), ""
+        self._client, self._heart_client = open_broker(options.broker), open_broker(options.broker)
+        self._neighbours = Neighbours(WorkerBoard(self._client).cards, name=options.name, broken=UNUSABLE)
+        self._heartbeat: Heartbeat | None = None
+        self._joining: Joining | None = None
+        self._share = read_share(options)
+        self._trees = ShippedTrees(
+            lambda: TreeCache(default_base(environ)),
+            TreeStore(connect(options.broker.url, timeout_s=SHIP_TIMEOUT_S)),
+            setup=options.setup,
+            python=options.python,
+            environ=environ,
+            say=say,
+        )
+        maker = BenchMaker(options, self._share, environ, coverage_dir, self._files, self._slots_of, say)
+        self._place = Workplace(options.root, self._trees, maker.make, self._roster)
+        tails = TailBoard(self._heart_client, self._envelope)
+        self._tails = Tails(self._place.output, tails, broken=BROKEN)
+        self._ending = Ending(self._place, self._roster, grace_s=options.grace_s, leave=self._leave)
+
+    def close(self) -> None:
+        """End what runs, and let the folders of trees go."""
+        self._place.close()
+        self._trees.close()
+
+    def run(self) -> int:
+        self._place.open()
+        for limit in self._share.limits:
+            self._say(f"{limit.name}: {limit.value} ({limit.source})")
+        guard(self._say)
+        app = make_app(self._options.broker.url)
+        register(app, self._place.take)
+        self._ending.start()
+        if self._options.ends_with_stdin:
+            threading.Thread(target=self._end_with_stdin, name="stdin", daemon=True).start()
+        try:
+            run_worker(
+                app,
+                name=self._options.name,
+                slots=self._share.slots,
+                on_ready=self._ready,
+                on_signal=self._ending.ask,
+            )
+        finally:
+            if self._heartbeat is not None:
+                self._heartbeat.close()
+        if not self._ending.is_asked:
+            self._failure = self._failure or "Celery has ended by itself; its output says why"
+        self._say(f"ran {self._roster.ran} file(s)")
+        self._ending.done()
+        if self._failure:
+            self._say(f"ended because it can run nothing any more: {self._failure}", level=Level.ERROR)
+        return 3 if self._failure else 0
+
+    def _ready(self, queues: RunQueues) -> None:
+        client = self._heart_client
+        joining = Joining(
+            self._record,
+            self._envelope,
+            (
+                allowed_names(self._options.allowed),
+                self._place.why_other_source,
+                self._place.enter,
+                self._expect,
+            ),
+            queues,
+            name=self._options.name,
+            slots=self._share.slots,
+            broken=BROKEN,
+            say=self._say,
+            leave=self._place.leave,
+        )
+        self._joining = joining
+        self._heartbeat = Heartbeat(
+            self._place,
+            self._roster,
+            WorkerBoard(client),
+            lambda run_id: RunRecord(client, run_id),
+            lambda: self._wanted(RunRecord.active_runs(client, on_damaged=self._is_damaged)),
+            joining,
+            name=self._options.name,
+            card=lambda held: make_card(
+                self._options.name,
+                self._share,
+                self._place.usage(),
+                held,
+                host=socket.gethostname(),
+                runs=joining.served(),
+                only_run=self._options.only_run,
+                taken=self._roster.taken,
+                python=self._place.python(),
+            ),
+            broken=BROKEN,
+            say=self._say,
+            tails=self._tails.look,
+        )
+        self._heartbeat.start()
+        what = "" if self._options.root is not None else ", for runs with --ship alone"
+        self._say(f"ready: {self._options.name}, broker {self._options.broker.shown}{what}")
+
+    def _files(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> QueueFiles:
+        return QueueFiles(
+            executor,
+            Admission(executor, self._roster, self._neighbours, budget_bytes=settings.budget_bytes),
+            health,
+            settings,
+            self._envelope,
+            self._record,
+            self._terms,
+            self._roster,
+            broken=BROKEN,
+            say=self._say,
+            fail=self._fail,
+            leave_alone=self._leave_alone,
+            allowed=self._options.allowed,
+            on_end=self._tails.end,
+        )
+
+    def _expect(self, terms: RunTerms) -> str:
+        """Look ahead at a run's files. That only makes them faster, and is no reason to refuse a run."""
+        self._place.expect(terms, self._record(terms.run_id).some_paths(MOST_EXPECTED))
+        return ""
+
+    def _wanted(self, runs: set[str]) -> set[str]:
+        """Return which of the runs under way this worker is there for."""
+        only = self._options.only_run
+        return runs & {only} if only else runs
+
+    def _record(self, run_id: str) -> RunRecord:
+        return RunRecord(self._client, run_id)
+
+    def _slots_of(self, run_id: str) -> SlotRange:
+        if self._joining is None:
+            raise InfrastructureError("a file came before any run was joined")
+        return self._joining.slots_of(run_id)
+
+    def _terms(self, run_id: str) -> RunTerms | None:
+        return None if self._joining is None else self._joining.terms(run_id)
+
+    def _is_damaged(self, run_id: str) -> None:
+        self._leave_alone(run_id, "whether the run is under way cannot be read from the broker")
+
+    def _leave_alone(self, run_id: str, why: str) -> None:
+        if self._joining is not None:
+            self._joining.leave_alone(run_id, why)
+
+    def _fail(self, reason: str) -> None:
+        if not self._failure:
+            self._failure = reason
+            if self._joining is not None:
+                self._joining.refuse_all(f"worker {self._options.name} can run nothing any more: {reason}")
+        self._end_at_once()
+
+    def _end_with_stdin(self) -> None:
+        while os.read(0, 4096):
+            pass
+        self._end_at_once()
+
+    def _end_at_once(self) -> None:
+        # The signal stops Celery, which only its own thread may do.
+        os.kill(os.getpid(), signal.SIGTERM)
+        self._ending.ask(at_once=True)
+
+    def _leave(self) -> None:
+        """End the process although its main thread does not: the files first, so that none stays behind."""
+        self._place.close()
+        shutil.rmtree(self._coverage_dir.parent, ignore_errors=True)
+        self._say(f"ran {self._roster.ran} file(s)")
+        os._exit(3 if self._failure else 0)

@@ -1,0 +1,93 @@
+"""How a worker ends: nothing is taken any more, what runs gets a grace, and the process is gone in any case.
+
+A signal handler only leaves a wish here, as it may interrupt whoever holds a lock; a thread does the rest.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from passmuster.model.executor import Stoppable
+from passmuster.model.status import StopReason
+from worker.queue.in_flight import Roster
+
+TERM_S = 1.0
+"""Seconds between SIGTERM and SIGKILL for files that did not end within the grace: to tidy up."""
+
+LEAVE_S = 5.0
+"""Seconds the process may take to end once nothing runs; then it ends without ceremony. A broker that is away
+could hold it up for ever."""
+
+LOOK_S = 0.1
+
+
+class Ending:
+    """Waits for the wish to end, and fulfils it.
+
+    Args:
+        executor: what runs.
+        roster: what this worker has.
+        grace_s: seconds that running files may go on to their own end.
+        leave: ends the process at once.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        executor: Stoppable,
+        roster: Roster,
+        *,
+        grace_s: float,
+        leave: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._executor, self._roster = executor, roster
+        self._grace_s, self._leave, self._clock = grace_s, leave, clock
+        self._wishes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._is_asked = False
+
+    def start(self) -> None:
+        """Wait in a thread of its own."""
+        threading.Thread(target=self.wait, name="ending", daemon=True).start()
+
+    def ask(self, *, at_once: bool = False) -> None:
+        """Ask for the end; again, or with `at_once`, for one without a grace. For signal handlers too."""
+        self._is_asked = True
+        self._wishes.put(at_once)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anybody wished for the end."""
+        return self._is_asked
+
+    def done(self) -> None:
+        """Say that the process is about to end by itself."""
+        self._ended.set()
+
+    def wait(self) -> None:
+        """Wait for the first wish, and see to it that it comes true."""
+        is_urgent = self._wishes.get()
+        self._roster.close()
+        until = self._clock() + self._grace_s
+        while not is_urgent and self._clock() < until and not self._roster.wait_until_empty(LOOK_S):
+            is_urgent = self._is_asked_again()
+        self._roster.give_up()
+        self._executor.stop(StopReason.CANCELLED, grace_s=0 if is_urgent else TERM_S)
+        until = self._clock() + LEAVE_S
+        while self._clock() < until and not self._ended.wait(LOOK_S):
+            if not is_urgent and self._is_asked_again():
+                is_urgent = True
+                self._executor.stop(StopReason.CANCELLED, grace_s=0)
+        if not self._ended.is_set():
+            self._leave()
+
+    def _is_asked_again(self) -> bool:
+        try:
+            self._wishes.get_nowait()
+        except queue.Empty:
+            return False
+        return True

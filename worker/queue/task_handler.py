@@ -1,0 +1,321 @@
+"""One file's way through a worker of a queue: opened, admitted, claimed, run, and its result given back.
+
+A message is only a hint: whether a file may run, the broker's record says (`passmuster.wire.run_store`).
+Knows no Celery: `worker.queue.celery_app` calls `QueueFiles.take` for each message, from as many threads as
+there are slots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from msgspec import structs
+
+from passmuster.model.errors import InfrastructureError, PassmusterError
+from passmuster.model.executor import Executor
+from passmuster.model.result import TestResult
+from passmuster.model.status import Status
+from passmuster.model.task import TestTask
+from passmuster.wire.broker_messages import TASK_KIND, Claim, DamagedRecordError, Hold, result_kind
+from passmuster.wire.codec import decode_task, encode_result
+from passmuster.wire.envelope import Envelope, EnvelopeError
+from passmuster.wire.run_spec import RunTerms
+from worker.process.command import why_not_executable
+from worker.process.settings import WorkerSettings
+from worker.queue.admission import Admission
+from worker.queue.coverage import pack_coverage
+from worker.queue.health import Health
+from worker.queue.in_flight import Fate, Held, Roster
+from worker.queue.log import Level, Say
+from worker.queue.run_subscriptions import not_allowed
+
+PUT_BACK_S = 0.5
+"""Seconds before a message is put back, so that it does not come again and again without a pause."""
+
+CLAIM_S = 5.0
+"""Seconds in which it must become known whether a claim succeeded: less than a lease holds."""
+
+KEEP_RESULT_S = 120.0
+"""Seconds a result is kept for a broker that is away, or has forgotten the run and will be told again."""
+
+RETRY_S = 1.0
+
+
+class Record(Protocol):
+    """What is asked of the broker about a run; see `wire.run_store.RunRecord`, which explains more."""
+
+    def claim(self, path: str, attempt: int, worker: str) -> Claim:
+        """Ask for a file."""
+
+    def renew(self, path: str, attempt: int, worker: str) -> Hold:
+        """Keep a file."""
+
+    def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
+        """Give a file back with its result; False: it did not count."""
+
+    def release(self, path: str, attempt: int, worker: str) -> None:
+        """Give a file back without a result: it waits again."""
+
+    def waits(self, path: str, attempt: int) -> bool:
+        """Whether the run is under way and this file waits with this take."""
+
+    def epoch(self) -> str | None:
+        """Return a word; None: the broker knows no such run."""
+
+
+class QueueFiles:
+    """Runs the files of a queue's messages.
+
+    Args:
+        executor: runs them.
+        admission: where they wait for a place.
+        health: whether this worker can run any.
+        settings: of this worker.
+        envelope: opens tasks and seals results.
+        record: returns what the broker knows of a run.
+        terms: returns the terms of a run that this worker serves; None: it serves none of this id.
+        roster: what this worker has.
+        broken: the errors that mean that the broker is away.
+        say: prints a line.
+        fail: is told why this worker can run nothing any more.
+        leave_alone: is told of a run that is damaged, and what is.
+        allowed: names of variables that a task may set, besides our own.
+        on_end: is told when a file has ended, before its result is sent; must not raise.
+        clock: seconds that never go back.
+        pause: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        admission: Admission,
+        health: Health,
+        settings: WorkerSettings,
+        envelope: Envelope,
+        record: Callable[[str], Record],
+        terms: Callable[[str], RunTerms | None],
+        roster: Roster,
+        *,
+        broken: tuple[type[Exception], ...],
+        say: Say,
+        fail: Callable[[str], None],
+        leave_alone: Callable[[str, str], None],
+        allowed: Collection[str] = (),
+        on_end: Callable[[Held], None] = lambda held: None,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._executor, self._admission, self._health = executor, admission, health
+        self._settings, self._envelope = settings, envelope
+        self._record, self._terms, self._roster, self._broken = record, terms, roster, broken
+        self._say, self._fail, self._allowed = say, fail, frozenset(allowed)
+        self._leave_alone = leave_alone
+        self._on_end = on_end
+        self._clock, self._pause = clock, pause
+
+    def take(self, text: str) -> bool:
+        """Do what a message asks for; False: it is to be put back for others, or for later."""
+        try:
+            task, take = self._opened(text)
+        except PassmusterError as error:
+            self._say(f"a message was dropped: {error}", level=Level.WARNING)
+            return True
+        terms = self._terms(task.run_id)
+        held = Held(
+            run_id=task.run_id,
+            path=task.file_path,
+            take=take,
+            attempt_id=task.attempt_id,
+            cancel_grace_s=0.0 if terms is None else terms.grace_s,
+        )
+        record = self._record(held.run_id)
+        if terms is None or not self._roster.enter(held):
+            return self._put_back(record, held)
+        try:
+            return self._run_if_ours(task, held, record) or self._put_back(record, held)
+        except DamagedRecordError as error:
+            self._leave_alone(held.run_id, str(error))
+            return True
+        finally:
+            self._roster.leave(held.attempt_id)
+
+    def _put_back(self, record: Record, held: Held) -> bool:
+        """Return False: a message goes back, after a pause; or True, where nobody wants it any more.
+
+        A message on the queue of a run that has ended would stay there for ever.
+        """
+        self._pause(PUT_BACK_S)
+        try:
+            return not record.waits(held.path, held.take)
+        except DamagedRecordError:
+            return True
+        except self._broken:
+            return False
+
+    def _opened(self, text: str) -> tuple[TestTask, int]:
+        parts = self._envelope.open(TASK_KIND, text)
+        if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 16):
+            raise EnvelopeError(f"a {TASK_KIND} message has other parts than a task and its take")
+        return decode_task(parts[0]), int(parts[1])
+
+    def _run_if_ours(self, task: TestTask, held: Held, record: Record) -> bool:
+        """Do with a task what is to be done; False: nothing was, others may."""
+        refusal = self._why_refused(task)
+        if not refusal and (not self._is_well() or not self._admit(task, record, held)):
+            return False
+        answer = None
+        try:
+            answer = self._claim(record, held)
+        finally:
+            if answer is not Claim.OK and not refusal:
+                self._executor.dismiss(task)
+        if answer is Claim.OK:
+            self._roster.claim(held.attempt_id)
+            result = _not_started(task, refusal) if refusal else self._run(task)
+            self._on_end(held)
+            self._deliver(record, held, result)
+        return answer is not None
+
+    def _why_refused(self, task: TestTask) -> str:
+        """Return why a task is not to be run here, whatever the broker says; empty: it is."""
+        if wrong := not_allowed([name for name, _ in task.environment], self._allowed):
+            return (
+                f"worker {self._settings.name} lets no task set {', '.join(wrong)}: "
+                "start it with --allow-env NAME for each of them"
+            )
+        return why_not_executable(task, self._settings)
+
+    def _is_well(self) -> bool:
+        """Whether this worker can start a file at all."""
+        reason = self._health.why_not_now()
+        if reason and self._health.has_failed():
+            self._roster.close()
+            self._fail(reason)
+        return not reason
+
+    def _admit(self, task: TestTask, record: Record, held: Held) -> bool:
+        """Reserve a place; False: there is none, or nothing is taken any more."""
+
+        def is_wanted() -> bool:
+            try:
+                return record.waits(held.path, held.take)
+            except DamagedRecordError:
+                return False
+            except self._broken:
+                return True
+
+        try:
+            return self._admission.admit(task, is_wanted)
+        except InfrastructureError as error:
+            self._roster.close()
+            self._fail(str(error))
+        return False
+
+    def _claim(self, record: Record, held: Held) -> Claim | None:
+        """Ask for a file; None: the broker is away, and it is not known what it would say."""
+        name = self._settings.name
+        try:
+            return record.claim(held.path, held.take, name)
+        except self._broken:
+            pass
+        # It may have been asked although no answer came: whether the file is ours, its renewal says.
+        until = self._clock() + CLAIM_S
+        while self._clock() < until and not self._roster.is_closed:
+            self._pause(RETRY_S)
+            try:
+                return Claim.OK if record.renew(held.path, held.take, name) is Hold.HELD else Claim.GONE
+            except self._broken:
+                pass
+        return None
+
+    def _run(self, task: TestTask) -> TestResult:
+        try:
+            return self._executor.run_single_test(task)
+        except Exception:  # The border of a thread: a bug of ours must not lose a file's result.
+            return TestResult(
+                file_path=task.file_path,
+                status=Status.LOST,
+                attempt=task.attempt,
+                error="a fault in the worker lost its result; the trace is in its output",
+                output=traceback.format_exc(),
+            )
+
+    def _deliver(self, record: Record, held: Held, result: TestResult) -> None:
+        """Give a file back: with its result, or without one where it was not the file that ended."""
+        fate = self._roster.fate(held.attempt_id)
+        is_ours = result.status.is_cancelled or result.is_worker_fault
+        if fate is None and self._roster.has_given_up and is_ours:
+            self._release(record, held)
+            return
+        if fate is None and result.is_worker_fault:
+            self._own_up(record, held, result.error)
+            return
+        if result.status is not Status.START_ERROR:
+            self._health.has_run()
+        self._roster.note_run()
+        self._say(f"{result.status} after {result.duration:.2f} s", about=held)
+        if fate is not Fate.LOST:
+            self._finish(record, held, self._body(result, held.run_id))
+
+    def _own_up(self, record: Record, held: Held, reason: str) -> None:
+        """Give a file back that could not be started because of this worker, which may be the last straw."""
+        is_last = self._health.has_failed()
+        if is_last:
+            self._roster.close()  # Before it waits again, or it could come here once more.
+        self._say(f"gives a file back: {reason}", about=held, level=Level.WARNING)
+        self._release(record, held)
+        if is_last:
+            self._fail(reason)
+
+    def _release(self, record: Record, held: Held) -> None:
+        # First: a renewal that is under way might take the file back. The heartbeat looks here after each.
+        self._roster.unclaim(held.attempt_id)
+        with contextlib.suppress(DamagedRecordError, *self._broken):  # Its lease runs out by itself.
+            record.release(held.path, held.take, self._settings.name)
+
+    def _finish(self, record: Record, held: Held, body: str) -> None:
+        until = self._clock() + KEEP_RESULT_S
+        while self._roster.fate(held.attempt_id) is not Fate.LOST:
+            try:
+                is_counted = record.finish(held.path, held.take, self._settings.name, body)
+                if is_counted or record.epoch() is not None:
+                    return
+                if self._roster.fate(held.attempt_id) is Fate.CANCELLED:
+                    return  # The run has ended, and nobody will tell the broker of it again.
+            except self._broken:
+                pass
+            if self._clock() >= until or self._roster.has_given_up:
+                self._say(
+                    "its result was given up: the broker does not take it", about=held, level=Level.ERROR
+                )
+                return
+            self._pause(RETRY_S)
+
+    def _body(self, result: TestResult, run_id: str) -> str:
+        """Return the message that carries a result; where that cannot be made, one that says so."""
+        name = self._settings.name
+        root = os.path.realpath(self._settings.root) if result.coverage_files else ""
+        plain = structs.replace(result, worker=name, coverage_files=(), coverage_root=root)
+        try:
+            coverage = pack_coverage(result.coverage_files, self._settings)
+            return self._envelope.seal(result_kind(run_id), encode_result(plain), coverage, run_id=run_id)
+        except PassmusterError as error:
+            lost = TestResult(
+                file_path=result.file_path,
+                status=Status.LOST,
+                attempt=result.attempt,
+                worker=name,
+                error=f"it ended as {result.status}, but its result cannot be sent: {error}",
+            )
+            return self._envelope.seal(result_kind(run_id), encode_result(lost), "", run_id=run_id)
+
+
+def _not_started(task: TestTask, refusal: str) -> TestResult:
+    return TestResult(
+        file_path=task.file_path, status=Status.START_ERROR, attempt=task.attempt, error=refusal
+    )

@@ -1,0 +1,172 @@
+"""Celery's way to the broker, with a gate: of what lies on a queue, only a text for our task gets through.
+
+Celery trusts its messages: one that is no JSON, or has another form, ends the worker, and what a message asks
+for beside its task (callbacks, chains, times) is done unsigned. So each is taken apart and made anew here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import uuid
+from queue import Empty
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport.redis import Channel, Transport
+from redis import ResponseError
+
+from passmuster.wire.broker_client import is_damage
+from passmuster.wire.broker_keys import (
+    PRIORITY_NORMAL,
+    PRIORITY_STEPS,
+    RUN_TTL_S,
+    TASK_NAME,
+    WORKER_QUEUE_TTL_S,
+    is_worker_queue,
+    meta_key,
+    run_of_queue,
+)
+from passmuster.wire.codec import MAX_TASK_CHARS
+from worker.queue.log import Level, Say
+
+MAX_BODY_CHARS = 4 * MAX_TASK_CHARS
+"""Characters of a message's body: a task's text, signed, as JSON, and in base64."""
+
+
+LONGEST_WAIT_S = 0.25
+"""Seconds that one look for messages waits at the broker; the next one looks at a new run's queue too."""
+
+
+class ForeignMessageError(Exception):
+    """What lay on the queue is no message for our task."""
+
+
+class ForgetfulQoS(virtual.QoS):
+    """What was taken and not acknowledged, and is put back at the end.
+
+    What cannot be put back is forgotten, and its run sends it again. Kombu would write it to a file in
+    TMPDIR, which nobody removes (kombu/transport/virtual/base.py, `restore_unacked_once`, 5.7.0).
+    """
+
+    def restore_unacked(self) -> list[object]:
+        """Put back what can be; return no failures."""
+        super().restore_unacked()  # type: ignore[no-untyped-call]
+        return []
+
+
+def guard(say: Say) -> None:
+    """Let all that this process takes from queues go through the gate; it says what it drops."""
+
+    set_aside: set[str] = set()
+
+    class GuardedChannel(Channel):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+            self.QoS = ForgetfulQoS  # type: ignore[assignment]  # As kombu itself does.
+
+        def _brpop_read(self, **options: Any) -> Any:
+            try:
+                return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+            except ResponseError as error:
+                if not is_damage(error):
+                    raise
+                self._set_aside_damaged()
+                raise Empty from error
+            except (ValueError, RecursionError) as error:
+                # No JSON. It is off the queue, and nobody has seen it.
+                say(f"a message was dropped: it is no JSON ({type(error).__name__})", level=Level.WARNING)
+                raise Empty from error
+
+        def _put(self, queue: str, message: Any, **options: Any) -> None:
+            """Put a message back, unless its run has ended: nobody would remove the queue any more."""
+            with self.conn_or_acquire() as client:
+                if not client.exists(meta_key(run_of_queue(queue))):
+                    return
+            seconds = WORKER_QUEUE_TTL_S if is_worker_queue(queue) else RUN_TTL_S
+            self._new_queue(queue, arguments={"x-expires": seconds * 1000})  # type: ignore[no-untyped-call]
+            try:
+                super()._put(queue, message, **options)  # type: ignore[no-untyped-call]
+            except ResponseError as error:
+                if not is_damage(error):
+                    raise
+                say(f"a message cannot be put back onto queue {queue!a}: {error}", level=Level.WARNING)
+
+        def _set_aside_damaged(self) -> None:
+            """Take nothing more from queues that are none: one look at several fails with any of them."""
+            for queue in self.active_queues:
+                try:
+                    self._size(queue)  # type: ignore[no-untyped-call]
+                except ResponseError as error:
+                    if not is_damage(error):
+                        raise
+                    self._active_queues.remove(queue)
+                    self._update_queue_cycle()  # type: ignore[no-untyped-call]
+                    if queue not in set_aside:
+                        set_aside.add(queue)
+                        say(f"leaves queue {queue!a} alone: {error}", level=Level.WARNING)
+
+    class GuardedTransport(Transport):
+        Channel = GuardedChannel
+        brpop_timeout: float = LONGEST_WAIT_S  # type: ignore[assignment]  # The server takes parts of a second.
+
+        def _deliver(self, message: object, queue: str) -> None:
+            try:
+                passed = made_anew(message, queue)
+            except ForeignMessageError as error:
+                say(f"a message was dropped: {error}", level=Level.WARNING)
+            else:
+                super()._deliver(passed, queue)  # type: ignore[no-untyped-call]
+
+    aliases: dict[str, Any] = TRANSPORT_ALIASES
+    for scheme in ("redis", "rediss"):
+        aliases[scheme] = lambda: GuardedTransport
+
+
+def made_anew(message: object, queue: str) -> dict[str, object]:
+    """Return a message that has nothing of the one that came but its text and its priority.
+
+    Args:
+        message: as the transport decoded it.
+        queue: where it lay.
+
+    Raises:
+        ForeignMessageError: it is no message for our task.
+    """
+    match message:
+        case {"headers": {"task": str(task)}, "body": str(body), "properties": dict(properties)}:
+            pass
+        case _:
+            raise ForeignMessageError("it has not the form of a task's message")
+    if task != TASK_NAME:
+        raise ForeignMessageError(f"it is for the task {ascii(task)[:40]}, the only one here is {TASK_NAME}")
+    priority = properties.get("priority")
+    number = str(uuid.uuid4())
+    return {
+        "body": base64.b64encode(json.dumps([[_text(body)], {}, {}]).encode("ascii")).decode("ascii"),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"lang": "py", "task": TASK_NAME, "id": number, "root_id": number},
+        "properties": {
+            "priority": priority if priority in PRIORITY_STEPS else PRIORITY_NORMAL,
+            "body_encoding": "base64",
+            # A copy with the same tag would be acknowledged with this one.
+            "delivery_tag": number,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+        },
+    }
+
+
+def _text(body: str) -> str:
+    """Return the one argument that a message's body holds."""
+    if len(body) > MAX_BODY_CHARS:
+        raise ForeignMessageError(f"it has {len(body)} characters, at most {MAX_BODY_CHARS} are allowed")
+    try:
+        found = json.loads(base64.b64decode(body, validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise ForeignMessageError("its body is damaged") from error
+    match found:
+        case [[str(text)], {}, *_]:
+            return text
+    raise ForeignMessageError("its body holds not exactly one text")

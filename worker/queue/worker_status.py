@@ -1,0 +1,72 @@
+"""What a worker says of itself: its card, made of what it is, what it uses, and what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from passmuster.model.executor import Usage
+from passmuster.model.version import VERSION
+from passmuster.wire.broker_messages import MOST_CARD_FILES, MOST_CARD_PATH_CHARS, CardFile, WorkerCard
+from worker.queue.in_flight import Held
+from worker.queue.root_runner import Share
+
+
+def make_card(
+    name: str,
+    share: Share,
+    usage: Usage,
+    held: Sequence[Held],
+    *,
+    host: str,
+    runs: tuple[str, ...],
+    only_run: str = "",
+    taken: int = 0,
+    python: str = "",
+) -> WorkerCard:
+    """Return the card of this moment.
+
+    Args:
+        name: of the worker.
+        share: what it may use.
+        usage: what it uses, as last measured.
+        held: the files that the broker gave to it.
+        host: where it is.
+        runs: the ids of the runs that it serves.
+        only_run: the id of the one run that it is there for; empty: all.
+        taken: messages that it has taken.
+        python: its interpreter, described.
+    """
+    return WorkerCard(
+        name=name,
+        host=host,
+        slots=share.slots,
+        busy=len(held),
+        budget_bytes=share.budget_bytes,
+        version=VERSION,
+        limits=share.limits,
+        used_bytes=usage.used_bytes,
+        runs=runs,
+        only_run=only_run,
+        taken=taken,
+        python=python,
+        files=tuple(_bounded(_files(usage, held))),
+    )
+
+
+def _files(usage: Usage, held: Sequence[Held]) -> Iterator[CardFile]:
+    """Yield what runs; a file that is admitted and has not started is not there yet."""
+    found = {one.attempt_id: one for one in held}
+    for file in usage.files:
+        one = found.get(file.attempt_id)
+        if one is not None:
+            yield CardFile(run_id=one.run_id, path=one.path, seconds=file.seconds, used_bytes=file.used_bytes)
+
+
+def _bounded(files: Iterator[CardFile]) -> Iterator[CardFile]:
+    """Yield as many of them as a card can hold."""
+    left_chars = MOST_CARD_PATH_CHARS
+    for number, file in enumerate(files):
+        left_chars -= len(file.path) + len(file.run_id)
+        if number == MOST_CARD_FILES or left_chars < 0:
+            return
+        yield file

@@ -1,0 +1,196 @@
+"""Makes an uploaded tree ready for its tests: runs the worker's `--setup`, or checks its packages.
+
+The command comes from the worker's command line alone; nothing of a message is ever executed here. Of a
+requirements.txt only packages and versions given with `==` are checked: no options, other files, markers,
+ranges.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from msgspec import Struct
+
+from passmuster.model.errors import InfrastructureError
+from passmuster.model.task import Limits
+from worker.process.attempt_monitor import Supervisor
+from worker.process.child_report import ChildReport
+from worker.process.command import CHILD_DIR
+from worker.process.output_capture import OutputCapture
+from worker.process.supervisor_client import start_keeper
+
+_LINE = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*(?P<rest>(?:[<>=!~@(].*)?)"
+)
+_EXACT = re.compile(r"==\s*([A-Za-z0-9.+!_-]+)")
+
+
+class Requirement(Struct, frozen=True, kw_only=True):
+    """A package that must be there.
+
+    Args:
+        name: in its normal form (PEP 503).
+        version: which one; empty: any.
+    """
+
+    name: str
+    version: str = ""
+
+
+def parse_requirements(text: str) -> tuple[Requirement, ...]:
+    """Return the simple lines of a requirements.txt, each package once."""
+    found: dict[str, Requirement] = {}
+    for line in text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
+        words = re.sub(r"(^|\s)#.*", "", line)
+        words = re.split(r"\s--", words, maxsplit=1)[0].strip()
+        matched = _LINE.fullmatch(words)
+        if matched is None or ";" in words:
+            continue
+        name = normal_name(matched["name"])
+        exact = _EXACT.fullmatch(matched["rest"].strip())
+        found.setdefault(name, Requirement(name=name, version=exact[1] if exact else ""))
+    return tuple(found.values())
+
+
+def missing(wanted: Iterable[Requirement], installed: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is not there, for people.
+
+    Args:
+        wanted: what should be.
+        installed: the version of each package that is, by its normal name.
+    """
+    found = []
+    for one in wanted:
+        version = installed.get(one.name)
+        if version is None:
+            found.append(f"{one.name}=={one.version}" if one.version else one.name)
+        elif one.version and not _is_same(one.version, version):
+            found.append(f"{one.name}=={one.version} (it has {version})")
+    return tuple(found)
+
+
+def normal_name(name: str) -> str:
+    """Return a package's name in the form in which names are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _is_same(wanted: str, version: str) -> bool:
+    """Compare as PEP 440 does for plain versions: `1.0` is `1`, and `1` takes `1+local`."""
+    if "+" not in wanted:
+        version = version.partition("+")[0]
+    return _plain(wanted) == _plain(version)
+
+
+def _plain(version: str) -> str:
+    return re.sub(r"(\.0+)+$", "", version.lower().removeprefix("v"))
+
+
+SETUP_S = 1800.0
+"""Seconds that `--setup` may take: enough to build what has no wheel."""
+
+ASK_S = 60.0
+"""Seconds that it may take to ask what is installed: 0.2 for hundreds of packages."""
+
+REQUIREMENTS_FILE = "requirements.txt"
+
+_SHELL = "/bin/sh"
+_GRACE_S = 5.0
+_OUTPUT_BYTES = 64 * 1024
+_SHOWN_LINES, _SHOWN_CHARS = 5, 600
+_MOST_REQUIREMENTS_BYTES = 1024 * 1024
+_ASK = CHILD_DIR / "passmuster_child_installed.py"
+
+
+def set_up(command: str, tree: Path, interpreter: str, environ: Mapping[str, str]) -> str:
+    """Run the worker's own command in a tree; nothing that it starts survives it.
+
+    Args:
+        command: for the shell.
+        tree: where it runs.
+        interpreter: that of the tests: what lies beside it (`python`, `pip`) comes first on PATH.
+        environ: what the tests start from.
+
+    Returns:
+        Why the tree is not ready, with the last lines of the output; empty: it is.
+    """
+    capture = OutputCapture(_OUTPUT_BYTES)
+    path = f"{Path(interpreter).parent}{os.pathsep}{environ.get('PATH', os.defpath)}"
+    try:
+        with closing(start_keeper()) as keeper:
+            limits = Limits(timeout_s=SETUP_S, grace_s=_GRACE_S)
+            supervised = Supervisor(keeper, limits, capture, ChildReport()).run(
+                lambda output, report: keeper.spawn(
+                    [_SHELL, "-c", command],
+                    {**environ, "PATH": path},
+                    str(tree),
+                    output=output,
+                    report=report,
+                ),
+                lambda: None,
+            )
+    except OSError as error:
+        return f"--setup {command!r} cannot be executed: {error}"
+    if supervised.ended is None:
+        why = supervised.failed.text if supervised.failed is not None else "its keeper was killed"
+        return f"--setup {command!r} cannot be executed: {why}"
+    if supervised.stop_detail:
+        return f"--setup {command!r} {supervised.stop_detail}{_last_lines(capture.text())}"
+    code = os.waitstatus_to_exitcode(supervised.ended.wait_status)
+    return "" if code == 0 else f"--setup {command!r} ended with status {code}{_last_lines(capture.text())}"
+
+
+def why_not_installed(tree: Path, interpreter: str, environ: Mapping[str, str]) -> str:
+    """Return what the tree's requirements.txt names and the tests' interpreter does not have; empty: nothing.
+
+    Raises:
+        InfrastructureError: the interpreter does not say what is installed.
+    """
+    try:
+        with (tree / REQUIREMENTS_FILE).open("rb") as file:
+            text = file.read(_MOST_REQUIREMENTS_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    wanted = parse_requirements(text)
+    lacking = missing(wanted, _installed(wanted, interpreter, environ)) if wanted else ()
+    if not lacking:
+        return ""
+    return (
+        f"{interpreter} lacks what {REQUIREMENTS_FILE} names: {', '.join(lacking)}; install it there, or"
+        f' start the worker with --setup "pip install -r {REQUIREMENTS_FILE}"'
+    )
+
+
+def _installed(
+    wanted: tuple[Requirement, ...], interpreter: str, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Ask the tests' interpreter for the versions of packages."""
+    names = [one.name for one in wanted]
+    try:
+        asked = subprocess.run(
+            [interpreter, str(_ASK)],
+            env=dict(environ),
+            cwd=CHILD_DIR,
+            input="\n".join(names),
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            timeout=ASK_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InfrastructureError(f"{interpreter} does not say what is installed: {error}") from error
+    if asked.returncode != 0:
+        raise InfrastructureError(f"{interpreter} does not say what is installed{_last_lines(asked.stderr)}")
+    pairs = (line.partition(" ") for line in asked.stdout.splitlines())
+    return {name: version for name, _, version in pairs}
+
+
+def _last_lines(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    text = " | ".join(lines[-_SHOWN_LINES:])
+    return f"; its last lines: {text[-_SHOWN_CHARS:]}" if text else "; it printed nothing"

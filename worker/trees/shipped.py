@@ -1,0 +1,93 @@
+"""Makes shipped trees ready for tests: laid down, clean, and set up once by the worker's own command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from passmuster.host.interpreter import find_interpreter
+from passmuster.model.errors import InfrastructureError
+from worker.trees.cache import KEPT_TREES, Store, TreeCache, TreeFolder
+from worker.trees.folder import differing
+from worker.trees.setup import set_up, why_not_installed
+
+
+class ShippedTrees:
+    """The trees that this worker has used. For one thread at a time.
+
+    Args:
+        cache: returns the folders; asked when the first tree comes.
+        store: where trees come from.
+        setup: the worker's own command, run once in each tree; empty: there is none.
+        python: the interpreter for tests as it was named; None: the tree's own, or ours.
+        environ: what tests start from.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        cache: Callable[[], TreeCache],
+        store: Store,
+        *,
+        setup: str,
+        python: str | None,
+        environ: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> None:
+        self._make_cache, self._store, self._setup = cache, store, setup
+        self._python, self._environ, self._say = python, environ, say
+        self._cache: TreeCache | None = None
+        self._folders: dict[str, TreeFolder] = {}
+        self._set_up: set[str] = set()
+
+    def prepare(self, digest: str) -> Path:
+        """Return the folder of a tree, clean and ready for tests. No test may run in it.
+
+        Raises:
+            TreeError: the broker does not have it, or it may not be laid down.
+            InfrastructureError: the disk does not do, the command failed, or packages are missing.
+            ConfigurationError: the interpreter cannot be used.
+        """
+        folder = self._folder(digest)
+        written = folder.restore(self._store)
+        self._say(f"tree {digest[:12]} is in {folder.path}, {written} file(s) written")
+        if digest not in self._set_up:
+            self._make_ready(folder)
+            self._set_up.add(digest)
+        return folder.path
+
+    def differing(self, listing: str, root: Path) -> tuple[str, ...]:
+        """Return the paths at which a root is not as a list says.
+
+        Raises:
+            TreeError: the broker does not have the list, or it is damaged.
+        """
+        return differing(root, self._store.manifest(listing))
+
+    def close(self) -> None:
+        """Let other workers have the folders."""
+        for folder in self._folders.values():
+            folder.close()
+        self._folders.clear()
+
+    def _folder(self, digest: str) -> TreeFolder:
+        """Return a folder, and let the one go that was not used for the longest time if there are many."""
+        self._cache = self._cache or self._make_cache()
+        folder = self._folders.pop(digest, None) or self._cache.open(digest)
+        self._folders[digest] = folder
+        while len(self._folders) > KEPT_TREES:
+            oldest = next(iter(self._folders))
+            self._folders.pop(oldest).close()
+            self._set_up.discard(oldest)
+        return folder
+
+    def _make_ready(self, folder: TreeFolder) -> None:
+        interpreter = find_interpreter(self._python, folder.path, self._environ).path
+        if self._setup:
+            self._say(f"--setup in {folder.path}: {self._setup}")
+            reason = set_up(self._setup, folder.path, interpreter, self._environ)
+        else:
+            reason = why_not_installed(folder.path, interpreter, self._environ)
+        if reason:
+            raise InfrastructureError(reason)
+        folder.keep_made()

@@ -1,1 +1,0 @@
-"""Warm interpreters: fork servers, what they import beforehand, and which file may be forked from which."""
