@@ -270,7 +270,8 @@ class _Run:
 
     def _slow_recoveries(self, notes: list[Note]) -> Iterator[str]:
         deaths = {one.name: one.ended_at for one in self._crew.workers if one.ended_at is not None}
-        for what, seconds in check.recovery_times(notes, deaths).items():
+        found = check.recovery_times(notes, deaths, may_wait_elsewhere=self._plan.has_poison)
+        for what, seconds in found.items():
             self._report.recovery_s = max(self._report.recovery_s, seconds)
             if seconds > check.RECOVERY_S:
                 yield f"{what} started again only {seconds:.1f} s after its worker's death"
