@@ -1,6 +1,6 @@
-"""How a subcommand is called: what each of them gets of the command line and of the process.
+"""How a subcommand is called: its part of the command line, read, and what it gets of the process.
 
-Reads the words behind a subcommand: some settings, and switches of its own. None passes unknown.
+It takes some of the settings and switches of its own; unknown words are refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The command: arguments in, contract's output out, exit status back. Everything else is called from here.
-
-What each subcommand does; its code is loaded only when its word is given.
-"""
+"""The command: arguments in, the contract's output out, exit status back."""
 
 from __future__ import annotations
 

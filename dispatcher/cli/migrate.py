@@ -1,9 +1,4 @@
-"""`run-tests migrate`: shows, checks, makes or undoes the change from the shell scripts to this program.
-
-What `migrate` prints: the differences as a patch, what is left, and what to do next.
-
-Reads the words behind `migrate`, and chooses what references become.
-"""
+"""`run-tests migrate`: shows, checks, makes or undoes the change from the shell scripts to this program."""
 
 from __future__ import annotations
 

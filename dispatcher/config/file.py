@@ -1,8 +1,7 @@
 """Reads the environment and `[tool.passmuster]` of the root's `pyproject.toml` by the table of settings.
 
-The third source, the command line, has its own module (`arguments.py`).
-
-Reads the tables of the configuration file that hold for some files only: overrides and groups.
+The third source, the command line, is read by `command_line`. The tables for some files only are read here
+too:
 
     [[tool.passmuster.overrides]]
     files = ["tests/db/**"]
@@ -12,7 +11,7 @@ Reads the tables of the configuration file that hold for some files only: overri
     [tool.passmuster.groups.database]
     max = 2
 
-Their values are of the same kinds as the settings' (`values.py`).
+Their values are of the same kinds as those of the settings.
 """
 
 from __future__ import annotations

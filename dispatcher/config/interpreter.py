@@ -1,13 +1,7 @@
 """Finds the project's interpreter: the one its tests run under, which is seldom ours.
 
-What was found is asked for its version (`interpreter.py`) once, and remembered
-(`interpreter.py`).
-
-Remembers what interpreters answered, so that a run does not start one only to ask its version.
-
-The file is a convenience: broken, missing or not writable, it costs one probe and nothing else.
-
-Asks an interpreter which Python it is, and which pytest it has, by running it. It may be no Python.
+It is run once to ask for its version and its pytest; it may be no Python at all. The answer is cached in a
+file, which is a convenience: broken, missing or not writable, it costs one more probe.
 """
 
 from __future__ import annotations

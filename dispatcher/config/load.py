@@ -1,9 +1,7 @@
 """Makes one configuration of all sources: arguments over environment over file over defaults.
 
-Every value that was given is read and checked, also one that a stronger source overrides: a slip in a
-file should not wait for the day on which it counts.
-
-What `--show-config` prints.
+Every value that was given is read and checked, also one that a stronger source overrides: a slip in a file
+should not wait for the day on which it counts.
 """
 
 from __future__ import annotations

@@ -1,15 +1,10 @@
-"""Combines the data of all files and writes the reports: once, at the end of a run.
+"""Combines the coverage data of all files and writes the reports, once, at the end of a run.
 
-The work is done by `child/passmuster_child_coverage_report.py` in the project's interpreter, because
-data and settings belong to the project's version of coverage. Here the request is put together, the
-answer judged, and the result put where people look for it.
-
-Finds the coverage data that the files of a run delivered, and names those that delivered none.
-
-Puts a finished HTML report into the directory where people look for it, in place of the last one.
-
-Only files that an earlier report put there are ever removed: those a list of ours names, and those that
-coverage's own `status.json` names where the report before was not ours.
+The work is done by `child/passmuster_child_coverage_report.py` in the project's interpreter, because data and
+settings belong to the project's version of coverage. Here the data are found, the request is put together,
+the answer judged, and an HTML report put in the place of the last one. Of that, only files are removed that
+an earlier report put there: those that our own list names, or coverage's `status.json` where the earlier
+report was not ours.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tells from settings and test files whether a project is one of pytest. Runs nothing.
+"""Tells from settings and test files whether a project is one of pytest, or of Django's `manage.py test`.
 
-Recognises a Django project whose tests only `manage.py test` can run.
+Runs nothing of the project.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Writes the record of a run while it goes on: what a killed run had told is there, and its end is missing.
+"""Writes the record of a run while it goes on: of a killed run all is there but the end.
 
-The folder of a shard below the one that the user names is this record's alone: an older record of the same
-shard is replaced, and two programs that write the same one at once are refused.
-
-The head of a record: what this machine knows of the run, its plan and the CI around it.
+The head says what this machine knows of the run, its plan and the CI around it. The folder of a shard below
+the one that the user names is this record's alone: an older record of the same shard is replaced, and two
+programs that write the same one at once are refused.
 """
 
 from __future__ import annotations

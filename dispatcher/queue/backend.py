@@ -1,9 +1,7 @@
-"""Runs files on workers elsewhere: keeps the broker's record of the run and this program's book in step.
+"""Runs files on workers elsewhere: keeps the run store on the broker and the delivery tracker here in step.
 
 Nothing depends on a message arriving. What is lost on its way, dies with its worker or is forgotten by the
-broker is noticed here, and goes out again; the broker's record sees to it that only one result counts.
-
-What the backend over a queue needs of others: the broker's record of its run, and opened mail.
+broker is noticed here and delivered again; the run store lets only one result count.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A run's output on a CI: streams for what is not ours, and the reporters beside the console.
+"""A run's output on a CI: streams for what tests print, and the reporters beside the console.
 
-`which` chooses the CI, `reporters` say what, and `github`, `gitlab`, `buildkite` and `azure` how.
-
-Where the project lies in the repository, and where the repository's files can be looked at.
+`detection` finds the CI, `reporters` decide what is printed, and `github`, `gitlab`, `buildkite` and `azure`
+how.
 """
 
 from __future__ import annotations
