@@ -23,8 +23,8 @@ from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
 from dispatcher.config.origins import NO_ORIGINS, Origins, Source
 from dispatcher.config.values import on_one_line
-from passmuster.host.process_limit import require_process
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.process_limit import require_process
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""

@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from dispatcher.config.values import on_one_line
 from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
-from passmuster.host.process_limit import require_process
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.process_limit import require_process
 from passmuster.model.test_environment import base_test_environment
 
 ASK_TIMEOUT_S = 300.0

@@ -7,15 +7,13 @@ import threading
 
 import pytest
 
-from passmuster.host.process_limit import NoThreadError, require_process, start_thread
 from passmuster.model.errors import InfrastructureError
+from passmuster.model.process_limit import NoThreadError, require_process, start_thread
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
 def test_a_program_that_finds_no_process_is_not_to_blame(number: int) -> None:
-    with pytest.raises(
-        InfrastructureError, match=r"^cannot start /a/python: no luck; allow more .*ulimit -u"
-    ):
+    with pytest.raises(InfrastructureError, match=r"^cannot start /a/python: no luck; allow more"):
         require_process(OSError(number, "no luck"), "/a/python")
 
 
