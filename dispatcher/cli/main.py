@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from dispatcher.reporters.ci.detection import PlainOutput
 
 
+def _completion(call: Call) -> int:
+    from dispatcher.cli.help import show_completion
+
+    return show_completion(call)
+
+
 def _status(call: Call) -> int:
     from dispatcher.cli.status import show_status
 
@@ -65,6 +71,7 @@ def _migrate(call: Call) -> int:
 
 
 SUBCOMMANDS: dict[str, Callable[[Call], int]] = {
+    "completion": _completion,
     "explain": _explain,
     "merge": _merge,
     "plan": _plan,

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins, Source
-from dispatcher.config.values import on_one_line
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.process_limit import require_process
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import NO_ORIGINS, Origins, Source
+from passmuster.settings.values import on_one_line
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""

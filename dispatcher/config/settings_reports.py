@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from dispatcher.config.choices import CiChoice, ColorChoice, Subcommand, Verbosity
 from dispatcher.config.kinds import REPORT
-from dispatcher.config.setting import Group, setting, switch
-from dispatcher.config.values import OUT_FILE, OUT_FOLDER, PERCENT, TEXTS, choice, optional
+from passmuster.settings.setting import Group, setting, switch
+from passmuster.settings.values import OUT_FILE, OUT_FOLDER, PERCENT, TEXTS, choice, optional
 
 DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""

@@ -47,7 +47,6 @@ CHILD_PLACES = ("worker/child/*", "dispatcher/coverage/child/*", "dispatcher/dis
 IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multiprocessing", "asyncio"}
 
 PURE = (
-    "dispatcher/cli/option_parsing.py",
     "dispatcher/config/overrides.py",
     "dispatcher/discovery/patterns.py",
     "dispatcher/engine/retry.py",
@@ -122,8 +121,14 @@ PURE = (
     "passmuster/model/text.py",
     "passmuster/model/units.py",
     "passmuster/model/version.py",
-    "passmuster/settings/option_parser.py",
+    "passmuster/settings/completion.py",
+    "passmuster/settings/help.py",
+    "passmuster/settings/origins.py",
+    "passmuster/settings/relations.py",
+    "passmuster/settings/setting.py",
     "passmuster/settings/spelling.py",
+    "passmuster/settings/values.py",
+    "passmuster/settings/words.py",
     "passmuster/source/manifest.py",
     "passmuster/wire/access.py",
     "passmuster/wire/broker.py",
