@@ -36,7 +36,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "worker.forkserver": (
         "passmuster.model",
-        "passmuster.host",
         "worker.process",
     ),
     "worker.trees": (
@@ -67,7 +66,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "dispatcher.config": (
         "passmuster.model",
         "passmuster.settings",
-        "passmuster.host",
         "passmuster.wire",
         "dispatcher.model",
     ),
