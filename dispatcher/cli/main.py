@@ -31,7 +31,7 @@ from passmuster.model.version import VERSION
 
 if TYPE_CHECKING:
     from dispatcher.merge.writer import RecordReporter
-    from dispatcher.reporters.ci.detection import PlainOutput
+    from dispatcher.reporters.ci.plain import PlainOutput
 
 
 def _completion(call: Call) -> int:

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.process_limit import require_process
 from passmuster.model.test_environment import base_test_environment
 from passmuster.settings.values import on_one_line
 
@@ -150,6 +151,7 @@ def _run(
                 start_new_session=True,
             )
         except OSError as error:
+            require_process(error, on_one_line(command[0]))
             raise ConfigurationError(
                 f"interpreter {on_one_line(command[0])} cannot be started: {error.strerror}"
             ) from error

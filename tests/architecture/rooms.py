@@ -36,7 +36,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "worker.forkserver": (
         "passmuster.model",
-        "passmuster.host",
         "worker.process",
     ),
     "worker.trees": (
@@ -67,7 +66,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "dispatcher.config": (
         "passmuster.model",
         "passmuster.settings",
-        "passmuster.host",
         "passmuster.wire",
         "dispatcher.model",
     ),
@@ -230,8 +228,6 @@ SMALL_LINES = 60
 
 SEAMS = {
     "dispatcher.cli.status": "one module for each subcommand, loaded when its word is given",
-    "dispatcher.reporters.ci.buildkite": "one module for each CI",
-    "dispatcher.reporters.ci.gitlab": "one module for each CI",
 }
 """Modules of fewer lines with a single importer that stand alone all the same, with the reason."""
 
