@@ -5,64 +5,64 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, Finding
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, Finding
 from dispatcher.reporters.failure_text import headline
 from dispatcher.reporters.html.markup import badge, counted, line
-from dispatcher.reporters.html.outputs import Outputs
-from dispatcher.reporters.html.report_model import Told
+from dispatcher.reporters.html.outputs import OutputBudget
+from dispatcher.reporters.html.report_model import ReportModel
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.units import format_bytes, format_seconds
 
-MOST_CASES = 50
+MAX_CASES = 50
 """Failing tests shown of each attempt; the rest is counted."""
 
 CASE_CHARS = 8 * 1024
 """Characters of one test's message: a long traceback."""
 
-MOST_LEAKED = 10
+MAX_LEAKED = 10
 
 SHORT_LINES = 12
 """Lines that a narrow window shows without scrolling them."""
 
 REASONS = {
-    Again.RETRY: "ran again because it had failed",
-    Again.MADE_ROOM: "ran again because it had been stopped to make room",
-    Again.CHECK: "ran in a fresh interpreter because it had failed when forked",
-    Again.REFORK: "was forked once more because it had passed twice in a fresh interpreter",
-    Again.RECHECK: "ran in a fresh interpreter once more",
-    Again.CONFIRM: "ran in a fresh interpreter to confirm that it passes there too",
-    Again.ALONE: "ran alone because it had failed beside others",
+    RerunReason.RETRY: "ran again because it had failed",
+    RerunReason.EVICTED: "ran again because it had been stopped to make room",
+    RerunReason.VERIFY_FAILURE: "ran in a fresh interpreter because it had failed when forked",
+    RerunReason.REFORK: "was forked once more because it had passed twice in a fresh interpreter",
+    RerunReason.RECHECK: "ran in a fresh interpreter once more",
+    RerunReason.VERIFY_PASS: "ran in a fresh interpreter to confirm that it passes there too",
+    RerunReason.EXCLUSIVE: "ran alone because it had failed beside others",
 }
 
 FINDINGS = {
-    Finding.UNCONFIRMED: "It passed when forked, and was not run in a fresh interpreter too.",
-    Finding.FAILED_FORKED: "It failed twice when forked and passed twice in a fresh interpreter.",
-    Finding.FAILED_SPAWNED: "It passed when forked and failed twice in a fresh interpreter, which decides.",
-    Finding.CROWDED: "It failed beside others and passed when it ran alone, as it runs until it changes.",
+    Finding.UNVERIFIED: "It passed when forked, and was not run in a fresh interpreter too.",
+    Finding.FAILS_WHEN_FORKED: "It failed twice when forked and passed twice in a fresh interpreter.",
+    Finding.PASSES_ONLY_FORKED: "It passed when forked and failed twice in a fresh interpreter.",
+    Finding.FAILS_IN_PARALLEL: "It failed in parallel and passed exclusively, as it runs until it changes.",
 }
 
 
-def count_texts(records: tuple[FileRecord, ...]) -> int:
+def count_texts(records: tuple[FileAttempts, ...]) -> int:
     """Return how many texts of what was printed these files would show."""
     return sum(
         bool(attempt.output)
         + bool(attempt.stacks)
-        + min(MOST_CASES, sum(case.outcome.is_bad for case in attempt.cases))
+        + min(MAX_CASES, sum(case.outcome.is_bad for case in attempt.cases))
         for record in records
         for attempt in record.attempts
     )
 
 
-def reason_line(record: FileRecord) -> str:
+def reason_line(record: FileAttempts) -> str:
     """Return in one line why a file failed, as HTML: the first failing test's message, else the status."""
     bad = next((case for case in record.final.cases if case.outcome.is_bad), None)
     words = headline(bad.message) if bad is not None else ""
     return line((words or record.final.error)[:300])
 
 
-def file_body(told: Told, record: FileRecord, outputs: Outputs) -> Iterator[str]:
+def file_body(told: ReportModel, record: FileAttempts, outputs: OutputBudget) -> Iterator[str]:
     """Yield everything about a file's attempts, the one that counts first."""
     command = told.rerun(record) if told.rerun is not None else record.file.label
     what = "Run it again" if told.rerun is not None else "File"
@@ -80,7 +80,7 @@ def file_body(told: Told, record: FileRecord, outputs: Outputs) -> Iterator[str]
 
 
 def _attempt(
-    attempt: TestResult, reason: Again | None, outputs: Outputs, *, is_open: bool, several: bool
+    attempt: TestResult, reason: RerunReason | None, outputs: OutputBudget, *, is_open: bool, several: bool
 ) -> Iterator[str]:
     if several:
         counts = " <b>counts</b>" if is_open else ""
@@ -102,7 +102,7 @@ def _attempt(
         yield "</details>\n"
 
 
-def _facts(attempt: TestResult, reason: Again | None) -> Iterator[str]:
+def _facts(attempt: TestResult, reason: RerunReason | None) -> Iterator[str]:
     """Yield what is known of an attempt, as short pieces of HTML."""
     if attempt.error or attempt.note:
         yield line(attempt.error or attempt.note)
@@ -126,7 +126,7 @@ def _facts(attempt: TestResult, reason: Again | None) -> Iterator[str]:
         yield "run by a command of the project"
     if attempt.waited_for:
         yield f"waited for {line(attempt.waited_for)}"
-    for process in attempt.leaked[:MOST_LEAKED]:
+    for process in attempt.leaked[:MAX_LEAKED]:
         yield f"left behind: {line(process[:300])}"
     if attempt.kept_tmp:
         yield f"its temporary directory: <code>{line(attempt.kept_tmp)}</code>"
@@ -139,20 +139,20 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _cases(attempt: TestResult, outputs: Outputs) -> Iterator[str]:
+def _cases(attempt: TestResult, outputs: OutputBudget) -> Iterator[str]:
     bad = [case for case in attempt.cases if case.outcome.is_bad]
     if not bad:
         return
     good = len(attempt.cases) - len(bad)
     yield f'<p class="of">{counted(len(bad), "failing test")}, {good:,} other</p>\n<ul class="cases">\n'
-    for case in bad[:MOST_CASES]:
+    for case in bad[:MAX_CASES]:
         how = f"{case.outcome}, {format_seconds(case.seconds)}"
         yield f"<li><p><code>{line(case.case_id)}</code> <span>{how}</span></p>"
         if case.message:
             yield _printed("", outputs.shown(case.message, most_chars=CASE_CHARS))
         yield "</li>\n"
-    if len(bad) > MOST_CASES:
-        yield f'<li class="quiet">and {len(bad) - MOST_CASES:,} more</li>\n'
+    if len(bad) > MAX_CASES:
+        yield f'<li class="quiet">and {len(bad) - MAX_CASES:,} more</li>\n'
     yield "</ul>\n"
 
 

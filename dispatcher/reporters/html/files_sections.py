@@ -5,42 +5,42 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from dispatcher.model.results import FileRecord
+from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.console.summary import attempts_text
 from dispatcher.reporters.html.attempts import count_texts, file_body, reason_line
 from dispatcher.reporters.html.markup import badge, counted, line, look
-from dispatcher.reporters.html.outputs import Outputs
-from dispatcher.reporters.html.report_model import Told
+from dispatcher.reporters.html.outputs import OutputBudget
+from dispatcher.reporters.html.report_model import ReportModel
 from passmuster.model.status import Status
 from passmuster.model.units import format_seconds
 
-MOST_FILES = 1000
+MAX_FILES = 1000
 """Files of each section that are shown with their attempts; the table names all."""
 
 OPEN_AT_FIRST = 3
 """Failures up to which all are open when the page is; of more only the first."""
 
 
-def shown_failures(told: Told) -> tuple[FileRecord, ...]:
+def shown_failures(told: ReportModel) -> tuple[FileAttempts, ...]:
     """Return the failed files that have an entry of their own."""
-    return _by_path(told.results.failed)[:MOST_FILES]
+    return _by_path(told.results.failed)[:MAX_FILES]
 
 
-def shown_flaky(told: Told) -> tuple[FileRecord, ...]:
+def shown_flaky(told: ReportModel) -> tuple[FileAttempts, ...]:
     """Return the flaky files that have an entry among the flaky ones: not those that have one as failed."""
-    return _by_path(_passed_flaky(told))[:MOST_FILES]
+    return _by_path(_passed_flaky(told))[:MAX_FILES]
 
 
-def _passed_flaky(told: Told) -> tuple[FileRecord, ...]:
+def _passed_flaky(told: ReportModel) -> tuple[FileAttempts, ...]:
     return tuple(record for record in told.results.flaky if record.status.is_pass)
 
 
-def outputs_for(told: Told) -> Outputs:
+def outputs_for(told: ReportModel) -> OutputBudget:
     """Return the room that the texts of all files shown share."""
-    return Outputs.for_texts(count_texts((*shown_failures(told), *shown_flaky(told))))
+    return OutputBudget.for_texts(count_texts((*shown_failures(told), *shown_flaky(told))))
 
 
-def failures_section(told: Told, outputs: Outputs) -> Iterator[str]:
+def failures_section(told: ReportModel, outputs: OutputBudget) -> Iterator[str]:
     """Yield the failures, each with all that is known of it."""
     yield '<section id="failures" aria-labelledby="failures-h"><h2 id="failures-h">Failures</h2>\n'
     shown = shown_failures(told)
@@ -67,7 +67,7 @@ def failures_section(told: Told, outputs: Outputs) -> Iterator[str]:
     yield "</section>\n"
 
 
-def flaky_section(told: Told, outputs: Outputs) -> Iterator[str]:
+def flaky_section(told: ReportModel, outputs: OutputBudget) -> Iterator[str]:
     """Yield the files that passed and failed in this run, with what earlier runs say."""
     shown = shown_flaky(told)
     yield '<section id="flaky" aria-labelledby="flaky-h"><h2 id="flaky-h">Flaky</h2>\n'
@@ -114,7 +114,7 @@ def _run_look(run: Sequence[Status]) -> str:
     return look(run[-1])
 
 
-def _history_line(told: Told, record: FileRecord) -> str:
+def _history_line(told: ReportModel, record: FileAttempts) -> str:
     runs = told.outcomes.get(record.file.path, ())
     if not runs:
         return '<p class="quiet">Nothing is remembered of earlier runs.</p>\n'
@@ -125,5 +125,5 @@ def _history_line(told: Told, record: FileRecord) -> str:
     return f'<p class="quiet">{earlier}: {told_counts}.</p>\n'
 
 
-def _by_path(records: Sequence[FileRecord]) -> tuple[FileRecord, ...]:
+def _by_path(records: Sequence[FileAttempts]) -> tuple[FileAttempts, ...]:
     return tuple(sorted(records, key=lambda record: record.file.path))

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from dispatcher.reporters.html.axis import byte_ticks, percent, time_label, time_ticks
 from dispatcher.reporters.html.markup import counted, line
-from dispatcher.reporters.html.report_model import Told
-from dispatcher.reporters.html.samples import MOST_MACHINES, Sample
+from dispatcher.reporters.html.report_model import ReportModel
+from dispatcher.reporters.html.samples import MAX_MACHINES, Sample
 from passmuster.model.text import JsonValue
 from passmuster.model.units import format_bytes, format_seconds
 
-MOST_DRAWN = 24
+MAX_DRAWN = 24
 """Machines with a drawing of their own, those with the highest peaks; more would say no more."""
 
 TABLE_ROWS = 12
@@ -24,7 +24,7 @@ TALL, LOW = 180, 72
 """Pixels of the plot of the whole run, and of a machine."""
 
 
-def memory_section(told: Told) -> Iterator[str]:
+def memory_section(told: ReportModel) -> Iterator[str]:
     """Yield the section."""
     yield '<section id="memory" aria-labelledby="memory-h"><h2 id="memory-h">Memory</h2>\n'
     if not told.samples:
@@ -52,7 +52,7 @@ def memory_section(told: Told) -> Iterator[str]:
     yield "</section>\n"
 
 
-def memory_data(told: Told) -> list[JsonValue]:
+def memory_data(told: ReportModel) -> list[JsonValue]:
     """Return the samples of the whole run: seconds, bytes in use, budget, files running."""
     return [
         [round(sample.at_s, 2), sample.used_bytes, sample.budget_bytes, sample.running]
@@ -60,7 +60,7 @@ def memory_data(told: Told) -> list[JsonValue]:
     ]
 
 
-def _described(told: Told) -> str:
+def _described(told: ReportModel) -> str:
     peak = max(told.results.peak_bytes, *(sample.used_bytes for sample in told.samples))
     text = f"At most {format_bytes(peak)}"
     if told.budget_bytes:
@@ -86,7 +86,13 @@ def _peak_words(samples: Sequence[Sample], budget_bytes: int) -> str:
 
 
 def _chart(
-    told: Told, samples: Sequence[Sample], *, height: int, label: str, scale: Sequence[Sample], name: str = ""
+    told: ReportModel,
+    samples: Sequence[Sample],
+    *,
+    height: int,
+    label: str,
+    scale: Sequence[Sample],
+    name: str = "",
 ) -> Iterator[str]:
     """Yield a drawing: an area for what was used, a line for the budget, both with their axes.
 
@@ -140,7 +146,7 @@ def _shows_budget(samples: Sequence[Sample]) -> bool:
     return 0 < max(sample.budget_bytes for sample in samples) <= FLATTEST * max(used, 1)
 
 
-def _points(told: Told, samples: Sequence[Sample], height: int, top: int) -> str:
+def _points(told: ReportModel, samples: Sequence[Sample], height: int, top: int) -> str:
     width_s = max(told.end_s - told.start_s, 0.001)
     return " ".join(
         f"{1000 * (sample.at_s - told.start_s) / width_s:.1f},{height - height * sample.used_bytes / top:.1f}"
@@ -166,11 +172,11 @@ def _table(samples: Sequence[Sample]) -> Iterator[str]:
     yield "</tbody></table></details>\n"
 
 
-def _machines(told: Told) -> Iterator[str]:
+def _machines(told: ReportModel) -> Iterator[str]:
     by_peak = sorted(
         told.machine_samples.items(), key=lambda item: -max(sample.used_bytes for sample in item[1])
     )
-    shown = sorted(by_peak[:MOST_DRAWN])
+    shown = sorted(by_peak[:MAX_DRAWN])
     scale = [sample for _, samples in shown for sample in samples]
     yield '<h3>By machine</h3>\n<div class="multiples">\n'
     for name, samples in shown:
@@ -181,5 +187,5 @@ def _machines(told: Told) -> Iterator[str]:
     yield "</div>\n"
     hidden = len(told.machine_samples) - len(shown)
     if hidden:
-        more = " or more" if len(told.machine_samples) == MOST_MACHINES else ""
+        more = " or more" if len(told.machine_samples) == MAX_MACHINES else ""
         yield f'<p class="note">{hidden}{more} machines with lower peaks are not drawn.</p>\n'

@@ -10,14 +10,14 @@ from passmuster.model.text import bounded_tail, shown_lines
 TOTAL_BYTES = 8 * 1024 * 1024
 """Bytes of printed text in a page: a browser opens it at once, and a mail takes it."""
 
-MOST_CHARS = 64 * 1024
+MAX_CHARS = 64 * 1024
 """Characters of one output: what a run keeps of an attempt that did not pass."""
 
-LEAST_CHARS = 2 * 1024
+MIN_CHARS = 2 * 1024
 """Characters of one output where there are very many: some 20 lines, a traceback's end."""
 
 
-class Outputs(Struct):
+class OutputBudget(Struct):
     """Deals out the page's room for printed text; the end of a text is what counts.
 
     Args:
@@ -31,9 +31,9 @@ class Outputs(Struct):
     cut: int = 0
 
     @classmethod
-    def for_texts(cls, count: int) -> Outputs:
+    def for_texts(cls, count: int) -> OutputBudget:
         """Return the room for `count` texts."""
-        return cls(share_chars=max(LEAST_CHARS, min(MOST_CHARS, TOTAL_BYTES // max(1, count))))
+        return cls(share_chars=max(MIN_CHARS, min(MAX_CHARS, TOTAL_BYTES // max(1, count))))
 
     def shown(self, text: str, *, most_chars: int | None = None) -> str:
         """Return a text as HTML, with a first line that says so if it is not all of it.

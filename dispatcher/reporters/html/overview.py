@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.html.markup import counted, line
-from dispatcher.reporters.html.report_model import Told, group_counts
+from dispatcher.reporters.html.report_model import ReportModel, group_counts
 from passmuster.model.units import format_bytes, format_seconds
 
 _CHECK = '<path d="M7 12.5l3.2 3.2L17 9"/>'
@@ -17,7 +17,7 @@ _CROSS = '<path d="M8.2 8.2l7.6 7.6M15.8 8.2l-7.6 7.6"/>'
 _BAR = '<path d="M12 7v6.5M12 16.6v.2"/>'
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class RunBanner(Struct, frozen=True, kw_only=True):
     """What the run came to in one sentence.
 
     Args:
@@ -29,28 +29,30 @@ class Verdict(Struct, frozen=True, kw_only=True):
     text: str
 
 
-def verdict_of(results: TestResults) -> Verdict:
+def verdict_of(results: TestResults) -> RunBanner:
     """Return the verdict; a run that is not complete has not passed."""
     total = len(results.records) - len(results.without_tests)
     failed, not_run = len(results.failed), len(results.cancelled)
     if failed:
-        return Verdict(look="bad", text=f"{failed:,} of {counted(total, 'file')} failed")
+        return RunBanner(look="bad", text=f"{failed:,} of {counted(total, 'file')} failed")
     if not_run:
-        return Verdict(look="open", text=f"Not complete: {not_run:,} of {counted(total, 'file')} did not run")
+        return RunBanner(
+            look="open", text=f"Not complete: {not_run:,} of {counted(total, 'file')} did not run"
+        )
     if results.differing:
         number = len(results.differing)
         words = f"{counted(number, 'file')} {'differs' if number == 1 else 'differ'} when forked"
-        return Verdict(look="bad", text=words)
+        return RunBanner(look="bad", text=words)
     if results.failing_regressions:
         number = len({found.file.path for found in results.failing_regressions})
-        return Verdict(look="bad", text=f"{counted(number, 'file')} took much more than before")
+        return RunBanner(look="bad", text=f"{counted(number, 'file')} took much more than before")
     if results.interrupted:
-        return Verdict(look="open", text="Interrupted")
+        return RunBanner(look="open", text="Interrupted")
     if results.ran_no_test:
-        return Verdict(look="open", text="No test ran")
+        return RunBanner(look="open", text="No test ran")
     if not total:
-        return Verdict(look="open", text="No test files were run")
-    return Verdict(look="good", text="The one file passed" if total == 1 else f"All {total:,} files passed")
+        return RunBanner(look="open", text="No test files were run")
+    return RunBanner(look="good", text="The one file passed" if total == 1 else f"All {total:,} files passed")
 
 
 def instant(unix_s: float) -> str:
@@ -59,7 +61,7 @@ def instant(unix_s: float) -> str:
     return f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
 
 
-def header(told: Told) -> Iterator[str]:
+def header(told: ReportModel) -> Iterator[str]:
     """Yield the page's header with the verdict."""
     verdict = verdict_of(told.results)
     mark = {"good": _CHECK, "bad": _CROSS}.get(verdict.look, _BAR)
@@ -81,7 +83,7 @@ def header(told: Told) -> Iterator[str]:
     yield "</header>\n"
 
 
-def overview_section(told: Told) -> Iterator[str]:
+def overview_section(told: ReportModel) -> Iterator[str]:
     """Yield the section with the counts."""
     yield '<section id="summary" aria-labelledby="summary-h"><h2 id="summary-h">Summary</h2>\n'
     yield from _share_bar(told)
@@ -101,7 +103,7 @@ def overview_section(told: Told) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _share_bar(told: Told) -> Iterator[str]:
+def _share_bar(told: ReportModel) -> Iterator[str]:
     """Yield a bar of how the files ended; its text alternative is the list below it."""
     counts = group_counts(told.records)
     if not counts:
@@ -125,7 +127,7 @@ def _share_bar(told: Told) -> Iterator[str]:
     yield "</ul>\n"
 
 
-def _tiles(told: Told) -> Iterator[tuple[str, str, str]]:
+def _tiles(told: ReportModel) -> Iterator[tuple[str, str, str]]:
     summary, results = told.summary, told.results
     yield (
         "Files",
@@ -153,7 +155,7 @@ def _tiles(told: Told) -> Iterator[tuple[str, str, str]]:
         yield "Forked", f"{summary.forked:,}", f"of {counted(summary.total, 'file')}"
 
 
-def _memory_tile(told: Told) -> tuple[str, str, str]:
+def _memory_tile(told: ReportModel) -> tuple[str, str, str]:
     peak = max(told.results.peak_bytes, max((sample.used_bytes for sample in told.samples), default=0))
     if not peak:
         return "Peak memory", "not measured", ""

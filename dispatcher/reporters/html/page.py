@@ -22,7 +22,7 @@ from dispatcher.reporters.html.markup import data, line, look
 from dispatcher.reporters.html.memory_chart import memory_data, memory_section
 from dispatcher.reporters.html.notes import notes_section
 from dispatcher.reporters.html.overview import header, overview_section, verdict_of
-from dispatcher.reporters.html.report_model import Told
+from dispatcher.reporters.html.report_model import ReportModel
 from dispatcher.reporters.html.table import FIRST_ROWS, file_data, files_section
 from dispatcher.reporters.html.timeline import bar_data, timeline_section
 from passmuster.model.status import Status
@@ -34,7 +34,7 @@ _HERE = Path(__file__).parent
 _ICON_COLOURS = {"good": "%231f7a4d", "bad": "%23c2352b", "open": "%238a6110"}
 
 
-def page(told: Told) -> Iterator[str]:
+def page(told: ReportModel) -> Iterator[str]:
     """Yield the whole page in pieces."""
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     script = (_HERE / "page.js").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def page(told: Told) -> Iterator[str]:
     yield f"</script>\n<script>{script}</script>\n</body>\n</html>\n"
 
 
-def _head(told: Told, style: str, script: str) -> Iterator[str]:
+def _head(told: ReportModel, style: str, script: str) -> Iterator[str]:
     verdict = verdict_of(told.results)
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -82,7 +82,7 @@ def _head(told: Told, style: str, script: str) -> Iterator[str]:
     yield f"<style>{style}</style>\n</head>\n"
 
 
-def _navigation(told: Told) -> Iterator[str]:
+def _navigation(told: ReportModel) -> Iterator[str]:
     links = [
         ("summary", "Summary", 0),
         ("failures", "Failures", len(told.results.failed)),
@@ -99,7 +99,7 @@ def _navigation(told: Told) -> Iterator[str]:
     yield "</ul></nav>\n"
 
 
-def _data(told: Told, with_entry: frozenset[int]) -> JsonValue:
+def _data(told: ReportModel, with_entry: frozenset[int]) -> JsonValue:
     return {
         "statuses": [status.value.replace("_", " ").lower() for status in Status],
         "looks": [look(status) for status in Status],

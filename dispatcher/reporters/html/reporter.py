@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStarted
-from dispatcher.model.results import FileRecord
+from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.html.page import page
-from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener
-from dispatcher.terminal.atomic_write import check_place, whole_file
+from dispatcher.reporters.html.report_model import EarlierOutcomes, ReportModelBuilder
+from dispatcher.terminal.atomic_write import atomic_writer, check_place
 from passmuster.model.errors import InfrastructureError
 
 FILE_NAME = "report.html"
@@ -36,7 +36,7 @@ class HtmlReporter:
         *,
         runs_dir: Path,
         outcomes: EarlierOutcomes = lambda run_id, paths: {},
-        rerun: Callable[[FileRecord], str] | None = None,
+        rerun: Callable[[FileAttempts], str] | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._path = path
@@ -44,7 +44,7 @@ class HtmlReporter:
         self._outcomes = outcomes
         self._rerun = rerun
         self._say = say
-        self._listener = Listener()
+        self._listener = ReportModelBuilder()
         self._run_id = ""
         if path is not None:
             check_place(path, what="report", option="--report")
@@ -69,7 +69,7 @@ class HtmlReporter:
         path = self._path or self._runs_dir / self._run_id / FILE_NAME
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Merging has no folder of a run.
-            with whole_file(path, mode=0o666 if self._path else 0o600) as file:
+            with atomic_writer(path, mode=0o666 if self._path else 0o600) as file:
                 file.writelines(page(told))
         except OSError as error:
             raise InfrastructureError(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dispatcher.model.results import FileRecord
+from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.html.markup import badge, counted, line
-from dispatcher.reporters.html.report_model import Told, file_group, group_counts
+from dispatcher.reporters.html.report_model import ReportModel, file_group, group_counts
 from passmuster.model.status import Status
 from passmuster.model.text import JsonValue, one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -14,7 +14,7 @@ from passmuster.model.units import format_bytes, format_seconds
 FIRST_ROWS = 50
 """Rows in the page itself, and rows that the script adds at a time."""
 
-MOST_LABEL_CHARS = 300
+MAX_LABEL_CHARS = 300
 """Characters of a path in the table, its end: that is where paths differ."""
 
 _COLUMNS = (
@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 
 
-def files_section(told: Told, *, with_entry: frozenset[int]) -> Iterator[str]:
+def files_section(told: ReportModel, *, with_entry: frozenset[int]) -> Iterator[str]:
     """Yield the section.
 
     Args:
@@ -62,7 +62,7 @@ def files_section(told: Told, *, with_entry: frozenset[int]) -> Iterator[str]:
     yield "</section>\n"
 
 
-def file_data(told: Told, *, with_entry: frozenset[int]) -> list[JsonValue]:
+def file_data(told: ReportModel, *, with_entry: frozenset[int]) -> list[JsonValue]:
     """Return the rows: path, group, status, seconds, memory, CPU, attempts, machine, 1 for an entry."""
     statuses = {status: number for number, status in enumerate(Status)}
     workers = {worker: number for number, worker in enumerate(sorted(told.machines))}
@@ -82,11 +82,11 @@ def file_data(told: Told, *, with_entry: frozenset[int]) -> list[JsonValue]:
     ]
 
 
-def _columns(told: Told) -> Sequence[tuple[str, str, str]]:
+def _columns(told: ReportModel) -> Sequence[tuple[str, str, str]]:
     return _COLUMNS if len(told.machines) > 1 else _COLUMNS[:-1]
 
 
-def _filters(told: Told) -> Iterator[str]:
+def _filters(told: ReportModel) -> Iterator[str]:
     """Yield the filters, which the script shows."""
     yield '<form class="filters" id="files-filters" hidden><label class="search"><span>Find</span>'
     yield '<input type="search" id="files-find" autocomplete="off" spellcheck="false"'
@@ -100,17 +100,17 @@ def _filters(told: Told) -> Iterator[str]:
     yield "</fieldset></form>\n"
 
 
-def _label(record: FileRecord) -> str:
+def _label(record: FileAttempts) -> str:
     label = one_line(record.file.label)
-    return label if len(label) <= MOST_LABEL_CHARS else f"...{label[-MOST_LABEL_CHARS:]}"
+    return label if len(label) <= MAX_LABEL_CHARS else f"...{label[-MAX_LABEL_CHARS:]}"
 
 
-def _attempts(record: FileRecord) -> int:
+def _attempts(record: FileAttempts) -> int:
     """Return how often a file started; what stands for one that never did is no attempt."""
     return len(record.attempts) if record.started else 0
 
 
-def _row(told: Told, record: FileRecord, link: str) -> str:
+def _row(told: ReportModel, record: FileAttempts, link: str) -> str:
     """Return a row as the script builds it too."""
     final = record.final
     name = line(_label(record))

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from dispatcher.reporters.html.axis import percent, time_label, time_ticks
 from dispatcher.reporters.html.markup import counted, line, look
-from dispatcher.reporters.html.report_model import Bar, Told
+from dispatcher.reporters.html.report_model import Bar, ReportModel
 from passmuster.model.status import Status
 from passmuster.model.text import JsonValue
 from passmuster.model.units import format_seconds
@@ -23,7 +23,7 @@ NAME_HEIGHT = 26
 MANY_ROWS = 60
 """Rows beyond which they are drawn low, so that the whole still fits a look."""
 
-MOST_BARS = 50_000
+MAX_BARS = 50_000
 """Bars drawn: what a browser still scrolls without stuttering. The longest are."""
 
 _LOOKS = (
@@ -54,15 +54,15 @@ class Rows(Struct, frozen=True, kw_only=True):
     height: int
 
 
-def drawn_bars(told: Told) -> tuple[Bar, ...]:
+def drawn_bars(told: ReportModel) -> tuple[Bar, ...]:
     """Return the bars that are drawn, in their order: of very many the longest."""
-    if len(told.bars) <= MOST_BARS:
+    if len(told.bars) <= MAX_BARS:
         return told.bars
     chosen = sorted(range(len(told.bars)), key=lambda at: told.bars[at].start_s - told.bars[at].end_s)
-    return tuple(told.bars[at] for at in sorted(chosen[:MOST_BARS]))
+    return tuple(told.bars[at] for at in sorted(chosen[:MAX_BARS]))
 
 
-def lay_out(told: Told) -> Rows:
+def lay_out(told: ReportModel) -> Rows:
     """Return where each slot's row is."""
     machines = told.machines
     count = sum(map(len, machines.values()))
@@ -80,7 +80,7 @@ def lay_out(told: Told) -> Rows:
     return Rows(rows=tuple(rows), names=tuple(names), row_height=row_height, height=top)
 
 
-def timeline_section(told: Told) -> Iterator[str]:
+def timeline_section(told: ReportModel) -> Iterator[str]:
     """Yield the section."""
     yield '<section id="timeline" aria-labelledby="timeline-h"><h2 id="timeline-h">Timeline</h2>\n'
     bars = drawn_bars(told)
@@ -108,7 +108,7 @@ def timeline_section(told: Told) -> Iterator[str]:
     yield "</section>\n"
 
 
-def bar_data(told: Told) -> list[JsonValue]:
+def bar_data(told: ReportModel) -> list[JsonValue]:
     """Return the details of each bar: file, attempt, status, start, length, memory, machine, slot, counts."""
     statuses = {status: number for number, status in enumerate(Status)}
     workers = {worker: number for number, worker in enumerate(sorted(told.machines))}
@@ -128,7 +128,7 @@ def bar_data(told: Told) -> list[JsonValue]:
     ]
 
 
-def _described(told: Told) -> str:
+def _described(told: ReportModel) -> str:
     busy_s = sum(bar.end_s - bar.start_s for bar in told.bars)
     slots = sum(map(len, told.machines.values()))
     machines = f" of {counted(len(told.machines), 'machine')}" if len(told.machines) > 1 else ""
@@ -148,7 +148,7 @@ def _legend(bars: tuple[Bar, ...]) -> Iterator[str]:
     yield "</ul>\n"
 
 
-def _axis(told: Told) -> Iterator[str]:
+def _axis(told: ReportModel) -> Iterator[str]:
     start_s, end_s = told.start_s, told.end_s
     ticks = time_ticks(start_s, end_s)
     step_s = ticks[1] - ticks[0] if len(ticks) > 1 else end_s - start_s
@@ -171,7 +171,7 @@ def _gutter(layout: Rows) -> Iterator[str]:
     yield "</svg>\n"
 
 
-def _drawing(told: Told, bars: tuple[Bar, ...], layout: Rows) -> Iterator[str]:
+def _drawing(told: ReportModel, bars: tuple[Bar, ...], layout: Rows) -> Iterator[str]:
     tops = {(row.worker, row.slot): row.top for row in layout.rows}
     yield (
         f'<svg class="bars" id="time-bars" width="100%" height="{layout.height}" role="group" '
@@ -194,7 +194,7 @@ def _drawing(told: Told, bars: tuple[Bar, ...], layout: Rows) -> Iterator[str]:
     yield "</svg>\n"
 
 
-def _footnotes(told: Told, bars: tuple[Bar, ...]) -> Iterator[str]:
+def _footnotes(told: ReportModel, bars: tuple[Bar, ...]) -> Iterator[str]:
     if len(bars) < len(told.bars):
         hidden = counted(len(told.bars) - len(bars), "shorter attempt")
         yield f'<p class="note">{hidden} of {len(told.bars):,} are not drawn.</p>\n'

@@ -11,10 +11,10 @@ from msgspec import structs
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStopping, StopCause
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, Measure, Regression, TestResults, exit_code_of
-from dispatcher.reporters.html.files_sections import MOST_FILES
-from dispatcher.reporters.html.outputs import LEAST_CHARS, MOST_CHARS, TOTAL_BYTES, Outputs
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, Measure, Regression, TestResults, exit_code_of
+from dispatcher.reporters.html.files_sections import MAX_FILES
+from dispatcher.reporters.html.outputs import MAX_CHARS, MIN_CHARS, TOTAL_BYTES, OutputBudget
 from dispatcher.reporters.html.overview import verdict_of
 from dispatcher.reporters.html.table import FIRST_ROWS
 from passmuster.model.executor import Limit, WorkerUsage
@@ -49,9 +49,9 @@ def named_everywhere(text: str) -> Iterator[RunEvent]:
     passed = record(
         result(flaky, Status.FAIL, output=text, worker=text),
         result(flaky, attempt=2, at_s=2.0, worker=f"{text}-2"),
-        reasons=(None, Again.RETRY),
+        reasons=(None, RerunReason.RETRY),
     )
-    stopped = FileRecord(
+    stopped = FileAttempts(
         file=file(f"{text}-stopped.py"),
         attempts=(TestResult(file_path=f"{text}-stopped.py", status=Status.CANCELLED, error=text),),
         started=False,
@@ -181,7 +181,7 @@ def test_a_flaky_file_is_shown_with_all_attempts_and_earlier_runs() -> None:
     flaky = record(
         result("t.py", Status.FAIL, output="unlucky"),
         result("t.py", attempt=2, at_s=2.0),
-        reasons=(None, Again.RETRY),
+        reasons=(None, RerunReason.RETRY),
     )
     passed, failed = Status.PASS, Status.FAIL
     asked: list[object] = []
@@ -202,7 +202,7 @@ def test_a_flaky_file_is_shown_with_all_attempts_and_earlier_runs() -> None:
 
 
 def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
-    never = FileRecord(
+    never = FileAttempts(
         file=file("never.py"),
         attempts=(TestResult(file_path="never.py", status=Status.CANCELLED, error="not run: interrupted"),),
         started=False,
@@ -218,7 +218,7 @@ def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
 def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
     forked = structs.replace(result("t.py"), isolation=Isolation.FORK)
     spawned = result("t.py", Status.FAIL, attempt=2, at_s=2.0)
-    one = structs.replace(record(forked, spawned, reasons=(None, Again.CONFIRM)), stands=0)
+    one = structs.replace(record(forked, spawned, reasons=(None, RerunReason.VERIFY_PASS)), stands=0)
     results = TestResults(records=(one,), duration_s=3.0, is_verified=True)
     events = list(told(one))
     page = page_of([*events[:-1], RunFinished(at_s=3.0, results=results)])
@@ -256,25 +256,25 @@ def test_very_many_files_make_a_page_that_opens() -> None:
     assert len(page.source.encode()) < TOTAL_BYTES + 4 * MIB
     assert len(data["files"]) == len(data["bars"]) == 10_000
     assert page.section("files").count("<tr>") == FIRST_ROWS + 1
-    assert page.section("failures").count('class="file"') == MOST_FILES
+    assert page.section("failures").count('class="file"') == MAX_FILES
     assert "1,000 more files failed" in page.section("failures")
     assert "of what tests printed are cut or left out" in page.section("notes")
 
 
 def test_every_text_has_the_same_room_and_its_end_is_kept() -> None:
-    few, many = Outputs.for_texts(2), Outputs.for_texts(100_000)
+    few, many = OutputBudget.for_texts(2), OutputBudget.for_texts(100_000)
     text = "".join(f"line {number}\n" for number in range(50_000))
 
-    assert (few.share_chars, many.share_chars) == (MOST_CHARS, LEAST_CHARS)
+    assert (few.share_chars, many.share_chars) == (MAX_CHARS, MIN_CHARS)
     shown = many.shown(text)
     assert shown.endswith("line 49999")
     assert "characters are left out" in shown
-    assert len(shown) < LEAST_CHARS + 200
+    assert len(shown) < MIN_CHARS + 200
     assert (few.cut, many.cut) == (0, 1)
 
 
 def test_when_the_room_is_used_up_it_is_said() -> None:
-    outputs = Outputs(share_chars=MOST_CHARS, left_bytes=100)
+    outputs = OutputBudget(share_chars=MAX_CHARS, left_bytes=100)
 
     assert outputs.shown("<" * 20) == "&lt;" * 20
     assert "no more room" in outputs.shown("<" * 20)
