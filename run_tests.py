@@ -35,7 +35,6 @@ from typing import ClassVar
 from dispatcher.cli import main as cli
 from dispatcher.config.choices import Overcommit
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.overrides import group_limits, project_commands
 from dispatcher.engine.backend import Backend, BackendRequest, Site
 from dispatcher.model.events import (
@@ -65,6 +64,7 @@ from passmuster.model.oversubscription import MOST_TIMES, MOST_WAITING_TIMES
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.model.units import format_bytes, parse_amount, parse_seconds
+from passmuster.settings.origins import NO_ORIGINS, Origins
 from worker.forkserver.server_pool import Fleet
 from worker.process.command import prepare_child
 from worker.process.environment import get_test_environment

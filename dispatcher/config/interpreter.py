@@ -19,12 +19,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins, Source
-from dispatcher.config.values import on_one_line
-from passmuster.host.process_limit import ADVICE, EXHAUSTED
-from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.process_limit import require_process
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import NO_ORIGINS, Origins, Source
+from passmuster.settings.values import on_one_line
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""
@@ -241,8 +241,7 @@ def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIM
     try:
         match, is_late = _ask([path, *_COMMAND], environ, _ANSWER, timeout_s=timeout_s)
     except OSError as error:
-        if error.errno in EXHAUSTED:
-            raise InfrastructureError(f"cannot start {path}: {error.strerror}; {ADVICE}") from error
+        require_process(error, path)
         return Answer(problem=f"cannot be started ({error.strerror})")
     if match is not None:
         version = (int(match[2]), int(match[3]), int(match[4]))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dispatcher.config.file import FILE_NAME
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
 from passmuster.model.status import RunnerKind
+from passmuster.settings.values import on_one_line
 
 MOST_FILES_READ = 500
 """Test files that are read for a sign of pytest: a project of pytest shows one in its first few."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
+from passmuster.settings.values import on_one_line
 
 OptionValue = str | int | float | bool
 

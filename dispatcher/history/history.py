@@ -18,7 +18,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from dispatcher.config.values import on_one_line
 from dispatcher.history import schema as history_schema
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.merge import Attempt, Remembered, read_outcomes, remember
@@ -29,6 +28,7 @@ from passmuster.host.state_directory import STATE_DIRECTORY, ignore_by_git
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
+from passmuster.settings.values import on_one_line
 
 """Where everything that is kept between runs lies, below the project root."""
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from dispatcher.config.values import on_one_line
 from passmuster.model.errors import InfrastructureError
+from passmuster.settings.values import on_one_line
 from passmuster.wire.access import BROKEN, UNUSABLE
 from passmuster.wire.broker_inspector import BrokerLook
 from passmuster.wire.broker_keys import CLAIM_MS, PULSE_S

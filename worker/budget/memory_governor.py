@@ -22,9 +22,9 @@ from msgspec.structs import replace
 from passmuster.host.host_budget import MachinePool
 from passmuster.host.host_budget_policy import Lack, Need
 from passmuster.host.host_resources import PROC
-from passmuster.host.process_limit import start_thread
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Room, Usage
+from passmuster.model.process_limit import start_thread
 from passmuster.model.task import TestTask
 from worker.budget.cpu_watch import CpuWatch
 from worker.budget.freeze import StandstillClock

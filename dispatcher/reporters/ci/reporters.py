@@ -15,7 +15,7 @@ from dispatcher.model.events import FileFinished, RunEvent, RunFinished, RunStar
 from dispatcher.model.plan import PlannedFile
 from dispatcher.model.rerun_reason import STANDS_BEFORE
 from dispatcher.reporters.ci.annotations import annotations_of
-from dispatcher.reporters.ci.dialect import Dialect, Section
+from dispatcher.reporters.ci.logs import Dialect, Section
 from dispatcher.reporters.ci.summary import PageRequest, summary_page
 from dispatcher.reporters.console.lines import status_text
 from passmuster.model.executor import Limit
