@@ -80,7 +80,7 @@ def read_answer(content: object) -> PytestAnswer | None:
     """Return what the child wrote; None where that is no answer."""
     try:
         return convert(content, PytestAnswer)
-    except ValidationError:
+    except (ValidationError, UnicodeEncodeError):
         return None
 
 
