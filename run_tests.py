@@ -37,6 +37,19 @@ from dispatcher.config.choices import Overcommit
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits, project_commands
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
+from dispatcher.model.events import (
+    AttemptFinished,
+    AttemptStarted,
+    FileSlow,
+    Notice,
+    Reporter,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    UsageSampled,
+    VerdictSettled,
+)
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults
 from dispatcher.run import process_manager, runner
@@ -45,7 +58,7 @@ from passmuster.host.capacity import calculate_max_workers as workers_for
 from passmuster.host.host_resources import read_levels, read_machine
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.launch.environment import base_python
-from passmuster.model.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit
 from passmuster.model.oversubscription import MAX_TIMES, MAX_WAITING_TIMES
 from passmuster.model.result import CaseResult, TestResult
@@ -59,18 +72,32 @@ from worker.process.open_files import require_open_files
 from worker.process.settings import NICE, WorkerSettings
 
 __all__ = [
+    "AttemptFinished",
+    "AttemptStarted",
     "CaseResult",
     "ChosenSite",
+    "ConfigurationError",
     "ExitCode",
+    "FileSlow",
+    "InfrastructureError",
     "LocalSite",
+    "Notice",
     "Outcome",
+    "PassmusterError",
     "ProcessManager",
+    "Reporter",
+    "RunEvent",
+    "RunFinished",
+    "RunStarted",
+    "RunStopping",
     "RunnerKind",
     "Status",
     "TestConfig",
     "TestResult",
     "TestResults",
     "TestRunner",
+    "UsageSampled",
+    "VerdictSettled",
     "calculate_max_workers",
     "get_test_environment",
     "main",
