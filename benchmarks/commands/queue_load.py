@@ -106,7 +106,7 @@ def _cards(url: str) -> float:
         crew = WorkerRegistry(version="0", patience_s=60, now_s=0)
         started = time.process_time()
         for look in range(LOOKS):
-            crew.saw(board.cards(), now_s=float(look))
+            crew.update(board.cards(), now_s=float(look))
         return (time.process_time() - started) / LOOKS / CARDS
 
 
