@@ -59,6 +59,9 @@ class TestCommand(Struct, frozen=True, kw_only=True):
         around: what stands around it and has a part in what CI makes of it (`timeout 600`, `||`).
     """
 
+    __test__ = False
+    """pytest does not collect it."""
+
     program: str
     arguments: tuple[str, ...]
     variables: tuple[tuple[str, str], ...] = ()
