@@ -9,6 +9,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -59,7 +60,7 @@ class TestCommand(Struct, frozen=True, kw_only=True):
         around: what stands around it and has a part in what CI makes of it (`timeout 600`, `||`).
     """
 
-    __test__ = False
+    __test__: ClassVar[bool] = False
     """pytest does not collect it."""
 
     program: str
