@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from dispatcher.model.events import RunEvent, RunFinished
-from dispatcher.reporters.html.page import page
+from dispatcher.reporters.html.page import render_page
 from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener
 
 _VOID = {"meta", "link", "input", "br"}
@@ -103,7 +103,7 @@ def source_of(events: Iterable[RunEvent], *, outcomes: EarlierOutcomes = lambda 
     for event in events:
         listener.listen(event)
         if isinstance(event, RunFinished):
-            return "".join(page(listener.told(event, outcomes=outcomes)))
+            return "".join(render_page(listener.told(event, outcomes=outcomes)))
     raise AssertionError("the run was not finished")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStarted
 from dispatcher.model.results import FileRecord
-from dispatcher.reporters.html.page import page
+from dispatcher.reporters.html.page import render_page
 from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener
 from dispatcher.terminal.atomic_write import check_place, whole_file
 from passmuster.model.errors import InfrastructureError
@@ -70,7 +70,7 @@ class HtmlReporter:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Merging has no folder of a run.
             with whole_file(path, mode=0o666 if self._path else 0o600) as file:
-                file.writelines(page(told))
+                file.writelines(render_page(told))
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the report to {str(path)!r}: {error.strerror or error}"
