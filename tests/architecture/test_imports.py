@@ -43,7 +43,7 @@ WORKFLOW_PLACES = ("dispatcher/replica/reading.py",)
 
 TEMPLATES = {"jinja2", "markupsafe"}
 TEMPLATE_PLACES = (
-    "dispatcher/reporters/html/page.py",
+    "dispatcher/reporters/html/reporter.py",
     "dispatcher/reporters/templates.py",
 )
 """The only places that may load Jinja2, and only inside functions: its import takes 50 ms."""
@@ -54,7 +54,6 @@ CHILD_PLACES = ("worker/child/*", "dispatcher/coverage/child/*", "dispatcher/dis
 IMPURE = {"os", "subprocess", "time", "socket", "threading", "random", "multiprocessing", "asyncio"}
 
 PURE = (
-    "dispatcher/cli/option_parsing.py",
     "dispatcher/config/overrides.py",
     "dispatcher/discovery/patterns.py",
     "dispatcher/engine/retry.py",
@@ -96,12 +95,6 @@ PURE = (
     "dispatcher/replica/script.py",
     "dispatcher/replica/workflow_command.py",
     "dispatcher/reporters/ci/annotations.py",
-    "dispatcher/reporters/ci/azure.py",
-    "dispatcher/reporters/ci/buildkite.py",
-    "dispatcher/reporters/ci/detection.py",
-    "dispatcher/reporters/ci/dialect.py",
-    "dispatcher/reporters/ci/github.py",
-    "dispatcher/reporters/ci/gitlab.py",
     "dispatcher/reporters/ci/summary.py",
     "dispatcher/reporters/console/lines.py",
     "dispatcher/reporters/console/summary.py",
@@ -121,8 +114,14 @@ PURE = (
     "passmuster/model/text.py",
     "passmuster/model/units.py",
     "passmuster/model/version.py",
-    "passmuster/settings/option_parser.py",
+    "passmuster/settings/completion.py",
+    "passmuster/settings/help.py",
+    "passmuster/settings/origins.py",
+    "passmuster/settings/relations.py",
+    "passmuster/settings/setting.py",
     "passmuster/settings/spelling.py",
+    "passmuster/settings/values.py",
+    "passmuster/settings/words.py",
     "passmuster/source/manifest.py",
     "passmuster/wire/access.py",
     "passmuster/wire/broker.py",

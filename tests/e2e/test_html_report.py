@@ -284,7 +284,9 @@ def test_the_charts_have_a_bar_for_each_attempt_and_a_curve_for_each_machine(
     assert window.run(TEXTS.format(".gutter .machine")) == ["box-01", "box-02", "box-03", "box-04"]
     assert window.run(TEXTS.format(".gutter .slot")) == ["1", "2", "3", "4"] * 4
     assert window.driver.execute_script(count, ".chart .used") == 5
-    places = "[...document.querySelectorAll('#time-bars rect')].map((one) => parseFloat(one.getAttribute('x')))"
+    places = (
+        "[...document.querySelectorAll('#time-bars rect')].map((one) => parseFloat(one.getAttribute('x')))"
+    )
     assert window.run(f"return Math.min(...{places})") == 0
     assert 99 < window.run(f"return Math.max(...{places})") < 100
 

@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 from dispatcher.model.events import RunEvent, RunFinished
-from dispatcher.reporters.html.page import render_page
 from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener
+from dispatcher.reporters.html.reporter import render_page
 
 _VOID = {"meta", "link", "input", "br"}
 _SHAPES = {"rect", "line", "path", "circle"}
