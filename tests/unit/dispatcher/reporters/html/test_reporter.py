@@ -80,7 +80,7 @@ def test_a_page_that_cannot_be_written_whole_is_not_there(
     path = tmp_path / "page.html"
     path.write_text("an old one")
     reporter = HtmlReporter(path, runs_dir=tmp_path)
-    monkeypatch.setattr(module, "page", full_disk)
+    monkeypatch.setattr(module, "render_page", full_disk)
 
     with pytest.raises(InfrastructureError, match=r"cannot write the report to .*: No space left on device"):
         tell(reporter, list(told(record(result("t.py")))))
