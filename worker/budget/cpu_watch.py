@@ -1,7 +1,7 @@
-"""Watches what keeps the processors busy while files run, for as long as somebody waits to hear of idle ones.
+"""Measures how busy the CPUs are while files run, as long as a queued file waits for idle ones.
 
-`worker.budget.memory_governor` owns one and asks it at its looks; `passmuster.model.oversubscription` decides
-by what it sees.
+`worker.budget.memory_governor` owns one watch and reads it with each sample;
+`passmuster.model.oversubscription` decides by the result.
 """
 
 from __future__ import annotations
@@ -16,26 +16,24 @@ from passmuster.host.host_resources import PROC
 from passmuster.model.oversubscription import SATURATED_CPUS
 
 ASKED_S = 1.0
-"""Seconds for which a question counts: a pool with waiting files asks ten times as often."""
+"""Seconds for which a request to measure stays valid; an executor with queued files repeats it every 0.1
+s."""
 
 
 class MachineLoad(Struct, frozen=True, kw_only=True):
-    """What else keeps processors busy.
-
-    Args:
-        other_cpus: processors that are not to be had for files: busy with something else.
-        is_saturated: whether none was idle.
-    """
+    """The load on this machine's CPUs."""
 
     other_cpus: float = 0.0
+    """CPUs that are busy with work other than this run's files."""
     is_saturated: bool = False
+    """Whether no CPU was idle."""
 
 
 class CpuWatch:
-    """Reads how busy processors are. Not thread-safe: the governor's sampling thread owns it.
+    """Measures CPU load. Not thread-safe: the governor's sampling thread owns it.
 
     Args:
-        cpus: how many there are for files; None: nobody will ever want to know.
+        cpus: CPUs available to files; None: never measure.
         proc: where procfs is mounted.
     """
 
@@ -49,29 +47,29 @@ class CpuWatch:
         self._ended = 0
 
     def ask(self, *, now_s: float) -> None:
-        """Take note that a file waits."""
+        """Request measurements, because a file is queued."""
         self._asked_at_s = now_s
 
     def read(self, meter: CpuMeter, pids: Sequence[int], *, now_s: float) -> float | None:
-        """Return the processor seconds of a file's processes; None: nobody wants to know now, or can."""
+        """Return the CPU seconds of a file's processes; None if not requested, not due, or not measurable."""
         if not self._is_wanted(now_s) or not meter.is_due(now_s):
             return None
         return tree_cpu_s(pids, proc=self._proc)
 
     def read_machine(self, *, now_s: float) -> bool:
-        """Measure the whole machine; False: nobody wants to know now, or not yet."""
+        """Measure the whole machine; return False if that is not requested or not due."""
         if not self._is_wanted(now_s) or not self._machine.is_due(now_s):
             return False
         self._machine.record(machine_cpu_s(proc=self._proc, cpus=self._usable), now_s=now_s)
         return True
 
     def load(self, *, files_cpus: float, ended: int) -> MachineLoad:
-        """Return what else keeps the processors busy by the last measurement of the machine.
+        """Return the load that does not come from running files, as last measured.
 
         Args:
-            files_cpus: how many of them are busy with running files.
-            ended: how many files have ended since the start. What one of them used shortly before seems to
-                be used by something else.
+            files_cpus: CPUs that running files keep busy.
+            ended: number of files that have finished. What such a file used shortly before its end would
+                count as other load, so a rise right after an end is ignored.
         """
         load = load_of(
             cpus=self._cpus or 0,
@@ -89,13 +87,13 @@ class CpuWatch:
 
 
 def load_of(*, cpus: int, seen: int, busy_cpus: float | None, files_cpus: float) -> MachineLoad:
-    """Return what the machine's other work leaves of the processors.
+    """Return the load that other work puts on the CPUs.
 
     Args:
-        cpus: how many may be used at once; a quota may make it fewer than we can be put on.
-        seen: how many `busy_cpus` is about.
-        busy_cpus: how many of those are busy; None: unknown, and then only files count.
-        files_cpus: how many of them are busy with files.
+        cpus: CPUs that may be used at once; a quota can make this fewer than `seen`.
+        seen: CPUs that `busy_cpus` covers.
+        busy_cpus: busy CPUs among those; None: unknown, so only files count.
+        files_cpus: CPUs that running files keep busy.
     """
     idle_cpus = cpus - files_cpus
     if busy_cpus is not None:

@@ -1,8 +1,7 @@
-"""Holds process trees still for a moment, so that they can be counted before they have grown further.
+"""Pauses process trees while their memory is measured.
 
-Reading the true size of a tree of fifty growing processes takes so long that they are gigabytes further when
-it is known (see `worker.budget.memory_probe`). Stopped processes take no memory and no CPU from whoever
-reads.
+Reading the true size of a tree of fifty growing processes takes so long that the tree has grown by gigabytes
+meanwhile (see `worker.budget.memory_probe`). Paused processes do not grow and leave the CPU to the sampler.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 MAX_PASSES = 20
-"""How often a tree is listed again for what it forked meanwhile; each pass leaves fewer that could."""
+"""Maximum number of passes over a tree to find newly forked processes; each pass leaves fewer that can
+fork."""
 
 
 @contextlib.contextmanager
 def frozen(trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
-    """Stop every process of some trees while the context lasts.
+    """Pause every process of some trees while the context lasts.
 
-    Processes that were stopped already, by their own test, stay as they are. Whoever is killed meanwhile
-    dies at once, stopped or not.
+    A process that its test had already stopped stays stopped. A paused process can still be killed.
 
     Args:
         trees: each returns the pids of one tree, parents first.
@@ -42,12 +41,10 @@ def frozen(trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
 
 
 class StandstillClock:
-    """A clock that does not go on while trees are held still.
-
-    Growth that is seen before and after must not be divided by a time in which nothing could grow.
+    """A clock that stands while trees are paused, so that growth rates leave out the pauses.
 
     Args:
-        clock: seconds that only go forward.
+        clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -56,13 +53,13 @@ class StandstillClock:
         self._held_s = 0.0
 
     def now_s(self) -> float:
-        """Return the seconds that files have had to grow in."""
+        """Return the seconds in which files could grow."""
         now_s = self._clock() if self._held_since_s is None else self._held_since_s
         return now_s - self._held_s
 
     @contextlib.contextmanager
     def frozen(self, trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
-        """Hold some trees still; with none, only the context is entered and time passes."""
+        """Pause some trees and the clock; without trees, do nothing."""
         if not trees:
             yield
             return
@@ -85,7 +82,7 @@ def _is_stopped(pid: int) -> bool:
 
 
 def _send(pid: int, number: signal.Signals) -> bool:
-    """Send a signal; False when there is nobody to get it."""
+    """Send a signal; return False if the process is gone or belongs to another user."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):

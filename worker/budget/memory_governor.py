@@ -1,11 +1,12 @@
-"""Keeps running files within the memory budget: admits them, measures them, decides which one to stop.
+"""Keeps running files within the memory budget: admits files, samples their memory, and decides which to
+kill.
 
-`worker.executor.local` admits a task, attaches it when its process exists, detaches it when its last process
-is gone, and kills its tree when `on_breach` says so. One thread measures; it starts with the first file and
-sleeps while nothing runs. How often it measures follows from what measuring costs and how late it comes.
+`worker.executor.local` admits a task, attaches it when its process exists, detaches it after its last process
+ended, and kills its tree when `on_breach` is called. One thread samples; it starts with the first file and
+sleeps while nothing runs. The sampling interval follows from the cost and the delay of past samples.
 
-The rules are in `memory_policy`, the reservations in `memory_ledger`, the measuring of a tree in
-`memory_probe`, and what other runs on this machine leave in `passmuster.host.host_budget`.
+The rules are in `memory_policy`, the reservations in `memory_ledger`, the measurement of a tree in
+`memory_probe`, and the memory shared with other runs on this machine in `passmuster.host.host_budget`.
 """
 
 from __future__ import annotations
@@ -47,70 +48,67 @@ from worker.budget.memory_probe import TreeProbe
 
 
 class SamplingInterval(Struct):
-    """What is known of past looks. All in seconds.
-
-    Args:
-        late_s: how late looks come and how long they wait for a CPU, because the machine is busy.
-        cost_s: CPU time of a look, without what the probes ration by themselves.
-    """
+    """Derives the wait between samples from the delay and the cost of past ones."""
 
     late_s: float = 0.0
+    """How late samples start and how long they wait for a CPU on a busy machine."""
     cost_s: float = 0.0
+    """CPU time of a sample, without the PSS readings, which the probes ration themselves."""
 
-    def woken(self, late_s: float) -> None:
-        """Take note of how late a look began: what is decided must look as far ahead as that."""
+    def record_delay(self, late_s: float) -> None:
+        """Record how late a sample started: decisions must predict that far ahead."""
         self.late_s = min(MAX_TICK_S, max(late_s, self.late_s * 0.9))
 
-    def looked(self, *, wall_s: float, cpu_s: float, dear_s: float, urgent_s: float) -> None:
-        """Take note of what a look took.
+    def record_sample(self, *, wall_s: float, cpu_s: float, costly_s: float, urgent_s: float) -> None:
+        """Record the duration of a sample.
 
         Args:
-            wall_s: from its begin to its end, without the time for which files were held still.
-            cpu_s: CPU time of it all.
-            dear_s: the part of it that went into exact figures; the probes ration that by themselves.
-            urgent_s: the part of that which was asked for in need: as long again is wait enough for it.
+            wall_s: elapsed time, without the time for which files were paused.
+            cpu_s: CPU time of the whole sample.
+            costly_s: the part spent on exact figures, which the probes ration themselves.
+            urgent_s: the part of `costly_s` spent near the budget; a wait of the same length is enough after
+                it.
         """
-        self.cost_s = min(MAX_TICK_S, max(0.0, cpu_s - dear_s) + urgent_s / COST_RATIO)
-        # What a look took beyond its CPU time it waited for a CPU, and so will the next one.
+        self.cost_s = min(MAX_TICK_S, max(0.0, cpu_s - costly_s) + urgent_s / COST_RATIO)
+        # Beyond its CPU time, a sample waited for a CPU; the next one will too.
         self.late_s = min(MAX_TICK_S, max(self.late_s, wall_s - cpu_s))
 
     def horizon_s(self, *, price_s: float) -> float:
-        """Return how far ahead to look when deciding; `price_s` is what exact figures would take."""
+        """Return how far ahead decisions must predict; `price_s` is the CPU time that exact figures take."""
         return max(MIN_TICK_S, COST_RATIO * self.cost_s) + price_s + REACTION_S + self.late_s
 
     def wait_s(
-        self, *, spare_bytes: int, growth_bytes_per_s: float, youngest_s: float, look_s: float
+        self, *, spare_bytes: int, growth_bytes_per_s: float, youngest_s: float, sample_s: float
     ) -> float:
-        """Return the seconds until the next look; `look_s` is how long this one took."""
+        """Return the seconds until the next sample; `sample_s` is the duration of this one."""
         return next_sample_s(
             spare_bytes=spare_bytes,
             growth_bytes_per_s=growth_bytes_per_s,
             youngest_s=youngest_s,
             cost_s=self.cost_s,
-            # What was measured is as old as the look was long, and the next one will be as long.
-            lag_s=2 * look_s + self.late_s,
+            # The figures are as old as this sample was long, and the next one will take as long.
+            lag_s=2 * sample_s + self.late_s,
         )
 
 
-MAX_FAILED_LOOKS = 5
-"""Looks in a row that may fail before governance is given up. One may be bad luck, five are not."""
+MAX_FAILED_SAMPLES = 5
+"""Consecutive failed samples after which the governor gives up. A single failure may be transient."""
 
 POOL_REPORT_S = 0.25
-"""Seconds between two reports to other runs while files grow; starts and ends are reported at once."""
+"""Seconds between two reports to other runs while files grow; starts and ends are reported immediately."""
 
 NEAR_BYTES = 1024**3
-"""Memory that all runs leave of the machine's, below which they tell each other at each look what they
-use."""
+"""Free memory of the machine below which the runs on it report their use to each other with each sample."""
 
 COUNTING_S = 0.25
-"""Seconds that reading the true size of a large tree was seen to take on a busy machine, and more."""
+"""Upper bound in seconds for reading the true size of a large tree on a busy machine, as measured."""
 
 CLOSE_WAIT_S = 5.0
-"""Seconds to wait for the sampling thread at the end; one look takes milliseconds."""
+"""Seconds to wait for the sampling thread at the end; one sample takes milliseconds."""
 
 
 class MemoryGovernor:
-    """Admission and supervision of all files that run on this machine. Thread-safe."""
+    """Admits and supervises all files of one executor. Thread-safe."""
 
     def __init__(
         self,
@@ -127,19 +125,19 @@ class MemoryGovernor:
         cpu_clock: Callable[[], float] = time.thread_time,
         proc: Path = PROC,
     ) -> None:
-        """Govern.
+        """Create a governor that has not started its thread yet.
 
         Args:
-            slots: how many files run at once usually.
-            budget_bytes: what all files together may use.
-            limit_bytes: what one file may use where its task says nothing; None: the budget.
-            cpus: processors that there are; None: nobody wants to know how busy they are.
-            overcommits: whether further files start while processors are idle.
-            members: returns the process ids of an attempt's tree, dead ones allowed; must be cheap.
-            on_breach: ends an attempt's tree, at once; called from the sampling thread, again every two
-                seconds while the tree lives on.
-            pool: what is shared with other runs; None: nothing. Whoever made it closes it.
-            clock: seconds, only going forward.
+            slots: usual number of concurrent files.
+            budget_bytes: bound for all files together.
+            limit_bytes: bound for one file whose task sets none; None: the budget.
+            cpus: available CPUs; None: do not measure their load.
+            overcommits: whether extra files start while CPUs are idle.
+            members: returns the process IDs of an attempt's tree, which may include dead ones; must be cheap.
+            on_breach: kills an attempt's tree immediately; called from the sampling thread, and again every
+                `DOOM_PATIENCE_S` while the tree lives.
+            pool: the memory shared with other runs; None: not shared. The caller closes it.
+            clock: monotonic seconds.
             cpu_clock: CPU seconds of the calling thread.
             proc: where procfs is mounted.
         """
@@ -160,23 +158,23 @@ class MemoryGovernor:
         self._cpu = CpuWatch(cpus=cpus, proc=proc)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._look_at_s = 0.0
-        self._pace = SamplingInterval()
-        self._dear_s = self._urgent_s = 0.0
+        self._sample_at_s = 0.0
+        self._interval = SamplingInterval()
+        self._costly_s = self._urgent_s = 0.0
         self._reported_at_s = 0.0
-        self._failed_looks = 0
+        self._failed_samples = 0
         self._failure: str | None = None
         self._is_closed = False
         self._stopped_for_others: dict[str, int] = {}
-        """What was reserved for files that were stopped for those of other runs, by path."""
+        """Reservations of the files that were evicted for those of other runs, by path."""
         self._machine_spare_bytes: int | None = None
-        """What the files of all runs leave of the machine's memory; None: this run is the only one."""
+        """Memory of the machine that the files of all runs leave free; None: this run is the only one."""
 
     def check(self) -> None:
-        """Refuse to go on blindly: a run whose memory is not measured could break its budget unseen.
+        """Raise if memory cannot be measured: the run could then exceed its budget unnoticed.
 
         Raises:
-            InfrastructureError: memory can no longer be measured. Nothing is admitted any more.
+            InfrastructureError: memory can no longer be measured, and no file is admitted any more.
         """
         if self._failure is not None:
             raise InfrastructureError(
@@ -185,12 +183,12 @@ class MemoryGovernor:
             )
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
-        """Take what is known of the files that will come."""
+        """Use the predictions of the planned files to estimate the unknown ones."""
         with self._changed:
             self._ledger.expect(tasks)
 
     def room(self) -> FreeCapacity:
-        """Return what could start now. Asking means that something waits.
+        """Return the free capacity. The call also signals that a file is queued.
 
         Raises:
             InfrastructureError: memory can no longer be measured.
@@ -214,10 +212,10 @@ class MemoryGovernor:
             return room if lack is None else replace(room, slots=0, waiting_slots=0)
 
     def admit(self, task: TestTask) -> int | None:
-        """Reserve a slot and memory for `task`; return the slot's number, None when it does not fit now.
+        """Reserve a slot and memory for `task`; return the slot number, or None if the task does not fit now.
 
         Raises:
-            InfrastructureError: memory can no longer be measured, or there is no thread to measure it.
+            InfrastructureError: memory can no longer be measured, or the sampling thread cannot start.
         """
         with self._changed:
             self.check()
@@ -241,11 +239,11 @@ class MemoryGovernor:
             return entry.slot
 
     def attach(self, attempt_id: str, inherited: Inherited | None = None) -> None:
-        """Start to measure an admitted attempt: its process exists.
+        """Start sampling an admitted attempt, whose process now exists.
 
         Args:
-            attempt_id: whose.
-            inherited: what its process shares with the server it was forked from; None: it was executed.
+            attempt_id: the admitted attempt.
+            inherited: memory that its process shares with its fork server; None: it was spawned.
         """
         with self._changed:
             entry = self._ledger.find(attempt_id)
@@ -256,21 +254,21 @@ class MemoryGovernor:
             now_s = self._clock.now_s()
             is_first = all(other.attached_at_s is None for other in self._ledger.entries)
             entry.attached_at_s = now_s
-            first_look_at_s = now_s + FIRST_SAMPLE_S
-            self._look_at_s = first_look_at_s if is_first else min(self._look_at_s, first_look_at_s)
+            first_sample_at_s = now_s + FIRST_SAMPLE_S
+            self._sample_at_s = first_sample_at_s if is_first else min(self._sample_at_s, first_sample_at_s)
             self._changed.notify()
 
     def hold(self, held_bytes: int) -> None:
-        """Count what the fork servers take, once, whatever runs."""
+        """Set the memory of the fork servers, which counts once, whatever runs."""
         with self._changed:
             self._ledger.held_bytes = held_bytes
 
     def detach(self, attempt_id: str, *, max_rss_bytes: int | None = None) -> Measured:
-        """Give slot and memory of an attempt back; its last process is gone. Harmless when called again.
+        """Release the slot and the reservation of an attempt whose last process ended. Idempotent.
 
         Args:
-            attempt_id: whose.
-            max_rss_bytes: what `wait4` said (`ru_maxrss`, in bytes): catches a peak between two looks.
+            attempt_id: the finished attempt.
+            max_rss_bytes: `ru_maxrss` from `wait4`, in bytes; includes a peak between two samples.
         """
         with self._changed:
             entry = self._ledger.remove(attempt_id)
@@ -299,7 +297,7 @@ class MemoryGovernor:
         return replace(usage, other_runs=self._pool.other_runs())
 
     def close(self) -> None:
-        """Stop measuring; nothing is admitted any more. Harmless when called again."""
+        """Stop sampling and admitting. Idempotent."""
         with self._changed:
             if self._pool is not None and not self._is_closed:
                 self._pool.add_peaks(self._ledger.peaks_bytes)
@@ -310,85 +308,85 @@ class MemoryGovernor:
             thread.join(CLOSE_WAIT_S)
 
     def _run(self) -> None:
-        """Look again and again until closed: the sampling thread."""
+        """Sample until closed: the body of the sampling thread."""
         try:
-            while self._wait_for_look():
-                self._look_once()
-        except Exception as error:  # The thread's top: governance must never end unnoticed.
+            while self._wait_for_sample():
+                self._sample_once()
+        except Exception as error:  # The top of the thread: it must never end unnoticed.
             self._failure = _describe(error)
 
-    def _wait_for_look(self) -> bool:
-        """Sleep until it is time to look; return False when closed."""
+    def _wait_for_sample(self) -> bool:
+        """Sleep until the next sample is due; return False if closed."""
         with self._changed:
             while not self._is_closed:
                 now_s = self._clock.now_s()
                 if not any(entry.attached_at_s is not None for entry in self._ledger.entries):
                     self._changed.wait()
-                elif now_s < self._look_at_s:
-                    self._changed.wait(self._look_at_s - now_s)
+                elif now_s < self._sample_at_s:
+                    self._changed.wait(self._sample_at_s - now_s)
                 else:
-                    self._pace.woken(now_s - self._look_at_s)
+                    self._interval.record_delay(now_s - self._sample_at_s)
                     return True
             return False
 
-    def _look_once(self) -> None:
-        """Measure all files, stop who must be stopped, and say when to look next."""
+    def _sample_once(self) -> None:
+        """Measure all files, kill those that must be killed, and schedule the next sample."""
         started_s, started_cpu_s = self._clock.now_s(), self._cpu_clock()
-        self._dear_s = self._urgent_s = 0.0
+        self._costly_s = self._urgent_s = 0.0
         try:
             self._measure(self._attached(), exact=False)
-            breaches = self._judge()
-            doubtful = self._in_doubt(is_urgent=bool(breaches))
-            if doubtful:
-                # Whoever is stopped is stopped by the most exact figures that can be had, and they must
-                # still be true when they are known.
-                trees = [partial(self._members_of, entry.task.attempt_id) for entry in doubtful]
-                with self._clock.frozen(trees if breaches or self._is_near() else ()):
-                    self._measure(doubtful, exact=True)
-                    self._end(self._judge())
-                self._urgent_s = self._dear_s if breaches else 0.0
+            breaches = self._find_breaches()
+            inexact = self._inexact(is_urgent=bool(breaches))
+            if inexact:
+                # A kill needs the most exact figures available. Pausing the trees keeps them true until they
+                # are known.
+                trees = [partial(self._members_of, entry.task.attempt_id) for entry in inexact]
+                with self._clock.frozen(trees if breaches or self._is_near_budget() else ()):
+                    self._measure(inexact, exact=True)
+                    self._kill(self._find_breaches())
+                self._urgent_s = self._costly_s if breaches else 0.0
             else:
-                self._end(breaches)
-            self._failed_looks = 0
-        except Exception as error:  # One bad look must not end all that follow.
-            self._failed_looks += 1
-            if self._failed_looks >= MAX_FAILED_LOOKS:
+                self._kill(breaches)
+            self._failed_samples = 0
+        except Exception as error:  # One failed sample must not end sampling.
+            self._failed_samples += 1
+            if self._failed_samples >= MAX_FAILED_SAMPLES:
                 self._failure = _describe(error)
-        self._plan_next_look(started_s, started_cpu_s)
+        self._schedule_sample(started_s, started_cpu_s)
 
     def _attached(self) -> tuple[Reservation, ...]:
         """Return the files that have processes."""
         with self._changed:
             return tuple(entry for entry in self._ledger.entries if entry.attached_at_s is not None)
 
-    def _in_doubt(self, *, is_urgent: bool) -> tuple[Reservation, ...]:
-        """Return the files whose size is only an estimate and should be known better now."""
+    def _inexact(self, *, is_urgent: bool) -> tuple[Reservation, ...]:
+        """Return the files whose size is an estimate and should be measured exactly now."""
         return tuple(
             entry
             for entry in self._attached()
             if entry.memory is not None and (entry.memory.is_due or (is_urgent and not entry.memory.is_exact))
         )
 
-    def _is_near(self) -> bool:
-        """Whether the budget could be broken while a tree is being counted."""
+    def _is_near_budget(self) -> bool:
+        """Whether the budget could be exceeded while a tree is measured."""
         with self._changed:
             spare_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
             return spare_bytes < WORST_GROWTH_BYTES_PER_S * COUNTING_S
 
     def _members_of(self, attempt_id: str) -> Sequence[int]:
-        """Return an attempt's processes; none when its owner has forgotten it."""
+        """Return an attempt's processes; none if its owner has released it."""
         try:
             return self._members(attempt_id)
         except LookupError:
             return ()
 
-    def _end(self, breaches: Sequence[Breach]) -> None:
-        """End who is to be stopped, and again whoever was told before and lives on."""
-        for breach in self._doom(breaches):
+    def _kill(self, breaches: Sequence[Breach]) -> None:
+        """Kill the files of `breaches`, and once more those that survived an earlier kill."""
+        for breach in self._mark_doomed(breaches):
             self._on_breach(breach)
 
     def _measure(self, entries: Sequence[Reservation], *, exact: bool) -> None:
-        """Measure some files; with `exact`, whatever it costs."""
+        """Measure some files; with `exact`, at any cost."""
         with self._changed:
             left_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
         for entry in entries:
@@ -397,14 +395,16 @@ class MemoryGovernor:
             now_s = self._clock.now_s()
             spare_bytes = min(left_bytes, (entry.limit_bytes or left_bytes) - entry.used_bytes)
             memory = entry.probe.measure(pids, now_s=now_s, spare_bytes=spare_bytes, exact=exact)
-            self._dear_s += entry.probe.dear_s
+            self._costly_s += entry.probe.dear_s
             cpu_s = self._cpu.read(entry.cpu, pids, now_s=now_s)
             with self._changed:
                 entry.record(memory, now_s=now_s, replaces_last=exact)
                 if cpu_s is not None:
                     entry.cpu.record(cpu_s, now_s=now_s)
         if self._pool is not None and self._pool.others:
-            self._cpu.ask(now_s=self._clock.now_s())  # What our files leave idle is for the others to know.
+            self._cpu.ask(
+                now_s=self._clock.now_s()
+            )  # Other runs need to know which CPUs these files leave idle.
         is_known = self._cpu.read_machine(now_s=self._clock.now_s())
         with self._changed:
             self._ledger.note_peak()
@@ -413,8 +413,8 @@ class MemoryGovernor:
                     files_cpus=self._ledger.used_cpus, ended=self._ledger.ended
                 )
 
-    def _judge(self) -> tuple[Breach, ...]:
-        """Return who must be stopped by what is known now."""
+    def _find_breaches(self) -> tuple[Breach, ...]:
+        """Return the files to kill according to the latest figures."""
         with self._changed:
             now_s = self._clock.now_s()
             budget_bytes = allowance_bytes = self._ledger.budget_bytes
@@ -423,7 +423,7 @@ class MemoryGovernor:
             if self._pool is not None and self._pool.others:
                 held = self._ledger.holding(now_s=now_s)
                 self._machine_spare_bytes = self._pool.spare_bytes(held)
-                # What was granted stays granted: only a file that outgrows it has to give way.
+                # A granted reservation stays granted: only a file that outgrows it is evicted.
                 others_bytes = self._pool.others_reserved_bytes() + self._ledger.held_bytes
                 left_bytes = self._pool.machine_bytes(held) - others_bytes
                 allowance_bytes = max(self._ledger.predicted_bytes, left_bytes)
@@ -435,7 +435,7 @@ class MemoryGovernor:
                 budget_bytes=budget_bytes,
                 allowance_bytes=allowance_bytes,
                 spares_last=not surplus_bytes,
-                horizon_s=self._pace.horizon_s(
+                horizon_s=self._interval.horizon_s(
                     price_s=sum(entry.probe.price_s for entry in self._ledger.entries)
                 ),
             )
@@ -446,16 +446,16 @@ class MemoryGovernor:
                         self._stopped_for_others[entry.task.file_path] = entry.predicted_bytes
             return breaches
 
-    def _doom(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
-        """Mark who is to be stopped; return them with those that were told before and still live."""
+    def _mark_doomed(self, breaches: Sequence[Breach]) -> tuple[Breach, ...]:
+        """Mark the files to kill; return them and those that survived a kill for `DOOM_PATIENCE_S`."""
         with self._changed:
             now_s = self._clock.now_s()
-            told: list[Breach] = []
+            requested: list[Breach] = []
             for breach in breaches:
                 entry = self._ledger.find(breach.attempt_id)
                 if entry is not None:
                     entry.breach, entry.doomed_at_s, entry.told_at_s = breach, now_s, now_s
-                    told.append(breach)
+                    requested.append(breach)
             for entry in self._ledger.entries:
                 if (
                     entry.breach is not None
@@ -463,17 +463,17 @@ class MemoryGovernor:
                     and entry.used_bytes
                 ):
                     entry.told_at_s = now_s
-                    told.append(entry.breach)
-            return tuple(told)
+                    requested.append(entry.breach)
+            return tuple(requested)
 
-    def _plan_next_look(self, started_s: float, started_cpu_s: float) -> None:
-        """Set when to look next, by what is left and how fast it goes."""
+    def _schedule_sample(self, started_s: float, started_cpu_s: float) -> None:
+        """Schedule the next sample, by the memory that is left and how fast it shrinks."""
         with self._changed:
             now_s = self._clock.now_s()
-            self._pace.looked(
+            self._interval.record_sample(
                 wall_s=now_s - started_s,
                 cpu_s=self._cpu_clock() - started_cpu_s,
-                dear_s=self._dear_s,
+                costly_s=self._costly_s,
                 urgent_s=self._urgent_s,
             )
             entries = [entry for entry in self._ledger.entries if entry.attached_at_s is not None]
@@ -485,17 +485,17 @@ class MemoryGovernor:
                 if entry.limit_bytes is not None and entry.doomed_at_s is None:
                     spare_bytes = min(spare_bytes, entry.limit_bytes - entry.used_bytes)
             ages_s = (now_s - (entry.attached_at_s or now_s) for entry in entries)
-            self._look_at_s = now_s + self._pace.wait_s(
+            self._sample_at_s = now_s + self._interval.wait_s(
                 spare_bytes=spare_bytes,
                 growth_bytes_per_s=sum(entry.growth_bytes_per_s for entry in entries),
                 youngest_s=min(ages_s, default=MAX_TICK_S),
-                look_s=now_s - started_s,
+                sample_s=now_s - started_s,
             )
             if is_near or now_s - self._reported_at_s > POOL_REPORT_S:
                 self._report_to_pool(now_s=now_s)
 
     def _report_to_pool(self, *, now_s: float) -> None:
-        """Tell other runs what we hold."""
+        """Report the reservations of this run to the other runs."""
         if self._pool is not None:
             self._reported_at_s = now_s
             self._pool.report(self._ledger.holding(now_s=now_s))

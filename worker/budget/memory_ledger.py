@@ -1,6 +1,6 @@
 """The reservations of `memory_governor`: which files run, in which slot, with how much memory.
 
-Not thread-safe: the governor locks. Reads no processes and no clock.
+Not thread-safe: the governor holds its lock. Measures nothing and reads no clock.
 """
 
 from __future__ import annotations
@@ -28,114 +28,100 @@ from worker.budget.memory_policy import (
 from worker.budget.memory_probe import TreeMemory, TreeProbe
 
 GROWTH_WINDOW_S = 0.04
-"""Seconds that growth is measured over at least. Shorter, and what grows in steps seems to stand still
-between two of them, as does a tree of many processes whose estimate was just corrected downwards."""
+"""Minimum seconds over which growth is measured. In a shorter window, a file that grows in steps would seem
+to stand still, as would a large tree whose estimate was just corrected downwards."""
 
 
 class Measured(Struct, frozen=True, kw_only=True):
-    """What was learned about a file's memory.
-
-    Args:
-        peak_bytes: the most its process tree used; None when it was never measured.
-        was_alone: whether no other file of this run ran at any time beside it.
-        was_extra: whether as many files as usual ran already when it started.
-    """
+    """What the governor measured of a finished file."""
 
     peak_bytes: int | None
+    """Peak of its process tree; None: it was never measured."""
     was_alone: bool
+    """Whether no other file of this run ran at the same time."""
     was_extra: bool = False
+    """Whether all slots were taken when it started, so that it used oversubscription."""
 
 
 class Reservation(Struct, kw_only=True):
-    """One admitted file; the only mutable record here, changed under the governor's lock.
-
-    Args:
-        task: what was admitted.
-        slot: its slot, from 0.
-        started: how many files had been admitted before it.
-        admitted_at_s: when, on the governor's clock.
-        predicted_bytes: what was reserved for it then.
-        limit_bytes: its own limit; None: only the budget bounds it.
-        probe: measures its tree.
-        inherited: what its process shares with a server; None: it was executed.
-        was_alone: whether no other file has run beside it so far.
-        was_extra: whether as many files as usual ran already when it started.
-        attached_at_s: when its process existed; None: not yet.
-        cpu: how many processors it keeps busy.
-        memory: the last measurement; None: none yet.
-        measured_at_s: when that was.
-        start_bytes: what it used when the last window of growth began.
-        start_at_s: when that was.
-        base_bytes: what it used when that window ended and the present one began.
-        base_at_s: when that was.
-        latest_bytes_per_s: how fast it grew in the last window.
-        earlier_bytes_per_s: how fast it grew in the window before.
-        peak_bytes: the most that was measured; None: it never was.
-        breach: why it was told to end; None: it was not.
-        doomed_at_s: when it was told so first; None: it was not.
-        told_at_s: when it was told so last.
-    """
+    """One admitted file. Mutable; changed only under the governor's lock. Times are on the governor's
+    clock."""
 
     task: TestTask
     slot: int
     started: int
+    """Number of files admitted before it."""
     admitted_at_s: float
     predicted_bytes: int
+    """Memory reserved at admission."""
     limit_bytes: int | None
+    """None: only the budget bounds it."""
     probe: TreeProbe
     was_alone: bool
+    """Whether no other file has run at the same time so far."""
     was_extra: bool = False
+    """Whether all slots were taken when it started."""
     inherited: Inherited | None = None
+    """Memory that its process shares with a fork server; None: it was spawned."""
     attached_at_s: float | None = None
+    """When its process started to exist; None: not yet."""
     cpu: CpuMeter = field(default_factory=CpuMeter)
     memory: TreeMemory | None = None
+    """The last measurement; None: none yet."""
     measured_at_s: float = 0.0
+    # Growth is measured over two windows: [start, base] is finished, and the current one starts at base.
     start_bytes: int = 0
     start_at_s: float = 0.0
     base_bytes: int = 0
     base_at_s: float = 0.0
     latest_bytes_per_s: float = 0.0
+    """Growth in the last finished window."""
     earlier_bytes_per_s: float = 0.0
+    """Growth in the window before that."""
     peak_bytes: int | None = None
+    """None: never measured."""
     breach: Breach | None = None
+    """Why its kill was requested; None: it was not."""
     doomed_at_s: float | None = None
+    """When its kill was first requested; None: it was not."""
     told_at_s: float = 0.0
+    """When its kill was last requested."""
 
     @property
     def used_bytes(self) -> int:
-        """What it was last measured to use."""
+        """Bytes according to the last measurement."""
         return self.memory.used_bytes if self.memory is not None else 0
 
     @property
     def is_guilty(self) -> bool:
-        """Whether it was stopped for what it did itself: a leak says nothing about what others need."""
+        """Whether it was killed for exceeding its own limit; its peak then predicts no other file."""
         return self.breach is not None and self.breach.reason is StopReason.MEMORY_LIMIT
 
     @property
     def growth_bytes_per_s(self) -> float:
-        """How fast it grows and may be expected to go on: what both of the last two windows saw.
+        """The growth that is expected to continue: the lower of the last two windows.
 
-        A file that takes much at once and stops, as most do at their start, must not be taken for a leak.
+        One burst, as most files have at their start, must not count as a leak.
         """
         return min(self.latest_bytes_per_s, self.earlier_bytes_per_s)
 
     def used_cpus(self, load: MachineLoad) -> float:
-        """Return how many processors it keeps busy; before that was measured, what its history says.
+        """Return the CPUs that it keeps busy; before the first measurement, the prediction from its history.
 
-        On a machine on which no processor is idle nobody is believed to wait who was not seen to.
+        On a saturated machine, an unmeasured file counts as using a whole CPU.
         """
         if self.cpu.cpus is not None:
             return self.cpu.cpus
         return 1.0 if load.is_saturated else self.task.predicted_cpus
 
     def record(self, memory: TreeMemory, *, now_s: float, replaces_last: bool = False) -> None:
-        """Take note of a measurement.
+        """Record a measurement.
 
         Args:
-            memory: what was measured.
-            now_s: when.
-            replaces_last: it only corrects the one before, made a moment ago; growth since that moment
-                would be noise.
+            memory: the measurement.
+            now_s: its time.
+            replaces_last: whether it only corrects the measurement before it, made a moment ago; the
+                difference is then a correction and no growth.
         """
         if self.memory is None:
             self.base_at_s = self.attached_at_s or now_s
@@ -156,21 +142,21 @@ class Reservation(Struct, kw_only=True):
             self.peak_bytes = max(self.peak_bytes or 0, memory.used_bytes)
 
     def peak_at_end(self, *, max_rss_bytes: int | None) -> int | None:
-        """Return its peak from what was measured and what the kernel said at its end; None: unknown."""
+        """Return its peak from the samples and the kernel's figure at its end; None if unknown."""
         if max_rss_bytes is not None and self.inherited is not None:
             is_measured = self.memory is not None
             max_rss_bytes = own_peak_bytes(max_rss_bytes, self.inherited, was_measured=is_measured)
         if self.memory is None:
-            # It ended before the first look: the kernel's figure is too high rather than too low.
+            # It ended before the first sample: the kernel's figure is rather too high than too low.
             return max_rss_bytes
         if max_rss_bytes is None:
             return self.peak_bytes
-        # Files on disk count in the kernel's figure and not in ours.
+        # The kernel's figure includes pages of files on disk; the samples do not.
         file_bytes = self.memory.file_bytes if self.inherited is None else 0
         return max(self.peak_bytes or 0, max_rss_bytes - file_bytes)
 
     def as_running(self, *, now_s: float) -> FileMemory:
-        """Return it as the rules see it."""
+        """Return the figures that the memory rules need."""
         return FileMemory(
             attempt_id=self.task.attempt_id,
             started=self.started,
@@ -184,26 +170,25 @@ class Reservation(Struct, kw_only=True):
 
 
 REMEMBERED_PEAKS = 200
-"""Peaks of finished files that the prediction for unknown ones is drawn from: the recent past of the run."""
+"""Number of recent peaks from which the peak of unknown files is predicted."""
 
 RIPE_S = 5.0
-"""Seconds after its start at which a file has shown what it needs, as far as another run's first file waits
-for it."""
+"""Age in seconds from which a file's use, not its prediction, counts against the first file of another
+run."""
 
 WORKS_CPUS = 0.2
-"""Processors that a file must use to count as one that works, where so many share them that each gets
-little."""
+"""CPUs that a file must use to count as busy on a saturated machine, where each file gets only a share."""
 
 
 class MemoryLedger:
-    """What runs and what is reserved for it.
+    """The running files and their reservations.
 
     Args:
-        slots: how many files run at once usually.
-        budget_bytes: what all files together may use.
-        limit_bytes: what one file may use where its task says nothing; None: the budget.
-        cpus: processors for which further files may start while they are idle; None: for none.
-        usual_bytes: what files of other projects usually need on this machine; None: not known.
+        slots: usual number of concurrent files.
+        budget_bytes: bound for all files together.
+        limit_bytes: bound for one file whose task sets none; None: the budget.
+        cpus: CPUs that extra files may use while they are idle; None: no extra files.
+        usual_bytes: usual peak of files of other projects on this machine; None: unknown.
     """
 
     def __init__(
@@ -220,7 +205,7 @@ class MemoryLedger:
         self.ended = 0
         self.total_bytes = budget_bytes
         self.held_bytes = 0
-        """What is taken whatever runs: fork servers, counted once for all the processes that share them."""
+        """Memory of the fork servers, counted once for all processes that share it."""
         self.peak_bytes = 0
         self._limit_bytes = limit_bytes
         self._cpus = cpus
@@ -231,13 +216,13 @@ class MemoryLedger:
         self._usual_bytes = usual_bytes
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
-        """Take what earlier runs know of the files that will come as what the unknown among them need."""
+        """Predict unknown files from the history of the planned ones."""
         known_bytes = [task.predicted_bytes for task in tasks if task.predicted_bytes is not None]
         self._usual_bytes = usual_file_bytes(known_bytes) or self._usual_bytes
 
     @property
     def peaks_bytes(self) -> tuple[int, ...]:
-        """The peaks of the files that ended last and were not guilty."""
+        """The latest peaks of finished files that did not exceed a limit of their own."""
         return tuple(self._peaks_bytes)
 
     @property
@@ -247,35 +232,35 @@ class MemoryLedger:
 
     @property
     def budget_bytes(self) -> int:
-        """What is left for all files together beside what is held."""
+        """The budget without the memory of the fork servers."""
         return max(1, self.total_bytes - self.held_bytes)
 
     @property
     def reserved_bytes(self) -> int:
-        """What is reserved for all of them."""
+        """The current reservations of all running files."""
         unknown_bytes = self.unknown_bytes()
         return sum(self._reserved_for(entry, unknown_bytes=unknown_bytes) for entry in self._entries.values())
 
     @property
     def predicted_bytes(self) -> int:
-        """What was reserved for all of them when they started."""
+        """The reservations of all running files at their admission."""
         return sum(entry.predicted_bytes for entry in self._entries.values())
 
     @property
     def used_bytes(self) -> int:
-        """What all of them were last measured to use."""
+        """Use of all running files according to their last measurements."""
         return sum(entry.used_bytes for entry in self._entries.values())
 
     @property
     def taken_bytes(self) -> int:
-        """What they use, and what is held."""
+        """Use of all running files and of the fork servers."""
         return self.held_bytes + self.used_bytes
 
     def holding(self, *, now_s: float) -> Holding:
-        """Return what the running files hold of what runs on this machine share.
+        """Return the share of the machine that the running files hold.
 
-        Nothing while no file runs, whatever the fork servers take: a run that waits for its first file must
-        count as one that has nothing, or two of them could wait for each other.
+        While no file runs, the share is empty even if fork servers exist. Otherwise two runs that wait for
+        their first file could wait for each other.
         """
         if not self._entries:
             return Holding()
@@ -299,11 +284,11 @@ class MemoryLedger:
 
     @property
     def used_cpus(self) -> float:
-        """How many processors all of them keep busy, or are thought to."""
+        """CPUs that all running files keep busy, measured or predicted."""
         return sum(entry.used_cpus(self.load or MachineLoad()) for entry in self._entries.values())
 
     def unknown_bytes(self) -> int:
-        """Return what a file without a prediction is taken to need."""
+        """Return the predicted peak of a file without history."""
         running = (entry.peak_bytes for entry in self._entries.values() if not entry.is_guilty)
         return unknown_file_bytes(
             budget_bytes=self.budget_bytes,
@@ -314,9 +299,9 @@ class MemoryLedger:
         )
 
     def _reserved_for(self, entry: Reservation, *, unknown_bytes: int) -> int:
-        """Return what is reserved for a file: what it really takes, if that is more than was predicted.
+        """Return the reservation of a file: the larger of its prediction and its use.
 
-        What the run has learned since an unknown file started holds for that file as well.
+        The prediction for an unknown file follows what the run has learned since that file started.
         """
         predicted_bytes = entry.predicted_bytes
         if entry.task.predicted_bytes is None:
@@ -324,20 +309,20 @@ class MemoryLedger:
         return max(predicted_bytes, entry.used_bytes)
 
     def need_bytes(self, task: TestTask) -> int:
-        """Return what would be reserved for `task`: never more than the budget, or than it may use."""
+        """Return the reservation for `task`, at most its limit and the budget."""
         need_bytes = self.unknown_bytes() if task.predicted_bytes is None else task.predicted_bytes
         return min(need_bytes, self.limit_of(task) or self.budget_bytes, self.budget_bytes)
 
     def asked_bytes(self, task: TestTask) -> int:
-        """Return what more must be had of the memory that runs share, for `task` to start."""
+        """Return the memory that `task` needs of the machine's shared memory to start."""
         return self.need_bytes(task) + (0 if self._entries else self.held_bytes)
 
     def limit_of(self, task: TestTask) -> int | None:
-        """Return what `task` may use by itself; None: only the budget bounds it."""
+        """Return the memory limit of `task`; None: only the budget bounds it."""
         return self._limit_bytes if task.limits.memory_bytes is None else task.limits.memory_bytes
 
     def room(self) -> FreeCapacity:
-        """Return what could start now, as far as this run alone decides."""
+        """Return the free capacity, regardless of other runs."""
         places = self._places()
         return FreeCapacity(
             slots=places.slots,
@@ -348,7 +333,7 @@ class MemoryLedger:
         )
 
     def _places(self) -> FreeSlots:
-        """Return how many further files may start, whatever memory they need."""
+        """Return how many further files may start, regardless of memory."""
         if any(entry.task.alone for entry in self._entries.values()):
             return FreeSlots(slots=0, waiting_slots=0)
         load = self.load or MachineLoad()
@@ -362,14 +347,14 @@ class MemoryLedger:
         )
 
     def fits(self, task: TestTask) -> bool:
-        """Return whether `task` may start now, as far as this run alone decides."""
+        """Whether `task` may start now, regardless of other runs."""
         room = self.room()
         if room.is_idle:
             return True
         return room.takes(task) and not task.alone and self.need_bytes(task) <= room.free_bytes
 
     def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Reservation:
-        """Give `task` the lowest free slot and reserve its memory; it must fit."""
+        """Reserve memory and the lowest free slot for `task`, which must fit."""
         for other in self._entries.values():
             other.was_alone = False
         entry = Reservation(
@@ -389,11 +374,11 @@ class MemoryLedger:
         return entry
 
     def find(self, attempt_id: str) -> Reservation | None:
-        """Return a running file; None when it does not run (any more)."""
+        """Return the reservation of a running file; None if it does not run."""
         return self._entries.get(attempt_id)
 
     def remove(self, attempt_id: str) -> Reservation | None:
-        """Give slot and memory of a file back; None when it did not run."""
+        """Release the slot and the reservation of a file; return None if it did not run."""
         entry = self._entries.pop(attempt_id, None)
         if entry is not None:
             self._free_slots.add(entry.slot)
@@ -401,16 +386,16 @@ class MemoryLedger:
         return entry
 
     def learn(self, peak_bytes: int) -> None:
-        """Take note of the peak of a file that ended and was not guilty."""
+        """Record the peak of a finished file that did not exceed a limit of its own."""
         self._peaks_bytes.append(peak_bytes)
 
     def note_peak(self, alone_bytes: int = 0) -> None:
-        """Take note of what all files use together, after a round of measurements.
+        """Record the use of all files together, after all were sampled.
 
         Args:
-            alone_bytes: what one of them was found to have used, perhaps between two rounds.
+            alone_bytes: peak of a single file, which may lie between two samples.
         """
-        # An estimate that counts new children in full is for caution, not for the record.
+        # An unsettled estimate counts new children in full: it protects the budget but is no peak.
         known_bytes = sum(
             entry.used_bytes
             if entry.memory is not None and entry.memory.is_settled
@@ -420,7 +405,7 @@ class MemoryLedger:
         self.peak_bytes = max(self.peak_bytes, self.held_bytes + max(known_bytes, alone_bytes))
 
     def usage(self, *, now_s: float) -> Usage:
-        """Return what the running files use."""
+        """Return the slots and the memory that the running files use."""
         places = self._places()
         return Usage(
             slots=len(self._entries) + places.slots + places.waiting_slots,

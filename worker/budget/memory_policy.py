@@ -1,13 +1,13 @@
-"""What to do about memory: who may start, how soon to look again, and who must go. Arithmetic only.
+"""The memory rules: which file may start, when to sample next, and which file to kill. Pure arithmetic.
 
-Pure: `worker.budget.memory_governor` measures, asks here, and acts. The rules:
+`worker.budget.memory_governor` measures, applies these rules, and acts on them:
 
-- A file over its own limit, or by itself over the whole budget, is stopped for that (`MEMORY_LIMIT`).
-- The files together over 95 % of the budget, or about to be: as many as it takes, each time
-  the one that overshot its own prediction most is stopped to make room (`MEMORY_BUDGET`), never the oldest,
-  so that at every moment at least one file is sure to get to its end.
-- Who has been told to end is *doomed*. Its memory is on its way out and does not count against the others,
-  unless it takes longer than `DOOM_PATIENCE_S`.
+- A file that exceeds its own limit, or the whole budget by itself, is killed for that (`MEMORY_LIMIT`).
+- When the files together exceed 95 % of the budget, or are about to, files are evicted (`MEMORY_BUDGET`)
+  until the rest fits. Each time, the victim is the file that exceeds its prediction most. The oldest file is
+  never evicted, so at any moment at least one file is certain to finish.
+- A file whose kill was requested is *doomed*. Its memory does not count against the other files, unless the
+  kill takes longer than `DOOM_PATIENCE_S`.
 """
 
 from __future__ import annotations
@@ -21,108 +21,98 @@ from passmuster.model.status import StopReason
 from passmuster.model.units import format_bytes
 
 MIN_TICK_S = 0.01
-"""Seconds between two looks near the budget; looking more often would cost a visible share of a CPU."""
+"""Seconds between two samples near the budget; more frequent samples cost a visible share of a CPU."""
 
 MAX_TICK_S = 0.2
-"""Seconds between two looks when nothing can happen: short enough to give every file a peak."""
+"""Seconds between two samples far from the budget: short enough to measure a peak for every file."""
 
 COST_RATIO = 4
-"""How many times as long as a look took the wait after it must be: looking takes a fifth of a CPU at most."""
+"""Minimum ratio of the wait to the duration of the sample before it: sampling takes at most 1/5 of a CPU."""
 
 HURRY_COST_RATIO = 1
-"""The same where the budget may be broken before the next look."""
+"""The same ratio when the budget could be exceeded before the next sample: at most half a CPU."""
 
 FIRST_SAMPLE_S = 0.03
-"""Seconds after its start at which a process is first measured; the next looks come at twice its age."""
+"""Age in seconds at which a process is first measured; each further sample comes at twice its age."""
 
 WORST_GROWTH_BYTES_PER_S = 4 * 1024**3
-"""How fast memory may be taken at worst: what one core needs for touching fresh pages, times two."""
+"""Worst-case growth: twice the rate at which one core can touch fresh pages."""
 
 REACTION_S = 0.015
-"""Seconds from the decision to stop a tree until it takes no more memory: signal, wake-up, exit."""
+"""Seconds from the decision to kill a tree until it stops growing: signal, wake-up, and exit."""
 
 EVICTION_THRESHOLD = 0.95
-"""Share of the budget at which several files must make room. Between a look and the end of a killed process
-some go on growing: on two busy cores hostile files got 4 % over the mark at which they were stopped."""
+"""Share of the budget above which files are evicted. Files keep growing between a sample and the end of the
+killed process: on two busy cores, hostile files reached 4 % above the threshold."""
 
 NEAR_SHARE = 0.85
-"""Share of the budget from which a lone file's last spurt is expected to go on: fifty processes that take
-2.6 GB/s between them were seen to pass the rest of a budget of 2 GiB between two looks."""
+"""Share of the budget above which the last burst of a single file is expected to continue: fifty processes
+that grow by 2.6 GB/s together were seen to exceed the rest of a 2 GiB budget between two samples."""
 
 DOOM_PATIENCE_S = 2.0
-"""Seconds for which a stopped file's memory is taken for as good as free; far longer than any kill takes."""
+"""Seconds for which the memory of a doomed file counts as free; far longer than any kill takes."""
 
 UNKNOWN_SAMPLE = 10
-"""Peaks that must be known before the largest may be taken for an exception."""
+"""Number of peaks from which on the largest ones may be treated as exceptions."""
 
 UNKNOWN_SHARE = 0.8
 """Share of the known peaks that the prediction for an unknown file covers."""
 
 UNKNOWN_FEW = 4
-"""Files that must have ended before what they needed stands for the others."""
+"""Number of finished files from which on their peaks predict those of unknown files."""
 
 UNKNOWN_BYTES = 256 * 1024**2
-"""What a file is taken to need of which nothing is known, nor of any other: a file with heavy imports takes
-it."""
+"""Prediction for an unknown file when no other peak is known either: the peak of a file with heavy
+imports."""
 
 UNKNOWN_PARTS = 16
-"""Into how many parts a small budget is divided at most for such files."""
+"""Maximum number of parts into which a small budget is divided for such files."""
 
 UNKNOWN_MARGIN = 1.15
-"""What a peak is multiplied with that stands for other files: the margin of remembered peaks."""
+"""Factor on a peak that predicts other files; the margin that the history adds to its peaks."""
 
 
 class FileMemory(Struct, frozen=True, kw_only=True):
-    """One running file as the rules see it.
-
-    Args:
-        attempt_id: whose it is.
-        started: how many files had been admitted before it; the lowest is the oldest.
-        predicted_bytes: what was reserved for it when it started.
-        used_bytes: what it was last measured to use.
-        growth_bytes_per_s: how fast it may be expected to go on growing; never negative.
-        spurt_bytes_per_s: how fast it has grown at most lately; it may have stopped since.
-        limit_bytes: its own limit; None: only the budget bounds it.
-        doomed_s: seconds since it was told to end; None: it was not.
-    """
+    """The memory figures of one running file, as the rules need them."""
 
     attempt_id: str
     started: int
+    """Number of files admitted before it; the lowest is the oldest."""
     predicted_bytes: int
+    """The reservation made when it started."""
     used_bytes: int
     growth_bytes_per_s: float = 0.0
+    """Growth that is expected to continue; never negative."""
     spurt_bytes_per_s: float = 0.0
+    """Fastest recent growth; it may have stopped since."""
     limit_bytes: int | None = None
+    """None: only the budget bounds it."""
     doomed_s: float | None = None
+    """Seconds since its kill was requested; None: it was not."""
 
     @property
     def overshoot_bytes(self) -> int:
-        """How far it is above its prediction; negative below."""
+        """Bytes above its prediction; negative if below."""
         return self.used_bytes - self.predicted_bytes
 
     def used_in(self, seconds: float) -> int:
-        """Return the bytes it will use `seconds` from now if it goes on growing."""
+        """Return the bytes it will use in `seconds` if its growth continues."""
         return self.used_bytes + int(min(self.growth_bytes_per_s, WORST_GROWTH_BYTES_PER_S) * seconds)
 
 
 class Breach(Struct, frozen=True, kw_only=True):
-    """A file that must be stopped for memory, and why.
-
-    Args:
-        attempt_id: whose it is.
-        reason: `MEMORY_LIMIT`: its own doing; `MEMORY_BUDGET`: only to make room, so it runs again.
-        used_bytes: what it used.
-        limit_bytes: what was broken: its own limit, or the budget.
-        total_bytes: what all files used together.
-        detail: one line for people: its peak, the limit, and who stopped it.
-    """
+    """A file that must be killed because of memory, and the reason."""
 
     attempt_id: str
     reason: StopReason
+    """`MEMORY_LIMIT`: it exceeded its own limit; `MEMORY_BUDGET`: it is evicted, and reruns."""
     used_bytes: int
     limit_bytes: int
+    """The exceeded limit: its own, or that of all files together."""
     total_bytes: int
+    """Use of all files together."""
     detail: str
+    """One line for the user."""
 
 
 def find_breaches(
@@ -133,19 +123,20 @@ def find_breaches(
     horizon_s: float,
     spares_last: bool = True,
 ) -> tuple[Breach, ...]:
-    """Return which files must be stopped now: the guilty, or else who makes room for the rest.
+    """Return the files to kill now: those that exceed their own limit, or else the victims of an eviction.
 
     Args:
-        files: all that run, the doomed included.
-        budget_bytes: what all files together may use, and so what any file alone may.
-        allowance_bytes: what other runs on this machine leave of it. A file that runs alone may exceed
-            this, but never the budget.
-        horizon_s: seconds to look ahead, because acting takes time.
-        spares_last: whether a file that runs alone may exceed the allowance. It may not where files of other
-            runs have filled the machine's memory, and this run is the one to make room for them.
+        files: all running files, including doomed ones.
+        budget_bytes: bound for all files together, and therefore for each one.
+        allowance_bytes: the part of the budget that other runs on this machine leave. A file that runs by
+            itself may exceed the allowance, but never the budget.
+        horizon_s: how far ahead to predict growth, because acting takes time.
+        spares_last: whether a file that runs by itself may exceed the allowance. It may not if files of other
+            runs have filled the machine's memory and this run is the one that must free some.
     """
     total_bytes = sum(file.used_bytes for file in files)
-    # Who has taken nothing yet, because its process is about to start, can neither be guilty nor make room.
+    # A file whose process has not started yet uses no memory: it exceeds nothing, and killing it frees
+    # nothing.
     alive = [file for file in files if file.doomed_s is None and file.used_bytes > 0]
     guilty = [file for file in alive if file.used_bytes > min(file.limit_bytes or budget_bytes, budget_bytes)]
     if guilty:
@@ -167,10 +158,10 @@ def find_breaches(
 
 
 def _used_alone_in(file: FileMemory, seconds: float, *, budget_bytes: int) -> int:
-    """Return the bytes that a lone file will use `seconds` from now.
+    """Return the bytes that a single running file will use in `seconds`.
 
-    Far from the budget one spurt is no reason to expect another. So near that one more would break it,
-    it is: the next look could be too late.
+    Far from the budget, one burst of growth does not predict another. Near the budget it must be assumed,
+    because the next sample could come too late.
     """
     if file.used_bytes <= budget_bytes * NEAR_SHARE:
         return file.used_in(seconds)
@@ -178,9 +169,10 @@ def _used_alone_in(file: FileMemory, seconds: float, *, budget_bytes: int) -> in
 
 
 def choose_victim(alive: Sequence[FileMemory], *, spares_last: bool = True) -> FileMemory | None:
-    """Return the file that makes room: the furthest above its prediction, the youngest of equals.
+    """Return the file to evict: the one furthest above its prediction; of equal ones, the youngest.
 
-    Never the oldest, but where it is the last and not to be spared; None when there is no other.
+    The oldest file is chosen only if it is the last one and `spares_last` is False. Return None if there is
+    no candidate.
     """
     if len(alive) < 2:
         return None if spares_last or not alive else alive[0]
@@ -192,21 +184,21 @@ def choose_victim(alive: Sequence[FileMemory], *, spares_last: bool = True) -> F
 def next_sample_s(
     *, spare_bytes: int, growth_bytes_per_s: float, youngest_s: float, cost_s: float, lag_s: float = 0.0
 ) -> float:
-    """Return the seconds until memory must be measured again.
+    """Return the seconds until the next sample.
 
-    Soon enough that even the worst growth cannot eat what is left; soon after a start, so that short files
-    get a peak; never so often that measuring takes more than a fifth of a CPU, or half of one in need.
+    The wait is short enough that even worst-case growth cannot use up `spare_bytes`, and short after a start,
+    so that short files get a peak. Sampling never takes more than 1/5 of a CPU, or 1/2 near the budget.
 
     Args:
-        spare_bytes: what is left, of the budget or of the limit that is nearest to be broken.
-        growth_bytes_per_s: how fast all files together grew lately.
+        spare_bytes: bytes left of the budget, or of the file limit that is closest to being exceeded.
+        growth_bytes_per_s: recent growth of all files together.
         youngest_s: age of the file that started last.
-        cost_s: CPU seconds the last look took.
-        lag_s: seconds between what was measured and what can be known at the next look, beyond the wait.
+        cost_s: CPU seconds of the last sample.
+        lag_s: seconds by which the figures of the next sample will be outdated, beyond the wait.
     """
     speed = max(WORST_GROWTH_BYTES_PER_S, 2 * growth_bytes_per_s)
     wanted_s = min(MAX_TICK_S, max(0, spare_bytes) / speed - lag_s, max(FIRST_SAMPLE_S, youngest_s))
-    # Where even the soonest look may be too late, half a CPU may go into looking.
+    # When even the earliest sample could come too late, sampling may use half a CPU.
     cost_ratio = COST_RATIO if wanted_s > MIN_TICK_S else HURRY_COST_RATIO
     return max(MIN_TICK_S, cost_ratio * cost_s, wanted_s)
 
@@ -219,24 +211,25 @@ def unknown_file_bytes(
     running_bytes: Sequence[int] = (),
     usual_bytes: int | None = None,
 ) -> int:
-    """Return what a file without history is taken to need, one that runs as well as one that waits.
+    """Return the predicted peak of a file without history, running or queued; at most `budget_bytes`.
 
-    At first what files of its project, else of this machine, usually need, else `UNKNOWN_BYTES`, or the
-    largest peak seen if that is more. Once some files have ended, what they needed says more: the largest of
-    a few, and of many the peak that four of five stay below. A running file counts with what it takes once
-    that is more than this. Therefore one giant does not make all others run one after another; a file that
-    grows into what is not there is stopped and runs again.
+    The prediction starts with the usual peak of the project's files, else of this machine's, else
+    `UNKNOWN_BYTES`; a larger peak seen in this run replaces it. After `UNKNOWN_FEW` files have finished,
+    their largest peak counts; after `UNKNOWN_SAMPLE`, the peak that four of five stay below. A single very
+    large file therefore does not serialize all others. A file that outgrows the prediction is evicted and
+    reruns.
 
-    In simulated first runs of a suite with one giant among fifteen files, a quantile of 0.9 took up to 1.6
-    times as long as this one, which two files in 700 had to make room for.
+    In simulated first runs of a suite with one very large file in fifteen, a quantile of 0.9 took up to 1.6
+    times as long as 0.8, at which 2 of 700 files were evicted.
 
     Args:
-        budget_bytes: what all files together may use; the answer is never above it.
-        slots: how many files run at once usually.
-        peaks_bytes: peaks of files that ended in this run, but for those that broke a limit themselves.
-        running_bytes: peaks of files that still run, so far.
-        usual_bytes: what files of the same project, else of this machine, usually need, by earlier runs;
-            None: not known.
+        budget_bytes: bound for all files together.
+        slots: usual number of concurrent files.
+        peaks_bytes: peaks of files that finished in this run, without those that exceeded a limit of their
+            own.
+        running_bytes: peaks so far of running files.
+        usual_bytes: usual peak of files of the same project, else of this machine, in earlier runs; None:
+            unknown.
     """
     if len(peaks_bytes) < UNKNOWN_FEW:
         seen_bytes = max([*peaks_bytes, *running_bytes, 0])
@@ -250,28 +243,31 @@ def unknown_file_bytes(
 
 
 def usual_file_bytes(known_bytes: Sequence[int]) -> int | None:
-    """Return what most of the known files of a project need; None: too few are known."""
+    """Return the peak that most known files of a project stay below; None if too few are known."""
     return _most_need(known_bytes) if len(known_bytes) >= UNKNOWN_FEW else None
 
 
 def usual_machine_bytes(peaks_bytes: Sequence[int]) -> int | None:
-    """Return what to reserve for a file of an unknown project, by what files of others took on this machine;
-    None: too few are known."""
+    """Return the reservation for a file of an unknown project, from the peaks of other projects on this
+    machine.
+
+    None if too few are known.
+    """
     return _with_margin(_most_need(peaks_bytes)) if len(peaks_bytes) >= UNKNOWN_FEW else None
 
 
 def _most_need(peaks_bytes: Sequence[int]) -> int:
-    """Return what four of five files stay below."""
+    """Return the peak that four of five files stay below."""
     return sorted(peaks_bytes)[math.ceil(len(peaks_bytes) * UNKNOWN_SHARE) - 1]
 
 
 def _with_margin(peak_bytes: int) -> int:
-    """Return what to reserve for a file like one that had this peak."""
+    """Return the reservation for a file like one with this peak."""
     return math.ceil(peak_bytes * UNKNOWN_MARGIN)
 
 
 def _own_doing(file: FileMemory, *, budget_bytes: int, total_bytes: int) -> Breach:
-    """Return the breach of a file over its own limit, or over the whole budget by itself."""
+    """Return the breach of a file that exceeds its own limit, or the whole budget by itself."""
     limit_bytes = min(file.limit_bytes or budget_bytes, budget_bytes)
     name = "its limit" if file.limit_bytes else "the whole memory budget"
     growth = ""
@@ -290,7 +286,7 @@ def _own_doing(file: FileMemory, *, budget_bytes: int, total_bytes: int) -> Brea
 
 
 def _make_room(file: FileMemory, *, limit_bytes: int, total_bytes: int) -> Breach:
-    """Return the breach of a file that is stopped only to make room."""
+    """Return the breach of a file that is evicted."""
     return Breach(
         attempt_id=file.attempt_id,
         reason=StopReason.MEMORY_BUDGET,

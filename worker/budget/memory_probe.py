@@ -1,6 +1,6 @@
 """How much memory the process tree of one running file uses.
 
-Two questions may be asked of the kernel, and they differ a thousandfold in price (measured on Linux 6.18):
+The kernel offers two figures, whose costs differ a thousandfold (measured on Linux 6.18):
 
 - `/proc/PID/status`, about 15 µs: resident anonymous, shared-memory and swapped bytes. Pages that a fork
   shares are counted in every process, so that their sum over a tree is an *upper bound*.
@@ -8,10 +8,10 @@ Two questions may be asked of the kernel, and they differ a thousandfold in pric
   tables: the proportional set size (PSS), which counts a page shared by n processes as 1/n in each. Its
   sum over a tree is what the tree really takes.
 
-A tree of one process is taken at its upper bound, which is exact: `exec` left it nothing to share. A tree of
-several, or one that was forked from a server and shares pages with that, is read by PSS, but only as often as
-`_is_due` finds worth the price; in between, what grew since is added. Pages of files on disk count in
-neither: the kernel can drop them and read them again.
+For a tree of one process the upper bound is exact, because `exec` left it nothing to share. For a tree of
+several processes, or one forked from a server whose pages it shares, PSS is read, but only when `_is_due`
+says that it is worth its cost; in between, the growth of the upper bound is added. Pages of files on disk
+count in neither figure, because the kernel can drop them and read them again.
 
 `worker.budget.memory_governor` owns one `TreeProbe` for each running file.
 """
@@ -31,42 +31,38 @@ GROWTH_PRICE_RATIO = 20
 """After growth, PSS is read when the last reading took at most 1/20 of the time since: 5 % of a CPU."""
 
 ALARM_PRICE_RATIO = 4
-"""When processes came or memory is short, up to a quarter of a CPU may go into knowing better."""
+"""After new processes started, or when memory is short, reading PSS may take up to a quarter of a CPU."""
 
 CHANGE_SHARE = 0.05
-"""A change of the upper bound by less than this share is no reason to read PSS again."""
+"""Change of the upper bound, as a share, below which PSS is not read again."""
 
 STALE_S = 1.0
-"""Seconds after which PSS is read again whatever else happened, where its price allows."""
+"""Seconds after which PSS is read again in any case, if its cost allows."""
 
 UNSHARE_BYTES_PER_S = 1024**3
-"""How fast shared pages can become private ones by being written to, which the bound does not show."""
+"""How fast writes can turn shared pages into private ones, which the upper bound does not show."""
 
 _RESIDENT_FIELDS = (b"RssAnon:", b"RssShmem:", b"VmSwap:")
 _PSS_FIELDS = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
 
 
 class TreeMemory(Struct, frozen=True, kw_only=True):
-    """What a process tree used when it was measured.
-
-    Args:
-        used_bytes: the best estimate.
-        upper_bytes: what it cannot be above, because shared pages are counted in every process.
-        file_bytes: pages of files on disk in its largest process; not part of the others.
-        processes: how many processes there were.
-        is_exact: whether measuring again, more dearly, would tell nothing new.
-        is_due: whether it is worth its price now to measure once more, exactly.
-        is_settled: whether no process came since sharing was last measured. A forked child counts in full
-            until then, so that an unsettled estimate is no peak to remember.
-    """
+    """One measurement of a process tree."""
 
     used_bytes: int
+    """The best estimate."""
     upper_bytes: int
+    """Upper bound: shared pages count in every process."""
     file_bytes: int
+    """Pages of files on disk in its largest process; not part of the other figures."""
     processes: int
     is_exact: bool
+    """Whether an exact measurement would find nothing new."""
     is_due: bool
+    """Whether an exact measurement is worth its cost now."""
     is_settled: bool
+    """Whether no process started since PSS was last read. Until then a forked child counts in full, so an
+    unsettled estimate is not recorded as a peak."""
 
 
 class _Resident(Struct, frozen=True):
@@ -77,7 +73,7 @@ class _Resident(Struct, frozen=True):
 
 
 class _PssReading(Struct, frozen=True):
-    """The last dear reading of a tree, the bound it was made at, and its price."""
+    """The last PSS reading of a tree, the upper bound at that time, and its cost."""
 
     pss_bytes: int
     upper_bytes: int
@@ -87,11 +83,11 @@ class _PssReading(Struct, frozen=True):
 
 
 class TreeProbe:
-    """Measures one process tree again and again. Not thread-safe: one sampler owns it."""
+    """Measures one process tree repeatedly. Not thread-safe: one sampler owns it."""
 
     def __init__(self, *, proc: Path = PROC) -> None:
         self.is_forked = False
-        """Whether its first process was forked and not executed, and so shares pages with its server."""
+        """Whether its first process was forked and therefore shares pages with its server."""
         self._proc = str(proc)
         self._has_proc = (proc / "self").exists()
         self._last: _PssReading | None = None
@@ -100,19 +96,19 @@ class TreeProbe:
 
     @property
     def price_s(self) -> float:
-        """CPU seconds that reading PSS once more would take; 0 for a tree that never had two processes."""
+        """CPU seconds that the next PSS reading would take; 0 for a tree that never had two processes."""
         return self._last.cost_s if self._last is not None else 0.0
 
     def measure(
         self, pids: Sequence[int], *, now_s: float, spare_bytes: int, exact: bool = False
     ) -> TreeMemory:
-        """Measure the tree. Processes that vanish meanwhile count as nothing; it never raises for them.
+        """Measure the tree. Processes that have exited count as zero.
 
         Args:
-            pids: the tree's processes, some of which may be gone.
-            now_s: a clock that only goes forward.
-            spare_bytes: what is left until the answer matters: the less, the more exactly it is measured.
-            exact: read PSS now, whatever it costs; otherwise the answer only says whether that is due.
+            pids: the tree's processes, some of which may have exited.
+            now_s: monotonic seconds.
+            spare_bytes: bytes left of the budget or limit; the fewer, the more often PSS is due.
+            exact: read PSS now at any cost; otherwise the result only says whether that is due.
         """
         resident: dict[int, _Resident] = {}
         for pid in pids:
@@ -135,7 +131,7 @@ class TreeProbe:
         )
 
     def _estimate(self, resident: dict[int, _Resident], upper_bytes: int) -> int:
-        """Return the tree's bytes by the last PSS reading and what changed since."""
+        """Return the tree's bytes: the last PSS reading plus the growth since."""
         last = self._last
         if last is None or (len(resident) <= 1 and not self.is_forked):
             return upper_bytes
@@ -145,7 +141,7 @@ class TreeProbe:
     def _is_due(
         self, resident: dict[int, _Resident], upper_bytes: int, now_s: float, spare_bytes: int
     ) -> bool:
-        """Return whether PSS is worth its price now."""
+        """Whether reading PSS is worth its cost now."""
         last = self._last
         if last is None:
             return True
@@ -153,7 +149,7 @@ class TreeProbe:
         if age_s < last.cost_s * ALARM_PRICE_RATIO:
             return False
         if not last.pids.issuperset(resident):
-            # What a new process shares with its parent is the whole question.
+            # Only PSS shows how much a new process shares with its parent.
             return True
         hidden_bytes = last.upper_bytes - last.pss_bytes
         if min(hidden_bytes, age_s * UNSHARE_BYTES_PER_S) > spare_bytes / 2:
@@ -163,9 +159,9 @@ class TreeProbe:
         return age_s >= STALE_S or abs(upper_bytes - last.upper_bytes) > last.upper_bytes * CHANGE_SHARE
 
     def _read_pss(self, resident: dict[int, _Resident], upper_bytes: int, now_s: float) -> None:
-        """Read PSS of every process and remember it with its price."""
-        # CPU seconds and not those on the clock: on a machine that is busy with fifty growing processes these
-        # are many times more, and we would look least often when it matters most.
+        """Read PSS of every process and store it with its cost."""
+        # CPU seconds, not wall-clock seconds: on a machine busy with fifty growing processes the wall clock
+        # shows many times more, and sampling would be rarest when it matters most.
         started_s = time.thread_time()
         pss_bytes = sum(self._pss(pid, reading) for pid, reading in resident.items())
         self.dear_s = time.thread_time() - started_s
@@ -178,7 +174,7 @@ class TreeProbe:
         )
 
     def _resident(self, pid: int) -> _Resident | None:
-        """Return a process's resident bytes; None when it is gone."""
+        """Return a process's resident bytes; None if it has exited."""
         if not self._has_proc:
             rss_bytes = resident_bytes(pid)
             return None if rss_bytes is None else _Resident(rss_bytes, 0)
@@ -191,7 +187,8 @@ class TreeProbe:
         return _Resident(_sum_kib(text, _RESIDENT_FIELDS) or 0, _sum_kib(text, (b"RssFile:",)) or 0)
 
     def _pss(self, pid: int, resident: _Resident) -> int:
-        """Return a process's proportional bytes; 0: it is gone; its resident ones: they may not be read."""
+        """Return a process's proportional bytes; 0 if it has exited, the resident bytes if PSS is not
+        readable."""
         if not self._has_proc:
             own_bytes = unshared_bytes(pid)
             return resident.own_bytes if own_bytes is None else own_bytes
@@ -199,7 +196,7 @@ class TreeProbe:
             with open(f"{self._proc}/{pid}/smaps_rollup", "rb", buffering=0) as file:
                 text = file.read()
         except ProcessLookupError:
-            # It has ended since its status was read, and waits to be reaped: its memory is gone.
+            # It exited after its status was read and waits to be reaped: its memory is free.
             return 0
         except FileNotFoundError:
             # Kernels before 4.14 have no such file for living processes either.
@@ -208,14 +205,14 @@ class TreeProbe:
             return resident.own_bytes
         pss_bytes = _sum_kib(text, _PSS_FIELDS[:1])
         if pss_bytes is None:
-            # Kernels before 5.9 do not split PSS: files on disk are in it, so that it may be too high.
+            # Kernels before 5.9 do not split PSS: it includes files on disk, so it may be too high.
             whole_bytes = _sum_kib(text, (b"Pss:", b"SwapPss:"))
             return resident.own_bytes if whole_bytes is None else min(whole_bytes, resident.own_bytes)
         return _sum_kib(text, _PSS_FIELDS) or 0
 
 
 def _sum_kib(text: bytes, fields: Sequence[bytes]) -> int | None:
-    """Return the sum in bytes of those of `fields` that a text of `Name: 12 kB` lines has; None: none."""
+    """Return the sum in bytes of `fields` in a text of `Name: 12 kB` lines; None if it has none of them."""
     total_bytes: int | None = None
     for field in fields:
         start = text.find(b"\n" + field)
