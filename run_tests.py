@@ -35,9 +35,21 @@ from typing import ClassVar
 from dispatcher.cli import main as cli
 from dispatcher.config.choices import Overcommit
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins
 from dispatcher.config.overrides import group_limits, project_commands
 from dispatcher.engine.backend import Backend, BackendRequest, Site
+from dispatcher.model.events import (
+    FileFinished,
+    FileSettled,
+    FileSlow,
+    FileStarted,
+    Notice,
+    Reporter,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    RunStopping,
+    UsageSampled,
+)
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults
 from dispatcher.run import process_manager, runner
@@ -46,12 +58,13 @@ from passmuster.host.capacity import calculate_max_workers as workers_for
 from passmuster.host.host_resources import read_levels, read_machine
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.launch.environment import base_python
-from passmuster.model.errors import ConfigurationError
+from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit
 from passmuster.model.oversubscription import MOST_TIMES, MOST_WAITING_TIMES
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.model.units import format_bytes, parse_amount, parse_seconds
+from passmuster.settings.origins import NO_ORIGINS, Origins
 from worker.forkserver.server_pool import Fleet
 from worker.process.command import prepare_child
 from worker.process.environment import get_test_environment
@@ -61,16 +74,30 @@ from worker.process.settings import NICE, WorkerSettings
 __all__ = [
     "CaseResult",
     "ChosenSite",
+    "ConfigurationError",
     "ExitCode",
+    "FileFinished",
+    "FileSettled",
+    "FileSlow",
+    "FileStarted",
+    "InfrastructureError",
     "LocalSite",
+    "Notice",
     "Outcome",
+    "PassmusterError",
     "ProcessManager",
+    "Reporter",
+    "RunEvent",
+    "RunFinished",
+    "RunStarted",
+    "RunStopping",
     "RunnerKind",
     "Status",
     "TestConfig",
     "TestResult",
     "TestResults",
     "TestRunner",
+    "UsageSampled",
     "calculate_max_workers",
     "get_test_environment",
     "main",

@@ -13,8 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from dispatcher.config.setting import Group, Setting  # noqa: E402 - needs the path above
 from dispatcher.config.settings import SETTINGS  # noqa: E402
+from passmuster.settings.setting import Group, Setting  # noqa: E402 - needs the path above
 
 PAGE = HERE / "reference" / "settings.md"
 BEGIN = "<!-- settings: made by docs/make_reference.py, do not edit -->"

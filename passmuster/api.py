@@ -3,35 +3,35 @@
 Only the names in `__all__` are kept stable; everything else in this package can change with any version.
 """
 
-from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
-    FileSlow,
-    FileStarted,
-    Notice,
-    Reporter,
-    RunEvent,
-    RunFinished,
-    RunStarted,
-    RunStopping,
-    StopCause,
-    UsageSampled,
-)
+from dispatcher.model.events import StopCause
 from dispatcher.model.plan import TestFile
-from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.version import VERSION
 from run_ci_replica import CIReplicaRunner, setup_ci_environment
 from run_tests import (
     CaseResult,
+    ConfigurationError,
     ExitCode,
+    FileFinished,
+    FileSettled,
+    FileSlow,
+    FileStarted,
+    InfrastructureError,
+    Notice,
     Outcome,
+    PassmusterError,
     ProcessManager,
+    Reporter,
+    RunEvent,
+    RunFinished,
     RunnerKind,
+    RunStarted,
+    RunStopping,
     Status,
     TestConfig,
     TestResult,
     TestResults,
     TestRunner,
+    UsageSampled,
     calculate_max_workers,
     get_test_environment,
     parse_amount,

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.commands.setting import GIB, Setting, fresh_suite
+from benchmarks.control_group import ControlGroup, make_group
 from benchmarks.environments import ensure_environment
 from benchmarks.machine.chart import draw_chart
 from benchmarks.machine.model import OURS, RUNNERS, XDIST, AtOnce, Beside, read_figures
@@ -51,8 +52,9 @@ BUDGET_SHARE = 0.8
 
 XDIST_REQUIREMENT = "pytest-xdist==3.8.0"
 TIMEOUT_S = 900.0
-BEGIN_S = 60.0
-"""Seconds within which long runs must have begun."""
+BEGIN_S = 180.0
+END_S = 20.0
+"""Seconds within which long runs must have begun, and end when they are interrupted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,8 @@ def _at_once_round(setting: Setting) -> Iterator[AtOnce]:
                 )
                 # What else runs on the machine changes meanwhile: the runs alone enclose those together.
                 serial_s = (before.wall_s + after.wall_s) / 2 * count
-                yield dataclasses.replace(together, serial_s=serial_s)
+                alone_cpu_s = (before.cpu_s + after.cpu_s) / 2
+                yield dataclasses.replace(together, serial_s=serial_s, alone_cpu_s=alone_cpu_s)
 
 
 def _limited_round(setting: Setting) -> Iterator[AtOnce]:
@@ -184,6 +187,8 @@ def _at_once(
         wall_s=measured.wall_s,
         serial_s=None,
         mean_s=sum(took) / count,
+        cpu_s=measured.cpu_s,
+        alone_cpu_s=None,
         fairness=sum(speeds) ** 2 / (count * sum(speed**2 for speed in speeds)),
         peak_bytes=measured.peak_bytes,
         budget_bytes=int(BUDGET_SHARE * min(available_bytes, limit_bytes or available_bytes)),
@@ -244,36 +249,73 @@ def _available_bytes() -> int:
     raise RuntimeError("/proc/meminfo does not say what is available")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SmallRun:
+    """One run of the small suite, as `Beside` has it."""
+
+    wall_s: float
+    busy_cpus: float
+    start_s: float | None
+    first_file_s: float | None
+    failed: bool
+
+
 def _beside(setting: Setting, small: Suite, long: Suite, runner: str, count: int) -> Beside:
     """Measure the small suite alone, and then while long runs go on."""
     alone = [_measure(setting, small, runner, 1)[0] for _ in range(SMALL_TIMES)]
     best = min(alone, key=lambda measured: measured.wall_s)
-    load = os.getloadavg()[0]
+    load, group = os.getloadavg()[0], make_group(limit_bytes=None)
     with ExitStack() as stack:
+        if group is not None:
+            stack.callback(group.remove)
         for folder in _copies(setting, long.root, count, name="machine-long"):
-            stack.callback(_end, _start(long, runner, folder))
+            stack.callback(_end, _start(long, runner, folder, group))
             _wait_until_it_works(folder, runner)
-        times = [_time_small(setting, small, runner) for _ in range(SMALL_TIMES)]
-    wall_s, start_s, first_file_s, failed = min(times, key=lambda one: one[0])
+        times = [_run_small(setting, small, runner, group) for _ in range(SMALL_TIMES)]
+    least = min(times, key=lambda one: one.wall_s)
     return Beside(
         runner=runner,
         long_runs=count,
-        wall_s=wall_s,
+        wall_s=least.wall_s,
         alone_s=best.wall_s,
         alone_cpu_s=best.cpu_s,
-        cores=len(os.sched_getaffinity(0)),
-        start_s=start_s,
-        first_file_s=first_file_s,
+        busy_cpus=least.busy_cpus,
+        start_s=least.start_s,
+        first_file_s=least.first_file_s,
         load=load,
+        failed=any(one.failed for one in times),
+    )
+
+
+def _run_small(setting: Setting, suite: Suite, runner: str, group: ControlGroup | None) -> _SmallRun:
+    """Run the small suite once, while long runs go on in the same control group."""
+    (folder,) = _copies(setting, suite.root, 1)
+    began_at, began_s, began_cpu_s = time.time(), time.perf_counter(), _cpu_s(group)
+    failed = _start(suite, runner, folder, group).wait() != 0
+    wall_s, cpu_s = time.perf_counter() - began_s, _cpu_s(group)
+    busy_cpus = float(len(os.sched_getaffinity(0)))
+    if cpu_s is not None and began_cpu_s is not None:
+        busy_cpus = (cpu_s - began_cpu_s) / wall_s
+    run_at, first_file_s = _event_at_s(folder, "run-started"), _event_at_s(folder, "file-started")
+    return _SmallRun(
+        wall_s=wall_s,
+        busy_cpus=busy_cpus,
+        start_s=None if run_at is None else run_at - began_at,
+        first_file_s=first_file_s,
         failed=failed,
     )
 
 
-def _start(suite: Suite, runner: str, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a run in a process group of its own; each of its test processes says that it runs."""
+def _cpu_s(group: ControlGroup | None) -> float | None:
+    return None if group is None else group.cpu_s()
+
+
+def _start(suite: Suite, runner: str, folder: Path, group: ControlGroup | None) -> subprocess.Popen[bytes]:
+    """Start a run in a session and, where there is one, a control group of its own."""
+    joining = [] if group is None else group.joining_command()
     with (folder / "run.log").open("wb") as log:
         return subprocess.Popen(
-            suite.commands[runner](folder),
+            [*joining, *suite.commands[runner](folder)],
             cwd=folder,
             env=plain_environment(),
             stdin=subprocess.DEVNULL,
@@ -284,9 +326,10 @@ def _start(suite: Suite, runner: str, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt a run, and kill its session if that does not end it."""
     process.send_signal(signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
+        process.wait(END_S)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -303,23 +346,6 @@ def _wait_until_it_works(folder: Path, runner: str) -> None:
             return
         time.sleep(0.05)
     raise RuntimeError(f"the long run in {folder} has not begun: {(folder / 'run.log').read_text()}")
-
-
-def _time_small(
-    setting: Setting, suite: Suite, runner: str
-) -> tuple[float, float | None, float | None, bool]:
-    """Run the small suite once: its seconds, those of its start-up and until its first file, and failure."""
-    (folder,) = _copies(setting, suite.root, 1)
-    began_at, began_s = time.time(), time.perf_counter()
-    process = _start(suite, runner, folder)
-    failed = process.wait() != 0
-    wall_s = time.perf_counter() - began_s
-    if runner != OURS:
-        return wall_s, None, None, failed
-    run_at, first_s = _event_at_s(folder, "run-started"), _event_at_s(folder, "file-started")
-    if run_at is None or first_s is None:
-        return wall_s, None, None, failed
-    return wall_s, run_at - began_at, first_s, failed
 
 
 def _event_at_s(folder: Path, name: str) -> float | None:

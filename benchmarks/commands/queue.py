@@ -27,7 +27,8 @@ from benchmarks.suites import trivial
 from benchmarks.tables import median, print_table, spread, write_json
 from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.wire.access import open_broker
-from passmuster.wire.broker import BROKER_VARIABLE, DEFAULT_SECRET_VARIABLE, parse_broker
+from passmuster.wire.broker import parse_broker
+from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
 from passmuster.wire.run_store import WorkerBoard
 
 HOME = Path(__file__).resolve().parents[2]
@@ -112,7 +113,7 @@ def farm(setting: Setting, root: Path, slots: Sequence[int]) -> Iterator[Farm]:
         environment = {
             **plain_environment(),
             BROKER_VARIABLE: server.url,
-            DEFAULT_SECRET_VARIABLE: secret,
+            SECRET_VARIABLE: secret,
         }
         workers = []
         for number, share in enumerate(slots):
@@ -152,7 +153,7 @@ def measure_run(
     if place is None:
         options += ["--jobs", str(slots)]
     else:
-        environment |= {BROKER_VARIABLE: place.url, DEFAULT_SECRET_VARIABLE: place.secret}
+        environment |= {BROKER_VARIABLE: place.url, SECRET_VARIABLE: place.secret}
     before = _cpu(place)
     started = time.monotonic()
     command = [sys.executable, str(HOME / "run_tests.py"), *options]

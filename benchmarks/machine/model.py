@@ -23,6 +23,8 @@ class AtOnce:
         serial_s: seconds that as many runs take one after the other: the mean of a run alone just before and
             one just after, times their number; None: not measured.
         mean_s: mean of the seconds until a run has ended.
+        cpu_s: processor seconds of all runs.
+        alone_cpu_s: those of one run alone, as the mean of `serial_s` has them; None: not measured.
         fairness: Jain's index of the runs' speeds: 1 where all took the same time, 1 / runs at worst.
         peak_bytes: the highest memory of all runs together, see `benchmarks.measure`.
         budget_bytes: what the files of all runs may use by the default of `--machine-memory`.
@@ -39,6 +41,8 @@ class AtOnce:
     wall_s: float
     serial_s: float | None
     mean_s: float
+    cpu_s: float
+    alone_cpu_s: float | None
     fairness: float
     peak_bytes: int
     budget_bytes: int
@@ -53,6 +57,11 @@ class AtOnce:
         """Seconds until all have ended, against the same runs one after the other."""
         return None if self.serial_s is None else self.wall_s / self.serial_s
 
+    @property
+    def cpu_ratio(self) -> float | None:
+        """Processor seconds of a run among the others, against a run alone."""
+        return None if self.alone_cpu_s is None else self.cpu_s / self.runs / self.alone_cpu_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
@@ -64,7 +73,8 @@ class Beside:
         wall_s: seconds that the small suite took.
         alone_s: seconds that it took alone, just before.
         alone_cpu_s: processor seconds that it took alone.
-        cores: processors of the machine.
+        busy_cpus: processors that the long runs and the small suite kept busy together while that ran: all of
+            them on a machine that does nothing else.
         start_s: seconds from its command to its `run-started` event; None: the runner writes none.
         first_file_s: seconds from there to its first `file-started` event.
         load: the machine's load average of one minute before the long runs started.
@@ -76,7 +86,7 @@ class Beside:
     wall_s: float
     alone_s: float
     alone_cpu_s: float
-    cores: int
+    busy_cpus: float
     start_s: float | None
     first_file_s: float | None
     load: float
@@ -84,8 +94,11 @@ class Beside:
 
     @property
     def fair_s(self) -> float:
-        """Seconds that its fair share of the processors allows: as long as alone, where that needs less."""
-        return max(self.alone_s, self.alone_cpu_s * (self.long_runs + 1) / self.cores)
+        """Seconds that its fair share allows: one part for each run of what all had together.
+
+        As long as alone where it needs no more than that part. What other programs take is nobody's share.
+        """
+        return max(self.alone_s, self.alone_cpu_s * (self.long_runs + 1) / self.busy_cpus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

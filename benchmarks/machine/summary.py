@@ -101,7 +101,16 @@ def page(figures: Figures) -> str:
 
 
 def _at_once_table(figures: Figures) -> tuple[list[str], list[list[str]]]:
-    head = ["suite", "runner", "runs", "all ended, s", "one after the other, s", "ratio", "mean end, s"]
+    head = [
+        "suite",
+        "runner",
+        "runs",
+        "all ended, s",
+        "one after the other, s",
+        "ratio",
+        "CPU ratio",
+        "mean end, s",
+    ]
     rows = [
         [
             one.suite,
@@ -110,6 +119,7 @@ def _at_once_table(figures: Figures) -> tuple[list[str], list[list[str]]]:
             f"{middle(rounds, lambda record: record.wall_s):.1f}",
             f"{middle(rounds, lambda record: record.serial_s):.1f}",
             f"{middle(rounds, lambda record: record.ratio):.2f}",
+            f"{middle(rounds, lambda record: record.cpu_ratio):.2f}",
             f"{middle(rounds, lambda record: record.mean_s):.1f}",
             f"{middle(rounds, lambda record: record.fairness):.2f}",
             f"{max(record.peak_bytes for record in rounds) / MIB:.0f}",
@@ -144,7 +154,7 @@ def _limited_table(figures: Figures) -> tuple[list[str], list[list[str]]]:
 
 
 def _beside_table(figures: Figures) -> tuple[list[str], list[list[str]]]:
-    head = ["runner", "long runs", "alone, s", "fair, s", "beside them, s", "of fair"]
+    head = ["runner", "long runs", "CPUs had", "alone, s", "fair, s", "beside them, s", "of fair"]
     rows = []
     for runner in RUNNERS:
         for long_runs, rounds in beside_rows(figures, runner):
@@ -154,6 +164,7 @@ def _beside_table(figures: Figures) -> tuple[list[str], list[list[str]]]:
                 [
                     runner,
                     str(long_runs),
+                    _seconds(one.busy_cpus for one in rounds),
                     _seconds(one.alone_s for one in rounds),
                     _seconds(one.fair_s for one in rounds),
                     _seconds(one.wall_s for one in rounds),

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.call import Call, read_words
-from dispatcher.cli.option_parsing import take_value
-from dispatcher.config.choices import Subcommand
+from dispatcher.cli.call import Call
+from dispatcher.cli.tables import EXPLAIN
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
-from dispatcher.config.values import on_one_line
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import open_history
 from dispatcher.history.schema import FILE_NAME as HISTORY
@@ -28,8 +26,7 @@ from dispatcher.run.runner import TestRunner
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Status
-
-JSON, RUN = "--json", "--run"
+from passmuster.settings.values import on_one_line
 
 
 def show_explanation(call: Call) -> int:
@@ -38,20 +35,19 @@ def show_explanation(call: Call) -> int:
     Raises:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
-    wanted, argv = take_value(call.argv, RUN, allowed="the id of a run")
-    words = read_words(argv, call.environ, call.cwd, command=Subcommand.EXPLAIN, switches=(JSON,))
-    if words.wants_help:
-        call.write(_help(call.program))
+    called = EXPLAIN.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
         return ExitCode.OK
-    config = words.config
+    config = called.config
     if len(config.paths) != 1:
         raise ConfigurationError(f"explain needs one file, got {len(config.paths)}: {call.program} FILE")
     if not config.history:
         raise ConfigurationError("explain needs the history, which is switched off")
-    what = _explain(structs.replace(config, broker=None, cluster=None), call, wanted)
+    what = _explain(structs.replace(config, broker=None, cluster=None), call, called.options.run)
     local = local_runs(config.machine_folder, call.environ)
     what = structs.replace(what, waits=waits_of(config.root, local, now_at=time.time()))
-    if JSON in words.switches:
+    if called.options.json:
         call.write(explain_json(what).decode("ascii"))
     else:
         call.write("".join(f"{line}\n" for line in explain_lines(what)))
@@ -164,19 +160,3 @@ def _advice(text: str, message: str, found: Iterable[TestFile]) -> str:
     name = Path(text).name
     matches = [name] if name in labels else get_close_matches(text, labels, n=1)
     return f"; did you mean {on_one_line(labels[matches[0]])}?" if matches else ""
-
-
-def _help(program: str) -> str:
-    return f"""usage: {program} [OPTION...] FILE
-
-Prints how a test file ran in the last run that had it, how its next run is planned and why, and how its
-last runs ended. Nothing is run.
-
-  --run RUN         what that run says of it; the last ten are kept
-  -j, --jobs N      and --overcommit, --memory-budget, --memory-limit, --isolation, --timeout: as the next
-                    run will be given them
-  --machine-folder PATH
-                    the folder in which runs of several users or containers share the machine
-  --root PATH       the project's folder
-  --json            one object on one line, for programs
-"""

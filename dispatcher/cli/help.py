@@ -1,17 +1,24 @@
-"""The texts of `--help` and `--version`, made of the table of settings."""
+"""The texts of `--help`, `--version` and `completion`, made of the table of settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dispatcher.config.command_line import parse_arguments
-from dispatcher.config.setting import Group, Setting
+from dispatcher.cli.call import Call
+from dispatcher.cli.tables import COMPLETION, TABLES
+from dispatcher.config.command_line import RUN_WORDS
 from dispatcher.config.settings import PATHS, SETTINGS
 from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
 from dispatcher.model.exit_codes import ExitCode
+from passmuster.model.errors import ConfigurationError
+from passmuster.settings.completion import Shell, completed, completion
+from passmuster.settings.help import entry, setting_lines
+from passmuster.settings.setting import Group
 
-_COLUMN = 30
-_WIDTH = 100
+PROGRAMS = ("run-tests", "run_tests.py", "./run_tests.py")
+"""The names by which the program is called: the installed command, and the file in a repository."""
+
+_EXTRA = {"--help": "print the help text, and exit", "--version": "print the version, and exit"}
 
 _EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "all files passed, or there was nothing to run",
@@ -31,7 +38,7 @@ def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | No
         program: the program's name as it was called.
         version: this program's version.
     """
-    arguments = parse_arguments(argv)
+    arguments = RUN_WORDS.read(argv)
     if arguments.wants_help:
         return format_help(program)
     if arguments.wants_version:
@@ -47,52 +54,18 @@ def format_help(program: str) -> str:
         "",
         "Runs a project's test files, one isolated process each, in parallel, never over a memory budget.",
         "",
-        *_entry("PATH...", f"{PATHS.summary} (default: {PATHS.default_text})"),
+        *entry("PATH...", f"{PATHS.summary} (default: {PATHS.default_text})"),
     ]
     for group in Group:
-        entries = [line for setting in SETTINGS if setting.group is group for line in _setting_lines(setting)]
+        entries = [line for setting in SETTINGS if setting.group is group for line in setting_lines(setting)]
         if group is Group.OTHER:
-            entries += _entry("-V, --version", "print the version, and exit")
-            entries += _entry("-h, --help", "print this text, and exit")
+            entries += entry("-V, --version", "print the version, and exit")
+            entries += entry("-h, --help", "print this text, and exit")
         lines += ["", f"{group.value}:", *entries]
     lines += ["", "Instead of running (a file or folder of that name is given as ./NAME):"]
-    lines += [line for word, text in SUBCOMMAND_HELP.items() for line in _entry(word, text)]
+    lines += [line for word, text in SUBCOMMAND_HELP.items() for line in entry(word, text)]
     lines += ["", *_notes(program)]
     return "\n".join(lines)
-
-
-def _setting_lines(setting: Setting) -> Iterable[str]:
-    if setting is PATHS:
-        return ()
-    words: dict[str, str] = {}
-    for word, value in setting.constants:
-        words[value] = f"{words[value]}, {word}" if value in words else word
-    if setting.values_help:
-        return [line for value, text in setting.values_help for line in _entry(words[value], text)]
-    if not setting.kind.metavar:
-        refusal = "do not " if setting.default_text == "true" else ""
-        return _entry(next(iter(words.values())), f"{refusal}{setting.summary}")
-    names = setting.options or (setting.name,)
-    sign = " " if setting.options else " = "
-    text = f"{setting.summary} (default: {setting.default_text})"
-    return _entry(f"{', '.join(names)}{sign}{setting.kind.metavar}", text)
-
-
-def _entry(head: str, text: str) -> list[str]:
-    """Return one option and its text, wrapped, the text in a column of its own."""
-    indent = " " * _COLUMN
-    lines: list[str] = []
-    line = f"  {head}".ljust(_COLUMN)
-    if len(line.rstrip()) > _COLUMN - 2:
-        lines.append(line.rstrip())
-        line = indent
-    start = len(line)
-    for word in text.split():
-        if len(line) > start and len(line) + 1 + len(word) > _WIDTH:
-            lines.append(line)
-            line, start = indent, _COLUMN
-        line += word if len(line) == start else f" {word}"
-    return [*lines, line]
 
 
 def _notes(program: str) -> Iterable[str]:
@@ -118,3 +91,25 @@ def _notes(program: str) -> Iterable[str]:
     yield "Exit status:"
     for code, text in _EXIT_CODES.items():
         yield f"  {code.value:<4} {text}"
+
+
+def show_completion(call: Call) -> int:
+    """Print the text for one shell; return the exit status.
+
+    Raises:
+        ConfigurationError: none of the shells is named.
+    """
+    called = COMPLETION.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
+        return ExitCode.OK
+    if len(called.words) != 1 or called.words[0] not in tuple(Shell):
+        raise ConfigurationError(
+            f"completion needs one of {', '.join(Shell)}, got {list(called.words)}: {call.program} bash"
+        )
+    subcommands = {
+        name.value: (SUBCOMMAND_HELP[name], completed(table.rows, _EXTRA)) for name, table in TABLES.items()
+    }
+    run = completed(RUN_WORDS.rows, _EXTRA)
+    call.write(completion(Shell(called.words[0]), PROGRAMS, run, subcommands))
+    return ExitCode.OK

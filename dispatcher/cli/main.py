@@ -1,7 +1,4 @@
-"""The command: arguments in, contract's output out, exit status back. Everything else is called from here.
-
-What each subcommand does; its code is loaded only when its word is given.
-"""
+"""The command: arguments in, the contract's output out, exit status back."""
 
 from __future__ import annotations
 
@@ -34,7 +31,13 @@ from passmuster.model.version import VERSION
 
 if TYPE_CHECKING:
     from dispatcher.merge.writer import RecordReporter
-    from dispatcher.reporters.ci.detection import PlainOutput
+    from dispatcher.reporters.ci.plain import PlainOutput
+
+
+def _completion(call: Call) -> int:
+    from dispatcher.cli.help import show_completion
+
+    return show_completion(call)
 
 
 def _status(call: Call) -> int:
@@ -68,6 +71,7 @@ def _migrate(call: Call) -> int:
 
 
 SUBCOMMANDS: dict[str, Callable[[Call], int]] = {
+    "completion": _completion,
     "explain": _explain,
     "merge": _merge,
     "plan": _plan,

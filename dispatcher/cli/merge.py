@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from dispatcher.cli.call import Call, read_words
-from dispatcher.config.choices import Subcommand, Verbosity
+from dispatcher.cli.call import Call
+from dispatcher.cli.tables import MERGE
+from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
 from dispatcher.config.rerun import rerun_command
 from dispatcher.history.history import HistoryReporter
@@ -34,14 +35,14 @@ def merge(call: Call) -> int:
         ConfigurationError: an argument is wrong, or no folder was named.
         InfrastructureError: there are no records, or a report cannot be made of them.
     """
-    words = read_words(call.argv, call.environ, call.cwd, command=Subcommand.MERGE)
-    if words.wants_help:
-        call.write(_help(call.program))
+    called = MERGE.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
         return ExitCode.OK
-    if not words.config.paths:
+    if not called.config.paths:
         raise ConfigurationError("merge needs the folders with the records: name what --record wrote")
-    folders = find_all(call.cwd / path for path in words.config.paths)
-    return _Merge(call, words.config).run([read_record(folder) for folder in folders])
+    folders = find_all(call.cwd / path for path in called.config.paths)
+    return _Merge(call, called.config).run([read_record(folder) for folder in folders])
 
 
 def find_all(directories: Iterable[Path]) -> list[Path]:
@@ -153,18 +154,3 @@ class _Merge:
     def _complain(self, lines: Iterable[str]) -> None:
         for line in lines:
             self._err.write(f"{tagged(Tag.FAIL, one_line(line), color=False)}\n")
-
-
-def _help(program: str) -> str:
-    return f"""usage: {program} [OPTION...] DIR...
-
-Merges the records that --record wrote on the machines of a sharded run: proves that they are of one plan and
-complete, and reports what they come to as one run, with the reports that are asked for, and one exit status:
-
-  0  every planned file passed       1  some file did not pass
-  3  a record is missing, doubled, of another plan, or breaks off; each is named
-
-Options as for a run: --junit-xml, --events, --report, --coverage-dir, --coverage-xml,
---coverage-fail-under, --coverage-key-file, --regression-factor, --fail-on-regression, --ci, --color,
---no-history, --root, --python, -v. Coverage is reported where the shards measured it.
-"""

@@ -1,28 +1,20 @@
-"""`run-tests migrate`: shows, checks, makes or undoes the change from the shell scripts to this program.
-
-What `migrate` prints: the differences as a patch, what is left, and what to do next.
-
-Reads the words behind `migrate`, and chooses what references become.
-"""
+"""`run-tests migrate`: shows, checks, makes or undoes the change from the shell scripts to this program."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import unified_diff
-from enum import StrEnum
 from pathlib import Path
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.cli.call import Call
+from dispatcher.cli.tables import MIGRATE, MigrateAction, MigrateOptions
 from dispatcher.config.choices import Mode
 from dispatcher.config.load import load_config
-from dispatcher.config.locations import Bases, is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
 from dispatcher.migrate.changes import Change
 from dispatcher.migrate.discovery_check import Comparison, compare
 from dispatcher.migrate.migration_log import FOLDER, apply_recorded, has_steps, roll_back, way_back
@@ -35,8 +27,13 @@ from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.text import bounded_tail, one_line, sanitize
-from passmuster.settings.spelling import advice
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import Origin
+from passmuster.settings.values import on_one_line
 from passmuster.source.git import git_prefix
+
+_OWN_MARK = b"passmuster"
+"""Both commands import this package of ours; a script of somebody else that has their name does not."""
 
 _MOST_SHOWN = 160
 """Characters of a line that are shown where only its place matters."""
@@ -101,97 +98,34 @@ def left_lines(plan: Plan) -> Iterator[str]:
         yield from map(left_line, plan.left)
 
 
-_VALUED = ("--root", "--command")
-_SWITCHES = ("--help", "-h", "--check", "--apply", "--rollback", "--wrappers")
-
-_OWN_MARK = b"passmuster"
-"""Both commands import this package of ours; a script of somebody else that has their name does not."""
-
-
-class Way(StrEnum):
-    """What is done."""
-
-    SHOW = "show"
-    CHECK = "--check"
-    APPLY = "--apply"
-    ROLLBACK = "--rollback"
+_NOTHING_TO_CALL = (
+    "neither run_tests.py in the repository nor the command run-tests on PATH is there to be called:"
+    " put one there, or say which it will be by --command"
+)
 
 
-class Words(Struct, frozen=True, kw_only=True):
-    """What was asked for.
-
-    Args:
-        way: what is done.
-        root: the repository, absolute.
-        wrappers: whether scripts of the old names stay that call the new commands.
-        command: what references become; None: what is there decides.
-        wants_help: whether the help text was asked for.
-    """
-
-    way: Way
-    root: Path
-    wrappers: bool = False
-    command: NewCommand | None = None
-    wants_help: bool = False
-
-
-def read_migrate_words(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Words:
-    """Return what the words ask for.
+def migrate(call: Call) -> int:
+    """Do what the words behind `migrate` ask for; return the exit status.
 
     Raises:
-        ConfigurationError: a word is unknown, lacks its value, or two of them exclude each other.
+        ConfigurationError: a word is wrong, `pyproject.toml` is broken, or there is nothing to roll back.
+        InfrastructureError: git or the disk refuses; nothing was changed.
     """
-    ways: list[Way] = []
-    wrappers, command = False, None
-    root, origin = environ.get("PASSMUSTER_ROOT", ""), "PASSMUSTER_ROOT"
-    for word, value in _pairs(argv):
-        match word:
-            case "--help" | "-h":
-                return Words(way=Way.SHOW, root=cwd, wants_help=True)
-            case "--check" | "--apply" | "--rollback":
-                ways.append(Way(word))
-            case "--wrappers":
-                wrappers = True
-            case "--command":
-                command = _read_command(value)
-            case _:
-                root, origin = value, word
-    chosen = sorted(set(ways))
-    if len(chosen) > 1:
-        raise ConfigurationError(f"{' and '.join(chosen)} cannot be combined: choose one")
-    way = chosen[0] if chosen else Way.SHOW
-    if way in (Way.CHECK, Way.ROLLBACK) and wrappers:
-        raise ConfigurationError(f"--wrappers makes something, and {way} does not: use --apply --wrappers")
-    place = Bases(cwd=cwd, root=cwd, home=environ.get("HOME", "")).locate(root or ".", from_file=False)
-    if not is_directory(place):
+    called = MIGRATE.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
+        return ExitCode.OK
+    root = _find_root(called.options.root, call.cwd, called.origins["root"])
+    migration = _Migration(call, called.options, root)
+    return migration.roll_back() if called.options.action is MigrateAction.ROLLBACK else migration.go()
+
+
+def _find_root(named: Path | None, cwd: Path, origin: Origin) -> Path:
+    if named is not None and not is_directory(named):
         raise ConfigurationError(
-            f"root {on_one_line(str(place))} is not a directory (from {origin}): name the repository's folder"
+            f"root {on_one_line(str(named))} is not a directory (from {origin}): name the repository's folder"
         )
-    return Words(way=way, root=Path(os.path.realpath(place)), wrappers=wrappers, command=command)
-
-
-def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
-    words = list(reversed(argv))
-    while words:
-        word, has_value, value = words.pop().partition("=")
-        if word in _VALUED:
-            if not has_value and not words:
-                raise ConfigurationError(f"{word} needs a value; see --help")
-            yield word, value if has_value else words.pop()
-        elif word in _SWITCHES and not has_value:
-            yield word, ""
-        else:
-            shown = on_one_line(word + has_value + value)
-            raise ConfigurationError(f"unknown argument: {shown}; {advice(word, (*_VALUED, *_SWITCHES))}")
-
-
-def _read_command(value: str) -> NewCommand:
-    try:
-        return NewCommand(value if value != "run_tests.py" else NewCommand.FILE)
-    except ValueError:
-        raise ConfigurationError(
-            f"wrong value for command: expected {' or '.join(NewCommand)}, got {value!r} (from --command)"
-        ) from None
+    return Path(os.path.realpath(named or cwd))
 
 
 def is_our_file(path: Path) -> bool:
@@ -210,35 +144,13 @@ def choose_command(root: Path, environ: Mapping[str, str]) -> NewCommand | None:
     return NewCommand.PACKAGE if shutil.which(name, path=environ.get("PATH", os.defpath)) else None
 
 
-_NOTHING_TO_CALL = (
-    "neither run_tests.py in the repository nor the command run-tests on PATH is there to be called:"
-    " put one there, or say which it will be by --command"
-)
-
-
-def migrate(call: Call) -> int:
-    """Do what the words behind `migrate` ask for; return the exit status.
-
-    Raises:
-        ConfigurationError: a word is wrong, `pyproject.toml` is broken, or there is nothing to roll back.
-        InfrastructureError: git or the disk refuses; nothing was changed.
-    """
-    words = read_migrate_words(call.argv, call.environ, call.cwd)
-    if words.wants_help:
-        call.write(_help(call.program))
-        return ExitCode.OK
-    if words.way is Way.ROLLBACK:
-        return _Migration(call, words).roll_back()
-    return _Migration(call, words).go()
-
-
 class _Migration:
     """One call."""
 
-    def __init__(self, call: Call, words: Words) -> None:
+    def __init__(self, call: Call, options: MigrateOptions, root: Path) -> None:
         self._call = call
-        self._words = words
-        self._root = words.root
+        self._options = options
+        self._root = root
 
     def roll_back(self) -> int:
         back = way_back(self._root)
@@ -258,14 +170,14 @@ class _Migration:
         if pyproject.is_file():
             check_toml(pyproject.read_bytes())
         comparison = self._compare()
-        chosen = self._words.command or choose_command(self._root, self._call.environ)
+        chosen = self._options.command or choose_command(self._root, self._call.environ)
         found = survey(self._root, chosen or NewCommand.FILE)
-        if self._words.way is Way.CHECK:
+        if self._options.action is MigrateAction.CHECK:
             return self._check(found, comparison)
         plan = make_plan(
-            self._root, chosen or NewCommand.FILE, found, comparison, wrappers=self._words.wrappers
+            self._root, chosen or NewCommand.FILE, found, comparison, wrappers=self._options.wrappers
         )
-        if self._words.way is Way.APPLY:
+        if self._options.action is MigrateAction.APPLY:
             if plan.changes:
                 self._refuse_what_is_missing(chosen, found)
             return self._apply(plan, found, comparison)
@@ -305,9 +217,9 @@ class _Migration:
         if not plan.changes:
             self._say(Tag.INFO, "Nothing to change" + (": what is left is yours" if plan.left else ""))
             return ExitCode.OK
-        words = " --wrappers" if self._words.wrappers else ""
-        if self._words.command is not None:
-            words += f" --command {self._words.command}"
+        words = " --wrappers" if self._options.wrappers else ""
+        if self._options.command is not None:
+            words += f" --command {self._options.command}"
         self._say(Tag.INFO, f"Nothing was changed yet. To do all this: {self._call.program} --apply{words}")
         return ExitCode.OK
 
@@ -347,7 +259,7 @@ class _Migration:
         """Refuse to make callers call what is not there, unless they were said to."""
         if chosen is None:
             raise ConfigurationError(_NOTHING_TO_CALL)
-        if chosen is not NewCommand.FILE or self._words.command is not None:
+        if chosen is not NewCommand.FILE or self._options.command is not None:
             return
         scripts = {script.removesuffix(".sh") for script in old_scripts(self._root)}
         for stem in sorted(stems_of(found) | scripts):
@@ -361,22 +273,3 @@ class _Migration:
 
     def _lines(self, lines: Iterable[str]) -> None:
         self._call.write("".join(f"{line}\n" for line in lines))
-
-
-def _help(program: str) -> str:
-    return f"""usage: {program} [--check|--apply|--rollback] [--wrappers] [--command NAME] [--root PATH]
-
-Changes every reference to run_tests.sh and run_ci_replica.sh in a repository to this program. Without
---check, --apply or --rollback it shows what would change, as a diff, and changes nothing.
-
-  --check         name what still refers to the scripts, and test files that only one of both finds;
-                  status 1 when there is any
-  --apply         make the changes, all or none; the scripts become run_tests.sh.backup, ...
-  --rollback      bring every file back to what it was before --apply
-  --wrappers      keep scripts of the old names that call the new commands, for callers elsewhere
-  --command NAME  run-tests (the installed command) or ./run_tests.py (the file in the repository);
-                  otherwise what is there decides
-  --root PATH     the repository; otherwise the current directory
-
-A line that holds "passmuster: keep" stays as it is, and so does a file with "passmuster: keep file".
-"""

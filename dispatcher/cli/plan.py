@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from dispatcher.cli.call import Call, read_words
-from dispatcher.cli.option_parsing import renamed, take_value
-from dispatcher.config.choices import Subcommand
+from dispatcher.cli.call import Call
+from dispatcher.cli.tables import PLAN
 from dispatcher.insight.plan_report import Answer, plan_json, plan_lines
 from dispatcher.insight.prediction import Machine, alternatives, fill_in, predict
 from dispatcher.model.exit_codes import ExitCode
@@ -16,9 +15,6 @@ from dispatcher.run.runner import TestRunner
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import ConfigurationError
 
-JSON, MEMORY, NODES = "--json", "--memory", "--nodes"
-MOST_NODES = 1024
-
 
 def show_plan(call: Call) -> int:
     """Print what a run would take; return the exit status.
@@ -26,21 +22,14 @@ def show_plan(call: Call) -> int:
     Raises:
         ConfigurationError: an argument is wrong, or there is no history.
     """
-    nodes_text, argv = take_value(call.argv, NODES, allowed=_NODES_ALLOWED)
-    words = read_words(
-        renamed(argv, MEMORY, "--memory-budget"),
-        call.environ,
-        call.cwd,
-        command=Subcommand.PLAN,
-        switches=(JSON,),
-    )
-    if words.wants_help:
-        call.write(_help(call.program))
+    called = PLAN.read(call.argv, call.environ, call.cwd, program=call.program)
+    if called.answer:
+        call.write(called.answer)
         return ExitCode.OK
-    if not words.config.history:
+    if not called.config.history:
         raise ConfigurationError("plan needs the history, which is switched off")
     # What is asked is what this machine, or some like it, would take.
-    config = structs.replace(words.config, broker=None, cluster=None, shard=None)
+    config = structs.replace(called.config, broker=None, cluster=None, shard=None)
     runner = TestRunner(
         config,
         site=call.site,
@@ -48,13 +37,12 @@ def show_plan(call: Call) -> int:
         cwd=call.cwd,
         runner_python=call.runner_python,
     )
-    nodes = 1 if nodes_text is None else _nodes(nodes_text)
     if not runner.discover_tests():
         line = nothing_found_line(include_integration=config.include_integration, color=False)
         call.write("No file failed when it last ran\n" if config.failed_only else f"{line}\n")
         return ExitCode.OK
-    answer = answer_for(runner.plan(), runner.capacity(), nodes=nodes)
-    if JSON in words.switches:
+    answer = answer_for(runner.plan(), runner.capacity(), nodes=called.options.nodes)
+    if called.options.json:
         call.write(plan_json(answer).decode("ascii"))
     else:
         call.write("".join(f"{line}\n" for line in plan_lines(answer)))
@@ -85,31 +73,3 @@ def answer_for(plan: Plan, capacity: Capacity, *, nodes: int = 1) -> Answer:
         others=alternatives(tasks, asked, groups=groups),
         groups=plan.groups,
     )
-
-
-_NODES_ALLOWED = f"a number from 1 to {MOST_NODES}"
-
-
-def _nodes(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_NODES):
-        raise ConfigurationError(f"wrong value for nodes: expected {_NODES_ALLOWED}, got {text[:80]!r}")
-    return int(text)
-
-
-def _help(program: str) -> str:
-    return f"""usage: {program} [--jobs N] [--memory SIZE] [--nodes N] [OPTION...] [PATH...]
-
-Prints what a run of these files would take, from what earlier runs took, what bounds it, and what other
-jobs, memory and machines would come to. Nothing is run.
-
-  -j, --jobs N      files at once
-  --memory SIZE     what all files together may use; also --memory-budget
-  --nodes N         machines like this one, each with its part of the files
-  --integration     integration tests too
-  --failed          only the files that did not pass when they last ran
-  --limit N         at most this many files
-  --overcommit auto|off
-  --isolation auto|fork|spawn
-  --root PATH       the project's folder
-  --json            one object on one line, for programs
-"""

@@ -1,8 +1,7 @@
 """Reads the environment and `[tool.passmuster]` of the root's `pyproject.toml` by the table of settings.
 
-The third source, the command line, has its own module (`arguments.py`).
-
-Reads the tables of the configuration file that hold for some files only: overrides and groups.
+The third source, the command line, is read by `passmuster/settings/words.py`. The tables for some files only
+are read here too:
 
     [[tool.passmuster.overrides]]
     files = ["tests/db/**"]
@@ -12,7 +11,7 @@ Reads the tables of the configuration file that hold for some files only: overri
     [tool.passmuster.groups.database]
     max = 2
 
-Their values are of the same kinds as the settings' (`values.py`).
+Their values are of the same kinds as those of the settings.
 """
 
 from __future__ import annotations
@@ -23,15 +22,16 @@ from typing import TypeVar
 
 from dispatcher.config.choices import SERIAL, FileGroup, Override
 from dispatcher.config.model import MAX_JOBS
-from dispatcher.config.origins import Given, Origin, Source
-from dispatcher.config.setting import VARIABLE_PREFIX, Setting
 from dispatcher.config.settings import BY_NAME, SETTINGS
-from dispatcher.config.values import FLAG, TEXT, TEXTS, Kind, Value, count, on_one_line
 from passmuster.model.command_template import words_problem
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.path_patterns import normal_pattern
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.units import Amount
+from passmuster.settings.origins import Given, Origin, Source
+from passmuster.settings.setting import VARIABLE_PREFIX, Setting
+from passmuster.settings.values import FLAG, TEXT, TEXTS, Kind, Value, count, on_one_line
+from passmuster.settings.words import read_variables
 
 FILE_NAME = "pyproject.toml"
 _MARK = b"passmuster"
@@ -59,15 +59,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
         from dispatcher.config.unknown_words import refuse_variables
 
         refuse_variables([name for name in unknown if environ[name]])
-    given: list[Given] = []
-    for setting in SETTINGS:
-        name = next((name for name in setting.variables if environ.get(name)), None)
-        if name is not None:
-            text = environ[name]
-            texts = tuple(text.split(",")) if setting.kind.is_list else (text,)
-            origin = Origin(source=Source.VARIABLE, name=name)
-            given.append(Given(setting=setting, texts=texts, origin=origin))
-    return tuple(given)
+    return read_variables(SETTINGS, environ)
 
 
 def read_file(root: Path) -> tuple[Given, ...]:

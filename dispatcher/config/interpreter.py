@@ -1,13 +1,7 @@
 """Finds the project's interpreter: the one its tests run under, which is seldom ours.
 
-What was found is asked for its version (`interpreter.py`) once, and remembered
-(`interpreter.py`).
-
-Remembers what interpreters answered, so that a run does not start one only to ask its version.
-
-The file is a convenience: broken, missing or not writable, it costs one probe and nothing else.
-
-Asks an interpreter which Python it is, and which pytest it has, by running it. It may be no Python.
+It is run once to ask for its version and its pytest; it may be no Python at all. The answer is cached in a
+file, which is a convenience: broken, missing or not writable, it costs one more probe.
 """
 
 from __future__ import annotations
@@ -25,12 +19,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins, Source
-from dispatcher.config.values import on_one_line
-from passmuster.host.process_limit import ADVICE, EXHAUSTED
-from passmuster.model.errors import ConfigurationError, InfrastructureError
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.process_limit import require_process
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import NO_ORIGINS, Origins, Source
+from passmuster.settings.values import on_one_line
 
 OLDEST = (3, 9)
 """The oldest version under which the scripts that run inside the project's interpreter work."""
@@ -247,8 +241,7 @@ def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIM
     try:
         match, is_late = _ask([path, *_COMMAND], environ, _ANSWER, timeout_s=timeout_s)
     except OSError as error:
-        if error.errno in EXHAUSTED:
-            raise InfrastructureError(f"cannot start {path}: {error.strerror}; {ADVICE}") from error
+        require_process(error, path)
         return Answer(problem=f"cannot be started ({error.strerror})")
     if match is not None:
         version = (int(match[2]), int(match[3]), int(match[4]))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dispatcher.config.values import Kind, Value, quoted
 from dispatcher.model.shard_option import ALLOWED as SHARDS_ALLOWED
 from dispatcher.model.shard_option import Shard, read_shard
+from passmuster.settings.values import Kind, Value, quoted
 
 IN_RUN = ""
 """Stands for a report's usual place: among the files of its own run."""

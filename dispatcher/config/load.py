@@ -1,9 +1,7 @@
 """Makes one configuration of all sources: arguments over environment over file over defaults.
 
-Every value that was given is read and checked, also one that a stronger source overrides: a slip in a
-file should not wait for the day on which it counts.
-
-What `--show-config` prints.
+Every value that was given is read and checked, also one that a stronger source overrides: a slip in a file
+should not wait for the day on which it counts.
 """
 
 from __future__ import annotations
@@ -16,17 +14,18 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.config.command_line import Arguments, parse_arguments, unknown_warning
+from dispatcher.config.command_line import RUN_WORDS, unknown_warning
 from dispatcher.config.file import read_environment, read_file
 from dispatcher.config.kinds import AUTO_SHARD, IN_RUN
-from dispatcher.config.locations import Bases, is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Given, Origin, Origins, Source, printable_list
 from dispatcher.config.settings import PATHS, ROOT, SETTINGS
 from dispatcher.config.validate import validate, warnings_of
-from dispatcher.config.values import Value, on_one_line
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
+from passmuster.settings.locations import Bases, is_directory
+from passmuster.settings.origins import Given, Origin, Origins, Source, printable_list
+from passmuster.settings.values import Value, on_one_line
+from passmuster.settings.words import Arguments, joined, read_value
 
 _Record = TypeVar("_Record", bound=Struct)
 
@@ -62,7 +61,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     Raises:
         ConfigurationError: some value is wrong; the message names it, its origin, and what is allowed.
     """
-    arguments = parse_arguments(argv)
+    arguments = RUN_WORDS.read(argv)
     if arguments.problems:
         raise ConfigurationError(arguments.problems[0])
     if arguments.unknown:
@@ -70,6 +69,11 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
         from dispatcher.config.unknown_words import refuse_options
 
         refuse_options(arguments.unknown, argv)
+    return config_of(arguments, environ, cwd)
+
+
+def config_of(arguments: Arguments, environ: Mapping[str, str], cwd: Path) -> Loaded:
+    """Return the configuration of a run whose words were read and are right; see `load_config`."""
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
     bases = Bases(cwd=cwd, root=root, home=environ.get("HOME", ""))
@@ -89,16 +93,10 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
 
 
 def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
-    """Return the arguments' values, those of a repeated list joined into one."""
-    joined: dict[str, Given] = {}
-    for given in arguments.given:
-        earlier = joined.get(given.setting.name)
-        if earlier is not None and given.setting.kind.is_list:
-            given = replace(given, texts=(*earlier.texts, *given.texts))
-        joined[given.setting.name] = given
+    given = joined(arguments.given)
     if arguments.paths:
-        joined[PATHS.name] = Given(setting=PATHS, texts=arguments.paths, origin=_THE_ARGUMENTS)
-    return tuple(joined.values())
+        given[PATHS.name] = Given(setting=PATHS, texts=arguments.paths, origin=_THE_ARGUMENTS)
+    return tuple(given.values())
 
 
 def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str]) -> tuple[Path, Given | None]:
@@ -107,7 +105,7 @@ def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str])
     if given is None:
         return Path(os.path.realpath(cwd)), None
     bases = Bases(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
-    path = bases.locate(str(_read_plain(given)), from_file=False)
+    path = bases.locate(str(read_value(given)), from_file=False)
     if not is_directory(path):
         what = "is not a directory" if os.path.lexists(path) else "does not exist"
         raise ConfigurationError(
@@ -116,23 +114,8 @@ def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str])
     return Path(os.path.realpath(path)), given
 
 
-def _read_plain(given: Given) -> Value:
-    """Return the value of a setting, a path still as text."""
-    kind = given.setting.kind
-    if given.value is not None:
-        return given.value
-    try:
-        if kind.is_list:
-            return tuple(str(kind.read(text)) for text in given.texts)
-        return kind.read(given.texts[0])
-    except ValueError as error:
-        raise ConfigurationError(
-            f"wrong value for {given.setting.name}: {error} (from {given.origin})"
-        ) from error
-
-
 def _read(given: Given, bases: Bases, environ: Mapping[str, str]) -> Value:
-    value = _read_plain(given)
+    value = read_value(given)
     if value == AUTO_SHARD:
         return shard_of(environ, origin=given.origin.name)
     if value == IN_RUN:

@@ -13,9 +13,12 @@ from typing import Annotated, ClassVar
 from msgspec import Struct
 
 from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Overcommit, Override, Subcommand
-from dispatcher.config.setting import Group, Needs, Setting, With, layout, setting, switch, table
 from dispatcher.config.settings_machines import MachineSettings
-from dispatcher.config.values import (
+from passmuster.model.status import Isolation, RunnerKind
+from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
+from passmuster.model.units import Amount
+from passmuster.settings.setting import Group, Needs, Setting, With, layout, setting, switch, table
+from passmuster.settings.values import (
     BYTES,
     COMMAND,
     MODULES,
@@ -31,9 +34,6 @@ from dispatcher.config.values import (
     count,
     optional,
 )
-from passmuster.model.status import Isolation, RunnerKind
-from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
-from passmuster.model.units import Amount
 
 MAX_JOBS = 4096
 """More files at once than this is a slip of the finger: no machine we plan for has as many cores."""
@@ -485,6 +485,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         Mode,
         Setting(
             name="mode",
+            is_exclusive=True,
             group=Group.OTHER,
             kind=choice(Mode),
             summary="only show something: the files, the plan, or all settings with their origins",

@@ -6,8 +6,8 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from dispatcher.config.command_line import parse_arguments
-from dispatcher.config.origins import Given
+from dispatcher.config.command_line import RUN_WORDS
+from passmuster.settings.origins import Given
 
 
 def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
@@ -29,7 +29,7 @@ def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
         argv: the words of the run's call.
         run_id: the run.
     """
-    arguments = parse_arguments(argv)
+    arguments = RUN_WORDS.read(argv)
     words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
     return " ".join(map(_quoted, (program, *words, "--resume", run_id, *_named(arguments.paths))))
 
@@ -37,7 +37,7 @@ def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
 def options_for_one_file(argv: Sequence[str]) -> list[str]:
     """Return the words of a call that are no paths and that a run of one file needs again."""
     words: list[str] = []
-    for given in parse_arguments(argv).given:
+    for given in RUN_WORDS.read(argv).given:
         if not given.setting.whole_run:
             words += _words(given)
     return words

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.setting import Setting, rows_of
+from passmuster.settings.setting import Setting, rows_of
+from passmuster.wire.broker_settings import private_variables
 
 SETTINGS: tuple[Setting, ...] = rows_of(TestConfig)
 """In the order of the help text."""
 
 BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+PRIVATE_VARIABLES = private_variables(SETTINGS)
+"""What tests never see."""
 
 MODE, PATHS, ROOT = (BY_NAME[name] for name in ("mode", "paths", "root"))

@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from dispatcher.config.choices import MixedWorkers, Mode, Subcommand
 from dispatcher.config.kinds import SHARD
-from dispatcher.config.setting import Group, Needs, Setting, With, setting, switch
 from dispatcher.config.settings_reports import ReportSettings
-from dispatcher.config.values import BROKER, OUT_FOLDER, PATH, RUN_NAME, TEXT, TIME, choice, count, optional
 from dispatcher.model.shard_option import Shard
 from passmuster.model.hidden_fields import repr_without
+from passmuster.settings.setting import Group, Needs, Setting, With, setting, switch
+from passmuster.settings.values import OUT_FOLDER, PATH, RUN_NAME, TEXT, TIME, choice, count, optional
+from passmuster.wire.broker_settings import BROKER_ROW, PASSWORD_FILE_ROW, SECRET_FILE_ROW
 
 DEFAULT_WAIT_WORKERS_S = 60.0
 """Seconds to wait for a first worker: a container takes some of them to start."""
@@ -25,42 +26,13 @@ MAX_WORKERS = 64
 class MachineSettings(ReportSettings, frozen=True, kw_only=True):
     """Which machines run the files, and what they share."""
 
-    broker: Annotated[
-        str | None,
-        setting(
-            "broker",
-            optional(BROKER),
-            Group.QUEUE,
-            "the Redis or Valkey server over which workers elsewhere run the files",
-            default="none: this machine runs them",
-            legacy="PASSMUSTER_BROKER_URL",
-            many_machines=True,
-            commands=(Subcommand.STATUS,),
-        ),
-    ] = None
+    broker: Annotated[str | None, replace(BROKER_ROW, many_machines=True, commands=(Subcommand.STATUS,))] = (
+        None
+    )
     broker_password_file: Annotated[
-        Path | None,
-        setting(
-            "broker-password-file",
-            optional(PATH),
-            Group.QUEUE,
-            "a file that holds the server's password, so that no address has to",
-            default="none",
-            many_machines=True,
-            commands=(Subcommand.STATUS,),
-        ),
+        Path | None, replace(PASSWORD_FILE_ROW, many_machines=True, commands=(Subcommand.STATUS,))
     ] = None
-    secret_file: Annotated[
-        Path | None,
-        setting(
-            "secret-file",
-            optional(PATH),
-            Group.QUEUE,
-            "a file that holds the secret by which this program and its workers know each other",
-            default="$PASSMUSTER_SECRET",
-            many_machines=True,
-        ),
-    ] = None
+    secret_file: Annotated[Path | None, replace(SECRET_FILE_ROW, many_machines=True)] = None
     wait_workers_s: Annotated[
         float,
         setting(

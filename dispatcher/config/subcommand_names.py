@@ -6,6 +6,7 @@ The first word alone decides: a file or folder of such a name is given as `./sta
 from __future__ import annotations
 
 SUBCOMMAND_HELP = {
+    "completion": "print what bash, zsh, or fish reads to complete the words of this program",
     "explain": "print how a file ran last, and how and why it will run next (--json)",
     "merge": "prove that the records of all shards are there, and report them as one run",
     "plan": "print what a run would take, and what would make it quicker (--json)",

@@ -10,13 +10,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from dispatcher.config.command_line import KNOWN_WORDS, SILENT
-from dispatcher.config.setting import VARIABLE_PREFIX, variable_name
-from dispatcher.config.settings import SETTINGS
-from dispatcher.config.values import on_one_line
+from dispatcher.config.command_line import RUN_WORDS
+from dispatcher.config.settings import PRIVATE_VARIABLES, SETTINGS
 from passmuster.model.errors import ConfigurationError
+from passmuster.settings.setting import VARIABLE_PREFIX, variable_name
 from passmuster.settings.spelling import nearest
-from passmuster.wire.private_variables import PRIVATE_VARIABLES
+from passmuster.settings.values import on_one_line
 
 _BY_PYTEST = "set PYTEST_ADDOPTS={typed} in the environment, which the pytest of every file reads"
 _EXCLUDE = 'name the files to run, or set exclude = ["..."] in [tool.passmuster]'
@@ -79,7 +78,7 @@ def refuse_options(words: Iterable[str], argv: Sequence[str] = ()) -> None:
         if is_long and foreign in FOREIGN_OPTIONS:
             raise _foreign(foreign, word, argv)
         # Such as `-timeout`; `-kx` is nearer to `-k` than to any word.
-        meant = nearest(name, [known for known in KNOWN_WORDS if known not in SILENT])
+        meant = nearest(name, RUN_WORDS.words)
         if meant:
             raise ConfigurationError(f"unknown argument: {on_one_line(word)}; did you mean {meant}?")
         if foreign in FOREIGN_OPTIONS:
@@ -107,7 +106,7 @@ def refuse_variables(names: Iterable[str]) -> None:
 
 def _first_unknown_letter(word: str) -> str:
     """Return the option of one letter that made a word such as `-xvs` unknown."""
-    return next((f"-{letter}" for letter in word[1:] if f"-{letter}" not in KNOWN_WORDS), word)
+    return next((f"-{letter}" for letter in word[1:] if f"-{letter}" not in RUN_WORDS.words), word)
 
 
 def _foreign(option: str, word: str, argv: Sequence[str]) -> ConfigurationError:

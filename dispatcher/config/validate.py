@@ -11,16 +11,16 @@ from pathlib import Path
 
 from dispatcher.config.choices import SERIAL
 from dispatcher.config.file import FILE_NAME
-from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origin, Origins, Source
-from dispatcher.config.setting import Needs, Setting, With
-from dispatcher.config.settings import BY_NAME, SETTINGS
-from dispatcher.config.values import NONE, on_one_line
+from dispatcher.config.settings import SETTINGS
 from passmuster.model.command_template import EXAMPLE, words_problem
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
 from passmuster.model.units import format_bytes
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import Origin, Origins, Source
+from passmuster.settings.relations import Relations
+from passmuster.settings.values import on_one_line
 
 
 def validate(config: TestConfig, origins: Origins) -> None:
@@ -29,7 +29,7 @@ def validate(config: TestConfig, origins: Origins) -> None:
     Raises:
         ConfigurationError: some cannot be; the message names it and its origin.
     """
-    _check_relations(config, origins)
+    Relations(SETTINGS, config, origins).check()
     _check_memory(config, origins)
     _check_outputs(config, origins)
     _check_layout(config, origins)
@@ -58,101 +58,20 @@ def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: O
 
 def warnings_of(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     """Return what stops nothing, but is not as it should be, a line each."""
-    return (*_visible_password(config, origins), *_without_effect(config, origins))
+    useless = Relations(SETTINGS, config, origins).without_effect()
+    return (*_visible_password(config, origins), *useless)
 
 
 def _visible_password(config: TestConfig, origins: Origins) -> tuple[str, ...]:
     origin = origins["broker"]
     if config.broker is None or origin.source is not Source.ARGUMENT:
         return ()
-    from passmuster.wire.broker import read_address, visible_password_warning  # Few runs have one.
+    # Few runs have one.
+    from passmuster.wire.broker import read_address
+    from passmuster.wire.broker_settings import visible_password_warning
 
     warning = visible_password_warning(read_address(config.broker), option=origin.name)
     return () if warning is None else (warning,)
-
-
-def _without_effect(config: TestConfig, origins: Origins) -> tuple[str, ...]:
-    """Return a warning for each argument or variable that has no effect without another setting.
-
-    What stands in the configuration file is meant for the runs that have the other setting.
-    """
-    return tuple(
-        f"{origins[row.name]} has no effect without {_option(BY_NAME[row.only_with[0]])}"
-        for row in SETTINGS
-        if row.only_with and origins[row.name].is_of_this_call and _is_set(row, config)
-        if not any(_is_on(BY_NAME[name], config) for name in row.only_with)
-    )
-
-
-def _check_relations(config: TestConfig, origins: Origins) -> None:
-    """Refuse settings that exclude each other, and those that lack what they need."""
-    given = [row for row in SETTINGS if (row.conflicts or row.needs) and _is_set(row, config)]
-    for row in given:
-        for conflict in row.conflicts:
-            other = BY_NAME[conflict.name]
-            value = other.value_in(config)
-            counts = origins[row.name].is_of_this_call or not conflict.of_this_call
-            if counts and value != other.fallback and (not conflict.values or value in conflict.values):
-                raise _conflict(row, conflict, config, origins)
-    for row in given:
-        for need in row.needs:
-            counts = origins[row.name].is_of_this_call or not need.of_this_call
-            if counts and not _is_on(BY_NAME[need.name], config):
-                raise _lack(row, need, config, origins)
-
-
-def _is_set(row: Setting, config: TestConfig) -> bool:
-    """Whether a setting has another value than by default."""
-    return row.value_in(config) != row.fallback
-
-
-def _is_on(row: Setting, config: TestConfig) -> bool:
-    """Whether a setting has a value that is not none, off or empty."""
-    return row.value_in(config) not in (None, False, ())
-
-
-def _conflict(row: Setting, conflict: With, config: TestConfig, origins: Origins) -> ConfigurationError:
-    other = BY_NAME[conflict.name]
-    advice = "leave out one of them"
-    if origins[other.name].source is not Source.ARGUMENT and other.kind.without_none is not None:
-        advice += f", or give {_option(other)} {NONE}"
-    value = str(other.value_in(config)) if conflict.values and other.options else ""
-    return ConfigurationError(
-        f"{_named(row, config, origins)} cannot be combined with {_named(other, config, origins, value)}: "
-        f"{conflict.why}; {advice}"
-    )
-
-
-def _lack(row: Setting, need: Needs, config: TestConfig, origins: Origins) -> ConfigurationError:
-    other, origin = BY_NAME[need.name], origins[need.name]
-    named = _named(row, config, origins)
-    if origin.source is Source.DEFAULT:
-        metavar = f" {other.kind.metavar}" if other.options else ""
-        own = origins[row.name].name if origins[row.name].source is Source.ARGUMENT else row.name
-        return ConfigurationError(
-            f"{named} needs {need.what}: give {_option(other)}{metavar}, or leave out {own}"
-        )
-    text = other.kind.write(other.value_in(config)).lower()
-    return ConfigurationError(
-        f"{named} needs {need.what}, but {other.name} is {text} (from {origin}): leave out one of them"
-    )
-
-
-def _option(row: Setting) -> str:
-    """Return the argument that gives a setting a value or switches it on, or its name where there is none."""
-    words = (*row.options, *(word for word, text in row.constants if text != "false"))
-    return next((word for word in words if word.startswith("--")), row.name)
-
-
-def _named(row: Setting, config: TestConfig, origins: Origins, value: str = "") -> str:
-    """Return a setting as messages name it: the argument as typed, or its name and where it came from."""
-    origin, value = origins[row.name], f" {value}" if value else ""
-    if origin.source is not Source.ARGUMENT:
-        return f"{row.name}{value} (from {origin})"
-    if row.words:
-        return f"{origin}{value}"
-    values = row.value_in(config)
-    return on_one_line(str(values[0] if isinstance(values, tuple) and values else values))
 
 
 def _check_memory(config: TestConfig, origins: Origins) -> None:
@@ -170,6 +89,7 @@ def _check_memory(config: TestConfig, origins: Origins) -> None:
 def _check_outputs(config: TestConfig, origins: Origins) -> None:
     """Refuse to write where something else lies, or two reports to one file."""
     taken: dict[Path, str] = {}
+    relations = Relations(SETTINGS, config, origins)
     for row in SETTINGS:
         path = row.value_in(config) if row.kind.is_output else None
         # An empty path is a report's usual place, among the run's own files.
@@ -177,7 +97,7 @@ def _check_outputs(config: TestConfig, origins: Origins) -> None:
             continue
         name, origin, shown = row.name, origins[row.name], on_one_line(str(path))
         if row.kind.is_folder:
-            is_used = all(_is_on(BY_NAME[other], config) for other in row.only_with)
+            is_used = all(map(relations.is_on, row.only_with))
             if is_used and os.path.lexists(path) and not is_directory(path):
                 raise ConfigurationError(f"{name} must be a directory, got {shown} (from {origin})")
             continue

@@ -1,15 +1,10 @@
-"""Combines the data of all files and writes the reports: once, at the end of a run.
+"""Combines the coverage data of all files and writes the reports, once, at the end of a run.
 
-The work is done by `child/passmuster_child_coverage_report.py` in the project's interpreter, because
-data and settings belong to the project's version of coverage. Here the request is put together, the
-answer judged, and the result put where people look for it.
-
-Finds the coverage data that the files of a run delivered, and names those that delivered none.
-
-Puts a finished HTML report into the directory where people look for it, in place of the last one.
-
-Only files that an earlier report put there are ever removed: those a list of ours names, and those that
-coverage's own `status.json` names where the report before was not ours.
+The work is done by `child/passmuster_child_coverage_report.py` in the project's interpreter, because data and
+settings belong to the project's version of coverage. Here the data are found, the request is put together,
+the answer judged, and an HTML report put in the place of the last one. Of that, only files are removed that
+an earlier report put there: those that our own list names, or coverage's `status.json` where the earlier
+report was not ours.
 """
 
 from __future__ import annotations
@@ -23,7 +18,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
 
 from dispatcher.coverage.request import CoveragePlan
 from dispatcher.model.results import TestResults
@@ -200,9 +195,10 @@ class CoverageReport(Struct, frozen=True, kw_only=True):
 
 
 class _Answer(Struct, frozen=True, kw_only=True):
-    percent: float
-    precision: int
-    warnings: tuple[str, ...]
+    percent: float = 0.0
+    precision: int | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
 
 
 def merge_coverage(plan: CoveragePlan, data: CollectedData) -> CoverageReport:
@@ -229,8 +225,8 @@ def merge_coverage(plan: CoveragePlan, data: CollectedData) -> CoverageReport:
         raise InfrastructureError(f"the coverage report could not be written: {exc}") from exc
     return CoverageReport(
         percent=answer.percent,
-        percent_text=display_percent(answer.percent, precision=answer.precision),
-        precision=answer.precision,
+        percent_text=display_percent(answer.percent, precision=answer.precision or 0),
+        precision=answer.precision or 0,
         rows=tuple(row for row in read_rows(text) if _is_key(row.path, plan.key_files)),
         text_path=plan.report_directory / TEXT_NAME,
         html_path=plan.report_directory / "index.html",
@@ -299,25 +295,18 @@ def _ask(plan: CoveragePlan, data: CollectedData, *, html_directory: Path, text_
     except OSError as exc:
         raise InfrastructureError(f"coverage data could not be combined: {plan.interpreter}: {exc}") from exc
     try:
-        answer: object = json.loads(process.stdout)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
+        answer = convert(json.loads(process.stdout), _Answer)
+    except (ValueError, ValidationError) as exc:
         last_line = process.stderr.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
         raise InfrastructureError(
             f"coverage data could not be combined: {plan.interpreter} ended with status "
             f"{process.returncode}: {last_line}"
-        )
-    error = answer.get("error")
-    if error == "no data":
+        ) from exc
+    if answer.error == "no data":
         raise PassmusterError(
             f"no coverage report: the {len(data.data_files)} data files name no file that is measured; "
             f"check the coverage source (`--coverage-source`, or [run] source in the project's settings)"
         )
-    if error is not None:
-        raise PassmusterError(f"no coverage report: {error}")
-    return _Answer(
-        percent=float(answer["percent"]),
-        precision=int(answer["precision"] or 0),
-        warnings=tuple(str(warning) for warning in answer["warnings"]),
-    )
+    if answer.error is not None:
+        raise PassmusterError(f"no coverage report: {answer.error}")
+    return answer

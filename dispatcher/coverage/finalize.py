@@ -1,7 +1,4 @@
-"""Makes the coverage report at the end of a run, prints what it comes to, and says what that means.
-
-The lines that say what a run covered, as the shell scripts' users read them.
-"""
+"""Makes the coverage report at the end of a run, and prints what was covered as the old scripts did."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert, field, to_builtins
 
 from dispatcher.discovery.run_options import ProjectOption
 from passmuster.model.version import VERSION
@@ -72,27 +72,15 @@ class PytestAnswer(Struct, frozen=True, kw_only=True):
     inifile: str = ""
     folders: Mapping[str, int]
     modules: tuple[str, ...] = ()
-    search_path: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = field(default=(), name="path")
     reads_environment: bool = False
 
 
 def read_answer(content: object) -> PytestAnswer | None:
     """Return what the child wrote; None where that is no answer."""
-    if not isinstance(content, dict):
-        return None
     try:
-        return PytestAnswer(
-            files=_texts(content["files"]),
-            errors=_texts(content["errors"]),
-            warnings=_texts(content["warnings"]),
-            options=tuple(map(_option, content["options"])),
-            inifile=str(content["inifile"]),
-            folders={str(path): int(mtime_ns) for path, mtime_ns in content["folders"].items()},
-            modules=_texts(content["modules"]),
-            search_path=_texts(content["path"]),
-            reads_environment=bool(content["reads_environment"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return convert(content, PytestAnswer)
+    except (ValidationError, UnicodeEncodeError):
         return None
 
 
@@ -154,15 +142,7 @@ class AnswerCache:
                 return
             listings[folder] = _listing(folder)
         content = {
-            "files": answer.files,
-            "errors": (),
-            "warnings": answer.warnings,
-            "options": [[option.name, option.value, option.source] for option in answer.options],
-            "inifile": answer.inifile,
-            "folders": answer.folders,
-            "modules": answer.modules,
-            "path": answer.search_path,
-            "reads_environment": answer.reads_environment,
+            **to_builtins(answer),
             "environment": self._digest_environment(answer),
             "stamps": self._stamps(answer),
             "listings": listings,
@@ -260,18 +240,3 @@ def _prune(folder: Path) -> None:
     answers = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for path in answers[_MOST_ANSWERS:]:
         path.unlink(missing_ok=True)
-
-
-def _option(entry: object) -> ProjectOption:
-    if not isinstance(entry, list):
-        raise TypeError("expected a list")
-    name, value, source = entry
-    if not isinstance(value, str | int | float):
-        raise TypeError("expected a plain value")
-    return ProjectOption(name=str(name), value=value, source=str(source))
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError("expected a list")
-    return tuple(map(str, value))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import Places, is_below
 from dispatcher.discovery.pytest_files import (
     CollectionError,
@@ -20,6 +19,7 @@ from dispatcher.discovery.run_options import ProjectOption
 from dispatcher.discovery.selection import Named, find_named
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
+from passmuster.settings.values import on_one_line
 
 
 def collect(

@@ -8,10 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.config.choices import LayoutKind
-from dispatcher.config.locations import is_directory
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.collected import collect
 from dispatcher.discovery.layout import Places, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
@@ -24,6 +21,9 @@ from dispatcher.discovery.walk import FoundFile, Walker
 from dispatcher.model.plan import FileKind, TestFile
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
+from passmuster.settings.locations import is_directory
+from passmuster.settings.origins import NO_ORIGINS, Origins
+from passmuster.settings.values import on_one_line
 
 
 class Discovered(Struct, frozen=True, kw_only=True):

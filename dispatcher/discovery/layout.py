@@ -8,7 +8,6 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from dispatcher.config.choices import LayoutKind
-from dispatcher.config.locations import is_directory
 from dispatcher.config.model import Layout, TestConfig
 from dispatcher.discovery.patterns import (
     COMMAND_PATTERNS,
@@ -22,6 +21,7 @@ from dispatcher.discovery.patterns import (
 )
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
+from passmuster.settings.locations import is_directory
 
 SCRIPT_WORKDIR = "mvp_site"
 SCRIPT_UNIT_ROOTS = ("tests",)

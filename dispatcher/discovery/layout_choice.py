@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import SCRIPT_WORKDIR, Places
 from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES, ORDINARY_PATTERNS, Rules, compile_names
 from dispatcher.discovery.project_signs import Sign, clearest_sign, find_configurations
 from dispatcher.discovery.walk import Walker
 from passmuster.model.status import RunnerKind
+from passmuster.settings.origins import NO_ORIGINS, Origins
+from passmuster.settings.values import on_one_line
 
 _FOLDER_SETTINGS = ("workdir", "unit-roots", "integration-roots", "extra-roots", "patterns")
 """Settings that say where tests lie: a project that has one has chosen the scripts' layout."""

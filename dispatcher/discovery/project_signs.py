@@ -1,6 +1,6 @@
-"""Tells from settings and test files whether a project is one of pytest. Runs nothing.
+"""Tells from settings and test files whether a project is one of pytest, or of Django's `manage.py test`.
 
-Recognises a Django project whose tests only `manage.py test` can run.
+Runs nothing of the project.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dispatcher.config.file import FILE_NAME
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
 from passmuster.model.status import RunnerKind
+from passmuster.settings.values import on_one_line
 
 MOST_FILES_READ = 500
 """Test files that are read for a sign of pytest: a project of pytest shows one in its first few."""

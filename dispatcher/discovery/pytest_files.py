@@ -18,10 +18,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.answer_cache import AnswerCache, PytestAnswer, read_answer
 from passmuster.model.errors import ConfigurationError
+from passmuster.model.process_limit import require_process
 from passmuster.model.test_environment import base_test_environment
+from passmuster.settings.values import on_one_line
 
 ASK_TIMEOUT_S = 300.0
 """Seconds that pytest may take to read its configuration, import the conftests and list the folders."""
@@ -150,6 +151,7 @@ def _run(
                 start_new_session=True,
             )
         except OSError as error:
+            require_process(error, on_one_line(command[0]))
             raise ConfigurationError(
                 f"interpreter {on_one_line(command[0])} cannot be started: {error.strerror}"
             ) from error

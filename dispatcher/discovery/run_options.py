@@ -13,12 +13,12 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
+from passmuster.settings.values import on_one_line
 
 OptionValue = str | int | float | bool
 
 
-class ProjectOption(Struct, frozen=True, kw_only=True):
+class ProjectOption(Struct, frozen=True, kw_only=True, array_like=True):
     """An option of pytest that the project's settings change from its default.
 
     Args:

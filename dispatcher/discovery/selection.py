@@ -9,10 +9,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.layout import Places
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
+from passmuster.settings.values import on_one_line
 
 
 class Named(Struct, frozen=True, kw_only=True):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from dispatcher.config.values import on_one_line
 from dispatcher.discovery.patterns import ENVIRONMENT_MARK, Rules
+from passmuster.settings.values import on_one_line
 
 MAX_MTIME_NS = 2**63 - 1
 """The latest time of modification that is told apart, in 2262: SQLite keeps no larger number."""

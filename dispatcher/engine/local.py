@@ -17,9 +17,9 @@ from msgspec import structs
 
 from dispatcher.engine.backend import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
 from dispatcher.planning.ready_queue import Line
-from passmuster.host.process_limit import NoThreadError, start_thread
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Executor, Limit, Usage
+from passmuster.model.process_limit import NoThreadError, start_thread
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask

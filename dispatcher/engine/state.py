@@ -1,14 +1,12 @@
-"""What is known about each planned file while a run goes on. Pure: told of events, asked for facts.
+"""What is known of each planned file while a run goes on. Pure.
 
-The one place that holds the invariant that every planned file ends in exactly one counted result: a
-second answer for a file that is decided is dropped, and `results` refuses while a file is open.
+Every planned file ends in exactly one counted result: a second answer for a file that is decided is dropped,
+and `results` refuses while a file is open.
 
-Which of a file's attempts is its verdict. Pure.
-
-The verdict is what happened, never better because Passmuster tried again: of the attempts at a file, as
-many count as the user allowed, the first one and `retries` more, and the file passes if one of these
-passed. Further attempts only find out why, and change the verdict where they prove that Passmuster itself
-was the cause.
+A verdict is what happened, never better because Passmuster tried again: of the attempts at a file as many
+count as the user allowed, the first one and `retries` more, and the file passes if one of these passed.
+Further attempts only find out why, and change the verdict where they prove that Passmuster itself was the
+cause.
 """
 
 from __future__ import annotations

@@ -1,16 +1,11 @@
-"""What earlier runs of a project showed, in `.passmuster/history.sqlite3` of its root.
+"""What earlier runs of a project measured, in `.passmuster/history.sqlite3` of its root.
 
-`merge` says what an attempt changes, `schema` keeps the file; here it is decided what
-happens when the file cannot be used: a run goes on without, and says so once. Two runs at once are safe:
-a flush reads, merges and writes in one transaction that holds the write lock from its start.
+`merge` says what an attempt changes, and `schema` keeps the file; here it is decided what happens when the
+file cannot be used: a run continues without it, and says so once. Two runs at once are safe: a flush reads,
+merges and writes in one transaction that holds the write lock from its start. A history that several machines
+split a run by is only read.
 
-Importing this module imports `sqlite3` (some 10 ms): import it only where history is used.
-
-Writes what happens into the history, as one more listener of the run.
-
-A history that several machines were given to split a run by: read, never written.
-
-Importing this module imports `sqlite3`: import it only where there is such a history.
+Imports `sqlite3` (some 10 ms): import this module only where history is used.
 """
 
 from __future__ import annotations
@@ -23,7 +18,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from dispatcher.config.values import on_one_line
 from dispatcher.history import schema as history_schema
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.merge import Attempt, Remembered, read_outcomes, remember
@@ -34,6 +28,7 @@ from passmuster.host.state_directory import STATE_DIRECTORY, ignore_by_git
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
+from passmuster.settings.values import on_one_line
 
 """Where everything that is kept between runs lies, below the project root."""
 

@@ -1,7 +1,4 @@
-"""What `explain` says: aligned lines for people. Pure; `explain_json` says the same to programs.
-
-What `explain --json` says, as one object on one line. Pure.
-"""
+"""What `explain` prints: aligned lines for people, or one JSON object on one line. Pure."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""What a run would take with so many jobs, so much memory and so many machines, and what bounds it. Pure.
+"""How long a run would take with given jobs, memory and machines, and what limits it. Pure.
 
-The play of `dispatcher.planning.simulation` gives the time, on each machine that of its own files. It lets
-any number of files run side by side as quickly as one, which processors do not: so a machine never takes less
-than its files' processor time spread over its processors.
-
-How a run's files would be spread over machines that share nothing, as shards are. Pure.
+`planning.simulation` gives the time; with several machines, for the files that each would get as a shard. It
+lets any number of files run side by side as quickly as one, which processors do not: so a machine never takes
+less than its files' processor time divided by its processors.
 """
 
 from __future__ import annotations

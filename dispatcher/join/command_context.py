@@ -8,10 +8,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origins
 from dispatcher.model.events import Reporter
 from dispatcher.run.runner import TestRunner
 from passmuster.model.hidden_fields import repr_without
+from passmuster.settings.origins import Origins
 
 
 class Host(Struct, frozen=True, kw_only=True):

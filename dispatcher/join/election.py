@@ -7,17 +7,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from dispatcher.model.shard_option import KNOWN
+from dispatcher.model.ci import CIS
 from passmuster.model.errors import ConfigurationError
 from passmuster.wire.join_messages import Entered, JoinLook
-
-ATTEMPTS = (
-    ("PASSMUSTER_ATTEMPT", 0),
-    ("GITHUB_RUN_ATTEMPT", 0),
-    ("SYSTEM_JOBATTEMPT", 0),
-    ("BUILDKITE_RETRY_COUNT", 1),
-)
-"""By which a workflow, GitHub, Azure and Buildkite count attempts, and what makes them begin with 1."""
 
 _MOST_ATTEMPTS = 1_000_000
 
@@ -44,9 +36,10 @@ def machine_of(environ: Mapping[str, str], *, host: str) -> Machine:
     Raises:
         ConfigurationError: the number of the attempt is none.
     """
-    numbered = next((known.index for known in KNOWN if environ.get(known.index)), None)
+    numbered = next((ci.job_index for ci in CIS if environ.get(ci.job_index)), None)
     identity = f"host {host}" if numbered is None else f"{numbered}={environ[numbered]}"
-    for name, first in ATTEMPTS:
+    for ci in CIS:
+        name, first = ci.attempt, 1 - ci.first_attempt
         text = environ.get(name, "")
         if not text:
             continue

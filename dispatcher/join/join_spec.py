@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
 from dispatcher.join.liveness import Patience
 from dispatcher.join.run_request import request_of, why_other_request
 from dispatcher.model.plan import TestFile
@@ -14,6 +13,7 @@ from dispatcher.queue.target import RunSource, reports_of
 from dispatcher.queue.tree_upload import differing_files, list_tree
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.version import VERSION
+from passmuster.settings.values import on_one_line
 from passmuster.source.identity import may_have_the_same_files, tree_identity, why_other_files, why_other_tree
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.broker import BrokerAddress

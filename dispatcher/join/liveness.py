@@ -1,8 +1,6 @@
-"""A machine's sign of life, and the renewal of its claim while it leads: a thread that nothing holds up.
+"""Heartbeats of a machine in a joined run, patience with a broker that restarts, and how far the leader is.
 
-Asks the broker until it answers, but not for ever: a broker that restarts is no reason to end.
-
-Tells who waits for a run that another machine leads: who that is, and once in a minute how far it is.
+The heartbeat has a thread of its own that nothing else delays; it renews the lease of the leader too.
 """
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from dispatcher.config.values import on_one_line
 from passmuster.model.errors import InfrastructureError
+from passmuster.settings.values import on_one_line
 from passmuster.wire.access import BROKEN, UNUSABLE
 from passmuster.wire.broker_inspector import BrokerLook
 from passmuster.wire.broker_keys import CLAIM_MS, PULSE_S

@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.values import on_one_line
+from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.discovery.layout import find_places
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.join.broker_journal import JoinedRun
@@ -37,12 +37,12 @@ from dispatcher.queue.target import QueueSite, RunSource, SharedQueue
 from dispatcher.queue.worker_process import words_of_the_run
 from dispatcher.run.runner import TestRunner
 from passmuster.model.errors import InfrastructureError
+from passmuster.settings.values import on_one_line
 from passmuster.wire.access import UNUSABLE, open_broker
 from passmuster.wire.broker_keys import join_run_id
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.join_messages import JoinSeals, NewRound, RoundOutcome
 from passmuster.wire.join_store import Claim, JoinRecord, NotLeadingError
-from passmuster.wire.private_variables import PRIVATE_VARIABLES
 
 LOOK_S = 0.25
 """Seconds between two looks at who leads and whether all is done."""

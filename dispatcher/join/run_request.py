@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.setting import Setting
 from dispatcher.config.settings import SETTINGS
-from dispatcher.config.values import on_one_line
 from dispatcher.model.plan import TestFile
+from passmuster.settings.setting import Setting
+from passmuster.settings.values import on_one_line
 
 Request = tuple[tuple[str, str], ...]
 """Names and values, for people too."""

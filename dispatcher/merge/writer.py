@@ -1,9 +1,8 @@
-"""Writes the record of a run while it goes on: what a killed run had told is there, and its end is missing.
+"""Writes the record of a run while it goes on: of a killed run all is there but the end.
 
-The folder of a shard below the one that the user names is this record's alone: an older record of the same
-shard is replaced, and two programs that write the same one at once are refused.
-
-The head of a record: what this machine knows of the run, its plan and the CI around it.
+The head says what this machine knows of the run, its plan and the CI around it. The folder of a shard below
+the one that the user names is this record's alone: an older record of the same shard is replaced, and two
+programs that write the same one at once are refused.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from dispatcher.merge.record_format import (
     Finished,
     Header,
 )
+from dispatcher.model.ci import ci_run
 from dispatcher.model.events import FileFinished, RunEvent, RunFinished, RunStarted, UsageSampled
 from dispatcher.model.plan import Plan, ShardPlan
 from dispatcher.model.results import FileRecord, TestResults
@@ -43,18 +43,6 @@ from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
 from passmuster.source.git import ask_git
 from passmuster.wire.codec import encode
-
-CI_RUNS = (
-    "GITHUB_RUN_ID",
-    "CI_PIPELINE_ID",
-    "CIRCLE_WORKFLOW_ID",
-    "BUILDKITE_BUILD_ID",
-    "BUILD_BUILDID",
-    "SEMAPHORE_WORKFLOW_ID",
-    "BITBUCKET_BUILD_NUMBER",
-)
-"""The variables by which GitHub, GitLab, CircleCI, Buildkite, Azure, Semaphore and Bitbucket name a run of
-all its jobs, and which stay the same when some of them are run again."""
 
 
 def header_of(plan: Plan, *, root: Path, environ: Mapping[str, str]) -> Header:
@@ -75,7 +63,7 @@ def header_of(plan: Plan, *, root: Path, environ: Mapping[str, str]) -> Header:
         history_digest=shards.history_digest,
         whole=shards.whole,
         commit=_commit(root),
-        ci_run=next((f"{name}={environ[name]}" for name in CI_RUNS if environ.get(name)), ""),
+        ci_run=ci_run(environ),
         host=platform.node(),
         root=os.path.realpath(root),
         has_coverage=any(planned.task.coverage is not None for planned in plan.files),

@@ -16,8 +16,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 
 from dispatcher.migrate.changes import Change, change_all, clear_stages, current, write_flushed
 from passmuster.host.state_directory import STATE_DIRECTORY, ignore_by_git
@@ -37,14 +38,14 @@ class Recorded(Struct, frozen=True, kw_only=True):
         before: the digest of what it held; None: it was not there.
         after: the digest of what it was made to hold; None: it was removed.
         mode: its permissions.
-        original: where what it held is kept; None: it was not there.
+        original: the name under which what it held is kept; None: it was not there.
     """
 
     path: str
     before: str | None
     after: str | None
-    mode: int
-    original: Path | None
+    mode: Annotated[int, Meta(ge=0, le=0o7777)]
+    original: str | None
 
 
 def apply_recorded(root: Path, changes: Sequence[Change]) -> None:
@@ -120,7 +121,7 @@ def _undoing(root: Path, step: Path, later: Mapping[str, Change]) -> tuple[dict[
             continue
         before = known.before if known is not None else now
         changes[recorded.path] = Change(
-            path=recorded.path, before=before, after=_original(recorded), mode=recorded.mode
+            path=recorded.path, before=before, after=_original(step, recorded), mode=recorded.mode
         )
     return changes, conflicts
 
@@ -160,16 +161,16 @@ def _write_step(step: Path, changes: Sequence[Change]) -> None:
             original = f"{number:05}"
             write_flushed(step / _ORIGINALS / original, change.before, 0o600)
         files.append(
-            {
-                "path": change.path,
-                "before": _digest(change.before),
-                "after": _digest(change.after),
-                "mode": change.mode,
-                "original": original,
-            }
+            Recorded(
+                path=change.path,
+                before=_digest(change.before),
+                after=_digest(change.after),
+                mode=change.mode,
+                original=original,
+            )
         )
     unfinished = step / f"{_RECORD}.new"
-    text = json.dumps({"version": _VERSION, "files": files}, indent=1)
+    text = json.dumps({"version": _VERSION, "files": to_builtins(files)}, indent=1)
     write_flushed(unfinished, text.encode("ascii"), 0o600)
     unfinished.replace(step / _RECORD)
 
@@ -182,19 +183,8 @@ def _read_step(root: Path, step: Path) -> list[Recorded]:
             raise ConfigurationError(
                 f"{place} is of version {document['version']}, expected {_VERSION}: use its program"
             )
-        files = [
-            Recorded(
-                path=str(file["path"]),
-                before=file["before"],
-                after=file["after"],
-                mode=int(file["mode"]) & 0o7777,
-                original=None
-                if file["original"] is None
-                else step / _ORIGINALS / Path(file["original"]).name,
-            )
-            for file in document["files"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        files = convert(document["files"], list[Recorded])
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise ConfigurationError(f"{place} is broken: {error}; bring the files back by hand") from error
     for recorded in files:
         if not Path(os.path.realpath((root / recorded.path).parent)).is_relative_to(root):
@@ -209,10 +199,10 @@ def _current(root: Path, path: str) -> bytes | None:
         raise InfrastructureError(f"{path} cannot be read: {error.strerror}; nothing was changed") from error
 
 
-def _original(recorded: Recorded) -> bytes | None:
+def _original(step: Path, recorded: Recorded) -> bytes | None:
     if recorded.original is None:
         return None
-    content = _current(recorded.original.parent, recorded.original.name)
+    content = _current(step / _ORIGINALS, Path(recorded.original).name)
     if _digest(content) != recorded.before:
         raise ConfigurationError(
             f"the original of {recorded.path} in {FOLDER} is not what was put there: nothing was changed"

@@ -1,7 +1,4 @@
-"""What the old scripts are called, and what stands for them now. Pure.
-
-The scripts that stay under the old names for callers outside of the repository. Pure.
-"""
+"""The names of the old scripts, what replaces each, and the scripts that stay for callers elsewhere. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """What stands around the name of a script on a line: its path, a shell before it, a tool that reads it. Pure.
 
-All functions take a whole text and positions in it, because a list of arguments may go over several lines.
-
-Which script the path before a name means: the repository's own, another one, or nobody can tell. Pure.
+All functions take a whole text and positions in it, because a list of arguments may go over several lines. A
+path before the name means the repository's own script, another one, or nobody can tell.
 """
 
 from __future__ import annotations

@@ -1,14 +1,8 @@
-"""What a run came to: every planned file with all its attempts, counted once.
-
-What all attempts at a file say together, beyond the verdict of the one that counts. Pure.
+"""The results of a run: every planned file with its attempts, its finding and its regression. Pure.
 
 A file has at most one finding. *Flaky* is none: such a file passed and failed without a known cause. A
 finding rests only on attempts that are comparable (`TestResult.is_comparable`): on the same worker and
 interpreter, and none of them ended by a signal that may have come from outside.
-
-In what a forked attempt at a file differs from a spawned one: `--verify-isolation`. Pure.
-
-A file that took much more than it used to.
 """
 
 from __future__ import annotations

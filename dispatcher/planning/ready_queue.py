@@ -1,17 +1,9 @@
-"""The files that wait for a place on one machine, and which of them goes next.
+"""The ready queue: the tasks that wait for a slot on one machine, and which of them starts next. Pure.
 
-Pure and not thread-safe: its owner locks. The order of the line is `dispatcher.planning.order`'s; memory is
-why a later file may pass an earlier one. Finding the first that fits takes a few steps however many wait.
-
-Waiting tasks in their order, with search for the first that fits: one part of
-`dispatcher.planning.ready_queue`.
-
-A line has one lane for each group, and one for the tasks of no group.
-
-A row of numbers that tells at once where the first one is that does not exceed a bound.
-
-Used by `dispatcher.planning.ready_queue`, whose keys grow at both ends. A segment tree of minima: each
-operation takes about as many steps as the number of keys has binary digits.
+Not thread-safe: its owner locks. The order is that of `planning.order`; a later task may overtake an earlier
+one that does not fit into the memory. There is a queue for each concurrency group and one for all other
+tasks. A segment tree of minima finds the first task that fits in a number of steps that grows with the
+logarithm of the tasks.
 """
 
 from __future__ import annotations

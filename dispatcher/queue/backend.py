@@ -1,9 +1,7 @@
-"""Runs files on workers elsewhere: keeps the broker's record of the run and this program's book in step.
+"""Runs files on workers elsewhere: keeps the run store on the broker and the delivery tracker here in step.
 
 Nothing depends on a message arriving. What is lost on its way, dies with its worker or is forgotten by the
-broker is noticed here, and goes out again; the broker's record sees to it that only one result counts.
-
-What the backend over a queue needs of others: the broker's record of its run, and opened mail.
+broker is noticed here and delivered again; the run store lets only one result count.
 """
 
 from __future__ import annotations
@@ -355,6 +353,7 @@ class QueueBackend:
         self._outbox += self._book.unbind(self._crew.names, now_s=now_s)
         if self._stopped is not None or now_s < self._judge_from:
             return
+        is_any_lost = False
         for lease in self._record.expired():
             # When its answer does not arrive, the broker may have forgotten a file that nobody runs.
             self._is_unsure = True
@@ -362,6 +361,9 @@ class QueueBackend:
             self._is_unsure = False
             if is_lost:
                 self._events += self._book.lost(lease.path, lease.attempt, lease.worker)
+                is_any_lost = True
+        if is_any_lost:
+            self._outbox += self._book.waiting_alone()
         self._find_swallowed()
 
     def _seed_again(self) -> None:

@@ -6,13 +6,8 @@ from collections.abc import Mapping
 
 from dispatcher.config.model import TestConfig
 from passmuster.model.errors import ConfigurationError
-from passmuster.wire.broker import (
-    BROKER_VARIABLE,
-    DEFAULT_SECRET_VARIABLE,
-    BrokerAddress,
-    parse_broker,
-    with_password,
-)
+from passmuster.wire.broker import BrokerAddress, parse_broker, with_password
+from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
 from passmuster.wire.signing_secret import read_secret_file, require_secret
 
 
@@ -41,7 +36,7 @@ def broker_access(config: TestConfig, environ: Mapping[str, str]) -> tuple[Broke
         ConfigurationError: there is no broker, a file cannot be read, or there must be a secret and is none.
     """
     address = broker_address(config)
-    secret = environ.get(DEFAULT_SECRET_VARIABLE, "")
+    secret = environ.get(SECRET_VARIABLE, "")
     if config.secret_file is not None:
         secret = read_secret_file(config.secret_file, source="--secret-file")
     require_secret(address, secret)

@@ -212,6 +212,18 @@ class QueueBook:
         )
         return self.finished(path, take, result)
 
+    def waiting_alone(self) -> list[Message]:
+        """Return what waits to run alone, to be published once more because a worker was lost.
+
+        A worker that took such a message waits until nothing else runs there, and may be lost before it has
+        begun. The second of two messages is dropped at its claim.
+        """
+        return [
+            _message(job, is_first=True)
+            for path, job in self._jobs.items()
+            if (job.lost_on or job.task.alone) and not (job.is_running or job.bound_to or path in self._again)
+        ]
+
     def forged(self, path: str, take: int, worker: str, why: str) -> list[BackendEvent]:
         """Return what it means for the run that a result cannot be used: the file's real one still counts.
 

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from dispatcher.config.values import on_one_line
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import format_bytes
+from passmuster.settings.values import on_one_line
 from passmuster.source.files import tree_files
 from passmuster.source.manifest import (
     MOST_FILE_BYTES,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import SETTINGS
-from passmuster.wire.broker import BROKER_VARIABLE, DEFAULT_SECRET_VARIABLE
+from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
 
 WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
 
@@ -43,7 +43,7 @@ class OwnWorker:
             # A session of its own: Ctrl-C is for this process, which asks it to end what runs.
             self._process = subprocess.Popen(
                 command,
-                env={**environ, BROKER_VARIABLE: url, DEFAULT_SECRET_VARIABLE: secret},
+                env={**environ, BROKER_VARIABLE: url, SECRET_VARIABLE: secret},
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -18,11 +18,17 @@ from typing import TextIO
 
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.replica.environment import Environment, Machine, setup_ci_environment, this_machine
+from dispatcher.replica.words import ROWS, WORDS, ReplicaArguments, format_help
 from dispatcher.replica.workflow_command import Call, Replica
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
-from passmuster.model.units import Amount, format_bytes, parse_amount
-from passmuster.settings.option_parser import OptionParser
+from passmuster.model.units import Amount, format_bytes
+from passmuster.model.version import VERSION
+from passmuster.settings.locations import Bases
+from passmuster.settings.origins import Origins
+from passmuster.settings.relations import Relations
+from passmuster.settings.values import on_one_line
+from passmuster.settings.words import read_record, refuse_problems, refuse_unknown
 
 PROJECT_SIGNS = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "tests")
 """Any of these makes a folder a project root. With a `mvp_site/` only the shell script's test counts."""
@@ -191,27 +197,27 @@ def run_replica_command(
 
     Raises:
         ConfigurationError: an argument has a wrong value, or is misspelt.
-        SystemExit: the help or the version was printed (status 0).
     """
-    parser = OptionParser(description="Run the unit tests as CI would.")
-    parser.add_argument("--cpus", metavar="N", help="CPUs of the runner to imitate (default: 4)")
-    parser.add_argument("--memory", metavar="SIZE", help="memory of the runner to imitate (default: 16GiB)")
-    parser.add_argument("--workflow", metavar="FILE", type=Path, help="run what this workflow of CI runs")
-    parser.add_argument("--job", metavar="NAME", help="the job of the workflow (default: the one with tests)")
-    parser.add_argument("--dry-run", action="store_true", help="with --workflow: only say what it would run")
-    options, unknown = parser.parse_known_args(argv)
-    parser.refuse_misspelt(unknown)
-    if options.workflow is None and (options.job is not None or options.dry_run):
-        raise ConfigurationError("--job and --dry-run are about a workflow: name it with --workflow FILE")
-    for word in unknown:
+    arguments = WORDS.read(argv)
+    if arguments.wants_help or arguments.wants_version:
+        program = Path(sys.argv[0]).name
+        sys.stdout.write(f"{format_help(program) if arguments.wants_help else f'{program} {VERSION}'}\n")
+        return ExitCode.OK
+    refuse_problems(arguments)
+    refuse_unknown(arguments.unknown, WORDS, only_misspelt=True)
+    # As typed: the workflow's path is shown as it was given.
+    options = read_record(ReplicaArguments, arguments.given, Bases(cwd=Path(), root=Path()))
+    origins = Origins({one.setting.name: one.origin for one in arguments.given})
+    Relations(ROWS, options, origins).check()
+    for word in (*arguments.unknown, *arguments.paths):
         # The shell script took no arguments and minded none.
-        sys.stderr.write(tagged(Tag.WARN, f"Unknown argument: {word}", color=color) + "\n")
+        sys.stderr.write(tagged(Tag.WARN, f"Unknown argument: {on_one_line(word)}", color=color) + "\n")
     replica = CIReplicaRunner(
         run=run,
         environ=environ,
         root=Path.cwd(),
-        cpus=_cpus(options.cpus),
-        memory=_memory(options.memory),
+        cpus=options.cpus,
+        memory=options.memory,
         replica=None if options.workflow is None else _read_replica(options.workflow, options.job),
         is_dry=options.dry_run,
         color=color,
@@ -233,21 +239,6 @@ def _read_replica(workflow: Path, job: str | None) -> Replica:
     from dispatcher.replica.job import choose_job
 
     return choose_job(read_workflow(workflow), workspace=str(Path.cwd()), wanted=job)
-
-
-def _cpus(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ConfigurationError(f"--cpus must be a whole number above zero, got {text!r}; try --cpus 4")
-    return int(text)
-
-
-def _memory(text: str | None) -> Amount | None:
-    try:
-        return None if text is None else parse_amount(text)
-    except ValueError as error:
-        raise ConfigurationError(f"--memory: {error}") from error
 
 
 @contextmanager

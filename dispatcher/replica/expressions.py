@@ -1,7 +1,4 @@
-"""Evaluates the simple ones of a workflow's expressions, and keeps the others apart. Pure.
-
-The combinations of a job's matrix, in the order of CI. Pure.
-"""
+"""Evaluates simple expressions of a workflow, and lists the combinations of a job's matrix. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Reads one job of a workflow: its steps in their order, with what they set. Pure.
-
-Chooses the job of a workflow that runs the tests. Pure.
-"""
+"""Chooses the job of a workflow that runs the tests, and reads its steps in their order. Pure."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from dispatcher.config.setting import Setting
 from dispatcher.config.settings import SETTINGS
 from dispatcher.replica.expressions import Unknowns
+from passmuster.settings.setting import Setting
 
 _VALUED: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.options}
 _SETTING_OF: dict[str, Setting] = {word: setting for setting in SETTINGS for word in setting.words}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 
-from dispatcher.config.choices import CiChoice
 from dispatcher.config.model import TestConfig
+from dispatcher.model.ci import detect_ci
 from dispatcher.model.events import Reporter
 from dispatcher.model.results import FileRecord
-from dispatcher.reporters.ci.detection import PlainOutput, chosen_ci
+from dispatcher.reporters.ci.plain import PlainOutput
 from dispatcher.terminal.stream import TextStream
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
@@ -20,8 +20,8 @@ def chosen_output(
     config: TestConfig, environ: Mapping[str, str], *, out: TextStream, err: TextStream
 ) -> PlainOutput:
     """Return what is printed through, and around the console: on a CI what its pages show besides."""
-    ci = chosen_ci(config.ci, environ)
-    if ci is CiChoice.NONE:
+    ci = detect_ci(config.ci, environ)
+    if ci is None:
         return PlainOutput(out, err)
     from dispatcher.reporters.ci.output import CiOutput  # Only CIs pay for it.
 

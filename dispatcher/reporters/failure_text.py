@@ -1,13 +1,9 @@
-"""What is said of a failing test: what went wrong, in one line or whole, and where. Pure.
+"""What is printed of a failing test: what went wrong, in one line or whole, and in which line. Pure.
 
-A failure's message is what its framework wrote of it: pytest's excerpt of the source with lines that start
-with an E, or a traceback.
-
-Finds the line of a test file at which something went wrong, in what a framework wrote about it. Pure.
-
-Understood are Python's tracebacks, also those that faulthandler writes, of exception groups, and inside
-pytest's messages; and pytest's own `path:line:`. Only frames inside the file itself count, and of these
-the innermost of the last traceback: there the reader can see what the test did.
+A failure's message is what its framework wrote: pytest's excerpt of the source with lines that start with an
+E, or a traceback. The line is read from Python's tracebacks, those of faulthandler and of exception groups
+included, and from pytest's own `path:line:`. Only frames inside the file itself count, and of these the
+innermost of the last traceback: there the reader sees what the test did.
 """
 
 from __future__ import annotations

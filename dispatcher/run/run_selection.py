@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import Origins
 from dispatcher.config.overrides import FileRules, project_commands
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.pytest_files import ProjectPython
@@ -24,6 +23,7 @@ from dispatcher.planning.planner import make_plan
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
+from passmuster.settings.origins import Origins
 
 if TYPE_CHECKING:
     from dispatcher.planning.shard_selection import Part

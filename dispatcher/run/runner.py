@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dispatcher.config.choices import Mode
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origins
+from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.config.validate import validate_against_machine
 from dispatcher.discovery.discover import Discovered
 from dispatcher.discovery.layout_choice import LayoutChoice
@@ -41,7 +41,7 @@ from dispatcher.run.run_selection import ChosenFiles
 from passmuster.host.capacity import Capacity
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import PassmusterError
-from passmuster.wire.private_variables import PRIVATE_VARIABLES
+from passmuster.settings.origins import NO_ORIGINS, Origins
 
 if TYPE_CHECKING:
     from dispatcher.coverage.combine import CoverageReport

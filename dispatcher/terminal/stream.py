@@ -1,11 +1,7 @@
-"""A text stream that can always be written to: the console and the live footer print through it.
+"""A text stream that can always be written to, and whether it may be coloured or show a live footer.
 
 A reader that goes away (`| head`), a terminal that hangs up, and an encoding that lacks a character are
 everyday events and must not end a run.
-
-Decides from the user's choice and the environment how a stream may be written to: colour, live footer.
-
-The environment comes in as a mapping. The composition root asks them once for each stream.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -147,8 +146,8 @@ def _choose(named: str | None, root: Path, environ: Mapping[str, str]) -> tuple[
         if path.exists():
             return str(path), f"{folder}/ of the root"
     active = environ.get("VIRTUAL_ENV")
-    # The private environment of a checkout may be active when a worker is started by hand; its packages are not
-    # the tests'. One that an installed package is in is the project's as well.
+    # The private environment of a checkout may be active when a worker is started by hand; its packages are
+    # not the tests'. One that an installed package is in is the project's as well.
     if active and not _is_private(Path(active)):
         return str(Path(active).absolute() / "bin" / "python"), "VIRTUAL_ENV"
     return base_python(), "the worker's own interpreter"

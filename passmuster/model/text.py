@@ -1,14 +1,9 @@
-"""Turns what tests print into text that cannot harm: a test's output is data, never instructions.
+"""Text from tests made safe to print: a test's output is data, never instructions. Pure.
 
-Escape sequences are removed; any other character that could move a cursor, hide text, or reverse the
-reading order is written as a visible escape. The console, the JUnit report and the live footer use it.
-
-One line of JSON for programs: ASCII, whatever stands in it.
-
-What a running file prints, piece by piece, as text that a terminal can be given. Pure.
-
-Lines are shown as everywhere: without anything that a terminal would obey. A line is shown once it is whole,
-or after a while as far as it has come, since a file that hangs may have said why without ending the line.
+Escape sequences are removed; any other character that could move a cursor, hide text or reverse the reading
+order is written as a visible escape. Output of a running file, which comes in pieces, is shown when a line is
+complete, or after a while as far as it has come: a file that hangs may have printed why without ending the
+line.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What all our programs use to read their options."""
+"""What a setting is, and how every program reads its own."""

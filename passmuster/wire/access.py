@@ -1,13 +1,7 @@
-"""The way to the broker: a look whether it can be used at all, and what stands for "it is away".
+"""Opens the broker: checks that the server can be used, and names the errors that mean it is not reachable.
 
-Imports redis: only runs with a broker may load this module.
-
-Whether a server can be the broker of a run, by what it says of itself.
-
-Pure: the dispatcher and the worker ask it (`INFO`), each in its own way. A refusal names what was found, what
-is needed, and what to do.
-
-Keeps a process's memory and environment from other processes of the same user.
+Imports redis: only runs with a broker may load this module. A refused server is named with what was found,
+what is needed and what to do.
 """
 
 from __future__ import annotations

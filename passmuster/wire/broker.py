@@ -13,12 +13,6 @@ from msgspec import Struct
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.hidden_fields import repr_without
 
-DEFAULT_SECRET_VARIABLE = "PASSMUSTER_SECRET"
-"""Where the secret that signs messages comes from. Never an argument: those can be seen by everybody."""
-
-BROKER_VARIABLE = "PASSMUSTER_BROKER_URL"
-"""Where the address comes from when no argument gives it."""
-
 _ALLOWED = (
     "redis://[[user]:password@]host[:port][/database], the same with rediss:// for TLS, "
     "or redis+socket://[[user]:password@]/path/of/the.socket"
@@ -142,21 +136,6 @@ def with_password(address: BrokerAddress, password: str) -> BrokerAddress:
     place = parts.netloc.rpartition("@")[2]
     netloc = f"{parts.username or ''}:{quote(password, safe='')}@{place}"
     return read_address(urlunsplit(parts._replace(netloc=netloc)))
-
-
-def visible_password_warning(address: BrokerAddress, *, option: str) -> str | None:
-    """Return a warning if an address that was given as an argument holds a password.
-
-    Args:
-        address: the broker's.
-        option: the option whose value it was.
-    """
-    if not address.password:
-        return None
-    return (
-        f"everybody on this machine can read the password in {option} while this runs: "
-        f"use {BROKER_VARIABLE} or --broker-password-file"
-    )
 
 
 def _socket_address(url: str, parts: SplitResult) -> BrokerAddress:

@@ -121,6 +121,11 @@ def is_worker_queue(name: str) -> bool:
     return _WORKER_SEPARATOR in name
 
 
+def run_of_queue(name: str) -> str:
+    """Return the run of a queue, also of one worker's."""
+    return name.removeprefix(QUEUE_PREFIX).partition(_WORKER_SEPARATOR)[0]
+
+
 def queue_keys(run_id: str) -> tuple[str, str]:
     """Return the two lists of a run's queue, as the broker has them: what goes first, and the rest."""
     return _lists(queue_name(run_id))

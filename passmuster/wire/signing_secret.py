@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 
 from passmuster.model.errors import ConfigurationError
-from passmuster.wire.broker import DEFAULT_SECRET_VARIABLE, BrokerAddress
+from passmuster.wire.broker import BrokerAddress
+from passmuster.wire.broker_settings import SECRET_VARIABLE
 
 MIN_SECRET_CHARS = 16
 """Shorter secrets are warned of: 16 random letters and digits hold 80 bits or more."""
@@ -57,7 +58,7 @@ def require_secret(address: BrokerAddress, secret: str) -> None:
     who = "other users of this machine" if address.is_loopback else "other machines"
     raise ConfigurationError(
         f"the broker {address.shown} can be reached from {who} and there is no secret: set "
-        f"{DEFAULT_SECRET_VARIABLE} to the same value for the dispatcher and all workers, "
+        f"{SECRET_VARIABLE} to the same value for the dispatcher and all workers, "
         "or use --secret-file"
     )
 
@@ -70,7 +71,7 @@ def secret_warnings(address: BrokerAddress, secret: str, *, file: Path | None) -
         secret: what signs messages; empty: none is required.
         file: where it was read; None: it is in the environment.
     """
-    source = str(file) if file is not None else DEFAULT_SECRET_VARIABLE
+    source = str(file) if file is not None else SECRET_VARIABLE
     found = []
     shortest = min((len(line) for line in secret.splitlines() if line.strip()), default=MIN_SECRET_CHARS)
     if shortest < MIN_SECRET_CHARS:

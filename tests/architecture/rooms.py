@@ -18,7 +18,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "passmuster.launch",
         "passmuster.model",
     ),
-    "passmuster.wire": ("passmuster.model",),
+    "passmuster.wire": (
+        "passmuster.model",
+        "passmuster.settings",
+    ),
     "passmuster.source": (
         "passmuster.model",
         "passmuster.wire",
@@ -33,7 +36,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "worker.forkserver": (
         "passmuster.model",
-        "passmuster.host",
         "worker.process",
     ),
     "worker.trees": (
@@ -64,7 +66,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "dispatcher.config": (
         "passmuster.model",
         "passmuster.settings",
-        "passmuster.host",
         "passmuster.wire",
         "dispatcher.model",
     ),
@@ -74,9 +75,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "dispatcher.history": (
         "passmuster.model",
+        "passmuster.settings",
         "passmuster.host",
         "dispatcher.model",
-        "dispatcher.config",
     ),
     "dispatcher.discovery": (
         "passmuster.model",
@@ -116,6 +117,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "dispatcher.queue": (
         "passmuster.model",
+        "passmuster.settings",
         "passmuster.host",
         "passmuster.wire",
         "passmuster.source",
@@ -125,8 +127,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "dispatcher.run": (
         "passmuster.model",
+        "passmuster.settings",
         "passmuster.host",
-        "passmuster.wire",
         "dispatcher.model",
         "dispatcher.config",
         "dispatcher.history",
@@ -162,6 +164,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "dispatcher.join": (
         "passmuster.model",
+        "passmuster.settings",
         "passmuster.wire",
         "passmuster.source",
         "dispatcher.model",
@@ -224,8 +227,7 @@ TOPS = ("passmuster", "worker", "dispatcher")
 SMALL_LINES = 60
 
 SEAMS = {
-    "dispatcher.reporters.ci.buildkite": "one module for each CI",
-    "dispatcher.reporters.ci.gitlab": "one module for each CI",
+    "dispatcher.cli.status": "one module for each subcommand, loaded when its word is given",
 }
 """Modules of fewer lines with a single importer that stand alone all the same, with the reason."""
 

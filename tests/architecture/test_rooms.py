@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,40 @@ def test_the_page_on_the_architecture_shows_the_table() -> None:
     page = (REPOSITORY / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
 
     assert table(REPOSITORY) in page
+
+
+def test_the_ways_on_the_page_name_functions_and_classes_that_exist() -> None:
+    page = (REPOSITORY / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    ways = page.partition("## The five ways")[2].partition("\n## ")[0]
+    names = re.findall(r"`((?:[a-z_]+\.){2,}\w+(?:\.\w+)?)`", ways)
+
+    assert len(names) > 30
+    assert [name for name in names if not _is_defined(name)] == []
+
+
+@pytest.mark.parametrize("step", ["engine.loop.Run.gone", "engine.gone.Run", "engine.loop.Gone"])
+def test_a_name_that_does_not_exist_is_found(step: str) -> None:
+    assert not _is_defined(step)
+
+
+def _is_defined(name: str) -> bool:
+    """Return whether a room has the module of `room.module[.Class].function`, and that defines the rest."""
+    room, module, *inside = name.split(".")
+    for top in rooms.TOPS:
+        path = REPOSITORY / top / room / f"{module}.py"
+        if path.exists():
+            body: list[ast.stmt] = ast.parse(path.read_text(encoding="utf-8")).body
+        elif (path.with_suffix("") / f"{inside[0]}.py").exists():
+            body = ast.parse((path.with_suffix("") / f"{inside.pop(0)}.py").read_text(encoding="utf-8")).body
+        else:
+            continue
+        found: ast.stmt | None = None
+        for part in inside:
+            found = next((one for one in body if getattr(one, "name", "") == part), None)
+            body = found.body if isinstance(found, ast.ClassDef) else []
+        if found is not None or not inside:
+            return True
+    return False
 
 
 @pytest.fixture

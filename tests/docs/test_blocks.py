@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.load import load_config
-from dispatcher.config.origins import Source
+from passmuster.settings.origins import Source
 from tests.docs.pages import REPOSITORY, Block, all_blocks, blocks_of
 from tests.support.pytest_environment import PYTEST_ENVIRONMENT
 

@@ -52,12 +52,16 @@ def wrong_when_stopped(events: Sequence[Mapping[str, Any]], expected: Mapping[st
             yield f"{event['path']} is {event['status']} where the run was stopped: {event.get('error')}"
 
 
-def recovery_times(notes: Sequence[Note], deaths: Mapping[str, float]) -> dict[str, float]:
+def recovery_times(
+    notes: Sequence[Note], deaths: Mapping[str, float], *, may_wait_elsewhere: bool
+) -> dict[str, float]:
     """Return how long each file that ran on a dying worker waited for its next start, in seconds.
 
     Args:
         notes: of one run.
         deaths: when each worker died (Unix time).
+        may_wait_elsewhere: whether further workers may die while the file waits there to run alone; then the
+            last death before its next start counts.
     """
     found = {}
     for number, note in enumerate(notes):
@@ -66,6 +70,8 @@ def recovery_times(notes: Sequence[Note], deaths: Mapping[str, float]) -> dict[s
             continue
         later = [one for one in notes[number + 1 :] if one.path == note.path]
         if later and later[0].word == "start":
+            if may_wait_elsewhere:
+                died_at = max(died_at, *(at for at in deaths.values() if at <= later[0].at))
             found[f"{note.path} of {note.worker}"] = later[0].at - died_at
     return found
 

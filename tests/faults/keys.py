@@ -13,6 +13,7 @@ from passmuster.wire.broker_keys import (
     RUN_TTL_S,
     TAIL_KEPT_S,
     TAIL_WANTED_S,
+    WORKER_QUEUE_TTL_S,
     WORKER_TTL_S,
 )
 
@@ -26,7 +27,8 @@ LIFETIMES_S = (
     (r"pm:\{[^}]*\}:(meta|state|lease|results)", RUN_TTL_S),
     (r"pm:\{[^}]*\}:tail:\w+", TAIL_WANTED_S),
     (r"pm:\{[^}]*\}:out:\w+", TAIL_KEPT_S),
-    (r"pm:pm\.[^\x06]*(\x06\x165)?", RUN_TTL_S),
+    (r"pm:pm\.[^\x06@]*@[^\x06]*(\x06\x165)?", WORKER_QUEUE_TTL_S),
+    (r"pm:pm\.[^\x06@]*(\x06\x165)?", RUN_TTL_S),
     (r"pm:blob:\w+", BLOB_TTL_S),
 )
 """A key, and the most seconds that it may be kept after the last sign of life."""

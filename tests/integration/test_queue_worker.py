@@ -9,15 +9,17 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import kombu.transport
 import pytest
+from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES
 
 from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.model.status import Isolation, Status, StopReason
 from passmuster.wire.broker import read_address
-from passmuster.wire.broker_keys import TASK_NAME
+from passmuster.wire.broker_keys import RUN_TTL_S, TASK_NAME, queue_keys, queue_name
 from tests.faults.network import Network
 from tests.support.pytest_environment import PYTEST_PYTHON
 from tests.support.queue_worker import Run, Start, WorkerProcess, until, waiting
@@ -338,25 +340,58 @@ def test_lines_about_a_file_name_it_and_can_be_json(run: Run, start: Start) -> N
     assert lines[-1]["event"] == "ran 1 file(s)"
 
 
-def test_a_message_that_cannot_be_put_back_is_written_to_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process take messages as a worker does."""
     monkeypatch.setattr(kombu.transport, "_transport_cache", {})
     for scheme in ("redis", "rediss"):
         monkeypatch.setitem(TRANSPORT_ALIASES, scheme, TRANSPORT_ALIASES[scheme])
     guard(lambda *_, **__: None)
+
+
+def taken(connection: Connection, run_id: str) -> Any:
+    """Return a channel that has taken a message of a run, and not acknowledged it."""
     body = base64.b64encode(json.dumps([["sealed"], {}, {}]).encode()).decode()
     sent = {"headers": {"task": TASK_NAME}, "body": body, "properties": {}}
+    channel: Any = connection.default_channel
+    message = channel.Message(made_anew(sent, queue_name(run_id)), channel=channel)
+    channel.qos.append(message, message.delivery_tag)
+    return channel
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_message_that_cannot_be_put_back_is_written_to_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with private_server() as server, make_app(server.url).connection() as connection:
-        channel = connection.default_channel
-        message = channel.Message(made_anew(sent, "pm.r"), channel=channel)
-        channel.qos.append(message, message.delivery_tag)
+        channel = taken(connection, "run")
         server.close()
 
         channel.qos.restore_unacked_once()
 
         assert list(tmp_path.glob("tmp*")) == []
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_message_that_is_put_back_does_not_stay_for_ever(run: Run) -> None:
+    run.record.seed({"a.py": 101}, epoch="word")
+    with make_app(run.url).connection() as connection:
+        taken(connection, run.run_id).qos.restore_unacked_once()
+
+    (queue,) = [key for key in queue_keys(run.run_id) if run.client.exists(key)]
+    assert 0 < run.client.ttl(queue) <= RUN_TTL_S
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_message_of_a_run_that_has_ended_is_not_put_back(run: Run) -> None:
+    run.record.seed({"a.py": 101}, epoch="word")
+    with make_app(run.url).connection() as connection:
+        channel = taken(connection, run.run_id)
+        run.record.end()
+        channel.qos.restore_unacked_once()
+
+    assert run.client.keys(f"*{run.run_id}*") == []
 
 
 def test_what_a_killed_worker_left_is_removed_by_the_next_one(

@@ -16,7 +16,7 @@ from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.wire.broker_messages import WorkerCard
 from passmuster.wire.run_store import WorkerBoard, connect
 
-SCRIPT = Path(__file__).resolve().parents[2] / "worker" / "serving" / "presence.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "worker" / "queue" / "health_check.py"
 CARD = WorkerCard(name="present", host=socket.gethostname(), slots=1, busy=0, budget_bytes=1, version="0.1.0")
 
 

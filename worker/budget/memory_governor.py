@@ -1,14 +1,11 @@
-"""Keeps all running files within the memory budget: admits them, measures them, and names who must go.
+"""Keeps running files within the memory budget: admits them, measures them, decides which one to stop.
 
 `worker.executor.local` admits a task, attaches it when its process exists, detaches it when its last process
-is gone, and ends its tree when `on_breach` says so. One thread measures; it starts with the first file and
-sleeps while nothing runs. What is decided lies in `worker.budget.memory_policy`, what is booked in
-`worker.budget.memory_ledger`, how a tree is measured in `worker.budget.memory_probe`, and what other runs on
-this machine leave in `passmuster.host.host_budget`.
+is gone, and kills its tree when `on_breach` says so. One thread measures; it starts with the first file and
+sleeps while nothing runs. How often it measures follows from what measuring costs and how late it comes.
 
-How often memory is looked at: what looks have cost and how late they came, and what follows from that.
-
-`worker.budget.memory_governor` tells what each look took; `worker.budget.memory_policy` holds the arithmetic.
+The rules are in `memory_policy`, the reservations in `memory_ledger`, the measuring of a tree in
+`memory_probe`, and what other runs on this machine leave in `passmuster.host.host_budget`.
 """
 
 from __future__ import annotations
@@ -25,9 +22,9 @@ from msgspec.structs import replace
 from passmuster.host.host_budget import MachinePool
 from passmuster.host.host_budget_policy import Lack, Need
 from passmuster.host.host_resources import PROC
-from passmuster.host.process_limit import start_thread
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Room, Usage
+from passmuster.model.process_limit import start_thread
 from passmuster.model.task import TestTask
 from worker.budget.cpu_watch import CpuWatch
 from worker.budget.freeze import StandstillClock

@@ -1,8 +1,6 @@
-"""The books of `memory_governor`: which files run, in which slot, and what is reserved for each.
+"""The reservations of `memory_governor`: which files run, in which slot, with how much memory.
 
-Not thread-safe: the governor locks. Knows no processes and no clock of its own.
-
-A `Entry` is one running file in these books.
+Not thread-safe: the governor locks. Reads no processes and no clock.
 """
 
 from __future__ import annotations

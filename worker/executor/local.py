@@ -20,10 +20,10 @@ from msgspec import structs
 
 from passmuster.host.host_budget import MachinePool
 from passmuster.host.host_resources import oom_kill_count
-from passmuster.host.process_limit import ADVICE, EXHAUSTED
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import Limit, Room, SlotRange, Usage
 from passmuster.model.oversubscription import most_slots
+from passmuster.model.process_limit import ADVICE, EXHAUSTED
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status, StopReason
 from passmuster.model.task import TestTask

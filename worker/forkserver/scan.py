@@ -1,9 +1,8 @@
 """Finds out, without running anything, which installed modules a test file imports before its first test.
 
-Files of the project are followed as deep as they go, each read once; whatever is not the project's own is
-only named. Imports in functions and below `if` are left out: nobody knows whether they happen.
-
-Finds the project's own modules by the names of files, as the import system would from given folders.
+The project's own modules are found by the names of files, as the import system would, and followed as deep as
+they go, each read once; other modules are only named. Imports in functions and below `if` are left out:
+nobody knows whether they happen.
 """
 
 from __future__ import annotations

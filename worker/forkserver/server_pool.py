@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from passmuster.host.process_limit import NoThreadError, start_thread
+from passmuster.model.process_limit import NoThreadError, start_thread
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import TestTask
 from worker.forkserver.server import PYTEST, SCRIPT, ForkServer, ServerBusyError, ServerError, ServerGoneError

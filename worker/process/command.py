@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from passmuster.model.task import TestTask
@@ -59,10 +60,11 @@ def prepare_child(interpreter: str, cache_tag: str) -> None:
     newest = max(source.stat().st_mtime for source in CHILD_DIR.glob("*.py"))
     if cached.exists() and cached.stat().st_mtime >= newest:
         return
-    subprocess.run(
-        [interpreter, "-I", "-m", "compileall", "-q", str(CHILD_DIR)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    with suppress(OSError):
+        subprocess.run(
+            [interpreter, "-I", "-m", "compileall", "-q", str(CHILD_DIR)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )

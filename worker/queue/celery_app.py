@@ -1,9 +1,8 @@
-"""The Celery application of a worker, and the queues it takes messages from.
+"""The Celery application of a worker, its one task, and the lists it takes messages from.
 
-Whoever imports this must have put aside the tests' environment before, and have removed `CELERY_*`: Celery
-lets these variables win over all that is set here (celery issue 4284), and sets some of its own.
-
-The one Celery task: run the file of a message. What that means is in `worker.queue.task_handler`.
+Before this is imported, the environment for tests must be set aside and `CELERY_*` removed: Celery lets these
+variables win over all that is set here (celery issue 4284), and sets some of its own. What the task does is
+in `task_handler`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,11 @@ import sys
 from collections.abc import MutableMapping, Sequence
 
 from passmuster.model.errors import ConfigurationError, PassmusterError
-from passmuster.wire.private_variables import PRIVATE_VARIABLES
+from passmuster.model.version import VERSION
+from worker.queue.command_line import PRIVATE_VARIABLES, WORDS, format_help
 from worker.queue.options import read_options
+
+PROGRAM = "run-tests-worker"
 
 NEEDED = ("celery", "kombu", "redis")
 """What a local run does without."""
@@ -27,8 +30,13 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
         environ: the environment; None: this process's. What must not be seen by Celery is removed from it.
     """
     own = os.environ if environ is None else environ
+    words = sys.argv[1:] if argv is None else argv
+    asked = WORDS.read(words)
+    if asked.wants_help or asked.wants_version:
+        say(format_help(PROGRAM) if asked.wants_help else f"{PROGRAM} {VERSION}")
+        return 0
     try:
-        options = read_options(sys.argv[1:] if argv is None else argv, own)
+        options = read_options(words, own)
         tests_environ = put_aside(own)
         for warning in options.warnings:
             _complain(warning)

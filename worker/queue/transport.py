@@ -21,9 +21,12 @@ from passmuster.wire.broker_client import is_damage
 from passmuster.wire.broker_keys import (
     PRIORITY_NORMAL,
     PRIORITY_STEPS,
+    RUN_TTL_S,
     TASK_NAME,
     WORKER_QUEUE_TTL_S,
     is_worker_queue,
+    meta_key,
+    run_of_queue,
 )
 from passmuster.wire.codec import MAX_TASK_CHARS
 from worker.queue.log import Level, Say
@@ -77,10 +80,12 @@ def guard(say: Say) -> None:
                 raise Empty from error
 
         def _put(self, queue: str, message: Any, **options: Any) -> None:
-            if is_worker_queue(queue):
-                # Nobody else would ever remove what this worker puts back and does not take again.
-                expires = {"x-expires": WORKER_QUEUE_TTL_S * 1000}
-                self._new_queue(queue, arguments=expires)  # type: ignore[no-untyped-call]
+            """Put a message back, unless its run has ended: nobody would remove the queue any more."""
+            with self.conn_or_acquire() as client:
+                if not client.exists(meta_key(run_of_queue(queue))):
+                    return
+            seconds = WORKER_QUEUE_TTL_S if is_worker_queue(queue) else RUN_TTL_S
+            self._new_queue(queue, arguments={"x-expires": seconds * 1000})  # type: ignore[no-untyped-call]
             try:
                 super()._put(queue, message, **options)  # type: ignore[no-untyped-call]
             except ResponseError as error:

@@ -1,10 +1,8 @@
-"""What makes a shipped tree ready for its tests: the worker's own `--setup`, or a look whether it needs one.
+"""Makes an uploaded tree ready for its tests: runs the worker's `--setup`, or checks its packages.
 
-The command comes from the worker's command line alone. Nothing of a message is ever executed here.
-
-What a requirements.txt names, as far as that is simple: packages, and versions given with `==`.
-
-Purely about text. Whatever is not simple is not judged: options, other files, environment markers, ranges.
+The command comes from the worker's command line alone; nothing of a message is ever executed here. Of a
+requirements.txt only packages and versions given with `==` are checked: no options, other files, markers,
+ranges.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Tells a CI what happens: outputs of failed files folded into the log, then the verdict where it shows it.
+"""The reporters for a CI: outputs of failed files folded into the log, annotations, and the summary page.
 
-The contract's lines stay as they are and in their order. A folded output stands behind its file's verdict,
-and the annotations stand before the summary: so the log ends with the list of failed files, as ever.
-
-Appends to the file that GitHub shows as a step's summary. That it cannot be written fails no run.
+The contract's lines stay as they are and in their order. A folded output follows its file's verdict, and the
+annotations precede the summary, so that the log ends with the list of failed files. A summary file that
+cannot be written fails no run.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dispatcher.model.events import FileFinished, RunEvent, RunFinished, RunStar
 from dispatcher.model.plan import PlannedFile
 from dispatcher.model.rerun_reason import STANDS_BEFORE
 from dispatcher.reporters.ci.annotations import annotations_of
-from dispatcher.reporters.ci.dialect import Dialect, Section
+from dispatcher.reporters.ci.logs import Dialect, Section
 from dispatcher.reporters.ci.summary import PageRequest, summary_page
 from dispatcher.reporters.console.lines import status_text
 from passmuster.model.executor import Limit

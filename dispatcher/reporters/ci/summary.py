@@ -1,17 +1,12 @@
-"""The page that GitHub shows of a run: verdict, failures, flaky files, timeline, slowest and biggest. Pure.
+"""The summary page that GitHub shows of a run: verdict, failures, flaky files, timeline, ranks. Pure.
 
-It keeps to the bytes there are for it. What does not fit is left out, and the page says so.
+It keeps to GitHub's limit of bytes; what does not fit is left out, and the page says so.
 
-Writes the pieces of a Markdown page, in which whatever tests print or are named stays text. Pure.
-
-Every ASCII character that is no letter, digit or space becomes a character reference: these never stand for
-structure, neither for Markdown's (CommonMark, "Entity and numeric character references") nor for HTML's.
-Around it is `<code>`, in which GitHub looks for no mentions, issue numbers or emoji.
-
-A picture of when which file ran where, as a Mermaid diagram, which GitHub draws in summaries. Pure.
-
-Names keep their letters, digits, and `_ . / -` alone, which mean nothing to Mermaid inside a name. A task's
-name begins with its duration or is a dot, so that none begins with a word of the language.
+Text of tests stays text: every ASCII character that is no letter, digit or space becomes a character
+reference, which never stands for structure, neither for Markdown's (CommonMark, "Entity and numeric character
+references") nor for HTML's. Around it is `<code>`, in which GitHub looks for no mentions, issue numbers or
+emoji. In the Mermaid diagram, names keep their letters, digits and `_ . / -` alone, and a task's name begins
+with its duration or is a dot, so that none begins with a word of the language.
 """
 
 from __future__ import annotations

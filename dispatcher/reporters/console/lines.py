@@ -1,7 +1,7 @@
 """The console's lines, letter by letter as the shell scripts printed them. Pure.
 
 Users parse these lines. What is new stands in lines of its own, or at the end of a block, so that whoever
-read the old output reads the new one. `console` prints single lines, `summary` builds the end.
+read the old output reads the new one. `reporter` prints single lines, `summary` builds the end.
 """
 
 from __future__ import annotations

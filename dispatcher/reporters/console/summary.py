@@ -1,13 +1,8 @@
-"""What the console prints after the last result: the scripts' summary, and what they did not know. Pure.
+"""What the console prints after the last result: the old scripts' summary, and additions to it. Pure.
 
-The scripts' lines keep their order. Everything new stands between `  Failed: N` and `Failed test
-details:`, or at the end of a failed file's details, so that the last block is still the list of paths.
-
-What the end of the report says of forked and spawned files, and of files that need room. Pure.
-
-A part of `summary`. Where forking changed nothing and nobody was in the way it says nothing.
-
-What the end of the report says of files that took much more than they used to. Pure.
+The scripts' lines keep their order. Everything new stands between `  Failed: N` and `Failed test details:`,
+or at the end of a failed file's details, so that the last block is still the list of paths. Forked and
+spawned files are mentioned only where forking changed something.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ AT_ONCE = AtOnce(
     wall_s=20.0,
     serial_s=20.0,
     mean_s=15.0,
+    cpu_s=44.0,
+    alone_cpu_s=10.0,
     fairness=0.9,
     peak_bytes=GIB,
     budget_bytes=2 * GIB,
@@ -39,7 +41,7 @@ BESIDE = Beside(
     wall_s=3.0,
     alone_s=1.0,
     alone_cpu_s=0.75,
-    cores=2,
+    busy_cpus=2.0,
     start_s=0.3,
     first_file_s=0.2,
     load=1.0,
@@ -59,14 +61,18 @@ def figures_of(*records: AtOnce | Beside) -> Figures:
 
 
 @pytest.mark.parametrize(
-    ("cpu_s", "long_runs", "fair_s"),
-    [(0.75, 1, 1.0), (0.75, 3, 1.5), (0.75, 7, 3.0), (0.1, 7, 1.0)],
+    ("cpu_s", "long_runs", "busy_cpus", "fair_s"),
+    [(0.75, 1, 2, 1.0), (0.75, 3, 2, 1.5), (0.75, 7, 2, 3.0), (0.1, 7, 2, 1.0), (0.75, 3, 1, 3.0)],
 )
 def test_the_fair_time_is_that_of_the_share_of_the_processors(
-    cpu_s: float, long_runs: int, fair_s: float
+    cpu_s: float, long_runs: int, busy_cpus: float, fair_s: float
 ) -> None:
-    one = dataclasses.replace(BESIDE, alone_cpu_s=cpu_s, long_runs=long_runs)
+    one = dataclasses.replace(BESIDE, alone_cpu_s=cpu_s, long_runs=long_runs, busy_cpus=busy_cpus)
     assert one.fair_s == pytest.approx(fair_s)
+
+
+def test_processor_time_is_that_of_a_run_against_that_of_a_run_alone() -> None:
+    assert AT_ONCE.cpu_ratio == pytest.approx(1.1)
 
 
 @pytest.mark.parametrize(

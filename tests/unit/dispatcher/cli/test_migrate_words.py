@@ -17,9 +17,12 @@ OURS = b"from passmuster import x\n"
     [
         (("--chek",), "unknown argument: --chek; did you mean --check?"),
         (("docs",), "unknown argument: docs; see --help"),
-        (("--check=1",), "unknown argument: --check=1; did you mean --check?"),
+        (("--check=1",), "--check takes no value, got '1': leave out '=1'; see --help"),
         (("--check", "--apply"), "--apply and --check cannot be combined: choose one"),
-        (("--rollback", "--wrappers"), "--wrappers makes something, and --rollback does not"),
+        (
+            ("--rollback", "--wrappers"),
+            "--wrappers cannot be combined with --rollback: only --apply",
+        ),
         (("--root",), "--root needs a value"),
         (("--root", "nowhere"), "is not a directory (from --root): name the repository's folder"),
         (("--command", "make"), "expected ./run_tests.py or run-tests, got 'make' (from --command)"),

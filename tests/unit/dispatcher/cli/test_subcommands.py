@@ -74,7 +74,8 @@ def test_each_has_a_help_of_its_own_and_stands_in_the_help(tmp_path: Path) -> No
     assert [*SUBCOMMANDS] == [*SUBCOMMAND_HELP]
     for word in SUBCOMMANDS:
         status, out, _ = run(tmp_path, word, "--help")
-        assert (status, out.partition(" [")[0]) == (0, f"usage: run-tests {word}")
+        assert status == 0
+        assert out.startswith(f"usage: run-tests {word} ")
         assert any(line.startswith(f"  {word} ") for line in text)
 
 

@@ -6,12 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.config.command_line import (
-    KNOWN_WORDS,
-    Arguments,
-    parse_arguments,
-    unknown_warning,
-)
+from dispatcher.config.command_line import RUN_WORDS, SILENT, unknown_warning
+from passmuster.settings.words import Arguments
 
 
 def values(arguments: Arguments) -> list[tuple[str, tuple[str, ...], str]]:
@@ -20,16 +16,16 @@ def values(arguments: Arguments) -> list[tuple[str, tuple[str, ...], str]]:
 
 @pytest.mark.parametrize("argv", [["-j4"], ["-j", "4"], ["-j=4"]])
 def test_a_short_option_takes_its_value_in_every_spelling(argv: list[str]) -> None:
-    assert values(parse_arguments(argv)) == [("jobs", ("4",), "-j")]
+    assert values(RUN_WORDS.read(argv)) == [("jobs", ("4",), "-j")]
 
 
 @pytest.mark.parametrize("argv", [["--jobs", "4"], ["--jobs=4"]])
 def test_a_long_option_takes_its_value_in_both_spellings(argv: list[str]) -> None:
-    assert values(parse_arguments(argv)) == [("jobs", ("4",), "--jobs")]
+    assert values(RUN_WORDS.read(argv)) == [("jobs", ("4",), "--jobs")]
 
 
 def test_short_options_may_share_one_word() -> None:
-    assert values(parse_arguments(["-xqj4"])) == [
+    assert values(RUN_WORDS.read(["-xqj4"])) == [
         ("max-fail", ("1",), "-x"),
         ("verbosity", ("quiet",), "-q"),
         ("jobs", ("4",), "-j"),
@@ -37,69 +33,69 @@ def test_short_options_may_share_one_word() -> None:
 
 
 def test_paths_may_stand_anywhere_between_options() -> None:
-    arguments = parse_arguments(["a.py", "--integration", "b.py", "--timeout", "5", "c.py"])
+    arguments = RUN_WORDS.read(["a.py", "--integration", "b.py", "--timeout", "5", "c.py"])
     assert arguments.paths == ("a.py", "b.py", "c.py")
     assert [name for name, _, _ in values(arguments)] == ["integration", "timeout"]
 
 
 def test_after_two_hyphens_everything_is_a_path() -> None:
-    arguments = parse_arguments(["-q", "--", "--integration", "-x", "--"])
+    arguments = RUN_WORDS.read(["-q", "--", "--integration", "-x", "--"])
     assert arguments.paths == ("--integration", "-x", "--")
     assert [name for name, _, _ in values(arguments)] == ["verbosity"]
 
 
 @pytest.mark.parametrize("word", ["--word", "-w", "--word=value", "-xw", "--integ", "--time"])
 def test_an_unknown_word_is_kept_as_typed_and_never_taken_for_an_abbreviation(word: str) -> None:
-    arguments = parse_arguments([word, "a.py"])
+    arguments = RUN_WORDS.read([word, "a.py"])
     assert (arguments.unknown, arguments.paths, arguments.given) == ((word,), ("a.py",), ())
     assert arguments.problems == ()
 
 
 def test_the_words_of_later_scripts_are_accepted_silently() -> None:
-    assert parse_arguments(["--unit", "--parallel", "--full"]) == parse_arguments([])
+    assert RUN_WORDS.read(["--unit", "--parallel", "--full"]) == RUN_WORDS.read([])
 
 
 @pytest.mark.parametrize(
     "argv", [["--timeout"], ["--timeout", "--integration"], ["-j", "-x"], ["--root", "--"]]
 )
 def test_an_option_without_its_value_is_a_problem_that_says_what_is_allowed(argv: list[str]) -> None:
-    (problem,) = parse_arguments(argv).problems
+    (problem,) = RUN_WORDS.read(argv).problems
     assert problem.startswith(f"{argv[0]} needs a value: expected ")
 
 
 def test_a_value_may_start_with_a_hyphen_so_that_its_reader_can_refuse_it() -> None:
-    assert values(parse_arguments(["--timeout", "-5"])) == [("timeout", ("-5",), "--timeout")]
+    assert values(RUN_WORDS.read(["--timeout", "-5"])) == [("timeout", ("-5",), "--timeout")]
 
 
 def test_a_switch_takes_no_value() -> None:
-    assert parse_arguments(["--integration=yes"]).problems == (
+    assert RUN_WORDS.read(["--integration=yes"]).problems == (
         "--integration takes no value, got 'yes': leave out '=yes'",
     )
 
 
 def test_a_switch_can_be_taken_back() -> None:
-    assert values(parse_arguments(["--integration", "--no-integration"]))[-1][1] == ("false",)
+    assert values(RUN_WORDS.read(["--integration", "--no-integration"]))[-1][1] == ("false",)
 
 
 def test_two_things_to_show_cannot_be_combined() -> None:
-    assert parse_arguments(["--list", "--dry-run"]).problems == (
+    assert RUN_WORDS.read(["--list", "--dry-run"]).problems == (
         "--dry-run and --list cannot be combined: choose one",
     )
-    assert parse_arguments(["--list", "--collect-only"]).problems == ()
+    assert RUN_WORDS.read(["--list", "--collect-only"]).problems == ()
 
 
 def test_lists_are_split_at_commas() -> None:
-    assert values(parse_arguments(["--coverage-source", "a,b"])) == [
+    assert values(RUN_WORDS.read(["--coverage-source", "a,b"])) == [
         ("coverage-source", ("a", "b"), "--coverage-source")
     ]
 
 
 def test_help_is_understood_beside_wrong_arguments() -> None:
-    arguments = parse_arguments(["--timeout", "--help"])
+    arguments = RUN_WORDS.read(["--timeout", "--help"])
     assert arguments.wants_help
-    assert parse_arguments(["--version"]).wants_version
-    assert parse_arguments(["-V"]).wants_version
-    assert not parse_arguments(["--", "--help"]).wants_help
+    assert RUN_WORDS.read(["--version"]).wants_version
+    assert RUN_WORDS.read(["-V"]).wants_version
+    assert not RUN_WORDS.read(["--", "--help"]).wants_help
 
 
 def test_the_warning_is_the_scripts_own() -> None:
@@ -126,18 +122,20 @@ def test_the_warning_is_the_scripts_own() -> None:
 )
 def test_what_other_runners_call_an_option_is_understood(typed: list[str], ours: list[str]) -> None:
     found, meant = (
-        [(name, texts) for name, texts, _ in values(parse_arguments(words))] for words in (typed, ours)
+        [(name, texts) for name, texts, _ in values(RUN_WORDS.read(words))] for words in (typed, ours)
     )
     assert found == meant
-    assert parse_arguments(typed).unknown == ()
+    assert RUN_WORDS.read(typed).unknown == ()
 
 
-WORDS = st.one_of(st.sampled_from(KNOWN_WORDS), st.text(max_size=8), st.just("--"), st.just("-"))
+WORDS = st.one_of(
+    st.sampled_from([*RUN_WORDS.words, *SILENT]), st.text(max_size=8), st.just("--"), st.just("-")
+)
 
 
 @given(st.lists(WORDS, max_size=8))
 def test_any_command_line_is_read_without_an_exception_and_no_word_is_lost(argv: list[str]) -> None:
-    arguments = parse_arguments(argv)
+    arguments = RUN_WORDS.read(argv)
     for word in argv:
         if not word.startswith("-") and arguments.problems == ():
             given_texts = [",".join(given.texts) for given in arguments.given]

@@ -10,8 +10,8 @@ import pytest
 
 from dispatcher.config.interpreter import Interpreter, find_interpreter
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origin, Origins, Source
 from passmuster.model.errors import ConfigurationError
+from passmuster.settings.origins import NO_ORIGINS, Origin, Origins, Source
 
 OPTION = Origin(source=Source.ARGUMENT, name="--python")
 RUNNER = "/usr/bin/env"

@@ -9,11 +9,11 @@ import pytest
 from dispatcher.config.choices import ColorChoice, Mode, Verbosity
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.model import TestConfig
-from dispatcher.config.origins import DEFAULT, Source
 from dispatcher.config.settings import SETTINGS
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import RunnerKind
 from passmuster.model.units import Amount
+from passmuster.settings.origins import DEFAULT, Source
 
 
 def load(root: Path, *argv: str, **environ: str) -> Loaded:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.choices import Override, Subcommand
-from dispatcher.config.command_line import KNOWN_WORDS
+from dispatcher.config.command_line import RUN_WORDS, SILENT
 from dispatcher.config.model import Layout, TestConfig
-from dispatcher.config.setting import Group, Setting, variable_name
 from dispatcher.config.settings import BY_NAME, SETTINGS
+from passmuster.settings.setting import Group, Setting, variable_name
 
 EXAMPLES = {
     "a path": "/x",
@@ -77,7 +77,7 @@ def test_every_field_of_the_configuration_can_be_set_by_exactly_one_setting() ->
 def test_no_name_argument_or_variable_is_used_twice() -> None:
     names = [setting.name for setting in SETTINGS]
     variables = [name for setting in SETTINGS for name in setting.variables]
-    for words in (names, variables, list(KNOWN_WORDS)):
+    for words in (names, variables, [*RUN_WORDS.words, *SILENT]):
         assert sorted(words) == sorted(set(words))
 
 
@@ -90,7 +90,7 @@ def test_the_arguments_that_users_were_promised_exist() -> None:
     --verbose --no-history --list --dry-run --show-config --strict-args --version -h --help
     --unit --parallel --full --shard --history-from --record --join --report --ci --regression-factor
     --fail-on-regression"""
-    assert set(promised.split()) <= set(KNOWN_WORDS)
+    assert set(promised.split()) <= {*RUN_WORDS.words, *SILENT}
 
 
 def test_a_variable_is_named_after_its_setting() -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.model import Layout, TestConfig
-from dispatcher.config.origins import NO_ORIGINS, Origin, Origins, Source
 from dispatcher.discovery.layout import find_places
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
 from dispatcher.discovery.project_signs import Sign, find_configurations, sign_in
 from passmuster.model.status import RunnerKind
+from passmuster.settings.origins import NO_ORIGINS, Origin, Origins, Source
 
 CASE = "import unittest\nclass T(unittest.TestCase):\n    def test_1(self): pass\n"
 GUARD = "if __name__ == '__main__':\n    unittest.main()\n"

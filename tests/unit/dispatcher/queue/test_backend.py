@@ -97,6 +97,25 @@ def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -
     assert statuses(backend.poll(5)) == [Status.PASS]
 
 
+def test_what_waited_alone_at_a_dead_worker_goes_again_although_others_wait(
+    broker: Broker, backend: QueueBackend
+) -> None:
+    backend.submit([task("kills"), task("beside"), task("other")])
+    broker.start("kills", 101)
+    broker.start("beside", 101)
+    backend.poll(1)
+    broker.dead += [Lease(path=path, attempt=101, worker="w1") for path in ("kills", "beside")]
+    backend.poll(2 * TICK_S)
+    broker.start("kills", 102)
+    broker.queue.remove(("beside", 102))  # The worker took it, to run it once it is alone.
+    backend.poll(1)
+    broker.dead.append(Lease(path="kills", attempt=102, worker="w2"))
+
+    backend.poll(2 * TICK_S)
+
+    assert sorted(broker.queue) == [("beside", 102), ("kills", 103), ("other", 101)]
+
+
 def test_a_file_that_was_given_back_is_published_again(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)

@@ -262,10 +262,19 @@ def test_the_command_reads_its_options_and_warns_of_others(
     ("argv", "message"),
     [
         (["--cpu", "2"], "unknown argument: --cpu; did you mean --cpus?"),
-        (["--cpus"], "argument --cpus: expected one argument; see --help"),
-        (["--cpus", "0"], "--cpus must be a whole number above zero, got '0'; try --cpus 4"),
-        (["--cpus", "two"], "--cpus must be a whole number above zero, got 'two'; try --cpus 4"),
-        (["--memory", "much"], "--memory: expected a size such as 4GiB, 512MB, or 80%, got 'much'"),
+        (["--cpus"], "--cpus needs a value: expected a whole number from 1 to 4096; see --help"),
+        (
+            ["--cpus", "0"],
+            "wrong value for cpus: expected a whole number from 1 to 4096, got '0' (from --cpus)",
+        ),
+        (
+            ["--cpus", "two"],
+            "wrong value for cpus: expected a whole number from 1 to 4096, got 'two' (from --cpus)",
+        ),
+        (
+            ["--memory", "much"],
+            "wrong value for memory: expected a size such as 4GiB, 512MB, or 80%, got 'much' (from --memory)",
+        ),
     ],
 )
 def test_a_wrong_option_is_named(project: Path, argv: list[str], message: str) -> None:
@@ -348,8 +357,8 @@ def test_a_dry_run_gives_no_verdict(workflow: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--job", "test"], "--job and --dry-run are about a workflow: name it with --workflow FILE"),
-        (["--dry-run"], "--job and --dry-run are about a workflow: name it with --workflow FILE"),
+        (["--job", "test"], "--job needs a workflow: give --workflow FILE, or leave out --job"),
+        (["--dry-run"], "--dry-run needs a workflow: give --workflow FILE, or leave out --dry-run"),
         (["--workflow", "no.yml"], "cannot read no.yml (from --workflow): no such file or directory; "),
         (["--workflow", "test.yml", "--job", "x"], "test.yml has no job 'x' (from --job); it has test"),
     ],

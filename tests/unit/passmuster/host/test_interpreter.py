@@ -14,7 +14,6 @@ from passmuster.host.interpreter import describe_interpreter, find_interpreter, 
 from passmuster.launch.environment import base_python
 from passmuster.model.errors import ConfigurationError
 
-
 REPOSITORY = Path(__file__).resolve().parents[4]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import pytest
 
 from passmuster.model.result import CaseResult, TestResult
@@ -30,3 +34,15 @@ def test_results_are_compared_by_what_they_say() -> None:
     assert result == TestResult(file_path="test_a.py", status=Status.PASS)
     assert result != TestResult(file_path="test_a.py", status=Status.PASS, attempt=2)
     assert not hasattr(result, "__dict__")
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))]
+)
+def test_a_copy_and_a_pickle_say_the_same(duplicate: Callable[[TestResult], TestResult]) -> None:
+    case = CaseResult(case_id="a", outcome=Outcome.FAILED, message="m")
+    result = TestResult(file_path="a\udcff.py", status=Status.FAIL, cases=(case,), signal=15)
+
+    assert duplicate(result) == result
+    with pytest.raises(AttributeError):
+        duplicate(result).status = Status.PASS  # type: ignore[misc]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from passmuster.model.errors import ConfigurationError
-from passmuster.wire.broker import TlsFiles, parse_broker, visible_password_warning, with_password
+from passmuster.wire.broker import TlsFiles, parse_broker, with_password
+from passmuster.wire.broker_settings import visible_password_warning
 
 
 @pytest.mark.parametrize(

@@ -96,3 +96,12 @@ def test_the_childs_modules_are_compiled_once(tmp_path: Path, monkeypatch: pytes
     compiled = tmp_path / "__pycache__" / f"passmuster_child_start.{tag}.pyc"
     assert compiled.exists()
     prepare_child("/no/such/python", tag)  # Nothing is left to do, so nothing is executed.
+
+
+def test_an_interpreter_that_cannot_be_started_costs_only_the_compiled_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "passmuster_child_start.py").touch()
+    monkeypatch.setattr(command, "CHILD_DIR", tmp_path)
+    prepare_child("/no/such/python", "cpython-311")
+    assert not (tmp_path / "__pycache__").exists()

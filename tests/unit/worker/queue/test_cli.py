@@ -52,16 +52,22 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--slots", "0"], "--slots must be at least 1, got 0"),
-        (["--slots", "many"], "argument --slots: invalid int value: 'many'; see --help"),
+        (
+            ["--slots", "0"],
+            "wrong value for slots: expected a whole number from 1 to 4096, got '0'",
+        ),
+        (
+            ["--slots", "many"],
+            "wrong value for slots: expected a whole number from 1 to 4096, got 'many'",
+        ),
         (["--slot", "3"], "unknown argument: --slot; did you mean --slots?"),
         (["--memory-bugdet=1GiB"], "unknown argument: --memory-bugdet=1GiB; did you mean --memory-budget?"),
         (["--frobnicate"], "unknown argument: --frobnicate; see --help"),
         (["tests"], "unknown argument: tests; see --help"),
-        (["--memory-budget", "much"], "--memory-budget: expected a size"),
-        (["--grace", "-1"], "--grace: expected a time"),
-        (["--name", "a b"], "--name must have"),
-        (["--allow-env", "A=1"], "--allow-env must be the name of a variable"),
+        (["--memory-budget", "much"], "wrong value for memory-budget: expected a size"),
+        (["--grace", "-1"], "wrong value for grace: expected a time"),
+        (["--name", "a b"], "wrong value for name: expected up to 64 letters"),
+        (["--allow-env", "A=1"], "wrong value for allow-env: expected the name of a variable"),
         (["--workdir", "/"], "--workdir / must be inside the root"),
         (["--secret-file", "/no/such/file"], "--secret-file /no/such/file cannot be read"),
     ],
@@ -161,7 +167,7 @@ def test_what_is_wrong_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.C
     status = main(["--broker", "http://x", "--root", str(tmp_path)], {})
 
     assert status == 2
-    assert capsys.readouterr().err.startswith("worker: wrong value for the broker: expected redis://")
+    assert capsys.readouterr().err.startswith("worker: wrong value for broker: expected redis://")
 
 
 def test_the_secret_and_the_password_are_never_shown(tmp_path: Path) -> None:
@@ -176,5 +182,5 @@ def test_a_worker_may_have_no_tree_but_then_no_folder_in_it(tmp_path: Path) -> N
     found = read_options(["--setup", "make ready"], environ)
 
     assert (found.root, found.workdir, found.setup) == (None, None, "make ready")
-    with pytest.raises(ConfigurationError, match=r"--workdir .* needs --root"):
+    with pytest.raises(ConfigurationError, match=r"--workdir needs a root .*: give --root DIR"):
         read_options(["--workdir", str(tmp_path)], environ)

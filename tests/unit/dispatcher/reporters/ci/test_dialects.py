@@ -7,11 +7,7 @@ import re
 import pytest
 
 from dispatcher.reporters.ci.annotations import Annotation, Level
-from dispatcher.reporters.ci.azure import AzureLog
-from dispatcher.reporters.ci.buildkite import BuildkiteLog
-from dispatcher.reporters.ci.dialect import Dialect, Section
-from dispatcher.reporters.ci.github import GithubLog
-from dispatcher.reporters.ci.gitlab import GitlabLog
+from dispatcher.reporters.ci.logs import AzureLog, BuildkiteLog, Dialect, GithubLog, GitlabLog, Section
 from tests.support.actions_runner import Obeyed, Runner
 
 TOKEN = "0123456789abcdef"

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.config.values import FLAG, Kind, Value
+from passmuster.settings.values import FLAG, Kind, Value
 
 VARIABLE_PREFIX = "PASSMUSTER_"
 """What the variables of all settings start with."""
@@ -81,6 +81,7 @@ class Setting(Struct, frozen=True, kw_only=True):
         constants: arguments that stand for a value, each with that value's text.
         values_help: the help text of each value, where each has its own.
         variables: environment variables, the strongest first.
+        is_exclusive: whether its words exclude each other; else the last one counts.
         in_file: whether the configuration file may set it.
         is_table: whether it is a table of the configuration file, which `file.py` reads.
         whole_run: whether it says which files run, or what is made of all of them: nothing for a single file.
@@ -88,6 +89,7 @@ class Setting(Struct, frozen=True, kw_only=True):
         many_machines: whether it is about other machines, so that a run on this one alone leaves it out.
         per_file: its key in an override, which sets it for some files; empty: it has none.
         commands: the subcommands that take it, besides a run.
+        is_secret: whether its value, or the file it names, holds a secret: tests never see its variables.
         worker_option: whether a worker that the run starts on this machine gets it, by the same name.
         only_with: settings of which one must be on, else it has no effect.
         conflicts: what it cannot be combined with.
@@ -105,6 +107,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     constants: tuple[tuple[str, str], ...] = ()
     values_help: tuple[tuple[str, str], ...] = ()
     variables: tuple[str, ...] = ()
+    is_exclusive: bool = False
     in_file: bool = True
     is_table: bool = False
     whole_run: bool = False
@@ -112,6 +115,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     many_machines: bool = False
     per_file: str = ""
     commands: tuple[str, ...] = ()
+    is_secret: bool = False
     worker_option: bool = False
     only_with: tuple[str, ...] = ()
     conflicts: tuple[With, ...] = ()
@@ -121,6 +125,13 @@ class Setting(Struct, frozen=True, kw_only=True):
     def words(self) -> tuple[str, ...]:
         """All its arguments."""
         return (*self.options, *(word for word, _ in self.constants))
+
+    def help_of(self, word: str) -> str:
+        """Return the help text of one of its arguments."""
+        text = dict(self.constants).get(word, "")
+        if dict(self.values_help).get(text):
+            return dict(self.values_help)[text]
+        return f"do not {self.summary}" if text == "false" else self.summary
 
     @property
     def default_text(self) -> str:
@@ -203,6 +214,32 @@ def switch(
         summary=summary,
         constants=(*(constants[::-1] if is_on else constants), *((alias, "true") for alias in aliases)),
         variables=(variable_name(name),),
+        **others,
+    )
+
+
+def option(name: str, kind: Kind, summary: str, **others: Any) -> Setting:
+    """Return the row of a program's own argument `--NAME VALUE`, for which there is no variable."""
+    return Setting(
+        name=name,
+        group=Group.OTHER,
+        kind=kind,
+        summary=summary,
+        options=(f"--{name}",),
+        in_file=False,
+        **others,
+    )
+
+
+def flag(name: str, summary: str, **others: Any) -> Setting:
+    """Return the row of a program's own argument `--NAME`, for which there is no variable."""
+    return Setting(
+        name=name,
+        group=Group.OTHER,
+        kind=FLAG,
+        summary=summary,
+        constants=((f"--{name}", "true"),),
+        in_file=False,
         **others,
     )
 

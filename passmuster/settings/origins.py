@@ -7,8 +7,8 @@ from enum import Enum
 
 from msgspec import Struct
 
-from dispatcher.config.setting import Setting
-from dispatcher.config.values import on_one_line
+from passmuster.settings.setting import Setting
+from passmuster.settings.values import on_one_line
 
 
 class Source(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dispatcher.config.locations import Bases
+from passmuster.settings.locations import Bases
 
 
 def test_arguments_count_from_here_and_the_file_counts_from_the_root() -> None:

@@ -29,3 +29,13 @@ def start_thread(thread: threading.Thread) -> None:
         thread.start()
     except RuntimeError as error:
         raise NoThreadError(f"cannot start a thread: {error}; {ADVICE}") from error
+
+
+def require_process(error: OSError, program: str) -> None:
+    """Tell apart, when a program cannot be started, that no process is to be had: that is not its fault.
+
+    Raises:
+        InfrastructureError: no process is to be had.
+    """
+    if error.errno in EXHAUSTED:
+        raise InfrastructureError(f"cannot start {program}: {error.strerror}; {ADVICE}") from error

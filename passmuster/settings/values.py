@@ -7,7 +7,7 @@ here, so a variable and a key of the configuration file cannot mean different th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -53,6 +53,7 @@ class Kind(Struct, frozen=True, kw_only=True):
         allowed: what is allowed, as it follows "expected".
         metavar: what stands for the value in the help text; empty: the option takes none.
         toml_types: types that a key of the configuration file may have.
+        choices: the words of which the text is one, where there are only few.
         is_list: several values, separated by commas; a list in the configuration file.
         is_path: the text is a path that still has to be made absolute.
         is_output: the run writes to that path: a folder where `is_folder`, else a file.
@@ -66,6 +67,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     allowed: str
     metavar: str
     toml_types: tuple[type, ...] = (str,)
+    choices: tuple[str, ...] = ()
     is_list: bool = False
     is_path: bool = False
     is_output: bool = False
@@ -73,6 +75,10 @@ class Kind(Struct, frozen=True, kw_only=True):
     shown: Callable[[str], str] | None = None
     write: Callable[[Any], str] = str
     without_none: Kind | None = None
+
+    def split(self, text: str) -> tuple[str, ...]:
+        """Return the texts of which one argument or variable is made: several only for a list."""
+        return tuple(text.split(",")) if self.is_list else (text,)
 
 
 def quoted(text: str) -> str:
@@ -151,21 +157,6 @@ def _read_bytes(text: str) -> int:
     return amount.size_bytes
 
 
-def _read_broker(text: str) -> str:
-    from passmuster.wire.broker import read_address  # Few runs have one.
-
-    return read_address(text.strip()).url
-
-
-def _shown_broker(text: str) -> str:
-    from passmuster.wire.broker import read_address
-
-    try:
-        return read_address(text.strip()).shown
-    except ValueError:
-        return text if text.strip().lower() == NONE else "(not shown)"
-
-
 def _read_percent(text: str) -> float:
     word = text.strip().removesuffix("%")
     if _NUMBER.fullmatch(word) is None or not 0 <= float(word) <= 100:
@@ -193,18 +184,23 @@ def count(*, least: int, most: int) -> Kind:
     return Kind(read=read, allowed=allowed, metavar="N", toml_types=(int,))
 
 
-def choice(members: type[StrEnum]) -> Kind:
+def one_of(words: Sequence[str]) -> Kind:
     """Return the kind of words of which one is chosen."""
-    words = [member.value for member in members]
     allowed = f"one of {', '.join(words)}"
 
-    def read(text: str) -> StrEnum:
+    def read(text: str) -> str:
         word = text.strip().lower()
         if word not in words:
             raise ValueError(f"expected {allowed}, got {quoted(text)}")
-        return members(word)
+        return word
 
-    return Kind(read=read, allowed=allowed, metavar="|".join(words))
+    return Kind(read=read, allowed=allowed, metavar="|".join(words), choices=tuple(words))
+
+
+def choice(members: type[StrEnum]) -> Kind:
+    """Return the kind of words of which one is chosen, as a member of an enumeration."""
+    kind = one_of([member.value for member in members])
+    return replace(kind, read=lambda text: members(str(kind.read(text))))
 
 
 def optional(kind: Kind, word: str = "") -> Kind:
@@ -256,9 +252,6 @@ COMMAND = Kind(
 )
 TABLES = Kind(read=_read_table, allowed="a list of tables", metavar="[TABLE, ...]", toml_types=(list,))
 TABLE = Kind(read=_read_table, allowed="a table of tables", metavar="{NAME = TABLE, ...}", toml_types=(dict,))
-BROKER = Kind(
-    read=_read_broker, allowed="an address such as redis://host:6379/0", metavar="URL", shown=_shown_broker
-)
 PATH = Kind(read=_read_path, allowed="a path", metavar="PATH", is_path=True)
 OUT_FILE = replace(PATH, is_output=True)
 OUT_FOLDER = replace(PATH, is_output=True, is_folder=True)

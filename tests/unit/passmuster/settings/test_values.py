@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.config.settings import SETTINGS
-from dispatcher.config.values import (
+from passmuster.model.status import RunnerKind
+from passmuster.model.units import Amount
+from passmuster.settings.values import (
     BYTES,
     FLAG,
     PATH,
@@ -23,8 +25,6 @@ from dispatcher.config.values import (
     on_one_line,
     optional,
 )
-from passmuster.model.status import RunnerKind
-from passmuster.model.units import Amount
 
 SMALL = count(least=1, most=9)
 

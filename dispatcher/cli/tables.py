@@ -1,0 +1,306 @@
+"""What each subcommand is told: its own options as rows, and the settings that it takes besides."""
+
+# Without `from __future__ import annotations`: the annotations are tables.
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dispatcher.config.choices import Subcommand
+from dispatcher.config.command_line import SILENT
+from dispatcher.config.load import config_of
+from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import PATHS, SETTINGS
+from dispatcher.migrate.names import NewCommand
+from passmuster.model.version import VERSION
+from passmuster.settings.completion import Shell
+from passmuster.settings.help import program_help
+from passmuster.settings.locations import Bases
+from passmuster.settings.origins import NO_ORIGINS, Origins
+from passmuster.settings.relations import Relations
+from passmuster.settings.setting import Group, Setting, With, flag, option, rows_of, variable_name
+from passmuster.settings.values import PATH, TEXT, Kind, choice, count
+from passmuster.settings.words import WordTable, read_record, read_variables, refuse_problems, refuse_unknown
+
+MAX_NODES = 1024
+"""More machines than this are a slip of the finger."""
+
+_JSON = flag("json", "one object on one line, for programs")
+_Options = TypeVar("_Options")
+
+
+class Called(Struct, Generic[_Options], frozen=True, kw_only=True):
+    """How a subcommand was called.
+
+    Args:
+        options: its own.
+        origins: where the values of these came from.
+        config: the configuration of a run, with the settings that it takes.
+        words: those that are no options, of a subcommand whose paths are not a run's.
+        answer: its help text or the version, where one was asked for and nothing else is to be done.
+    """
+
+    options: _Options
+    origins: Origins = NO_ORIGINS
+    config: TestConfig = TestConfig()
+    words: tuple[str, ...] = ()
+    answer: str = ""
+
+
+class SubcommandTable(Generic[_Options]):
+    """The words of one subcommand.
+
+    Args:
+        name: its word.
+        record: the class of its own options.
+        usage: what follows its word.
+        description: what it does.
+        notes: what its help ends with.
+        renamed: further arguments of settings that it takes.
+        takes_words: whether it takes words that are no options; paths, where it takes those of a run.
+    """
+
+    def __init__(
+        self,
+        name: Subcommand,
+        record: type[_Options],
+        *,
+        usage: str,
+        description: str,
+        notes: Sequence[str] = (),
+        renamed: Mapping[str, str] = {},
+        takes_words: bool = False,
+    ) -> None:
+        self._takes_words = takes_words
+        self._usage, self._description, self._notes = usage, description, notes
+        self._record = record
+        self._own = rows_of(record)
+        taken = (row for row in SETTINGS if name in row.commands)
+        self._taken = tuple(
+            replace(row, options=(*row.options, renamed[row.name])) if row.name in renamed else row
+            for row in taken
+        )
+        self.words = WordTable((*self._own, *self._taken), ignored=SILENT if self._taken else ())
+
+    def read(
+        self, argv: Sequence[str], environ: Mapping[str, str], cwd: Path, *, program: str
+    ) -> Called[_Options]:
+        """Return what the words behind a subcommand ask for.
+
+        Args:
+            argv: the words.
+            environ: the environment.
+            cwd: the current directory, absolute.
+            program: the program and the subcommand, as the user called them.
+
+        Raises:
+            ConfigurationError: a word is none of its own, or a value is wrong.
+        """
+        arguments = self.words.read(argv)
+        if arguments.wants_help or arguments.wants_version:
+            answer = self._help(program) if arguments.wants_help else f"{program} {VERSION}\n"
+            return Called(options=self._record(), answer=answer)
+        takes_paths = self._takes_words or any(row.name == PATHS.name for row in self._taken)
+        refuse_problems(arguments)
+        refuse_unknown((*arguments.unknown, *(() if takes_paths else arguments.paths)), self.words)
+        own = [one for one in arguments.given if one.setting in self._own]
+        given = (*read_variables(self._own, environ), *own)
+        bases = Bases(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
+        options = read_record(self._record, given, bases)
+        origins = Origins({one.setting.name: one.origin for one in given})
+        Relations(self._own, options, origins).check()
+        if not self._taken:
+            return Called(options=options, origins=origins, words=arguments.paths)
+        rest = [one for one in arguments.given if one.setting not in self._own]
+        loaded = config_of(replace(arguments, given=tuple(rest)), environ, cwd)
+        return Called(options=options, origins=origins, config=loaded.config)
+
+    def _help(self, program: str) -> str:
+        rows = (*self._own, *self._taken)
+        text = program_help(f"{program} {self._usage}", self._description, rows, notes=self._notes)
+        return f"{text}\n"
+
+
+class NoOptions(Struct, frozen=True, kw_only=True):
+    """A subcommand without options of its own."""
+
+
+class ExplainOptions(Struct, frozen=True, kw_only=True):
+    """The options of `explain`."""
+
+    run: Annotated[
+        str | None,
+        option(
+            "run",
+            replace(TEXT, metavar="RUN"),
+            "the run to report; the last ten are kept",
+            default="the last one that had the file",
+        ),
+    ] = None
+    json: Annotated[bool, _JSON] = False
+
+
+class PlanOptions(Struct, frozen=True, kw_only=True):
+    """The options of `plan`."""
+
+    nodes: Annotated[
+        int,
+        option(
+            "nodes", count(least=1, most=MAX_NODES), "machines like this one, each with its part of the files"
+        ),
+    ] = 1
+    json: Annotated[bool, _JSON] = False
+
+
+class StatusOptions(Struct, frozen=True, kw_only=True):
+    """The options of `status`."""
+
+    json: Annotated[bool, _JSON] = False
+
+
+class MigrateAction(StrEnum):
+    """What `migrate` does."""
+
+    SHOW = "show"
+    CHECK = "check"
+    APPLY = "apply"
+    ROLLBACK = "rollback"
+
+
+def _read_new_command(text: str) -> NewCommand:
+    try:
+        return NewCommand(text if text != "run_tests.py" else NewCommand.FILE)
+    except ValueError:
+        raise ValueError(f"expected {_NEW_COMMAND.allowed}, got {text!r}") from None
+
+
+_NEW_COMMAND = Kind(read=_read_new_command, allowed=" or ".join(NewCommand), metavar="NAME")
+
+
+class MigrateOptions(Struct, frozen=True, kw_only=True):
+    """The options of `migrate`."""
+
+    action: Annotated[
+        MigrateAction,
+        Setting(
+            name="action",
+            group=Group.OTHER,
+            kind=choice(MigrateAction),
+            summary="what is done",
+            constants=tuple((f"--{action}", action.value) for action in MigrateAction if action != "show"),
+            values_help=(
+                ("check", "name what still refers to the scripts, and files that only one of both finds"),
+                ("apply", "make the changes, all or none; the scripts become run_tests.sh.backup, ..."),
+                ("rollback", "bring every file back to what it was before --apply"),
+            ),
+            is_exclusive=True,
+            in_file=False,
+        ),
+    ] = MigrateAction.SHOW
+    wrappers: Annotated[
+        bool,
+        flag(
+            "wrappers",
+            "keep scripts of the old names that call the new commands, for callers elsewhere",
+            conflicts=(
+                With(
+                    name="action",
+                    why="only --apply makes wrappers",
+                    values=(MigrateAction.CHECK, MigrateAction.ROLLBACK),
+                ),
+            ),
+        ),
+    ] = False
+    command: Annotated[
+        NewCommand | None,
+        option(
+            "command",
+            _NEW_COMMAND,
+            "run-tests (the installed command) or ./run_tests.py (the file in the repository)",
+            default="what is there",
+        ),
+    ] = None
+    root: Annotated[
+        Path | None,
+        option(
+            "root",
+            PATH,
+            "the repository",
+            default="the current directory",
+            variables=(variable_name("root"),),
+        ),
+    ] = None
+
+
+COMPLETION = SubcommandTable(
+    Subcommand.COMPLETION,
+    NoOptions,
+    usage="|".join(Shell),
+    description="Prints what a shell reads to complete the words of this program.",
+    notes=(
+        "  bash    source <(run-tests completion bash)     in ~/.bashrc",
+        "  zsh     source <(run-tests completion zsh)      in ~/.zshrc, after compinit",
+        "  fish    run-tests completion fish | source      in ~/.config/fish/config.fish",
+    ),
+    takes_words=True,
+)
+EXPLAIN = SubcommandTable(
+    Subcommand.EXPLAIN,
+    ExplainOptions,
+    usage="[OPTION...] FILE",
+    description="Prints how a test file ran in the last run that had it, how its next run is planned and why,"
+    " and how its last runs ended. Nothing is run.",
+)
+MERGE = SubcommandTable(
+    Subcommand.MERGE,
+    NoOptions,
+    usage="[OPTION...] DIR...",
+    description="Merges the records that --record wrote on the machines of a sharded run: proves that they"
+    " are of one plan and complete, and reports what they come to as one run, with the reports that are asked"
+    " for. Coverage is reported where the shards measured it.",
+    notes=(
+        "Exit status:",
+        "  0    every planned file passed",
+        "  1    some file did not pass",
+        "  3    a record is missing, doubled, of another plan, or breaks off; each is named",
+    ),
+)
+MIGRATE = SubcommandTable(
+    Subcommand.MIGRATE,
+    MigrateOptions,
+    usage="[--check|--apply|--rollback] [--wrappers] [--command NAME] [--root PATH]",
+    description="Changes every reference to run_tests.sh and run_ci_replica.sh in a repository to this"
+    " program. Without --check, --apply or --rollback it shows what would change, as a diff, and changes"
+    " nothing.",
+    notes=(
+        'A line that holds "passmuster: keep" stays as it is, and so does a file with',
+        '"passmuster: keep file".',
+    ),
+)
+PLAN = SubcommandTable(
+    Subcommand.PLAN,
+    PlanOptions,
+    usage="[--jobs N] [--memory SIZE] [--nodes N] [OPTION...] [PATH...]",
+    description="Prints what a run of these files would take, from what earlier runs took, what bounds it,"
+    " and what other jobs, memory and machines would come to. Nothing is run.",
+    renamed={"memory-budget": "--memory"},
+)
+STATUS = SubcommandTable(
+    Subcommand.STATUS,
+    StatusOptions,
+    usage="[OPTION...]",
+    description="Prints the runs on this machine, and the runs and the workers on a broker where one is given"
+    " by --broker, PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.",
+)
+TABLES: Mapping[Subcommand, WordTable] = {
+    Subcommand.COMPLETION: COMPLETION.words,
+    Subcommand.EXPLAIN: EXPLAIN.words,
+    Subcommand.MERGE: MERGE.words,
+    Subcommand.MIGRATE: MIGRATE.words,
+    Subcommand.PLAN: PLAN.words,
+    Subcommand.STATUS: STATUS.words,
+}

@@ -1,0 +1,60 @@
+"""The words of `run_ci_replica.py`: its options, as rows."""
+
+# Without `from __future__ import annotations`: the annotations are the table.
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from passmuster.model.units import Amount
+from passmuster.settings.help import program_help
+from passmuster.settings.setting import Needs, flag, option, rows_of
+from passmuster.settings.values import PATH, SIZE, TEXT, count
+from passmuster.settings.words import WordTable
+
+MAX_CPUS = 4096
+"""More than this is a slip of the finger."""
+
+_OF_A_WORKFLOW = (Needs(name="workflow", what="a workflow"),)
+
+
+class ReplicaArguments(Struct, frozen=True, kw_only=True):
+    """What the replica is told."""
+
+    cpus: Annotated[
+        int | None,
+        option("cpus", count(least=1, most=MAX_CPUS), "CPUs of the runner to imitate", default="4"),
+    ] = None
+    memory: Annotated[
+        Amount | None, option("memory", SIZE, "memory of the runner to imitate", default="16GiB")
+    ] = None
+    workflow: Annotated[
+        Path | None,
+        option(
+            "workflow", replace(PATH, metavar="FILE"), "run what this workflow of CI runs", default="none"
+        ),
+    ] = None
+    job: Annotated[
+        str | None,
+        option(
+            "job",
+            replace(TEXT, metavar="NAME"),
+            "the job of the workflow",
+            default="the one with tests",
+            needs=_OF_A_WORKFLOW,
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool, flag("dry-run", "with --workflow: only say what it would run", needs=_OF_A_WORKFLOW)
+    ] = False
+
+
+ROWS = rows_of(ReplicaArguments)
+WORDS = WordTable(ROWS)
+
+
+def format_help(program: str) -> str:
+    """Return the help text, without a final newline."""
+    return program_help(f"{program} [OPTION...]", "Runs the unit tests as CI would.", ROWS)

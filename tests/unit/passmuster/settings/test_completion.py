@@ -1,0 +1,86 @@
+"""The shells complete a program's words, its subcommands, and the values of options."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from passmuster.settings.completion import Shell, completed, completion
+from passmuster.settings.setting import Setting, flag, option
+from passmuster.settings.values import PATH, TEXT, choice
+
+
+class Colour(StrEnum):
+    RED = "red"
+    GREEN = "green"
+
+
+ROWS: tuple[Setting, ...] = (
+    option("colour", choice(Colour), "the coat's [colour]"),
+    option("target", PATH, "where to"),
+    option("word", TEXT, "what to say"),
+    flag("quick", "do not wait"),
+)
+SUBCOMMANDS = {"paint": ("paint it", completed((flag("dry", "do not paint"),), {}))}
+
+
+def text_for(shell: Shell) -> str:
+    return completion(shell, ["tool"], completed(ROWS, {"--help": "print the help"}), SUBCOMMANDS)
+
+
+BASH = """
+COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+_run_tests; printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+CASES = [
+    (["--"], {"--colour", "--target", "--word", "--quick", "--help"}),
+    (["--co"], {"--colour"}),
+    (["--colour", ""], {"red", "green"}),
+    (["--colour", "g"], {"green"}),
+    (["--target", "fi"], {"file.txt"}),
+    (["p"], {"paint"}),
+    (["paint", "--"], {"--dry"}),
+]
+
+
+@pytest.mark.parametrize(("words", "offered"), CASES)
+def test_bash_completes(tmp_path: Path, words: list[str], offered: set[str]) -> None:
+    (tmp_path / "file.txt").touch()
+    quoted = " ".join(f"'{word}'" for word in ["tool", *words])
+    script = text_for(Shell.BASH) + BASH.format(words=quoted)
+
+    assert offers(["bash", "--norc", "-c", script], tmp_path) == offered
+
+
+def test_bash_offers_no_words_for_an_option_that_takes_any(tmp_path: Path) -> None:
+    script = text_for(Shell.BASH) + BASH.format(words="tool --word ''")
+    assert offers(["bash", "--norc", "-c", script], tmp_path) == set()
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(("words", "offered"), CASES)
+def test_fish_completes(tmp_path: Path, words: list[str], offered: set[str]) -> None:
+    (tmp_path / "file.txt").touch()
+    script = f"{text_for(Shell.FISH)}\ncomplete -C 'tool {' '.join(words)}'"
+
+    assert offered <= offers(["fish", "--no-config", "-c", script], tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_reads_what_is_printed_for_it(tmp_path: Path) -> None:
+    text = f"compdef() {{ :; }}\n{text_for(Shell.ZSH)}\nwhence -w _run_tests"
+
+    assert offers(["zsh", "-f", "-c", text], tmp_path) == {"_run_tests: function"}
+    assert "*--colour=[the coat'\\''s \\[colour\\]]:value:(red green)" in text
+    assert "*--target=[where to]:path:_files" in text
+
+
+def offers(command: list[str], folder: Path) -> set[str]:
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+    return {line.partition("\t")[0] for line in ended.stdout.splitlines() if line}

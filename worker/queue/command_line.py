@@ -1,0 +1,171 @@
+"""The words of a queue's worker: its options, as rows."""
+
+# Without `from __future__ import annotations`: the annotations are the table.
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from passmuster.model.status import Isolation
+from passmuster.model.units import Amount
+from passmuster.settings.help import program_help
+from passmuster.settings.setting import Needs, flag, option, rows_of
+from passmuster.settings.values import MODULES, PATH, SIZE, TEXT, TIME, Kind, choice, count
+from passmuster.settings.words import WordTable
+from passmuster.wire.broker_settings import (
+    BROKER,
+    BROKER_ROW,
+    BROKER_VARIABLE,
+    PASSWORD_FILE_ROW,
+    SECRET_FILE_ROW,
+    SECRET_VARIABLE,
+    private_variables,
+)
+from worker.queue.log import LogFormat
+
+DEFAULT_GRACE_S = 5.0
+MAX_SLOTS = 4096
+"""More than this is a slip of the finger."""
+
+MAX_SHOWN_CHARS = 80
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _matching(pattern: re.Pattern[str], allowed: str, *, is_list: bool = False) -> Kind:
+    def read(text: str) -> str:
+        if pattern.fullmatch(text) is None:
+            raise ValueError(f"expected {allowed}, got {ascii(text)[:MAX_SHOWN_CHARS]}")
+        return text
+
+    return Kind(read=read, allowed=allowed, metavar="NAME", is_list=is_list)
+
+
+WORKER_NAME = _matching(_NAME, "up to 64 letters, digits, dots, dashes and underscores")
+VARIABLE_NAMES = _matching(_VARIABLE, "the name of a variable", is_list=True)
+FOLDER = replace(PATH, metavar="DIR")
+
+
+class WorkerArguments(Struct, frozen=True, kw_only=True):
+    """What a worker is told by its arguments and variables."""
+
+    broker: Annotated[
+        str | None,
+        replace(BROKER_ROW, kind=BROKER, summary="where messages come from", default=f"${BROKER_VARIABLE}"),
+    ] = None
+    root: Annotated[
+        Path | None, option("root", FOLDER, "the project's root", default="none, for runs with --ship alone")
+    ] = None
+    workdir: Annotated[
+        Path | None,
+        option(
+            "workdir",
+            FOLDER,
+            "the folder tests run in",
+            default="the root",
+            needs=(Needs(name="root", what="a root (a run with --ship brings its own)"),),
+        ),
+    ] = None
+    setup: Annotated[
+        str,
+        option(
+            "setup",
+            replace(TEXT, metavar="COMMAND"),
+            "run once in each tree that a run with --ship sends",
+            default="nothing",
+        ),
+    ] = ""
+    python: Annotated[
+        str | None,
+        option(
+            "python", replace(TEXT, metavar="PATH"), "the interpreter for tests", default="the project's own"
+        ),
+    ] = None
+    slots: Annotated[
+        int | None,
+        option(
+            "slots",
+            count(least=1, most=MAX_SLOTS),
+            "files at once",
+            default="what CPUs and memory allow",
+        ),
+    ] = None
+    memory_budget: Annotated[
+        Amount | None,
+        option(
+            "memory-budget",
+            SIZE,
+            "memory for all files together, such as 4GiB or 80%",
+            default="the smaller of 4 GiB and 80% of what is available",
+        ),
+    ] = None
+    memory_limit: Annotated[
+        Amount | None, option("memory-limit", SIZE, "memory for one file", default="the budget")
+    ] = None
+    machine_memory: Annotated[
+        Amount | None,
+        option("machine-memory", SIZE, "memory for all runs and workers on this machine", default="80%"),
+    ] = None
+    machine_folder: Annotated[
+        Path | None,
+        option(
+            "machine-folder",
+            FOLDER,
+            "where runs of several users or containers share the machine",
+            default="one of the user's own",
+        ),
+    ] = None
+    nice: Annotated[bool, flag("nice", "give way to other programs and runs")] = False
+    isolation: Annotated[Isolation, option("isolation", choice(Isolation), "how files are started")] = (
+        Isolation.AUTO
+    )
+    preload: Annotated[
+        tuple[str, ...],
+        option("preload", MODULES, "packages to import before forks; may be repeated", default="none"),
+    ] = ()
+    keep_tmp: Annotated[bool, flag("keep-tmp", "keep the TMPDIR of files that do not pass")] = False
+    name: Annotated[
+        str | None,
+        option("name", WORKER_NAME, "how this worker is called; unique", default="host and a number"),
+    ] = None
+    secret_file: Annotated[
+        Path | None, replace(SECRET_FILE_ROW, summary="a file that holds the secret, readable by you alone")
+    ] = None
+    broker_password_file: Annotated[
+        Path | None, replace(PASSWORD_FILE_ROW, summary="a file that holds the broker's password")
+    ] = None
+    allow_env: Annotated[
+        tuple[str, ...],
+        option("allow-env", VARIABLE_NAMES, "variables that runs may set; may be repeated", default="none"),
+    ] = ()
+    only_run: Annotated[
+        str,
+        option(
+            "only-run", replace(TEXT, metavar="RUN"), "serve the run of this id alone", default="all runs"
+        ),
+    ] = ""
+    grace: Annotated[float, option("grace", TIME, "how long files may go on at SIGTERM")] = DEFAULT_GRACE_S
+    log_format: Annotated[LogFormat, option("log-format", choice(LogFormat), "lines, or JSON")] = (
+        LogFormat.PLAIN
+    )
+    exit_with_stdin: Annotated[bool, flag("exit-with-stdin", "end at once when standard input ends")] = False
+
+
+ROWS = rows_of(WorkerArguments)
+WORDS = WordTable(ROWS)
+PRIVATE_VARIABLES = private_variables(ROWS)
+"""What tests never see."""
+
+
+def format_help(program: str) -> str:
+    """Return the help text, without a final newline."""
+    return program_help(
+        f"{program} [OPTION...]",
+        "Runs the test files that dispatchers put on a queue.",
+        ROWS,
+        notes=(f"The secret that signs messages comes from {SECRET_VARIABLE} or --secret-file.",),
+    )
