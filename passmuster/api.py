@@ -8,13 +8,12 @@ from dispatcher.model.plan import TestFile
 from passmuster.model.version import VERSION
 from run_ci_replica import CIReplicaRunner, setup_ci_environment
 from run_tests import (
+    AttemptFinished,
+    AttemptStarted,
     CaseResult,
     ConfigurationError,
     ExitCode,
-    FileFinished,
-    FileSettled,
     FileSlow,
-    FileStarted,
     InfrastructureError,
     Notice,
     Outcome,
@@ -32,6 +31,7 @@ from run_tests import (
     TestResults,
     TestRunner,
     UsageSampled,
+    VerdictSettled,
     calculate_max_workers,
     get_test_environment,
     parse_amount,
@@ -41,14 +41,13 @@ from run_tests import (
 
 __all__ = [
     "VERSION",
+    "AttemptFinished",
+    "AttemptStarted",
     "CIReplicaRunner",
     "CaseResult",
     "ConfigurationError",
     "ExitCode",
-    "FileFinished",
-    "FileSettled",
     "FileSlow",
-    "FileStarted",
     "InfrastructureError",
     "Notice",
     "Outcome",
@@ -68,6 +67,7 @@ __all__ = [
     "TestResults",
     "TestRunner",
     "UsageSampled",
+    "VerdictSettled",
     "calculate_max_workers",
     "get_test_environment",
     "parse_amount",

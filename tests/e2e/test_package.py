@@ -15,6 +15,8 @@ import pytest
 from tests.support.ci_python import make_python
 from tests.support.valkey import private_server
 
+pytestmark = pytest.mark.timeout(300)  # Seconds; making the environment takes most of them on a busy machine.
+
 OWN = ("worker", "dispatcher", "run_tests", "run_ci_replica")
 """Modules of the project that are named like the runner's."""
 
