@@ -58,17 +58,6 @@ class LayoutKind(StrEnum):
     """The files that `python -m unittest` would discover, run by unittest."""
 
 
-class CiChoice(StrEnum):
-    """For which CI's pages something is printed."""
-
-    AUTO = "auto"
-    NONE = "none"
-    GITHUB = "github"
-    GITLAB = "gitlab"
-    BUILDKITE = "buildkite"
-    AZURE = "azure"
-
-
 class Overcommit(StrEnum):
     """Whether more files run than the machine has places for, while those that run leave processors idle."""
 

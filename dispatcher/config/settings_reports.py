@@ -7,10 +7,11 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from dispatcher.config.choices import CiChoice, ColorChoice, Subcommand, Verbosity
+from dispatcher.config.choices import ColorChoice, Subcommand, Verbosity
 from dispatcher.config.kinds import REPORT
+from dispatcher.model.ci import AUTO, CHOICES
 from passmuster.settings.setting import Group, setting, switch
-from passmuster.settings.values import OUT_FILE, OUT_FOLDER, PERCENT, TEXTS, choice, optional
+from passmuster.settings.values import OUT_FILE, OUT_FOLDER, PERCENT, TEXTS, choice, one_of, optional
 
 DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 """Where the shell scripts put their coverage reports: their users' other tools read it there."""
@@ -136,16 +137,16 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     ci: Annotated[
-        CiChoice,
+        str,
         setting(
             "ci",
-            choice(CiChoice),
+            one_of(CHOICES),
             Group.OUTPUT,
             "for which CI annotations, a summary and folded output are printed; auto: for the"
             " one whose variables are set",
             commands=(Subcommand.MERGE,),
         ),
-    ] = CiChoice.AUTO
+    ] = AUTO
     color: Annotated[
         ColorChoice,
         setting(

@@ -1,7 +1,7 @@
 """What a run with coverage needs to know from its start: where data and reports go, and who combines.
 
-`plan_coverage` makes the checks whose failure should come before the first test; `collect` then finds
-the data, `merge` combines it, `summary` prints what came of it.
+`plan_coverage` makes the checks that should fail before the first test; `combine` then finds and combines the
+data, and `finalize` prints what was covered.
 """
 
 from __future__ import annotations

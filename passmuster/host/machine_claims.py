@@ -142,6 +142,8 @@ def decode(run: str, data: bytes) -> RunClaim:
         raise ClaimError("processors is wrong: expected hexadecimal digits") from error
     try:
         return convert({**record, "run": run, "processors": processors}, RunClaim)
+    except UnicodeEncodeError as error:  # Text with a lone surrogate where a figure belongs.
+        raise ClaimError("a figure is wrong: it is text") from error
     except ValidationError as error:
         # Says which field and what is expected; of what was found no more than its type.
         problem, _, place = str(error).partition(" - at `$.")

@@ -7,7 +7,7 @@ here, so a variable and a key of the configuration file cannot mean different th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -184,18 +184,23 @@ def count(*, least: int, most: int) -> Kind:
     return Kind(read=read, allowed=allowed, metavar="N", toml_types=(int,))
 
 
-def choice(members: type[StrEnum]) -> Kind:
+def one_of(words: Sequence[str]) -> Kind:
     """Return the kind of words of which one is chosen."""
-    words = [member.value for member in members]
     allowed = f"one of {', '.join(words)}"
 
-    def read(text: str) -> StrEnum:
+    def read(text: str) -> str:
         word = text.strip().lower()
         if word not in words:
             raise ValueError(f"expected {allowed}, got {quoted(text)}")
-        return members(word)
+        return word
 
     return Kind(read=read, allowed=allowed, metavar="|".join(words), choices=tuple(words))
+
+
+def choice(members: type[StrEnum]) -> Kind:
+    """Return the kind of words of which one is chosen, as a member of an enumeration."""
+    kind = one_of([member.value for member in members])
+    return replace(kind, read=lambda text: members(str(kind.read(text))))
 
 
 def optional(kind: Kind, word: str = "") -> Kind:

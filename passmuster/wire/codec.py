@@ -75,14 +75,16 @@ def decode(cls: type[Value], text: str, *, what: str, max_chars: int) -> Value:
     """
     _check_size(text, what, max_chars)
     try:
-        found = json.loads(text, object_pairs_hook=_object, parse_int=_integer, parse_constant=_no_constant)
+        found = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise CodecError(f"{what} is no JSON of ours: {error}") from error
     try:
         value = convert(found, cls)
     except ValidationError as error:
         raise CodecError(_mismatch(error, found, cls, what)) from error
-    # `convert` passes over unknown keys, takes the default for a missing one, and lets 1e999 be infinite.
+    except UnicodeEncodeError as error:  # Text with a lone surrogate where a number or an enum belongs.
+        raise CodecError(f"{what} has {_shown(error.object)} where it is not allowed") from error
+    # `convert` passes over unknown keys, takes the default for a missing one, and bounds no number.
     if difference := _difference(found, to_builtins(value), what):
         raise CodecError(difference)
     return value
@@ -99,12 +101,6 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise ValueError("a key comes twice")
     return found
-
-
-def _integer(text: str) -> int:
-    if len(text) > len(str(-_MAX_INT)) or abs(int(text)) > _MAX_INT:
-        raise ValueError(f"{text[:40]} is a number of more than 64 bits")
-    return int(text)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -146,6 +142,8 @@ def _difference(found: Any, exact: object, place: str) -> str:
 
     Types and lengths are known to match.
     """
+    if isinstance(found, int) and abs(found) > _MAX_INT:
+        return f"{place} is a number of more than 64 bits"
     if isinstance(exact, float) and not math.isfinite(exact):
         return f"{place} is {_shown(found)}, it must be a finite number"
     if isinstance(exact, dict):

@@ -228,8 +228,7 @@ SMALL_LINES = 60
 
 SEAMS = {
     "dispatcher.cli.status": "one module for each subcommand, loaded when its word is given",
-    "dispatcher.reporters.ci.buildkite": "one module for each CI",
-    "dispatcher.reporters.ci.gitlab": "one module for each CI",
+    "dispatcher.reporters.templates": "one place that makes templates, for every page",
 }
 """Modules of fewer lines with a single importer that stand alone all the same, with the reason."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.model.shard_option import KNOWN
+from dispatcher.model.ci import CIS
 from dispatcher.replica.job import choose_job
 from dispatcher.replica.reading import parse_yaml, read_workflow
 from tests.docs.pages import REPOSITORY
@@ -146,6 +146,6 @@ def test_the_replica_of_the_own_workflow_leaves_out_what_it_should() -> None:
 def test_every_ci_whose_variables_are_known_is_on_the_page() -> None:
     page = (REPOSITORY / "docs" / "how-to" / "ci.md").read_text(encoding="utf-8")
 
-    shown = {known.ci for known in KNOWN if known.ci.partition(" ")[0] in page}
+    shown = {ci.name for ci in CIS if ci.name.partition(" ")[0] in page}
     assert {"GitLab", "CircleCI", "Buildkite", "Azure Pipelines"} <= shown
     assert {"GitHub Actions", "GitLab", *HEADINGS} <= set(re.findall(r"^## (.+)$", page, re.MULTILINE))

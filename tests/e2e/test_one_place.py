@@ -22,6 +22,30 @@ NEW_SETTING = """
     ] = None
 """
 
+NEW_CI = """    Ci(
+        name="Loom",
+        choice="loom",
+        sign="LOOM",
+        job_index="LOOM_JOB",
+        job_total="LOOM_JOBS",
+        first_job=1,
+        run="LOOM_RUN",
+        attempt="LOOM_TRY",
+        checkout="LOOM_FOLDER",
+    ),
+"""
+IN_LOOM = {"LOOM": "true", "LOOM_JOB": "2", "LOOM_JOBS": "3", "LOOM_RUN": "77", "LOOM_TRY": "4"}
+SEEN = """
+import os
+from pathlib import Path
+from dispatcher.config.load import load_config
+from dispatcher.join.election import machine_of
+from dispatcher.model.ci import ci_run, detect_ci
+print(load_config(["--shard", "auto"], os.environ, Path.cwd()).config.shard)
+machine = machine_of(os.environ, host="h")
+print(detect_ci("auto", os.environ).name, ci_run(os.environ), machine.identity, machine.attempt)
+"""
+
 Call = Callable[..., str]
 
 
@@ -44,7 +68,7 @@ def call(checkout: Path, tmp_path: Path) -> Call:
     project = tmp_path / "project"
     project.mkdir()
 
-    def run(*words: str, code: str = COMMAND, file: str = "", **environ: str) -> str:
+    def run(*words: str, code: str = COMMAND, file: str = "", status: int = 0, **environ: str) -> str:
         (project / "pyproject.toml").write_text(f"[tool.passmuster]\n{file}\n")
         path = f"{checkout}:{checkout / 'docs'}"
         ended = subprocess.run(
@@ -55,7 +79,7 @@ def call(checkout: Path, tmp_path: Path) -> Call:
             text=True,
             check=False,
         )
-        assert ended.returncode == 0, ended.stderr
+        assert ended.returncode == status, ended.stderr
         return ended.stdout
 
     return run
@@ -72,6 +96,18 @@ def test_a_setting_is_added_in_one_file(checkout: Path, call: Call) -> None:
     assert "**greeting**: a word for the reader | `--greeting TEXT`" in call(code=REFERENCE)
     for shell in ("bash", "zsh", "fish"):
         assert "greeting" in call("completion", shell)
+
+
+def test_a_ci_is_added_in_one_file(checkout: Path, call: Call, tmp_path: Path) -> None:
+    add(checkout / "dispatcher/model/ci.py", NEW_CI, before='    Ci(\n        name="Bitbucket",')
+
+    assert "|azure|loom" in call("--help")
+    assert "loom" in call("completion", "bash")
+    assert call(code=SEEN, **IN_LOOM) == "2/3\nLoom LOOM_RUN=77 LOOM_JOB=2 4\n"
+    (tmp_path / "project" / "test_it.py").write_text("print('a clue'); assert __name__ != '__main__'")
+    report = call("test_it.py", "--runner", "script", "--isolation", "spawn", status=1, LOOM="true")
+    assert "\nOutput of test_it.py (FAIL: exit status 1; " in report
+    assert "\n| a clue\n" in report
 
 
 def add(path: Path, text: str, *, before: str) -> None:

@@ -90,7 +90,7 @@ def test_the_report_has_its_style_and_its_script(commands: Path, project: Path) 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     page = (project / "page.html").read_text(encoding="utf-8")
     for name, element in (("page.css", "style"), ("page.js", "script")):
-        source = (REPOSITORY / "dispatcher" / "report" / "html" / name).read_text(encoding="utf-8")
+        source = (REPOSITORY / "dispatcher" / "reporters" / "html" / name).read_text(encoding="utf-8")
         assert f"<{element}>{source}</{element}>" in page
 
 

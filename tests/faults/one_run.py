@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from passmuster.host.state_directory import STATE_DIRECTORY
+from passmuster.wire.broker_keys import is_worker_queue
 from tests.faults import check
 from tests.faults.breaks import Scene, break_it
 from tests.faults.broker import Broker
@@ -269,7 +270,8 @@ class _Run:
 
     def _slow_recoveries(self, notes: list[Note]) -> Iterator[str]:
         deaths = {one.name: one.ended_at for one in self._crew.workers if one.ended_at is not None}
-        for what, seconds in check.recovery_times(notes, deaths).items():
+        found = check.recovery_times(notes, deaths, may_wait_elsewhere=self._plan.has_poison)
+        for what, seconds in found.items():
             self._report.recovery_s = max(self._report.recovery_s, seconds)
             if seconds > check.RECOVERY_S:
                 yield f"{what} started again only {seconds:.1f} s after its worker's death"
@@ -301,14 +303,16 @@ class _Run:
             self._report.violations += [f"{text} {when}" for text in (*wrong, *wrong_keys(client))]
 
     def _run_keys(self, client: Any) -> list[str]:
-        """Return the keys of runs that have ended; one that a signal ended may be resumed for a day."""
+        """Return what is left of runs that have ended, besides the queues of single workers, which expire.
+
+        A run whose dispatcher a signal ended may be resumed for a day.
+        """
         if any((one.process.poll() or 0) < 0 for one in self._dispatchers.all):
             return []
         runs = [one.run_id for one in self._dispatchers.all]
         members = [f"pm:runs: {member}" for member in sorted(client.smembers("pm:runs"))]
-        return members + sorted(
-            key for key in client.scan_iter(count=1000) if any(run in key for run in runs)
-        )
+        keys = sorted(key for key in client.scan_iter(count=1000) if not is_worker_queue(key))
+        return members + [key for key in keys if any(run in key for run in runs)]
 
 
 def _tail(path: Path) -> str:

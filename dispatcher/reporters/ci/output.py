@@ -7,39 +7,32 @@ how.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from dispatcher.config.choices import CiChoice, Verbosity
+from dispatcher.config.choices import Verbosity
+from dispatcher.model.ci import Ci
 from dispatcher.model.events import Reporter
-from dispatcher.reporters.ci.azure import AzureLog
-from dispatcher.reporters.ci.buildkite import BuildkiteLog
-from dispatcher.reporters.ci.detection import PlainOutput
-from dispatcher.reporters.ci.dialect import Dialect
-from dispatcher.reporters.ci.github import GithubLog
-from dispatcher.reporters.ci.gitlab import GitlabLog
+from dispatcher.reporters.ci.logs import LOGS
+from dispatcher.reporters.ci.plain import PlainOutput
 from dispatcher.reporters.ci.reporters import FoldReporter, SummaryReporter, VerdictReporter
 from dispatcher.terminal.stream import SafeStream, TextStream
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.text import one_line
-
-_CHECKOUTS = {CiChoice.GITHUB: "GITHUB_WORKSPACE", CiChoice.AZURE: "BUILD_SOURCESDIRECTORY"}
-"""What names the repository's folder."""
 
 _SERVER = re.compile(r"https?://[A-Za-z0-9.:-]+")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
-def project_folder(ci: CiChoice, environ: Mapping[str, str], root: Path) -> str:
+def project_folder(ci: Ci, environ: Mapping[str, str], root: Path) -> str:
     """Return the project root in the repository, with a slash at its end; empty: it is the repository.
 
     It is empty too where the repository's folder is not known, or the root lies elsewhere.
     """
-    named = environ.get(_CHECKOUTS.get(ci, ""), "")
+    named = environ.get(ci.checkout, "")
     checkout = Path(named)
     for place, folder in ((root, checkout), (root.resolve(), checkout.resolve())):
         if named and place.is_relative_to(folder):
@@ -57,7 +50,7 @@ def source_url(environ: Mapping[str, str], folder: str) -> str:
     return f"{server}/{repository}/blob/{commit}/{quote(folder)}" if is_known else ""
 
 
-class InertStream:
+class EscapingStream:
     """A stream on which nothing is obeyed that a test prints: whatever is not ours is written here.
 
     Args:
@@ -96,7 +89,7 @@ class CiOutput(PlainOutput):
     """What is printed for one CI, from before the run to after its last word.
 
     Args:
-        ci: which; neither `AUTO` nor `NONE`.
+        ci: which.
         root: the project root.
         environ: the environment: where the repository and the summary's file are.
         out: standard output.
@@ -106,7 +99,7 @@ class CiOutput(PlainOutput):
 
     def __init__(
         self,
-        ci: CiChoice,
+        ci: Ci,
         *,
         root: Path,
         environ: Mapping[str, str],
@@ -118,9 +111,9 @@ class CiOutput(PlainOutput):
         self._verbosity = verbosity
         self._environ = environ
         self._folder = project_folder(ci, environ, root)
-        self._log = _log_of(ci, self._folder)
+        self._log = LOGS[ci.log](self._folder)
         self._ours = SafeStream(out)
-        super().__init__(InertStream(out, self._log.inert), InertStream(err, self._log.inert_warning))
+        super().__init__(EscapingStream(out, self._log.inert), EscapingStream(err, self._log.inert_warning))
         self._warnings = SafeStream(self.err)
 
     def __enter__(self) -> Self:
@@ -134,25 +127,11 @@ class CiOutput(PlainOutput):
         """Return the console with the reporters that have to come before and after it."""
         fold = FoldReporter(self._log, self._ours.write)
         before: list[Reporter] = [VerdictReporter(self._log, self._ours.write, lambda: fold.left_out)]
-        if self._ci is CiChoice.GITHUB:
-            path = self._environ.get("GITHUB_STEP_SUMMARY", "")
+        if self._ci.summary:
+            path = self._environ.get(self._ci.summary, "")
             before.append(SummaryReporter(path, source_url(self._environ, self._folder), self._warn))
         after = [] if self._verbosity is Verbosity.VERBOSE else [fold]
         return [*before, console, *after]
 
     def _warn(self, text: str) -> None:
         self._warnings.write(f"{tagged(Tag.WARN, one_line(text), color=False)}\n")
-
-
-def _log_of(ci: CiChoice, folder: str) -> Dialect:
-    match ci:
-        case CiChoice.GITHUB:
-            return GithubLog(secrets.token_hex(16), folder)
-        case CiChoice.GITLAB:
-            return GitlabLog()
-        case CiChoice.BUILDKITE:
-            return BuildkiteLog()
-        case CiChoice.AZURE:
-            return AzureLog(folder)
-        case CiChoice.AUTO | CiChoice.NONE:
-            raise ValueError(f"no CI: {ci}")

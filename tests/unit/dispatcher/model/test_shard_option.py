@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.config.load import load_config
-from dispatcher.model.shard_option import KNOWN, Shard, ShardVariables
+from dispatcher.model.ci import CIS, Ci
+from dispatcher.model.shard_option import Shard
 from passmuster.model.errors import ConfigurationError
 
 
@@ -27,10 +28,10 @@ def test_what_is_no_shard_is_refused_with_what_is_allowed(text: str, tmp_path: P
         shard(text, tmp_path)
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.index)
-def test_auto_reads_the_variables_of_each_ci(known: ShardVariables, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ci", [ci for ci in CIS if ci.job_index], ids=lambda ci: ci.name)
+def test_auto_reads_the_variables_of_each_ci(ci: Ci, tmp_path: Path) -> None:
     for position in (1, 3):
-        environ = {known.index: str(known.first + position - 1), known.total: "3"}
+        environ = {ci.job_index: str(ci.first_job + position - 1), ci.job_total: "3"}
         assert shard("auto", tmp_path, **environ) == Shard(number=position, total=3)
 
 

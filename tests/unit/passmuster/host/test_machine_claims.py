@@ -38,6 +38,7 @@ def test_whole_seconds_are_taken() -> None:
         ({"levels": ["a"] * 17}, "levels is wrong: expected `array` of length <= 16"),
         ({"levels": [1]}, r"levels\[0\] is wrong"),
         ({"root": None}, "root is wrong"),
+        ({"slots": "\udcff"}, "a figure is wrong: it is text"),
         ({"processors": "many"}, "processors is wrong: expected hexadecimal digits"),
         ({"processors": 3}, "processors is wrong"),
         ({"version": 1}, "another version"),

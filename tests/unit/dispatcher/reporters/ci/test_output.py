@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.choices import CiChoice, Verbosity
-from dispatcher.model.events import FileFinished, RunEvent
-from dispatcher.model.rerun_reason import Again
+from dispatcher.config.choices import Verbosity
+from dispatcher.model.ci import AUTO, CIS, NONE, Ci, detect_ci
+from dispatcher.model.events import AttemptFinished, RunEvent
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.reporters.ci import reporters as reporters_module
-from dispatcher.reporters.ci.detection import chosen_ci
-from dispatcher.reporters.ci.gitlab import GitlabLog
+from dispatcher.reporters.ci.logs import GitlabLog
 from dispatcher.reporters.ci.output import CiOutput, project_folder, source_url
 from dispatcher.reporters.ci.reporters import MAX_BYTES, FoldReporter, append_summary
 from passmuster.model.status import Status
@@ -29,30 +29,32 @@ from tests.unit.dispatcher.reporters.ci.runs import (
     started,
 )
 
+GITHUB_CI, GITLAB_CI, BUILDKITE_CI, AZURE_CI = (ci for ci in CIS if ci.choice)
+
 GITHUB = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "7"}
 
 
 @pytest.mark.parametrize(
     ("environ", "ci"),
     [
-        ({}, CiChoice.NONE),
-        ({"CI": "true"}, CiChoice.NONE),
-        (GITHUB, CiChoice.GITHUB),
-        ({"GITHUB_ACTIONS": "true"}, CiChoice.NONE),
-        ({"GITHUB_RUN_ID": "7"}, CiChoice.NONE),
-        ({"GITLAB_CI": "true"}, CiChoice.GITLAB),
-        ({"BUILDKITE": "true"}, CiChoice.BUILDKITE),
-        ({"TF_BUILD": "True"}, CiChoice.AZURE),
-        ({"TF_BUILD": ""}, CiChoice.NONE),
+        ({}, None),
+        ({"CI": "true"}, None),
+        (GITHUB, GITHUB_CI),
+        ({"GITHUB_ACTIONS": "true"}, None),
+        ({"GITHUB_RUN_ID": "7"}, None),
+        ({"GITLAB_CI": "true"}, GITLAB_CI),
+        ({"BUILDKITE": "true"}, BUILDKITE_CI),
+        ({"TF_BUILD": "True"}, AZURE_CI),
+        ({"TF_BUILD": ""}, None),
     ],
 )
-def test_the_ci_is_told_by_its_variables(environ: dict[str, str], ci: CiChoice) -> None:
-    assert chosen_ci(CiChoice.AUTO, environ) is ci
+def test_the_ci_is_told_by_its_variables(environ: dict[str, str], ci: Ci | None) -> None:
+    assert detect_ci(AUTO, environ) is ci
 
 
 def test_what_was_asked_for_counts() -> None:
-    assert chosen_ci(CiChoice.NONE, GITHUB) is CiChoice.NONE
-    assert chosen_ci(CiChoice.AZURE, GITHUB) is CiChoice.AZURE
+    assert detect_ci(NONE, GITHUB) is None
+    assert detect_ci("azure", GITHUB) is AZURE_CI
 
 
 def test_paths_are_those_of_the_repository(tmp_path: Path) -> None:
@@ -60,15 +62,15 @@ def test_paths_are_those_of_the_repository(tmp_path: Path) -> None:
     root.mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "repository")
 
-    def folder(checkout: str, ci: CiChoice = CiChoice.GITHUB, name: str = "GITHUB_WORKSPACE") -> str:
+    def folder(checkout: str, ci: Ci = GITHUB_CI, name: str = "GITHUB_WORKSPACE") -> str:
         return project_folder(ci, {name: checkout}, root)
 
     assert folder(str(tmp_path / "repository")) == "sub/project/"
     assert folder(str(tmp_path / "link")) == "sub/project/"
     assert folder(str(root)) == ""
     assert folder(str(tmp_path / "elsewhere")) == folder("") == ""
-    assert folder(str(tmp_path / "repository"), CiChoice.AZURE, "BUILD_SOURCESDIRECTORY") == "sub/project/"
-    assert project_folder(CiChoice.GITLAB, {}, root) == ""
+    assert folder(str(tmp_path / "repository"), AZURE_CI, "BUILD_SOURCESDIRECTORY") == "sub/project/"
+    assert project_folder(GITLAB_CI, {}, root) == ""
 
 
 def test_links_need_all_that_names_the_commit() -> None:
@@ -97,7 +99,7 @@ class Console:
 
 
 def run_of(
-    ci: CiChoice,
+    ci: Ci,
     *events: RunEvent,
     environ: dict[str, str] | None = None,
     verbosity: Verbosity = Verbosity.NORMAL,
@@ -118,11 +120,11 @@ FAILED = result("a.py", Status.FAIL, case("m.T.x"), output="one\ntwo\n", error="
 
 
 def test_an_output_stands_behind_its_verdict_and_annotations_before_the_summary() -> None:
-    lines, _ = run_of(CiChoice.AZURE, started(planned("a.py")), ended(FAILED), finished(record(FAILED)))
+    lines, _ = run_of(AZURE_CI, started(planned("a.py")), ended(FAILED), finished(record(FAILED)))
 
     assert lines == [
         "console: RunStarted",
-        "console: FileFinished",
+        "console: AttemptFinished",
         "##[group]Output of a.py (FAIL: exit status 1)",
         "| one",
         "| two",
@@ -137,15 +139,15 @@ def test_a_run_that_passed_adds_nothing_but_the_switch() -> None:
     passed = result("a.py", Status.PASS, output="one\n")
     events = started(planned("a.py")), ended(passed), finished(record(passed))
 
-    for ci in (CiChoice.GITLAB, CiChoice.BUILDKITE, CiChoice.AZURE):
+    for ci in (GITLAB_CI, BUILDKITE_CI, AZURE_CI):
         assert run_of(ci, *events)[0] == [*(f"console: {type(event).__name__}" for event in events), ""]
-    lines, _ = run_of(CiChoice.GITHUB, *events)
+    lines, _ = run_of(GITHUB_CI, *events)
     assert lines[1:-2] == [f"console: {type(event).__name__}" for event in events]
     assert lines[0].startswith("::stop-commands::")
 
 
 def test_each_token_is_another_one() -> None:
-    [first], [second] = ({run_of(CiChoice.GITHUB)[0][0]} for _ in range(2))
+    [first], [second] = ({run_of(GITHUB_CI)[0][0]} for _ in range(2))
 
     assert first != second
     assert len(first) >= len("::stop-commands::") + 32
@@ -155,7 +157,7 @@ def test_each_token_is_another_one() -> None:
 def test_github_obeys_again_after_an_error_too(error: type[BaseException]) -> None:
     out = io.StringIO()
     output = CiOutput(
-        CiChoice.GITHUB,
+        GITHUB_CI,
         root=Path("/project"),
         environ={},
         out=out,
@@ -179,29 +181,29 @@ def test_github_obeys_again_after_an_error_too(error: type[BaseException]) -> No
 def test_verbose_runs_fold_nothing_since_all_is_printed() -> None:
     events = started(planned("a.py")), ended(FAILED)
 
-    assert run_of(CiChoice.AZURE, *events, verbosity=Verbosity.VERBOSE)[0] == [
+    assert run_of(AZURE_CI, *events, verbosity=Verbosity.VERBOSE)[0] == [
         "console: RunStarted",
-        "console: FileFinished",
+        "console: AttemptFinished",
         "",
     ]
 
 
-def again(why: Again | None, reason: Again | None = None) -> FileFinished:
-    return FileFinished(at_s=1.0, file=file("a.py"), result=FAILED, again=why, reason=reason)
+def again(why: RerunReason | None, reason: RerunReason | None = None) -> AttemptFinished:
+    return AttemptFinished(at_s=1.0, file=file("a.py"), result=FAILED, again=why, reason=reason)
 
 
 @pytest.mark.parametrize(
     ("events", "count"),
     [
-        ([again(Again.RETRY)], 0),
-        ([again(Again.CHECK)], 0),
-        ([again(Again.RETRY), again(None)], 1),
-        ([again(Again.ALONE), again(None, Again.ALONE)], 1),
-        ([again(None, Again.CONFIRM)], 1),
+        ([again(RerunReason.RETRY)], 0),
+        ([again(RerunReason.VERIFY_FAILURE)], 0),
+        ([again(RerunReason.RETRY), again(None)], 1),
+        ([again(RerunReason.EXCLUSIVE), again(None, RerunReason.EXCLUSIVE)], 1),
+        ([again(None, RerunReason.VERIFY_PASS)], 1),
     ],
 )
 def test_an_output_is_folded_once_and_when_the_file_is_said_to_have_failed(
-    events: list[FileFinished], count: int
+    events: list[AttemptFinished], count: int
 ) -> None:
     written: list[str] = []
     reporter = FoldReporter(GitlabLog(), written.append)
@@ -214,12 +216,10 @@ def test_an_output_is_folded_once_and_when_the_file_is_said_to_have_failed(
 
 def test_a_log_without_room_gets_ends_of_outputs_and_then_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GitlabLog, "most_section_chars", 1000)
-    monkeypatch.setattr(reporters_module, "LEAST_ROOM_CHARS", 100)
+    monkeypatch.setattr(reporters_module, "MIN_ROOM_CHARS", 100)
     attempts = [result(f"{name}.py", output="".join(f"line {n}\n" for n in range(200))) for name in "abc"]
 
-    lines, _ = run_of(
-        CiChoice.GITLAB, *map(ended, attempts), finished(*(record(attempt) for attempt in attempts))
-    )
+    lines, _ = run_of(GITLAB_CI, *map(ended, attempts), finished(*(record(attempt) for attempt in attempts)))
 
     folded = [line for line in lines if line.startswith("| ")]
     assert folded[0].startswith("| [... ")
@@ -235,7 +235,7 @@ def test_a_log_without_room_gets_ends_of_outputs_and_then_none(monkeypatch: pyte
 def test_a_timeout_is_folded_with_its_stacks() -> None:
     slow = result("a.py", Status.TIMEOUT, error="too long", stacks="Thread 1\n")
 
-    lines, _ = run_of(CiChoice.AZURE, ended(slow))
+    lines, _ = run_of(AZURE_CI, ended(slow))
 
     assert lines[1:] == [
         "##[group]Output of a.py (TIMEOUT: too long)",
@@ -252,7 +252,7 @@ def test_the_summary_is_appended(tmp_path: Path) -> None:
     path.write_text("before\n")
 
     _, warnings = run_of(
-        CiChoice.GITHUB,
+        GITHUB_CI,
         started(planned("a.py")),
         finished(record(FAILED)),
         environ={"GITHUB_STEP_SUMMARY": str(path)},
@@ -275,7 +275,7 @@ def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path: Path, where: st
     os.mkfifo(tmp_path / "pipe")
     environ = {"GITHUB_STEP_SUMMARY": str(tmp_path / where)} if where else {}
 
-    lines, warnings = run_of(CiChoice.GITHUB, finished(record(FAILED)), environ=environ)
+    lines, warnings = run_of(GITHUB_CI, finished(record(FAILED)), environ=environ)
 
     assert "console: RunFinished" in lines
     assert warnings.startswith("[WARN] the step summary is not written")
@@ -309,7 +309,7 @@ def test_what_others_wrote_counts_for_the_limit(tmp_path: Path) -> None:
 
 def test_a_warning_of_ours_is_obeyed_by_nobody() -> None:
     _, warnings = run_of(
-        CiChoice.GITHUB,
+        GITHUB_CI,
         finished(record(FAILED)),
         environ={"GITHUB_STEP_SUMMARY": "/missing/##[error]x\n::error::y"},
     )

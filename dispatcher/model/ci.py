@@ -1,0 +1,141 @@
+"""What is known of each CI: the variables by which it says where a job runs. A CI is a row. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+AUTO = "auto"
+"""The choice that stands for the CI whose variables are set."""
+
+NONE = "none"
+"""The choice that stands for no CI."""
+
+
+class Ci(Struct, frozen=True, kw_only=True):
+    """One CI.
+
+    Args:
+        name: its name, for people.
+        choice: its name for `--ci`; empty: nothing is printed for it.
+        sign: the variable that is `true` or `1` in its jobs.
+        also: a variable that must be set besides: programs that imitate a CI set only the sign.
+        log: how its log is written, a key of `reporters/ci/logs.py`; empty: without marks.
+        job_index: the variable with the number of a parallel job.
+        job_total: the variable with the number of parallel jobs.
+        first_job: the number of the first of them.
+        run: the variable that names a run of all its jobs, the same when some of them run again.
+        attempt: the variable that counts the attempts at a job.
+        first_attempt: what it begins with.
+        checkout: the variable that names the repository's folder.
+        summary: the variable that names the file with the summary of a step.
+    """
+
+    name: str
+    choice: str = ""
+    sign: str = ""
+    also: str = ""
+    log: str = ""
+    job_index: str = ""
+    job_total: str = ""
+    first_job: int = 0
+    run: str = ""
+    attempt: str = ""
+    first_attempt: int = 1
+    checkout: str = ""
+    summary: str = ""
+
+
+CIS = (
+    Ci(
+        name="your workflow",
+        job_index="PASSMUSTER_JOB_INDEX",
+        job_total="PASSMUSTER_JOB_TOTAL",
+        attempt="PASSMUSTER_ATTEMPT",
+    ),
+    Ci(
+        name="GitHub",
+        choice="github",
+        sign="GITHUB_ACTIONS",
+        also="GITHUB_RUN_ID",  # run_ci_replica.py sets the sign alone, and nobody there reads annotations
+        log="github",
+        run="GITHUB_RUN_ID",
+        attempt="GITHUB_RUN_ATTEMPT",
+        checkout="GITHUB_WORKSPACE",
+        summary="GITHUB_STEP_SUMMARY",
+    ),
+    Ci(
+        name="GitLab",
+        choice="gitlab",
+        sign="GITLAB_CI",
+        log="gitlab",
+        job_index="CI_NODE_INDEX",
+        job_total="CI_NODE_TOTAL",
+        first_job=1,
+        run="CI_PIPELINE_ID",
+    ),
+    Ci(
+        name="CircleCI",
+        job_index="CIRCLE_NODE_INDEX",
+        job_total="CIRCLE_NODE_TOTAL",
+        run="CIRCLE_WORKFLOW_ID",
+    ),
+    Ci(
+        name="Buildkite",
+        choice="buildkite",
+        sign="BUILDKITE",
+        log="buildkite",
+        job_index="BUILDKITE_PARALLEL_JOB",
+        job_total="BUILDKITE_PARALLEL_JOB_COUNT",
+        run="BUILDKITE_BUILD_ID",
+        attempt="BUILDKITE_RETRY_COUNT",
+        first_attempt=0,
+    ),
+    Ci(
+        name="Azure Pipelines",
+        choice="azure",
+        sign="TF_BUILD",
+        log="azure",
+        job_index="SYSTEM_JOBPOSITIONINPHASE",
+        job_total="SYSTEM_TOTALJOBSINPHASE",
+        first_job=1,
+        run="BUILD_BUILDID",
+        attempt="SYSTEM_JOBATTEMPT",
+        checkout="BUILD_SOURCESDIRECTORY",
+    ),
+    Ci(
+        name="Semaphore",
+        job_index="SEMAPHORE_JOB_INDEX",
+        job_total="SEMAPHORE_JOB_COUNT",
+        first_job=1,
+        run="SEMAPHORE_WORKFLOW_ID",
+    ),
+    Ci(
+        name="Bitbucket",
+        job_index="BITBUCKET_PARALLEL_STEP",
+        job_total="BITBUCKET_PARALLEL_STEP_COUNT",
+        run="BITBUCKET_BUILD_NUMBER",
+    ),
+)
+"""In this order their variables are looked for. GitHub and Jenkins do not number their jobs: there a workflow
+sets the variables of our own, as `docs/how-to/ci.md` shows."""
+
+CHOICES = (AUTO, NONE, *(ci.choice for ci in CIS if ci.choice))
+"""What `--ci` takes."""
+
+
+def detect_ci(choice: str, environ: Mapping[str, str]) -> Ci | None:
+    """Return the CI that was asked for, or with `auto` the one whose variables are set; None: no CI."""
+    if choice != AUTO:
+        return next((ci for ci in CIS if ci.choice == choice), None)
+    for ci in CIS:
+        is_here = environ.get(ci.sign, "").lower() in ("true", "1") and (not ci.also or environ.get(ci.also))
+        if ci.choice and is_here:
+            return ci
+    return None
+
+
+def ci_run(environ: Mapping[str, str]) -> str:
+    """Return which run of which CI this is (`GITHUB_RUN_ID=123`), or "" if that is not known."""
+    return next((f"{ci.run}={environ[ci.run]}" for ci in CIS if environ.get(ci.run)), "")

@@ -1,0 +1,339 @@
+"""What a CI's log understands, as far as we use it: a class for each log that has marks.
+
+Whatever tests print or are named reaches the log as well. So each of these also says how text that is not
+ours is kept from being obeyed.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from dispatcher.reporters.ci.annotations import Annotation
+
+MARGIN = "| "
+"""What stands before each line of a folded output.
+
+No CI takes such a line for a mark of its own, and neither do the problem matchers of GitHub that look for
+tracebacks in the log (actions/setup-python installs one): an annotation that these make counts among the
+ten that a step may have.
+"""
+
+
+class Section(Struct, frozen=True, kw_only=True):
+    """Something to fold away in the log.
+
+    Args:
+        number: counts the sections of a run, from 1.
+        title: one line, sanitized.
+        lines: what is folded, sanitized.
+        started_at: Unix time in seconds at which what printed it started.
+        ended_at: and ended.
+    """
+
+    number: int
+    title: str
+    lines: Sequence[str]
+    started_at: float
+    ended_at: float
+
+
+class Dialect(Protocol):
+    """One CI's log. All of it is pure: text in, text out, whole lines."""
+
+    most_section_chars: int
+    """Characters of all sections of a run together."""
+
+    def begin(self) -> str:
+        """Return what is printed before all else."""
+
+    def end(self) -> str:
+        """Return what is printed after all else, however the run ended."""
+
+    def section(self, section: Section) -> str:
+        """Return a folded section, with all that has to be around it."""
+
+    def annotations(self, shown: Sequence[Annotation]) -> str:
+        """Return what shows annotations at the source; empty: this CI has none."""
+
+    def inert(self, text: str) -> str:
+        """Return a text for standard output, that may hold what tests print, so that none of it is obeyed."""
+
+    def inert_warning(self, text: str) -> str:
+        """Return the same for standard error."""
+
+
+def margined(lines: Sequence[str]) -> str:
+    """Return lines behind the margin."""
+    return "".join(f"{MARGIN}{line}\n" for line in lines)
+
+
+class PlainLog:
+    """A log without marks: nothing in it is folded, and nothing that tests print is obeyed."""
+
+    most_section_chars = 2 * 1024 * 1024
+
+    def begin(self) -> str:
+        """Return nothing: there is nothing to prepare."""
+        return ""
+
+    def end(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def section(self, section: Section) -> str:
+        """Return the lines behind a margin, below their title."""
+        return f"{section.title}\n{margined(section.lines)}"
+
+    def annotations(self, _shown: Sequence[Annotation]) -> str:
+        """Return nothing: there are none."""
+        return ""
+
+    def inert(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+    def inert_warning(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+
+class GithubLog:
+    """GitHub's log.
+
+    What counts as a command is in actions/runner, src/Runner.Common/ActionCommand.cs, as of August 2026: a
+    line that begins with `::name` after any white space (`TryParseV2`), or holds `##[name` anywhere
+    (`TryParse`), on standard output and standard error alike. Both are switched off by
+    `::stop-commands::TOKEN` until `::TOKEN::` (src/Runner.Worker/ActionCommandManager.cs). They are off for
+    the whole run but for our own lines: so nothing that a test prints is obeyed. A run that is killed
+    leaves them off for the rest of its step and no longer, as each step has a manager of its own
+    (`CreateService` in src/Runner.Worker/Handlers/Handler.cs).
+
+    Args:
+        token: switches commands on again; nobody must be able to guess it, and it must not be the name of a
+            command. The runner compares it without regard to case, and hides it in the log.
+        folder: the project root in the repository, with a slash at its end; empty: it is the repository.
+    """
+
+    most_section_chars = 16 * 1024 * 1024
+
+    def __init__(self, token: str, folder: str = "") -> None:
+        self._on = f"::{token}::\n"
+        self._off = f"::stop-commands::{token}\n"
+        self._folder = folder
+
+    def begin(self) -> str:
+        """Switch commands off."""
+        return self._off
+
+    def end(self) -> str:
+        """Switch commands on again for whoever comes after us in this step."""
+        return self._on
+
+    def section(self, section: Section) -> str:
+        """Return a group; what is in it is not ours."""
+        return "".join(
+            (
+                self._ours(f"::group::{escaped_data(section.title)}\n"),
+                margined(section.lines),
+                self._ours("::endgroup::\n"),
+            )
+        )
+
+    def annotations(self, shown: Sequence[Annotation]) -> str:
+        """Return a command for each."""
+        return self._ours("".join(map(self._annotation, shown))) if shown else ""
+
+    def inert(self, text: str) -> str:
+        """Return the text: commands are off."""
+        return text
+
+    def inert_warning(self, text: str) -> str:
+        """Return a text for standard error, where our lines begin with a tag, without older commands.
+
+        The runner reads both streams at the same time: a warning may reach it while commands are on.
+        """
+        return text.replace("##[", "##\\[")
+
+    def _ours(self, lines: str) -> str:
+        return f"{self._on}{lines}{self._off}"
+
+    def _annotation(self, annotation: Annotation) -> str:
+        properties = {"title": annotation.title}
+        if annotation.path:
+            properties = {"file": self._folder + annotation.path, **properties}
+        if annotation.line is not None:
+            properties["line"] = str(annotation.line)
+        listed = ",".join(f"{name}={escaped_property(value)}" for name, value in properties.items())
+        return f"::{annotation.level} {listed}::{escaped_data(annotation.message)}\n"
+
+
+def escaped_data(text: str) -> str:
+    """Return a text as the last part of a command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def escaped_property(text: str) -> str:
+    """Return a text as the value of a command's property."""
+    return escaped_data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+_ERASE = "\x1b[0K"
+
+
+class GitlabLog:
+    """GitLab's log.
+
+    A section's mark needs a carriage return and an escape sequence (docs.gitlab.com, "Create custom
+    collapsible sections"). Neither comes out of `text.sanitize`, through which all goes that tests print or
+    are named.
+    """
+
+    most_section_chars = 2 * 1024 * 1024
+    """A runner cuts a log at 4 MiB by default (`output_limit`), and the summary comes last."""
+
+    def begin(self) -> str:
+        """Return nothing: there is nothing to prepare."""
+        return ""
+
+    def end(self) -> str:
+        """Return nothing: every section is closed."""
+        return ""
+
+    def section(self, section: Section) -> str:
+        """Return a section that takes as long as the file took."""
+        name = f"passmuster_output_{section.number}"
+        start, end = int(section.started_at), int(section.ended_at)
+        return (
+            f"{_ERASE}section_start:{start}:{name}[collapsed=true]\r{_ERASE}{section.title}\n"
+            f"{margined(section.lines)}{_ERASE}section_end:{end}:{name}\r{_ERASE}\n"
+        )
+
+    def annotations(self, _shown: Sequence[Annotation]) -> str:
+        """Return nothing: GitLab takes failures from a JUnit report."""
+        return ""
+
+    def inert(self, text: str) -> str:
+        """Return the text, which holds no mark."""
+        return text
+
+    def inert_warning(self, text: str) -> str:
+        """Return the text, which holds no mark."""
+        return text
+
+
+_HEADER = re.compile(r"^(?=(?:---|\+\+\+|~~~|\^\^\^)\s)", re.MULTILINE)
+
+
+class BuildkiteLog:
+    """Buildkite's log.
+
+    A line that begins with `---`, `+++` or `~~~` and a space is a header, and `^^^ +++` opens the group it
+    is in (buildkite.com/docs/pipelines/configure/managing-log-output). The contract's rules have no space
+    behind them.
+    """
+
+    most_section_chars = 16 * 1024 * 1024
+
+    def begin(self) -> str:
+        """Return nothing: the step's own group is open."""
+        return ""
+
+    def end(self) -> str:
+        """Return nothing: the last group is an open one."""
+        return ""
+
+    def section(self, section: Section) -> str:
+        """Return a closed group, and the header of an open one for what follows."""
+        return f"--- {section.title}\n{margined(section.lines)}+++ Passmuster\n"
+
+    def annotations(self, _shown: Sequence[Annotation]) -> str:
+        """Return nothing: an annotation is made by a command of the agent, which tests may not have."""
+        return ""
+
+    def inert(self, text: str) -> str:
+        """Return the text; only a file whose own path looks like a header can begin a line so."""
+        return _HEADER.sub(r"\\", text)
+
+    def inert_warning(self, text: str) -> str:
+        """Return the same."""
+        return self.inert(text)
+
+
+_FORMAT = re.compile(r"^##\[", re.MULTILINE)
+_LOOKS_ESCAPED = re.compile(r"%(?=3B|0D|0A|5D|AZP25)")
+"""Where a text would be taken for an escape. Any other percent sign stays: agents of old do not decode it."""
+
+
+class AzureLog:
+    """The log of Azure Pipelines.
+
+    A command is `##vso[area.event ...]` anywhere in a line of standard output or standard error (`TryParse`
+    in microsoft/azure-pipelines-agent, src/Microsoft.VisualStudio.Services.Agent/Command.cs). Commands
+    cannot be switched off: so each that a test prints is broken up. A format such as `##[group]` has to
+    begin a line.
+
+    Args:
+        folder: the project root in the repository, with a slash at its end; empty: it is the repository.
+    """
+
+    most_section_chars = 16 * 1024 * 1024
+
+    def __init__(self, folder: str = "") -> None:
+        self._folder = folder
+
+    def begin(self) -> str:
+        """Return nothing: there is nothing to prepare."""
+        return ""
+
+    def end(self) -> str:
+        """Return nothing: every group is closed."""
+        return ""
+
+    def section(self, section: Section) -> str:
+        """Return a group."""
+        title, lines = self.inert(section.title), self.inert(margined(section.lines))
+        return f"##[group]{title}\n{lines}##[endgroup]\n"
+
+    def annotations(self, shown: Sequence[Annotation]) -> str:
+        """Return a command for each issue."""
+        return "".join(map(self._issue, shown))
+
+    def inert(self, text: str) -> str:
+        """Return the text with a backslash in what would be obeyed."""
+        return _FORMAT.sub(r"##\\[", text.replace("##vso[", "##vso\\["))
+
+    def inert_warning(self, text: str) -> str:
+        """Return the same."""
+        return self.inert(text)
+
+    def _issue(self, annotation: Annotation) -> str:
+        properties = {"type": str(annotation.level)}
+        if annotation.path:
+            properties["sourcepath"] = self._folder + annotation.path
+        if annotation.line is not None:
+            properties["linenumber"] = str(annotation.line)
+        listed = "".join(f"{name}={escaped(value)};" for name, value in properties.items())
+        return f"##vso[task.logissue {listed}]{escaped(f'{annotation.title}: {annotation.message}')}\n"
+
+
+def escaped(text: str) -> str:
+    """Return a text as a part of a command."""
+    text = _LOOKS_ESCAPED.sub("%AZP25", text)
+    for character, code in ((";", "%3B"), ("\r", "%0D"), ("\n", "%0A"), ("]", "%5D")):
+        text = text.replace(character, code)
+    return text
+
+
+LOGS: Mapping[str, Callable[[str], Dialect]] = {
+    "": lambda _: PlainLog(),
+    "github": lambda folder: GithubLog(secrets.token_hex(16), folder),
+    "gitlab": lambda _: GitlabLog(),
+    "buildkite": lambda _: BuildkiteLog(),
+    "azure": AzureLog,
+}
+"""What makes a log, given the project's folder in the repository, by the name that `model/ci.py` gives it."""
