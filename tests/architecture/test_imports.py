@@ -41,6 +41,13 @@ WORKFLOW = {"yaml"}
 WORKFLOW_PLACES = ("dispatcher/replica/reading.py",)
 """The only place that may load what reads a workflow: it is installed for `--workflow` alone."""
 
+TEMPLATES = {"jinja2", "markupsafe"}
+TEMPLATE_PLACES = (
+    "dispatcher/reporters/html/reporter.py",
+    "dispatcher/reporters/templates.py",
+)
+"""The only places that may load Jinja2, and only inside functions: its import takes 50 ms."""
+
 CHILD_PLACES = ("worker/child/*", "dispatcher/coverage/child/*", "dispatcher/discovery/child/*")
 """What runs under the project's interpreter; `test_child_scripts` has its rules."""
 
@@ -93,18 +100,10 @@ PURE = (
     "dispatcher/reporters/console/summary.py",
     "dispatcher/reporters/console/totals.py",
     "dispatcher/reporters/failure_text.py",
-    "dispatcher/reporters/html/attempts.py",
-    "dispatcher/reporters/html/axis.py",
-    "dispatcher/reporters/html/files_sections.py",
-    "dispatcher/reporters/html/markup.py",
-    "dispatcher/reporters/html/memory_chart.py",
-    "dispatcher/reporters/html/notes.py",
-    "dispatcher/reporters/html/outputs.py",
-    "dispatcher/reporters/html/overview.py",
+    "dispatcher/reporters/html/data.py",
+    "dispatcher/reporters/html/entries.py",
     "dispatcher/reporters/html/report_model.py",
     "dispatcher/reporters/html/samples.py",
-    "dispatcher/reporters/html/table.py",
-    "dispatcher/reporters/html/timeline.py",
     "dispatcher/reporters/junit_model.py",
     "dispatcher/terminal/tags.py",
     "passmuster/host/capacity.py",
@@ -178,6 +177,8 @@ def _wrong_imports(name: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield line, f"{top} belongs into {', '.join(QUEUE_PLACES)} alone"
         elif top in WORKFLOW and not _is_at(name, WORKFLOW_PLACES):
             yield line, f"{top} belongs into {', '.join(WORKFLOW_PLACES)} alone"
+        elif top in TEMPLATES and not _is_at(name, TEMPLATE_PLACES):
+            yield line, f"{top} belongs into {', '.join(TEMPLATE_PLACES)} alone"
         elif top == "dataclasses" and not _is_at(name, CHILD_PLACES):
             yield line, "values are Structs of msgspec, and dataclasses takes long to import"
         elif name in PURE and top in IMPURE:
@@ -191,7 +192,7 @@ def _is_at(name: str, places: tuple[str, ...]) -> bool:
 
 
 def _is_known(top: str) -> bool:
-    return top in sys.stdlib_module_names | OURS | THIRD_PARTY | QUEUE | WORKFLOW
+    return top in sys.stdlib_module_names | OURS | THIRD_PARTY | QUEUE | WORKFLOW | TEMPLATES
 
 
 def test_every_import_of_ours_is_allowed() -> None:

@@ -12,7 +12,7 @@ from dispatcher.reporters.html.reporter import HtmlReporter
 from tests.e2e.support.browser import Browser, browser
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.project import Project
-from tests.support.report_runs import many_files
+from tests.support.report_runs import MIB, many_files, record, result, sample, told
 
 FAILING = """\
 import unittest
@@ -272,8 +272,47 @@ def test_memory_is_read_by_keyboard(window: Browser, page: Path) -> None:
     assert "running" in window.run("return document.getElementById('memory-details').innerText")
 
 
-def test_without_a_script_the_page_is_read_and_offers_nothing_that_does_not_work(
-    window: Browser, page: Path
+def test_the_charts_have_a_bar_for_each_attempt_and_a_curve_for_each_machine(
+    window: Browser, large_page: Path
+) -> None:
+    window.open(large_page)
+    count = "return document.querySelectorAll(arguments[0]).length"
+
+    assert window.driver.execute_script(count, "#time-bars rect") == 10_000
+    assert window.driver.execute_script(count, "#time-bars rect.is-fail") == 25
+    assert window.driver.execute_script(count, "#time-bars .lane") == 16
+    assert window.run(TEXTS.format(".gutter .machine")) == ["box-01", "box-02", "box-03", "box-04"]
+    assert window.run(TEXTS.format(".gutter .slot")) == ["1", "2", "3", "4"] * 4
+    assert window.driver.execute_script(count, ".chart .used") == 5
+    places = (
+        "[...document.querySelectorAll('#time-bars rect')].map((one) => parseFloat(one.getAttribute('x')))"
+    )
+    assert window.run(f"return Math.min(...{places})") == 0
+    assert 99 < window.run(f"return Math.max(...{places})") < 100
+
+
+@pytest.mark.parametrize("duration_s", [0.002, 0.7, 8.0, 100.0, 5000.0, 3_000_000.0])
+def test_the_axes_have_few_short_labels_that_differ(
+    window: Browser, tmp_path: Path, duration_s: float
+) -> None:
+    path = tmp_path / "page.html"
+    reporter = HtmlReporter(path, runs_dir=tmp_path)
+    one = record(result("t.py", duration=duration_s))
+    for event in told(one, samples=[sample(duration_s / 2, 300 * MIB)], duration_s=duration_s):
+        reporter.handle(event)
+    window.open(path)
+
+    for axis, most in (("#time-axis text", 14), ("#memory-chart .time", 6)):
+        labels = window.run(TEXTS.format(axis))
+        assert labels[0] == "0"
+        assert 2 <= len(labels) <= most
+        assert len(set(labels)) == len(labels)
+        assert max(map(len, labels)) <= len("23h 59m")
+    assert window.run(TEXTS.format("#memory-chart .size")) == ["128 MiB", "256 MiB", "384 MiB"]
+
+
+def test_without_a_script_the_tables_are_there_and_nothing_that_does_not_work(
+    window: Browser, page: Path, large_page: Path
 ) -> None:
     window.open(page, script=False)
     text = window.run("return document.body.innerText")
@@ -281,8 +320,15 @@ def test_without_a_script_the_page_is_read_and_offers_nothing_that_does_not_work
     assert "2 of 15 files failed" in text
     assert "AssertionError: 6 != 7" in text
     assert "tests/area/test_quite_a_long_name_of_a_file_that_passes_00.py" in text
+    window.open(large_page, script=False)
+    text = window.run("return document.body.innerText")
+    assert "The chart needs JavaScript. The table of files has the times." in text
+    assert "The charts need JavaScript. The table has the figures." in text
+    assert "The other files need JavaScript." in text
+    assert len(window.run("return [...document.querySelectorAll('#memory tbody tr')].map(String)")) == 12
     offered = (
-        "return [...document.querySelectorAll('button, input')].filter((one) => one.checkVisibility()).length"
+        "return [...document.querySelectorAll('button, input, svg.chart, .scroller')]"
+        ".filter((one) => one.checkVisibility()).length"
     )
     assert window.run(offered) == 0
 
@@ -322,6 +368,8 @@ def sort_of(window: Browser) -> str | None:
     )
     return found
 
+
+TEXTS = "return [...document.querySelectorAll('{}')].map((one) => one.textContent)"
 
 NAME = """
 const name = (one) => one === document.body ? "" :

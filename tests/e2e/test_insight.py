@@ -259,7 +259,7 @@ def test_a_plan_takes_memory_machines_and_paths(project: Project) -> None:
     ("argv", "code", "text"),
     [
         ((), 0, "1 test file(s), of which none ever ran: nothing can be predicted"),
-        (("--nodes", "0"), 2, "wrong value for nodes: expected a number from 1 to 1024, got '0'"),
+        (("--nodes", "0"), 2, "wrong value for nodes: expected a whole number from 1 to 1024, got '0'"),
         (("--nodes",), 2, "--nodes needs a value"),
         (("--memory", "lots"), 2, "wrong value for memory-budget"),
         (("--retries", "3"), 2, "unknown argument: --retries"),

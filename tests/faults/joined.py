@@ -37,7 +37,7 @@ from tests.faults.small_disk import SmallDisk, can_mount
 
 FILES = 40
 BAD = (3, 11)
-MOST_MACHINES = 12
+MAX_MACHINES = 12
 
 RESULT_IS_GONE = "is not on the broker any more"
 """Words of the error of a machine for which the result of its round is no longer there."""
@@ -90,7 +90,7 @@ def one_run(seed: int, folder: Path) -> tuple[list[tuple[Fault, str]], list[str]
     with ExitStack() as undo:
         server = undo.enter_context(closing(EmbeddedServer(folder / "server")))
         machines = undo.enter_context(
-            closing(Machines(folder, folder / "environment", server.url, MOST_MACHINES))
+            closing(Machines(folder, folder / "environment", server.url, MAX_MACHINES))
         )
         machines.write({f"tests/test_{number}.py": _file(number) for number in range(FILES)})
         sharing = ("--machine-folder", str(folder / "claims"), "--machine-memory", "3GiB")

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from dispatcher.model.plan import PlannedFile
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.ci.annotations import (
     case_line,
     case_name,
@@ -77,14 +77,14 @@ def _reference(match: re.Match[str]) -> str:
     return f"&#{ord(match[0])};" + ("&#8288;" if match[0] == "@" else "")
 
 
-MOST_FILES = 40
+MAX_FILES = 40
 """Attempts in the picture, the longest: more would not be legible (and Mermaid draws nothing over 50 kB)."""
 
 WIDTH_CHARS = 130
 """Characters of a name that the whole width takes, about: one that is wider than its bar covers the next."""
 
 WORKER_CHARS = 40
-MOST_TICKS = 10
+MAX_TICKS = 10
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 
 _MEANS_SOMETHING = re.compile(r"[^\w./-]")
@@ -116,7 +116,7 @@ def timeline(results: TestResults) -> str:
         return ""
     begin = min(bar.started_at for bar in bars)
     span_s = max(bar.started_at + bar.seconds for bar in bars) - begin
-    shown = sorted(bars, key=lambda bar: -bar.seconds)[:MOST_FILES]
+    shown = sorted(bars, key=lambda bar: -bar.seconds)[:MAX_FILES]
     lines = ["---", "displayMode: compact", "---", "gantt", "dateFormat x", *_axis(span_s)]
     workers = {bar.place[0] for bar in shown}
     for place in sorted({bar.place for bar in shown}):
@@ -128,7 +128,7 @@ def timeline(results: TestResults) -> str:
 
 def _axis(span_s: float) -> tuple[str, str]:
     """Return what makes the axis count from the start: minutes would be those of the reader's time zone."""
-    step_s = next((step for step in _STEPS_S if span_s / step <= MOST_TICKS), _STEPS_S[-1])
+    step_s = next((step for step in _STEPS_S if span_s / step <= MAX_TICKS), _STEPS_S[-1])
     if step_s < 1:
         return "axisFormat %Q ms", f"tickInterval {round(1000 * step_s)}millisecond"
     return "axisFormat %s s", f"tickInterval {step_s}second"
@@ -155,11 +155,11 @@ def _name(text: str) -> str:
     return _MEANS_SOMETHING.sub("_", text)
 
 
-MOST_CASES = 10
+MAX_CASES = 10
 """Failing tests named of each file; the rest is counted."""
 
-MOST_FLAKY = 50
-MOST_GROWN = 20
+MAX_FLAKY = 50
+MAX_GROWN = 20
 RANKED_FILES = 10
 NAME_CHARS = 200
 WHY_CHARS = 300
@@ -248,17 +248,17 @@ def _failures(request: PageRequest, room_bytes: int) -> tuple[str, bool]:
     return "\n### Failures\n" + table(_FAILURE_HEADS, rows) if rows else "", room_bytes < 0
 
 
-def _failure_rows(request: PageRequest, record: FileRecord) -> Iterator[str]:
+def _failure_rows(request: PageRequest, record: FileAttempts) -> Iterator[str]:
     result = record.final
     if needs_own(result):
         yield row((_place(request, record, file_line(result, record)), "", _why(status_text(result))))
     cases = told_cases(record)
-    for case in cases[:MOST_CASES]:
+    for case in cases[:MAX_CASES]:
         place = _place(request, record, case_line(case, record))
         what = headline(case.message) or str(case.outcome)
         yield row((place, code(case_name(case.case_id), NAME_CHARS), _why(what)))
-    if len(cases) > MOST_CASES:
-        yield row((_place(request, record, None), f"and {len(cases) - MOST_CASES} more", ""))
+    if len(cases) > MAX_CASES:
+        yield row((_place(request, record, None), f"and {len(cases) - MAX_CASES} more", ""))
 
 
 def _flaky(request: PageRequest) -> str:
@@ -273,9 +273,9 @@ def _flaky(request: PageRequest) -> str:
                 _why("; ".join(status_text(one) for one in record.attempts if one.status.is_failure)),
             )
         )
-        for record in flaky[:MOST_FLAKY]
+        for record in flaky[:MAX_FLAKY]
     ]
-    more = f"and {len(flaky) - MOST_FLAKY} more\n" if len(flaky) > MOST_FLAKY else ""
+    more = f"and {len(flaky) - MAX_FLAKY} more\n" if len(flaky) > MAX_FLAKY else ""
     return "\n### Flaky files\n" + table(("File", "Attempts", "Failures"), rows) + more
 
 
@@ -286,9 +286,9 @@ def _grown(request: PageRequest) -> str:
         return ""
     rows = [
         row((code(found.file.label, NAME_CHARS), plain(regression_text(found))))
-        for found in grown[:MOST_GROWN]
+        for found in grown[:MAX_GROWN]
     ]
-    more = f"and {len(grown) - MOST_GROWN} more\n" if len(grown) > MOST_GROWN else ""
+    more = f"and {len(grown) - MAX_GROWN} more\n" if len(grown) > MAX_GROWN else ""
     return "\n### Much more than before\n" + table(("File", "What"), rows) + more
 
 
@@ -296,7 +296,7 @@ def _timeline(request: PageRequest) -> str:
     picture = timeline(request.results)
     if not picture:
         return ""
-    return f"\n### Timeline\n\nThe longest files (at most {MOST_FILES}), by slot; red: failed.\n\n{picture}"
+    return f"\n### Timeline\n\nThe longest files (at most {MAX_FILES}), by slot; red: failed.\n\n{picture}"
 
 
 def _slowest(request: PageRequest) -> str:
@@ -320,7 +320,7 @@ def _biggest(request: PageRequest) -> str:
     return "\n### Files with the highest peak memory\n" + table(heads, rows)
 
 
-def _limit(request: PageRequest, record: FileRecord) -> str:
+def _limit(request: PageRequest, record: FileAttempts) -> str:
     """Return what a file uses of a limit that holds for it alone; empty: it has none."""
     planned = request.planned.get(record.file.path)
     limit_bytes = planned.task.limits.memory_bytes if planned is not None else None
@@ -329,7 +329,7 @@ def _limit(request: PageRequest, record: FileRecord) -> str:
     return f"{(record.final.peak_bytes or 0) / limit_bytes:.0%} of {format_bytes(limit_bytes)}"
 
 
-def _place(request: PageRequest, record: FileRecord, line: int | None) -> str:
+def _place(request: PageRequest, record: FileAttempts, line: int | None) -> str:
     url = ""
     if request.source_url:
         url = request.source_url + quote(record.file.path, errors="backslashreplace")

@@ -1,5 +1,5 @@
 "use strict";
-// What the page can do beyond being read: copy, open and close, sort and filter, point at bars and curves.
+// Draws the charts, and makes the page copy, open and close, sort and filter, point at bars and curves.
 // All text reaches the page through textContent, so nothing in the data can become anything but text.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -33,8 +33,17 @@
     if (text !== undefined) made.textContent = text;
     return made;
   };
+  const draw = (parent, name, attributes, text) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    if (text !== undefined) made.textContent = text;
+    parent.append(made);
+    return made;
+  };
   const show = (...found) => found.forEach((one) => one && (one.hidden = false));
   const counted = (number, one) => `${number.toLocaleString("en")} ${one}${number === 1 ? "" : "s"}`;
+
+  show(...document.querySelectorAll(".drawn"));
 
   // Copying: the clipboard is not there for a page that came over plain HTTP.
   for (const button of document.querySelectorAll(".copy")) {
@@ -182,6 +191,7 @@
     };
   })();
 
+  // The axes: round steps, short labels, places in percent of the width.
   const tickStep = (least) => {
     const round = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400];
     for (let fine = 0.001; fine < 1; fine *= 10)
@@ -197,13 +207,57 @@
     const parts = [[Math.floor(whole / 3600), "h"], [Math.floor(whole / 60) % 60, "m"], [whole % 60, "s"]];
     return parts.filter(([number]) => number).map(([number, unit]) => number + unit).slice(0, 2).join(" ");
   };
+  const timeTicks = (most) => {
+    const step = tickStep(span / most);
+    const first = Math.ceil(data.start / step), count = Math.min(2000, Math.floor(span / step) + 1);
+    const times = Array.from({ length: count }, (_, number) => step * (first + number));
+    return times.filter((at) => at <= data.end).map((at) => [at, tickLabel(at, step)]);
+  };
+  // Round sizes from 0 to the first that is not below `top`; powers of two have short labels.
+  const byteTicks = (top, most) => {
+    let step = 1;
+    while (step * most < top) step *= 2;
+    return Array.from({ length: Math.max(1, Math.ceil(top / step)) + 1 }, (_, number) => step * number);
+  };
+  const percent = (share) => `${(100 * Math.min(Math.max(share, 0), 1)).toFixed(3)}%`;
+  const across = (at) => percent((at - data.start) / span);
 
   (() => {
     const canvas = byId("time-canvas");
     if (!canvas) return;
-    const FILE = 0, ATTEMPT = 1, STATUS = 2, START = 3, LENGTH = 4, PEAK = 5, WORKER = 6, SLOT = 7, STANDS = 8;
+    // A row for each slot, below the name of its machine. Many rows are drawn low, so that all fit on a screen.
+    const drawBars = () => {
+      const gutter = byId("time-gutter"), isLow = data.slots.flat().length > 60, rowHeight = isLow ? 9 : 20;
+      const tops = data.slots.map(() => new Map()), inset = isLow ? 2 : 4;
+      let top = 0;
+      data.slots.forEach((slots, worker) => {
+        draw(gutter, "text", { class: "machine", x: 0, y: top + 18 }, data.workers[worker] || "this machine");
+        top += 26;
+        for (const slot of slots) {
+          tops[worker].set(slot, top);
+          if (!isLow) draw(gutter, "text", { class: "slot", x: 20, y: top + 14 }, String(slot + 1));
+          const middle = top + rowHeight / 2;
+          draw(drawing, "line", { class: "lane", x1: 0, x2: "100%", y1: middle, y2: middle });
+          top += rowHeight;
+        }
+        top += 8;
+      });
+      gutter.setAttribute("height", top);
+      drawing.setAttribute("height", top);
+      const bars = document.createDocumentFragment();
+      const rects = data.bars.map((bar) => {
+        const look = bar[EVICTED] ? "room" : data.looks[bar[STATUS]];
+        // What went wrong is taller, so that it is seen without colors too.
+        const height = rowHeight - inset * (look === "pass" ? 2 : 1);
+        const y = tops[bar[WORKER]].get(bar[SLOT]) + (rowHeight - height) / 2;
+        return draw(bars, "rect", { class: `is-${look}`, x: across(bar[START]), y, width: percent(bar[LENGTH] / span), height });
+      });
+      drawing.append(bars);
+      return rects;
+    };
+    const FILE = 0, ATTEMPT = 1, STATUS = 2, START = 3, LENGTH = 4, PEAK = 5, WORKER = 6, SLOT = 7, STANDS = 8, EVICTED = 9;
     const scroller = byId("time-scroller"), axis = byId("time-axis"), drawing = byId("time-bars"), details = byId("bar-details");
-    const rects = [...drawing.querySelectorAll("rect")];
+    const rects = drawBars();
     const positions = new Map(rects.map((rect, at) => [rect, at]));
     const most = Math.max(4, Math.min(5000, span * 20));
     let zoom = 1, current = 0;
@@ -240,7 +294,7 @@
       }
     };
     const lane = (at) => `${data.bars[at][WORKER]}/${data.bars[at][SLOT]}`;
-    const across = (step) => {
+    const neighbor = (step) => {
       // The bar of the next row that is nearest in time.
       let at = current;
       while (data.bars[at] && lane(at) === lane(current)) at += step;
@@ -252,19 +306,11 @@
       return best;
     };
     const drawAxis = () => {
-      const step = tickStep(span / Math.max(2, axis.clientWidth / 90));
-      const count = Math.min(2000, Math.floor(span / step) + 1);
       axis.replaceChildren();
-      for (let number = 0; number < count; number++) {
-        const at = (Math.ceil(data.start / step) + number) * step;
-        if (at > data.end) break;
-        const x = `${100 * (at - data.start) / span}%`;
-        const text = document.createElementNS(axis.namespaceURI, "text"), line = document.createElementNS(axis.namespaceURI, "line");
-        text.setAttribute("x", x); text.setAttribute("y", 16); text.setAttribute("dx", 3);
-        text.textContent = tickLabel(at, step);
-        line.setAttribute("x1", x); line.setAttribute("x2", x); line.setAttribute("y1", 4); line.setAttribute("y2", 24);
-        axis.append(line);
-        if (at - data.start < 0.97 * span) axis.append(text);
+      for (const [at, label] of timeTicks(Math.max(2, axis.clientWidth / 90))) {
+        const x = across(at);
+        draw(axis, "line", { x1: x, x2: x, y1: 4, y2: 24 });
+        if (at - data.start < 0.97 * span) draw(axis, "text", { x, y: 16, dx: 3 }, label);
       }
     };
     const zoomTo = (value) => {
@@ -302,8 +348,8 @@
     const keys = {
       ArrowRight: () => choose(Math.min(current + 1, rects.length - 1)),
       ArrowLeft: () => choose(Math.max(current - 1, 0)),
-      ArrowDown: () => choose(across(1)),
-      ArrowUp: () => choose(across(-1)),
+      ArrowDown: () => choose(neighbor(1)),
+      ArrowUp: () => choose(neighbor(-1)),
       Home: () => choose(0),
       End: () => choose(rects.length - 1),
       Enter: () => visit(current),
@@ -318,7 +364,6 @@
       event.preventDefault();
       act();
     });
-    show(document.querySelector("#timeline .tools"), details);
     const prompt = [...details.childNodes];
     choose(0, { focus: false });
     details.replaceChildren(...prompt);
@@ -327,24 +372,50 @@
 
   (() => {
     const chart = byId("memory-chart"), details = byId("memory-details");
-    if (!chart || !data.memory.length) return;
+    if (!chart) return;
     const [AT, USED, BUDGET, RUNNING] = Array(4).keys();
-    const cross = document.createElementNS(chart.namespaceURI, "line");
-    cross.setAttribute("class", "cross");
-    cross.setAttribute("y1", 10);
-    cross.setAttribute("y2", chart.clientHeight - 24);
+    const highestOf = (samples, column) => samples.reduce((highest, sample) => Math.max(highest, sample[column]), 0);
+
+    // An area for what was used and a line for the budget. Charts with the same `scale` can be compared.
+    const drawCurve = (svg, samples, { height, isSmall, scale, drawsBudget }) => {
+      const budget = drawsBudget ? highestOf(samples, BUDGET) : 0;
+      const top = Math.max(highestOf(scale, USED), drawsBudget ? highestOf(scale, BUDGET) : 0, 1);
+      const sizes = byteTicks(top, isSmall ? 2 : 4);
+      const y = (size) => (height - height * size / sizes.at(-1)).toFixed(1);
+      const lineAt = (size, name) => draw(svg, "line", { class: name, x1: 0, x2: "100%", y1: +y(size) + 10, y2: +y(size) + 10 });
+      svg.setAttribute("height", height + 34);
+      sizes.forEach((size) => lineAt(size, "grid"));
+      for (const [at, label] of timeTicks(isSmall ? 3 : 5)) {
+        const anchor = at <= data.start ? "start" : "middle";
+        if (at - data.start < 0.95 * span) draw(svg, "text", { class: "time", x: across(at), y: height + 28, "text-anchor": anchor }, label);
+      }
+      const plot = draw(svg, "svg", { x: 0, y: 10, width: "100%", height, viewBox: `0 0 1000 ${height}`, preserveAspectRatio: "none" });
+      const x = (sample) => (1000 * (sample[AT] - data.start) / span).toFixed(1);
+      const curve = samples.map((sample) => `${x(sample)},${y(sample[USED])}`).join(" ");
+      draw(plot, "path", { class: "area", d: `M${x(samples[0])},${height} L${curve} L${x(samples.at(-1))},${height} Z` });
+      draw(plot, "path", { class: "used", d: `M${curve}`, "vector-effect": "non-scaling-stroke" });
+      for (const size of sizes.slice(1)) draw(svg, "text", { class: "size", x: 0, y: +y(size) + 10, dy: 12 }, bytes(size));
+      if (!budget) return;
+      lineAt(budget, "budget");
+      draw(svg, "text", { class: "budget-name", x: "100%", y: +y(budget) + 10, dy: -4, "text-anchor": "end" }, "budget");
+    };
+    const scale = data.machines.flat(), small = [...document.querySelectorAll(".multiples .chart")];
+    drawCurve(chart, data.memory, { height: 180, isSmall: false, scale: data.memory, drawsBudget: data.draws_budget.memory });
+    small.forEach((svg, at) =>
+      drawCurve(svg, data.machines[at], { height: 72, isSmall: true, scale, drawsBudget: data.draws_budget.machines }));
+
+    const cross = draw(document.createDocumentFragment(), "line", { class: "cross", y1: 10, y2: 190 });
     let current = -1;
     const point = (at) => {
       current = Math.min(Math.max(at, 0), data.memory.length - 1);
-      const sample = data.memory[current], x = `${100 * (sample[AT] - data.start) / span}%`;
-      cross.setAttribute("x1", x);
-      cross.setAttribute("x2", x);
+      const sample = data.memory[current];
+      cross.setAttribute("x1", across(sample[AT]));
+      cross.setAttribute("x2", across(sample[AT]));
       chart.append(cross);
       const of = sample[BUDGET] ? ` of ${bytes(sample[BUDGET])}` : "";
       details.replaceChildren(element("b", "", bytes(sample[USED])), `${of} after ${seconds(sample[AT])}, ${counted(sample[RUNNING], "file")} running`);
     };
     chart.setAttribute("tabindex", "0");
-    show(details);
     chart.addEventListener("pointermove", (event) => {
       const box = chart.getBoundingClientRect();
       const time = data.start + span * (event.clientX - box.left) / box.width;

@@ -1,16 +1,29 @@
-"""Writes the report to look at, when the run is finished: complete, or not at all."""
+"""Writes the HTML report when the run has finished: complete, or not at all.
+
+The page loads nothing, and runs no script but its own: its policy names the hashes of `page.css` and
+`page.js`, so that nothing else in the page can run, style, load or send anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import hashlib
+import html
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStarted
-from dispatcher.model.results import FileRecord
-from dispatcher.reporters.html.page import page
-from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener
-from dispatcher.terminal.atomic_write import check_place, whole_file
+from dispatcher.model.results import FileAttempts
+from dispatcher.reporters.html.data import counted, page_values
+from dispatcher.reporters.html.entries import look
+from dispatcher.reporters.html.report_model import EarlierOutcomes, ReportModel, ReportModelBuilder
+from dispatcher.reporters.templates import make_environment
+from dispatcher.terminal.atomic_write import atomic_writer, check_place
 from passmuster.model.errors import InfrastructureError
+from passmuster.model.units import format_bytes, format_seconds
+from passmuster.model.version import VERSION
+
+_HERE = Path(__file__).parent
 
 FILE_NAME = "report.html"
 """What the page is called among a run's own files."""
@@ -36,7 +49,7 @@ class HtmlReporter:
         *,
         runs_dir: Path,
         outcomes: EarlierOutcomes = lambda run_id, paths: {},
-        rerun: Callable[[FileRecord], str] | None = None,
+        rerun: Callable[[FileAttempts], str] | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._path = path
@@ -44,7 +57,7 @@ class HtmlReporter:
         self._outcomes = outcomes
         self._rerun = rerun
         self._say = say
-        self._listener = Listener()
+        self._listener = ReportModelBuilder()
         self._run_id = ""
         if path is not None:
             check_place(path, what="report", option="--report")
@@ -69,10 +82,39 @@ class HtmlReporter:
         path = self._path or self._runs_dir / self._run_id / FILE_NAME
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Merging has no folder of a run.
-            with whole_file(path, mode=0o666 if self._path else 0o600) as file:
-                file.writelines(page(told))
+            with atomic_writer(path, mode=0o666 if self._path else 0o600) as file:
+                file.writelines(render_page(told))
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write the report to {str(path)!r}: {error.strerror or error}"
             ) from error
         self._say(f"Report: {path}")
+
+
+def render_page(model: ReportModel) -> Iterator[str]:
+    """Yield the page in pieces."""
+    from markupsafe import Markup
+
+    style, script = (Markup((_HERE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    filters: dict[str, Callable[..., object]] = {
+        "bytes": format_bytes,
+        "counted": counted,
+        "grouped": "{:,}".format,
+        "look": look,
+        # The line breaks of a printed text stay; its control characters went when it was cut to size.
+        "printed": lambda text: Markup(html.escape(text, quote=False)),
+        "seconds": format_seconds,
+    }
+    template = make_environment(_HERE, escape=html.escape, filters=filters).get_template("page.html.j2")
+    yield from template.generate(
+        page_values(model),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        version=VERSION,
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -11,12 +11,10 @@ from msgspec import structs
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStopping, StopCause
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, Measure, Regression, TestResults, exit_code_of
-from dispatcher.reporters.html.files_sections import MOST_FILES
-from dispatcher.reporters.html.outputs import LEAST_CHARS, MOST_CHARS, TOTAL_BYTES, Outputs
-from dispatcher.reporters.html.overview import verdict_of
-from dispatcher.reporters.html.table import FIRST_ROWS
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, Measure, Regression, TestResults, exit_code_of
+from dispatcher.reporters.html.data import FIRST_ROWS, MAX_FILES, banner_of
+from dispatcher.reporters.html.entries import MAX_CHARS, MIN_CHARS, TOTAL_BYTES, OutputBudget
 from passmuster.model.executor import Limit, WorkerUsage
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, Status
@@ -49,9 +47,9 @@ def named_everywhere(text: str) -> Iterator[RunEvent]:
     passed = record(
         result(flaky, Status.FAIL, output=text, worker=text),
         result(flaky, attempt=2, at_s=2.0, worker=f"{text}-2"),
-        reasons=(None, Again.RETRY),
+        reasons=(None, RerunReason.RETRY),
     )
-    stopped = FileRecord(
+    stopped = FileAttempts(
         file=file(f"{text}-stopped.py"),
         attempts=(TestResult(file_path=f"{text}-stopped.py", status=Status.CANCELLED, error=text),),
         started=False,
@@ -169,8 +167,8 @@ def test_several_machines_have_rows_and_curves_of_their_own() -> None:
     page = page_of(many_files(60, machines=3, slots=2))
 
     assert page.data["workers"] == ["box-01", "box-02", "box-03"]
-    assert len(page.of_class("lane")) == 6
-    assert [page.section("timeline").count(f">box-0{number}</text>") for number in (1, 2, 3)] == [1, 1, 1]
+    assert page.data["slots"] == [[0, 1]] * 3
+    assert [len(curve) for curve in page.data["machines"]] == [301] * 3
     assert page.section("memory").count("<figure>") == 3
     assert "Machines</dt>" in page.section("summary")
     assert page.data["bars"][-1][6] == 2
@@ -181,7 +179,7 @@ def test_a_flaky_file_is_shown_with_all_attempts_and_earlier_runs() -> None:
     flaky = record(
         result("t.py", Status.FAIL, output="unlucky"),
         result("t.py", attempt=2, at_s=2.0),
-        reasons=(None, Again.RETRY),
+        reasons=(None, RerunReason.RETRY),
     )
     passed, failed = Status.PASS, Status.FAIL
     asked: list[object] = []
@@ -202,7 +200,7 @@ def test_a_flaky_file_is_shown_with_all_attempts_and_earlier_runs() -> None:
 
 
 def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
-    never = FileRecord(
+    never = FileAttempts(
         file=file("never.py"),
         attempts=(TestResult(file_path="never.py", status=Status.CANCELLED, error="not run: interrupted"),),
         started=False,
@@ -212,13 +210,13 @@ def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
 
     assert "Not complete: 1 of 2 files did not run" in page.text
     assert "Stopped before all files ran: interrupted." in page.text
-    assert "never started, not run: interrupted" in page.section("notes")
+    assert "never started; not run: interrupted" in page.section("notes")
 
 
 def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
     forked = structs.replace(result("t.py"), isolation=Isolation.FORK)
     spawned = result("t.py", Status.FAIL, attempt=2, at_s=2.0)
-    one = structs.replace(record(forked, spawned, reasons=(None, Again.CONFIRM)), stands=0)
+    one = structs.replace(record(forked, spawned, reasons=(None, RerunReason.VERIFY_PASS)), stands=0)
     results = TestResults(records=(one,), duration_s=3.0, is_verified=True)
     events = list(told(one))
     page = page_of([*events[:-1], RunFinished(at_s=3.0, results=results)])
@@ -245,7 +243,7 @@ def test_files_that_took_much_more_are_named_and_fail_the_run_where_that_is_aske
 def test_the_verdict_is_green_where_the_exit_status_is(status: Status, interrupted: bool) -> None:
     results = TestResults(records=(record(result("t.py", status)),), duration_s=1.0, interrupted=interrupted)
 
-    assert (verdict_of(results).look == "good") is (exit_code_of(results) is ExitCode.OK)
+    assert (banner_of(results).look == "good") is (exit_code_of(results) is ExitCode.OK)
 
 
 def test_very_many_files_make_a_page_that_opens() -> None:
@@ -256,26 +254,28 @@ def test_very_many_files_make_a_page_that_opens() -> None:
     assert len(page.source.encode()) < TOTAL_BYTES + 4 * MIB
     assert len(data["files"]) == len(data["bars"]) == 10_000
     assert page.section("files").count("<tr>") == FIRST_ROWS + 1
-    assert page.section("failures").count('class="file"') == MOST_FILES
+    assert page.section("failures").count('class="file"') == MAX_FILES
     assert "1,000 more files failed" in page.section("failures")
     assert "of what tests printed are cut or left out" in page.section("notes")
 
 
-def test_every_text_has_the_same_room_and_its_end_is_kept() -> None:
-    few, many = Outputs.for_texts(2), Outputs.for_texts(100_000)
+def test_every_text_gets_the_same_share_and_its_end_is_kept() -> None:
+    few, many = OutputBudget.for_texts(2), OutputBudget.for_texts(100_000)
     text = "".join(f"line {number}\n" for number in range(50_000))
 
-    assert (few.share_chars, many.share_chars) == (MOST_CHARS, LEAST_CHARS)
-    shown = many.shown(text)
-    assert shown.endswith("line 49999")
-    assert "characters are left out" in shown
-    assert len(shown) < LEAST_CHARS + 200
+    assert (few.share_chars, many.share_chars) == (MAX_CHARS, MIN_CHARS)
+    shown = many.take(text)
+    assert shown.text.endswith("line 49999")
+    assert "characters are left out" in shown.note
+    assert MIN_CHARS / 2 < len(shown.text) <= MIN_CHARS
     assert (few.cut, many.cut) == (0, 1)
 
 
-def test_when_the_room_is_used_up_it_is_said() -> None:
-    outputs = Outputs(share_chars=MOST_CHARS, left_bytes=100)
+def test_a_text_beyond_the_pages_budget_is_left_out_with_a_note() -> None:
+    budget = OutputBudget(share_chars=MAX_CHARS, left_bytes=100)
 
-    assert outputs.shown("<" * 20) == "&lt;" * 20
-    assert "no more room" in outputs.shown("<" * 20)
-    assert outputs.cut == 1
+    assert budget.take("<" * 20).text == "<" * 20
+    left_out = budget.take("<" * 20)
+    assert left_out.text == ""
+    assert "no more room" in left_out.note
+    assert budget.cut == 1

@@ -1,22 +1,19 @@
-"""Where an attempt lies in time, what is kept of samples, and how axes are labelled."""
+"""Where an attempt lies in time, and what is kept of samples."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec import structs
 
-from dispatcher.model.events import FileFinished, FileStarted, RunFinished
-from dispatcher.reporters.html.axis import byte_ticks, percent, time_label, time_ticks
-from dispatcher.reporters.html.report_model import Listener, Told, group_counts
-from dispatcher.reporters.html.samples import MOST_POINTS, Curve, Sample
+from dispatcher.model.events import AttemptFinished, AttemptStarted, RunFinished
+from dispatcher.reporters.html.report_model import ReportModel, ReportModelBuilder, group_counts
+from dispatcher.reporters.html.samples import MAX_POINTS, Curve, Sample
 from passmuster.model.status import Status
 from tests.support.report_runs import MIB, STARTED_AT, file, record, result, told
 
 
-def listened(*events: object) -> Told:
-    listener = Listener()
+def listened(*events: object) -> ReportModel:
+    listener = ReportModelBuilder()
     for event in events:
         listener.listen(event)  # type: ignore[arg-type]
     last = events[-1]
@@ -30,8 +27,8 @@ def placed(*, started_at: float, duration: float, began_s: float, ended_s: float
     first, *_, last = told(record(one), duration_s=100.0)
     found = listened(
         first,
-        FileStarted(at_s=began_s, file=file("t.py"), attempt=1),
-        FileFinished(at_s=ended_s, file=file("t.py"), result=one),
+        AttemptStarted(at_s=began_s, file=file("t.py"), attempt=1),
+        AttemptFinished(at_s=ended_s, file=file("t.py"), result=one),
         last,
     )
     return [bar.start_s for bar in found.bars], found.earlier_bars
@@ -87,46 +84,7 @@ def test_a_long_run_keeps_few_points_and_its_peak() -> None:
         curve.add(Sample(at_s=number / 4, used_bytes=used, budget_bytes=1024 * MIB, running=2))
     points = curve.whole()
 
-    assert MOST_POINTS / 4 < len(points) <= MOST_POINTS + 1
+    assert MAX_POINTS / 4 < len(points) <= MAX_POINTS + 1
     assert max(point.used_bytes for point in points) == 900 * MIB
     assert next(point.at_s for point in points if point.used_bytes == 900 * MIB) == 31_337 / 4
     assert [point.at_s for point in points] == sorted(point.at_s for point in points)
-
-
-@given(st.floats(0.001, 3_000_000), st.integers(1, 12))
-def test_ticks_are_few_rise_and_lie_inside(end_s: float, most: int) -> None:
-    ticks = time_ticks(0.0, end_s, most=most)
-
-    assert ticks[0] == 0.0
-    assert len(ticks) <= most + 1
-    assert ticks == sorted(set(ticks))
-    assert ticks[-1] <= end_s
-    step_s = ticks[1] if len(ticks) > 1 else end_s
-    labels = [time_label(at_s, step_s) for at_s in ticks]
-    assert len(set(labels)) == len(labels)
-
-
-def test_labels_are_short() -> None:
-    assert [time_label(at_s, 30.0) for at_s in (0, 30, 60, 90, 3600, 5400)] == [
-        "0",
-        "30s",
-        "1m",
-        "1m 30s",
-        "1h",
-        "1h 30m",
-    ]
-    assert time_label(0.25, 0.05) == "0.25s"
-
-
-@given(st.integers(1, 2**50), st.integers(1, 6))
-def test_sizes_on_the_axis_reach_the_top(top_bytes: int, most: int) -> None:
-    ticks = byte_ticks(top_bytes, most=most)
-
-    assert ticks[0] == 0
-    assert ticks[-1] >= top_bytes
-    assert len(ticks) <= most + 1
-
-
-def test_places_are_within_the_drawing() -> None:
-    assert [percent(value, 0, 8) for value in (-1, 0, 1, 8, 9)] == ["0%", "0%", "12.5%", "100%", "100%"]
-    assert percent(1, 5, 5) == "0%"

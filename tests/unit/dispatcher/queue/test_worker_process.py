@@ -1,0 +1,57 @@
+"""A worker that a run starts for itself is given the run's own settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.settings import SETTINGS
+from dispatcher.queue.worker_process import worker_arguments
+from passmuster.model.status import Isolation
+from passmuster.model.units import Amount
+from passmuster.settings.locations import PathResolver
+from passmuster.settings.words import joined, read_record
+from worker.queue.command_line import WORDS, WorkerArguments
+
+
+def read(config: TestConfig) -> WorkerArguments:
+    arguments = WORDS.read(worker_arguments(config, workdir=Path("/project/sub"), interpreter="/bin/python"))
+    assert (arguments.unknown, arguments.paths, arguments.problems) == ((), (), ())
+    here = PathResolver(cwd=Path("/"), root=Path("/"))
+    return read_record(WorkerArguments, joined(arguments.given).values(), here)
+
+
+def test_what_the_user_chose_reaches_the_worker() -> None:
+    config = TestConfig(
+        root=Path("/project"),
+        isolation=Isolation.SPAWN,
+        preload=("shop", "shop.models"),
+        keep_tmp=True,
+        nice=True,
+        machine_memory=Amount(fraction=0.5),
+        machine_folder=Path("/shared"),
+    )
+
+    found = read(config)
+
+    assert (found.root, found.workdir, found.python) == (
+        Path("/project"),
+        Path("/project/sub"),
+        "/bin/python",
+    )
+    for row in SETTINGS:
+        if row.worker_option:
+            assert row.value_in(config) != row.fallback
+            assert getattr(found, row.target) == row.value_in(config)
+
+
+def test_a_size_reaches_the_worker_to_the_byte() -> None:
+    assert read(TestConfig(machine_memory=Amount(size_bytes=1234567891))).machine_memory == Amount(
+        size_bytes=1234567891
+    )
+
+
+def test_defaults_are_left_to_the_worker() -> None:
+    words = worker_arguments(TestConfig(root=Path("/p")), workdir=Path("/p"), interpreter="python3")
+
+    assert words == ["--root", "/p", "--workdir", "/p", "--python", "python3"]

@@ -1,0 +1,90 @@
+"""Settings that exclude each other, or lack what they need, are refused in words that say what to do."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Struct
+from msgspec.structs import replace
+
+from passmuster.model.errors import ConfigurationError
+from passmuster.settings.origins import Origin, Origins, Source
+from passmuster.settings.relations import Relations
+from passmuster.settings.setting import Needs, Setting, With, flag, option
+from passmuster.settings.values import TEXT, optional
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    paint: str | None = None
+    brush: bool = False
+    dry: bool = False
+    lid: bool = False
+
+
+def row(setting: Setting) -> Setting:
+    return replace(setting, target=setting.name, fallback=None if setting.name == "paint" else False)
+
+
+ROWS = tuple(
+    map(
+        row,
+        (
+            option("paint", optional(TEXT), "the colour"),
+            flag("brush", "use one", needs=(Needs(name="paint", what="a colour", of_this_call=True),)),
+            flag("dry", "no paint", conflicts=(With(name="paint", why="nothing is painted"),)),
+            flag("lid", "close it", only_with=("brush", "dry")),
+        ),
+    )
+)
+ARGUMENT, FILE = Source.ARGUMENT, Source.FILE
+
+
+def relations(tool: Tool, **sources: Source) -> Relations:
+    names = {ARGUMENT: "--{}", Source.VARIABLE: "TOOL_{}", FILE: "{} in tool.toml"}
+    return Relations(
+        ROWS,
+        tool,
+        Origins({name: Origin(source=one, name=names[one].format(name)) for name, one in sources.items()}),
+    )
+
+
+def problem(tool: Tool, **sources: Source) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        relations(tool, **sources).check()
+    return str(caught.value)
+
+
+def test_two_arguments_that_exclude_each_other_are_named_as_typed() -> None:
+    assert problem(Tool(dry=True, paint="red"), dry=ARGUMENT, paint=ARGUMENT) == (
+        "--dry cannot be combined with --paint: nothing is painted; leave out one of them"
+    )
+
+
+def test_a_value_from_elsewhere_is_named_with_its_place_and_how_to_take_it_back() -> None:
+    assert problem(Tool(dry=True, paint="red"), dry=ARGUMENT, paint=FILE) == (
+        "--dry cannot be combined with paint (from paint in tool.toml): nothing is painted; "
+        "leave out one of them, or give --paint none"
+    )
+
+
+def test_what_is_needed_and_missing_is_named() -> None:
+    assert problem(Tool(brush=True), brush=ARGUMENT) == (
+        "--brush needs a colour: give --paint TEXT, or leave out --brush"
+    )
+
+
+def test_what_is_needed_and_taken_back_is_named_with_its_place() -> None:
+    assert problem(Tool(brush=True), brush=Source.VARIABLE, paint=ARGUMENT) == (
+        "brush (from TOOL_brush) needs a colour, but paint is none (from --paint): leave out one of them"
+    )
+
+
+def test_what_the_file_says_for_other_calls_is_no_problem() -> None:
+    relations(Tool(brush=True, paint=None), brush=FILE).check()
+
+
+def test_what_has_no_effect_is_warned_of_unless_the_file_says_it() -> None:
+    assert relations(Tool(lid=True), lid=ARGUMENT).without_effect() == (
+        "--lid has no effect without --brush",
+    )
+    assert relations(Tool(lid=True), lid=FILE).without_effect() == ()
+    assert relations(Tool(lid=True, dry=True), lid=ARGUMENT).without_effect() == ()
