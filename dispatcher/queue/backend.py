@@ -400,7 +400,6 @@ class QueueBackend:
             self._record.add({message.task.file_path: message.take for message in messages})
             self._publish_all(messages)
             self._outbox = []
-            self._record.beat(self._book.kept)  # The queue's keys, which may be new, get their lifetime.
 
     def _withdraw_published(self, found: list[TestTask]) -> None:
         unsent = {(message.task.file_path, message.take) for message in self._outbox}

@@ -69,21 +69,6 @@ def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBac
     assert backend.poll(1) == ()
 
 
-def test_the_queue_of_a_dispatcher_that_is_killed_does_not_stay_for_ever(
-    broker: Broker, backend: QueueBackend
-) -> None:
-    backend.submit([task("a")])
-    assert broker.queue
-    assert not broker.is_queue_kept_for_ever
-
-    broker.start("a", 101)
-    broker.end_file("a", 101)
-    backend.poll(5)
-    backend.submit([task("b")])
-    assert broker.queue
-    assert not broker.is_queue_kept_for_ever
-
-
 def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
