@@ -36,12 +36,11 @@ from dispatcher.cli import main as cli
 from dispatcher.config.choices import Overcommit
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits, project_commands
-from dispatcher.engine.backend import Backend, BackendRequest, Site
+from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     Notice,
     Reporter,
     RunEvent,
@@ -49,6 +48,7 @@ from dispatcher.model.events import (
     RunStarted,
     RunStopping,
     UsageSampled,
+    VerdictSettled,
 )
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults
@@ -60,26 +60,25 @@ from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.launch.environment import base_python
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit
-from passmuster.model.oversubscription import MOST_TIMES, MOST_WAITING_TIMES
+from passmuster.model.oversubscription import MAX_TIMES, MAX_WAITING_TIMES
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status
 from passmuster.model.units import format_bytes, parse_amount, parse_seconds
 from passmuster.settings.origins import NO_ORIGINS, Origins
-from worker.forkserver.server_pool import Fleet
+from worker.forkserver.server_pool import ServerPool
 from worker.process.command import prepare_child
 from worker.process.environment import get_test_environment
 from worker.process.open_files import require_open_files
 from worker.process.settings import NICE, WorkerSettings
 
 __all__ = [
+    "AttemptFinished",
+    "AttemptStarted",
     "CaseResult",
     "ChosenSite",
     "ConfigurationError",
     "ExitCode",
-    "FileFinished",
-    "FileSettled",
     "FileSlow",
-    "FileStarted",
     "InfrastructureError",
     "LocalSite",
     "Notice",
@@ -98,6 +97,7 @@ __all__ = [
     "TestResults",
     "TestRunner",
     "UsageSampled",
+    "VerdictSettled",
     "calculate_max_workers",
     "get_test_environment",
     "main",
@@ -167,7 +167,7 @@ class LocalSite:
 
             check_programs(request.tasks, settings)
         with ExitStack() as undo:
-            fleet = undo.enter_context(closing(Fleet(settings)))
+            fleet = undo.enter_context(closing(ServerPool(settings)))
             if any(task.runner is not RunnerKind.COMMAND for task in request.tasks):
                 fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
@@ -201,7 +201,7 @@ class LocalSite:
         # Only who asks for it pays for it.
         from worker.forkserver.explain import explain
 
-        with closing(Fleet(self._settings(request))) as fleet:
+        with closing(ServerPool(self._settings(request))) as fleet:
             return tuple(explain(fleet, request.tasks))
 
     def _settings(self, request: BackendRequest) -> WorkerSettings:
@@ -246,15 +246,15 @@ class ChosenSite:
         """Return what would be imported there, as lines."""
         return self._of(request.config).explain_preload(request)
 
-    def _of(self, config: TestConfig) -> Site:
+    def _of(self, config: TestConfig) -> ExecutionTarget:
         if config.cluster is not None:
-            from dispatcher.queue.cluster import ClusterSite  # Loads Celery.
+            from dispatcher.queue.cluster import ClusterTarget  # Loads Celery.
 
-            return ClusterSite(LocalSite(self._environ))
+            return ClusterTarget(LocalSite(self._environ))
         if config.broker is not None:
-            from dispatcher.queue.target import QueueSite  # As above.
+            from dispatcher.queue.target import BrokerTarget  # As above.
 
-            return QueueSite(self._environ, _say)
+            return BrokerTarget(self._environ, _say)
         return LocalSite(self._environ)
 
 
@@ -272,7 +272,7 @@ def _overcommits(config: TestConfig) -> bool:
 
 def _further_files(slots: int) -> Limit:
     """Return, for people, how many files may run at once beyond the usual number."""
-    usual, waiting = slots * MOST_TIMES, slots * MOST_WAITING_TIMES
+    usual, waiting = slots * MAX_TIMES, slots * MAX_WAITING_TIMES
     value = f"up to {usual} at once while CPUs are idle, up to {waiting} if they mostly wait"
     return Limit(name="further files", value=value, source="overcommit")
 

@@ -18,7 +18,7 @@ from kombu.entity import Queue
 
 from passmuster.wire.access import BROKEN
 from passmuster.wire.broker_keys import queue_name
-from passmuster.wire.run_store import RunRecord, connect
+from passmuster.wire.run_store import RunStore, connect
 from worker.queue.celery_app import make_app
 from worker.queue.options import read_options
 
@@ -35,7 +35,7 @@ def main() -> None:
         client = connect(url, timeout_s=5.0)
         while True:
             try:
-                runs = RunRecord.active_runs(client)
+                runs = RunStore.active_runs(client)
             except BROKEN:
                 runs = set()
             # These are what Flower shows, for want of workers that would name theirs.

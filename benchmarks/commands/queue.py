@@ -29,7 +29,7 @@ from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker import parse_broker
 from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
-from passmuster.wire.run_store import WorkerBoard
+from passmuster.wire.run_store import WorkerDirectory
 
 HOME = Path(__file__).resolve().parents[2]
 IDLE_S = 20.0
@@ -132,7 +132,7 @@ def farm(setting: Setting, root: Path, slots: Sequence[int]) -> Iterator[Farm]:
             workers.append(worker)
         address = parse_broker(server.url, source="the benchmark")
         with closing(open_broker(address)) as client:
-            while len(WorkerBoard(client).cards()) < len(slots):
+            while len(WorkerDirectory(client).cards()) < len(slots):
                 time.sleep(0.05)
             server_pid = int(client.info("server")["process_id"])
         yield Farm(

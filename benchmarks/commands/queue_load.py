@@ -16,12 +16,12 @@ from benchmarks.commands.queue import farm, measure_run
 from benchmarks.commands.setting import Setting, fresh_suite
 from benchmarks.suites import trivial
 from benchmarks.tables import print_table, write_json
-from dispatcher.queue.worker_registry import Crew
+from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.model.executor import Limit
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker import parse_broker
-from passmuster.wire.broker_messages import WorkerCard
-from passmuster.wire.run_store import WorkerBoard
+from passmuster.wire.broker_messages import WorkerStatus
+from passmuster.wire.run_store import WorkerDirectory
 
 WATCH_S = 20.0
 """Seconds for which idle workers are watched."""
@@ -90,10 +90,10 @@ def _cards(url: str) -> float:
         Limit(name=name, value="4 GiB", source="cgroup v2 memory.max") for name in ("slots", "memory")
     )
     with closing(open_broker(parse_broker(url, source="the benchmark"))) as client:
-        board = WorkerBoard(client)
+        board = WorkerDirectory(client)
         for number in range(CARDS):
             board.announce(
-                WorkerCard(
+                WorkerStatus(
                     name=f"machine-{number}-0123abcd",
                     host=f"machine-{number}",
                     slots=8,
@@ -103,10 +103,10 @@ def _cards(url: str) -> float:
                     limits=limits,
                 )
             )
-        crew = Crew(version="0", patience_s=60, now_s=0)
+        crew = WorkerRegistry(version="0", patience_s=60, now_s=0)
         started = time.process_time()
         for look in range(LOOKS):
-            crew.saw(board.cards(), now_s=float(look))
+            crew.update(board.cards(), now_s=float(look))
         return (time.process_time() - started) / LOOKS / CARDS
 
 

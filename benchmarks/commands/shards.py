@@ -26,7 +26,7 @@ from dispatcher.model.plan import TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
 from dispatcher.planning.shard_selection import part_of
-from dispatcher.planning.simulation import predict_makespan
+from dispatcher.planning.simulation import simulate_run
 from passmuster.model.task import TestTask
 from passmuster.model.units import Amount
 
@@ -239,7 +239,7 @@ def _splits(
 
 
 def _predicted_s(suite: Suite, known: Mapping[str, FileHistory], shard: Sequence[str]) -> float:
-    forecast = predict_makespan(_plan(suite, known, shard), slots=SLOTS, budget_bytes=suite.budget_bytes)
+    forecast = simulate_run(_plan(suite, known, shard), slots=SLOTS, budget_bytes=suite.budget_bytes)
     return forecast.wall_s or 0.0
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.engine.backend import Site
+from dispatcher.engine.backend import ExecutionTarget
 from dispatcher.terminal.stream import TextStream
 from passmuster.model.hidden_fields import repr_without
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class SubcommandCall(Struct, frozen=True, kw_only=True):
     """How a subcommand was called.
 
     Args:
@@ -35,6 +35,6 @@ class Call(Struct, frozen=True, kw_only=True):
     stdout: TextStream
     stderr: TextStream
     runner_python: str
-    site: Site
+    site: ExecutionTarget
 
     __repr__ = repr_without("environ")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from dispatcher.cli.call import Call
+from dispatcher.cli.call import SubcommandCall
 from dispatcher.cli.tables import EXPLAIN
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
@@ -21,7 +21,7 @@ from dispatcher.insight.explanation import Explanation, rules_of, way_of
 from dispatcher.insight.last_run import newest_run
 from dispatcher.insight.local_runs import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.plan import FileKind, Plan, TestFile
+from dispatcher.model.plan import FileKind, RunPlan, TestFile
 from dispatcher.run.runner import TestRunner
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError
@@ -29,7 +29,7 @@ from passmuster.model.status import Status
 from passmuster.settings.values import on_one_line
 
 
-def show_explanation(call: Call) -> int:
+def show_explanation(call: SubcommandCall) -> int:
     """Print what is known of a file; return the exit status.
 
     Raises:
@@ -54,7 +54,7 @@ def show_explanation(call: Call) -> int:
     return ExitCode.OK
 
 
-def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
+def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Explanation:
     everything = structs.replace(
         config, paths=(), include_integration=True, limit=None, failed_only=False, shard=None
     )
@@ -79,7 +79,7 @@ def _explain(config: TestConfig, call: Call, wanted: str | None) -> Explanation:
     return _with_plan(structs.replace(what, is_found=is_found), mine, call)
 
 
-def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation:
+def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
     """Return what is known with how the file is planned in a run that has it."""
     runner = _runner(config, call)
     plan, budget_bytes = runner.plan(), runner.capacity().budget_bytes
@@ -102,13 +102,13 @@ def _with_plan(what: Explanation, config: TestConfig, call: Call) -> Explanation
     )
 
 
-def _runner(config: TestConfig, call: Call) -> TestRunner:
+def _runner(config: TestConfig, call: SubcommandCall) -> TestRunner:
     return TestRunner(
         config, site=call.site, environ=call.environ, cwd=call.cwd, runner_python=call.runner_python
     )
 
 
-def _place(plan: Plan, path: str) -> int:
+def _place(plan: RunPlan, path: str) -> int:
     return next(place for place, planned in enumerate(plan.files) if planned.file.path == path)
 
 
@@ -128,7 +128,7 @@ def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...]
 
 
 def _locate(
-    config: TestConfig, call: Call, found: Iterable[TestFile], remembered: dict[str, FileHistory]
+    config: TestConfig, call: SubcommandCall, found: Iterable[TestFile], remembered: dict[str, FileHistory]
 ) -> tuple[TestFile, bool]:
     """Return the file that is meant, and whether it exists.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dispatcher.cli.call import Call
+from dispatcher.cli.call import SubcommandCall
 from dispatcher.cli.tables import COMPLETION, TABLES
 from dispatcher.config.command_line import RUN_WORDS
 from dispatcher.config.settings import PATHS, SETTINGS
@@ -93,7 +93,7 @@ def _notes(program: str) -> Iterable[str]:
         yield f"  {code.value:<4} {text}"
 
 
-def show_completion(call: Call) -> int:
+def show_completion(call: SubcommandCall) -> int:
     """Print the text for one shell; return the exit status.
 
     Raises:

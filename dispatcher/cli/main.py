@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from dispatcher.cli.call import Call
+from dispatcher.cli.call import SubcommandCall
 from dispatcher.config.choices import Explain, LayoutKind, Mode, Verbosity
 from dispatcher.config.load import Loaded, load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import command_lines
-from dispatcher.engine.backend import Site
+from dispatcher.engine.backend import ExecutionTarget
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.model.events import Reporter
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.results import FileRecord, exit_code_of
+from dispatcher.model.results import FileAttempts, exit_code_of
 from dispatcher.reporters.console.lines import nothing_found_line
 from dispatcher.reporters.console.reporter import ConsoleReporter
-from dispatcher.reporters.factory import chosen_output, chosen_reporters, wants_samples
+from dispatcher.reporters.factory import make_output, make_reporters, wants_samples
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.stream import SafeStream, TextStream, is_terminal, use_color, use_live_footer
 from dispatcher.terminal.tags import Tag, tagged
@@ -34,43 +34,43 @@ if TYPE_CHECKING:
     from dispatcher.reporters.ci.plain import PlainOutput
 
 
-def _completion(call: Call) -> int:
+def _completion(call: SubcommandCall) -> int:
     from dispatcher.cli.help import show_completion
 
     return show_completion(call)
 
 
-def _status(call: Call) -> int:
+def _status(call: SubcommandCall) -> int:
     from dispatcher.cli.status import show_status
 
     return show_status(call)
 
 
-def _explain(call: Call) -> int:
+def _explain(call: SubcommandCall) -> int:
     from dispatcher.cli.explain import show_explanation
 
     return show_explanation(call)
 
 
-def _plan(call: Call) -> int:
+def _plan(call: SubcommandCall) -> int:
     from dispatcher.cli.plan import show_plan
 
     return show_plan(call)
 
 
-def _merge(call: Call) -> int:
-    from dispatcher.cli.merge import merge
+def _merge(call: SubcommandCall) -> int:
+    from dispatcher.cli.merge import run_merge
 
-    return merge(call)
+    return run_merge(call)
 
 
-def _migrate(call: Call) -> int:
+def _migrate(call: SubcommandCall) -> int:
     from dispatcher.cli.migrate import migrate
 
     return migrate(call)
 
 
-SUBCOMMANDS: dict[str, Callable[[Call], int]] = {
+SUBCOMMANDS: dict[str, Callable[[SubcommandCall], int]] = {
     "completion": _completion,
     "explain": _explain,
     "merge": _merge,
@@ -101,7 +101,7 @@ class Command:
         *,
         environ: Mapping[str, str],
         cwd: Path,
-        site: Site,
+        site: ExecutionTarget,
         program: str,
         runner_python: str,
         stdout: TextStream,
@@ -142,7 +142,7 @@ class Command:
 
     def _subcommand(self, word: str, *argv: str) -> int:
         return SUBCOMMANDS[word](
-            Call(
+            SubcommandCall(
                 argv=argv,
                 environ=self._environ,
                 cwd=self._cwd,
@@ -213,7 +213,7 @@ class Command:
         if config.explain is Explain.PRELOAD:
             self._out.write("".join(f"{one_line(line)}\n" for line in runner.explain_preload()))
             return ExitCode.OK
-        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+        with make_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
             # As it is by now: the project's pytest may have asked for a report.
             return self._run_tests(runner, runner.config, output, color=color)
@@ -225,15 +225,15 @@ class Command:
 
     def _join(self, loaded: Loaded) -> int | None:
         """Take part in the run of several machines; return the exit status, None: there is nothing to run."""
-        from dispatcher.join.command_context import Host  # Loads redis, as does the next.
+        from dispatcher.join.command_context import CommandContext  # Loads redis, as does the next.
         from dispatcher.join.member import join
 
         config, color = loaded.config, self._color(loaded.config, self._stdout)
         verbosity = Verbosity.VERBOSE if config.verbosity is Verbosity.VERBOSE else Verbosity.QUIET
         told = structs.replace(config, verbosity=verbosity)
-        with chosen_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
+        with make_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
-            host = Host(
+            host = CommandContext(
                 environ=self._environ,
                 cwd=self._cwd,
                 runner_python=self._runner_python,
@@ -241,7 +241,7 @@ class Command:
                 run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
                 # What CIs show besides, the machine that leads shows: once is enough.
                 console=lambda: self._console(told, color=color, live=False),
-                files=lambda: chosen_reporters(config, rerun=self._rerun, say=self._tell(color=color)),
+                files=lambda: make_reporters(config, rerun=self._rerun, say=self._tell(color=color)),
                 write=self._out.write,
                 say=self._say,
                 complain=self._complain,
@@ -262,7 +262,7 @@ class Command:
     def _run_tests(self, runner: TestRunner, config: TestConfig, output: PlainOutput, *, color: bool) -> int:
         live = use_live_footer(config.verbosity, self._environ, is_terminal=is_terminal(self._stdout))
         console = self._console(config, color=color, live=live)
-        files = chosen_reporters(config, rerun=self._rerun, say=self._tell(color=color))
+        files = make_reporters(config, rerun=self._rerun, say=self._tell(color=color))
         reporters = [*output.around(console), *files]
         record = self._record(config)
         reporters += [record] if record is not None else []
@@ -319,14 +319,14 @@ class Command:
     ) -> int:
         """Write the coverage reports, print their summary, and keep the data for a merge."""
         from dispatcher.coverage.combine import CoverageReport
-        from dispatcher.coverage.finalize import tell_coverage
+        from dispatcher.coverage.finalize import finalize_coverage
 
         def make() -> CoverageReport:
             return runner.generate_coverage(record.keep_coverage if record is not None else None)
 
-        return tell_coverage(make, config, self._out.write, color=color)
+        return finalize_coverage(make, config, self._out.write, color=color)
 
-    def _rerun(self, record: FileRecord) -> str:
+    def _rerun(self, record: FileAttempts) -> str:
         """Return the command that runs one file again, as this run ran it."""
         from dispatcher.config.rerun import rerun_command  # Only a run with failures waits for this.
 
@@ -346,7 +346,7 @@ def main(
     *,
     environ: Mapping[str, str],
     cwd: Path,
-    site: Site,
+    site: ExecutionTarget,
     program: str,
     runner_python: str,
 ) -> int:

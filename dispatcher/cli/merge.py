@@ -1,4 +1,4 @@
-"""`run-tests merge DIR...`: the records of all shards, proved complete, and told as the one run they were."""
+"""`run-tests merge DIR...`: check that the records cover every shard, and report them as one run."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from dispatcher.cli.call import Call
+from dispatcher.cli.call import SubcommandCall
 from dispatcher.cli.tables import MERGE
 from dispatcher.config.choices import Verbosity
 from dispatcher.config.model import TestConfig
 from dispatcher.config.rerun import rerun_command
 from dispatcher.history.history import HistoryReporter
-from dispatcher.merge.combine import tell_together
-from dispatcher.merge.reader import Record, find_records, read_record
-from dispatcher.merge.record_check import prove, short
-from dispatcher.merge.replay import retell
+from dispatcher.merge.combine import combine_records
+from dispatcher.merge.reader import RecordedRun, find_records, read_record
+from dispatcher.merge.record_check import check_records, short
+from dispatcher.merge.replay import replay_events
 from dispatcher.model.events import Reporter, RunEvent, RunFinished
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.results import FileRecord, exit_code_of
+from dispatcher.model.results import FileAttempts, exit_code_of
 from dispatcher.reporters.console.reporter import ConsoleReporter
-from dispatcher.reporters.factory import chosen_output, chosen_reporters
+from dispatcher.reporters.factory import make_output, make_reporters
 from dispatcher.terminal.stream import SafeStream, is_terminal, use_color
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.text import one_line
 
 
-def merge(call: Call) -> int:
+def run_merge(call: SubcommandCall) -> int:
     """Merge the records in the folders that are named; return the exit status.
 
     Raises:
@@ -62,22 +62,22 @@ def find_all(directories: Iterable[Path]) -> list[Path]:
 
 
 class _Merge:
-    def __init__(self, call: Call, config: TestConfig) -> None:
+    def __init__(self, call: SubcommandCall, config: TestConfig) -> None:
         self._call, self._config = call, config
         self._color = use_color(config.color, call.environ, is_terminal=is_terminal(call.stdout))
 
-    def run(self, records: Sequence[Record]) -> int:
+    def run(self, records: Sequence[RecordedRun]) -> int:
         call = self._call
-        with chosen_output(self._config, call.environ, out=call.stdout, err=call.stderr) as self._output:
+        with make_output(self._config, call.environ, out=call.stdout, err=call.stderr) as self._output:
             self._out, self._err = SafeStream(self._output.out), SafeStream(self._output.err)
             return self._merge(records)
 
-    def _merge(self, records: Sequence[Record]) -> int:
-        proof = prove(records)
+    def _merge(self, records: Sequence[RecordedRun]) -> int:
+        proof = check_records(records)
         if proof.strangers:
             self._complain(proof.strangers)
             return ExitCode.INFRASTRUCTURE
-        events = tell_together(
+        events = combine_records(
             records,
             proof,
             regression_factor=self._config.regression_factor,
@@ -94,7 +94,7 @@ class _Merge:
         self._complain((*proof.gaps, *lost))
         return ExitCode.INFRASTRUCTURE if proof.gaps or lost else code
 
-    def _headline(self, records: Sequence[Record], last: RunFinished) -> str:
+    def _headline(self, records: Sequence[RecordedRun], last: RunFinished) -> str:
         header = records[0].header
         commit = f", commit {short(header.commit)}" if header.commit else ""
         count, total = len(last.results.records), header.shard.total
@@ -105,7 +105,7 @@ class _Merge:
         is_verbose = self._config.verbosity is Verbosity.VERBOSE
         program = self._call.program.removesuffix(" merge")
 
-        def rerun(record: FileRecord) -> str:
+        def rerun(record: FileAttempts) -> str:
             return rerun_command(program, (), record.file.label)
 
         console = ConsoleReporter(
@@ -119,19 +119,19 @@ class _Merge:
         def say(line: str) -> None:
             self._out.write(f"{tagged(Tag.INFO, one_line(line), color=self._color)}\n")
 
-        files = chosen_reporters(self._config, rerun=rerun, say=say)
+        files = make_reporters(self._config, rerun=rerun, say=say)
         reporters: list[Reporter] = [*self._output.around(console), *files]
         if not self._config.history:
-            return retell(events, reporters)
+            return replay_events(events, reporters)
         from dispatcher.history.history import open_history  # Loads SQLite.
 
         with closing(open_history(self._config.root)) as history:
-            return retell(events, reporters, keepers=[HistoryReporter(history)])
+            return replay_events(events, reporters, keepers=[HistoryReporter(history)])
 
-    def _report_coverage(self, records: Sequence[Record]) -> int:
+    def _report_coverage(self, records: Sequence[RecordedRun]) -> int:
         # Only runs with coverage pay for these.
         from dispatcher.coverage.combine import CoverageReport
-        from dispatcher.coverage.finalize import tell_coverage
+        from dispatcher.coverage.finalize import finalize_coverage
         from dispatcher.merge.coverage import report_recorded_coverage
 
         with tempfile.TemporaryDirectory(prefix="passmuster-merge-") as scratch:
@@ -146,7 +146,7 @@ class _Merge:
                 )
 
             try:
-                return tell_coverage(make, self._config, self._out.write, color=self._color)
+                return finalize_coverage(make, self._config, self._out.write, color=self._color)
             except PassmusterError as error:
                 self._complain([str(error)])
                 return ExitCode.INFRASTRUCTURE

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from dispatcher.cli.call import Call
+from dispatcher.cli.call import SubcommandCall
 from dispatcher.cli.tables import MIGRATE, MigrateAction, MigrateOptions
 from dispatcher.config.choices import Mode
 from dispatcher.config.load import load_config
 from dispatcher.config.model import TestConfig
 from dispatcher.migrate.changes import Change
 from dispatcher.migrate.discovery_check import Comparison, compare
-from dispatcher.migrate.migration_log import FOLDER, apply_recorded, has_steps, roll_back, way_back
+from dispatcher.migrate.migration_log import FOLDER, apply_recorded, has_steps, plan_rollback, roll_back
 from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, TESTS, NewCommand
-from dispatcher.migrate.plan import Plan, make_plan, old_scripts
+from dispatcher.migrate.plan import MigrationPlan, make_plan, old_scripts
 from dispatcher.migrate.section import FILE_NAME, check_toml
-from dispatcher.migrate.survey import Left, Survey, stems_of, survey
+from dispatcher.migrate.survey import ManualEdit, Survey, stems_of, survey
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.run.runner import TestRunner
 from dispatcher.terminal.tags import Tag, tagged
@@ -35,7 +35,7 @@ from passmuster.source.git import git_prefix
 _OWN_MARK = b"passmuster"
 """Both commands import this package of ours; a script of somebody else that has their name does not."""
 
-_MOST_SHOWN = 160
+_MAX_SHOWN = 160
 """Characters of a line that are shown where only its place matters."""
 
 _NO_NEWLINE = "\\ No newline at end of file"
@@ -46,7 +46,7 @@ def said(tag: Tag, text: str) -> str:
     return tagged(tag, one_line(text), color=False)
 
 
-def diff_lines(plan: Plan) -> Iterator[str]:
+def diff_lines(plan: MigrationPlan) -> Iterator[str]:
     """Yield the changes of all files but the scripts as a unified diff."""
     for change in plan.changes:
         if change.path not in (*SCRIPTS, *BACKUPS):
@@ -69,9 +69,9 @@ def _lines(content: bytes | None) -> list[str]:
     return [*lines, f"{last}\n"] if last else lines
 
 
-def left_line(left: Left) -> str:
+def left_line(left: ManualEdit) -> str:
     """Return where something is left to a person, what stands there, and why."""
-    text = left.text if len(left.text) <= _MOST_SHOWN else f"...{bounded_tail(left.text, _MOST_SHOWN)}"
+    text = left.text if len(left.text) <= _MAX_SHOWN else f"...{bounded_tail(left.text, _MAX_SHOWN)}"
     return f"{one_line(left.path)}:{left.line}: {one_line(text)}" + (
         f"  [{left.reason}]" if left.reason else ""
     )
@@ -91,7 +91,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         yield f"{one_line(difference.path)}:1: {difference}"
 
 
-def left_lines(plan: Plan) -> Iterator[str]:
+def manual_edit_lines(plan: MigrationPlan) -> Iterator[str]:
     """Yield what is left to a person."""
     if plan.left:
         yield said(Tag.WARN, f"{len(plan.left)} line(s) are left for you:")
@@ -104,7 +104,7 @@ _NOTHING_TO_CALL = (
 )
 
 
-def migrate(call: Call) -> int:
+def migrate(call: SubcommandCall) -> int:
     """Do what the words behind `migrate` ask for; return the exit status.
 
     Raises:
@@ -147,13 +147,13 @@ def choose_command(root: Path, environ: Mapping[str, str]) -> NewCommand | None:
 class _Migration:
     """One call."""
 
-    def __init__(self, call: Call, options: MigrateOptions, root: Path) -> None:
+    def __init__(self, call: SubcommandCall, options: MigrateOptions, root: Path) -> None:
         self._call = call
         self._options = options
         self._root = root
 
     def roll_back(self) -> int:
-        back = way_back(self._root)
+        back = plan_rollback(self._root)
         if back.steps:
             roll_back(self._root, back)
             self._say(Tag.PASS, f"Rolled back: {len(back.changes)} file(s) are what they were before")
@@ -209,7 +209,9 @@ class _Migration:
         self._lines(comparison_lines(comparison))
         return ExitCode.FAILED if left or comparison.differences else ExitCode.OK
 
-    def _show(self, plan: Plan, found: Survey, comparison: Comparison, *, nothing_to_call: bool) -> int:
+    def _show(
+        self, plan: MigrationPlan, found: Survey, comparison: Comparison, *, nothing_to_call: bool
+    ) -> int:
         self._lines(diff_lines(plan))
         self._describe(plan, found, comparison)
         if nothing_to_call:
@@ -223,7 +225,7 @@ class _Migration:
         self._say(Tag.INFO, f"Nothing was changed yet. To do all this: {self._call.program} --apply{words}")
         return ExitCode.OK
 
-    def _apply(self, plan: Plan, found: Survey, comparison: Comparison) -> int:
+    def _apply(self, plan: MigrationPlan, found: Survey, comparison: Comparison) -> int:
         if plan.changes:
             apply_recorded(self._root, plan.changes)
         self._describe(plan, found, comparison)
@@ -234,7 +236,7 @@ class _Migration:
             self._say(Tag.PASS, f"Changed {len(plan.changes)} file(s). To take that back: --rollback")
         return ExitCode.FAILED if plan.left or comparison.differences else ExitCode.OK
 
-    def _describe(self, plan: Plan, found: Survey, comparison: Comparison) -> None:
+    def _describe(self, plan: MigrationPlan, found: Survey, comparison: Comparison) -> None:
         if not found.documents:
             self._say(Tag.INFO, f"No reference to {' or '.join(SCRIPTS)} in {found.files} file(s)")
         elif plan.references:
@@ -246,7 +248,7 @@ class _Migration:
         self._say(Tag.INFO, plan.settings)
         self._lines(comparison_lines(comparison))
         self._notes(found)
-        self._lines(left_lines(plan))
+        self._lines(manual_edit_lines(plan))
 
     def _notes(self, found: Survey) -> None:
         prefix = git_prefix(self._root)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from dispatcher.cli.call import Call
+from dispatcher.cli.call import SubcommandCall
 from dispatcher.cli.tables import PLAN
-from dispatcher.insight.plan_report import Answer, plan_json, plan_lines
-from dispatcher.insight.prediction import Machine, alternatives, fill_in, predict
+from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
+from dispatcher.insight.prediction import MachineSpec, alternatives, fill_in, predict
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.plan import Plan
+from dispatcher.model.plan import RunPlan
 from dispatcher.reporters.console.lines import nothing_found_line
 from dispatcher.run.runner import TestRunner
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import ConfigurationError
 
 
-def show_plan(call: Call) -> int:
+def show_plan(call: SubcommandCall) -> int:
     """Print what a run would take; return the exit status.
 
     Raises:
@@ -49,14 +49,14 @@ def show_plan(call: Call) -> int:
     return ExitCode.OK
 
 
-def answer_for(plan: Plan, capacity: Capacity, *, nodes: int = 1) -> Answer:
+def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanReport:
     """Return what can be said of a plan on so many machines of that capacity."""
     planned = [item.task for item in plan.files]
     unknown = sum(task.predicted_s is None for task in planned)
     tasks = fill_in(planned)
     if tasks is None:
-        return Answer(files=len(planned), unknown=unknown)
-    machine = Machine(
+        return PlanReport(files=len(planned), unknown=unknown)
+    machine = MachineSpec(
         slots=capacity.slots,
         budget_bytes=capacity.budget_bytes,
         cpus=capacity.cpus,
@@ -65,7 +65,7 @@ def answer_for(plan: Plan, capacity: Capacity, *, nodes: int = 1) -> Answer:
     groups = dict(plan.groups)
     asked = predict(tasks, machine, nodes=nodes, groups=groups)
     usual_s = [task.predicted_s for task, before in zip(tasks, planned, strict=True) if before is not task]
-    return Answer(
+    return PlanReport(
         files=len(planned),
         unknown=unknown,
         usual_s=usual_s[0] if usual_s else None,

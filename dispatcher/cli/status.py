@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from dispatcher.cli.call import Call
+from dispatcher.cli.call import SubcommandCall
 from dispatcher.cli.tables import STATUS
 from dispatcher.config.model import TestConfig
 from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
@@ -14,11 +14,11 @@ from dispatcher.model.exit_codes import ExitCode
 from dispatcher.queue.broker import broker_address
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.access import BROKEN, open_broker
-from passmuster.wire.broker_inspector import BrokerLook
-from passmuster.wire.run_store import WorkerBoard
+from passmuster.wire.broker_inspector import BrokerInspector
+from passmuster.wire.run_store import WorkerDirectory
 
 
-def show_status(call: Call) -> int:
+def show_status(call: SubcommandCall) -> int:
     """Print the runs on this machine, and the runs and the workers on a broker; return the exit status.
 
     Raises:
@@ -47,8 +47,8 @@ def _broker_state(config: TestConfig) -> BrokerState:
         with closing(open_broker(address)) as client:
             return BrokerState(
                 broker=address.shown,
-                runs=tuple(BrokerLook(client).runs()),
-                workers=tuple(WorkerBoard(client).cards()),
+                runs=tuple(BrokerInspector(client).runs()),
+                workers=tuple(WorkerDirectory(client).cards()),
             )
     except BROKEN as error:
         raise InfrastructureError(

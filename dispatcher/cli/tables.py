@@ -19,7 +19,7 @@ from dispatcher.migrate.names import NewCommand
 from passmuster.model.version import VERSION
 from passmuster.settings.completion import Shell
 from passmuster.settings.help import program_help
-from passmuster.settings.locations import Bases
+from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import NO_ORIGINS, Origins
 from passmuster.settings.relations import Relations
 from passmuster.settings.setting import Group, Setting, With, flag, option, rows_of, variable_name
@@ -109,7 +109,7 @@ class SubcommandTable(Generic[_Options]):
         refuse_unknown((*arguments.unknown, *(() if takes_paths else arguments.paths)), self.words)
         own = [one for one in arguments.given if one.setting in self._own]
         given = (*read_variables(self._own, environ), *own)
-        bases = Bases(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
+        bases = PathResolver(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
         options = read_record(self._record, given, bases)
         origins = Origins({one.setting.name: one.origin for one in given})
         Relations(self._own, options, origins).check()

@@ -35,7 +35,7 @@ _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
 """What `platform.python_implementation()` returns, by `sys.implementation.name`."""
 
 
-class Interpreter(Struct, frozen=True, kw_only=True):
+class ProjectInterpreter(Struct, frozen=True, kw_only=True):
     """The interpreter the tests run under.
 
     Args:
@@ -72,7 +72,7 @@ def find_interpreter(
     cache_dir: Path | None,
     origins: Origins = NO_ORIGINS,
     runner_implementation: str = "cpython",
-) -> Interpreter:
+) -> ProjectInterpreter:
     """Return the project's interpreter, and make sure that it is one and new enough.
 
     Args:
@@ -101,7 +101,7 @@ def find_interpreter(
         version, implementation = answer.version, answer.implementation
     if version[:2] < OLDEST:
         raise _error(candidate, f"is Python {'.'.join(map(str, version))}, which is too old")
-    return Interpreter(
+    return ProjectInterpreter(
         path=candidate.path, version=version, implementation=implementation, origin=candidate.origin
     )
 
@@ -218,7 +218,7 @@ print('\\npassmuster-pytest', json.dumps([version, [os.path.abspath(folder) for 
 _PYTEST = re.compile(rb"^passmuster-pytest (\[.*\])\r?$", re.MULTILINE)
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class ProbeResult(Struct, frozen=True, kw_only=True):
     """What an interpreter answered.
 
     Args:
@@ -232,7 +232,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIMEOUT_S) -> Answer:
+def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIMEOUT_S) -> ProbeResult:
     """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives.
 
     Raises:
@@ -242,13 +242,13 @@ def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIM
         match, is_late = _ask([path, *_COMMAND], environ, _ANSWER, timeout_s=timeout_s)
     except OSError as error:
         require_process(error, path)
-        return Answer(problem=f"cannot be started ({error.strerror})")
+        return ProbeResult(problem=f"cannot be started ({error.strerror})")
     if match is not None:
         version = (int(match[2]), int(match[3]), int(match[4]))
-        return Answer(version=version, implementation=match[1].decode())
+        return ProbeResult(version=version, implementation=match[1].decode())
     if is_late:
-        return Answer(problem=f"did not answer within {timeout_s:g} s")
-    return Answer(problem="does not answer as a Python interpreter does")
+        return ProbeResult(problem=f"did not answer within {timeout_s:g} s")
+    return ProbeResult(problem="does not answer as a Python interpreter does")
 
 
 class InstalledPytest(Struct, frozen=True, kw_only=True):
@@ -339,11 +339,11 @@ def _read(descriptor: int, pattern: re.Pattern[bytes], *, timeout_s: float) -> t
 
 
 FILE_NAME = "interpreters.json"
-_MOST_ENTRIES = 32
+_MAX_ENTRIES = 32
 _MAX_CACHE_BYTES = 65536
 
 
-def ask_once(path: str, environ: Mapping[str, str], *, cache_dir: Path | None) -> Answer:
+def ask_once(path: str, environ: Mapping[str, str], *, cache_dir: Path | None) -> ProbeResult:
     """Return the answer of the interpreter `path`, from the cache when the file is still the same.
 
     Args:
@@ -362,7 +362,7 @@ def ask_once(path: str, environ: Mapping[str, str], *, cache_dir: Path | None) -
     if not answer.problem:
         entries.pop(key, None)
         entries[key] = [answer.implementation, *answer.version]
-        _store(cache_dir, dict(list(entries.items())[-_MOST_ENTRIES:]))
+        _store(cache_dir, dict(list(entries.items())[-_MAX_ENTRIES:]))
     return answer
 
 
@@ -392,7 +392,7 @@ def ask_pytest_once(
         # The project's own folder changes with every run, and holds no pytest but in pytest's own project.
         folders = [folder for folder in answer.search_path if folder != str(workdir)]
         entries[key] = [answer.version, {folder: _mtime_ns(folder) for folder in folders}]
-        _store(cache_dir, dict(list(entries.items())[-_MOST_ENTRIES:]))
+        _store(cache_dir, dict(list(entries.items())[-_MAX_ENTRIES:]))
     return answer
 
 
@@ -429,10 +429,10 @@ def _load(path: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _answer(entry: object) -> Answer | None:
+def _answer(entry: object) -> ProbeResult | None:
     match entry:
         case [str(name), int(major), int(minor), int(micro)]:
-            return Answer(version=(major, minor, micro), implementation=name)
+            return ProbeResult(version=(major, minor, micro), implementation=name)
         case _:
             return None
 

@@ -22,7 +22,7 @@ from dispatcher.config.settings import PATHS, ROOT, SETTINGS
 from dispatcher.config.validate import validate, warnings_of
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
-from passmuster.settings.locations import Bases, is_directory
+from passmuster.settings.locations import PathResolver, is_directory
 from passmuster.settings.origins import Given, Origin, Origins, Source, printable_list
 from passmuster.settings.values import Value, on_one_line
 from passmuster.settings.words import Arguments, joined, read_value
@@ -76,7 +76,7 @@ def config_of(arguments: Arguments, environ: Mapping[str, str], cwd: Path) -> Lo
     """Return the configuration of a run whose words were read and are right; see `load_config`."""
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
-    bases = Bases(cwd=cwd, root=root, home=environ.get("HOME", ""))
+    bases = PathResolver(cwd=cwd, root=root, home=environ.get("HOME", ""))
     winners: dict[str, tuple[Given, Value]] = {}
     for given in (*read_file(root), *stronger):
         winners[given.setting.name] = (given, _read(given, bases, environ))
@@ -104,7 +104,7 @@ def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str])
     given = next((given for given in reversed(tuple(stronger)) if given.setting is ROOT), None)
     if given is None:
         return Path(os.path.realpath(cwd)), None
-    bases = Bases(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
+    bases = PathResolver(cwd=cwd, root=cwd, home=environ.get("HOME", ""))
     path = bases.locate(str(read_value(given)), from_file=False)
     if not is_directory(path):
         what = "is not a directory" if os.path.lexists(path) else "does not exist"
@@ -114,7 +114,7 @@ def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str])
     return Path(os.path.realpath(path)), given
 
 
-def _read(given: Given, bases: Bases, environ: Mapping[str, str]) -> Value:
+def _read(given: Given, bases: PathResolver, environ: Mapping[str, str]) -> Value:
     value = read_value(given)
     if value == AUTO_SHARD:
         return shard_of(environ, origin=given.origin.name)

@@ -45,7 +45,7 @@ def command_lines(files: Sequence[TestFile], config: TestConfig) -> tuple[str, .
     commands = project_commands(config)
     if commands is None:
         return ()
-    rules = FileRules(config.overrides)
+    rules = Overrides(config.overrides)
     counts = Counter(
         commands.find(file.path)
         for file in files
@@ -59,7 +59,7 @@ def command_lines(files: Sequence[TestFile], config: TestConfig) -> tuple[str, .
     )
 
 
-class FileRules:
+class Overrides:
     """Overrides, asked for by path.
 
     Args:

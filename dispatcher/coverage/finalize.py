@@ -56,7 +56,7 @@ def format_coverage_summary(
     return lines
 
 
-def tell_coverage(
+def finalize_coverage(
     make: Callable[[], CoverageReport], config: TestConfig, write: Callable[[str], None], *, color: bool
 ) -> ExitCode:
     """Print the summary of the report that `make` writes, and return the status it gives the run.

@@ -34,7 +34,7 @@ CONFIGURATION_NAMES = (
 )
 """Where pytest looks for its settings, in its order."""
 
-_MOST_ANSWERS = 16
+_MAX_ANSWERS = 16
 
 _SETTLED_S = 2.0
 """A folder that changed less than this before it was noted may have changed again in the same clock tick."""
@@ -238,5 +238,5 @@ def _listing(folder: str) -> str:
 def _prune(folder: Path) -> None:
     """Keep the newest answers."""
     answers = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in answers[_MOST_ANSWERS:]:
+    for path in answers[_MAX_ANSWERS:]:
         path.unlink(missing_ok=True)

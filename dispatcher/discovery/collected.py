@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.discovery.layout import Places, is_below
+from dispatcher.discovery.layout import ResolvedLayout, is_below
 from dispatcher.discovery.pytest_files import (
     CollectionError,
     ProjectPython,
@@ -24,7 +24,7 @@ from passmuster.settings.values import on_one_line
 
 def collect(
     config: TestConfig,
-    places: Places,
+    places: ResolvedLayout,
     walker: Walker,
     python: Callable[[], ProjectPython],
     *,

@@ -10,9 +10,9 @@ from msgspec import Struct
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.model import TestConfig
 from dispatcher.discovery.collected import collect
-from dispatcher.discovery.layout import Places, find_places, label_of
+from dispatcher.discovery.layout import ResolvedLayout, find_places, label_of
 from dispatcher.discovery.layout_choice import LayoutChoice, choose_layout
-from dispatcher.discovery.patterns import Rules
+from dispatcher.discovery.patterns import DiscoveryRules
 from dispatcher.discovery.project_signs import defines_unittests, django_advice, is_plain_script
 from dispatcher.discovery.pytest_files import ProjectPython, has_pytest
 from dispatcher.discovery.run_options import ProjectOption
@@ -124,7 +124,7 @@ def _path(file: TestFile) -> str:
     return file.path
 
 
-def _test_file(found: FoundFile, places: Places, runner: RunnerKind) -> TestFile:
+def _test_file(found: FoundFile, places: ResolvedLayout, runner: RunnerKind) -> TestFile:
     return TestFile(
         path=found.path,
         label=label_of(found.path, places.workdir),
@@ -135,7 +135,7 @@ def _test_file(found: FoundFile, places: Places, runner: RunnerKind) -> TestFile
     )
 
 
-def _find_unittests(config: TestConfig, places: Places, walker: Walker, *, cwd: str) -> None:
+def _find_unittests(config: TestConfig, places: ResolvedLayout, walker: Walker, *, cwd: str) -> None:
     """Take the files that `python -m unittest` in the working directory discovers, or those named."""
     if config.paths:
         select(config.paths, places=places, walker=walker, cwd=cwd)
@@ -146,7 +146,7 @@ def _find_unittests(config: TestConfig, places: Places, walker: Walker, *, cwd: 
             del walker.files[path]
 
 
-def _add_unittests(places: Places, walker: Walker, *, include_integration: bool) -> None:
+def _add_unittests(places: ResolvedLayout, walker: Walker, *, include_integration: bool) -> None:
     """Take what `python -m unittest` would run beside the folders of the layout."""
     everywhere = Walker(root=places.root)  # The other one does not visit a folder twice.
     everywhere.walk(places.workdir, places.unittest_rules(skips_integration=not include_integration))
@@ -155,7 +155,7 @@ def _add_unittests(places: Places, walker: Walker, *, include_integration: bool)
             walker.files[path] = everywhere.files[path]
 
 
-def _is_importable(path: str, places: Places) -> bool:
+def _is_importable(path: str, places: ResolvedLayout) -> bool:
     """Whether unittest can import a file: it and all folders below the working directory are packages."""
     folder, _, name = path.rpartition("/")
     is_importable = name.removesuffix(".py").isidentifier()
@@ -165,7 +165,7 @@ def _is_importable(path: str, places: Places) -> bool:
     return is_importable
 
 
-def _walk_layout(places: Places, walker: Walker, *, include_integration: bool) -> None:
+def _walk_layout(places: ResolvedLayout, walker: Walker, *, include_integration: bool) -> None:
     everything = places.script_rules(skips_integration=False)
     _walk_roots(places.unit_roots, places, walker, places.script_rules(skips_integration=True))
     if places.always_file and not everything.leaves_out(places.always_file):
@@ -177,7 +177,7 @@ def _walk_layout(places: Places, walker: Walker, *, include_integration: bool) -
         walker.walk(places.ordinary_start, rules)
 
 
-def _walk_roots(roots: Iterable[str], places: Places, walker: Walker, rules: Rules) -> None:
+def _walk_roots(roots: Iterable[str], places: ResolvedLayout, walker: Walker, rules: DiscoveryRules) -> None:
     """Walk each root that exists; say so when one the user named does not."""
     everything = places.script_rules(skips_integration=False)
     for root in roots:

@@ -16,7 +16,7 @@ from dispatcher.discovery.patterns import (
     SCRIPT_EXCLUDED_NAMES,
     SCRIPT_PATTERNS,
     UNITTEST_PATTERNS,
-    Rules,
+    DiscoveryRules,
     compile_names,
 )
 from passmuster.model.errors import ConfigurationError
@@ -37,7 +37,7 @@ ALWAYS_FILE = "test_integration/test_integration_mock.py"
 """Lies among the integration tests, but is fast and mocked: the shell scripts ran it every time."""
 
 
-class Places(Struct, frozen=True, kw_only=True):
+class ResolvedLayout(Struct, frozen=True, kw_only=True):
     """A layout in which every path is relative to the root and every default is filled in.
 
     Args:
@@ -79,11 +79,11 @@ class Places(Struct, frozen=True, kw_only=True):
         """The names of test files in a directory that the user named."""
         return self.patterns or ORDINARY_PATTERNS
 
-    def script_rules(self, *, skips_integration: bool) -> Rules:
+    def script_rules(self, *, skips_integration: bool) -> DiscoveryRules:
         """Return what the walks of the layout's roots take."""
         return self._rules(SCRIPT_PATTERNS, SCRIPT_EXCLUDED_NAMES, skips_integration=skips_integration)
 
-    def ordinary_rules(self, *, skips_integration: bool) -> Rules:
+    def ordinary_rules(self, *, skips_integration: bool) -> DiscoveryRules:
         """Return what a walk through an ordinary repository, or a directory named by the user, takes."""
         return self._rules(
             ORDINARY_PATTERNS,
@@ -92,14 +92,14 @@ class Places(Struct, frozen=True, kw_only=True):
             skips_hidden=True,
         )
 
-    def configured_rules(self) -> Rules:
+    def configured_rules(self) -> DiscoveryRules:
         """Return rules that leave out what the user excluded, and nothing else."""
         return structs.replace(
             self._rules(ORDINARY_PATTERNS, frozenset(), skips_integration=False),
             excluded_paths=self.excluded_paths,
         )
 
-    def unittest_rules(self, *, skips_integration: bool) -> Rules:
+    def unittest_rules(self, *, skips_integration: bool) -> DiscoveryRules:
         """Return what discovery by unittest takes."""
         return self._rules(
             UNITTEST_PATTERNS,
@@ -115,13 +115,13 @@ class Places(Struct, frozen=True, kw_only=True):
         *,
         skips_integration: bool,
         skips_hidden: bool = False,
-    ) -> Rules:
+    ) -> DiscoveryRules:
         files = compile_names(self.patterns or patterns)
         assert files is not None  # neither the configured nor the default patterns are empty
         skipped = self.script_excluded_paths
         if skips_integration:
             skipped |= frozenset(self.integration_roots)
-        return Rules(
+        return DiscoveryRules(
             files=files,
             excluded_names=names,
             excluded_patterns=compile_names(self.excluded_names),
@@ -130,7 +130,7 @@ class Places(Struct, frozen=True, kw_only=True):
         )
 
 
-def find_places(config: TestConfig) -> Places:
+def find_places(config: TestConfig) -> ResolvedLayout:
     """Return where the tests of `config.root` lie.
 
     Raises:
@@ -156,7 +156,7 @@ def find_places(config: TestConfig) -> Places:
         ((), (), ()) if is_command else (SCRIPT_UNIT_ROOTS, SCRIPT_EXTRA_ROOTS, SCRIPT_INTEGRATION_ROOTS)
     )
     configured = (layout.unit_roots, layout.integration_roots, layout.extra_roots)
-    return Places(
+    return ResolvedLayout(
         root=root,
         workdir=workdir,
         unit_roots=roots(layout.unit_roots, unit_roots) + roots(layout.extra_roots, extra_roots),

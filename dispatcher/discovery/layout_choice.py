@@ -9,8 +9,13 @@ from msgspec import Struct
 
 from dispatcher.config.choices import LayoutKind
 from dispatcher.config.model import TestConfig
-from dispatcher.discovery.layout import SCRIPT_WORKDIR, Places
-from dispatcher.discovery.patterns import ORDINARY_EXCLUDED_NAMES, ORDINARY_PATTERNS, Rules, compile_names
+from dispatcher.discovery.layout import SCRIPT_WORKDIR, ResolvedLayout
+from dispatcher.discovery.patterns import (
+    ORDINARY_EXCLUDED_NAMES,
+    ORDINARY_PATTERNS,
+    DiscoveryRules,
+    compile_names,
+)
 from dispatcher.discovery.project_signs import Sign, clearest_sign, find_configurations
 from dispatcher.discovery.walk import Walker
 from passmuster.model.status import RunnerKind
@@ -52,7 +57,7 @@ class LayoutChoice(Struct, frozen=True, kw_only=True):
 
 def choose_layout(
     config: TestConfig,
-    places: Places,
+    places: ResolvedLayout,
     *,
     has_pytest: Callable[[], bool],
     origins: Origins = NO_ORIGINS,
@@ -95,7 +100,7 @@ def choose_layout(
     )
 
 
-def _why_scripts(config: TestConfig, places: Places, origins: Origins) -> str:
+def _why_scripts(config: TestConfig, places: ResolvedLayout, origins: Origins) -> str:
     """Return why the scripts' layout holds; empty: nothing says so."""
     configured = _folder_settings(config)
     if configured:
@@ -152,10 +157,10 @@ def _why_pytest(
     return f"{on_one_line(path)} is for pytest", sign
 
 
-def _searched_rules() -> Rules:
+def _searched_rules() -> DiscoveryRules:
     files = compile_names((*ORDINARY_PATTERNS, "conftest.py"))
     assert files is not None
-    return Rules(files=files, excluded_names=ORDINARY_EXCLUDED_NAMES, skips_hidden=True)
+    return DiscoveryRules(files=files, excluded_names=ORDINARY_EXCLUDED_NAMES, skips_hidden=True)
 
 
 _SEARCHED = _searched_rules()

@@ -27,7 +27,7 @@ ENVIRONMENT_MARK = "pyvenv.cfg"
 """The file that every virtual environment holds, whatever its folder is called."""
 
 
-class Rules(Struct, frozen=True, kw_only=True):
+class DiscoveryRules(Struct, frozen=True, kw_only=True):
     """What a walk takes and what it leaves out.
 
     Args:

@@ -16,7 +16,7 @@ from dispatcher.config.model import TestConfig
 from passmuster.model.status import RunnerKind
 from passmuster.settings.values import on_one_line
 
-MOST_FILES_READ = 500
+MAX_FILES_READ = 500
 """Test files that are read for a sign of pytest: a project of pytest shows one in its first few."""
 
 _SECTIONS = {
@@ -88,7 +88,7 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
     """
     best, where = Sign.NONE, ""
     for number, path in enumerate(files):
-        if number == MOST_FILES_READ:
+        if number == MAX_FILES_READ:
             break
         try:
             sign = sign_in((root / path).read_bytes())

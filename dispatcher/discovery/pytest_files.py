@@ -32,7 +32,7 @@ CHILD = Path(__file__).with_name("child") / "passmuster_child_discover.py"
 _LOCK = ".lock"
 """In a temporary folder `pm-...`, locked: the next run removes the folder of a process that was killed."""
 
-_MOST_OUTPUT_BYTES = 65536
+_MAX_OUTPUT_BYTES = 65536
 """Of what was printed, what is read from the end: the reason for a failure stands there."""
 
 
@@ -171,7 +171,7 @@ def _run(
 def _end_of(path: Path) -> str:
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_OUTPUT_BYTES))
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MAX_OUTPUT_BYTES))
             return file.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.discovery.layout import Places
+from dispatcher.discovery.layout import ResolvedLayout
 from dispatcher.discovery.walk import Walker
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.values import on_one_line
@@ -33,7 +33,7 @@ class Named(Struct, frozen=True, kw_only=True):
         return _error(self.text, what)
 
 
-def select(paths: Iterable[str], *, places: Places, walker: Walker, cwd: str) -> None:
+def select(paths: Iterable[str], *, places: ResolvedLayout, walker: Walker, cwd: str) -> None:
     """Give `walker` the files that `paths` name.
 
     A named file is taken whatever it is called and wherever in the root it lies. Of a named directory
@@ -58,7 +58,7 @@ def select(paths: Iterable[str], *, places: Places, walker: Walker, cwd: str) ->
             walker.take(named.path)
 
 
-def find_named(text: str, *, places: Places, walker: Walker, cwd: str) -> Named:
+def find_named(text: str, *, places: ResolvedLayout, walker: Walker, cwd: str) -> Named:
     """Return the file or directory inside the root that a path of the user means; see `select`.
 
     Raises:
@@ -83,7 +83,7 @@ def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[st
     return frozenset(os.path.realpath(path) for path in candidates if Path(path).is_file())
 
 
-def _take_directory(text: str, path: str, places: Places, walker: Walker) -> None:
+def _take_directory(text: str, path: str, places: ResolvedLayout, walker: Walker) -> None:
     # A walker of its own tells whether this very directory holds tests.
     inner = Walker(root=places.root)
     inner.walk(path, places.ordinary_rules(skips_integration=False))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from dispatcher.discovery.patterns import ENVIRONMENT_MARK, Rules
+from dispatcher.discovery.patterns import ENVIRONMENT_MARK, DiscoveryRules
 from passmuster.settings.values import on_one_line
 
 MAX_MTIME_NS = 2**63 - 1
@@ -42,7 +42,7 @@ class Walker(Struct, kw_only=True):
     _visited: set[tuple[int, int]] = field(default_factory=set)
     _folders_inside: dict[str, bool] = field(default_factory=dict)
 
-    def walk(self, start: str, rules: Rules) -> None:
+    def walk(self, start: str, rules: DiscoveryRules) -> None:
         """Collect the test files below the directory `start`; the root itself is the empty text.
 
         Directories come before links to directories, so a file that can be reached both ways is found
@@ -111,7 +111,7 @@ class Walker(Struct, kw_only=True):
         prefix = self.root.rstrip("/") + "/"
         return absolute[len(prefix) :] if absolute.startswith(prefix) else None
 
-    def _scan(self, path: str, rules: Rules, links: list[str], *, is_start: bool) -> list[str]:
+    def _scan(self, path: str, rules: DiscoveryRules, links: list[str], *, is_start: bool) -> list[str]:
         """Take the test files of one directory, note its links to directories, return its directories."""
         absolute = self.absolute(path)
         try:
@@ -149,7 +149,7 @@ class Walker(Struct, kw_only=True):
         mtime_ns = min(status.st_mtime_ns, MAX_MTIME_NS)
         self.files[path] = FoundFile(path=path, size_bytes=status.st_size, mtime_ns=mtime_ns)
 
-    def _meet_link(self, name: str, path: str, rules: Rules, links: list[str]) -> None:
+    def _meet_link(self, name: str, path: str, rules: DiscoveryRules, links: list[str]) -> None:
         absolute = self.absolute(path)
         is_wanted = rules.takes(name, path)
         try:
@@ -175,7 +175,7 @@ class Walker(Struct, kw_only=True):
             return True
         return (status.st_dev, status.st_ino) not in self._visited
 
-    def _may_follow(self, path: str, rules: Rules) -> bool:
+    def _may_follow(self, path: str, rules: DiscoveryRules) -> bool:
         """Return whether a link to a directory leads to something new that the rules let in."""
         absolute = self.absolute(path)
         try:

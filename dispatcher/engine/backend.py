@@ -21,14 +21,14 @@ from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
 
 
-class AttemptStarted(Struct, frozen=True, kw_only=True):
+class TaskStarted(Struct, frozen=True, kw_only=True):
     """A worker began with this task; `worker`: which, where there are several."""
 
     task: TestTask
     worker: str = ""
 
 
-class AttemptFinished(Struct, frozen=True, kw_only=True):
+class TaskFinished(Struct, frozen=True, kw_only=True):
     """This task ended with this result: exactly one for every task that was submitted and not withdrawn."""
 
     task: TestTask
@@ -41,7 +41,7 @@ class BackendNotice(Struct, frozen=True, kw_only=True):
     text: str
 
 
-BackendEvent = AttemptStarted | AttemptFinished | BackendNotice
+BackendEvent = TaskStarted | TaskFinished | BackendNotice
 
 
 class Backend(Protocol):
@@ -120,7 +120,7 @@ class BackendRequest(Struct, frozen=True, kw_only=True):
     __repr__ = repr_without("environ")
 
 
-class Site(Protocol):
+class ExecutionTarget(Protocol):
     """A place where runs can be held: this machine, or a queue. Chosen by the composition root."""
 
     def capacity(self, config: TestConfig) -> Capacity:

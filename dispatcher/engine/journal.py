@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from dispatcher.model.plan import Plan, TestFile
+from dispatcher.model.plan import RunPlan, TestFile
 from passmuster.model.errors import ConfigurationError, PassmusterError
 from passmuster.model.result import TestResult
 
@@ -35,7 +35,7 @@ Ended = Mapping[tuple[str, int], TestResult]
 """The results of the attempts that have ended, by path and attempt."""
 
 
-class Diary(Protocol):
+class JournalWriter(Protocol):
     """Where it is written down that attempts have ended."""
 
     def add(self, results: Sequence[TestResult]) -> None:
@@ -53,14 +53,14 @@ class Diary(Protocol):
         """
 
 
-class SharedRun(Protocol):
+class JoinedRunHandle(Protocol):
     """A run that several machines may hold, one after the other."""
 
     @property
     def run_id(self) -> str:
         """The run, unlike any other; the same on every machine."""
 
-    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[Plan, Diary, Ended]:
+    def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, JournalWriter, Ended]:
         """Return the plan, its diary, and the attempts that have ended already, wherever that was.
 
         What passed in an earlier round is marked in the plan as nothing to look into any further.
@@ -186,13 +186,13 @@ def open_journal(
     ended, damaged = read_journal(path, files)
     if needs_data:
         ended = {key: result for key, result in ended.items() if has_data(result)}
-    notice = going_on(run_id, ended, len(files))
+    notice = resume_message(run_id, ended, len(files))
     if damaged:
         notice += f"; {damaged} damaged line(s) of {path} ignored, their files run again"
     return Opened(journal, ended, notice)
 
 
-def going_on(run_id: str, ended: Ended, total: int) -> str:
+def resume_message(run_id: str, ended: Ended, total: int) -> str:
     """Return the line that says how much of a run had been done before."""
     paths = {file_path for file_path, _ in ended}
     return f"going on with run {run_id}: {len(paths)} of {total} files had been run"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from dispatcher.engine.backend import AttemptFinished, AttemptStarted, Backend, BackendEvent, BackendNotice
-from dispatcher.engine.journal import Diary, Ended
+from dispatcher.engine.backend import Backend, BackendEvent, BackendNotice, TaskFinished, TaskStarted
+from dispatcher.engine.journal import Ended, JournalWriter
 from passmuster.model.executor import Limit, Usage
 from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
@@ -25,7 +25,7 @@ class JournaledBackend:
         ended: the results there are already.
     """
 
-    def __init__(self, inner: Backend, journal: Diary, ended: Ended) -> None:
+    def __init__(self, inner: Backend, journal: JournalWriter, ended: Ended) -> None:
         self._inner, self._journal, self._ended = inner, journal, ended
         self._again: deque[BackendEvent] = deque()
         self._is_broken = False
@@ -45,7 +45,7 @@ class JournaledBackend:
         for task in tasks:
             result = self._ended.get((task.file_path, task.attempt))
             if result is not None:
-                self._again += (AttemptStarted(task=task), AttemptFinished(task=task, result=result))
+                self._again += (TaskStarted(task=task), TaskFinished(task=task, result=result))
         if new:
             self._inner.submit(new, first=first, spare=spare)
 
@@ -55,7 +55,7 @@ class JournaledBackend:
             found, self._again = tuple(self._again), deque()
             return found
         events = self._inner.poll(timeout_s)
-        results = [event.result for event in events if isinstance(event, AttemptFinished)]
+        results = [event.result for event in events if isinstance(event, TaskFinished)]
         if not results or self._is_broken:
             return events
         try:

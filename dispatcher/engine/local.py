@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from dispatcher.engine.backend import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
-from dispatcher.planning.ready_queue import Line
+from dispatcher.engine.backend import BackendEvent, BackendNotice, TaskFinished, TaskStarted
+from dispatcher.planning.ready_queue import ReadyQueue
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Executor, Limit, Usage
 from passmuster.model.process_limit import NoThreadError, start_thread
@@ -67,7 +67,7 @@ class LocalBackend:
     ) -> None:
         self._executor = executor
         self.notices = tuple(notices)
-        self._line = Line(groups=groups)
+        self._line = ReadyQueue(groups=groups)
         self._spare: deque[TestTask] = deque()
         self._spare_running: set[str] = set()
         self._lock = threading.Lock()
@@ -92,7 +92,7 @@ class LocalBackend:
             if spare:
                 self._spare.extend(tasks)
             elif first:
-                self._line.prepend(tasks)
+                self._line.push_front(tasks)
             else:
                 self._line.append(tasks)
         self._place()
@@ -200,11 +200,11 @@ class LocalBackend:
             try:
                 shortage = self._try_start(task)
             except InfrastructureError:
-                self._line.put_back(task)  # To be withdrawn with the others.
+                self._line.requeue(task)  # To be withdrawn with the others.
                 raise
             self._note_shortage(is_short=bool(shortage), of=shortage)
             if shortage:
-                self._line.put_back(task)
+                self._line.requeue(task)
                 return
 
     def _start_spare(self) -> None:
@@ -277,7 +277,7 @@ class LocalBackend:
             return PROCESSES  # Those of a running file become free when it ends.
         # Its result is reported under the lock that is held here, and therefore after this.
         self._threads.add(thread)
-        self._events.put(AttemptStarted(task=task))
+        self._events.put(TaskStarted(task=task))
         return ""
 
     def _run(self, task: TestTask, waited_for: str) -> None:
@@ -297,7 +297,7 @@ class LocalBackend:
             if result.status.is_failure:
                 # It may be the last before nothing further starts: who decides that must hear first.
                 self._is_held = True
-            self._events.put(AttemptFinished(task=task, result=result))
+            self._events.put(TaskFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())
             self._ended_threads.append(threading.current_thread())
             self._spare_running.discard(task.attempt_id)

@@ -12,16 +12,22 @@ from msgspec import Struct, structs
 
 from dispatcher.config.choices import Overcommit
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, TestConfig
-from dispatcher.engine.backend import AttemptFinished, AttemptStarted, Backend, BackendNotice
-from dispatcher.engine.retry import MAX_ALONE, Next, Rules, is_unchecked, next_attempt, says_nothing
+from dispatcher.engine.backend import Backend, BackendNotice, TaskFinished, TaskStarted
+from dispatcher.engine.retry import (
+    MAX_EXCLUSIVE_RERUNS,
+    NextAttempt,
+    RetryPolicy,
+    is_inconclusive,
+    needs_verification,
+    next_attempt,
+)
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.engine.state import RunState
-from dispatcher.model.event_bus import Announcer
+from dispatcher.model.event_bus import EventBus
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     Notice,
     Reporter,
     RunFinished,
@@ -29,10 +35,11 @@ from dispatcher.model.events import (
     RunStopping,
     StopCause,
     UsageSampled,
+    VerdictSettled,
 )
-from dispatcher.model.plan import Plan
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.plan import RunPlan
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import HOLDS_NO_TESTS, TestResult
 from passmuster.model.status import Status, StopReason
@@ -102,12 +109,12 @@ class RunPolicy(Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> RetryPolicy:
         """What of this decides whether a file runs again."""
-        return Rules(retries=self.retries, verifies_forks=self.verify_isolation)
+        return RetryPolicy(retries=self.retries, verifies_forks=self.verify_isolation)
 
 
-class Run:
+class RunLoop:
     """Everything about one run while it lasts.
 
     Args:
@@ -123,7 +130,7 @@ class Run:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: RunPlan,
         backend: Backend,
         reporters: Sequence[Reporter],
         policy: RunPolicy,
@@ -140,7 +147,7 @@ class Run:
         self._clock = clock
         self._wall_clock = wall_clock
         self._state = RunState(plan.files, retries=policy.retries)
-        self._announce = Announcer(reporters, keepers)
+        self._announce = EventBus(reporters, keepers)
         self._start_s = clock()
         self._sampled_s = 0.0
         self._cause: StopCause | None = None
@@ -204,9 +211,9 @@ class Run:
             return
         for event in events:
             match event:
-                case AttemptStarted():
+                case TaskStarted():
                     self._on_started(event.task, event.worker)
-                case AttemptFinished():
+                case TaskFinished():
                     self._on_finished(event.task, event.result)
                 case BackendNotice():
                     self._announce(Notice(at_s=self._now(), text=event.text))
@@ -227,12 +234,12 @@ class Run:
         """Whether the time of the whole run still has to be watched: also while the last files finish."""
         return limit_s is not None and self._cause in (None, StopCause.MAX_FAIL)
 
-    def _submit(self, following: Next) -> None:
+    def _submit(self, following: NextAttempt) -> None:
         if following.is_spare:
             self._backend.submit([following.task], spare=True)
             return
         self._waiting += 1
-        self._rechecks += following.again is Again.ALONE
+        self._rechecks += following.again is RerunReason.EXCLUSIVE
         self._backend.submit([following.task], first=following.goes_first)
 
     def _on_started(self, task: TestTask, worker: str) -> None:
@@ -242,7 +249,7 @@ class Run:
         self._waiting -= not self._state.is_spare(path)
         reason = self._state.past(path).reason
         self._announce(
-            FileStarted(
+            AttemptStarted(
                 at_s=now, file=self._state.file(path), attempt=task.attempt, reason=reason, worker=worker
             )
         )
@@ -253,7 +260,7 @@ class Run:
             return
         past = self._state.past(path, may_run_alone=self._has_chance_alone())
         result = self._as_policy_has_it(task, result, past.reason)
-        if says_nothing(result, past=past, rules=rules) and self._settle(path):
+        if is_inconclusive(result, past=past, rules=rules) and self._settle(path):
             return
         following = None
         if self._cause is None and not self._is_over:
@@ -265,11 +272,11 @@ class Run:
         record = self._state.record(path)
         is_overruled = following is None and record.status.is_pass is not result.status.is_pass
         self._announce(
-            FileFinished(
+            AttemptFinished(
                 at_s=self._now(),
                 file=record.file,
                 result=result,
-                again=Again.SETTLED if is_overruled else again,
+                again=RerunReason.SETTLED if is_overruled else again,
                 reason=past.reason,
                 finding=record.finding if following is None and not is_overruled else None,
             )
@@ -281,7 +288,7 @@ class Run:
 
     def _has_chance_alone(self) -> bool:
         """Whether a file that fails now may run once more alone; one that ends the run may not."""
-        if not self._policy.recheck_alone or self._rechecks >= MAX_ALONE:
+        if not self._policy.recheck_alone or self._rechecks >= MAX_EXCLUSIVE_RERUNS:
             return False
         max_fail = self._policy.max_fail
         return max_fail is None or self._state.failed_files + 1 < max_fail
@@ -295,10 +302,10 @@ class Run:
         self._announce_settled(record, reason)
         return True
 
-    def _announce_settled(self, record: FileRecord, reason: Again | None) -> None:
+    def _announce_settled(self, record: FileAttempts, reason: RerunReason | None) -> None:
         assert reason is not None  # The first attempt is never overruled: there is none before it.
         self._announce(
-            FileSettled(
+            VerdictSettled(
                 at_s=self._now(),
                 file=record.file,
                 result=record.final,
@@ -316,7 +323,7 @@ class Run:
 
     def _end_spare(self) -> None:
         """End the run when all that is left may be left out."""
-        if self._is_over or not self._state.open_files == self._state.spare_files > 0:
+        if self._is_over or not self._state.open_files == self._state.best_effort_files > 0:
             return
         if self._cause is None and self._overtime_ends_s is None:
             self._start_overtime()
@@ -348,7 +355,7 @@ class Run:
         """Return what sorts a file the earlier, the longer it has been as it is."""
         return self._state.file(task.file_path).mtime_ns, task.file_path
 
-    def _as_policy_has_it(self, task: TestTask, result: TestResult, reason: Again | None) -> TestResult:
+    def _as_policy_has_it(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
         """Return a result with the status that this run gives it."""
         if result.status is Status.NO_TESTS and self._may_hold_no_tests(result):
             note = result.note or result.error
@@ -356,8 +363,8 @@ class Run:
         if result.is_evicted and self._cause is not None:
             # It was stopped only to make room and would run again, if the run went on.
             return structs.replace(result, status=Status.CANCELLED)
-        is_doubtful = result.status.is_failure and is_unchecked(task, result, self._policy.rules)
-        if is_doubtful and reason is not Again.REFORK and self._cause is not None:
+        is_doubtful = result.status.is_failure and needs_verification(task, result, self._policy.rules)
+        if is_doubtful and reason is not RerunReason.REFORK and self._cause is not None:
             # Only a spawned attempt could say that it fails, and nothing further starts.
             error = f"{result.status} when forked, and not checked: {self._cause.value}"
             return structs.replace(result, status=Status.CANCELLED, error=error)

@@ -26,7 +26,7 @@ import math
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.model.rerun_reason import STANDS_BEFORE, Again
+from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, RerunReason
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
@@ -39,7 +39,7 @@ MAX_EVICTIONS = 5
 ours. For files of other runs on the machine it makes room as often as it takes: it waits each time until
 there is."""
 
-MAX_ALONE = 10
+MAX_EXCLUSIVE_RERUNS = 10
 """Files of a run that run once more alone: more failures than that have another cause than the other files,
 and each such attempt costs the time in which nothing else runs."""
 
@@ -47,11 +47,11 @@ NEVER_RETRIED = frozenset({Status.COLLECT_ERROR, Status.NO_TESTS})
 """Failures that are no matter of luck: which tests a file holds, and whether it can be imported at all,
 depends on its text and its environment. Running it again would only say the same once more."""
 
-BLAMES_COMPANY = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
+POSSIBLY_INTERFERENCE = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
 """Failures that others who ran at the same time may have caused."""
 
 
-class Rules(Struct, frozen=True, kw_only=True):
+class RetryPolicy(Struct, frozen=True, kw_only=True):
     """What a run does about files that have ended.
 
     Args:
@@ -63,7 +63,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     verifies_forks: bool = False
 
 
-class Past(Struct, frozen=True, kw_only=True):
+class AttemptContext(Struct, frozen=True, kw_only=True):
     """What came before the end of an attempt.
 
     Args:
@@ -79,7 +79,7 @@ class Past(Struct, frozen=True, kw_only=True):
         before: the attempt before, not counting those that made room; None: there was none.
     """
 
-    reason: Again | None = None
+    reason: RerunReason | None = None
     failures: int = 0
     forked_status: Status | None = None
     evictions: int = 0
@@ -89,7 +89,7 @@ class Past(Struct, frozen=True, kw_only=True):
     before: TestResult | None = None
 
 
-class Next(Struct, frozen=True, kw_only=True):
+class NextAttempt(Struct, frozen=True, kw_only=True):
     """A further attempt.
 
     Args:
@@ -99,23 +99,28 @@ class Next(Struct, frozen=True, kw_only=True):
     """
 
     task: TestTask
-    again: Again
+    again: RerunReason
     is_spare: bool = False
 
     @property
     def goes_first(self) -> bool:
         """Whether it starts before all that wait: the user waits for its verdict."""
-        return not self.task.alone and self.again is not Again.CONFIRM
+        return not self.task.alone and self.again is not RerunReason.VERIFY_PASS
 
     @property
     def is_provisional(self) -> bool:
         """Whether there is a verdict already that holds if this attempt comes to nothing."""
-        return self.again in STANDS_BEFORE
+        return self.again in PROVISIONAL_AFTER
 
 
 def next_attempt(
-    task: TestTask, result: TestResult, *, past: Past, rules: Rules, budget_bytes: int | None = None
-) -> Next | None:
+    task: TestTask,
+    result: TestResult,
+    *,
+    past: AttemptContext,
+    rules: RetryPolicy,
+    budget_bytes: int | None = None,
+) -> NextAttempt | None:
     """Return the attempt that follows this one; None: the file is decided.
 
     Args:
@@ -127,51 +132,55 @@ def next_attempt(
     """
     if result.is_evicted:
         return _after_eviction(task, result, past=past, budget_bytes=budget_bytes)
-    if result.status.is_cancelled or past.reason in (Again.ALONE, Again.REFORK):
+    if result.status.is_cancelled or past.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK):
         return None
-    if past.reason in (Again.CHECK, Again.RECHECK, Again.CONFIRM):
+    if past.reason in (RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.VERIFY_PASS):
         further = _next_of_proof(task, result, past=past, budget_bytes=budget_bytes)
-        if further is not None or past.reason is not Again.CHECK:
+        if further is not None or past.reason is not RerunReason.VERIFY_FAILURE:
             return further
-    elif is_unchecked(task, result, rules):
+    elif needs_verification(task, result, rules):
         if not result.status.is_pass:
             check = _spawned(_with_room(task, result, budget_bytes=budget_bytes), past)
-            return Next(task=replace(check, wanted_worker=result.worker), again=Again.CHECK)
+            return NextAttempt(
+                task=replace(check, wanted_worker=result.worker), again=RerunReason.VERIFY_FAILURE
+            )
         if rules.verifies_forks or not past.is_confirmed:
             is_spare = not rules.verifies_forks
             confirm = replace(_spawned(_following(task), past), wanted_worker=result.worker)
-            return Next(task=confirm, again=Again.CONFIRM, is_spare=is_spare)
+            return NextAttempt(task=confirm, again=RerunReason.VERIFY_PASS, is_spare=is_spare)
     if result.status.is_pass:
         return None
     retries = rules.retries if task.retries is None else task.retries
     if result.status not in NEVER_RETRIED and past.failures < retries:
         retry = _with_room(task, result, budget_bytes=budget_bytes)
-        return Next(task=replace(retry, wanted_worker=""), again=Again.RETRY)
-    if past.may_run_alone and result.status in BLAMES_COMPANY and not (result.was_alone or task.alone):
+        return NextAttempt(task=replace(retry, wanted_worker=""), again=RerunReason.RETRY)
+    if past.may_run_alone and result.status in POSSIBLY_INTERFERENCE and not (result.was_alone or task.alone):
         isolation, worker = result.isolation, result.worker
         alone = replace(_following(task), alone=True, isolation=isolation, wanted_worker=worker)
-        return Next(task=alone, again=Again.ALONE)
+        return NextAttempt(task=alone, again=RerunReason.EXCLUSIVE)
     return None
 
 
 def _next_of_proof(
-    task: TestTask, result: TestResult, *, past: Past, budget_bytes: int | None
-) -> Next | None:
+    task: TestTask, result: TestResult, *, past: AttemptContext, budget_bytes: int | None
+) -> NextAttempt | None:
     """Return the attempt that a proof for or against forking needs after one for that purpose."""
     if past.before is not None and not past.before.is_comparable(result):
         return None
     passes = result.status.is_pass
     was_checked = past.forked_status is not None and not past.forked_status.is_infrastructure
-    if past.reason is Again.CHECK and passes and was_checked:
-        return Next(task=_following(task), again=Again.RECHECK)
-    if past.reason is Again.RECHECK and passes and was_checked:
-        return Next(task=replace(_following(task), isolation=Isolation.AUTO), again=Again.REFORK)
-    if past.reason is Again.CONFIRM and not passes:
-        return Next(task=_with_room(task, result, budget_bytes=budget_bytes), again=Again.RECHECK)
+    if past.reason is RerunReason.VERIFY_FAILURE and passes and was_checked:
+        return NextAttempt(task=_following(task), again=RerunReason.RECHECK)
+    if past.reason is RerunReason.RECHECK and passes and was_checked:
+        return NextAttempt(task=replace(_following(task), isolation=Isolation.AUTO), again=RerunReason.REFORK)
+    if past.reason is RerunReason.VERIFY_PASS and not passes:
+        return NextAttempt(
+            task=_with_room(task, result, budget_bytes=budget_bytes), again=RerunReason.RECHECK
+        )
     return None
 
 
-def is_unchecked(task: TestTask, result: TestResult, rules: Rules) -> bool:
+def needs_verification(task: TestTask, result: TestResult, rules: RetryPolicy) -> bool:
     """Whether an attempt was forked where a spawned one has to say the same.
 
     Where the user demands forks they are trusted, but for a verification.
@@ -182,22 +191,22 @@ def is_unchecked(task: TestTask, result: TestResult, rules: Rules) -> bool:
     return task.isolation is Isolation.AUTO or (rules.verifies_forks and task.isolation is Isolation.FORK)
 
 
-def says_nothing(result: TestResult, *, past: Past, rules: Rules) -> bool:
+def is_inconclusive(result: TestResult, *, past: AttemptContext, rules: RetryPolicy) -> bool:
     """Whether an attempt for which there was a verdict before leaves everything as it was.
 
     It was stopped, or never got a fair chance: what was known before it stands.
     """
-    if past.reason is Again.CONFIRM and not rules.verifies_forks:
+    if past.reason is RerunReason.VERIFY_PASS and not rules.verifies_forks:
         no_chance = result.is_evicted or result.status.is_infrastructure
         return no_chance or result.status.is_cancelled
-    if past.reason in (Again.ALONE, Again.REFORK, Again.RECHECK):
+    if past.reason in (RerunReason.EXCLUSIVE, RerunReason.REFORK, RerunReason.RECHECK):
         return result.status.is_cancelled or result.status.is_infrastructure
-    return past.reason is Again.CONFIRM and result.status.is_cancelled
+    return past.reason is RerunReason.VERIFY_PASS and result.status.is_cancelled
 
 
 def _after_eviction(
-    task: TestTask, result: TestResult, *, past: Past, budget_bytes: int | None
-) -> Next | None:
+    task: TestTask, result: TestResult, *, past: AttemptContext, budget_bytes: int | None
+) -> NextAttempt | None:
     if past.evictions >= MAX_EVICTIONS and not result.was_alone:
         return None
     again = replace(
@@ -206,14 +215,14 @@ def _after_eviction(
         # The second time the prediction was wrong as well; alone there is nobody to make room for.
         alone=task.alone or past.evictions > 0,
     )
-    return Next(task=again, again=Again.MADE_ROOM)
+    return NextAttempt(task=again, again=RerunReason.EVICTED)
 
 
 def _following(task: TestTask) -> TestTask:
     return replace(task, attempt=task.attempt + 1)
 
 
-def _spawned(task: TestTask, past: Past) -> TestTask:
+def _spawned(task: TestTask, past: AttemptContext) -> TestTask:
     """Return a task that is spawned, which takes other memory than forked: no pages are shared."""
     predicted_bytes = task.predicted_bytes if task.alone else past.spawned_bytes
     return replace(task, isolation=Isolation.SPAWN, predicted_bytes=predicted_bytes)

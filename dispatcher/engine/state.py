@@ -16,16 +16,18 @@ from collections.abc import Sequence
 from msgspec import Struct, field, structs
 
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
-from dispatcher.engine.retry import Next, Past
+from dispatcher.engine.retry import AttemptContext, NextAttempt
 from dispatcher.history.regressions import find_regressions
 from dispatcher.model.plan import PlannedFile, TestFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, Finding, TestResults, find
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, Finding, TestResults, derive_finding
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 
 
-def verdict_position(attempts: Sequence[TestResult], reasons: Sequence[Again | None], *, retries: int) -> int:
+def verdict_position(
+    attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], *, retries: int
+) -> int:
     """Return the position of the attempt that counts: the last one of those that agree with the verdict.
 
     Args:
@@ -38,16 +40,16 @@ def verdict_position(attempts: Sequence[TestResult], reasons: Sequence[Again | N
         return last
     # One that had to make room too often is the last, and counts.
     told = [at for at, attempt in enumerate(attempts) if at == last or not attempt.is_evicted]
-    if reasons[last] is Again.CONFIRM and attempts[last].status.is_pass:
+    if reasons[last] is RerunReason.VERIFY_PASS and attempts[last].status.is_pass:
         return told[-2]
-    finding = find(attempts, reasons, is_unconfirmed=False)
-    if finding is Finding.FAILED_SPAWNED:
+    finding = derive_finding(attempts, reasons, is_unconfirmed=False)
+    if finding is Finding.PASSES_ONLY_FORKED:
         return last
-    if finding is Finding.FAILED_FORKED:
+    if finding is Finding.FAILS_WHEN_FORKED:
         return max(position for position in told if attempts[position].status.is_pass)
-    if reasons[last] is Again.CONFIRM and attempts[last].is_comparable(attempts[told[-2]]):
+    if reasons[last] is RerunReason.VERIFY_PASS and attempts[last].is_comparable(attempts[told[-2]]):
         return last  # Open, and it did fail.
-    if finding is Finding.CROWDED and len(told) > 1 and attempts[told[-2]].was_extra:
+    if finding is Finding.FAILS_IN_PARALLEL and len(told) > 1 and attempts[told[-2]].was_extra:
         return last  # It would not have started beside others without overcommit.
     counted = [position for position in told if _could_count(attempts, reasons, position)]
     allowed = counted[: 1 + retries] or told
@@ -56,13 +58,15 @@ def verdict_position(attempts: Sequence[TestResult], reasons: Sequence[Again | N
     return last if attempts[last].status.is_pass is attempts[position].status.is_pass else position
 
 
-def _could_count(attempts: Sequence[TestResult], reasons: Sequence[Again | None], position: int) -> bool:
+def _could_count(
+    attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], position: int
+) -> bool:
     """Whether an attempt may be the verdict: not one that was for a proof, or that had no fair chance."""
     attempt = attempts[position]
     is_unfair = attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK
-    was_checked = position + 1 < len(reasons) and reasons[position + 1] is Again.CHECK
-    is_proof = reasons[position] in (Again.CONFIRM, Again.ALONE) or (
-        reasons[position] is Again.RECHECK and Again.CONFIRM in reasons
+    was_checked = position + 1 < len(reasons) and reasons[position + 1] is RerunReason.VERIFY_FAILURE
+    is_proof = reasons[position] in (RerunReason.VERIFY_PASS, RerunReason.EXCLUSIVE) or (
+        reasons[position] is RerunReason.RECHECK and RerunReason.VERIFY_PASS in reasons
     )
     return not is_proof and not (is_unfair and was_checked)
 
@@ -75,8 +79,8 @@ a run of 100,000 files must not hold all of theirs in memory."""
 class _Entry(Struct):
     planned: PlannedFile
     attempts: list[TestResult] = field(default_factory=list)
-    reasons: list[Again | None] = field(default_factory=list)
-    reason: Again | None = None
+    reasons: list[RerunReason | None] = field(default_factory=list)
+    reason: RerunReason | None = None
     """What the attempt is for that runs, or comes next."""
     is_spare: bool = False
     standing: int | None = None
@@ -95,8 +99,8 @@ class _Entry(Struct):
     def file(self) -> TestFile:
         return self.planned.file
 
-    def record(self) -> FileRecord:
-        return FileRecord(
+    def record(self) -> FileAttempts:
+        return FileAttempts(
             file=self.file,
             attempts=tuple(self.attempts),
             started=self.has_started,
@@ -128,7 +132,7 @@ class RunState:
         return self._open
 
     @property
-    def spare_files(self) -> int:
+    def best_effort_files(self) -> int:
         """How many of the open files wait for nothing but an attempt that may be left out."""
         return self._spare
 
@@ -150,7 +154,7 @@ class RunState:
         """Return what was planned of a file."""
         return self._entries[path].planned
 
-    def record(self, path: str) -> FileRecord:
+    def record(self, path: str) -> FileAttempts:
         """Return what happened to a file that has been answered at least once."""
         return self._entries[path].record()
 
@@ -162,7 +166,7 @@ class RunState:
         """Return how often a file was stopped to make room."""
         return self._entries[path].evictions
 
-    def past(self, path: str, *, may_run_alone: bool = False) -> Past:
+    def past(self, path: str, *, may_run_alone: bool = False) -> AttemptContext:
         """Return what came before the attempt that runs, or comes next.
 
         Args:
@@ -170,7 +174,7 @@ class RunState:
             may_run_alone: whether the run has a chance alone left for a file that did not fail before.
         """
         entry = self._entries[path]
-        return Past(
+        return AttemptContext(
             reason=entry.reason,
             failures=entry.failures,
             forked_status=entry.forked_status,
@@ -200,7 +204,7 @@ class RunState:
         return True
 
     def end_attempt(
-        self, path: str, result: TestResult, *, is_final: bool, following: Next | None = None
+        self, path: str, result: TestResult, *, is_final: bool, following: NextAttempt | None = None
     ) -> bool:
         """Note that an attempt ended; False when it was answered before, and nothing is counted.
 
@@ -217,17 +221,19 @@ class RunState:
         entry.last_attempt = result.attempt
         entry.attempts.append(_trim(result))
         entry.reasons.append(entry.reason)
-        if again is Again.CHECK:
+        if again is RerunReason.VERIFY_FAILURE:
             entry.forked_status = result.status
         if result.is_evicted:
             entry.evictions += 1
-        elif result.status.is_failure and not (again is Again.CHECK and result.status.is_infrastructure):
+        elif result.status.is_failure and not (
+            again is RerunReason.VERIFY_FAILURE and result.status.is_infrastructure
+        ):
             entry.failures += 1
         self._stop_running(entry)
         if is_final:
             self._let_stand(entry, self._verdict(entry))
             self._decide(entry)
-        elif following is not None and again is not Again.MADE_ROOM:
+        elif following is not None and again is not RerunReason.EVICTED:
             self._let_stand(entry, None)
             entry.reason = again
             self._let_stand(entry, self._verdict(entry) if following.is_provisional else None)
@@ -239,12 +245,12 @@ class RunState:
         retries = self._retries if task.retries is None else task.retries
         return verdict_position(entry.attempts, entry.reasons, retries=retries)
 
-    def settle(self, path: str) -> FileRecord | None:
+    def settle(self, path: str) -> FileAttempts | None:
         """Decide a file by the verdict that stands; None: there is none, and nothing changes."""
         entry = self._entries[path]
         if entry.is_decided or entry.standing is None:
             return None
-        entry.is_unconfirmed = entry.reason is Again.CONFIRM
+        entry.is_unconfirmed = entry.reason is RerunReason.VERIFY_PASS
         self._stop_running(entry)
         self._decide(entry)
         return entry.record()
@@ -277,7 +283,7 @@ class RunState:
     @staticmethod
     def _counts_as_failed(entry: _Entry) -> bool:
         """Whether a file counts as failed: not while attempts may still prove that forking is the cause."""
-        if entry.standing is None or not (entry.is_decided or entry.reason is Again.ALONE):
+        if entry.standing is None or not (entry.is_decided or entry.reason is RerunReason.EXCLUSIVE):
             return False
         return entry.attempts[entry.standing].status.is_failure
 

@@ -15,13 +15,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from dispatcher.model.plan import TestFile
-from dispatcher.model.usage_stats import Baseline, Figures, larger_of
+from dispatcher.model.usage_stats import Baseline, UsageStats, larger_of
 from passmuster.model.status import Isolation, Status
 
-__all__ = ["Figures", "FileHistory", "Forking"]
+__all__ = ["FileHistory", "ForkObservation", "UsageStats"]
 
 
-class Forking(StrEnum):
+class ForkObservation(StrEnum):
     """What is known of how a file, as it is, takes to being forked."""
 
     UNKNOWN = "unknown"
@@ -48,7 +48,7 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         forking: how it takes to being forked, as it was when it last ran.
         is_crowded: whether it was seen to fail beside others and to pass alone, as it was then.
         last_run_id: the run in which it last ran; empty: nothing is known of that.
-        most_s: as in `Figures`.
+        most_s: as in `UsageStats`.
         most_cpu_s: as there.
     """
 
@@ -60,17 +60,17 @@ class FileHistory(Struct, frozen=True, kw_only=True):
     size_bytes: int = 0
     mtime_ns: int = 0
     runs: int = 1
-    forked: Figures | None = None
-    forking: Forking = Forking.UNKNOWN
+    forked: UsageStats | None = None
+    forking: ForkObservation = ForkObservation.UNKNOWN
     is_crowded: bool = False
     last_run_id: str = ""
     most_s: float = 0.0
     most_cpu_s: float | None = None
 
     @property
-    def spawned(self) -> Figures:
+    def spawned(self) -> UsageStats:
         """What it takes where it is spawned."""
-        return Figures(
+        return UsageStats(
             duration_s=self.duration_s,
             cpu_s=self.cpu_s,
             peak_bytes=self.peak_bytes,
@@ -79,7 +79,7 @@ class FileHistory(Struct, frozen=True, kw_only=True):
             most_cpu_s=self.most_cpu_s,
         )
 
-    def with_spawned(self, figures: Figures) -> FileHistory:
+    def with_spawned(self, figures: UsageStats) -> FileHistory:
         """Return the same file with other figures for where it is spawned."""
         return replace(
             self,
@@ -97,7 +97,7 @@ class FileHistory(Struct, frozen=True, kw_only=True):
 
     def must_spawn(self, file: TestFile) -> bool:
         """Whether the file, as it is, is known to come to something else when forked."""
-        return self.forking is Forking.HARMFUL and self.is_of(file)
+        return self.forking is ForkObservation.HARMFUL and self.is_of(file)
 
     def is_spawned(self, file: TestFile) -> bool:
         """Whether the file, as it is, should be spawned where the user leaves that open.
@@ -109,7 +109,7 @@ class FileHistory(Struct, frozen=True, kw_only=True):
 
     def is_confirmed(self, file: TestFile) -> bool:
         """Whether the file, as it is, is known to come to the same forked and spawned."""
-        return self.forking is Forking.CONFIRMED and self.is_of(file)
+        return self.forking is ForkObservation.CONFIRMED and self.is_of(file)
 
     def baseline(self, file: TestFile, *, is_alike: bool) -> Baseline:
         """Return what the file took so far, for comparison.
@@ -121,9 +121,9 @@ class FileHistory(Struct, frozen=True, kw_only=True):
             file: the file as it is now.
             is_alike: whether the files run now that ran beside it when it last ran.
         """
-        forked = self.forked or Figures()
+        forked = self.forked or UsageStats()
         if not is_alike:
-            forked = larger_of(forked, self.spawned) if self.runs else Figures()
+            forked = larger_of(forked, self.spawned) if self.runs else UsageStats()
         return Baseline(spawned=self.spawned, forked=forked, is_changed=not self.is_of(file))
 
     def needs_room(self, file: TestFile) -> bool:

@@ -20,8 +20,8 @@ from msgspec.structs import replace
 
 from dispatcher.history import schema as history_schema
 from dispatcher.history.file_history import FileHistory
-from dispatcher.history.merge import Attempt, Remembered, read_outcomes, remember
-from dispatcher.model.events import FileFinished, FileSettled, RunEvent, RunStarted
+from dispatcher.history.merge import AttemptSample, HistoryRow, merge_attempt, read_outcomes
+from dispatcher.model.events import AttemptFinished, RunEvent, RunStarted, VerdictSettled
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding
 from passmuster.host.state_directory import STATE_DIRECTORY, ignore_by_git
@@ -50,9 +50,9 @@ class History:
         self._path = path
         self._clock = clock
         self._max_files = max_files
-        self._pending: list[Attempt] = []
+        self._pending: list[AttemptSample] = []
         self._connection: sqlite3.Connection | None = None
-        self._in_memory: dict[str, Remembered] = {}
+        self._in_memory: dict[str, HistoryRow] = {}
         self._told = False
         self._inode = -1
 
@@ -102,7 +102,7 @@ class History:
             run_id: the run it belongs to.
             finding: what all attempts of that run at the file say; None: nothing, or not yet.
         """
-        self._pending.append(Attempt.of(file, result, run_id=run_id, finding=finding))
+        self._pending.append(AttemptSample.of(file, result, run_id=run_id, finding=finding))
 
     def settle(self, file: TestFile, status: Status, *, run_id: str, finding: Finding | None = None) -> None:
         """Take note of the verdict on a file, after the last of its attempts was recorded.
@@ -114,7 +114,7 @@ class History:
             finding: what all attempts say together; None: nothing.
         """
         nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
-        attempt = Attempt.of(file, nothing_new, run_id=run_id, finding=finding)
+        attempt = AttemptSample.of(file, nothing_new, run_id=run_id, finding=finding)
         self._pending.append(replace(attempt, verdict=status))
 
     def flush(self) -> None:
@@ -178,7 +178,7 @@ class History:
             self._give_up(exc)
             return None
 
-    def _read_all(self) -> dict[str, Remembered]:
+    def _read_all(self) -> dict[str, HistoryRow]:
         for _ in range(2):
             if self._connection is None:
                 break
@@ -243,10 +243,10 @@ def open_history(
     return history
 
 
-def _apply(rows: dict[str, Remembered], attempts: list[Attempt]) -> None:
+def _apply(rows: dict[str, HistoryRow], attempts: list[AttemptSample]) -> None:
     """Work attempts into `rows`, in their order."""
     for attempt in attempts:
-        row = remember(rows.get(attempt.file.path), attempt)
+        row = merge_attempt(rows.get(attempt.file.path), attempt)
         if row is not None:
             rows[attempt.file.path] = row
 
@@ -281,9 +281,9 @@ class HistoryReporter:
         """Take note of a finished attempt, and of what a file came to without a further one."""
         if isinstance(event, RunStarted):
             self._run_id = event.plan.run_id
-        elif isinstance(event, FileFinished):
+        elif isinstance(event, AttemptFinished):
             self._history.record(event.file, event.result, run_id=self._run_id, finding=event.finding)
-        elif isinstance(event, FileSettled):
+        elif isinstance(event, VerdictSettled):
             self._history.settle(event.file, event.result.status, run_id=self._run_id, finding=event.finding)
         else:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import Figures, FileHistory, Forking
+from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding
 from passmuster.model.result import TestResult
@@ -40,7 +40,7 @@ _LETTERS = {
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class AttemptSample(Struct, frozen=True, kw_only=True):
     """One finished attempt, reduced to what history learns from it.
 
     `finding` is what all attempts of the run at the file said, with the last of them; None: nothing.
@@ -61,7 +61,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(
         cls, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
-    ) -> Attempt:
+    ) -> AttemptSample:
         """Reduce a result; its output and cases are not held on to."""
         return cls(
             file=file,
@@ -76,7 +76,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
         )
 
 
-class Remembered(Struct, frozen=True, kw_only=True):
+class HistoryRow(Struct, frozen=True, kw_only=True):
     """One row of the history.
 
     Args:
@@ -90,7 +90,7 @@ class Remembered(Struct, frozen=True, kw_only=True):
     last_run_id: str = ""
 
 
-def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
+def merge_attempt(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow | None:
     """Return what is remembered after `attempt`; None: still nothing.
 
     An attempt that was stopped for others' sake says nothing about time and no verdict; its peak is a
@@ -108,7 +108,7 @@ def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
         return replace(row, file=_with_finding(replace(row.file, last_status=last_status), attempt.finding))
     base = old.file if old is not None else _unknown(attempt)
     if not base.is_of(attempt.file):
-        base = replace(base, forking=Forking.UNKNOWN, is_crowded=False)
+        base = replace(base, forking=ForkObservation.UNKNOWN, is_crowded=False)
     file = replace(
         base,
         last_status=attempt.status,
@@ -119,7 +119,7 @@ def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
         file = _with_figures(file, attempt, _measure(_figures(file, attempt), attempt))
     same_run = old is not None and old.last_run_id == attempt.run_id
     outcomes = old.outcomes if old is not None else ""
-    return Remembered(
+    return HistoryRow(
         file=_with_finding(file, attempt.finding),
         outcomes=_append_outcome(outcomes, attempt.status, same_run=same_run),
         last_run_id=attempt.run_id,
@@ -129,19 +129,19 @@ def remember(old: Remembered | None, attempt: Attempt) -> Remembered | None:
 def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
     if finding is None:
         return file
-    if finding is Finding.CROWDED:
+    if finding is Finding.FAILS_IN_PARALLEL:
         return replace(file, is_crowded=True)
     if finding.must_spawn:
-        return replace(file, forking=Forking.HARMFUL)
-    return replace(file, forking=Forking.CONFIRMED) if finding is Finding.CONFIRMED else file
+        return replace(file, forking=ForkObservation.HARMFUL)
+    return replace(file, forking=ForkObservation.CONFIRMED) if finding is Finding.VERIFIED else file
 
 
-def _figures(file: FileHistory, attempt: Attempt) -> Figures:
+def _figures(file: FileHistory, attempt: AttemptSample) -> UsageStats:
     """Return what is known of the way in which the attempt ran."""
-    return (file.forked or Figures()) if attempt.is_forked else file.spawned
+    return (file.forked or UsageStats()) if attempt.is_forked else file.spawned
 
 
-def _with_figures(file: FileHistory, attempt: Attempt, figures: Figures) -> FileHistory:
+def _with_figures(file: FileHistory, attempt: AttemptSample, figures: UsageStats) -> FileHistory:
     return replace(file, forked=figures) if attempt.is_forked else file.with_spawned(figures)
 
 
@@ -151,7 +151,7 @@ def read_outcomes(outcomes: str) -> tuple[tuple[Status, ...], ...]:
     return tuple(run for run in runs if run)
 
 
-def _unknown(attempt: Attempt) -> FileHistory:
+def _unknown(attempt: AttemptSample) -> FileHistory:
     return FileHistory(
         path=attempt.file.path,
         duration_s=0.0,
@@ -162,16 +162,16 @@ def _unknown(attempt: Attempt) -> FileHistory:
     )
 
 
-def _raise_peak(old: Remembered | None, attempt: Attempt) -> Remembered | None:
+def _raise_peak(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow | None:
     if attempt.peak_bytes is None or (old is None and not attempt.is_evicted):
         return old
-    known = old if old is not None else Remembered(file=_unknown(attempt))
+    known = old if old is not None else HistoryRow(file=_unknown(attempt))
     figures = _figures(known.file, attempt)
     figures = replace(figures, peak_bytes=max(figures.peak_bytes or 0, attempt.peak_bytes))
     return replace(known, file=_with_figures(known.file, attempt, figures))
 
 
-def _measure(known: Figures, attempt: Attempt) -> Figures:
+def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
     """Return `known` with the attempt's time and memory worked in."""
     broke_limit = attempt.status in (Status.TIMEOUT, Status.MEMORY)
     if broke_limit:
@@ -182,7 +182,7 @@ def _measure(known: Figures, attempt: Attempt) -> Figures:
     else:
         duration_s = _blend(known.duration_s, attempt.duration_s)
         cpu_s = _blend_known(known.cpu_s, attempt.cpu_s)
-    return Figures(
+    return UsageStats(
         duration_s=duration_s,
         cpu_s=cpu_s,
         peak_bytes=_peak(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),

@@ -12,7 +12,7 @@ What a machine, or the files beside it, do to a file's time must not count as it
   that begins to wait for something takes no more of the processor.
 - The growth that is common to the files that ran on one machine, their *pace*, is taken off each: where a
   machine is half as fast, or crowded, none stands out. It is the lower median over all that are compared, so
-  at least half of them would have to grow by themselves to hide it. It needs `LEAST_PACE` files; fewer go by
+  at least half of them would have to grow by themselves to hide it. It needs `MIN_PACE` files; fewer go by
   the pace of the whole run, and a single one is compared as it is. Files that all became quicker make none
   slower: the pace is never below 1.
 """
@@ -25,20 +25,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from dispatcher.model.plan import PlannedFile
-from dispatcher.model.results import FileRecord, Measure, Regression
-from dispatcher.model.usage_stats import Figures
+from dispatcher.model.results import FileAttempts, Measure, Regression
+from dispatcher.model.usage_stats import UsageStats
 from passmuster.model.task import MOSTLY_WAITS_SHARE
 
-LEAST_RUNS = 3
+MIN_RUNS = 3
 """Runs that a baseline is drawn from at least."""
 
-LEAST_PACE = 2
+MIN_PACE = 2
 """Files that a pace is taken from at least: of two, what both grew by is common."""
 
-LEAST_S = 1.0
+MIN_S = 1.0
 """Seconds that a time grows by at least: what lies below is how a machine's load differs from run to run."""
 
-LEAST_BYTES = 32 * 1024 * 1024
+MIN_BYTES = 32 * 1024 * 1024
 """Bytes that a peak grows by at least: a library more is loaded, and nothing has happened."""
 
 _SMALLEST_S = 0.01
@@ -51,8 +51,8 @@ _Times = tuple[float, float]
 class _Pair(Struct, frozen=True, kw_only=True):
     """What a file took, and what it used to take."""
 
-    record: FileRecord
-    usual: Figures
+    record: FileAttempts
+    usual: UsageStats
     is_changed: bool
 
     @property
@@ -83,7 +83,7 @@ class _Pair(Struct, frozen=True, kw_only=True):
 
 
 def find_regressions(
-    planned: Sequence[PlannedFile], records: Iterable[FileRecord], *, factor: float
+    planned: Sequence[PlannedFile], records: Iterable[FileAttempts], *, factor: float
 ) -> tuple[Regression, ...]:
     """Return what grew beyond `factor` times its usual, the largest factors first.
 
@@ -104,14 +104,14 @@ def find_regressions(
     return tuple(sorted(found, key=lambda one: (-one.factor, one.file.path, one.what)))
 
 
-def _pairs(planned: Sequence[PlannedFile], records: Iterable[FileRecord]) -> Iterator[_Pair]:
+def _pairs(planned: Sequence[PlannedFile], records: Iterable[FileAttempts]) -> Iterator[_Pair]:
     baselines = {item.file.path: item.baseline for item in planned}
     for record in records:
         baseline = baselines.get(record.file.path)
         if baseline is None or not record.status.is_pass:
             continue
         usual = baseline.of(record.final.isolation)
-        if usual.runs >= LEAST_RUNS:
+        if usual.runs >= MIN_RUNS:
             yield _Pair(record=record, usual=usual, is_changed=baseline.is_changed)
 
 
@@ -122,27 +122,27 @@ def _paces(times: Iterable[tuple[str, _Times | None]]) -> Callable[[str], float]
         if pair is not None:
             ratios[worker].append(pair[1] / pair[0])
     of_all = _pace([ratio for some in ratios.values() for ratio in some])
-    paces = {worker: _pace(some) for worker, some in ratios.items() if len(some) >= LEAST_PACE}
+    paces = {worker: _pace(some) for worker, some in ratios.items() if len(some) >= MIN_PACE}
     return lambda worker: paces.get(worker, of_all)
 
 
 def _pace(ratios: Sequence[float]) -> float:
     # By hand: the module `statistics` takes longer to import than a small test to run.
-    return max(1.0, sorted(ratios)[(len(ratios) - 1) // 2]) if len(ratios) >= LEAST_PACE else 1.0
+    return max(1.0, sorted(ratios)[(len(ratios) - 1) // 2]) if len(ratios) >= MIN_PACE else 1.0
 
 
 def _slower(
     pair: _Pair, what: Measure, times: _Times | None, pace_of: Callable[[str], float]
 ) -> Regression | None:
     pace = pace_of(pair.worker)
-    if times is None or times[1] / pace - times[0] < LEAST_S:
+    if times is None or times[1] / pace - times[0] < MIN_S:
         return None
     return _regression(pair, what, *times, pace)
 
 
 def _larger(pair: _Pair) -> Regression | None:
     usual, now = pair.usual.peak_bytes, pair.record.final.peak_bytes
-    if not usual or now is None or now - usual < LEAST_BYTES:
+    if not usual or now is None or now - usual < MIN_BYTES:
         return None
     return _regression(pair, Measure.MEMORY, usual, now, 1.0)
 

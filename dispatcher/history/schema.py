@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from dispatcher.history.file_history import Figures, FileHistory, Forking
-from dispatcher.history.merge import Remembered
+from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
+from dispatcher.history.merge import HistoryRow
 from passmuster.model.status import Status
 
 FILE_NAME = "history.sqlite3"
@@ -106,7 +106,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def read_file(path: Path) -> dict[str, Remembered]:
+def read_file(path: Path) -> dict[str, HistoryRow]:
     """Return the rows of a history file, which is not changed, and need not be one that can be.
 
     Args:
@@ -207,12 +207,12 @@ def put_aside(path: Path) -> None:
             path.with_name(path.name + suffix).unlink()
 
 
-def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None) -> dict[str, Remembered]:
+def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None) -> dict[str, HistoryRow]:
     """Return the rows of `paths` by path; None: all of them, in one query."""
     if paths is None:
         rows = map(_from_row, connection.execute(f"SELECT {_COLUMNS} FROM files"))
         return {row.file.path: row for row in rows}
-    found: dict[str, Remembered] = {}
+    found: dict[str, HistoryRow] = {}
     for start in range(0, len(paths), _CHUNK):
         chunk = [os.fsencode(path) for path in paths[start : start + _CHUNK]]
         marks = ", ".join("?" * len(chunk))
@@ -223,7 +223,7 @@ def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None
 
 
 def write_rows(
-    connection: sqlite3.Connection, rows: Iterable[Remembered], *, seen_at: float, max_files: int
+    connection: sqlite3.Connection, rows: Iterable[HistoryRow], *, seen_at: float, max_files: int
 ) -> None:
     """Insert or replace rows, and drop the longest unseen beyond `max_files`; within a transaction."""
     connection.executemany(
@@ -238,8 +238,8 @@ def write_rows(
         )
 
 
-def _to_row(row: Remembered) -> _Row:
-    file, forked = row.file, row.file.forked or Figures()
+def _to_row(row: HistoryRow) -> _Row:
+    file, forked = row.file, row.file.forked or UsageStats()
     # Paths are bytes to the system and need not be UTF-8, which SQLite's text has to be.
     return (
         os.fsencode(file.path),
@@ -265,7 +265,7 @@ def _to_row(row: Remembered) -> _Row:
     )
 
 
-def _from_row(cells: _Row) -> Remembered:
+def _from_row(cells: _Row) -> HistoryRow:
     path, duration_s, cpu_s, peak_bytes, last_status, size_bytes, mtime_ns, runs, outcomes, last_run_id = (
         cells[:10]
     )
@@ -290,11 +290,11 @@ def _from_row(cells: _Row) -> Remembered:
             size_bytes=int(size_bytes),
             mtime_ns=int(mtime_ns),
             forked=forked,
-            forking=Forking(forking),
+            forking=ForkObservation(forking),
             is_crowded=bool(is_crowded),
             last_run_id=str(last_run_id),
         )
-        return Remembered(
+        return HistoryRow(
             file=file.with_spawned(spawned), outcomes=str(outcomes), last_run_id=str(last_run_id)
         )
     except (TypeError, ValueError) as exc:
@@ -308,8 +308,8 @@ def _figures(
     runs: int,
     most_s: float | None,
     most_cpu_s: float | None,
-) -> Figures:
-    return Figures(
+) -> UsageStats:
+    return UsageStats(
         duration_s=float(duration_s),
         cpu_s=None if cpu_s is None else float(cpu_s),
         peak_bytes=None if peak_bytes is None else int(peak_bytes),

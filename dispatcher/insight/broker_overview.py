@@ -14,7 +14,7 @@ from passmuster.host.machine_claims import LivingClaims
 from passmuster.model.text import JsonValue, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 from passmuster.wire.broker_keys import LEASE_S
-from passmuster.wire.broker_messages import CardFile, RunLook, WorkerCard
+from passmuster.wire.broker_messages import RunningFileStatus, RunStatus, WorkerStatus
 
 VERSION = 1
 """Of the JSON: counts up when a field changes its meaning or goes away."""
@@ -30,8 +30,8 @@ class BrokerState(Struct, frozen=True, kw_only=True):
     """
 
     broker: str
-    runs: tuple[RunLook, ...]
-    workers: tuple[WorkerCard, ...]
+    runs: tuple[RunStatus, ...]
+    workers: tuple[WorkerStatus, ...]
 
 
 def status_lines(state: BrokerState) -> list[str]:
@@ -105,12 +105,12 @@ def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
     }
 
 
-def _is_alive(run: RunLook) -> bool:
+def _is_alive(run: RunStatus) -> bool:
     # Its sign of life comes each second; a machine that is busy may be late.
     return run.silent_s < LEASE_S
 
 
-def _run_line(run: RunLook) -> str:
+def _run_line(run: RunStatus) -> str:
     if run.damage:
         return f"  {one_line(run.run_id)}: {one_line(run.damage)}"
     dispatcher = "alive" if _is_alive(run) else f"silent for {format_seconds(run.silent_s)}"
@@ -128,7 +128,7 @@ def _instant(unix_s: float) -> str:
         return "an unknown time"
 
 
-def _worker_lines(card: WorkerCard) -> list[str]:
+def _worker_lines(card: WorkerStatus) -> list[str]:
     used, budget = format_bytes(card.used_bytes), format_bytes(card.budget_bytes)
     runs = ", ".join(map(one_line, card.runs)) or "none"
     head = (
@@ -142,6 +142,6 @@ def _worker_lines(card: WorkerCard) -> list[str]:
     return [head, *map(_file_line, card.files), *rest]
 
 
-def _file_line(file: CardFile) -> str:
+def _file_line(file: RunningFileStatus) -> str:
     used = f", {format_bytes(file.used_bytes)}" if file.used_bytes else ""
     return f"    {one_line(file.path)} of {one_line(file.run_id)}: {format_seconds(file.seconds)}{used}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dispatcher.config.interpreter import Interpreter
-from dispatcher.model.plan import Plan, PlannedFile
-from dispatcher.planning.simulation import predict_makespan
+from dispatcher.config.interpreter import ProjectInterpreter
+from dispatcher.model.plan import PlannedFile, RunPlan
+from dispatcher.planning.simulation import simulate_run
 from dispatcher.reporters.console.lines import layout_lines, shard_line
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.host.capacity import Capacity
@@ -14,7 +14,7 @@ from passmuster.model.units import format_bytes, format_seconds
 
 
 def dry_run_lines(
-    plan: Plan, layout: str, capacity: Capacity, interpreter: Interpreter, *, color: bool
+    plan: RunPlan, layout: str, capacity: Capacity, interpreter: ProjectInterpreter, *, color: bool
 ) -> list[str]:
     """Return the lines.
 
@@ -39,7 +39,7 @@ def dry_run_lines(
         info(f"Would run {len(plan.files)} test file(s), in this order:"),
         *(_file_line(number, planned) for number, planned in enumerate(plan.files, start=1)),
     ]
-    forecast = predict_makespan(
+    forecast = simulate_run(
         [planned.task for planned in plan.files],
         slots=capacity.slots,
         budget_bytes=capacity.budget_bytes,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dispatcher.insight.explanation import Explanation, reasons_of
 from dispatcher.insight.last_run import PastAttempt, PastRun
 from dispatcher.model.plan import PlannedFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.usage_stats import Figures
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.usage_stats import UsageStats
 from dispatcher.planning.order import MEMORY_MARGIN
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation
@@ -20,13 +20,13 @@ _WIDTH = 16
 """Columns of the names."""
 
 _WHY_AGAIN = {
-    Again.MADE_ROOM: "it was stopped to make room in memory, which is not its fault",
-    Again.CHECK: "it did not pass when forked, and what it comes to spawned decides",
-    Again.RECHECK: "it ran spawned once more",
-    Again.REFORK: "it failed when forked and passed twice when spawned, and was forked once more",
-    Again.CONFIRM: "it passed when forked, and nobody knew whether it does when spawned",
-    Again.RETRY: "it failed, and was retried",
-    Again.ALONE: "it failed beside others, and ran without them",
+    RerunReason.EVICTED: "it was stopped to make room in memory, which is not its fault",
+    RerunReason.VERIFY_FAILURE: "it did not pass when forked, and what it comes to spawned decides",
+    RerunReason.RECHECK: "it ran spawned once more",
+    RerunReason.REFORK: "it failed when forked and passed twice when spawned, and was forked once more",
+    RerunReason.VERIFY_PASS: "it passed when forked, and nobody knew whether it does when spawned",
+    RerunReason.RETRY: "it failed, and was retried",
+    RerunReason.EXCLUSIVE: "it failed beside others, and ran without them",
 }
 
 
@@ -138,7 +138,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
         yield _line("override", f"{one_line(patterns)}: {one_line(said)}")
 
 
-def _figures_text(figures: Figures) -> str:
+def _figures_text(figures: UsageStats) -> str:
     if not figures.runs:
         peak = "" if figures.peak_bytes is None else f"; it used at least {format_bytes(figures.peak_bytes)}"
         return f"never to its end{peak}" if peak else "never"
@@ -244,7 +244,7 @@ def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
     }
 
 
-def _figures(figures: Figures) -> dict[str, JsonValue]:
+def _figures(figures: UsageStats) -> dict[str, JsonValue]:
     return {
         "duration_s": figures.duration_s,
         "cpu_s": figures.cpu_s,

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig
-from dispatcher.config.overrides import FileRules
-from dispatcher.history.file_history import FileHistory, Forking
+from dispatcher.config.overrides import Overrides
+from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.insight.last_run import PastRun
 from dispatcher.model.plan import PlannedFile, TestFile
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.rerun_reason import RerunReason
 from passmuster.model.executor import OtherRuns
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status
@@ -68,7 +68,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) -> str:
     """Return how a file's process will come into being, and why."""
-    rule = FileRules(config.overrides).rule_for(planned.file.path)
+    rule = Overrides(config.overrides).rule_for(planned.file.path)
     if planned.task.runner is RunnerKind.COMMAND:
         return "spawned: it runs by a command of the project"
     asked_for = rule.isolation or config.isolation
@@ -81,7 +81,7 @@ def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) 
         return "spawned: it did not pass when it last ran, and a failure has to be had spawned"
     if planned.is_confirmed:
         return "forked where that can be had: an earlier run saw it pass forked and spawned"
-    if known is not None and known.forking is Forking.HARMFUL:
+    if known is not None and known.forking is ForkObservation.HARMFUL:
         return "forked where that can be had: it did harm, and the file was changed since"
     return "forked where that can be had, and then once more spawned, to see that it passes so too"
 
@@ -93,7 +93,7 @@ def rules_of(path: str, config: TestConfig) -> tuple[tuple[str, str], ...]:
     """Return the overrides that hold for a file, each with what it says."""
     found: list[tuple[str, str]] = []
     for override in config.overrides:
-        said = FileRules((override,)).rule_for(path)
+        said = Overrides((override,)).rule_for(path)
         texts = list(_said(said))
         if texts:
             found.append((", ".join(override.files), ", ".join(texts)))
@@ -113,22 +113,22 @@ def _said(rule: Override) -> Iterator[str]:
             yield f"{key} {shown if isinstance(shown, Amount | str | int) else str(shown)}"
 
 
-def reason_of(before: TestResult, attempt: TestResult) -> Again:
+def reason_of(before: TestResult, attempt: TestResult) -> RerunReason:
     """Return why an attempt came after another one, as its journal lets see.
 
     A retry during which by chance nothing else ran cannot be told from a chance alone.
     """
     if before.is_evicted:
-        return Again.MADE_ROOM
+        return RerunReason.EVICTED
     if before.status.is_pass:
         if attempt.isolation is Isolation.FORK:
-            return Again.REFORK
-        return Again.CONFIRM if before.isolation is Isolation.FORK else Again.RECHECK
+            return RerunReason.REFORK
+        return RerunReason.VERIFY_PASS if before.isolation is Isolation.FORK else RerunReason.RECHECK
     if before.isolation is Isolation.FORK and attempt.isolation is Isolation.SPAWN:
-        return Again.CHECK
-    return Again.ALONE if attempt.was_alone and not before.was_alone else Again.RETRY
+        return RerunReason.VERIFY_FAILURE
+    return RerunReason.EXCLUSIVE if attempt.was_alone and not before.was_alone else RerunReason.RETRY
 
 
-def reasons_of(attempts: Sequence[TestResult]) -> tuple[Again | None, ...]:
+def reasons_of(attempts: Sequence[TestResult]) -> tuple[RerunReason | None, ...]:
     """Return why each attempt was made; None: it was the first."""
     return (None, *(reason_of(one, other) for one, other in pairwise(attempts)))

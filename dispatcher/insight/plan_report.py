@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from dispatcher.insight.prediction import Bound, BoundKind, Prediction, helps_no_more
-from passmuster.model.oversubscription import most_slots
+from dispatcher.insight.prediction import LowerBound, LowerBoundKind, Prediction, is_limited_by_longest_file
+from passmuster.model.oversubscription import max_slots
 from passmuster.model.text import JsonValue, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
@@ -18,7 +18,7 @@ WORTH_IT = 1.1
 """How many times longer a run must take for it to be worth to change something."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class PlanReport(Struct, frozen=True, kw_only=True):
     """What is known of a run that was not run.
 
     Args:
@@ -38,7 +38,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     groups: tuple[tuple[str, int], ...] = ()
 
 
-def plan_lines(answer: Answer) -> list[str]:
+def plan_lines(answer: PlanReport) -> list[str]:
     """Return what people are shown."""
     asked = answer.asked
     if asked is None:
@@ -56,7 +56,7 @@ def plan_lines(answer: Answer) -> list[str]:
     return [*lines, "", *_advice(asked, answer.others)]
 
 
-def plan_json(answer: Answer) -> bytes:
+def plan_json(answer: PlanReport) -> bytes:
     """Return the same as one object of JSON on one line."""
     return json_line(
         {
@@ -97,20 +97,20 @@ def _headline(files: int, asked: Prediction) -> str:
     )
 
 
-def _bound_text(bound: Bound, asked: Prediction, answer: Answer) -> str:
+def _bound_text(bound: LowerBound, asked: Prediction, answer: PlanReport) -> str:
     machine = asked.machine
     match bound.kind:
-        case BoundKind.FILE:
+        case LowerBoundKind.FILE:
             return f"the longest file: {one_line(bound.name)}"
-        case BoundKind.CPUS:
+        case LowerBoundKind.CPUS:
             used = format_seconds(bound.least_s * (machine.cpus or 1))
             return f"CPUs: {used} of processor time on {machine.cpus}"
-        case BoundKind.MEMORY:
+        case LowerBoundKind.MEMORY:
             return f"memory: {format_bytes(machine.budget_bytes)} for all"
-        case BoundKind.GROUP:
+        case LowerBoundKind.GROUP:
             return f"group {one_line(bound.name)}: {dict(answer.groups).get(bound.name, 1)} at once"
-        case BoundKind.JOBS:
-            most = most_slots(machine.slots, cpus=machine.idle_cpus)
+        case LowerBoundKind.JOBS:
+            most = max_slots(machine.slots, cpus=machine.idle_cpus)
             further = "" if most == machine.slots else f", up to {most} while CPUs are idle"
             return f"jobs: {machine.slots} at once{further}"
 
@@ -142,7 +142,7 @@ def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
         texts = [f"{_difference_text(other, asked)} ({format_seconds(other.wall_s)})" for other in good]
         lines.append(f"It would help: {', or '.join(texts)}.")
     last = (asked, *more)[-1]
-    if helps_no_more(last):
+    if is_limited_by_longest_file(last):
         few = f"More than {last.nodes} machines" if last.nodes > 1 else "More machines"
         alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.least_s)}"
         lines.append(f"{few} would not help: {alone}.")

@@ -13,13 +13,13 @@ from statistics import median
 
 from msgspec import Struct, structs
 
-from dispatcher.planning.shard_assignment import split
-from dispatcher.planning.simulation import predict_makespan
-from passmuster.model.oversubscription import most_slots
+from dispatcher.planning.shard_assignment import assign_shards
+from dispatcher.planning.simulation import simulate_run
+from passmuster.model.oversubscription import max_slots
 from passmuster.model.task import TestTask
 
 
-def spread(
+def assign_to_machines(
     tasks: Sequence[TestTask], total: int, *, slots: int, budget_bytes: int, groups: Mapping[str, int]
 ) -> list[list[TestTask]]:
     """Return the files of each machine, in the order in which they came.
@@ -31,7 +31,7 @@ def spread(
         budget_bytes: the memory that all of them may use there.
         groups: how many files of each group one runs at once.
     """
-    places = split(tasks, total, slots=slots, budget_bytes=budget_bytes, groups=groups)
+    places = assign_shards(tasks, total, slots=slots, budget_bytes=budget_bytes, groups=groups)
     parts: list[list[TestTask]] = [[] for _ in range(total)]
     for task in tasks:
         parts[places[task.file_path] - 1].append(task)
@@ -42,7 +42,7 @@ NEARLY = 1.05
 """Times that differ by less than this ratio are the same to people."""
 
 
-class Machine(Struct, frozen=True, kw_only=True):
+class MachineSpec(Struct, frozen=True, kw_only=True):
     """What each machine is like.
 
     Args:
@@ -58,7 +58,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     idle_cpus: int | None = None
 
 
-class BoundKind(StrEnum):
+class LowerBoundKind(StrEnum):
     """What a run cannot be quicker than."""
 
     FILE = "file"
@@ -73,7 +73,7 @@ class BoundKind(StrEnum):
     """So few files run at once."""
 
 
-class Bound(Struct, frozen=True, kw_only=True):
+class LowerBound(Struct, frozen=True, kw_only=True):
     """One thing that a machine's part of a run cannot be quicker than.
 
     Args:
@@ -82,7 +82,7 @@ class Bound(Struct, frozen=True, kw_only=True):
         name: the path of the file, or the group.
     """
 
-    kind: BoundKind
+    kind: LowerBoundKind
     least_s: float
     name: str = ""
 
@@ -99,12 +99,12 @@ class Prediction(Struct, frozen=True, kw_only=True):
         longest: the longest file of all machines.
     """
 
-    machine: Machine
+    machine: MachineSpec
     nodes: int
     wall_s: float
     peak_bytes: int
-    bounds: tuple[Bound, ...]
-    longest: Bound
+    bounds: tuple[LowerBound, ...]
+    longest: LowerBound
 
 
 def fill_in(tasks: Sequence[TestTask]) -> tuple[TestTask, ...] | None:
@@ -119,7 +119,7 @@ def fill_in(tasks: Sequence[TestTask]) -> tuple[TestTask, ...] | None:
 
 
 def predict(
-    tasks: Sequence[TestTask], machine: Machine, *, nodes: int = 1, groups: Mapping[str, int]
+    tasks: Sequence[TestTask], machine: MachineSpec, *, nodes: int = 1, groups: Mapping[str, int]
 ) -> Prediction:
     """Return what a run would take.
 
@@ -132,7 +132,7 @@ def predict(
     slots, budget_bytes = machine.slots, machine.budget_bytes
     parts = [tasks]
     if nodes > 1:
-        parts = list(spread(tasks, nodes, slots=slots, budget_bytes=budget_bytes, groups=groups))
+        parts = list(assign_to_machines(tasks, nodes, slots=slots, budget_bytes=budget_bytes, groups=groups))
     found = [_predict_one(part, machine, groups) for part in parts if part]
     slowest = max(found, key=lambda one: one.wall_s)
     return structs.replace(
@@ -143,8 +143,8 @@ def predict(
     )
 
 
-def _predict_one(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[str, int]) -> Prediction:
-    forecast = predict_makespan(
+def _predict_one(tasks: Sequence[TestTask], machine: MachineSpec, groups: Mapping[str, int]) -> Prediction:
+    forecast = simulate_run(
         tasks,
         slots=machine.slots,
         budget_bytes=machine.budget_bytes,
@@ -152,9 +152,9 @@ def _predict_one(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[st
         groups=groups,
     )
     task = max(tasks, key=lambda task: (_seconds(task), task.file_path))
-    longest = Bound(kind=BoundKind.FILE, least_s=_seconds(task), name=task.file_path)
+    longest = LowerBound(kind=LowerBoundKind.FILE, least_s=_seconds(task), name=task.file_path)
     bounds = sorted((longest, *_bounds(tasks, machine, groups)), key=lambda bound: -bound.least_s)
-    cpu_s = max((bound.least_s for bound in bounds if bound.kind is BoundKind.CPUS), default=0.0)
+    cpu_s = max((bound.least_s for bound in bounds if bound.kind is LowerBoundKind.CPUS), default=0.0)
     return Prediction(
         machine=machine,
         nodes=1,
@@ -165,18 +165,20 @@ def _predict_one(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[st
     )
 
 
-def _bounds(tasks: Sequence[TestTask], machine: Machine, groups: Mapping[str, int]) -> Iterator[Bound]:
+def _bounds(
+    tasks: Sequence[TestTask], machine: MachineSpec, groups: Mapping[str, int]
+) -> Iterator[LowerBound]:
     if machine.cpus is not None:
         cpu_s = sum(_cpu_s(task) for task in tasks)
-        yield Bound(kind=BoundKind.CPUS, least_s=cpu_s / machine.cpus)
+        yield LowerBound(kind=LowerBoundKind.CPUS, least_s=cpu_s / machine.cpus)
     area = sum(_seconds(task) * _share(task, machine) for task in tasks)
-    yield Bound(kind=BoundKind.MEMORY, least_s=area)
-    at_once = most_slots(machine.slots, cpus=machine.idle_cpus)
-    yield Bound(kind=BoundKind.JOBS, least_s=sum(map(_seconds, tasks)) / at_once)
+    yield LowerBound(kind=LowerBoundKind.MEMORY, least_s=area)
+    at_once = max_slots(machine.slots, cpus=machine.idle_cpus)
+    yield LowerBound(kind=LowerBoundKind.JOBS, least_s=sum(map(_seconds, tasks)) / at_once)
     for name, most in groups.items():
         group_s = sum(_seconds(task) for task in tasks if task.group == name)
         if group_s:
-            yield Bound(kind=BoundKind.GROUP, least_s=group_s / most, name=name)
+            yield LowerBound(kind=LowerBoundKind.GROUP, least_s=group_s / most, name=name)
 
 
 def _seconds(task: TestTask) -> float:
@@ -188,7 +190,7 @@ def _cpu_s(task: TestTask) -> float:
     return _seconds(task) if task.predicted_cpu_s is None else task.predicted_cpu_s
 
 
-def _share(task: TestTask, machine: Machine) -> float:
+def _share(task: TestTask, machine: MachineSpec) -> float:
     """Return which share of a machine's memory a file holds: all of it where nothing may run beside it."""
     if task.alone:
         return 1.0
@@ -231,10 +233,10 @@ def _machines(
         one = asked if nodes == asked.nodes else predict(tasks, asked.machine, nodes=nodes, groups=groups)
         if nodes != asked.nodes:
             yield one
-        if helps_no_more(one):
+        if is_limited_by_longest_file(one):
             return
 
 
-def helps_no_more(prediction: Prediction) -> bool:
+def is_limited_by_longest_file(prediction: Prediction) -> bool:
     """Whether further machines help nothing: one file alone takes as long as all."""
     return prediction.wall_s <= prediction.longest.least_s * NEARLY

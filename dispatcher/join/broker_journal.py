@@ -10,19 +10,19 @@ from pathlib import Path
 from msgspec import structs
 
 from dispatcher.engine.journal import Ended
-from dispatcher.join.liveness import Patience
-from dispatcher.model.plan import Plan, PlannedFile
+from dispatcher.join.liveness import BrokerRetry
+from dispatcher.model.plan import PlannedFile, RunPlan
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation
 from passmuster.wire.codec import decode_result, encode_result
 from passmuster.wire.envelope import MAX_PARTS_BYTES, pack_bytes, unpack_bytes
-from passmuster.wire.join_messages import JoinSeals
-from passmuster.wire.join_store import Claim, JoinRecord
+from passmuster.wire.join_messages import JoinCodec
+from passmuster.wire.join_store import JoinStore, LeaderLease
 
 
-class JoinedRun:
-    """A round, held by this machine. Both a `SharedRun` and its `Diary`.
+class BrokerJournal:
+    """A round, held by this machine. Both a `JoinedRunHandle` and its `Diary`.
 
     Args:
         record: of the run.
@@ -33,12 +33,12 @@ class JoinedRun:
     """
 
     def __init__(
-        self, record: JoinRecord, seals: JoinSeals, claim: Claim, patience: Patience, *, run_id: str
+        self, record: JoinStore, seals: JoinCodec, claim: LeaderLease, patience: BrokerRetry, *, run_id: str
     ) -> None:
         self._record, self._seals, self._claim, self._patience = record, seals, claim, patience
         self.run_id = run_id
 
-    def open(self, plan: Plan, coverage_dir: Path | None) -> tuple[Plan, JoinedRun, Ended]:
+    def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, BrokerJournal, Ended]:
         """Return the plan, the diary, and what has ended in this round, or passed in those before it.
 
         A pass of an earlier round stands: it is neither confirmed here, nor looked at with other eyes because

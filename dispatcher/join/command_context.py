@@ -14,7 +14,7 @@ from passmuster.model.hidden_fields import repr_without
 from passmuster.settings.origins import Origins
 
 
-class Host(Struct, frozen=True, kw_only=True):
+class CommandContext(Struct, frozen=True, kw_only=True):
     """The command.
 
     Args:

@@ -9,12 +9,12 @@ from msgspec import Struct
 
 from dispatcher.model.ci import CIS
 from passmuster.model.errors import ConfigurationError
-from passmuster.wire.join_messages import Entered, JoinLook
+from passmuster.wire.join_messages import EnterReply, JoinStatus
 
-_MOST_ATTEMPTS = 1_000_000
+_MAX_ATTEMPTS = 1_000_000
 
 
-class Machine(Struct, frozen=True, kw_only=True):
+class MemberIdentity(Struct, frozen=True, kw_only=True):
     """Which machine of the CI this is.
 
     Args:
@@ -26,7 +26,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     attempt: int
 
 
-def machine_of(environ: Mapping[str, str], *, host: str) -> Machine:
+def machine_of(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
     """Return what the environment says of this machine.
 
     Args:
@@ -43,16 +43,16 @@ def machine_of(environ: Mapping[str, str], *, host: str) -> Machine:
         text = environ.get(name, "")
         if not text:
             continue
-        if not (text.isascii() and text.isdigit() and int(text[:10]) + first in range(1, _MOST_ATTEMPTS)):
+        if not (text.isascii() and text.isdigit() and int(text[:10]) + first in range(1, _MAX_ATTEMPTS)):
             raise ConfigurationError(
                 f"{name} must be the number of this attempt, a whole number from {1 - first}, "
                 f"got {ascii(text)[:40]}"
             )
-        return Machine(identity=identity, attempt=int(text) + first)
-    return Machine(identity=identity, attempt=0)
+        return MemberIdentity(identity=identity, attempt=int(text) + first)
+    return MemberIdentity(identity=identity, attempt=0)
 
 
-def is_retry(found: Entered, machine: Machine, *, status: int) -> bool:
+def is_retry(found: EnterReply, machine: MemberIdentity, *, status: int) -> bool:
     """Whether a machine that comes to a complete round is a retry of it, and no late one.
 
     Args:
@@ -67,7 +67,7 @@ def is_retry(found: Entered, machine: Machine, *, status: int) -> bool:
     return found.was_seen
 
 
-class Step(StrEnum):
+class MemberAction(StrEnum):
     """What to do next."""
 
     WAIT = "wait"
@@ -77,7 +77,7 @@ class Step(StrEnum):
     GIVE_UP = "the round is gone"
 
 
-def next_step(look: JoinLook, number: int, *, may_judge: bool) -> Step:
+def next_action(look: JoinStatus, number: int, *, may_judge: bool) -> MemberAction:
     """Return what a machine does that does not lead.
 
     Args:
@@ -86,11 +86,11 @@ def next_step(look: JoinLook, number: int, *, may_judge: bool) -> Step:
         may_judge: whether the broker has been there for long enough that who leads could have said so.
     """
     if look.has_outcome:
-        return Step.LEAVE
+        return MemberAction.LEAVE
     if look.number not in (0, number):
-        return Step.GIVE_UP
+        return MemberAction.GIVE_UP
     if not may_judge:
-        return Step.WAIT
+        return MemberAction.WAIT
     if look.number == 0:
-        return Step.ENTER
-    return Step.WAIT if look.is_claimed else Step.LEAD
+        return MemberAction.ENTER
+    return MemberAction.WAIT if look.is_claimed else MemberAction.LEAD

@@ -13,11 +13,11 @@ from passmuster.model.task import TestTask
 from passmuster.wire.join_store import NotLeadingError
 
 
-class LeftError(PassmusterError):
+class HandedOverError(PassmusterError):
     """This machine leaves the run to others."""
 
 
-class LeavingBackend:
+class HandoverBackend:
     """A `Backend` around another one.
 
     Args:
@@ -53,10 +53,10 @@ class LeavingBackend:
         """Take back what has not started.
 
         Raises:
-            LeftError: it was left to others.
+            HandedOverError: it was left to others.
         """
         if self._leaves():
-            raise LeftError("this machine has left the run")
+            raise HandedOverError("this machine has left the run")
         return self._inner.withdraw()
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:

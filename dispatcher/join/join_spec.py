@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from dispatcher.config.model import TestConfig
-from dispatcher.join.liveness import Patience
+from dispatcher.join.liveness import BrokerRetry
 from dispatcher.join.run_request import request_of, why_other_request
 from dispatcher.model.plan import TestFile
 from dispatcher.queue.target import RunSource, reports_of
@@ -14,17 +14,22 @@ from dispatcher.queue.tree_upload import differing_files, list_tree
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.version import VERSION
 from passmuster.settings.values import on_one_line
-from passmuster.source.identity import may_have_the_same_files, tree_identity, why_other_files, why_other_tree
+from passmuster.source.identity import may_have_the_same_files, tree_identity, tree_mismatch, why_other_files
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.broker import BrokerAddress
-from passmuster.wire.join_messages import JoinSeals, JoinTerms
-from passmuster.wire.join_store import JoinRecord
+from passmuster.wire.join_messages import JoinCodec, JoinSpec
+from passmuster.wire.join_store import JoinStore
 from passmuster.wire.run_store import connect
 
 
-def own_terms(
-    config: TestConfig, files: Sequence[TestFile], address: BrokerAddress, patience: Patience, *, machine: str
-) -> JoinTerms:
+def local_join_spec(
+    config: TestConfig,
+    files: Sequence[TestFile],
+    address: BrokerAddress,
+    patience: BrokerRetry,
+    *,
+    machine: str,
+) -> JoinSpec:
     """Return what this machine would have all others have in common with it.
 
     Args:
@@ -42,7 +47,7 @@ def own_terms(
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
             return list_tree(TreeStore(client), config.root, reports=reports_of(config))
 
-    return JoinTerms(
+    return JoinSpec(
         version=VERSION,
         machine=machine,
         identity=tree_identity(config.root),
@@ -51,13 +56,13 @@ def own_terms(
     )
 
 
-def agree(
-    record: JoinRecord,
-    seals: JoinSeals,
-    own: JoinTerms,
+def check_join_spec(
+    record: JoinStore,
+    seals: JoinCodec,
+    own: JoinSpec,
     config: TestConfig,
     address: BrokerAddress,
-    patience: Patience,
+    patience: BrokerRetry,
 ) -> RunSource:
     """Compare this machine with the first one of the run, and return which files the run is of.
 
@@ -86,11 +91,11 @@ def agree(
     return RunSource(identity=found.identity, listing=found.listing)
 
 
-def _why_other_tree(own: JoinTerms, found: JoinTerms, config: TestConfig, address: BrokerAddress) -> str:
+def _why_other_tree(own: JoinSpec, found: JoinSpec, config: TestConfig, address: BrokerAddress) -> str:
     """Return why this machine's tree is not the run's; empty: it is, but for what was made in it besides."""
     here, wanted = own.identity, found.identity
     if here != wanted and found.listing and may_have_the_same_files(here, wanted):
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
             manifest = TreeStore(client).manifest(found.listing)
         return why_other_files(differing_files(manifest, config.root), here, wanted, may_ship=False)
-    return why_other_tree(here, wanted, may_ship=False)
+    return tree_mismatch(here, wanted, may_ship=False)

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from passmuster.model.errors import InfrastructureError
 from passmuster.settings.values import on_one_line
 from passmuster.wire.access import BROKEN, UNUSABLE
-from passmuster.wire.broker_inspector import BrokerLook
-from passmuster.wire.broker_keys import CLAIM_MS, PULSE_S
-from passmuster.wire.join_store import Claim, JoinRecord
+from passmuster.wire.broker_inspector import BrokerInspector
+from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S
+from passmuster.wire.join_store import JoinStore, LeaderLease
 
 
-class Pulse:
+class MemberHeartbeat:
     """The thread.
 
     Args:
@@ -28,9 +28,9 @@ class Pulse:
         also: is called each time that the broker was there.
     """
 
-    def __init__(self, record: JoinRecord, name: str, also: Callable[[], None]) -> None:
+    def __init__(self, record: JoinStore, name: str, also: Callable[[], None]) -> None:
         self._record, self._name, self._also = record, name, also
-        self._claim: Claim | None = None
+        self._claim: LeaderLease | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -38,14 +38,14 @@ class Pulse:
         """Begin, at once with a first one."""
         self._thread.start()
 
-    def hold(self, claim: Claim | None) -> None:
+    def hold(self, claim: LeaderLease | None) -> None:
         """Renew this claim from here on; None: none."""
         self._claim = claim
 
     def close(self) -> None:
         """End. May be called twice."""
         self._stopped.set()
-        self._thread.join(PULSE_S)
+        self._thread.join(MEMBER_HEARTBEAT_S)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -56,13 +56,13 @@ class Pulse:
                     self._record.renew(claim)
                 self._record.pulse(self._name)
                 self._also()
-            self._stopped.wait(PULSE_S)
+            self._stopped.wait(MEMBER_HEARTBEAT_S)
 
 
 AWAY_S = 120.0
 """Seconds that the broker may be away: as long as a run over it waits, and workers keep results."""
 
-JUDGE_S = CLAIM_MS / 1000 + PULSE_S
+JUDGE_S = LEADER_LEASE_MS / 1000 + MEMBER_HEARTBEAT_S
 """Seconds after the broker was away, or had forgotten the run, in which who leads is waited for."""
 
 _RETRY_S = 0.5
@@ -70,7 +70,7 @@ _RETRY_S = 0.5
 Answer = TypeVar("Answer")
 
 
-class Patience:
+class BrokerRetry:
     """Asks again and again, and remembers when the broker was not as it should be.
 
     Args:
@@ -110,7 +110,7 @@ class Patience:
                     ) from error
             self._pause(_RETRY_S)
 
-    def noticed(self, *, is_missing: bool) -> None:
+    def note_missing_run(self, *, is_missing: bool) -> None:
         """Note whether the broker knows the run that this machine takes part in."""
         if is_missing and not self._is_missing:
             self._wrong_s = self._clock()
@@ -124,7 +124,7 @@ class Patience:
 EVERY_S = 60.0
 
 
-class Progress:
+class LeaderProgress:
     """What was told.
 
     Args:
@@ -144,7 +144,7 @@ class Progress:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._look, self._run, self._run_id = BrokerLook(client), run, run_id
+        self._look, self._run, self._run_id = BrokerInspector(client), run, run_id
         self._say, self._clock = say, clock
         self._leader = ""
         self._next_s = clock() + EVERY_S

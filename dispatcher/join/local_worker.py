@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dispatcher.queue.worker_process import OwnWorker
+from dispatcher.queue.worker_process import WorkerProcess
 
-MOST_STARTS = 3
+MAX_STARTS = 3
 """Workers that are tried one after the other: a third one that dies does so for a reason that stays."""
 
 
-class Workforce:
+class LocalWorker:
     """A worker. Thread-safe.
 
     Args:
@@ -40,21 +40,21 @@ class Workforce:
         self._folder = tempfile.TemporaryDirectory(prefix="pm-join-")
         self._lock = threading.Lock()
         self._starts = 0
-        self._worker: OwnWorker | None = None
+        self._worker: WorkerProcess | None = None
 
     def start(self) -> None:
         """Start the first one."""
         with self._lock:
             self._start()
 
-    def mind(self) -> None:
+    def restart_if_dead(self) -> None:
         """Look whether it lives; begin another one where it does not."""
         with self._lock:
             why = self._worker.why_ended() if self._worker is not None else ""
             if not why:
                 return
             self._worker = None
-            if self._starts < MOST_STARTS:
+            if self._starts < MAX_STARTS:
                 self._complain(f"the worker of this machine {why}; another one begins")
                 self._start()
             else:
@@ -65,7 +65,7 @@ class Workforce:
     def close(self) -> None:
         """End it. May be called twice."""
         with self._lock:
-            worker, self._worker, self._starts = self._worker, None, MOST_STARTS
+            worker, self._worker, self._starts = self._worker, None, MAX_STARTS
             if worker is not None:
                 worker.close()
             self._folder.cleanup()
@@ -75,7 +75,7 @@ class Workforce:
         name = self._name if self._starts == 1 else f"{self._name}-{self._starts}"
         log = Path(self._folder.name) / "worker.log"
         try:
-            self._worker = OwnWorker(
+            self._worker = WorkerProcess(
                 name, self._words, log, self._environ, url=self._url, secret=self._secret
             )
         except OSError as error:

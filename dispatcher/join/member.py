@@ -20,35 +20,35 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.discovery.layout import find_places
 from dispatcher.engine.signals import Interrupts, watch_interrupts
-from dispatcher.join.broker_journal import JoinedRun
-from dispatcher.join.command_context import Host
-from dispatcher.join.election import Step, is_retry, machine_of, next_step
-from dispatcher.join.handover import LeavingBackend, LeftError
-from dispatcher.join.join_spec import agree, own_terms
-from dispatcher.join.liveness import Patience, Progress, Pulse
-from dispatcher.join.local_worker import Workforce
-from dispatcher.join.replay_record import retell_record
+from dispatcher.join.broker_journal import BrokerJournal
+from dispatcher.join.command_context import CommandContext
+from dispatcher.join.election import MemberAction, is_retry, machine_of, next_action
+from dispatcher.join.handover import HandedOverError, HandoverBackend
+from dispatcher.join.join_spec import check_join_spec, local_join_spec
+from dispatcher.join.liveness import BrokerRetry, LeaderProgress, MemberHeartbeat
+from dispatcher.join.local_worker import LocalWorker
+from dispatcher.join.replay_record import replay_record
 from dispatcher.join.round_result import fetch, publish, read_outcome
 from dispatcher.merge.reader import find_records
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.results import TestResults
 from dispatcher.queue.broker import broker_access
-from dispatcher.queue.target import QueueSite, RunSource, SharedQueue
-from dispatcher.queue.worker_process import words_of_the_run
+from dispatcher.queue.target import BrokerTarget, JoinedQueue, RunSource
+from dispatcher.queue.worker_process import worker_arguments
 from dispatcher.run.runner import TestRunner
 from passmuster.model.errors import InfrastructureError
 from passmuster.settings.values import on_one_line
 from passmuster.wire.access import UNUSABLE, open_broker
 from passmuster.wire.broker_keys import join_run_id
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.join_messages import JoinSeals, NewRound, RoundOutcome
-from passmuster.wire.join_store import Claim, JoinRecord, NotLeadingError
+from passmuster.wire.join_messages import JoinCodec, NewRound, RoundOutcome
+from passmuster.wire.join_store import JoinStore, LeaderLease, NotLeadingError
 
 LOOK_S = 0.25
 """Seconds between two looks at who leads and whether all is done."""
 
 
-def join(config: TestConfig, host: Host) -> int | None:
+def join(config: TestConfig, host: CommandContext) -> int | None:
     """Take part in the run that the configuration names; return the exit status.
 
     Args:
@@ -68,7 +68,9 @@ def join(config: TestConfig, host: Host) -> int | None:
 
 
 class _Member:
-    def __init__(self, config: TestConfig, host: Host, interrupts: Interrupts, undo: ExitStack) -> None:
+    def __init__(
+        self, config: TestConfig, host: CommandContext, interrupts: Interrupts, undo: ExitStack
+    ) -> None:
         self._config, self._host, self._interrupts, self._undo = config, host, interrupts, undo
         self._run = on_one_line(config.join or "")
         self._machine = machine_of(host.environ, host=platform.node())
@@ -76,21 +78,21 @@ class _Member:
         self._name = f"{readable}-{secrets.token_hex(4)}"
         self._address, self._secret = broker_access(config, host.environ)
         self._client = undo.enter_context(closing(open_broker(self._address)))
-        self._patience = Patience(lambda: interrupts.count > 0)
-        self._seals = JoinSeals(Envelope(self._secret), config.join or "")
+        self._patience = BrokerRetry(lambda: interrupts.count > 0)
+        self._seals = JoinCodec(Envelope(self._secret), config.join or "")
         self._has_led = False
 
     def run(self) -> int | None:
-        scout = self._runner(QueueSite(self._host.environ, self._host.say))
+        scout = self._runner(BrokerTarget(self._host.environ, self._host.say))
         files = scout.discover_tests()
-        own = own_terms(self._config, files, self._address, self._patience, machine=self._name)
-        self._record = JoinRecord(
+        own = local_join_spec(self._config, files, self._address, self._patience, machine=self._name)
+        self._record = JoinStore(
             self._client,
             self._config.join or "",
             attempt=self._machine.attempt,
             terms=self._seals.terms(own),
         )
-        source = agree(self._record, self._seals, own, self._config, self._address, self._patience)
+        source = check_join_spec(self._record, self._seals, own, self._config, self._address, self._patience)
         if not files:
             return None
         for reporter in self._host.files():
@@ -102,7 +104,7 @@ class _Member:
         self._undo.callback(self._part)
         self._undo.callback(workforce.close)
         workforce.start()
-        self._pulse = Pulse(self._record, self._name, workforce.mind)
+        self._pulse = MemberHeartbeat(self._record, self._name, workforce.restart_if_dead)
         self._undo.callback(self._pulse.close)
         self._pulse.start()
         self._host.say(f"{self._name} takes part in run {self._run}, round {number}")
@@ -125,7 +127,7 @@ class _Member:
                 return found.number, outcome
             entry = self._seals.new_round(NewRound(number=found.number + 1, paths=outcome.again))
             has_begun = self._patience.ask(
-                lambda: self._record.begin_again(found.number, self._machine.identity, entry)  # noqa: B023
+                lambda: self._record.start_round(found.number, self._machine.identity, entry)  # noqa: B023
             )
             if has_begun:
                 count = len(outcome.again)
@@ -134,9 +136,9 @@ class _Member:
                     "again that did not pass"
                 )
 
-    def _workforce(self, scout: TestRunner, number: int) -> Workforce:
+    def _workforce(self, scout: TestRunner, number: int) -> LocalWorker:
         workdir = Path(self._config.root, find_places(self._config).workdir)
-        words = words_of_the_run(self._config, workdir=workdir, interpreter=scout.interpreter().path)
+        words = worker_arguments(self._config, workdir=workdir, interpreter=scout.interpreter().path)
         words += ("--only-run", self._run_id(number))
         if self._config.max_workers is not None:
             words += ("--slots", str(self._config.max_workers))
@@ -144,7 +146,7 @@ class _Member:
         if budget is not None:
             words += ("--memory-budget", str(budget if budget.size_bytes is None else budget.size_bytes))
         environ = {k: v for k, v in self._host.environ.items() if k not in PRIVATE_VARIABLES}
-        return Workforce(
+        return LocalWorker(
             self._name,
             words,
             environ,
@@ -155,26 +157,26 @@ class _Member:
 
     def _take_part(self, number: int, source: RunSource) -> int | None:
         """Work until the round is complete; return the exit status, None: that of the round."""
-        progress = Progress(self._client, self._run, self._run_id(number), self._host.say)
+        progress = LeaderProgress(self._client, self._run, self._run_id(number), self._host.say)
         while not self._interrupts.count:
             look = self._patience.ask(lambda: self._record.look(number))
-            self._patience.noticed(is_missing=look.number == 0)
-            match next_step(look, number, may_judge=self._patience.may_judge()):
-                case Step.LEAVE:
+            self._patience.note_missing_run(is_missing=look.number == 0)
+            match next_action(look, number, may_judge=self._patience.may_judge()):
+                case MemberAction.LEAVE:
                     return None
-                case Step.GIVE_UP:
+                case MemberAction.GIVE_UP:
                     raise InfrastructureError(
                         f"round {number} of run {self._run} is over, and what it came to is gone: "
                         "give another name to --join"
                     )
-                case Step.ENTER:
+                case MemberAction.ENTER:
                     self._patience.ask(lambda: self._record.agree())
                     self._patience.ask(lambda: self._record.enter(self._machine.identity, number))
-                case Step.LEAD:
+                case MemberAction.LEAD:
                     code = self._lead(number, source)
                     if code is not None:
                         return code
-                case Step.WAIT:
+                case MemberAction.WAIT:
                     with contextlib.suppress(*UNUSABLE):
                         progress.tell(look.leader if look.is_claimed else "")
             time.sleep(LOOK_S)
@@ -182,22 +184,22 @@ class _Member:
 
     def _lead(self, number: int, source: RunSource) -> int | None:
         """Ask to lead, and lead; return the exit status, None: another machine does, or does now."""
-        claim = Claim(self._name, number)
+        claim = LeaderLease(self._name, number)
         if not self._patience.ask(lambda: self._record.claim(claim)):
             return None
         self._pulse.hold(claim)
         self._host.say(f"{self._name} leads run {self._run}")
         self._has_led = True
         run_id = self._run_id(number)
-        shared = JoinedRun(self._record, self._seals, claim, self._patience, run_id=run_id)
-        queue = SharedQueue(
+        shared = BrokerJournal(self._record, self._seals, claim, self._patience, run_id=run_id)
+        queue = JoinedQueue(
             run_id=run_id,
             source=source,
             guarded=lambda client: self._record.guarded(client, claim),
-            around=lambda backend: LeavingBackend(backend, lambda: self._leaves(claim)),
+            around=lambda backend: HandoverBackend(backend, lambda: self._leaves(claim)),
         )
         # That it waits for its own worker is no news.
-        runner = self._runner(QueueSite(self._host.environ, lambda _: None, queue), shared)
+        runner = self._runner(BrokerTarget(self._host.environ, lambda _: None, queue), shared)
         try:
             with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
                 code = self._host.run(runner, structs.replace(self._config, record=Path(scratch)))
@@ -205,14 +207,14 @@ class _Member:
         except NotLeadingError:
             self._host.say(f"{self._name} was away for too long: another machine leads run {self._run} now")
             return None
-        except LeftError:
+        except HandedOverError:
             return self._left()
         finally:
             self._pulse.hold(None)
             with contextlib.suppress(*UNUSABLE):  # It runs out by itself.
                 self._record.give_up(claim)
 
-    def _conclude(self, runner: TestRunner, claim: Claim, scratch: Path, code: int) -> int:
+    def _conclude(self, runner: TestRunner, claim: LeaderLease, scratch: Path, code: int) -> int:
         """Give all machines what a run came to that this one led; return its exit status here."""
         results = runner.results
         if runner.breakdown or results is None:
@@ -233,7 +235,7 @@ class _Member:
         )
         return code
 
-    def _leaves(self, claim: Claim) -> bool:
+    def _leaves(self, claim: LeaderLease) -> bool:
         """Whether the run goes on without this machine, which was asked to end."""
         if not self._interrupts.count:
             return False
@@ -262,7 +264,7 @@ class _Member:
         )
         with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
             fetch(self._record, self._seals, self._patience, outcome, Path(scratch))
-            return retell_record(
+            return replay_record(
                 Path(scratch),
                 self._config,
                 self._host,
@@ -270,7 +272,7 @@ class _Member:
                 remembers=not self._has_led,
             )
 
-    def _runner(self, site: QueueSite, shared: JoinedRun | None = None) -> TestRunner:
+    def _runner(self, site: BrokerTarget, shared: BrokerJournal | None = None) -> TestRunner:
         host = self._host
         return TestRunner(
             self._config,

@@ -8,15 +8,17 @@ from pathlib import Path
 
 from dispatcher.config.model import TestConfig
 from dispatcher.history.history import HistoryReporter
-from dispatcher.join.command_context import Host
-from dispatcher.merge.reader import Record, read_record
-from dispatcher.merge.replay import retell
+from dispatcher.join.command_context import CommandContext
+from dispatcher.merge.reader import RecordedRun, read_record
+from dispatcher.merge.replay import replay_events
 from dispatcher.model.events import Reporter
 from dispatcher.model.exit_codes import ExitCode
 from passmuster.model.errors import InfrastructureError, PassmusterError
 
 
-def retell_record(folder: Path, config: TestConfig, host: Host, *, status: int, remembers: bool) -> int:
+def replay_record(
+    folder: Path, config: TestConfig, host: CommandContext, *, status: int, remembers: bool
+) -> int:
     """Tell this machine's reporters what a record holds; return the exit status.
 
     Args:
@@ -41,7 +43,9 @@ def retell_record(folder: Path, config: TestConfig, host: Host, *, status: int, 
     return ExitCode.INFRASTRUCTURE if lost and status == ExitCode.OK else status
 
 
-def _retell(record: Record, config: TestConfig, host: Host, *, remembers: bool) -> tuple[str, ...]:
+def _retell(
+    record: RecordedRun, config: TestConfig, host: CommandContext, *, remembers: bool
+) -> tuple[str, ...]:
     reporters: list[Reporter] = [host.console(), *host.files()]
     with ExitStack() as stack:
         keepers: list[Reporter] = []
@@ -49,14 +53,14 @@ def _retell(record: Record, config: TestConfig, host: Host, *, remembers: bool) 
             from dispatcher.history.history import open_history  # Loads SQLite.
 
             keepers.append(HistoryReporter(stack.enter_context(closing(open_history(config.root)))))
-        return retell(record.events, reporters, keepers=keepers)
+        return replay_events(record.events, reporters, keepers=keepers)
 
 
-def _report_coverage(record: Record, config: TestConfig, host: Host) -> str:
+def _report_coverage(record: RecordedRun, config: TestConfig, host: CommandContext) -> str:
     """Make the coverage reports; return why there are none, empty: there are."""
     # Only runs with coverage pay for these.
     from dispatcher.coverage.combine import CoverageReport
-    from dispatcher.coverage.finalize import tell_coverage
+    from dispatcher.coverage.finalize import finalize_coverage
     from dispatcher.merge.coverage import report_recorded_coverage
 
     with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
@@ -72,7 +76,7 @@ def _report_coverage(record: Record, config: TestConfig, host: Host) -> str:
 
         try:
             # What it says of the status, the run's own status says already.
-            tell_coverage(make, config, host.write, color=host.color)
+            finalize_coverage(make, config, host.write, color=host.color)
         except PassmusterError as error:
             return str(error)
     return ""

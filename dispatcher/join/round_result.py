@@ -8,26 +8,26 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dispatcher.join.liveness import Patience
+from dispatcher.join.liveness import BrokerRetry
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.envelope import EnvelopeError, pack_bytes, unpack_bytes
-from passmuster.wire.join_messages import JoinSeals, RecordFile, RoundOutcome
-from passmuster.wire.join_store import Claim, JoinRecord
+from passmuster.wire.join_messages import JoinCodec, RecordFile, RoundOutcome
+from passmuster.wire.join_store import JoinStore, LeaderLease
 
 CHUNK_BYTES = 2 * 1024 * 1024
 """Compressed bytes of one part: less than 4 MiB as the text it travels as."""
 
-MOST_FILE_BYTES = 1 << 30
+MAX_FILE_BYTES = 1 << 30
 """Bytes of one file of a record: what one that is forged may cost."""
 
 _NAME = re.compile(r"[a-z][a-z0-9.-]{0,40}")
 
 
 def publish(
-    record: JoinRecord,
-    seals: JoinSeals,
-    claim: Claim,
-    patience: Patience,
+    record: JoinStore,
+    seals: JoinCodec,
+    claim: LeaderLease,
+    patience: BrokerRetry,
     folder: Path,
     *,
     status: int,
@@ -51,9 +51,9 @@ def publish(
     files = []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         digest, size_bytes = _measured(path)
-        if size_bytes > MOST_FILE_BYTES:
+        if size_bytes > MAX_FILE_BYTES:
             raise InfrastructureError(
-                f"the run's record is larger than {MOST_FILE_BYTES} bytes, so no other machine can have it: "
+                f"the run's record is larger than {MAX_FILE_BYTES} bytes, so no other machine can have it: "
                 "let files print less (--output-limit)"
             )
         count = 0
@@ -69,7 +69,7 @@ def publish(
     patience.ask(lambda: record.done(claim, sealed, is_green=status == 0))
 
 
-def read_outcome(record: JoinRecord, seals: JoinSeals, patience: Patience, number: int) -> RoundOutcome:
+def read_outcome(record: JoinStore, seals: JoinCodec, patience: BrokerRetry, number: int) -> RoundOutcome:
     """Return what a round came to.
 
     Raises:
@@ -83,7 +83,7 @@ def read_outcome(record: JoinRecord, seals: JoinSeals, patience: Patience, numbe
 
 
 def fetch(
-    record: JoinRecord, seals: JoinSeals, patience: Patience, outcome: RoundOutcome, folder: Path
+    record: JoinStore, seals: JoinCodec, patience: BrokerRetry, outcome: RoundOutcome, folder: Path
 ) -> None:
     """Write the files of a round's record into a folder.
 
@@ -92,13 +92,13 @@ def fetch(
         PassmusterError: a part is none of ours.
     """
     for file in outcome.files:
-        if _NAME.fullmatch(file.name) is None or file.size_bytes > MOST_FILE_BYTES:
+        if _NAME.fullmatch(file.name) is None or file.size_bytes > MAX_FILE_BYTES:
             raise EnvelopeError(f"a record holds a file that cannot be: {ascii(file.name)[:60]}")
         _write(folder / file.name, file, _chunks(record, seals, patience, outcome.number, file))
 
 
 def _chunks(
-    record: JoinRecord, seals: JoinSeals, patience: Patience, number: int, file: RecordFile
+    record: JoinStore, seals: JoinCodec, patience: BrokerRetry, number: int, file: RecordFile
 ) -> Iterator[bytes]:
     for index in range(file.chunks):
         text = patience.ask(lambda: record.chunk(number, file.name, index))  # noqa: B023 - called at once

@@ -15,30 +15,30 @@ from msgspec import structs
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR
 from dispatcher.history.regressions import find_regressions
 from dispatcher.merge.cut import CutFile, cut_files
-from dispatcher.merge.reader import Record
-from dispatcher.merge.record_check import Proof
+from dispatcher.merge.reader import RecordedRun
+from dispatcher.merge.record_check import RecordCheck
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
-    FileStarted,
+    AttemptFinished,
+    AttemptStarted,
     Notice,
     RunEvent,
     RunFinished,
     RunStarted,
     RunStopping,
     UsageSampled,
+    VerdictSettled,
 )
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.executor import Limit, Usage, WorkerUsage
 from passmuster.model.result import LOCAL_WORKER, TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
 
 
-def tell_together(
-    records: Sequence[Record],
-    proof: Proof,
+def combine_records(
+    records: Sequence[RecordedRun],
+    proof: RecordCheck,
     *,
     regression_factor: float = DEFAULT_REGRESSION_FACTOR,
     fails_on_regression: bool = False,
@@ -65,7 +65,7 @@ def tell_together(
     first = RunStarted(
         at_s=0.0,
         started_at=starts_at,
-        plan=Plan(run_id=run_id, files=tuple(planned), groups=started[0].plan.groups if started else ()),
+        plan=RunPlan(run_id=run_id, files=tuple(planned), groups=started[0].plan.groups if started else ()),
         limits=_limits(started),
     )
     common = set.intersection(*(set(_notices(record)) for record in records)) if len(records) > 1 else set()
@@ -75,7 +75,7 @@ def tell_together(
     ends_at = max((event.at_s for event in middle), default=0.0)
     told = _of_cut(records, cut, starts_at)
     middle += [_end_of(file, ends_at) for file in told if _has_untold_end(file)]
-    middle += [FileFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
+    middle += [AttemptFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
     results = _results(records, [file.record for file in told], lost, starts_at)
     results = structs.replace(
         results,
@@ -90,15 +90,15 @@ def _at_s(event: RunEvent) -> float:
     return event.at_s
 
 
-def _name(record: Record) -> str:
+def _name(record: RecordedRun) -> str:
     return f"shard {record.header.shard.number}" if record.header.shard.total > 1 else ""
 
 
-def _notices(record: Record) -> Iterator[str]:
+def _notices(record: RecordedRun) -> Iterator[str]:
     return (event.text for event in record.events if isinstance(event, Notice))
 
 
-def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEvent]:
+def _moved(record: RecordedRun, starts_at: float, common: Set[str]) -> Iterator[RunEvent]:
     """Yield what a record tells between its first and its last event, as part of the whole.
 
     Args:
@@ -119,9 +119,9 @@ def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEv
                     yield UsageSampled(at_s=event.at_s, waiting=0, usage=_usage(last, name))
             case Notice(text=text) if text in common:
                 continue
-            case FileStarted():
+            case AttemptStarted():
                 yield structs.replace(event, worker=_worker(name, event.worker))
-            case FileFinished() | FileSettled():
+            case AttemptFinished() | VerdictSettled():
                 yield structs.replace(event, result=_result(event.result, name, by_s))
             case UsageSampled() if name:
                 last = event.usage
@@ -134,7 +134,7 @@ def _moved(record: Record, starts_at: float, common: Set[str]) -> Iterator[RunEv
                 yield event
 
 
-def _shift_s(record: Record, starts_at: float) -> float:
+def _shift_s(record: RecordedRun, starts_at: float) -> float:
     """Return what is added to a machine's clock to have it begin with the others."""
     return starts_at - record.started.started_at if record.started is not None else 0.0
 
@@ -199,13 +199,13 @@ def _limits(started: Sequence[RunStarted]) -> tuple[Limit, ...]:
     return tuple(merged)
 
 
-def _is_told(record: Record) -> bool:
+def _is_told(record: RecordedRun) -> bool:
     """Whether a record breaks off before the run's end, and what stands before that can be believed."""
     return record.is_cut and record.results is None
 
 
 def _of_cut(
-    records: Sequence[Record], cut: Mapping[int, Sequence[CutFile]], starts_at: float
+    records: Sequence[RecordedRun], cut: Mapping[int, Sequence[CutFile]], starts_at: float
 ) -> list[CutFile]:
     """Return the files of records that break off, as part of the whole."""
     return [
@@ -223,14 +223,17 @@ def _has_untold_end(file: CutFile) -> bool:
 def _end_of(file: CutFile, at_s: float) -> RunEvent:
     record = file.record
     if file.settled is None:
-        return FileFinished(at_s=at_s, file=record.file, result=record.final)
-    return FileSettled(
+        return AttemptFinished(at_s=at_s, file=record.file, result=record.final)
+    return VerdictSettled(
         at_s=at_s, file=record.file, result=record.final, reason=file.settled, finding=record.finding
     )
 
 
 def _results(
-    records: Sequence[Record], told: Sequence[FileRecord], lost: Sequence[FileRecord], starts_at: float
+    records: Sequence[RecordedRun],
+    told: Sequence[FileAttempts],
+    lost: Sequence[FileAttempts],
+    starts_at: float,
 ) -> TestResults:
     whole = [(record, results) for record in records if (results := record.results) is not None]
     files = [
@@ -255,13 +258,13 @@ def _results(
     )
 
 
-def _file_record(record: FileRecord, name: str, by_s: float) -> FileRecord:
+def _file_record(record: FileAttempts, name: str, by_s: float) -> FileAttempts:
     return structs.replace(
         record, attempts=tuple(_result(attempt, name, by_s) for attempt in record.attempts)
     )
 
 
-def _lost_files(records: Sequence[Record], proof: Proof, *, told: Set[int]) -> list[FileRecord]:
+def _lost_files(records: Sequence[RecordedRun], proof: RecordCheck, *, told: Set[int]) -> list[FileAttempts]:
     """Return a lost result for each planned file of which nothing can be believed.
 
     It stands behind what a damaged record still tells of the file.
@@ -280,7 +283,7 @@ def _lost_files(records: Sequence[Record], proof: Proof, *, told: Set[int]) -> l
     before_of: dict[str, list[TestResult]] = defaultdict(list)
     for record in records:
         for event in record.events if record.broken else ():
-            if isinstance(event, FileFinished):
+            if isinstance(event, AttemptFinished):
                 before_of[event.file.path].append(event.result)
     prefix, found = _prefix(records), []
     for path, number in header.whole:
@@ -294,11 +297,11 @@ def _lost_files(records: Sequence[Record], proof: Proof, *, told: Set[int]) -> l
         attempt = before[-1].attempt + 1 if before else 1
         lost = TestResult(file_path=path, status=Status.LOST, error=error, attempt=attempt)
         file = TestFile(path=path, label=path.removeprefix(prefix))
-        found.append(FileRecord(file=file, attempts=(*before, lost), started=bool(before)))
+        found.append(FileAttempts(file=file, attempts=(*before, lost), started=bool(before)))
     return found
 
 
-def _prefix(records: Sequence[Record]) -> str:
+def _prefix(records: Sequence[RecordedRun]) -> str:
     """Return what the paths of files have before their labels: the folder that the tests run in."""
     for record in records:
         for planned in record.started.plan.files if record.started is not None else ():
@@ -307,5 +310,5 @@ def _prefix(records: Sequence[Record]) -> str:
     return ""
 
 
-def _unplanned(record: FileRecord, run_id: str) -> PlannedFile:
+def _unplanned(record: FileAttempts, run_id: str) -> PlannedFile:
     return PlannedFile(file=record.file, task=TestTask(run_id=run_id, file_path=record.file.path))

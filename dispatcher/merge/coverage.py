@@ -13,11 +13,11 @@ from dispatcher.config.model import TestConfig
 from dispatcher.coverage.combine import CollectedData, CoverageReport, merge_coverage
 from dispatcher.coverage.request import plan_coverage
 from dispatcher.discovery.layout import find_places
-from dispatcher.merge.reader import Record
+from dispatcher.merge.reader import RecordedRun
 
 
 def report_recorded_coverage(
-    records: Sequence[Record],
+    records: Sequence[RecordedRun],
     config: TestConfig,
     environ: Mapping[str, str],
     *,
@@ -59,7 +59,7 @@ def report_recorded_coverage(
     )
 
 
-def _measured(records: Sequence[Record]) -> tuple[str, ...]:
+def _measured(records: Sequence[RecordedRun]) -> tuple[str, ...]:
     """Return what the shards were told to measure: a report of more would count what they left out."""
     for record in records:
         for planned in record.started.plan.files if record.started is not None else ():

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dispatcher.engine.retry import Next
+from dispatcher.engine.retry import NextAttempt
 from dispatcher.engine.state import RunState
-from dispatcher.merge.reader import Record
-from dispatcher.model.events import FileFinished, FileSettled, FileStarted, UsageSampled
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord
+from dispatcher.merge.reader import RecordedRun
+from dispatcher.model.events import AttemptFinished, AttemptStarted, UsageSampled, VerdictSettled
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts
 from passmuster.model.executor import FileUsage
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -29,33 +29,35 @@ class CutFile(NamedTuple):
         settled: what the attempt was for that came to nothing, where a verdict before it stands; else None.
     """
 
-    record: FileRecord
+    record: FileAttempts
     is_lost: bool
-    settled: Again | None
+    settled: RerunReason | None
 
 
-def cut_files(record: Record) -> list[CutFile]:
+def cut_files(record: RecordedRun) -> list[CutFile]:
     """Return what each planned file of a record that breaks off came to; none without its first event."""
     if record.started is None:
         return []
     planned = {item.file.path: item for item in record.started.plan.files}
     state = RunState(tuple(planned.values()))
-    last: dict[str, FileStarted | FileFinished] = {}
+    last: dict[str, AttemptStarted | AttemptFinished] = {}
     used: dict[str, FileUsage] = {}
     for event in record.events:
         match event:
-            case FileStarted(file=file) if file.path in planned:
+            case AttemptStarted(file=file) if file.path in planned:
                 state.start(file.path, event.at_s)
                 last[file.path] = event
                 used.pop(file.path, None)
             case UsageSampled(usage=usage):
                 used |= {file.file_path: file for file in usage.files}
-            case FileFinished(file=file, result=result, again=again) if file.path in planned:
-                is_final = again in (None, Again.SETTLED)
-                following = Next(task=planned[file.path].task, again=again) if again is not None else None
+            case AttemptFinished(file=file, result=result, again=again) if file.path in planned:
+                is_final = again in (None, RerunReason.SETTLED)
+                following = (
+                    NextAttempt(task=planned[file.path].task, again=again) if again is not None else None
+                )
                 state.end_attempt(file.path, result, is_final=is_final, following=following)
                 last[file.path] = event
-            case FileSettled(file=file) if file.path in planned:
+            case VerdictSettled(file=file) if file.path in planned:
                 state.settle(file.path)
             case _:
                 pass
@@ -72,7 +74,7 @@ def cut_files(record: Record) -> list[CutFile]:
 
 
 def _lost(
-    path: str, record: Record, last: FileStarted | FileFinished | None, used: FileUsage | None
+    path: str, record: RecordedRun, last: AttemptStarted | AttemptFinished | None, used: FileUsage | None
 ) -> TestResult:
     """Return what is known of an attempt of which no result was told."""
     shard = record.header.shard
@@ -80,7 +82,7 @@ def _lost(
     match last:
         case None:
             return TestResult(file_path=path, status=Status.LOST, error=f"it had not begun when {where}")
-        case FileFinished(result=result):
+        case AttemptFinished(result=result):
             error = f"it was to run again when {where}"
             return TestResult(file_path=path, status=Status.LOST, error=error, attempt=result.attempt + 1)
     seconds = record.events[-1].at_s - last.at_s

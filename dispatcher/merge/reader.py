@@ -20,15 +20,15 @@ from dispatcher.merge.record_format import (
     FINISHED,
     FORMAT,
     HEADER,
-    MOST_CHARS,
+    MAX_CHARS,
     RECORD_NAME,
-    End,
-    FileEnd,
-    Finished,
     Header,
+    RecordedFile,
+    RecordedRunEnd,
+    Trailer,
 )
-from dispatcher.model.events import FileFinished, RunEvent, RunFinished, RunStarted
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted
+from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
@@ -37,7 +37,7 @@ from passmuster.wire.codec import CodecError, decode
 _Line = TypeVar("_Line", bound=Struct)
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class RecordedRun(Struct, frozen=True, kw_only=True):
     """What a run left.
 
     Args:
@@ -88,7 +88,7 @@ def find_records(directory: Path) -> tuple[Path, ...]:
         ) from error
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path) -> RecordedRun:
     """Return the record in a folder, perhaps one that breaks off.
 
     Raises:
@@ -118,7 +118,7 @@ def read_record(folder: Path) -> Record:
     if not broken and end is not None:
         broken = _what_is_wrong(end, lines, folder)
     has_data = end is not None and end.coverage is not None and not broken
-    return Record(
+    return RecordedRun(
         folder=folder,
         header=header,
         events=tuple(telling.events),
@@ -134,7 +134,7 @@ class _Telling:
 
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
-        self.end: End | None = None
+        self.end: Trailer | None = None
         self._told: dict[tuple[str, int], TestResult] = {}
 
     def take_all(self, lines: Sequence[bytes]) -> str:
@@ -151,18 +151,18 @@ class _Telling:
         if self.end is not None:
             raise CodecError("it stands behind the end")
         if word == END:
-            self.end = _read(End, END, line)
+            self.end = _read(Trailer, END, line)
         elif word == FINISHED:
-            self.events.append(self._finished(_read(Finished, FINISHED, line)))
+            self.events.append(self._finished(_read(RecordedRunEnd, FINISHED, line)))
         elif word in EVENTS:
             event = _read(EVENTS[word], word, line)
-            if isinstance(event, FileFinished):
+            if isinstance(event, AttemptFinished):
                 self._told[event.result.file_path, event.result.attempt] = event.result
             self.events.append(event)
         else:
             raise CodecError(f"{word[:40]!r} is no word of a record")
 
-    def _finished(self, finished: Finished) -> RunFinished:
+    def _finished(self, finished: RecordedRunEnd) -> RunFinished:
         results = TestResults(
             records=tuple(map(self._record, finished.files)),
             duration_s=finished.duration_s,
@@ -172,7 +172,7 @@ class _Telling:
         )
         return RunFinished(at_s=finished.at_s, results=results)
 
-    def _record(self, end: FileEnd) -> FileRecord:
+    def _record(self, end: RecordedFile) -> FileAttempts:
         path = end.file.path
         untold = {result.attempt: result for result in end.untold}
         attempts = [untold.get(number) or self._told.get((path, number)) for number in end.attempts]
@@ -181,7 +181,7 @@ class _Telling:
             raise CodecError(f"what came of {ascii(path)[:100]} is not in the record")
         if end.stands is not None and not 0 <= end.stands < len(known):
             raise CodecError(f"no attempt {end.stands} stands for {ascii(path)[:100]}")
-        return FileRecord(
+        return FileAttempts(
             file=end.file,
             attempts=known,
             started=end.started,
@@ -211,10 +211,10 @@ def _read(kind: type[_Line], word: str, line: bytes) -> _Line:
     head, _, body = line.partition(b" ")
     if head != word.encode():
         raise CodecError(f"a line of the kind {word} was expected")
-    return decode(kind, body.decode("ascii", "replace"), what=word, max_chars=MOST_CHARS)
+    return decode(kind, body.decode("ascii", "replace"), what=word, max_chars=MAX_CHARS)
 
 
-def _what_is_wrong(end: End, lines: Sequence[bytes], folder: Path) -> str:
+def _what_is_wrong(end: Trailer, lines: Sequence[bytes], folder: Path) -> str:
     """Return in what the record and its end disagree; empty: in nothing."""
     digest = hashlib.sha256()
     for line in lines[:-1]:

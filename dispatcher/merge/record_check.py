@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from dispatcher.merge.reader import Record
+from dispatcher.merge.reader import RecordedRun
 from dispatcher.merge.record_format import Header
 
 NAMED = 3
@@ -21,7 +21,7 @@ _SHOWN = 12
 """Characters of a digest that people are shown."""
 
 
-class Proof(Struct, frozen=True, kw_only=True):
+class RecordCheck(Struct, frozen=True, kw_only=True):
     """What records are together.
 
     Args:
@@ -35,11 +35,11 @@ class Proof(Struct, frozen=True, kw_only=True):
     missing: tuple[int, ...] = ()
 
 
-def prove(records: Sequence[Record]) -> Proof:
+def check_records(records: Sequence[RecordedRun]) -> RecordCheck:
     """Return what is wrong with records, at least one."""
     strangers = (*_different(records), *_doubled(records), *_foreign_files(records))
     if strangers:
-        return Proof(strangers=strangers)
+        return RecordCheck(strangers=strangers)
     header = records[0].header
     there = {record.header.shard.number for record in records}
     missing = tuple(number for number in range(1, header.shard.total + 1) if number not in there)
@@ -52,10 +52,10 @@ def prove(records: Sequence[Record]) -> Proof:
             gaps.append(f"the record of {_named(record)} is not whole: {record.broken}")
         elif lacks_coverage(record):
             gaps.append(f"the record of {_named(record)} has no coverage data, and coverage was measured")
-    return Proof(strangers=(), gaps=tuple(gaps), missing=missing)
+    return RecordCheck(strangers=(), gaps=tuple(gaps), missing=missing)
 
 
-def lacks_coverage(record: Record) -> bool:
+def lacks_coverage(record: RecordedRun) -> bool:
     """Whether coverage was measured, by at least one file, and nothing of it is there."""
     return record.header.has_coverage and record.coverage is None
 
@@ -65,7 +65,7 @@ def short(digest: str) -> str:
     return digest[:_SHOWN]
 
 
-def _different(records: Sequence[Record]) -> list[str]:
+def _different(records: Sequence[RecordedRun]) -> list[str]:
     """Return in what records differ that must be the same in all."""
     found = []
     for what, value, hint in (
@@ -82,15 +82,15 @@ def _different(records: Sequence[Record]) -> list[str]:
     return found
 
 
-def _sides(records: Sequence[Record], value: Callable[[Header], str]) -> Mapping[str, list[Record]]:
-    sides: dict[str, list[Record]] = defaultdict(list)
+def _sides(records: Sequence[RecordedRun], value: Callable[[Header], str]) -> Mapping[str, list[RecordedRun]]:
+    sides: dict[str, list[RecordedRun]] = defaultdict(list)
     for record in records:
         if value(record.header):
             sides[value(record.header)].append(record)
     return sides
 
 
-def _both(sides: Mapping[str, Sequence[Record]]) -> str:
+def _both(sides: Mapping[str, Sequence[RecordedRun]]) -> str:
     """Return each value with one record that has it."""
     return " and ".join(
         f"{short(value) if len(value) > 2 * _SHOWN else value} ({_named(records[0])})"
@@ -98,7 +98,7 @@ def _both(sides: Mapping[str, Sequence[Record]]) -> str:
     )
 
 
-def _why(plans: Mapping[str, Sequence[Record]]) -> str:
+def _why(plans: Mapping[str, Sequence[RecordedRun]]) -> str:
     """Return where two plans differ first, for who has to make them the same."""
     one, other = (records[0].header for records in list(plans.values())[:2])
     here, there = dict(one.whole), dict(other.whole)
@@ -112,8 +112,8 @@ def _why(plans: Mapping[str, Sequence[Record]]) -> str:
     return "they were split by different slots or memory: give every job the same --jobs and --memory-budget"
 
 
-def _doubled(records: Sequence[Record]) -> list[str]:
-    by_number: dict[int, list[Record]] = defaultdict(list)
+def _doubled(records: Sequence[RecordedRun]) -> list[str]:
+    by_number: dict[int, list[RecordedRun]] = defaultdict(list)
     for record in records:
         by_number[record.header.shard.number].append(record)
     return [
@@ -124,7 +124,7 @@ def _doubled(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _foreign_files(records: Sequence[Record]) -> list[str]:
+def _foreign_files(records: Sequence[RecordedRun]) -> list[str]:
     """Return where a record holds other files than its own plan gives to its shard."""
     found = []
     for record in records:
@@ -141,7 +141,7 @@ def _files(header: Header, number: int) -> list[str]:
     return sorted(path for path, shard in header.whole if shard == number)
 
 
-def _named(record: Record) -> str:
+def _named(record: RecordedRun) -> str:
     return f"shard {record.header.shard} in {record.folder}"
 
 

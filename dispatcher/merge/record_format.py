@@ -4,7 +4,7 @@ Each line is a word, a space, and a JSON object:
 
     header        whose record it is: `Header`
     EVENT         an event of the run (`EVENTS`), as `model.events` has it; the last is `run-finished`
-    end           `End`: how many lines came before, and their digest. A record without it breaks off.
+    end           `Trailer`: how many lines came before, and their digest. A record without it breaks off.
 
 What was told of an attempt when it ended is not repeated at the end of the run: there it is a number.
 """
@@ -14,18 +14,18 @@ from __future__ import annotations
 from msgspec import Struct
 
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     Notice,
     RunEvent,
     RunStarted,
     RunStopping,
     UsageSampled,
+    VerdictSettled,
 )
 from dispatcher.model.plan import TestFile
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.shard_option import Shard
 from passmuster.model.result import TestResult
 
@@ -38,15 +38,15 @@ COVERAGE_NAME = "coverage.data"
 
 HEADER, FINISHED, END = "header", "run-finished", "end"
 
-MOST_CHARS = 512 * 1024 * 1024
+MAX_CHARS = 512 * 1024 * 1024
 """Characters of one line: a plan of a million files."""
 
 EVENTS: dict[str, type[RunEvent]] = {
     "run-started": RunStarted,
-    "file-started": FileStarted,
+    "file-started": AttemptStarted,
     "file-slow": FileSlow,
-    "file-finished": FileFinished,
-    "file-settled": FileSettled,
+    "file-finished": AttemptFinished,
+    "file-settled": VerdictSettled,
     "usage": UsageSampled,
     "notice": Notice,
     "run-stopping": RunStopping,
@@ -91,14 +91,14 @@ class Header(Struct, frozen=True, kw_only=True):
         return f"shard-{self.shard.number}-of-{self.shard.total}"
 
 
-class FileEnd(Struct, frozen=True, kw_only=True):
-    """What a planned file came to: `dispatcher.model.results.FileRecord`, with attempts by their numbers.
+class RecordedFile(Struct, frozen=True, kw_only=True):
+    """What a planned file came to: `dispatcher.model.results.FileAttempts`, with attempts by their numbers.
 
     Args:
         file: the file.
         attempts: the numbers of its attempts.
         untold: those of them that no event told.
-        started: as in a `FileRecord`.
+        started: as in a `FileAttempts`.
         reasons: as there.
         stands: as there.
         is_unconfirmed: as there.
@@ -108,12 +108,12 @@ class FileEnd(Struct, frozen=True, kw_only=True):
     attempts: tuple[int, ...]
     untold: tuple[TestResult, ...]
     started: bool
-    reasons: tuple[Again | None, ...]
+    reasons: tuple[RerunReason | None, ...]
     stands: int | None
     is_unconfirmed: bool
 
 
-class Finished(Struct, frozen=True, kw_only=True):
+class RecordedRunEnd(Struct, frozen=True, kw_only=True):
     """The end of a run: `dispatcher.model.events.RunFinished` in short.
 
     Args:
@@ -126,7 +126,7 @@ class Finished(Struct, frozen=True, kw_only=True):
     """
 
     at_s: float
-    files: tuple[FileEnd, ...]
+    files: tuple[RecordedFile, ...]
     duration_s: float
     peak_bytes: int
     interrupted: bool
@@ -147,7 +147,7 @@ class CoverageData(Struct, frozen=True, kw_only=True):
     files_without_data: tuple[str, ...] = ()
 
 
-class End(Struct, frozen=True, kw_only=True):
+class Trailer(Struct, frozen=True, kw_only=True):
     """The last line.
 
     Args:

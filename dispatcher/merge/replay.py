@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from dispatcher.model.event_bus import Announcer
+from dispatcher.model.event_bus import EventBus
 from dispatcher.model.events import Reporter, RunEvent
 from passmuster.model.errors import PassmusterError
 
 
-def retell(
+def replay_events(
     events: Sequence[RunEvent], reporters: Sequence[Reporter], *, keepers: Sequence[Reporter] = ()
 ) -> tuple[str, ...]:
     """Tell every reporter every event, and close them; return why reports are not complete, a line each.
@@ -20,7 +20,7 @@ def retell(
         reporters: who is told.
         keepers: who is told too, and may fail without any report being less complete.
     """
-    announce = Announcer(reporters, keepers)
+    announce = EventBus(reporters, keepers)
     for event in events:
         announce(event)
     lost = list(announce.failures)

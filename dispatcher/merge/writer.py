@@ -24,18 +24,18 @@ from dispatcher.merge.record_format import (
     FINISHED,
     FORMAT,
     HEADER,
-    MOST_CHARS,
+    MAX_CHARS,
     RECORD_NAME,
     CoverageData,
-    End,
-    FileEnd,
-    Finished,
     Header,
+    RecordedFile,
+    RecordedRunEnd,
+    Trailer,
 )
 from dispatcher.model.ci import ci_run
-from dispatcher.model.events import FileFinished, RunEvent, RunFinished, RunStarted, UsageSampled
-from dispatcher.model.plan import Plan, ShardPlan
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted, UsageSampled
+from dispatcher.model.plan import RunPlan, ShardPlan
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.shard_selection import split_digest
 from passmuster.model.errors import ConfigurationError, InfrastructureError
@@ -45,7 +45,7 @@ from passmuster.source.git import ask_git
 from passmuster.wire.codec import encode
 
 
-def header_of(plan: Plan, *, root: Path, environ: Mapping[str, str]) -> Header:
+def header_of(plan: RunPlan, *, root: Path, environ: Mapping[str, str]) -> Header:
     """Return the head of the record of a run.
 
     Args:
@@ -70,7 +70,7 @@ def header_of(plan: Plan, *, root: Path, environ: Mapping[str, str]) -> Header:
     )
 
 
-def _only_one(plan: Plan) -> ShardPlan:
+def _only_one(plan: RunPlan) -> ShardPlan:
     """Return the plan of a run that was not split."""
     whole = tuple(sorted((planned.file.path, 1) for planned in plan.files))
     return ShardPlan(
@@ -148,7 +148,7 @@ class RecordReporter:
             self._write(FINISHED, _finished(event, self._told))
             self._is_finished = True
             return
-        if isinstance(event, FileFinished):
+        if isinstance(event, AttemptFinished):
             self._told.setdefault(event.file.path, set()).add(event.result.attempt)
             event = structs.replace(event, result=_portable(event.result))
         self._write(_WORDS[type(event)], event)
@@ -182,7 +182,7 @@ class RecordReporter:
             InfrastructureError: it cannot be written.
         """
         if self._is_finished and self._descriptor >= 0:
-            end = End(lines=self._lines, sha256=self._digest.hexdigest(), coverage=self._coverage)
+            end = Trailer(lines=self._lines, sha256=self._digest.hexdigest(), coverage=self._coverage)
             self._write(END, end)
             os.close(self._descriptor)
             self._descriptor = -1
@@ -213,7 +213,7 @@ class RecordReporter:
         self._write(HEADER, header)
 
     def _write(self, word: str, record: Struct) -> None:
-        line = f"{word} {encode(record, what=f'the record ({word})', max_chars=MOST_CHARS)}\n"
+        line = f"{word} {encode(record, what=f'the record ({word})', max_chars=MAX_CHARS)}\n"
         data = line.encode("ascii")
         self._lines += 1
         self._digest.update(data)
@@ -237,9 +237,9 @@ def _portable(result: TestResult) -> TestResult:
     return structs.replace(result, output=output, coverage_files=(), coverage_root="")
 
 
-def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> Finished:
+def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> RecordedRunEnd:
     results: TestResults = event.results
-    return Finished(
+    return RecordedRunEnd(
         at_s=event.at_s,
         files=tuple(_file_end(record, told.get(record.file.path, set())) for record in results.records),
         duration_s=results.duration_s,
@@ -249,8 +249,8 @@ def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> Finished:
     )
 
 
-def _file_end(record: FileRecord, told: set[int]) -> FileEnd:
-    return FileEnd(
+def _file_end(record: FileAttempts, told: set[int]) -> RecordedFile:
+    return RecordedFile(
         file=record.file,
         attempts=tuple(result.attempt for result in record.attempts),
         untold=tuple(_portable(result) for result in record.attempts if result.attempt not in told),

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from dispatcher.config.model import TestConfig
 from dispatcher.discovery.layout import find_places
-from dispatcher.migrate.legacy_discovery import OldFiles, old_files
+from dispatcher.migrate.legacy_discovery import LegacyFiles, old_files
 from dispatcher.model.plan import TestFile
 
 
-class Difference(Struct, frozen=True, kw_only=True):
+class DiscoveryDifference(Struct, frozen=True, kw_only=True):
     """One file that only the scripts, or only a run now, finds.
 
     Args:
@@ -47,7 +47,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     unit: int
     integration: int
-    differences: tuple[Difference, ...]
+    differences: tuple[DiscoveryDifference, ...]
     exclude: tuple[str, ...] = ()
 
 
@@ -71,7 +71,7 @@ def compare(config: TestConfig, find: Find) -> Comparison:
     )
 
 
-def _differences(old: OldFiles, config: TestConfig, find: Find) -> tuple[Difference, ...]:
+def _differences(old: LegacyFiles, config: TestConfig, find: Find) -> tuple[DiscoveryDifference, ...]:
     unit = tuple(_compared(old.unit, config, find, with_integration=False))
     known = {(one.path, one.is_lost) for one in unit}
     both = _compared(old.integration, config, find, with_integration=True)
@@ -80,14 +80,14 @@ def _differences(old: OldFiles, config: TestConfig, find: Find) -> tuple[Differe
 
 def _compared(
     old: frozenset[str], config: TestConfig, find: Find, *, with_integration: bool
-) -> Iterable[Difference]:
+) -> Iterable[DiscoveryDifference]:
     now = {file.path for file in find(replace(config, include_integration=with_integration))}
     for path in sorted(old ^ now):
-        yield Difference(path=path, is_lost=path in old, with_integration=with_integration)
+        yield DiscoveryDifference(path=path, is_lost=path in old, with_integration=with_integration)
 
 
 def _excluding(
-    old: OldFiles, config: TestConfig, differences: tuple[Difference, ...], find: Find
+    old: LegacyFiles, config: TestConfig, differences: tuple[DiscoveryDifference, ...], find: Find
 ) -> tuple[str, ...]:
     """Return the shortest list that leaves out what the scripts did not run: links whole, else files."""
     if not differences or any(one.is_lost for one in differences):

@@ -28,7 +28,7 @@ _NOT_UNIT = ("tests/manual_tests/*", "tests/test_integration/*")
 _NEVER = ("*/venv/*", "*/node_modules/*", "*/prototype/*")
 
 
-class OldFiles(Struct, frozen=True, kw_only=True):
+class LegacyFiles(Struct, frozen=True, kw_only=True):
     """What the scripts ran, by path relative to the root.
 
     Args:
@@ -40,7 +40,7 @@ class OldFiles(Struct, frozen=True, kw_only=True):
     integration: frozenset[str]
 
 
-def old_files(root: Path) -> OldFiles:
+def old_files(root: Path) -> LegacyFiles:
     """Return the test files that the shell scripts found below the project root."""
     workdir = root / _WORKDIR if (root / _WORKDIR).is_dir() else root
     unit = {
@@ -53,7 +53,7 @@ def old_files(root: Path) -> OldFiles:
         unit.add(_ALWAYS)
     integration = {path for start in _INTEGRATION for path in _find(workdir, start)}
     prefix = "" if workdir == root else f"{_WORKDIR}/"
-    return OldFiles(
+    return LegacyFiles(
         unit=frozenset(prefix + path for path in unit),
         integration=frozenset(prefix + path for path in unit | integration),
     )

@@ -71,7 +71,7 @@ def apply_recorded(root: Path, changes: Sequence[Change]) -> None:
         raise
 
 
-class WayBack(Struct, frozen=True, kw_only=True):
+class RollbackPlan(Struct, frozen=True, kw_only=True):
     """What takes steps back.
 
     Args:
@@ -85,7 +85,7 @@ class WayBack(Struct, frozen=True, kw_only=True):
     conflicts: tuple[str, ...]
 
 
-def way_back(root: Path) -> WayBack:
+def plan_rollback(root: Path) -> RollbackPlan:
     """Return what takes the steps back, the last one first, as far as no file was changed since.
 
     Raises:
@@ -103,7 +103,7 @@ def way_back(root: Path) -> WayBack:
             break
         found |= undone
         taken.append(step)
-    return WayBack(steps=tuple(taken), changes=tuple(found.values()), conflicts=tuple(conflicts))
+    return RollbackPlan(steps=tuple(taken), changes=tuple(found.values()), conflicts=tuple(conflicts))
 
 
 def _undoing(root: Path, step: Path, later: Mapping[str, Change]) -> tuple[dict[str, Change], list[str]]:
@@ -126,7 +126,7 @@ def _undoing(root: Path, step: Path, later: Mapping[str, Change]) -> tuple[dict[
     return changes, conflicts
 
 
-def roll_back(root: Path, back: WayBack) -> None:
+def roll_back(root: Path, back: RollbackPlan) -> None:
     """Take steps back, all of them or none, and forget them.
 
     Raises:

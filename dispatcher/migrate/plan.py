@@ -12,11 +12,11 @@ from dispatcher.migrate.changes import Change, current, mode_of
 from dispatcher.migrate.discovery_check import Comparison
 from dispatcher.migrate.names import STEMS, NewCommand, is_wrapper, wrapper
 from dispatcher.migrate.section import FILE_NAME, check_toml, with_section
-from dispatcher.migrate.survey import LINK, Left, Survey
+from dispatcher.migrate.survey import LINK, ManualEdit, Survey
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class MigrationPlan(Struct, frozen=True, kw_only=True):
     """A migration.
 
     Args:
@@ -33,14 +33,14 @@ class Plan(Struct, frozen=True, kw_only=True):
     command: NewCommand
     changes: tuple[Change, ...]
     references: int
-    left: tuple[Left, ...]
+    left: tuple[ManualEdit, ...]
     scripts: tuple[str, ...]
     settings: str
 
 
 def make_plan(
     root: Path, command: NewCommand, survey: Survey, comparison: Comparison, *, wrappers: bool
-) -> Plan:
+) -> MigrationPlan:
     """Return what a migration changes.
 
     Raises:
@@ -60,7 +60,9 @@ def make_plan(
             script = root / f"{stem}.sh"
             if script.is_symlink():
                 left.append(
-                    Left(path=script.name, line=1, text=f"-> {script.readlink()}", reason="it is a link")
+                    ManualEdit(
+                        path=script.name, line=1, text=f"-> {script.readlink()}", reason="it is a link"
+                    )
                 )
                 continue
             for change, line in _script_changes(root, stem, command, wrappers=wrappers):
@@ -69,7 +71,7 @@ def make_plan(
         changes, settings = _with_settings(root, changes, comparison)
     except OSError as error:
         raise InfrastructureError(f"{error.filename} cannot be read: {error.strerror}") from error
-    return Plan(
+    return MigrationPlan(
         root=root,
         command=command,
         changes=tuple(changes),

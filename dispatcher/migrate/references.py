@@ -20,8 +20,8 @@ from msgspec.structs import replace
 
 from dispatcher.migrate.names import SCRIPTS, NewCommand
 from dispatcher.migrate.shell_words import (
-    Meant,
-    Surroundings,
+    ReferenceContext,
+    ScriptMatch,
     assigned_name,
     by_address,
     hand_reason,
@@ -74,7 +74,7 @@ class Reference(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def find_references(text: str, place: Surroundings, command: NewCommand) -> list[Reference]:
+def find_references(text: str, place: ReferenceContext, command: NewCommand) -> list[Reference]:
     """Return the references of a text that are not to be kept, in order.
 
     Args:
@@ -107,7 +107,7 @@ def edited(text: str, references: list[Reference]) -> str:
     return "".join([*parts, text[position:]])
 
 
-def _names(text: str, place: Surroundings, command: NewCommand) -> Iterator[tuple[int, Reference]]:
+def _names(text: str, place: ReferenceContext, command: NewCommand) -> Iterator[tuple[int, Reference]]:
     """Yield each name of a script with its position; lines are counted elsewhere, once for all."""
     uses = shell_uses(text)
     for match in _NAME.finditer(text):
@@ -119,10 +119,12 @@ def _names(text: str, place: Surroundings, command: NewCommand) -> Iterator[tupl
         is_address = meant is not None
         if meant is None:
             meant = meant_script(text, word, start, f"{match[1]}.sh", place)
-        if meant is Meant.OTHER:
+        if meant is ScriptMatch.OTHER:
             continue
         reason = (
-            "which script it means cannot be told" if meant is Meant.UNKNOWN else hand_reason(text, word, end)
+            "which script it means cannot be told"
+            if meant is ScriptMatch.UNKNOWN
+            else hand_reason(text, word, end)
         )
         later = uses.get(assigned_name(text, word)) if uses and not reason else None
         if later is not None:
@@ -137,7 +139,7 @@ def _change(
     text: str,
     word: int,
     match: re.Match[str],
-    place: Surroundings,
+    place: ReferenceContext,
     command: NewCommand,
     *,
     is_address: bool,

@@ -237,7 +237,7 @@ _MOVING = frozenset({"main", "master", "develop", "trunk", "HEAD"})
 _PERSONAL = ("/home/", "/Users/")
 
 
-class Meant(Enum):
+class ScriptMatch(Enum):
     """Which script a reference means."""
 
     OURS = "the script in the repository's root"
@@ -245,7 +245,7 @@ class Meant(Enum):
     UNKNOWN = "cannot be told"
 
 
-class Surroundings(Struct, frozen=True, kw_only=True):
+class ReferenceContext(Struct, frozen=True, kw_only=True):
     """What is known about the place of a text.
 
     Args:
@@ -272,11 +272,11 @@ class Surroundings(Struct, frozen=True, kw_only=True):
         return tuple("/".join(parts[:count]) for count in range(len(parts), 0, -1))
 
 
-def meant_script(text: str, start: int, name_start: int, name: str, place: Surroundings) -> Meant:
+def meant_script(text: str, start: int, name_start: int, name: str, place: ReferenceContext) -> ScriptMatch:
     """Return which script is meant by the path `text[start:name_start]` and the name behind it."""
     path = text[start:name_start].replace("\\", "/")
     if "*" in path or "?" in path:
-        return Meant.OURS
+        return ScriptMatch.OURS
     is_open = bool(re.search(r"[$%`{]", path))
     folder = re.sub(r".*[$})`\"'%][^/]*", "", path, flags=re.DOTALL) if is_open else path
     folder = re.sub(r"/+", "/", folder)
@@ -286,34 +286,34 @@ def meant_script(text: str, start: int, name_start: int, name: str, place: Surro
     if parts:
         return _by_folder("/".join(parts), name, place)
     if folder.startswith("~"):
-        return Meant.UNKNOWN
+        return ScriptMatch.UNKNOWN
     if any(place.exists(f"{above}/{name}") for above in place.folders):
-        return Meant.UNKNOWN if is_open else Meant.OTHER
-    return Meant.OURS if is_open else _by_current_folder(text, start, name, place)
+        return ScriptMatch.UNKNOWN if is_open else ScriptMatch.OTHER
+    return ScriptMatch.OURS if is_open else _by_current_folder(text, start, name, place)
 
 
-def _by_absolute_path(folder: str, name: str, place: Surroundings) -> Meant:
+def _by_absolute_path(folder: str, name: str, place: ReferenceContext) -> ScriptMatch:
     if folder.rpartition("/")[2] in place.names:
-        return Meant.OURS
+        return ScriptMatch.OURS
     if place.exists(f"{folder}/{name}".replace("//", "/")):
-        return Meant.OTHER
+        return ScriptMatch.OTHER
     # What is not on this machine is most likely the repository's copy in a container, but for people's own.
-    return Meant.UNKNOWN if folder.startswith(_PERSONAL) else Meant.OURS
+    return ScriptMatch.UNKNOWN if folder.startswith(_PERSONAL) else ScriptMatch.OURS
 
 
-def _by_folder(folder: str, name: str, place: Surroundings) -> Meant:
+def _by_folder(folder: str, name: str, place: ReferenceContext) -> ScriptMatch:
     if any(place.exists(posixpath.join(above, folder, name)) for above in ("", *place.folders)):
-        return Meant.OTHER
-    return Meant.OURS if folder.rpartition("/")[2] in place.names else Meant.UNKNOWN
+        return ScriptMatch.OTHER
+    return ScriptMatch.OURS if folder.rpartition("/")[2] in place.names else ScriptMatch.UNKNOWN
 
 
-def _by_current_folder(text: str, start: int, name: str, place: Surroundings) -> Meant:
+def _by_current_folder(text: str, start: int, name: str, place: ReferenceContext) -> ScriptMatch:
     """Return which script a name without folders means, where some folder may have been entered before."""
     entered = re.findall(
         r"\b(?:cd|pushd)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*(?:&&|;)", text[line_start(text, start) : start]
     )
     if entered and _is_folder_of_another(entered[-1], name, place):
-        return Meant.OTHER
+        return ScriptMatch.OTHER
     before = text[max(0, start - _NEARBY) : start].rsplit("\n", _NEARBY_LINES)[-_NEARBY_LINES:]
     after = text[start : start + _NEARBY].split("\n", _NEARBY_LINES)[:_NEARBY_LINES]
     nearby = "\n".join((*before, *after))
@@ -321,16 +321,16 @@ def _by_current_folder(text: str, start: int, name: str, place: Surroundings) ->
         r"(?:\bcd|working-directory:|working_dir:|workdir:|WORKDIR)[ \t]+[\"']?([\w./-]+)", nearby
     )
     if any(_is_folder_of_another(folder, name, place) for folder in named):
-        return Meant.UNKNOWN
-    return Meant.OURS
+        return ScriptMatch.UNKNOWN
+    return ScriptMatch.OURS
 
 
-def _is_folder_of_another(folder: str, name: str, place: Surroundings) -> bool:
+def _is_folder_of_another(folder: str, name: str, place: ReferenceContext) -> bool:
     parts = [part for part in folder.split("/") if part not in ("", ".", "..")]
-    return bool(parts) and _by_folder("/".join(parts), name, place) is Meant.OTHER
+    return bool(parts) and _by_folder("/".join(parts), name, place) is ScriptMatch.OTHER
 
 
-def by_address(text: str, start: int, name_start: int, place: Surroundings) -> Meant | None:
+def by_address(text: str, start: int, name_start: int, place: ReferenceContext) -> ScriptMatch | None:
     """Return which script the address means in which a name stands; None: it stands in none.
 
     Of the repository's own addresses those of a branch that moves on are ours. An address of a commit or a
@@ -346,11 +346,11 @@ def by_address(text: str, start: int, name_start: int, place: Surroundings) -> M
                 r"\A[a-z+]*://(?:[^@/]*@)?(?:www\.)?|\.git(?=/|\Z)", "", text[match.start() : name_start]
             )
             address = address.replace("raw.githubusercontent.com/", "github.com/")
-            return Meant.OURS if _is_moving(address, place) else Meant.OTHER
+            return ScriptMatch.OURS if _is_moving(address, place) else ScriptMatch.OTHER
     return None
 
 
-def _is_moving(address: str, place: Surroundings) -> bool:
+def _is_moving(address: str, place: ReferenceContext) -> bool:
     for own in place.addresses:
         rest = address.removeprefix(f"{own}/")
         if rest != address:

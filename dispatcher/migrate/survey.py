@@ -13,7 +13,7 @@ from msgspec import Struct
 from dispatcher.migrate.changes import current
 from dispatcher.migrate.names import BACKUPS, SCRIPTS, STEMS, NewCommand, is_wrapper
 from dispatcher.migrate.references import HINT, Reference, edited, find_references
-from dispatcher.migrate.shell_words import Surroundings
+from dispatcher.migrate.shell_words import ReferenceContext
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.units import format_bytes
@@ -35,10 +35,10 @@ VENDORED = frozenset(
 )
 """Folders of other people's files, and of files that are made."""
 
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """Bytes of the largest file that is read: what people write is smaller, and data is not."""
 
-_MOST_TURNS = 10
+_MAX_TURNS = 10
 
 LINK = "it is a link to the script"
 
@@ -70,7 +70,7 @@ class Document(Struct, frozen=True, kw_only=True):
         return self.after.encode("utf-8", "surrogateescape")
 
 
-class Left(Struct, frozen=True, kw_only=True):
+class ManualEdit(Struct, frozen=True, kw_only=True):
     """What is left to a person: a line of a file, as it is now, and why."""
 
     path: str
@@ -91,23 +91,23 @@ class Survey(Struct, frozen=True, kw_only=True):
 
     files: int
     documents: tuple[Document, ...]
-    links: tuple[Left, ...]
+    links: tuple[ManualEdit, ...]
     notes: tuple[str, ...]
 
     @property
-    def lines(self) -> tuple[Left, ...]:
+    def lines(self) -> tuple[ManualEdit, ...]:
         """Every line that refers to the scripts, in the order of the files, and links at the end."""
-        found: dict[tuple[str, int], Left] = {}
+        found: dict[tuple[str, int], ManualEdit] = {}
         for document in self.documents:
             lines = document.text.split("\n")
             for one in document.references:
                 key, text = (document.path, one.line), lines[one.line - 1].strip()
                 if key not in found or not found[key].reason:
-                    found[key] = Left(path=document.path, line=one.line, text=text, reason=one.reason)
+                    found[key] = ManualEdit(path=document.path, line=one.line, text=text, reason=one.reason)
         return (*found.values(), *self.links)
 
     @property
-    def left(self) -> tuple[Left, ...]:
+    def left(self) -> tuple[ManualEdit, ...]:
         """What is left to a person."""
         return tuple(line for line in self.lines if line.reason)
 
@@ -122,7 +122,7 @@ def survey(root: Path, command: NewCommand) -> Survey:
     paths, notes = _own_paths(root)
     exists, addresses = _existence(root), _addresses(root)
     documents: list[Document] = []
-    links: list[Left] = []
+    links: list[ManualEdit] = []
     large, unreadable = [], []
     for path in paths:
         absolute = root / path
@@ -131,33 +131,33 @@ def survey(root: Path, command: NewCommand) -> Survey:
                 links += _link_to_script(root, path)
                 continue
             size = absolute.stat().st_size
-            content = absolute.read_bytes() if size <= MOST_BYTES else b""
+            content = absolute.read_bytes() if size <= MAX_BYTES else b""
         except OSError as error:
             unreadable.append(f"{path} ({error.strerror})")
             continue
-        if size > MOST_BYTES:
+        if size > MAX_BYTES:
             large.append(f"{path} ({format_bytes(size)})")
         if HINT.encode() not in content or b"\0" in content:
             continue
         text = content.decode("utf-8", "surrogateescape")
-        place = Surroundings(path=path, root_name=root.name, exists=exists, addresses=addresses)
+        place = ReferenceContext(path=path, root_name=root.name, exists=exists, addresses=addresses)
         references = find_references(text, place, command)
         if references:
             after = _settled(text, references, place, command)
             documents.append(
                 Document(path=path, content=content, text=text, references=references, after=after)
             )
-    notes += [f"not read, larger than {format_bytes(MOST_BYTES)}: {_some(large)}"] if large else []
+    notes += [f"not read, larger than {format_bytes(MAX_BYTES)}: {_some(large)}"] if large else []
     notes += [f"not readable: {_some(unreadable)}"] if unreadable else []
     return Survey(files=len(paths), documents=tuple(documents), links=tuple(links), notes=tuple(notes))
 
 
-def _settled(text: str, references: list[Reference], place: Surroundings, command: NewCommand) -> str:
+def _settled(text: str, references: list[Reference], place: ReferenceContext, command: NewCommand) -> str:
     """Return the text with references changed until a second migration would find nothing to change.
 
     What stands beside a reference decides about it, and may be another one: few texts need two turns.
     """
-    for _ in range(_MOST_TURNS):
+    for _ in range(_MAX_TURNS):
         if not any(reference.edits for reference in references):
             break
         text = edited(text, references)
@@ -220,11 +220,11 @@ def _existence(root: Path) -> Callable[[str], bool]:
     return exists
 
 
-def _link_to_script(root: Path, path: str) -> Iterator[Left]:
+def _link_to_script(root: Path, path: str) -> Iterator[ManualEdit]:
     target = os.path.normpath(root / Path(path).parent / (root / path).readlink())
     for script in SCRIPTS:
         if target == os.fspath(root / script) and not is_wrapper(current(root / script)):
-            yield Left(path=path, line=1, text=f"-> {script}", reason=LINK)
+            yield ManualEdit(path=path, line=1, text=f"-> {script}", reason=LINK)
 
 
 def _addresses(root: Path) -> frozenset[str]:

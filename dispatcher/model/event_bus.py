@@ -8,7 +8,7 @@ from dispatcher.model.events import Notice, Reporter, RunEvent
 from passmuster.model.errors import PassmusterError
 
 
-class Announcer:
+class EventBus:
     """Hands events on in the order of the reporters.
 
     A run must not be lost because its report cannot be written: a reporter that raises is dropped, the

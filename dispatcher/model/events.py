@@ -12,8 +12,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from dispatcher.model.plan import Plan, TestFile
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.plan import RunPlan, TestFile
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import Finding, TestResults
 from passmuster.model.executor import Limit, Usage
 from passmuster.model.result import TestResult
@@ -33,11 +33,11 @@ class RunStarted(Struct, frozen=True, kw_only=True):
 
     at_s: float
     started_at: float
-    plan: Plan
+    plan: RunPlan
     limits: tuple[Limit, ...]
 
 
-class FileStarted(Struct, frozen=True, kw_only=True):
+class AttemptStarted(Struct, frozen=True, kw_only=True):
     """An attempt at a file has started.
 
     Args:
@@ -51,7 +51,7 @@ class FileStarted(Struct, frozen=True, kw_only=True):
     at_s: float
     file: TestFile
     attempt: int
-    reason: Again | None = None
+    reason: RerunReason | None = None
     worker: str = ""
 
 
@@ -63,7 +63,7 @@ class FileSlow(Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class FileFinished(Struct, frozen=True, kw_only=True):
+class AttemptFinished(Struct, frozen=True, kw_only=True):
     """An attempt ended.
 
     Args:
@@ -78,30 +78,30 @@ class FileFinished(Struct, frozen=True, kw_only=True):
     at_s: float
     file: TestFile
     result: TestResult
-    again: Again | None = None
-    reason: Again | None = None
+    again: RerunReason | None = None
+    reason: RerunReason | None = None
     finding: Finding | None = None
 
 
-class FileSettled(Struct, frozen=True, kw_only=True):
+class VerdictSettled(Struct, frozen=True, kw_only=True):
     """A file is decided by an attempt that ended before.
 
     Either the one that was to follow came to nothing: it was withdrawn, or ended with the run, and has no
-    `FileFinished` then even if it had started. Or it ended, but does not count: its `FileFinished` has
-    `Again.SETTLED`, and this event follows at once.
+    `AttemptFinished` then even if it had started. Or it ended, but does not count: its `AttemptFinished` has
+    `RerunReason.SETTLED`, and this event follows at once.
 
     Args:
         at_s: when.
         file: the file.
         result: what stands; it was told before.
         reason: what the attempt was for that does not count.
-        finding: as in `FileFinished`.
+        finding: as in `AttemptFinished`.
     """
 
     at_s: float
     file: TestFile
     result: TestResult
-    reason: Again
+    reason: RerunReason
     finding: Finding | None = None
 
 
@@ -136,10 +136,10 @@ class RunFinished(Struct, frozen=True, kw_only=True):
 
 RunEvent = (
     RunStarted
-    | FileStarted
+    | AttemptStarted
     | FileSlow
-    | FileFinished
-    | FileSettled
+    | AttemptFinished
+    | VerdictSettled
     | UsageSampled
     | Notice
     | RunStopping

@@ -88,7 +88,7 @@ class ShardPlan(Struct, frozen=True, kw_only=True):
     predicted_s: float | None = None
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class RunPlan(Struct, frozen=True, kw_only=True):
     """Everything that will run.
 
     Args:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import TestFile
-from dispatcher.model.rerun_reason import PROVES, Again
+from dispatcher.model.rerun_reason import PROVES, RerunReason
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Outcome, Status
 
@@ -25,25 +25,25 @@ from passmuster.model.status import Isolation, Outcome, Status
 class Finding(StrEnum):
     """What was found out about a file by running it more than once."""
 
-    CONFIRMED = "confirmed"
+    VERIFIED = "confirmed"
     """It passed when forked, and when spawned too."""
-    UNCONFIRMED = "unconfirmed"
+    UNVERIFIED = "unconfirmed"
     """It passed when forked, and there was no time to see whether it does when spawned."""
-    FAILED_FORKED = "failed-forked"
+    FAILS_WHEN_FORKED = "failed-forked"
     """It failed when forked, passed twice when spawned, and failed when forked once more: a pass decides."""
-    FAILED_SPAWNED = "failed-spawned"
+    PASSES_ONLY_FORKED = "failed-spawned"
     """It passed when forked and failed twice when spawned, which decides."""
-    CROWDED = "crowded"
+    FAILS_IN_PARALLEL = "crowded"
     """It failed beside others and passed when it ran alone."""
 
     @property
     def must_spawn(self) -> bool:
         """Whether forking is known to change what comes of the file."""
-        return self in (Finding.FAILED_FORKED, Finding.FAILED_SPAWNED)
+        return self in (Finding.FAILS_WHEN_FORKED, Finding.PASSES_ONLY_FORKED)
 
 
-def find(
-    attempts: Sequence[TestResult], reasons: Sequence[Again | None], *, is_unconfirmed: bool
+def derive_finding(
+    attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], *, is_unconfirmed: bool
 ) -> Finding | None:
     """Return what the attempts of a decided file say; None: nothing but their results.
 
@@ -58,25 +58,27 @@ def find(
         if not attempt.is_evicted
     ]
     last = dict(said)
-    alone, confirm = last.get(Again.ALONE), last.get(Again.CONFIRM)
-    if alone is not None and alone.status.is_pass and _are_comparable(said, {Again.ALONE}):
-        return Finding.CROWDED
+    alone, confirm = last.get(RerunReason.EXCLUSIVE), last.get(RerunReason.VERIFY_PASS)
+    if alone is not None and alone.status.is_pass and _are_comparable(said, {RerunReason.EXCLUSIVE}):
+        return Finding.FAILS_IN_PARALLEL
     if is_unconfirmed:
-        return Finding.UNCONFIRMED
+        return Finding.UNVERIFIED
     if not _are_comparable(said, PROVES):
         return None
     if confirm is not None and confirm.status.is_pass:
-        return Finding.CONFIRMED
+        return Finding.VERIFIED
     # Each is made only if all before it point to forking, so that the last attempt of a proof tells.
-    recheck, refork = last.get(Again.RECHECK), last.get(Again.REFORK)
+    recheck, refork = last.get(RerunReason.RECHECK), last.get(RerunReason.REFORK)
     if confirm is not None and _failed_fairly(recheck):
-        return Finding.FAILED_SPAWNED
+        return Finding.PASSES_ONLY_FORKED
     if refork is not None and refork.isolation is Isolation.FORK and _failed_fairly(refork):
-        return Finding.FAILED_FORKED
+        return Finding.FAILS_WHEN_FORKED
     return None
 
 
-def _are_comparable(said: Sequence[tuple[Again | None, TestResult]], purposes: Collection[Again]) -> bool:
+def _are_comparable(
+    said: Sequence[tuple[RerunReason | None, TestResult]], purposes: Collection[RerunReason]
+) -> bool:
     """Whether the attempts for these purposes, and the one before the first of them, may be compared."""
     positions = [at for at, (reason, _) in enumerate(said) if reason in purposes]
     compared = [said[at][1] for at in (max(positions[0] - 1, 0), *positions)] if positions else []
@@ -88,7 +90,7 @@ def _failed_fairly(attempt: TestResult | None) -> bool:
     return attempt is not None and attempt.status.is_failure and not attempt.status.is_infrastructure
 
 
-class Difference(Struct, frozen=True, kw_only=True):
+class IsolationDifference(Struct, frozen=True, kw_only=True):
     """A file that came to something else when forked.
 
     Args:
@@ -177,7 +179,7 @@ class Regression(Struct, frozen=True, kw_only=True):
         return self.now / self.pace / self.baseline
 
 
-class FileRecord(Struct, frozen=True, kw_only=True):
+class FileAttempts(Struct, frozen=True, kw_only=True):
     """One planned file and what happened to it.
 
     Args:
@@ -194,7 +196,7 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     file: TestFile
     attempts: tuple[TestResult, ...]
     started: bool = True
-    reasons: tuple[Again | None, ...] = ()
+    reasons: tuple[RerunReason | None, ...] = ()
     stands: int | None = None
     is_unconfirmed: bool = False
 
@@ -217,7 +219,7 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     @property
     def failures(self) -> tuple[TestResult, ...]:
         """The failed attempts beside the one that counts, unless forking is proven to be the cause."""
-        if self.finding is Finding.FAILED_FORKED:
+        if self.finding is Finding.FAILS_WHEN_FORKED:
             return ()
         return tuple(
             attempt for attempt in self.others if attempt.status.is_failure and not _is_without_blame(attempt)
@@ -237,12 +239,12 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     @property
     def finding(self) -> Finding | None:
         """What the attempts say together; None: nothing but their results."""
-        return find(self.attempts, self.reasons, is_unconfirmed=self.is_unconfirmed)
+        return derive_finding(self.attempts, self.reasons, is_unconfirmed=self.is_unconfirmed)
 
     @property
     def is_flaky(self) -> bool:
         """Whether it passed and failed in this run, and no cause is known."""
-        if self.finding in (Finding.FAILED_FORKED, Finding.FAILED_SPAWNED, Finding.CROWDED):
+        if self.finding in (Finding.FAILS_WHEN_FORKED, Finding.PASSES_ONLY_FORKED, Finding.FAILS_IN_PARALLEL):
             return False
         return bool(self.failures if self.status.is_pass else self.status.is_failure and self.passes)
 
@@ -257,7 +259,7 @@ class FileRecord(Struct, frozen=True, kw_only=True):
         return any(attempt.isolation is Isolation.FORK for attempt in self.attempts)
 
     @property
-    def difference(self) -> Difference | None:
+    def difference(self) -> IsolationDifference | None:
         """In what its forked attempt differs from the spawned one after it.
 
         None: in nothing, or that is not known: there is no such attempt, or none that may be compared.
@@ -266,7 +268,7 @@ class FileRecord(Struct, frozen=True, kw_only=True):
         if pair is None or not pair[0].is_comparable(pair[1]):
             return None
         texts = differences(*pair)
-        return Difference(file=self.file, texts=texts) if texts else None
+        return IsolationDifference(file=self.file, texts=texts) if texts else None
 
     @property
     def is_incomparable(self) -> bool:
@@ -277,7 +279,7 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     @property
     def _verified(self) -> tuple[TestResult, TestResult] | None:
         """A forked attempt and the spawned one that was to verify it; None: there are none."""
-        for reason in (Again.CHECK, Again.CONFIRM):
+        for reason in (RerunReason.VERIFY_FAILURE, RerunReason.VERIFY_PASS):
             if reason not in self.reasons:
                 continue
             position = self.reasons.index(reason)
@@ -315,7 +317,7 @@ class TestResults(Struct, frozen=True, kw_only=True):
 
     __test__: ClassVar[bool] = False
 
-    records: tuple[FileRecord, ...]
+    records: tuple[FileAttempts, ...]
     duration_s: float
     peak_bytes: int = 0
     interrupted: bool = False
@@ -325,12 +327,12 @@ class TestResults(Struct, frozen=True, kw_only=True):
     allows_no_tests: bool = False
 
     @property
-    def passed(self) -> tuple[FileRecord, ...]:
+    def passed(self) -> tuple[FileAttempts, ...]:
         """The files that passed, without those that hold no tests."""
         return tuple(record for record in self.records if record.status.is_pass and not record.holds_no_tests)
 
     @property
-    def without_tests(self) -> tuple[FileRecord, ...]:
+    def without_tests(self) -> tuple[FileAttempts, ...]:
         """The files that hold no tests."""
         return tuple(record for record in self.records if record.holds_no_tests)
 
@@ -340,22 +342,22 @@ class TestResults(Struct, frozen=True, kw_only=True):
         return bool(self.records) and all(record.final.ran_no_test for record in self.records)
 
     @property
-    def failed(self) -> tuple[FileRecord, ...]:
+    def failed(self) -> tuple[FileAttempts, ...]:
         """The files that ran, or should have, and did not pass; without the cancelled ones."""
         return tuple(record for record in self.records if record.status.is_failure)
 
     @property
-    def cancelled(self) -> tuple[FileRecord, ...]:
+    def cancelled(self) -> tuple[FileAttempts, ...]:
         """The files that were stopped, or never started, because the run was stopped."""
         return tuple(record for record in self.records if record.status.is_cancelled)
 
     @property
-    def flaky(self) -> tuple[FileRecord, ...]:
+    def flaky(self) -> tuple[FileAttempts, ...]:
         """The files that passed and failed in this run without a known cause; the red ones among them."""
         return tuple(record for record in self.records if record.is_flaky)
 
     @property
-    def differing(self) -> tuple[Difference, ...]:
+    def differing(self) -> tuple[IsolationDifference, ...]:
         """Where forked files differed from spawned ones, if that was to be verified."""
         if not self.is_verified:
             return ()
@@ -367,7 +369,7 @@ class TestResults(Struct, frozen=True, kw_only=True):
         """What took much more than it used to, if that makes the run fail."""
         return self.regressions if self.fails_on_regression else ()
 
-    def found(self, finding: Finding) -> tuple[FileRecord, ...]:
+    def found(self, finding: Finding) -> tuple[FileAttempts, ...]:
         """Return the files of which that was found."""
         return tuple(record for record in self.records if record.finding is finding)
 

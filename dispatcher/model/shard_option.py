@@ -12,7 +12,7 @@ from passmuster.model.errors import ConfigurationError
 
 AUTO = "auto"
 
-MOST_SHARDS = 10_000
+MAX_SHARDS = 10_000
 """More machines than this is a slip of the finger."""
 
 ALLOWED = "I/N with I from 1 to N, such as 2/4, or auto"
@@ -46,7 +46,7 @@ def read_shard(text: str) -> Shard | None:
         return None
     match = _SHARD.fullmatch(word)
     number, total = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= number <= total <= MOST_SHARDS:
+    if not 1 <= number <= total <= MAX_SHARDS:
         raise ValueError(f"expected {ALLOWED}, got {text!r}")
     return Shard(number=number, total=total)
 

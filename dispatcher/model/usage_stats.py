@@ -11,7 +11,7 @@ from passmuster.model.status import Isolation
 _Number = TypeVar("_Number", int, float)
 
 
-class Figures(Struct, frozen=True, kw_only=True):
+class UsageStats(Struct, frozen=True, kw_only=True):
     """What a file takes in one of the ways it can run.
 
     Args:
@@ -31,9 +31,9 @@ class Figures(Struct, frozen=True, kw_only=True):
     most_cpu_s: float | None = None
 
 
-def larger_of(one: Figures, other: Figures) -> Figures:
+def larger_of(one: UsageStats, other: UsageStats) -> UsageStats:
     """Return the larger of all figures."""
-    return Figures(
+    return UsageStats(
         duration_s=max(one.duration_s, other.duration_s),
         cpu_s=_larger(one.cpu_s, other.cpu_s),
         peak_bytes=_larger(one.peak_bytes, other.peak_bytes),
@@ -56,10 +56,10 @@ class Baseline(Struct, frozen=True, kw_only=True):
         is_changed: whether the file changed since.
     """
 
-    spawned: Figures = Figures()
-    forked: Figures = Figures()
+    spawned: UsageStats = UsageStats()
+    forked: UsageStats = UsageStats()
     is_changed: bool = False
 
-    def of(self, isolation: Isolation) -> Figures:
+    def of(self, isolation: Isolation) -> UsageStats:
         """Return what it took in the way in which it ran."""
         return self.forked if isolation is Isolation.FORK else self.spawned

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.overrides import FileRules
+from dispatcher.config.overrides import Overrides
 from dispatcher.history.file_history import FileHistory
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.planning.order import MEMORY_MARGIN
@@ -23,7 +23,7 @@ ALIKE_SHARE = 0.9
 the last that needs something, and so has to import it by itself."""
 
 
-class Ways:
+class IsolationPolicy:
     """The ways of a run's files.
 
     Args:
@@ -41,7 +41,7 @@ class Ways:
         files: Sequence[TestFile],
         remembered: Mapping[str, FileHistory],
         config: TestConfig,
-        rules: FileRules,
+        rules: Overrides,
     ) -> None:
         self._known = remembered
         self._config = config

@@ -43,7 +43,7 @@ class Ordered(Struct, frozen=True, kw_only=True):
     predicted_cpu_s: float | None = None
 
 
-def order(
+def order_files(
     files: Sequence[TestFile], history: Mapping[str, FileHistory], *, slots: int, budget_bytes: int
 ) -> tuple[Ordered, ...]:
     """Return every file once, in the order in which they should start.

@@ -8,11 +8,11 @@ from msgspec import structs
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig
-from dispatcher.config.overrides import FileRules, group_limits
+from dispatcher.config.overrides import Overrides, group_limits
 from dispatcher.history.file_history import FileHistory
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.planning.isolation_policy import Ways
-from dispatcher.planning.order import Ordered, order
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.planning.isolation_policy import IsolationPolicy
+from dispatcher.planning.order import Ordered, order_files
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import CoverageRequest, Limits, TestTask
 
@@ -25,7 +25,7 @@ def make_plan(
     run_id: str,
     slots: int,
     budget_bytes: int,
-) -> Plan:
+) -> RunPlan:
     """Return the plan of a run.
 
     Args:
@@ -43,8 +43,8 @@ def make_plan(
     )
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
 
-    rules = FileRules(config.overrides)
-    ways = Ways(files, remembered, config, rules)
+    rules = Overrides(config.overrides)
+    ways = IsolationPolicy(files, remembered, config, rules)
 
     def task_of(ordered: Ordered) -> TestTask:
         rule = rules.rule_for(ordered.file.path)
@@ -63,12 +63,12 @@ def make_plan(
             coverage=coverage,
         )
 
-    return Plan(
+    return RunPlan(
         run_id=run_id,
         groups=tuple(group_limits(config).items()),
         files=tuple(
             ways.mark(PlannedFile(file=ordered.file, task=task_of(ordered), because=ordered.because))
-            for ordered in order(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
+            for ordered in order_files(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
         ),
     )
 

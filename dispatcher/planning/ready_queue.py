@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
-from passmuster.model.executor import Room
+from passmuster.model.executor import FreeCapacity
 from passmuster.model.task import TestTask
 
 _NOTHING = float("inf")
@@ -89,7 +89,7 @@ class MinTree:
             self._minima[node] = min(self._minima[2 * node], self._minima[2 * node + 1])
 
 
-class Lane:
+class GroupQueue:
     """Tasks by key; the lower the key, the earlier its turn."""
 
     def __init__(self) -> None:
@@ -130,7 +130,7 @@ class Lane:
         """Return the key of the first task; None when there is none."""
         return lower(self._tree.first(), self._unknown[0] if self._unknown else None)
 
-    def first_fitting(self, room: Room) -> int | None:
+    def first_fitting(self, room: FreeCapacity) -> int | None:
         """Return the key of the first task that the free memory suffices for; all unknown need the same."""
         unknown = self._unknown[0] if self._unknown and room.unknown_bytes <= room.free_bytes else None
         return lower(self._tree.first_at_most(room.free_bytes), unknown)
@@ -143,7 +143,7 @@ def lower(left: int | None, right: int | None) -> int | None:
     return min(left, right)
 
 
-PATIENCE = 16
+MAX_OVERTAKES = 16
 """How many files may pass the first of the line before it makes a reservation: then nobody passes it.
 
 Or twice the most files that ran at once, if that is more. Fewer, and slots would stand idle for every large
@@ -151,28 +151,28 @@ file in turn, which simulations put at up to 1.8 times the run's length; with no
 keep a large one waiting until the end, where it would run alone.
 """
 
-ALONE_PATIENCE = 1000
+MAX_STARTS_BEFORE_EXCLUSIVE = 1000
 """How many files may start while a file waits to run alone, before nothing further starts until it has run.
 
 Emptying the machine costs about one file's length on every slot: paid once in a thousand starts that is
 nothing, and in most runs the files to run alone simply come last.
 """
 
-_Place = tuple[Lane, int]
+_Place = tuple[GroupQueue, int]
 """Where a task waits: its lane, and its key there."""
 
 
-class Line:
+class ReadyQueue:
     """Tasks that wait, in order.
 
     - The first task that fits the room goes.
-    - The first of the line, once passed by as many others as `PATIENCE` says, is passed no more until it
+    - The first of the line, once passed by as many others as `MAX_OVERTAKES` says, is passed no more until it
       fits. Only the first counts: whoever stands behind it gets there, and then has the same right.
     - When nothing runs the first of the line goes, fitting or not; where other runs on the machine hold
       memory that it needs, only if no other fits.
     - A task whose group is full is passed over, and has lost nothing: for memory it does not wait.
-    - Tasks to run alone wait beside the line, until it is empty or `ALONE_PATIENCE` is used up, and then
-      for the machine to be idle.
+    - Exclusive tasks wait until the queue is empty or `MAX_STARTS_BEFORE_EXCLUSIVE` is used up, and then for
+      the machine to be idle.
 
     Args:
         tasks: what waits from the start.
@@ -183,7 +183,7 @@ class Line:
         self._groups = dict(groups or {})
         self._running: Counter[str] = Counter()
         self._together = self._most_together = 0
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, GroupQueue] = {}
         self._alone: deque[TestTask] = deque()
         self._first_key = 0
         self._next_key = 0
@@ -205,7 +205,7 @@ class Line:
                 self._lane_of(task).put(self._next_key, task)
                 self._next_key += 1
 
-    def prepend(self, tasks: Sequence[TestTask]) -> None:
+    def push_front(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks before all that wait, in their order."""
         for task in reversed(tasks):
             if task.alone:
@@ -214,10 +214,10 @@ class Line:
                 self._first_key -= 1
                 self._lane_of(task).put(self._first_key, task)
 
-    def put_back(self, task: TestTask) -> None:
+    def requeue(self, task: TestTask) -> None:
         """Put a task that was taken, and could not start after all, before all that wait."""
         self.ended(task)
-        self.prepend([task])
+        self.push_front([task])
 
     def ended(self, task: TestTask) -> None:
         """Give back the place in its group of a task that was taken. Each must be told once."""
@@ -234,7 +234,7 @@ class Line:
         self._passed.clear()
         return found
 
-    def next_fit(self, room: Room) -> TestTask | None:
+    def next_fit(self, room: FreeCapacity) -> TestTask | None:
         """Take the task that should start now; None: none that may start fits.
 
         Whoever is refused by the machine after all is to be `put_back`, and asked for again only when
@@ -243,7 +243,9 @@ class Line:
         self.is_held_by_groups = False
         if room.is_full or not self:
             return None
-        if self._alone and (len(self) == len(self._alone) or self._starts_beside_alone >= ALONE_PATIENCE):
+        if self._alone and (
+            len(self) == len(self._alone) or self._starts_beside_alone >= MAX_STARTS_BEFORE_EXCLUSIVE
+        ):
             return self._take_alone() if room.is_idle else None
         first, first_fitting = self._find(room)
         self.is_held_by_groups = first is None
@@ -257,12 +259,12 @@ class Line:
             return None
         if chosen != first:
             passed = self._passed.get(first[1], 0)
-            if passed >= max(PATIENCE, 2 * self._most_together):
+            if passed >= max(MAX_OVERTAKES, 2 * self._most_together):
                 return self._take(*first) if room.is_idle else None
             self._passed[first[1]] = passed + 1
         return self._take(lane, key)
 
-    def _find(self, room: Room) -> tuple[_Place | None, _Place | None]:
+    def _find(self, room: FreeCapacity) -> tuple[_Place | None, _Place | None]:
         """Return the places of the first task that may go, and of the first that also fits."""
         first: _Place | None = None
         fitting: _Place | None = None
@@ -279,12 +281,12 @@ class Line:
                 fitting = (lane, key)
         return first, fitting
 
-    def _lane_of(self, task: TestTask) -> Lane:
+    def _lane_of(self, task: TestTask) -> GroupQueue:
         """Return where a task waits: with those of its group, if that bounds anything."""
         group = task.group if task.group in self._groups else ""
-        return self._lanes.setdefault(group, Lane())
+        return self._lanes.setdefault(group, GroupQueue())
 
-    def _take(self, lane: Lane, key: int) -> TestTask:
+    def _take(self, lane: GroupQueue, key: int) -> TestTask:
         """Remove a task that is to start."""
         self._passed.pop(key, None)
         if self._alone:

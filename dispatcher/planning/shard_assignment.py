@@ -18,7 +18,7 @@ from statistics import fmean, median
 
 from msgspec import Struct, structs
 
-from dispatcher.planning.simulation import predict_makespan
+from dispatcher.planning.simulation import simulate_run
 from passmuster.model.task import TestTask
 
 FULL = 1.03
@@ -31,7 +31,7 @@ files for every second by which a history changes."""
 PREFERENCES = 8
 """How many shards a file prefers before it goes where most room is: a SHA-256 has so many 32-bit numbers."""
 
-MOST_PLAYED = 2000
+MAX_PLAYED = 2000
 """Files up to which the shards are evened out by playing them. With more, none matters to its shard."""
 
 STEP = 1.1
@@ -75,7 +75,7 @@ class _Weighed(Struct, frozen=True, kw_only=True):
         return self.task.file_path
 
 
-def split(
+def assign_shards(
     tasks: Sequence[TestTask],
     total: int,
     *,
@@ -96,7 +96,7 @@ def split(
     """
     weighed = _weigh(tasks, slots=slots, budget_bytes=budget_bytes, groups=groups or {})
     placed = _place(weighed, total)
-    if total > 1 and len(weighed) <= MOST_PLAYED:
+    if total > 1 and len(weighed) <= MAX_PLAYED:
         machine = _Machine(slots=slots, budget_bytes=budget_bytes, groups=groups or {})
         _Evening(placed, machine).run()
     return {item.path: number for number, files in enumerate(placed, start=1) for item in files}
@@ -206,7 +206,7 @@ class _Machine(Struct, frozen=True, kw_only=True):
             share = max(item.seconds / least_s, (item.task.predicted_bytes or 0) / self.budget_bytes)
             return (-share, -item.seconds, item.path)
 
-        forecast = predict_makespan(
+        forecast = simulate_run(
             [item.task for item in sorted(files, key=rank)],
             slots=self.slots,
             budget_bytes=self.budget_bytes,

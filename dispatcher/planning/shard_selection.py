@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.history.file_history import FileHistory, Forking
-from dispatcher.model.plan import Plan, ShardPlan, TestFile
+from dispatcher.history.file_history import FileHistory, ForkObservation
+from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
-from dispatcher.planning.shard_assignment import split
-from dispatcher.planning.simulation import predict_makespan
+from dispatcher.planning.shard_assignment import assign_shards
+from dispatcher.planning.simulation import simulate_run
 from passmuster.host.capacity import CI_CPUS, CI_MEMORY_BYTES, DEFAULT_BUDGET_BYTES, Capacity
 from passmuster.model.task import TestTask
 
@@ -26,7 +26,7 @@ _FORMAT = "passmuster shards 1"
 """Starts what is digested, and changes when the same split would be digested otherwise."""
 
 
-class Part(Struct, frozen=True, kw_only=True):
+class ShardSelection(Struct, frozen=True, kw_only=True):
     """The part of a run that this machine has.
 
     Args:
@@ -41,9 +41,9 @@ class Part(Struct, frozen=True, kw_only=True):
     known: Mapping[str, FileHistory]
     notices: tuple[str, ...]
 
-    def of_run(self, plan: Plan, capacity: Capacity) -> Plan:
+    def of_run(self, plan: RunPlan, capacity: Capacity) -> RunPlan:
         """Return the plan of this machine's files with what it is a part of."""
-        forecast = predict_makespan(
+        forecast = simulate_run(
             [planned.task for planned in plan.files],
             slots=capacity.slots,
             budget_bytes=capacity.budget_bytes,
@@ -59,7 +59,7 @@ def part_of(
     config: TestConfig,
     *,
     history: Mapping[str, FileHistory] | None,
-) -> Part:
+) -> ShardSelection:
     """Split a run and return the part that is asked for.
 
     Args:
@@ -73,11 +73,11 @@ def part_of(
     slots, budget_bytes = _nominal_slots(config), _nominal_budget_bytes(config)
     everything = make_plan(files, known, config, run_id="", slots=slots, budget_bytes=budget_bytes)
     tasks = [planned.task for planned in everything.files]
-    numbers = split(
+    numbers = assign_shards(
         tasks, shard.total, slots=slots, budget_bytes=budget_bytes, groups=dict(everything.groups)
     )
     whole = tuple(sorted(numbers.items()))
-    return Part(
+    return ShardSelection(
         files=tuple(file for file in files if numbers[file.path] == shard.number),
         plan=ShardPlan(
             shard=shard,
@@ -108,7 +108,7 @@ def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
     Whether it has is told by its size alone. What could be wrong then costs time at most: a file may be
     spawned or kept from company in vain, but none is taken to be the same forked and spawned.
     """
-    forking = Forking.UNKNOWN if known.forking is Forking.CONFIRMED else known.forking
+    forking = ForkObservation.UNKNOWN if known.forking is ForkObservation.CONFIRMED else known.forking
     return structs.replace(known, mtime_ns=file.mtime_ns, forking=forking)
 
 

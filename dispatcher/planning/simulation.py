@@ -1,7 +1,7 @@
-"""What a run will probably take: its files' histories played through the waiting line.
+"""Simulates a run over the histories of its files.
 
-Pure. The play uses the same `Line`, the same rule of admission and the same rule for further files on idle
-processors as a real run, so that `--dry-run` shows what would happen if every file took what it took before.
+Pure. The simulation uses the `ReadyQueue`, the admission, and the oversubscription of a real run, so that
+`--dry-run` shows what happens if every file takes what it took before.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from statistics import median
 
 from msgspec import Struct, field
 
-from dispatcher.planning.ready_queue import Line
-from passmuster.model.executor import Room
-from passmuster.model.oversubscription import free_places
+from dispatcher.planning.ready_queue import ReadyQueue
+from passmuster.model.executor import FreeCapacity
+from passmuster.model.oversubscription import free_slots
 from passmuster.model.task import TestTask
 
 
-class Forecast(Struct, frozen=True, kw_only=True):
+class SimulatedRun(Struct, frozen=True, kw_only=True):
     """What a run will probably take.
 
     Args:
@@ -40,14 +40,14 @@ class _Play(Struct):
     running: list[tuple[float, int, TestTask]] = field(default_factory=list)
 
 
-def predict_makespan(
+def simulate_run(
     tasks: Sequence[TestTask],
     *,
     slots: int,
     budget_bytes: int,
     idle_cpus: int | None = None,
     groups: Mapping[str, int] | None = None,
-) -> Forecast:
+) -> SimulatedRun:
     """Return what running files in their order will probably take.
 
     Args:
@@ -61,15 +61,15 @@ def predict_makespan(
     known_s = [task.predicted_s for task in tasks if task.predicted_s is not None]
     usual_s = median(known_s) if known_s else 0.0
     share_bytes = budget_bytes // slots
-    line = Line(tasks, groups=groups)
+    line = ReadyQueue(tasks, groups=groups)
     play, peak_bytes, started = _Play(), 0, 0
     while line or play.running:
-        places = free_places(
+        places = free_slots(
             slots=slots,
             cpus=idle_cpus,
             used_cpus=[task.predicted_cpus for _, _, task in play.running],
         )
-        room = Room(
+        room = FreeCapacity(
             slots=places.slots,
             waiting_slots=places.waiting_slots,
             free_bytes=max(0, budget_bytes - play.reserved_bytes),
@@ -87,7 +87,7 @@ def predict_makespan(
         peak_bytes = max(peak_bytes, play.reserved_bytes)
         end_s = play.now_s + (usual_s if task.predicted_s is None else task.predicted_s)
         heapq.heappush(play.running, (end_s, started, task))
-    return Forecast(
+    return SimulatedRun(
         wall_s=play.now_s if known_s or not tasks else None,
         peak_bytes=peak_bytes,
         unknown=len(tasks) - len(known_s),

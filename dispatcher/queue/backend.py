@@ -12,19 +12,19 @@ from functools import partial
 from typing import Protocol
 
 from dispatcher.engine.backend import BackendEvent, BackendNotice
-from dispatcher.queue.delivery_tracker import Message, QueueBook
-from dispatcher.queue.worker_registry import Crew
+from dispatcher.queue.delivery_tracker import DeliveryTracker, Message
+from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.model.errors import InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit, Usage
 from passmuster.model.result import TestResult
 from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
-from passmuster.wire.broker_messages import DamagedRecordError, Entry, Lease, WorkerCard
+from passmuster.wire.broker_messages import DamagedRecordError, Lease, StreamEntry, WorkerStatus
 
 
-class Record(Protocol):
-    """What is asked of the broker; see `passmuster.wire.run_store.RunRecord`, which explains more."""
+class DispatcherRunStore(Protocol):
+    """What is asked of the broker; see `passmuster.wire.run_store.RunStore`, which explains more."""
 
     def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
         """Begin, or begin again, with these files waiting."""
@@ -65,20 +65,20 @@ class Record(Protocol):
     def end(self) -> None:
         """Remove everything of the run."""
 
-    def read(self, last_id: str, *, block_s: float) -> Sequence[Entry]:
+    def read(self, last_id: str, *, block_s: float) -> Sequence[StreamEntry]:
         """Return what came after `last_id`."""
 
     def trim(self, last_id: str) -> None:
         """Remove the entries up to and with `last_id`."""
 
 
-class Mail(Protocol):
+class ResultSource(Protocol):
     """Opens what workers sent; see `dispatcher.queue.results`."""
 
-    def result(self, entry: Entry, task: TestTask) -> TestResult:
+    def result(self, entry: StreamEntry, task: TestTask) -> TestResult:
         """Return the result of this task in an entry; one that says so where there is none."""
 
-    def refusal(self, entry: Entry) -> str:
+    def refusal(self, entry: StreamEntry) -> str:
         """Return why a worker does not take part."""
 
 
@@ -125,11 +125,11 @@ class QueueBackend:
 
     def __init__(
         self,
-        record: Record,
+        record: DispatcherRunStore,
         publish: Callable[[Sequence[Message]], None],
-        mail: Mail,
-        crew: Crew,
-        cards: Callable[[], Sequence[WorkerCard]],
+        mail: ResultSource,
+        crew: WorkerRegistry,
+        cards: Callable[[], Sequence[WorkerStatus]],
         *,
         terms: str,
         new_epoch: Callable[[], str],
@@ -147,7 +147,7 @@ class QueueBackend:
         self._terms, self._new_epoch, self._broken = terms, new_epoch, broken
         self._limits, self._release = tuple(limits), release
         self._clock, self._pause = clock, pause
-        self._book = QueueBook(groups)
+        self._book = DeliveryTracker(groups)
         self._outbox: list[Message] = []
         self._events: list[BackendEvent] = []
         self._last_id = "0"
@@ -189,7 +189,7 @@ class QueueBackend:
         """Take tasks in order and publish those that may go."""
         self._book.submit(tasks, first=first, spare=spare)
         for task in tasks:
-            self._notice(self._crew.too_big(task.file_path, task.predicted_bytes))
+            self._notice(self._crew.oversized_warning(task.file_path, task.predicted_bytes))
         self._with_broker(self._publish)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
@@ -219,7 +219,7 @@ class QueueBackend:
         """Take back what has not started. What the broker cannot be asked for stays."""
         found: list[TestTask] = []
         self._with_broker(lambda: self._withdraw_published(found))
-        return (*found, *self._book.withdraw_kept())
+        return (*found, *self._book.withdraw_backlog())
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End what runs, and let nothing start any more. Workers have their own grace."""
@@ -287,7 +287,7 @@ class QueueBackend:
     def _tell_nobody(self) -> None:
         """Raise once when no worker takes part for too long, or those that do must not be mixed."""
         if self._away_since is None and self._stopped is None:
-            reason = self._crew.why_nobody(now_s=self._clock()) or self._crew.why_mixed()
+            reason = self._crew.no_worker_problem(now_s=self._clock()) or self._crew.why_mixed()
             if reason:
                 raise InfrastructureError(reason)
 
@@ -307,7 +307,7 @@ class QueueBackend:
         self._is_read = bool(entries)
         if self._is_catching_up and not entries:
             self._is_catching_up = False
-            self._book.caught_up()
+            self._book.republish_missing()
         if self._clock() >= self._next_tick:
             self._tick()  # When it fails, it is the next thing to be tried.
             self._next_tick = self._clock() + TICK_S
@@ -316,7 +316,7 @@ class QueueBackend:
             self._notice("the broker is of use again")
             self._away_since, self._is_away_told = None, False
 
-    def _meaning(self, entry: Entry) -> Sequence[BackendEvent]:
+    def _meaning(self, entry: StreamEntry) -> Sequence[BackendEvent]:
         """Return what a line of the stream means for the run."""
         match entry.kind:
             case "started":
@@ -333,7 +333,7 @@ class QueueBackend:
                 self._damage = self._damage or entry.body
         return ()
 
-    def _finished(self, entry: Entry) -> Sequence[BackendEvent]:
+    def _finished(self, entry: StreamEntry) -> Sequence[BackendEvent]:
         task = self._book.task(entry.path, entry.attempt)
         if task is None:
             return ()
@@ -349,7 +349,7 @@ class QueueBackend:
             return
         self._record.beat(self._book.kept)
         now_s = self._clock()
-        self._notice(*self._crew.saw(self._cards(), now_s=now_s, has_waiting=self._record.queued() > 0))
+        self._notice(*self._crew.update(self._cards(), now_s=now_s, has_waiting=self._record.queued() > 0))
         self._outbox += self._book.unbind(self._crew.names, now_s=now_s)
         if self._stopped is not None or now_s < self._judge_from:
             return
@@ -393,7 +393,7 @@ class QueueBackend:
         """Send what may go. What is uncertain stays in the outbox: a second copy is dropped at its claim."""
         if self._stopped is not None:
             return
-        self._outbox += self._book.due(slots=self._crew.slots)
+        self._outbox += self._book.next_messages(slots=self._crew.slots)
         messages = [message for message in self._outbox if self._book.is_current(message)]
         self._outbox = messages
         if messages:

@@ -13,27 +13,27 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from dispatcher.config.model import TestConfig
-from dispatcher.engine.backend import Backend, BackendRequest, Site
+from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
 from dispatcher.queue.embedded_server import EmbeddedServer
 from dispatcher.queue.target import open_queue
-from dispatcher.queue.worker_process import OwnWorker, words_of_the_run
+from dispatcher.queue.worker_process import WorkerProcess, worker_arguments
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker import BrokerAddress, parse_broker
-from passmuster.wire.run_store import WorkerBoard
+from passmuster.wire.run_store import WorkerDirectory
 
 _LOOK_S = 0.05
 
 
-class ClusterSite:
+class ClusterTarget:
     """As many workers on this machine as the configuration says, made for each run.
 
     Args:
         machine: this machine, as a place of its own.
     """
 
-    def __init__(self, machine: Site) -> None:
+    def __init__(self, machine: ExecutionTarget) -> None:
         self._machine = machine
 
     def capacity(self, config: TestConfig) -> Capacity:
@@ -72,7 +72,7 @@ class ClusterSite:
                 *("--grace", "0.1s"),
                 *("--slots", str(max(1, slots))),
                 *("--memory-budget", str(capacity.budget_bytes // count)),
-                *words_of_the_run(request.config, workdir=request.workdir, interpreter=request.interpreter),
+                *worker_arguments(request.config, workdir=request.workdir, interpreter=request.interpreter),
             ]
             for number, slots in enumerate(shares, start=1)
         }
@@ -80,15 +80,15 @@ class ClusterSite:
 
 def _start(
     name: str, words: Sequence[str], folder: Path, request: BackendRequest, url: str, secret: str
-) -> OwnWorker:
-    return OwnWorker(name, words, folder / f"{name}.log", request.environ, url=url, secret=secret)
+) -> WorkerProcess:
+    return WorkerProcess(name, words, folder / f"{name}.log", request.environ, url=url, secret=secret)
 
 
-def _wait(workers: list[OwnWorker], address: BrokerAddress, wait_s: float) -> None:
+def _wait(workers: list[WorkerProcess], address: BrokerAddress, wait_s: float) -> None:
     """Wait until all workers are there."""
     until = time.monotonic() + wait_s
     with closing(open_broker(address)) as client:
-        board = WorkerBoard(client)
+        board = WorkerDirectory(client)
         while missing := {worker.name for worker in workers} - {card.name for card in board.cards()}:
             for worker in workers:
                 if why := worker.why_ended():

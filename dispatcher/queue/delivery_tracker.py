@@ -13,20 +13,20 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct, structs
 
-from dispatcher.engine.backend import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
+from dispatcher.engine.backend import BackendEvent, BackendNotice, TaskFinished, TaskStarted
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_keys import TAKES
+from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT
 
-MOST_LOSSES = 3
+MAX_WORKER_DEATHS = 3
 """A file whose worker died this often while it ran is taken to be the cause. From the first time on it runs
 alone, so that no file is blamed for what another one did beside it."""
 
-MOST_FORGED = 3
+MAX_REJECTED_RESULTS = 3
 """A file of which so many results could not be used is given up: it would go on for ever."""
 
-LEAST_PUBLISHED = 1000
+MIN_PUBLISHED = 1000
 """So many files may wait on the queue at least, however few workers there are: one by one would be slow."""
 
 WANTED_WORKER_S = 30.0
@@ -83,7 +83,7 @@ class _Job(Struct, kw_only=True):
     bound_since_s: float | None = None
 
 
-class QueueBook:
+class DeliveryTracker:
     """The tasks of one run that have not ended.
 
     Args:
@@ -115,13 +115,13 @@ class QueueBook:
         """Take what the broker knows of a run that is gone on with: of each file its letter and its take."""
         self._recalled = dict(states)
 
-    def caught_up(self) -> None:
+    def republish_missing(self) -> None:
         """Have published again what had ended, but whose result did not come: it was read and lost."""
         for job in self._jobs.values():
             if job.is_doubtful:
                 self._take_again(job)
 
-    def due(self, *, slots: int) -> list[Message]:
+    def next_messages(self, *, slots: int) -> list[Message]:
         """Return what is to be published now; it counts as published from here on.
 
         Args:
@@ -129,7 +129,7 @@ class QueueBook:
         """
         found = [_message(self._jobs[path], is_first=True) for path in self._again]
         self._again.clear()
-        room = max(LEAST_PUBLISHED, PUBLISHED_FOR_A_SLOT * slots) - self._waiting
+        room = max(MIN_PUBLISHED, PUBLISHED_FOR_A_SLOT * slots) - self._waiting
         kept: deque[tuple[TestTask, bool]] = deque()
         while self._held and len(found) < room:
             task, is_first = self._held.popleft()
@@ -182,7 +182,7 @@ class QueueBook:
             return []
         self._remove(job)
         started = self._start_events(job, result.worker)
-        return [*started, AttemptFinished(task=job.task, result=result)]
+        return [*started, TaskFinished(task=job.task, result=result)]
 
     def lost(self, path: str, take: int, worker: str) -> list[BackendEvent]:
         """Return what it means for the run that a worker died with a file: it goes again, or was the cause.
@@ -197,7 +197,7 @@ class QueueBook:
             return []
         job.lost_on, job.bound_to = (*job.lost_on, worker), ""
         losses = len(job.lost_on)
-        if losses < MOST_LOSSES:
+        if losses < MAX_WORKER_DEATHS:
             self._take_again(job)
             return [
                 BackendNotice(text=f"worker {worker} was lost while {path} ran there; it runs again, alone")
@@ -240,7 +240,7 @@ class QueueBook:
             return []
         job.forged += 1
         text = f"a result of {path} that names worker {worker} was dropped: {why}"
-        if job.forged < MOST_FORGED:
+        if job.forged < MAX_REJECTED_RESULTS:
             self._take_again(job)
             return [BackendNotice(text=f"{text}; the file waits for another one")]
         result = TestResult(
@@ -307,7 +307,7 @@ class QueueBook:
         self._remove(job)
         return job.task
 
-    def withdraw_kept(self) -> tuple[TestTask, ...]:
+    def withdraw_backlog(self) -> tuple[TestTask, ...]:
         """Take back what was never published."""
         found = (*(task for task, _ in self._held), *self._spare)
         self._held.clear()
@@ -357,7 +357,7 @@ class QueueBook:
     def _is_resumed(self, task: TestTask) -> bool:
         """Take a task over that the queue already has from before the run was resumed."""
         letter, take = self._recalled.pop(task.file_path, ("", 0))
-        if take // TAKES != task.attempt or task.file_path in self._jobs:
+        if take // DELIVERIES_PER_ATTEMPT != task.attempt or task.file_path in self._jobs:
             return False
         self._last_take[task.file_path] = take
         job = _Job(
@@ -382,7 +382,7 @@ class QueueBook:
         return _message(job, is_first=is_first)
 
     def _next_take(self, task: TestTask) -> int:
-        take = max(task.attempt * TAKES, self._last_take.get(task.file_path, 0)) + 1
+        take = max(task.attempt * DELIVERIES_PER_ATTEMPT, self._last_take.get(task.file_path, 0)) + 1
         self._last_take[task.file_path] = take
         return take
 
@@ -404,7 +404,7 @@ class QueueBook:
     def _job(self, path: str, take: int) -> _Job | None:
         """Return the task of this take. An older take counts too: its worker was only thought dead."""
         job = self._jobs.get(path)
-        if job is None or take > job.take or take // TAKES != job.task.attempt:
+        if job is None or take > job.take or take // DELIVERIES_PER_ATTEMPT != job.task.attempt:
             return None
         return job
 
@@ -412,7 +412,7 @@ class QueueBook:
         if job.is_told:
             return []
         job.is_told = True
-        return [AttemptStarted(task=job.task, worker=worker)]
+        return [TaskStarted(task=job.task, worker=worker)]
 
     def _remove(self, job: _Job) -> None:
         path = job.task.file_path

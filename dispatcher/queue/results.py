@@ -12,13 +12,13 @@ from passmuster.model.errors import PassmusterError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_messages import Entry, result_kind
+from passmuster.wire.broker_messages import StreamEntry, result_kind
 from passmuster.wire.codec import decode_result
 from passmuster.wire.envelope import MAX_PARTS_BYTES, Envelope, EnvelopeError, unpack_bytes
 from passmuster.wire.run_spec import REFUSED_KIND
 
 
-class QueueMail:
+class ResultDecoder:
     """Opens the messages of one run.
 
     Args:
@@ -30,7 +30,7 @@ class QueueMail:
         self._envelope = envelope
         self._coverage_dir = coverage_dir
 
-    def result(self, entry: Entry, task: TestTask) -> TestResult:
+    def result(self, entry: StreamEntry, task: TestTask) -> TestResult:
         """Return the result of this task in an entry, its coverage data written here.
 
         Raises:
@@ -49,7 +49,7 @@ class QueueMail:
                 error=f"its result from worker {entry.worker} cannot be used: {error}",
             )
 
-    def refusal(self, entry: Entry) -> str:
+    def refusal(self, entry: StreamEntry) -> str:
         """Return why a worker does not take part."""
         try:
             (reason,) = self._envelope.open(REFUSED_KIND, entry.body)

@@ -18,11 +18,11 @@ from dispatcher.queue.broker import broker_access
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.text import TailText
 from passmuster.wire.access import BROKEN, open_broker
-from passmuster.wire.broker_inspector import BrokerLook
-from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S, TAKES
-from passmuster.wire.broker_messages import FileLook, FileStage, RunLook
+from passmuster.wire.broker_inspector import BrokerInspector
+from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT, HEARTBEAT_S, LEASE_S
+from passmuster.wire.broker_messages import FileStage, FileStatus, RunStatus
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.output_stream import OutputPiece, TailBoard
+from passmuster.wire.output_stream import OutputPiece, OutputStream
 
 LOOK_S = 1.0
 """Seconds one look waits for news."""
@@ -30,31 +30,31 @@ LOOK_S = 1.0
 PARTIAL_S = 2.0 * HEARTBEAT_S
 """Seconds without news after which a line is shown that is not complete: its rest would have come by then."""
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
-class Look(Protocol):
-    """What is asked of the broker about files; see `passmuster.wire.broker_inspector.BrokerLook`."""
+class RunInspector(Protocol):
+    """What is asked of the broker about files; see `passmuster.wire.broker_inspector.BrokerInspector`."""
 
-    def file(self, run_id: str, path: str) -> FileLook | None:
+    def file(self, run_id: str, path: str) -> FileStatus | None:
         """Return how far a file is."""
 
-    def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
+    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
         """Return for how many seconds the worker of a running file is overdue."""
 
 
-class Runs(Look, Protocol):
+class RunIndex(RunInspector, Protocol):
     """What is asked of it to find a file."""
 
-    def runs(self) -> list[RunLook]:
+    def runs(self) -> list[RunStatus]:
         """Return the runs under way."""
 
     def paths(self, run_id: str) -> list[str]:
         """Return the files of a run that the broker knows."""
 
 
-class Board(Protocol):
-    """Where wishes and pieces are; see `passmuster.wire.output_stream.TailBoard`."""
+class OutputReader(Protocol):
+    """Where wishes and pieces are; see `passmuster.wire.output_stream.OutputStream`."""
 
     def want(self, run_id: str, path: str) -> None:
         """Ask for what a file prints, for a while."""
@@ -88,9 +88,9 @@ def follow_file(
     address, secret = broker_access(config, environ)
     try:
         with closing(open_broker(address)) as client:
-            look = BrokerLook(client)
+            look = BrokerInspector(client)
             run_id, path = find_file(look, name, config)
-            follower = Follower(look, TailBoard(client, Envelope(secret)), write, say)
+            follower = Follower(look, OutputStream(client, Envelope(secret)), write, say)
             follower.follow(run_id, path)
     except BROKEN as error:
         raise InfrastructureError(
@@ -114,8 +114,8 @@ class Follower:
 
     def __init__(
         self,
-        look: Look,
-        board: Board,
+        look: RunInspector,
+        board: OutputReader,
         write: Callable[[str], None],
         say: Callable[[str], None],
         *,
@@ -167,12 +167,12 @@ class Follower:
         return bool(pieces)
 
 
-def _is_same_attempt(look: FileLook, take: int) -> bool:
+def _is_same_attempt(look: FileStatus, take: int) -> bool:
     """Whether at most its worker is another: another attempt is the run's answer to the end of this one."""
-    return look.take // TAKES == take // TAKES
+    return look.take // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
 
 
-def _state(look: FileLook | None, take: int | None = None) -> str:
+def _state(look: FileStatus | None, take: int | None = None) -> str:
     """Return how far a file is that is not followed any more, or never was: then there is no take."""
     if look is not None and take is not None and not _is_same_attempt(look, take):
         return "has ended, and is run once more"
@@ -181,7 +181,7 @@ def _state(look: FileLook | None, take: int | None = None) -> str:
     return "has ended"
 
 
-def find_file(look: Runs, name: str, config: TestConfig) -> tuple[str, str]:
+def find_file(look: RunIndex, name: str, config: TestConfig) -> tuple[str, str]:
     """Return the run and the path that are meant.
 
     Raises:
@@ -212,7 +212,7 @@ def find_file(look: Runs, name: str, config: TestConfig) -> tuple[str, str]:
     return run_id, paths[0]
 
 
-def _paths(look: Runs, run_id: str, wanted: str) -> list[str]:
+def _paths(look: RunIndex, run_id: str, wanted: str) -> list[str]:
     """Return the files that the user may mean: the one of this path, or those that end so."""
     if look.file(run_id, wanted) is not None:
         return [wanted]
@@ -228,7 +228,7 @@ def _relative(name: str, config: TestConfig) -> str:
 
 
 def _listed(what: str, names: Sequence[str] | Mapping[str, object]) -> str:
-    shown = list(names)[:_MOST_NAMED]
+    shown = list(names)[:_MAX_NAMED]
     more = len(names) - len(shown)
     if not shown:
         return "there are none"

@@ -20,9 +20,9 @@ from dispatcher.engine.backend import Backend, BackendRequest
 from dispatcher.queue.backend import QueueBackend
 from dispatcher.queue.broker import broker_access
 from dispatcher.queue.publisher import BROKEN, Publisher
-from dispatcher.queue.results import QueueMail
-from dispatcher.queue.tree_upload import list_tree, ship_tree
-from dispatcher.queue.worker_registry import Crew
+from dispatcher.queue.results import ResultDecoder
+from dispatcher.queue.tree_upload import list_tree, upload_tree
+from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import Limit
@@ -35,8 +35,8 @@ from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import TERMS_KIND, RunTerms, encode_terms
-from passmuster.wire.run_store import RunRecord, WorkerBoard, connect
+from passmuster.wire.run_spec import TERMS_KIND, RunSpec, encode_terms
+from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from passmuster.wire.signing_secret import secret_warnings
 
 _LOOK_S = 0.2
@@ -59,7 +59,7 @@ class RunSource(Struct, frozen=True, kw_only=True):
     workdir: str = ""
 
 
-class SharedQueue(Struct, frozen=True, kw_only=True):
+class JoinedQueue(Struct, frozen=True, kw_only=True):
     """A run that several dispatchers may hold, one after the other.
 
     Args:
@@ -75,7 +75,7 @@ class SharedQueue(Struct, frozen=True, kw_only=True):
     around: Callable[[Backend], Backend]
 
 
-class QueueSite:
+class BrokerTarget:
     """Workers over a broker.
 
     Args:
@@ -88,7 +88,7 @@ class QueueSite:
         self,
         environ: Mapping[str, str],
         say: Callable[[str], None],
-        shared: SharedQueue | None = None,
+        shared: JoinedQueue | None = None,
     ) -> None:
         self._environ, self._say, self._shared = environ, say, shared
 
@@ -102,7 +102,7 @@ class QueueSite:
         address, _ = broker_access(config, self._environ)
         crew = _crew(config, self._shared.run_id if self._shared is not None else "")
         with closing(open_broker(address)) as client:
-            self._wait(WorkerBoard(client), crew, address, config.wait_workers_s)
+            self._wait(WorkerDirectory(client), crew, address, config.wait_workers_s)
         return Capacity(
             slots=crew.slots,
             budget_bytes=crew.budget_bytes,
@@ -147,7 +147,7 @@ class QueueSite:
                 if not request.config.ship:
                     listing = list_tree(store, root, reports=reports)
                     return RunSource(identity=tree_identity(root), listing=listing)
-                shipped = ship_tree(store, root, reports=reports)
+                shipped = upload_tree(store, root, reports=reports)
         except BROKEN as error:
             raise InfrastructureError(
                 f"the broker {address.shown} does not take the run's files, or the list of them: {error};"
@@ -156,13 +156,15 @@ class QueueSite:
         self._say(str(shipped))
         return RunSource(tree=shipped.digest, workdir=os.path.relpath(request.workdir, root))
 
-    def _wait(self, board: WorkerBoard, crew: Crew, address: BrokerAddress, wait_s: float) -> None:
+    def _wait(
+        self, board: WorkerDirectory, crew: WorkerRegistry, address: BrokerAddress, wait_s: float
+    ) -> None:
         """Wait for a first worker that can take part; a broker that is away may come back meanwhile."""
         until = time.monotonic() + wait_s
         is_told, trouble = wait_s <= 0, ""
         while True:
             try:
-                crew.saw(board.cards(), now_s=time.monotonic())
+                crew.update(board.cards(), now_s=time.monotonic())
                 trouble = ""
             except BROKEN as error:
                 trouble = f"the broker cannot be used: {error}; look whether it runs"
@@ -209,19 +211,19 @@ def open_queue(
     """
     with release as undo:
         client = undo.enter_context(closing(open_broker(address)))
-        board = WorkerBoard(client)
+        board = WorkerDirectory(client)
         crew = _crew(request.config, request.run_id)
         try:
-            crew.saw(board.cards(), now_s=time.monotonic())
+            crew.update(board.cards(), now_s=time.monotonic())
         except BROKEN as error:
             raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
         undo.callback(publisher.close)
         backend = QueueBackend(
-            RunRecord(guarded(client), request.run_id),
+            RunStore(guarded(client), request.run_id),
             publisher.publish,
-            QueueMail(envelope, request.coverage_dir),
+            ResultDecoder(envelope, request.coverage_dir),
             crew,
             board.cards,
             terms=envelope.seal(TERMS_KIND, encode_terms(_terms(request, source or RunSource()))),
@@ -236,9 +238,9 @@ def open_queue(
         return backend
 
 
-def _terms(request: BackendRequest, source: RunSource) -> RunTerms:
+def _terms(request: BackendRequest, source: RunSource) -> RunSpec:
     names = {name for task in request.tasks for name, _ in task.environment}
-    return RunTerms(
+    return RunSpec(
         run_id=request.run_id,
         version=VERSION,
         source_identity=source.identity,
@@ -251,8 +253,8 @@ def _terms(request: BackendRequest, source: RunSource) -> RunTerms:
     )
 
 
-def _crew(config: TestConfig, run_id: str = "") -> Crew:
-    return Crew(
+def _crew(config: TestConfig, run_id: str = "") -> WorkerRegistry:
+    return WorkerRegistry(
         version=VERSION,
         patience_s=config.wait_workers_s,
         now_s=time.monotonic(),
@@ -261,7 +263,7 @@ def _crew(config: TestConfig, run_id: str = "") -> Crew:
     )
 
 
-def _limits(crew: Crew, address: BrokerAddress) -> tuple[Limit, ...]:
+def _limits(crew: WorkerRegistry, address: BrokerAddress) -> tuple[Limit, ...]:
     source = f"{len(crew.usage())} worker(s) at {address.shown}"
     return (
         Limit(name="slots", value=str(crew.slots), source=source),
@@ -269,7 +271,7 @@ def _limits(crew: Crew, address: BrokerAddress) -> tuple[Limit, ...]:
     )
 
 
-def _completed(config: TestConfig, crew: Crew) -> Callable[[TestTask], TestTask]:
+def _completed(config: TestConfig, crew: WorkerRegistry) -> Callable[[TestTask], TestTask]:
     """Return what puts into a task that which a pool on this machine has from the configuration."""
 
     def complete(task: TestTask) -> TestTask:

@@ -18,10 +18,10 @@ from passmuster.model.units import format_bytes
 from passmuster.settings.values import on_one_line
 from passmuster.source.files import tree_files
 from passmuster.source.manifest import (
-    MOST_FILE_BYTES,
-    MOST_FILES,
-    MOST_TREE_BYTES,
-    Kind,
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    MAX_TREE_BYTES,
+    EntryType,
     TreeEntry,
     TreeError,
     TreeManifest,
@@ -36,7 +36,7 @@ _NAMED = 3
 """How many of the largest files are named where there is too much."""
 
 
-class Store(Protocol):
+class BlobUploader(Protocol):
     """Where trees are kept; see `passmuster.source.store.TreeStore`."""
 
     def missing(self, digests: Sequence[str]) -> list[str]:
@@ -46,7 +46,7 @@ class Store(Protocol):
         """Keep contents; return how many bytes they take."""
 
 
-class ShippedTree(Struct, frozen=True, kw_only=True):
+class UploadedTree(Struct, frozen=True, kw_only=True):
     """A tree that the broker has.
 
     Args:
@@ -68,7 +68,7 @@ class ShippedTree(Struct, frozen=True, kw_only=True):
         return f"tree {self.digest[:12]}: {self.files} file(s), {format_bytes(self.size_bytes)}, {sent}"
 
 
-def ship_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> ShippedTree:
+def upload_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()) -> UploadedTree:
     """Have the broker keep the tree below `root`, and return what workers need to have it.
 
     Args:
@@ -90,7 +90,7 @@ def ship_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> Sh
     digest = digest_of(data)
     if store.missing([digest]):
         sent_bytes += store.put([(digest, data)])
-    return ShippedTree(
+    return UploadedTree(
         digest=digest,
         files=len(manifest.entries),
         size_bytes=sum(entry.size_bytes for entry in manifest.entries),
@@ -99,13 +99,13 @@ def ship_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> Sh
     )
 
 
-def list_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> str:
+def list_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()) -> str:
     """Have the broker keep the list of the tree below `root`, without its contents, and return its digest.
 
     Args:
         store: where it is kept.
         root: the tree's folder.
-        reports: as for `ship_tree`.
+        reports: as for `upload_tree`.
 
     Returns:
         Empty: there is too much to read for each run, or something that no list can hold.
@@ -127,10 +127,10 @@ def list_tree(store: Store, root: Path, *, reports: Collection[Path] = ()) -> st
 
 
 def collect_tree(root: Path, *, reports: Collection[Path] = ()) -> TreeManifest:
-    """Return the list of the tree below `root`; see `ship_tree`.
+    """Return the list of the tree below `root`; see `upload_tree`.
 
     Raises:
-        ConfigurationError: see `ship_tree`.
+        ConfigurationError: see `upload_tree`.
         InfrastructureError: git cannot say what belongs to it.
     """
     paths = _without(tree_files(root), root, reports)
@@ -156,12 +156,12 @@ def _check_size(root: Path, paths: Sequence[str]) -> None:
     sizes = {path: _size_bytes(root / path) for path in paths}
     total_bytes = sum(sizes.values())
     largest = max(sizes.values(), default=0)
-    if largest > MOST_FILE_BYTES:
-        problem = f"at most {format_bytes(MOST_FILE_BYTES)} are allowed for one file"
-    elif total_bytes > MOST_TREE_BYTES:
-        problem = f"it has {format_bytes(total_bytes)}, at most {format_bytes(MOST_TREE_BYTES)} are allowed"
-    elif len(paths) > MOST_FILES:
-        problem = f"it has {len(paths)} files, at most {MOST_FILES} are allowed"
+    if largest > MAX_FILE_BYTES:
+        problem = f"at most {format_bytes(MAX_FILE_BYTES)} are allowed for one file"
+    elif total_bytes > MAX_TREE_BYTES:
+        problem = f"it has {format_bytes(total_bytes)}, at most {format_bytes(MAX_TREE_BYTES)} are allowed"
+    elif len(paths) > MAX_FILES:
+        problem = f"it has {len(paths)} files, at most {MAX_FILES} are allowed"
     else:
         return
     raise ConfigurationError(
@@ -186,18 +186,18 @@ def _entry(root: Path, path: str) -> TreeEntry:
     try:
         status = (root / path).lstat()
         if stat.S_ISLNK(status.st_mode):
-            return TreeEntry(path=path, kind=Kind.LINK, target=os.fspath((root / path).readlink()))
+            return TreeEntry(path=path, kind=EntryType.LINK, target=os.fspath((root / path).readlink()))
         data = _read(root / path)
     except OSError as error:
         raise ConfigurationError(f"--ship cannot read {root / path}: {error.strerror}") from error
-    kind = Kind.EXECUTABLE if status.st_mode & stat.S_IXUSR else Kind.FILE
+    kind = EntryType.EXECUTABLE if status.st_mode & stat.S_IXUSR else EntryType.FILE
     return TreeEntry(path=path, kind=kind, size_bytes=len(data), sha256=digest_of(data))
 
 
 def _read(path: Path) -> bytes:
     """Return a file's content, not much more than may be sent: it may be growing."""
     with path.open("rb") as file:
-        return file.read(MOST_FILE_BYTES + 1)
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _contents(root: Path, manifest: TreeManifest, missing: set[str]) -> Iterator[tuple[str, bytes]]:

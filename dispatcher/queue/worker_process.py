@@ -22,7 +22,7 @@ END_S = 10.0
 """Seconds for a worker to end: it ends at once what it runs, and its own process within five."""
 
 
-class OwnWorker:
+class WorkerProcess:
     """One worker.
 
     Args:
@@ -70,7 +70,7 @@ class OwnWorker:
             self._process.wait()
 
 
-def words_of_the_run(config: TestConfig, *, workdir: Path, interpreter: str) -> list[str]:
+def worker_arguments(config: TestConfig, *, workdir: Path, interpreter: str) -> list[str]:
     """Return the arguments that are the same for all workers of a run on this machine.
 
     Args:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from passmuster.model.executor import FileUsage, WorkerUsage
 from passmuster.model.task import TestTask
 from passmuster.model.units import format_bytes
-from passmuster.wire.broker_messages import CardFile, WorkerCard
+from passmuster.wire.broker_messages import RunningFileStatus, WorkerStatus
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 """Reasons in one line; ten machines with the same fault need not all be named."""
 
 
@@ -21,7 +21,7 @@ LATE_S = 10.0
 """Seconds after which it is said that a worker does not take files: joining a run takes two or three."""
 
 
-class Crew:
+class WorkerRegistry:
     """Who runs a run's files.
 
     Args:
@@ -46,7 +46,7 @@ class Crew:
         self._idle_since_s: dict[str, float] = {}
         self._mixture: frozenset[str] = frozenset()
         self._refuses_mixture, self._refused_mixture = refuses_mixture, ""
-        self._cards: dict[str, WorkerCard] = {}
+        self._cards: dict[str, WorkerStatus] = {}
         self._refusals: dict[str, str] = {}
         self._nobody_since_s: float | None = now_s
         self._is_told = False
@@ -71,7 +71,7 @@ class Crew:
         """The memory of the largest of them."""
         return max((card.budget_bytes for card in self._serving()), default=0)
 
-    def saw(self, cards: Sequence[WorkerCard], *, now_s: float, has_waiting: bool = False) -> list[str]:
+    def update(self, cards: Sequence[WorkerStatus], *, now_s: float, has_waiting: bool = False) -> list[str]:
         """Take the cards that hold now; return what the user should know, a line each.
 
         Args:
@@ -110,8 +110,8 @@ class Crew:
             return []
         self._mixture = mixture
         named = [f"{name} has {ascii(python)[1:-1]}" for python, name in by_python.items()]
-        more = len(named) - _MOST_NAMED
-        text = ", ".join(named[:_MOST_NAMED]) + (f", and {more} more" if more > 0 else "")
+        more = len(named) - _MAX_NAMED
+        text = ", ".join(named[:_MAX_NAMED]) + (f", and {more} more" if more > 0 else "")
         line = f"the workers differ, so a file's result may depend on where it runs: {text}"
         if self._refuses_mixture:
             self._refused_mixture = f"{line}; make them the same, or allow it by --mixed-workers warn"
@@ -150,7 +150,7 @@ class Crew:
         self._refusals[worker] = reason
         return [f"worker {worker} does not take part: {reason}"]
 
-    def why_nobody(self, *, now_s: float) -> str:
+    def no_worker_problem(self, *, now_s: float) -> str:
         """Return why nothing can run any more, once; empty: somebody is there, or may still come."""
         since_s = self._nobody_since_s
         if since_s is None or self._is_told or now_s - since_s < self._patience_s:
@@ -169,8 +169,8 @@ class Crew:
         ]
         if not reasons:
             return f"no worker was there for {waited_s:.0f} s: start one with run-tests-worker --broker URL"
-        more = len(reasons) - _MOST_NAMED
-        text = "; ".join(reasons[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        more = len(reasons) - _MAX_NAMED
+        text = "; ".join(reasons[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
         return f"no worker takes part: {text}"
 
     def usage(self) -> tuple[WorkerUsage, ...]:
@@ -194,7 +194,7 @@ class Crew:
             for task, worker in running
         )
 
-    def too_big(self, path: str, predicted_bytes: int | None) -> str:
+    def oversized_warning(self, path: str, predicted_bytes: int | None) -> str:
         """Return what to say of a file that fits no worker; empty: it fits, or that is not known."""
         if predicted_bytes is None or not 0 < self.most_bytes < predicted_bytes:
             return ""
@@ -203,7 +203,7 @@ class Crew:
             f"{format_bytes(self.most_bytes)}: it runs alone there, and is stopped if it needs more"
         )
 
-    def _serving(self) -> list[WorkerCard]:
+    def _serving(self) -> list[WorkerStatus]:
         return [
             card
             for card in self._cards.values()
@@ -228,7 +228,7 @@ def _lasting(since_s: dict[str, float], names: Sequence[str], now_s: float) -> l
     return found
 
 
-def _file_usage(task: TestTask, worker: str, told: CardFile | None) -> FileUsage:
+def _file_usage(task: TestTask, worker: str, told: RunningFileStatus | None) -> FileUsage:
     return FileUsage(
         attempt_id=task.attempt_id,
         file_path=task.file_path,

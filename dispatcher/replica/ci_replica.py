@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TextIO
 
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.replica.environment import Environment, Machine, setup_ci_environment, this_machine
+from dispatcher.replica.environment import Environment, HostResources, setup_ci_environment, this_machine
 from dispatcher.replica.words import ROWS, WORDS, ReplicaArguments, format_help
-from dispatcher.replica.workflow_command import Call, Replica
+from dispatcher.replica.workflow_command import Replica, WorkflowCommand
 from dispatcher.terminal.tags import Tag, tagged
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount, format_bytes
 from passmuster.model.version import VERSION
-from passmuster.settings.locations import Bases
+from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import Origins
 from passmuster.settings.relations import Relations
 from passmuster.settings.values import on_one_line
@@ -61,7 +61,7 @@ class CIReplicaRunner:
         root: Path,
         cpus: int | None = None,
         memory: Amount | None = None,
-        machine: Machine | None = None,
+        machine: HostResources | None = None,
         replica: Replica | None = None,
         is_dry: bool = False,
         out: TextIO | None = None,
@@ -127,7 +127,7 @@ class CIReplicaRunner:
                 return status
         return ExitCode.OK
 
-    def _run_call(self, call: Call, python: str, environment: Environment) -> int:
+    def _run_call(self, call: WorkflowCommand, python: str, environment: Environment) -> int:
         # A run of its own Python asks for much that only a workflow needs.
         from dispatcher.replica.python import choose_python
 
@@ -206,7 +206,7 @@ def run_replica_command(
     refuse_problems(arguments)
     refuse_unknown(arguments.unknown, WORDS, only_misspelt=True)
     # As typed: the workflow's path is shown as it was given.
-    options = read_record(ReplicaArguments, arguments.given, Bases(cwd=Path(), root=Path()))
+    options = read_record(ReplicaArguments, arguments.given, PathResolver(cwd=Path(), root=Path()))
     origins = Origins({one.setting.name: one.origin for one in arguments.given})
     Relations(ROWS, options, origins).check()
     for word in (*arguments.unknown, *arguments.paths):

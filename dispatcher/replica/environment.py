@@ -53,7 +53,7 @@ KEPT_VARIABLES = frozenset(
 """All that is kept of the caller's environment: whatever else it holds, secrets too, CI would not have."""
 
 
-class Machine(Struct, frozen=True, kw_only=True):
+class HostResources(Struct, frozen=True, kw_only=True):
     """What this machine has to give.
 
     Args:
@@ -109,7 +109,7 @@ def setup_ci_environment(
     *,
     root: Path,
     scratch: Path,
-    machine: Machine,
+    machine: HostResources,
     cpus: int | None = None,
     memory: Amount | None = None,
 ) -> Environment:
@@ -168,10 +168,10 @@ def setup_ci_environment(
     )
 
 
-def this_machine() -> Machine:
+def this_machine() -> HostResources:
     """Return what this machine has."""
     # macOS can neither say nor set on which CPUs a process runs.
     is_bindable = hasattr(os, "sched_getaffinity")
     cpus = os.sched_getaffinity(0) if is_bindable else range(os.cpu_count() or 1)
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Machine(cpus=frozenset(cpus), memory_bytes=memory_bytes, is_bindable=is_bindable)
+    return HostResources(cpus=frozenset(cpus), memory_bytes=memory_bytes, is_bindable=is_bindable)

@@ -90,7 +90,7 @@ def _in_matrix(name: str, matrix: Mapping[str, object]) -> str | None:
     return None if isinstance(found, dict | list) else as_text(found)
 
 
-MOST_JOBS = 256
+MAX_JOBS = 256
 """As many as CI allows."""
 
 Combination = dict[str, object]
@@ -120,7 +120,7 @@ def combinations(matrix: Node) -> tuple[Combination, ...] | None:
             )
         else:
             axes[name] = [element.value for element in node.elements()]
-    product = itertools.islice(itertools.product(*axes.values()), MOST_JOBS) if axes else ()
+    product = itertools.islice(itertools.product(*axes.values()), MAX_JOBS) if axes else ()
     originals = [dict(zip(axes, values, strict=True)) for values in product]
     kept = [one for one in originals if not any(_holds(one, wanted) for wanted in extra["exclude"])]
     return tuple(_with_included(kept, extra["include"])) or ({},)

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
 from dispatcher.replica.expressions import Context, Unknowns, combinations, described, evaluate
 from dispatcher.replica.node import Node
-from dispatcher.replica.options import OF_MANY_MACHINES, handed_on
-from dispatcher.replica.script import Run, Script, read_script
-from dispatcher.replica.workflow_command import Call, Replica
+from dispatcher.replica.options import OF_MANY_MACHINES, forward_options
+from dispatcher.replica.script import Script, TestCommand, read_script
+from dispatcher.replica.workflow_command import Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError
 
 OF_THIS_MACHINE = frozenset({"PATH", "HOME", "TMPDIR"})
@@ -41,7 +41,7 @@ class JobReader:
         self.unknowns = Unknowns()
         self.context = Context(workspace=workspace)
         self.matrix = self.python = ""
-        self.calls: list[Call] = []
+        self.calls: list[WorkflowCommand] = []
         self.unlike: list[str] = []
         self.not_run: list[str] = []
         self.variables: dict[str, str] = {}
@@ -206,8 +206,8 @@ class JobReader:
                 return self._text(node)
         return ""
 
-    def _add_call(self, run: Run, label: str, base: str, variables: Mapping[str, str]) -> None:
-        kept = handed_on(run.arguments, self.unknowns)
+    def _add_call(self, run: TestCommand, label: str, base: str, variables: Mapping[str, str]) -> None:
+        kept = forward_options(run.arguments, self.unknowns)
         if run.program == "run_ci_replica" and run.arguments:
             words = self.unknowns.shown(" ".join(run.arguments))
             self.unlike.append(f"{words} of {label}: give it to this command too")
@@ -220,7 +220,7 @@ class JobReader:
             self.unlike.append(f"the working directory {self.unknowns.shown(folder)} of {label}")
             folder = ""
         self.calls.append(
-            Call(
+            WorkflowCommand(
                 step=label,
                 arguments=kept.arguments if run.program == "run_tests" else (),
                 variables=tuple(self._usable(variables).items()),
@@ -243,7 +243,7 @@ class JobReader:
         return usable
 
 
-def _is_subcommand(run: Run) -> bool:
+def _is_subcommand(run: TestCommand) -> bool:
     return bool(run.arguments) and run.arguments[0] in SUBCOMMAND_HELP
 
 

@@ -20,7 +20,7 @@ OF_MANY_MACHINES = frozenset(
 """The variables of settings about shards, queues, and runs that are somewhere else."""
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class ForwardedOptions(Struct, frozen=True, kw_only=True):
     """What is handed on to the run, and what is not.
 
     Args:
@@ -34,7 +34,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     unknown: tuple[str, ...] = ()
 
 
-def handed_on(arguments: Sequence[str], unknowns: Unknowns) -> Kept:
+def forward_options(arguments: Sequence[str], unknowns: Unknowns) -> ForwardedOptions:
     """Return what of the arguments of `run_tests.py` can be handed to a run on this machine alone."""
     kept: list[str] = []
     elsewhere: list[str] = []
@@ -47,7 +47,7 @@ def handed_on(arguments: Sequence[str], unknowns: Unknowns) -> Kept:
             unknown.append(shown)
         else:
             kept.extend(group)
-    return Kept(arguments=tuple(kept), elsewhere=tuple(elsewhere), unknown=tuple(unknown))
+    return ForwardedOptions(arguments=tuple(kept), elsewhere=tuple(elsewhere), unknown=tuple(unknown))
 
 
 def known_variables(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dispatcher.config.interpreter import Interpreter, find_interpreter, probe
+from dispatcher.config.interpreter import ProjectInterpreter, find_interpreter, probe
 from dispatcher.config.load import load_config
 from passmuster.launch.environment import base_python
 
@@ -73,7 +73,7 @@ def _fits(version: tuple[int, ...], wanted: str) -> bool:
     return version[: len(parts)] == parts
 
 
-def _shown(interpreter: Interpreter) -> str:
+def _shown(interpreter: ProjectInterpreter) -> str:
     return f"{'.'.join(map(str, interpreter.version))} ({interpreter.path}, {interpreter.origin})"
 
 

@@ -11,7 +11,7 @@ import yaml
 from dispatcher.replica.node import Node
 from passmuster.model.errors import ConfigurationError
 
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 """More than any workflow: CI itself takes no larger one."""
 
 
@@ -26,15 +26,15 @@ def read_workflow(path: Path) -> Node:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigurationError(
             f"cannot read {path} (from --workflow): {reason}; name a file such as .github/workflows/test.yml"
         ) from error
-    if len(content) > MOST_BYTES:
+    if len(content) > MAX_BYTES:
         raise ConfigurationError(
-            f"{path} (from --workflow) is larger than {MOST_BYTES} bytes: it is no workflow"
+            f"{path} (from --workflow) is larger than {MAX_BYTES} bytes: it is no workflow"
         )
     node = Node(value=parse_yaml(content, name=f"{path} (from --workflow)"), where=str(path))
     if not isinstance(node.value, dict) or not node["jobs"].is_there:

@@ -9,6 +9,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -48,7 +49,7 @@ _PLAIN = re.compile(r"run|-.*|[0-9.]+[smhd]?", re.DOTALL)
 _OPERATORS = "();<>|&\n"
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class TestCommand(Struct, frozen=True, kw_only=True):
     """A command of a script that runs the tests.
 
     Args:
@@ -58,6 +59,9 @@ class Run(Struct, frozen=True, kw_only=True):
         folder: where the script has gone before, relative to where it began; empty: nowhere.
         around: what stands around it and has a part in what CI makes of it (`timeout 600`, `||`).
     """
+
+    __test__: ClassVar[bool] = False
+    """pytest does not collect it."""
 
     program: str
     arguments: tuple[str, ...]
@@ -74,7 +78,7 @@ class Script(Struct, frozen=True, kw_only=True):
         others: its other commands before the last of them, for people.
     """
 
-    runs: tuple[Run, ...] = ()
+    runs: tuple[TestCommand, ...] = ()
     others: tuple[str, ...] = ()
 
 
@@ -97,7 +101,7 @@ def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> 
     Raises:
         ValueError: a quotation is not closed.
     """
-    runs: list[Run] = []
+    runs: list[TestCommand] = []
     others: list[str] = []
     exported: tuple[tuple[str, str], ...] = ()
     folder = ""
@@ -113,7 +117,7 @@ def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> 
             wrapper = " ".join(_wrapper(words[:position]))
             operators = [word for word in (command.before, command.after) if word in ("|", "||", "|&")]
             runs.append(
-                Run(
+                TestCommand(
                     program="run_ci_replica" if "replica" in words[position] else "run_tests",
                     arguments=words[position + 1 :],
                     variables=(*exported, *_assignments(assigned), *_assignments(words[:position])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class WorkflowCommand(Struct, frozen=True, kw_only=True):
     """A command of the job that runs the tests.
 
     Args:
@@ -33,7 +33,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     """
 
     job: str
-    calls: tuple[Call, ...]
+    calls: tuple[WorkflowCommand, ...]
     matrix: str = ""
     python: str = ""
     unlike: tuple[str, ...] = ()

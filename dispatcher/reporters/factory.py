@@ -8,7 +8,7 @@ from contextlib import closing
 from dispatcher.config.model import TestConfig
 from dispatcher.model.ci import detect_ci
 from dispatcher.model.events import Reporter
-from dispatcher.model.results import FileRecord
+from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.ci.plain import PlainOutput
 from dispatcher.terminal.stream import TextStream
 from passmuster.host.state_directory import STATE_DIRECTORY
@@ -16,7 +16,7 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.status import Status
 
 
-def chosen_output(
+def make_output(
     config: TestConfig, environ: Mapping[str, str], *, out: TextStream, err: TextStream
 ) -> PlainOutput:
     """Return what is printed through, and around the console: on a CI what its pages show besides."""
@@ -28,10 +28,10 @@ def chosen_output(
     return CiOutput(ci, root=config.root, environ=environ, out=out, err=err, verbosity=config.verbosity)
 
 
-def chosen_reporters(
+def make_reporters(
     config: TestConfig,
     *,
-    rerun: Callable[[FileRecord], str] | None = None,
+    rerun: Callable[[FileAttempts], str] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Reporter]:
     """Return the reporters that write files; they check at once that they can.
@@ -50,9 +50,9 @@ def chosen_reporters(
 
         reporters.append(JunitReporter(config.junit_xml))
     if config.events is not None:
-        from dispatcher.reporters.jsonl import EventsReporter
+        from dispatcher.reporters.jsonl import JsonlReporter
 
-        reporters.append(EventsReporter(config.events))
+        reporters.append(JsonlReporter(config.events))
     if config.html_report is not None:
         reporters.append(_html_reporter(config, rerun, say))
     return reporters
@@ -64,7 +64,7 @@ def wants_samples(config: TestConfig) -> bool:
 
 
 def _html_reporter(
-    config: TestConfig, rerun: Callable[[FileRecord], str] | None, say: Callable[[str], None]
+    config: TestConfig, rerun: Callable[[FileAttempts], str] | None, say: Callable[[str], None]
 ) -> Reporter:
     from dispatcher.reporters.html.reporter import HtmlReporter
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from dispatcher.model.results import FileRecord
+from dispatcher.model.results import FileAttempts
 from dispatcher.terminal.tags import INDENT
 from passmuster.model.result import CaseResult
 from passmuster.model.text import one_line, shown_lines
@@ -101,7 +101,7 @@ def marked_lines(message: str) -> list[str]:
     return [line if line == _CUT else line[margin:] for line in last]
 
 
-def failing_test_lines(record: FileRecord, printed: Collection[str]) -> list[str]:
+def failing_test_lines(record: FileAttempts, printed: Collection[str]) -> list[str]:
     """Return what the console says of the failing tests of a file: each with its place and its message.
 
     Args:
@@ -131,13 +131,13 @@ def failing_test_lines(record: FileRecord, printed: Collection[str]) -> list[str
     return lines
 
 
-def _first_line(case: CaseResult, record: FileRecord, what: str) -> str:
+def _first_line(case: CaseResult, record: FileAttempts, what: str) -> str:
     place = failure_place(case, record)
     name = one_line(case.case_id)[:400] + (f" ({place})" if place else "")
     return f"{name}: {one_line(what)[:2000]}" if what else name
 
 
-def failure_place(case: CaseResult, record: FileRecord) -> str:
+def failure_place(case: CaseResult, record: FileAttempts) -> str:
     """Return where a test failed as `path:line`, in its own file if possible; empty: nobody knows."""
     line = fault_line(case.message, record.file.path, record.file.label)
     return one_line(f"{record.file.label}:{line}" if line else last_place(case.message))

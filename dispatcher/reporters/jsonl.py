@@ -46,19 +46,19 @@ from pathlib import Path
 from typing import BinaryIO, assert_never
 
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     Notice,
     RunEvent,
     RunFinished,
     RunStarted,
     RunStopping,
     UsageSampled,
+    VerdictSettled,
 )
 from dispatcher.model.plan import PlannedFile, TestFile
-from dispatcher.model.results import FileRecord, Finding, TestResults
+from dispatcher.model.results import FileAttempts, Finding, TestResults
 from dispatcher.reporters.console.totals import summarize
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import OtherRuns
@@ -75,7 +75,7 @@ USAGE_EVERY_S = 1.0
 """Seconds between two `usage` lines at least."""
 
 
-class EventsReporter:
+class JsonlReporter:
     """Writes each event as a line to the file `path`, which it replaces.
 
     Raises:
@@ -136,13 +136,13 @@ def _payload(event: RunEvent) -> dict[str, JsonValue]:
     match event:
         case RunStarted():
             return _run_started(event)
-        case FileStarted():
+        case AttemptStarted():
             return _file_started(event)
         case FileSlow():
             return _head("file-slow", event.at_s) | _file(event.file) | {"seconds_s": _rounded(event.seconds)}
-        case FileFinished():
+        case AttemptFinished():
             return _file_finished(event)
-        case FileSettled():
+        case VerdictSettled():
             return _file_settled(event)
         case UsageSampled():
             return _usage(event)
@@ -196,7 +196,7 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
     )
 
 
-def _file_started(event: FileStarted) -> dict[str, JsonValue]:
+def _file_started(event: AttemptStarted) -> dict[str, JsonValue]:
     attempt: dict[str, JsonValue] = {
         "attempt": event.attempt,
         "reason": _word(event.reason),
@@ -205,7 +205,7 @@ def _file_started(event: FileStarted) -> dict[str, JsonValue]:
     return _head("file-started", event.at_s) | _file(event.file) | attempt
 
 
-def _file_finished(event: FileFinished) -> dict[str, JsonValue]:
+def _file_finished(event: AttemptFinished) -> dict[str, JsonValue]:
     why: dict[str, JsonValue] = {
         "again": _word(event.again),
         "reason": _word(event.reason),
@@ -214,7 +214,7 @@ def _file_finished(event: FileFinished) -> dict[str, JsonValue]:
     return _head("file-finished", event.at_s) | _file(event.file) | why | _result(event.result)
 
 
-def _file_settled(event: FileSettled) -> dict[str, JsonValue]:
+def _file_settled(event: VerdictSettled) -> dict[str, JsonValue]:
     return (
         _head("file-settled", event.at_s)
         | _file(event.file)
@@ -329,10 +329,10 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
         "failed_paths": _paths(results.failed),
         "not_run_paths": _paths(results.cancelled),
         "flaky_paths": _paths(results.flaky),
-        "failed_forked_paths": _paths(results.found(Finding.FAILED_FORKED)),
-        "failed_spawned_paths": _paths(results.found(Finding.FAILED_SPAWNED)),
-        "crowded_paths": _paths(results.found(Finding.CROWDED)),
-        "unconfirmed_paths": _paths(results.found(Finding.UNCONFIRMED)),
+        "failed_forked_paths": _paths(results.found(Finding.FAILS_WHEN_FORKED)),
+        "failed_spawned_paths": _paths(results.found(Finding.PASSES_ONLY_FORKED)),
+        "crowded_paths": _paths(results.found(Finding.FAILS_IN_PARALLEL)),
+        "unconfirmed_paths": _paths(results.found(Finding.UNVERIFIED)),
         "differences": [
             {"path": difference.file.path, "texts": list(difference.texts)}
             for difference in results.differing
@@ -352,7 +352,7 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
     }
 
 
-def _paths(records: tuple[FileRecord, ...]) -> list[JsonValue]:
+def _paths(records: tuple[FileAttempts, ...]) -> list[JsonValue]:
     return [record.file.path for record in records]
 
 

@@ -13,9 +13,9 @@ from typing import TextIO
 from msgspec import Struct
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStarted
-from dispatcher.model.results import FileRecord, TestResults
-from dispatcher.reporters.junit_model import Case, Suite, Trouble, Verdict, suite_of
-from dispatcher.terminal.atomic_write import check_place, whole_file
+from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.reporters.junit_model import Case, CaseElement, Problem, Suite, suite_of
+from dispatcher.terminal.atomic_write import atomic_writer, check_place
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.text import one_line, sanitize
 
@@ -57,7 +57,7 @@ class JunitReporter:
 
     def _write(self, results: TestResults) -> None:
         records = sorted(results.records, key=lambda record: record.file.path)
-        with whole_file(self._path) as file:
+        with atomic_writer(self._path) as file:
             _Document(file).write(records, results, self._run_id, self._started_at)
 
 
@@ -65,14 +65,14 @@ class _Document(Struct):
     file: TextIO
 
     def write(
-        self, records: Iterable[FileRecord], results: TestResults, run_id: str, started_at: float
+        self, records: Iterable[FileAttempts], results: TestResults, run_id: str, started_at: float
     ) -> None:
-        counts = dict.fromkeys(Verdict, 0)
+        counts = dict.fromkeys(CaseElement, 0)
         records = list(records)
         counted = results.failing_regressions
         for record in records:
             suite = suite_of(record, is_verified=results.is_verified, regressions=counted)
-            for verdict in Verdict:
+            for verdict in CaseElement:
                 counts[verdict] += suite.count(verdict)
         self._line('<?xml version="1.0" encoding="UTF-8"?>')
         self._open(
@@ -80,9 +80,9 @@ class _Document(Struct):
             name="passmuster",
             id=run_id,
             tests=str(sum(counts.values())),
-            failures=str(counts[Verdict.FAILURE]),
-            errors=str(counts[Verdict.ERROR]),
-            skipped=str(counts[Verdict.SKIPPED]),
+            failures=str(counts[CaseElement.FAILURE]),
+            errors=str(counts[CaseElement.ERROR]),
+            skipped=str(counts[CaseElement.SKIPPED]),
             time=_seconds(results.duration_s),
             timestamp=_timestamp(started_at),
         )
@@ -96,9 +96,9 @@ class _Document(Struct):
             name=suite.name,
             file=suite.file_path,
             tests=str(len(suite.cases)),
-            failures=str(suite.count(Verdict.FAILURE)),
-            errors=str(suite.count(Verdict.ERROR)),
-            skipped=str(suite.count(Verdict.SKIPPED)),
+            failures=str(suite.count(CaseElement.FAILURE)),
+            errors=str(suite.count(CaseElement.ERROR)),
+            skipped=str(suite.count(CaseElement.SKIPPED)),
             time=_seconds(suite.seconds),
             timestamp=_timestamp(suite.started_at),
             hostname=suite.host,
@@ -127,7 +127,7 @@ class _Document(Struct):
             self._trouble(trouble, f"<stackTrace>{_text(trouble.text)}</stackTrace>")
         self._line("</testcase>")
 
-    def _trouble(self, trouble: Trouble, inner: str) -> None:
+    def _trouble(self, trouble: Problem, inner: str) -> None:
         attributes = _attributes(type=trouble.kind, message=trouble.message)
         self._line(f"<{trouble.element}{attributes}>{inner}</{trouble.element}>")
 

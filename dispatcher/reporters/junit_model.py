@@ -23,7 +23,7 @@ from enum import Enum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dispatcher.model.results import Difference, FileRecord, Regression
+from dispatcher.model.results import FileAttempts, IsolationDifference, Regression
 from dispatcher.reporters.console.summary import regression_text
 from dispatcher.reporters.failure_text import headline
 from passmuster.model.result import CaseResult, TestResult
@@ -36,7 +36,7 @@ OUTPUT_CHARS = 64 * 1024
 _BEFORE_PARAMETERS = re.compile(r"[^\[( ]*")
 
 
-class Verdict(Enum):
+class CaseElement(Enum):
     """What kind of element a case holds; the value is the element's name."""
 
     PASS = ""
@@ -47,10 +47,10 @@ class Verdict(Enum):
     @property
     def is_bad(self) -> bool:
         """Whether it turns the report red."""
-        return self in (Verdict.FAILURE, Verdict.ERROR)
+        return self in (CaseElement.FAILURE, CaseElement.ERROR)
 
 
-class Trouble(Struct, frozen=True, kw_only=True):
+class Problem(Struct, frozen=True, kw_only=True):
     """A failure, error or skip: its element's name, type, one-line message and text."""
 
     element: str
@@ -74,9 +74,9 @@ class Case(Struct, frozen=True, kw_only=True):
     class_name: str
     name: str
     seconds: float
-    verdict: Verdict
-    trouble: Trouble | None = None
-    earlier: tuple[Trouble, ...] = ()
+    verdict: CaseElement
+    trouble: Problem | None = None
+    earlier: tuple[Problem, ...] = ()
 
 
 class Suite(Struct, frozen=True, kw_only=True):
@@ -102,13 +102,13 @@ class Suite(Struct, frozen=True, kw_only=True):
     cases: tuple[Case, ...]
     output: str
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: CaseElement) -> int:
         """Return how many cases ended so."""
         return sum(1 for case in self.cases if case.verdict is verdict)
 
 
 def suite_of(
-    record: FileRecord, *, is_verified: bool = False, regressions: Sequence[Regression] = ()
+    record: FileAttempts, *, is_verified: bool = False, regressions: Sequence[Regression] = ()
 ) -> Suite:
     """Return the suite of a file.
 
@@ -154,7 +154,7 @@ def split_case_id(case_id: str) -> tuple[str, str]:
     return owner, name + parameters
 
 
-def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
+def _properties(record: FileAttempts) -> Iterator[tuple[str, str]]:
     result = record.final
     yield "status", str(result.status)
     if result.note:
@@ -182,7 +182,7 @@ def _properties(record: FileRecord) -> Iterator[tuple[str, str]]:
         yield "leaked", process
 
 
-def _cases(record: FileRecord) -> tuple[Case, ...]:
+def _cases(record: FileAttempts) -> tuple[Case, ...]:
     result = record.final
     cases = [_case(case, record) for case in result.cases]
     has_bad_case = any(case.verdict.is_bad for case in cases)
@@ -201,7 +201,7 @@ def _cases(record: FileRecord) -> tuple[Case, ...]:
     return tuple(cases)
 
 
-def _flaky_marks(case: Case, record: FileRecord) -> tuple[Trouble, ...]:
+def _flaky_marks(case: Case, record: FileAttempts) -> tuple[Problem, ...]:
     """Return what marks a bad case of a flaky file that did not pass, for tools that list flaky tests."""
     if not case.verdict.is_bad:
         return ()
@@ -210,12 +210,12 @@ def _flaky_marks(case: Case, record: FileRecord) -> tuple[Trouble, ...]:
     return (_earlier(prefix="flaky", is_failure=True, kind="flaky", text=text),)
 
 
-def _case(case: CaseResult, record: FileRecord) -> Case:
+def _case(case: CaseResult, record: FileAttempts) -> Case:
     class_name, name = split_case_id(case.case_id)
     verdict = _VERDICTS[case.outcome]
     trouble = None
-    if verdict is not Verdict.PASS:
-        trouble = Trouble(
+    if verdict is not CaseElement.PASS:
+        trouble = Problem(
             element=verdict.value,
             kind=str(case.outcome),
             message=headline(case.message),
@@ -243,16 +243,16 @@ def _case(case: CaseResult, record: FileRecord) -> Case:
     )
 
 
-def _file_case(record: FileRecord, *, has_cases: bool) -> Case:
+def _file_case(record: FileAttempts, *, has_cases: bool) -> Case:
     result = record.final
-    verdict, trouble = Verdict.PASS, None
+    verdict, trouble = CaseElement.PASS, None
     if result.ran_no_test:
-        verdict = Verdict.SKIPPED
-        trouble = Trouble(element=verdict.value, kind=str(Outcome.SKIPPED), message=result.note)
+        verdict = CaseElement.SKIPPED
+        trouble = Problem(element=verdict.value, kind=str(Outcome.SKIPPED), message=result.note)
     if not result.status.is_pass:
         is_plain_failure = result.status is Status.FAIL and not has_cases
-        verdict = Verdict.FAILURE if is_plain_failure else Verdict.ERROR
-        trouble = Trouble(
+        verdict = CaseElement.FAILURE if is_plain_failure else CaseElement.ERROR
+        trouble = Problem(
             element=verdict.value,
             kind=str(result.status),
             message=result.error or _NO_REASON.get(result.status, "the file failed"),
@@ -268,22 +268,22 @@ def _file_case(record: FileRecord, *, has_cases: bool) -> Case:
     )
 
 
-def _difference_case(difference: Difference) -> Case:
+def _difference_case(difference: IsolationDifference) -> Case:
     return _own_case(difference.file.label, "forked as spawned", "isolation", difference.texts)
 
 
 def _own_case(label: str, name: str, kind: str, texts: Sequence[str]) -> Case:
     """Return a failed case that is about the file, for what its tests cannot say."""
-    trouble = Trouble(
-        element=Verdict.FAILURE.value,
+    trouble = Problem(
+        element=CaseElement.FAILURE.value,
         kind=kind,
         message=texts[0],
         text=bounded_tail("\n".join(texts), OUTPUT_CHARS),
     )
-    return Case(class_name=label, name=name, seconds=0.0, verdict=Verdict.FAILURE, trouble=trouble)
+    return Case(class_name=label, name=name, seconds=0.0, verdict=CaseElement.FAILURE, trouble=trouble)
 
 
-def _unmatched_earlier(record: FileRecord) -> tuple[Trouble, ...]:
+def _unmatched_earlier(record: FileAttempts) -> tuple[Problem, ...]:
     known = {case.case_id for case in record.final.cases}
     prefix = "flaky" if record.status.is_pass else "rerun"
     return tuple(
@@ -305,21 +305,21 @@ def _is_told_by_cases(attempt: TestResult, known: set[str]) -> bool:
     return bool(bad) and all(case_id in known for case_id in bad)
 
 
-def _earlier(*, prefix: str, is_failure: bool, kind: str, text: str) -> Trouble:
+def _earlier(*, prefix: str, is_failure: bool, kind: str, text: str) -> Problem:
     tail = bounded_tail(text, OUTPUT_CHARS)
     message = headline(tail) or kind
-    return Trouble(
+    return Problem(
         element=prefix + ("Failure" if is_failure else "Error"), kind=kind, message=message, text=tail
     )
 
 
 _VERDICTS = {
-    Outcome.PASSED: Verdict.PASS,
-    Outcome.FAILED: Verdict.FAILURE,
-    Outcome.ERROR: Verdict.ERROR,
-    Outcome.SKIPPED: Verdict.SKIPPED,
-    Outcome.XFAILED: Verdict.SKIPPED,
-    Outcome.XPASSED: Verdict.PASS,
+    Outcome.PASSED: CaseElement.PASS,
+    Outcome.FAILED: CaseElement.FAILURE,
+    Outcome.ERROR: CaseElement.ERROR,
+    Outcome.SKIPPED: CaseElement.SKIPPED,
+    Outcome.XFAILED: CaseElement.SKIPPED,
+    Outcome.XPASSED: CaseElement.PASS,
 }
 _NO_REASON = {
     Status.FAIL: "the file failed although no test inside it did",

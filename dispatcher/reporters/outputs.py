@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 
-from dispatcher.model.events import FileFinished, RunEvent
+from dispatcher.model.events import AttemptFinished, RunEvent
 from passmuster.model.errors import InfrastructureError
 
 OUTPUTS = "output"
@@ -39,7 +39,7 @@ class ArtifactsReporter:
         Raises:
             InfrastructureError: it cannot be written.
         """
-        if not isinstance(event, FileFinished):
+        if not isinstance(event, AttemptFinished):
             return
         path = output_path(self._directory, event.file.path, event.result.attempt)
         try:

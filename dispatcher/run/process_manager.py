@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from msgspec import structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.model.events import FileFinished, RunEvent
+from dispatcher.model.events import AttemptFinished, RunEvent
 from dispatcher.run.runner import TestRunner
 from passmuster.model.result import TestResult
 
@@ -60,7 +60,7 @@ class _WholeResults:
         self.results: dict[tuple[str, int], TestResult] = {}
 
     def handle(self, event: RunEvent) -> None:
-        if isinstance(event, FileFinished):
+        if isinstance(event, AttemptFinished):
             self.results[event.file.path, event.result.attempt] = event.result
 
     def close(self) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from dispatcher.config.model import TestConfig
-from dispatcher.config.overrides import FileRules, project_commands
+from dispatcher.config.overrides import Overrides, project_commands
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.pytest_files import ProjectPython
 from dispatcher.discovery.selection import named_files
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import History, open_history
-from dispatcher.model.plan import Plan, PlannedFile, ShardPlan, TestFile
+from dispatcher.model.plan import PlannedFile, RunPlan, ShardPlan, TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
 from passmuster.host.capacity import Capacity
@@ -26,10 +26,10 @@ from passmuster.model.status import RunnerKind
 from passmuster.settings.origins import Origins
 
 if TYPE_CHECKING:
-    from dispatcher.planning.shard_selection import Part
+    from dispatcher.planning.shard_selection import ShardSelection
 
 
-class ChosenFiles:
+class RunSelection:
     """The files of one run.
 
     Args:
@@ -52,7 +52,7 @@ class ChosenFiles:
         self._config, self._cwd, self._origins = config, cwd, origins
         self._notice, self._python = notice, python
         self._found: Discovered | None = None
-        self._part: Part | None = None
+        self._part: ShardSelection | None = None
 
     @property
     def shard_plan(self) -> ShardPlan | None:
@@ -79,7 +79,7 @@ class ChosenFiles:
             self._found = found
         return self._found
 
-    def plan(self, remembered: Mapping[str, FileHistory], *, run_id: str, capacity: Capacity) -> Plan:
+    def plan(self, remembered: Mapping[str, FileHistory], *, run_id: str, capacity: Capacity) -> RunPlan:
         """Return the files in the order in which they should start.
 
         Args:
@@ -156,7 +156,7 @@ class ChosenFiles:
             self._notice(text)
         return structs.replace(found, files=self._part.files)
 
-    def _notice_unmeasured(self, plan: Plan) -> None:
+    def _notice_unmeasured(self, plan: RunPlan) -> None:
         """Name the commands that run files of the plan and that coverage cannot measure."""
         commands = project_commands(self._config)
         if commands is None:
@@ -172,7 +172,7 @@ class ChosenFiles:
 
     def _notice_useless(self, files: Sequence[TestFile]) -> None:
         """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""
-        rules = FileRules(self._config.overrides)
+        rules = Overrides(self._config.overrides)
         if not rules.unmatched(file.path for file in files):
             return
         whole = structs.replace(

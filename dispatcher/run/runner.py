@@ -1,7 +1,7 @@
 """The Python API: a run from configuration to results, without a word printed.
 
-`TestRunner` is how the command itself runs tests; the command adds reporters that print. A `Site`, chosen
-by the composition root, says where the files run.
+The command runs tests through `TestRunner`, and adds reporters that print. The composition root chooses the
+`ExecutionTarget`, which says where files run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dispatcher.config.choices import Mode
-from dispatcher.config.interpreter import Interpreter, find_interpreter
+from dispatcher.config.interpreter import ProjectInterpreter, find_interpreter
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.config.validate import validate_against_machine
@@ -24,20 +24,27 @@ from dispatcher.discovery.discover import Discovered
 from dispatcher.discovery.layout_choice import LayoutChoice
 from dispatcher.discovery.pytest_files import ProjectPython
 from dispatcher.discovery.run_options import take_over
-from dispatcher.engine.backend import Backend, BackendRequest, Site
+from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
-from dispatcher.engine.journal import Diary, Ended, SharedRun, find_run, going_on, open_journal
+from dispatcher.engine.journal import (
+    Ended,
+    JoinedRunHandle,
+    JournalWriter,
+    find_run,
+    open_journal,
+    resume_message,
+)
 from dispatcher.engine.journaled_backend import JournaledBackend
-from dispatcher.engine.loop import Run, RunPolicy
+from dispatcher.engine.loop import RunLoop, RunPolicy
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.engine.storage import KEPT_RUNS, make_state_dir, open_storage, prune_runs
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import History, HistoryReporter
 from dispatcher.model.events import Reporter
-from dispatcher.model.plan import Plan, ShardPlan, TestFile
+from dispatcher.model.plan import RunPlan, ShardPlan, TestFile
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.outputs import OUTPUTS, ArtifactsReporter
-from dispatcher.run.run_selection import ChosenFiles
+from dispatcher.run.run_selection import RunSelection
 from passmuster.host.capacity import Capacity
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import PassmusterError
@@ -67,12 +74,12 @@ class TestRunner:
         self,
         config: TestConfig,
         *,
-        site: Site,
+        site: ExecutionTarget,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         runner_python: str | None = None,
         origins: Origins = NO_ORIGINS,
-        shared: SharedRun | None = None,
+        shared: JoinedRunHandle | None = None,
     ) -> None:
         self.config = config
         self._shared = shared
@@ -86,7 +93,7 @@ class TestRunner:
         self._results: TestResults | None = None
         self._notices: list[str] = []
         self._has_taken_over = False
-        self._files = ChosenFiles(
+        self._files = RunSelection(
             config, cwd=cwd, python=self._project_python, origins=self._origins, notice=self._note
         )
         self.lost_reports: tuple[str, ...] = ()
@@ -132,7 +139,7 @@ class TestRunner:
             self._notices += lines
         return found
 
-    def interpreter(self) -> Interpreter:
+    def interpreter(self) -> ProjectInterpreter:
         """Return the project's interpreter.
 
         Raises:
@@ -171,7 +178,7 @@ class TestRunner:
             )
         return self._capacity
 
-    def plan(self) -> Plan:
+    def plan(self) -> RunPlan:
         """Return what would run, in which order, without running it."""
         history = self._files.open_history()
         if history is None:
@@ -221,7 +228,7 @@ class TestRunner:
             stack.callback(backend.close)
             if journal is not None:
                 backend = JournaledBackend(backend, journal, ended)
-            run = Run(
+            run = RunLoop(
                 plan,
                 backend,
                 reporters,
@@ -281,7 +288,7 @@ class TestRunner:
         finally:
             shutil.rmtree(self._coverage_plan.data_directory, ignore_errors=True)
 
-    def _plan(self, remembered: Mapping[str, FileHistory]) -> Plan:
+    def _plan(self, remembered: Mapping[str, FileHistory]) -> RunPlan:
         self._run_id = new_run_id(time.time_ns())
         if self._shared is not None:
             self._run_id = self._shared.run_id
@@ -289,7 +296,7 @@ class TestRunner:
             self._run_id = find_run(self.config.root / STATE_DIRECTORY / "runs", self.config.resume)
         return self._files.plan(remembered, run_id=self._run_id, capacity=self.capacity())
 
-    def _plan_coverage(self, interpreter: Interpreter, workdir: Path) -> CoveragePlan:
+    def _plan_coverage(self, interpreter: ProjectInterpreter, workdir: Path) -> CoveragePlan:
         from dispatcher.coverage.request import plan_coverage
 
         return plan_coverage(
@@ -320,13 +327,13 @@ class TestRunner:
         return keepers
 
     def _open_journal(
-        self, plan: Plan, files: Sequence[TestFile], stack: ExitStack
-    ) -> tuple[Plan, Diary | None, Ended]:
+        self, plan: RunPlan, files: Sequence[TestFile], stack: ExitStack
+    ) -> tuple[RunPlan, JournalWriter | None, Ended]:
         """Return the plan, its journal, None where there can be none; and the attempts that have ended."""
         if self._shared is not None:
             coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None
             plan, diary, ended = self._shared.open(plan, coverage_dir)
-            self._notices += [going_on(self._run_id, ended, len(files))] if ended else []
+            self._notices += [resume_message(self._run_id, ended, len(files))] if ended else []
             return plan, diary, ended
         if self._storage.temporary is not None:
             return plan, None, {}
@@ -341,7 +348,9 @@ class TestRunner:
         self._notices.append(opened.notice)
         return plan, opened.journal, opened.ended
 
-    def _request(self, plan: Plan, discovered: Discovered, interpreter: Interpreter) -> BackendRequest:
+    def _request(
+        self, plan: RunPlan, discovered: Discovered, interpreter: ProjectInterpreter
+    ) -> BackendRequest:
         major, minor, _ = interpreter.version
         tag = f"{interpreter.implementation}-{major}{minor}"
         return BackendRequest(

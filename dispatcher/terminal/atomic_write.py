@@ -39,7 +39,7 @@ def check_place(path: Path, *, what: str, option: str) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, mode: int = 0o666) -> Iterator[TextIO]:
+def atomic_writer(path: Path, *, mode: int = 0o666) -> Iterator[TextIO]:
     """Give a file to write text to, which lies at `path` once everything is written.
 
     Args:

@@ -30,7 +30,7 @@ from passmuster.host.capacity import machine_bytes
 from passmuster.host.cpu_use import usable_cpus
 from passmuster.host.host_budget_policy import (
     Arena,
-    Claim,
+    BudgetRequest,
     Holding,
     Lack,
     Need,
@@ -98,7 +98,7 @@ class Seat(Struct, frozen=True, kw_only=True):
     machine_memory: Amount | None = None
 
 
-class MachinePool:
+class HostBudget:
     """One run's seat in the pool. Thread-safe."""
 
     def __init__(
@@ -289,7 +289,7 @@ class MachinePool:
         lacks = [find_lack(own, need, arena) for arena in self._arenas(held)]
         return next((lack for lack in lacks if lack is not None), None)
 
-    def _own(self, held: Holding) -> Claim:
+    def _own(self, held: Holding) -> BudgetRequest:
         return structs.replace(_as_claim(self._claim, is_waiting=self._is_waiting()), held=held)
 
     def _is_waiting(self) -> bool:
@@ -298,7 +298,7 @@ class MachinePool:
     def _claim_lack(self) -> Lack | None:
         return Lack(self._claim.waits_for) if self._is_waiting() and self._claim.waits_for else None
 
-    def _claims(self) -> list[Claim]:
+    def _claims(self) -> list[BudgetRequest]:
         """Return the claims of the others as the rule has them."""
         return [other.as_claim for other in self._others.values() if other.as_claim is not None]
 
@@ -423,7 +423,7 @@ class _Other(Struct, frozen=True):
 
     claim: RunClaim | None = None
     changed_at_s: float = 0.0
-    as_claim: Claim | None = None
+    as_claim: BudgetRequest | None = None
 
     def after(self, claim: RunClaim, *, now_s: float, processors: int) -> _Other:
         """Return what is known after a further reading."""
@@ -446,9 +446,9 @@ class _Other(Struct, frozen=True):
         return _Other(claim, changed_at_s, as_claim)
 
 
-def _as_claim(claim: RunClaim, *, is_waiting: bool) -> Claim:
+def _as_claim(claim: RunClaim, *, is_waiting: bool) -> BudgetRequest:
     """Return a claim as the rule has it."""
-    return Claim(
+    return BudgetRequest(
         run=claim.run,
         busy_since_s=claim.busy_since_s,
         budget_bytes=claim.budget_bytes,
@@ -472,7 +472,7 @@ def open_pool(
     levels: Callable[[], Sequence[Level]],
     environment: Mapping[str, str],
     folder: Path | None = None,
-) -> tuple[MachinePool | None, str]:
+) -> tuple[HostBudget | None, str]:
     """Take a seat in the pool of this machine; return it, or None, and a notice for the user that may be
     empty.
 
@@ -487,7 +487,7 @@ def open_pool(
     place = default_folder(environment) if folder is None else folder
     try:
         (private_folder if folder is None else shared_folder)(place)
-        pool = MachinePool(place, seat, levels=levels, is_shared=folder is not None)
+        pool = HostBudget(place, seat, levels=levels, is_shared=folder is not None)
     except OSError as error:
         problem = str(error)
         if error.errno is not None:

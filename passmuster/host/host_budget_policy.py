@@ -81,7 +81,7 @@ class Need(Struct, frozen=True, kw_only=True):
     may_intrude: bool = True
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class BudgetRequest(Struct, frozen=True, kw_only=True):
     """What one run holds, may hold, and waits for.
 
     Args:
@@ -125,12 +125,12 @@ class Arena(Struct, frozen=True, kw_only=True):
         cpus: processors; None: not shared here.
     """
 
-    others: tuple[Claim, ...]
+    others: tuple[BudgetRequest, ...]
     memory_bytes: int
     cpus: int | None
 
 
-def find_lack(own: Claim, need: Need, arena: Arena) -> Lack | None:
+def find_lack(own: BudgetRequest, need: Need, arena: Arena) -> Lack | None:
     """Return what keeps `own` from starting a file now; None: it may start.
 
     Args:
@@ -147,7 +147,7 @@ def find_lack(own: Claim, need: Need, arena: Arena) -> Lack | None:
     return None
 
 
-def further_bytes(own: Claim, arena: Arena) -> int:
+def further_bytes(own: BudgetRequest, arena: Arena) -> int:
     """Return the memory that all reservations, and the first files that wait, leave for files of `own`."""
     left_bytes = arena.memory_bytes - own.held.reserved_bytes
     for other in arena.others:
@@ -157,7 +157,7 @@ def further_bytes(own: Claim, arena: Arena) -> int:
     return max(0, left_bytes)
 
 
-def first_bytes(own: Claim, arena: Arena, *, may_intrude: bool = True) -> int:
+def first_bytes(own: BudgetRequest, arena: Arena, *, may_intrude: bool = True) -> int:
     """Return what the first file of `own` may need; it has none running."""
     if not any(other.held.files or _goes_first_with_first_file(other, own) for other in arena.others):
         return max(arena.memory_bytes, own.budget_bytes)
@@ -170,7 +170,7 @@ def first_bytes(own: Claim, arena: Arena, *, may_intrude: bool = True) -> int:
     return max(left_bytes, FIRST_FILE_BYTES if may_intrude else 0)
 
 
-def surplus_bytes(own: Claim, arena: Arena) -> int:
+def surplus_bytes(own: BudgetRequest, arena: Arena) -> int:
     """Return by how many bytes `own` must reduce what its files use, because all together use too much.
 
     Runs with more than one file give up the further ones first, those that use most before the others. Only
@@ -206,11 +206,11 @@ def fair_level(demands: Sequence[float], capacity: float) -> float:
     return math.inf
 
 
-def _may_start_first(own: Claim, need: Need, arena: Arena) -> bool:
+def _may_start_first(own: BudgetRequest, need: Need, arena: Arena) -> bool:
     return need.memory_bytes <= first_bytes(own, arena, may_intrude=need.may_intrude)
 
 
-def _goes_first_with_first_file(other: Claim, own: Claim) -> bool:
+def _goes_first_with_first_file(other: BudgetRequest, own: BudgetRequest) -> bool:
     """Return whether another run that waits for its first file goes before the first file of `own`."""
     if not other.waits_for_first_file or (other.is_nice and not own.is_nice):
         return False
@@ -219,7 +219,7 @@ def _goes_first_with_first_file(other: Claim, own: Claim) -> bool:
     return (other.waiting_since_s, other.run) < (own.waiting_since_s, own.run)
 
 
-def _has_memory(own: Claim, need: Need, arena: Arena) -> bool:
+def _has_memory(own: BudgetRequest, need: Need, arena: Arena) -> bool:
     if need.memory_bytes > further_bytes(own, arena):
         return False
     return not _must_leave_it(
@@ -233,7 +233,7 @@ def _has_memory(own: Claim, need: Need, arena: Arena) -> bool:
     )
 
 
-def _has_processors(own: Claim, need: Need, arena: Arena) -> bool:
+def _has_processors(own: BudgetRequest, need: Need, arena: Arena) -> bool:
     busy = [other for other in arena.others if other.held.files or other.wanted is not None]
     if arena.cpus is None or not busy:
         return True
@@ -252,13 +252,13 @@ def _has_processors(own: Claim, need: Need, arena: Arena) -> bool:
 
 
 def _must_leave_it(
-    own: Claim,
+    own: BudgetRequest,
     need: float,
-    others: Sequence[Claim],
+    others: Sequence[BudgetRequest],
     *,
     capacity: float,
-    held: Callable[[Claim], float],
-    most: Callable[[Claim], float],
+    held: Callable[[BudgetRequest], float],
+    most: Callable[[BudgetRequest], float],
     least: float,
 ) -> bool:
     """Return whether `own` must leave what is free to another run that waits.

@@ -21,7 +21,7 @@ PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-class Machine(Struct, frozen=True, kw_only=True):
+class AvailableResources(Struct, frozen=True, kw_only=True):
     """What this process and its children may use, each figure with the place it was read from.
 
     Args:
@@ -72,7 +72,9 @@ class _MemoryBound(Struct, frozen=True, kw_only=True):
     directory: Path
 
 
-def read_machine(*, proc: Path = PROC, cgroups: Path = CGROUPS, affinity_cpus: int | None = None) -> Machine:
+def read_machine(
+    *, proc: Path = PROC, cgroups: Path = CGROUPS, affinity_cpus: int | None = None
+) -> AvailableResources:
     """Read what this container may use.
 
     Args:
@@ -89,7 +91,7 @@ def read_machine(*, proc: Path = PROC, cgroups: Path = CGROUPS, affinity_cpus: i
             total_bytes, total_source = bound.limit_bytes, bound.source
         if bound.left_bytes < available_bytes:
             available_bytes, available_source = bound.left_bytes, f"what is left of {bound.source}"
-    return Machine(
+    return AvailableResources(
         cpus=cpus,
         cpus_source=cpus_source,
         total_bytes=total_bytes,

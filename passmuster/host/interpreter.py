@@ -30,7 +30,7 @@ digest = hashlib.sha256("\\n".join(found).encode("utf-8", "surrogateescape")).he
 print(f"{platform.python_implementation()} {platform.python_version()}, packages {digest[:12]}")
 """
 
-_MOST_DESCRIPTION_CHARS = 100
+_MAX_DESCRIPTION_CHARS = 100
 
 _IMPORT_COVERAGE = (
     "import sys; sys.path[:] = [one for one in sys.path if one]; import coverage; coverage.Coverage"
@@ -38,7 +38,7 @@ _IMPORT_COVERAGE = (
 """Not from the current folder: a folder of reports called `coverage` must not pass for the package."""
 
 
-class Interpreter(Struct, frozen=True, kw_only=True):
+class WorkerInterpreter(Struct, frozen=True, kw_only=True):
     """An interpreter that was found and asked.
 
     Args:
@@ -50,7 +50,7 @@ class Interpreter(Struct, frozen=True, kw_only=True):
     cache_tag: str
 
 
-def find_interpreter(named: str | None, root: Path, environ: Mapping[str, str]) -> Interpreter:
+def find_interpreter(named: str | None, root: Path, environ: Mapping[str, str]) -> WorkerInterpreter:
     """Return the interpreter for the files below `root`.
 
     Args:
@@ -86,7 +86,7 @@ def find_interpreter(named: str | None, root: Path, environ: Mapping[str, str]) 
         raise ConfigurationError(
             f"interpreter {path} (from {source}) is Python {words[0]}.{words[1]}; {wanted}"
         )
-    return Interpreter(path=path, cache_tag=words[2])
+    return WorkerInterpreter(path=path, cache_tag=words[2])
 
 
 def describe_interpreter(interpreter: str, environ: Mapping[str, str]) -> str:
@@ -107,7 +107,7 @@ def describe_interpreter(interpreter: str, environ: Mapping[str, str]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return asked.stdout.strip()[:_MOST_DESCRIPTION_CHARS] if asked.returncode == 0 else ""
+    return asked.stdout.strip()[:_MAX_DESCRIPTION_CHARS] if asked.returncode == 0 else ""
 
 
 def why_no_coverage(interpreter: str, environ: Mapping[str, str]) -> str:

@@ -49,14 +49,14 @@ class FirstStartError(Exception):
     """The environment could not be made; the message is the one line for the user."""
 
 
-class Finished(NamedTuple):
+class CommandResult(NamedTuple):
     """What became of a command: its exit status, and its output with both streams in order."""
 
     status: int
     output: str
 
 
-Run = Callable[[Sequence[str], Mapping[str, str], int], Finished]
+Run = Callable[[Sequence[str], Mapping[str, str], int], CommandResult]
 """Runs a command with an environment, and with a descriptor for it to inherit; tests pass a fake."""
 
 
@@ -104,7 +104,7 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def run_command(command: Sequence[str], environ: Mapping[str, str], inherited_fd: int) -> Finished:
+def run_command(command: Sequence[str], environ: Mapping[str, str], inherited_fd: int) -> CommandResult:
     """Run `command` and show what pip says about its progress.
 
     Args:
@@ -130,7 +130,7 @@ def run_command(command: Sequence[str], environ: Mapping[str, str], inherited_fd
                 say(f"  {line.split()[1]}")
             elif line.startswith("WARNING: Retrying "):
                 say("  no answer from where packages come from; trying again")
-    return Finished(status=process.returncode, output="".join(lines))
+    return CommandResult(status=process.returncode, output="".join(lines))
 
 
 def _make_under_lock(home: Path, groups: tuple[str, ...], run: Run) -> None:
@@ -212,11 +212,11 @@ class _Maker(NamedTuple):
         others = sorted({path.stem for path in (self.home / "requirements").glob("*.txt")} - {*self.groups})
         return (*self.groups, *(group for group in others if not missing_pins(self.home, (group,))))
 
-    def _run(self, command: Sequence[str]) -> Finished:
+    def _run(self, command: Sequence[str]) -> CommandResult:
         try:
             return self.run(command, clean_environment(os.environ), self.lock_fd)
         except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-            return Finished(status=127, output=f"{command[0]}: {error.strerror}\n")
+            return CommandResult(status=127, output=f"{command[0]}: {error.strerror}\n")
 
     def _create(self, python: str) -> list[str]:
         """Make the environment without our packages; return how to call the pip that installs into it."""
@@ -290,7 +290,7 @@ def missing_pins(home: Path, groups: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def explain_failed_install(
-    installed: Finished, *, missing: Sequence[str], command: Sequence[str], home: Path
+    installed: CommandResult, *, missing: Sequence[str], command: Sequence[str], home: Path
 ) -> str:
     """Return the one line for a pip that failed: what is missing, why, and the command to try."""
     if "No space left on device" in installed.output or "Disk quota exceeded" in installed.output:
@@ -317,7 +317,7 @@ def _lacks_ensurepip(output: str) -> bool:
     return "ensurepip" in output or "No module named venv" in output
 
 
-def _reason(finished: Finished) -> str:
+def _reason(finished: CommandResult) -> str:
     """Return the line of a failed command's output that says why: pip marks it, Python ends with it."""
     lines = [line.strip() for line in finished.output.splitlines() if line.strip()]
     marked = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]

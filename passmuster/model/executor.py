@@ -17,7 +17,7 @@ from passmuster.model.task import TestTask
 from passmuster.model.units import format_bytes, format_seconds
 
 
-class Room(Struct, frozen=True, kw_only=True):
+class FreeCapacity(Struct, frozen=True, kw_only=True):
     """What could start now.
 
     Args:
@@ -184,7 +184,7 @@ class Executor(Stoppable, Protocol):
     def expect(self, tasks: Sequence[TestTask]) -> None:
         """Tell which tasks will come, so that what several of them need can be prepared once."""
 
-    def room(self) -> Room:
+    def room(self) -> FreeCapacity:
         """Return what could start now."""
 
     def admit(self, task: TestTask) -> bool:

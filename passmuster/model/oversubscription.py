@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-MOST_TIMES = 2
+MAX_TIMES = 2
 """How many times the usual number of files may run when processors are idle."""
 
-MOST_WAITING_TIMES = 4
+MAX_WAITING_TIMES = 4
 """The same for files that mostly wait: each holds memory, a process, and whatever it waits for."""
 
 IDLE_CPUS = 0.5
@@ -32,7 +32,7 @@ SATURATED_CPUS = 0.1
 """With fewer idle processors than this they are all busy: a clock of 10 ms ticks tells no better."""
 
 
-class Places(Struct, frozen=True, kw_only=True):
+class FreeSlots(Struct, frozen=True, kw_only=True):
     """How many further files may start.
 
     Args:
@@ -44,12 +44,12 @@ class Places(Struct, frozen=True, kw_only=True):
     waiting_slots: int
 
 
-def most_slots(slots: int, *, cpus: int | None) -> int:
+def max_slots(slots: int, *, cpus: int | None) -> int:
     """Return how many files may ever run at once; `cpus` is None where no more than usual may."""
-    return slots if cpus is None else slots * MOST_WAITING_TIMES
+    return slots if cpus is None else slots * MAX_WAITING_TIMES
 
 
-def free_places(
+def free_slots(
     *,
     slots: int,
     cpus: int | None,
@@ -57,7 +57,7 @@ def free_places(
     other_cpus: float = 0.0,
     is_saturated: bool = False,
     is_measured: bool = True,
-) -> Places:
+) -> FreeSlots:
     """Return how many further files may start now.
 
     Args:
@@ -71,12 +71,12 @@ def free_places(
     running = len(used_cpus)
     usual = max(0, slots - running)
     if cpus is None:
-        return Places(slots=usual, waiting_slots=0)
+        return FreeSlots(slots=usual, waiting_slots=0)
     needed_cpus = IDLE_AFTER_SATURATION_CPUS if is_saturated else IDLE_CPUS
     idle_cpus = cpus - sum(used_cpus) - other_cpus
     # Each start changes what is idle: after one the question is asked anew.
     more = 1 if idle_cpus >= needed_cpus else 0
-    free = max(usual, min(more, slots * MOST_TIMES - running))
-    most_waiting_times = MOST_WAITING_TIMES if is_measured else MOST_TIMES
+    free = max(usual, min(more, slots * MAX_TIMES - running))
+    most_waiting_times = MAX_WAITING_TIMES if is_measured else MAX_TIMES
     free_if_waiting = max(usual, min(more, slots * most_waiting_times - running))
-    return Places(slots=free, waiting_slots=free_if_waiting - free)
+    return FreeSlots(slots=free, waiting_slots=free_if_waiting - free)

@@ -134,7 +134,7 @@ def _escaped(value: JsonValue) -> JsonValue:
             return value
 
 
-MOST_HELD_CHARS = 64 * 1024
+MAX_HELD_CHARS = 64 * 1024
 """Characters of a line that is not complete, from which it is shown nevertheless."""
 
 
@@ -165,7 +165,7 @@ class TailText:
         shown = "".join(f"{line}\n" for line in shown_lines(f"{whole}\n")) if newline else ""
         if newline:
             self._is_in_line = False
-        if len(self._held) > MOST_HELD_CHARS:
+        if len(self._held) > MAX_HELD_CHARS:
             shown += self.flush()
         return before + shown
 

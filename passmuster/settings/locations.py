@@ -20,7 +20,7 @@ def is_directory(path: Path | str) -> bool:
         return False
 
 
-class Bases(Struct, frozen=True, kw_only=True):
+class PathResolver(Struct, frozen=True, kw_only=True):
     """What relative paths are relative to.
 
     Args:

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from passmuster.model.errors import ConfigurationError
-from passmuster.settings.locations import Bases
+from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import Given, Origin, Source
 from passmuster.settings.setting import Setting
 from passmuster.settings.values import Value, on_one_line
@@ -237,7 +237,7 @@ def read_value(given: Given) -> Value:
         ) from error
 
 
-def read_record(record: type[_Record], given: Iterable[Given], bases: Bases) -> _Record:
+def read_record(record: type[_Record], given: Iterable[Given], bases: PathResolver) -> _Record:
     """Return a program's own options, as a record whose fields are rows.
 
     Args:

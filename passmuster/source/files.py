@@ -19,10 +19,10 @@ LEFT_OUT = frozenset({".git", ".hg", ".svn", ".passmuster", "__pycache__"})
 MARKS = ("pyvenv.cfg", "CACHEDIR.TAG")
 """What every virtual environment holds, and what caches do (bford.info/cachedir)."""
 
-MOST_WALKED = 200_000
+MAX_WALKED = 200_000
 """Files outside git that are looked at: whoever names a whole disk as root is told so."""
 
-_MOST_DEPTH = 20
+_MAX_DEPTH = 20
 """Repositories inside each other."""
 
 
@@ -35,18 +35,18 @@ def tree_files(root: Path) -> tuple[str, ...]:
         InfrastructureError: git cannot say.
         ConfigurationError: outside git, there are too many files.
     """
-    found = _walked(root) if git_prefix(root) is None else _listed(root, "", _MOST_DEPTH)
+    found = _walked(root) if git_prefix(root) is None else _listed(root, "", _MAX_DEPTH)
     return tuple(sorted(path for path in found if _is_file_or_link(root / path)))
 
 
-def is_left_out(path: str) -> bool:
+def is_excluded(path: str) -> bool:
     """Return whether a path leads through a folder that never belongs to a tree."""
     return not LEFT_OUT.isdisjoint(path.split("/"))
 
 
 def without_marked(paths: Iterable[str]) -> Iterator[str]:
     """Leave out what lies in a virtual environment or a cache, by the files that mark them."""
-    known = [path for path in paths if not is_left_out(path)]
+    known = [path for path in paths if not is_excluded(path)]
     marked = {folder for folder, _, name in (path.rpartition("/") for path in known) if name in MARKS}
     marked.discard("")
     for path in known:
@@ -60,7 +60,7 @@ def _listed(root: Path, prefix: str, depth: int) -> set[str]:
     tracked = _names(ask_git(root, "ls-files", "-z", "--cached"))
     others = _names(ask_git(root, "ls-files", "-z", "--others", "--exclude-standard"))
     found = set()
-    for name in (*(name for name in tracked if not is_left_out(name)), *without_marked(others)):
+    for name in (*(name for name in tracked if not is_excluded(name)), *without_marked(others)):
         path = name.rstrip("/")
         if (root / path / ".git").exists() and depth > 0:
             found |= _listed(root / path, f"{prefix}{path}/", depth - 1)
@@ -83,9 +83,9 @@ def _walked(root: Path) -> Iterator[str]:
         links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114
         folders[:] = [name for name in folders if name not in LEFT_OUT and name not in links]
         count += len(files) + len(links)
-        if count > MOST_WALKED:
+        if count > MAX_WALKED:
             raise ConfigurationError(
-                f"{root} is not under git and holds more than {MOST_WALKED} files: "
+                f"{root} is not under git and holds more than {MAX_WALKED} files: "
                 "name the project's folder as root, or put it under git"
             )
         start = f"{folder}/".removeprefix(top)

@@ -19,7 +19,7 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.source.files import tree_files, without_marked
 from passmuster.source.git import ask_git, git_prefix
 
-_MOST_DEPTH = 20
+_MAX_DEPTH = 20
 """Repositories inside each other."""
 
 _READ_BYTES = 1 << 20
@@ -41,7 +41,7 @@ def tree_identity(root: Path) -> str:
         InfrastructureError: git cannot say, or a file cannot be read.
         ConfigurationError: outside git, there are too many files.
     """
-    return _identity(root, _MOST_DEPTH)
+    return _identity(root, _MAX_DEPTH)
 
 
 def describe_identity(identity: str) -> str:
@@ -60,7 +60,7 @@ def describe_identity(identity: str) -> str:
     return shown[:200] if shown.isprintable() else ascii(shown)[:200]
 
 
-def why_other_tree(here: str, wanted: str, *, may_ship: bool = True) -> str:
+def tree_mismatch(here: str, wanted: str, *, may_ship: bool = True) -> str:
     """Return why a tree is not the one that a run is of, and what to do; empty: it is.
 
     Args:

@@ -18,17 +18,17 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.units import format_bytes
 from passmuster.wire.codec import CodecError, decode, encode
 
-MOST_FILES = 50_000
-MOST_FILE_BYTES = 64 * 1024 * 1024
-MOST_TREE_BYTES = 512 * 1024 * 1024
+MAX_FILES = 50_000
+MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_TREE_BYTES = 512 * 1024 * 1024
 """What one tree may be: sources and their data, not what is made of them."""
 
 MAX_MANIFEST_BYTES = 32 * 1024 * 1024
 
-_MOST_PATH_BYTES, _MOST_NAME_BYTES = 4000, 255
+_MAX_PATH_BYTES, _MAX_NAME_BYTES = 4000, 255
 """What Linux takes (PATH_MAX, NAME_MAX), less what stands before a path."""
 
-_MOST_HOPS = 40
+_MAX_HOPS = 40
 """Links on one way; as many as Linux follows."""
 
 _LEVEL = 6
@@ -41,7 +41,7 @@ class TreeError(InfrastructureError):
     """A tree that is not as it must be: damaged, hostile, incomplete, or too large."""
 
 
-class Kind(StrEnum):
+class EntryType(StrEnum):
     """What a path of a tree is."""
 
     FILE = "file"
@@ -61,7 +61,7 @@ class TreeEntry(Struct, frozen=True, kw_only=True):
     """
 
     path: str
-    kind: Kind
+    kind: EntryType
     size_bytes: int = 0
     sha256: str = ""
     target: str = ""
@@ -74,7 +74,7 @@ class TreeManifest(Struct, frozen=True, kw_only=True):
 
     def sizes(self) -> dict[str, int]:
         """Return the size of each content, by its digest."""
-        return {one.sha256: one.size_bytes for one in self.entries if one.kind is not Kind.LINK}
+        return {one.sha256: one.size_bytes for one in self.entries if one.kind is not EntryType.LINK}
 
 
 def encode_manifest(manifest: TreeManifest) -> bytes:
@@ -112,12 +112,12 @@ def check_manifest(manifest: TreeManifest) -> None:
         TreeError: names the entry.
     """
     entries = manifest.entries
-    if len(entries) > MOST_FILES:
-        raise TreeError(f"the tree has {len(entries)} files, at most {MOST_FILES} are allowed")
+    if len(entries) > MAX_FILES:
+        raise TreeError(f"the tree has {len(entries)} files, at most {MAX_FILES} are allowed")
     total_bytes = sum(max(0, entry.size_bytes) for entry in entries)
-    if total_bytes > MOST_TREE_BYTES:
+    if total_bytes > MAX_TREE_BYTES:
         raise TreeError(
-            f"the tree has {format_bytes(total_bytes)}, at most {format_bytes(MOST_TREE_BYTES)} are allowed"
+            f"the tree has {format_bytes(total_bytes)}, at most {format_bytes(MAX_TREE_BYTES)} are allowed"
         )
     before = ""
     sizes: dict[str, int] = {}
@@ -128,7 +128,7 @@ def check_manifest(manifest: TreeManifest) -> None:
         _check_path(entry.path)
         _check_entry(entry)
         if (
-            entry.kind is not Kind.LINK
+            entry.kind is not EntryType.LINK
             and sizes.setdefault(entry.sha256, entry.size_bytes) != entry.size_bytes
         ):
             raise _wrong(entry.path, "has another size than a file of the same content")
@@ -191,23 +191,23 @@ def _check_path(path: str) -> None:
     if any(part.lower() == ".git" for part in parts):
         raise _wrong(path, "lies in a folder of git")
     names = [_bytes(path, part) for part in parts]
-    if max(map(len, names)) > _MOST_NAME_BYTES or sum(map(len, names)) + len(parts) > _MOST_PATH_BYTES:
+    if max(map(len, names)) > _MAX_NAME_BYTES or sum(map(len, names)) + len(parts) > _MAX_PATH_BYTES:
         raise _wrong(path, "is longer than a file system takes")
 
 
 def _check_entry(entry: TreeEntry) -> None:
-    if entry.kind is Kind.LINK:
+    if entry.kind is EntryType.LINK:
         is_right = not entry.sha256 and entry.size_bytes == 0
         if not entry.target or "\0" in entry.target or entry.target.startswith("/"):
             raise _wrong(entry.path, f"is a link to {_shown(entry.target)}, which is no relative path")
-        if len(_bytes(entry.path, entry.target)) > _MOST_PATH_BYTES:
+        if len(_bytes(entry.path, entry.target)) > _MAX_PATH_BYTES:
             raise _wrong(entry.path, "is a link to a path longer than a file system takes")
     else:
         is_right = is_digest(entry.sha256) and not entry.target
-        if not 0 <= entry.size_bytes <= MOST_FILE_BYTES:
+        if not 0 <= entry.size_bytes <= MAX_FILE_BYTES:
             raise _wrong(
                 entry.path,
-                f"has {entry.size_bytes} bytes, at most {format_bytes(MOST_FILE_BYTES)} are allowed",
+                f"has {entry.size_bytes} bytes, at most {format_bytes(MAX_FILE_BYTES)} are allowed",
             )
     if not is_right:
         raise _wrong(entry.path, "has a digest or a size that does not fit what it is")
@@ -215,7 +215,7 @@ def _check_entry(entry: TreeEntry) -> None:
 
 def _check_places(entries: tuple[TreeEntry, ...]) -> None:
     """Refuse what lies below a file or a link, and links that lead out of the tree."""
-    links = {entry.path: entry.target for entry in entries if entry.kind is Kind.LINK}
+    links = {entry.path: entry.target for entry in entries if entry.kind is EntryType.LINK}
     known = {entry.path for entry in entries}
     for entry in entries:
         folder = entry.path.rpartition("/")[0]
@@ -246,7 +246,7 @@ def _stays_inside(path: str, links: Mapping[str, str]) -> bool:
         target = links.get("/".join(here))
         if target is not None:
             hops += 1
-            if hops > _MOST_HOPS:
+            if hops > _MAX_HOPS:
                 return True  # In circles: it leads nowhere.
             here.pop()
             ahead.extend(target.split("/")[::-1])

@@ -26,10 +26,10 @@ from passmuster.source.manifest import (
 )
 from passmuster.wire.broker_keys import BLOB_TTL_S, blob_key
 
-_MOST_COMMANDS = 500
+_MAX_COMMANDS = 500
 """Commands that go out before their answers are taken."""
 
-_MOST_CHUNK_BYTES = 4 * 1024 * 1024
+_MAX_CHUNK_BYTES = 4 * 1024 * 1024
 """Bytes of content on the way at once, unless one content alone has more."""
 
 SHIP_TIMEOUT_S = 60.0
@@ -44,14 +44,14 @@ class TreeStore:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        # Any: see `RunRecord`.
+        # Any: see `RunStore`.
         self._client: Any = client
 
     def missing(self, digests: Sequence[str]) -> list[str]:
         """Return what the broker does not have; what it has, it keeps for a day from now."""
         found = []
-        for start in range(0, len(digests), _MOST_COMMANDS):
-            chunk = digests[start : start + _MOST_COMMANDS]
+        for start in range(0, len(digests), _MAX_COMMANDS):
+            chunk = digests[start : start + _MAX_COMMANDS]
             with self._client.pipeline(transaction=False) as pipeline:
                 for digest in chunk:
                     pipeline.expire(blob_key(digest), BLOB_TTL_S)
@@ -68,7 +68,7 @@ class TreeStore:
                 pipeline.set(blob_key(digest), packed, ex=BLOB_TTL_S)
                 total_bytes += len(packed)
                 chunk_bytes += len(packed)
-                if chunk_bytes >= _MOST_CHUNK_BYTES or len(pipeline) >= _MOST_COMMANDS:
+                if chunk_bytes >= _MAX_CHUNK_BYTES or len(pipeline) >= _MAX_COMMANDS:
                     pipeline.execute()
                     chunk_bytes = 0
             pipeline.execute()
@@ -95,7 +95,7 @@ class TreeStore:
         chunk: list[str] = []
         chunk_bytes = 0
         for digest, size_bytes in sizes.items():
-            if chunk and (len(chunk) >= _MOST_COMMANDS or chunk_bytes + size_bytes > _MOST_CHUNK_BYTES):
+            if chunk and (len(chunk) >= _MAX_COMMANDS or chunk_bytes + size_bytes > _MAX_CHUNK_BYTES):
                 yield from self._fetched(chunk, sizes)
                 chunk, chunk_bytes = [], 0
             chunk.append(digest)

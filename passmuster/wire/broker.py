@@ -18,7 +18,7 @@ _ALLOWED = (
     "or redis+socket://[[user]:password@]/path/of/the.socket"
 )
 _DEFAULT_PORT = 6379
-_MOST_PORT = 65535
+_MAX_PORT = 65535
 
 _DATABASE_OF_SOCKET = {"redis+socket": "virtual_host", "unix": "db"}
 """How the database is called behind the path of a socket: as Celery does, and as redis-py does."""
@@ -107,7 +107,7 @@ def read_address(url: str) -> BrokerAddress:
         raise _wrong("has a `?` or `#`; in a password write %3F and %23")
     tls = _tls(parts.query) if parts.scheme == "rediss" else None
     if port == 0:
-        raise _wrong(f"has port 0 (1 to {_MOST_PORT} are possible)")
+        raise _wrong(f"has port 0 (1 to {_MAX_PORT} are possible)")
     database = _database(parts.path.removeprefix("/"))
     port = port or _DEFAULT_PORT
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

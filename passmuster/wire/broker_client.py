@@ -21,7 +21,7 @@ _DAMAGE = re.compile(
 """How Redis and Valkey say that a key is not what the command expects: of another type, holding no number,
 or a stream whose numbers have run out. The second is an error in a script of ours, which met such a value."""
 
-_MOST_CHARS = 200
+_MAX_CHARS = 200
 
 
 def is_damage(error: BaseException) -> bool:
@@ -40,7 +40,7 @@ def damage_named() -> Iterator[None]:
         yield
     except redis.ResponseError as error:
         if is_damage(error):
-            raise DamagedRecordError(ascii(str(error))[1:-1][:_MOST_CHARS]) from error
+            raise DamagedRecordError(ascii(str(error))[1:-1][:_MAX_CHARS]) from error
         raise
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from passmuster.wire.broker_keys import RUNS_KEY, lease_key, meta_key, state_key
-from passmuster.wire.broker_messages import DamagedRecordError, FileLook, FileStage, RunLook
+from passmuster.wire.broker_messages import DamagedRecordError, FileStage, FileStatus, RunStatus
 from passmuster.wire.run_lua import LOOK
 
 
-class BrokerLook:
+class BrokerInspector:
     """A broker, looked at.
 
     Args:
@@ -24,30 +24,30 @@ class BrokerLook:
         # Any: redis-py's types say "an answer, or an awaitable of one" for every command.
         self._client = client
 
-    def runs(self) -> list[RunLook]:
+    def runs(self) -> list[RunStatus]:
         """Return the runs under way, the oldest first; of a damaged one, that it is damaged."""
         found = []
         for run_id in self._client.smembers(RUNS_KEY):
             try:
                 answer = self._client.eval(LOOK, 2, meta_key(run_id), state_key(run_id))
             except DamagedRecordError as error:
-                found.append(RunLook(run_id=run_id, damage=str(error)))
+                found.append(RunStatus(run_id=run_id, damage=str(error)))
                 continue
             if answer is not None:  # Else it has ended at this moment, or has expired.
                 found.append(_run(run_id, *answer))
         return sorted(found, key=lambda run: (run.begun_at, run.run_id))
 
-    def file(self, run_id: str, path: str) -> FileLook | None:
+    def file(self, run_id: str, path: str) -> FileStatus | None:
         """Return how far a file is; None: the broker knows no such file."""
         text = self._client.hget(state_key(run_id), path)
         kind, _, rest = (text or "").partition(":")
         take, _, worker = rest.partition(":")
         if kind not in tuple(FileStage):
             return None
-        look = FileLook(stage=FileStage(kind), take=_number(take), worker=worker)
-        return look if look.stage is FileStage.RUNNING else FileLook(stage=look.stage, take=look.take)
+        look = FileStatus(stage=FileStage(kind), take=_number(take), worker=worker)
+        return look if look.stage is FileStage.RUNNING else FileStatus(stage=look.stage, take=look.take)
 
-    def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
+    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
         """Return for how many seconds the worker of a running file is overdue; 0: it is not."""
         member = f"{look.take}\0{look.worker}\0{path}"
         deadline_ms = self._client.zscore(lease_key(run_id), member)
@@ -59,10 +59,10 @@ class BrokerLook:
         return sorted(self._client.hkeys(state_key(run_id)))
 
 
-def _run(run_id: str, begun: str, beat: str, kept: str, now: str, *counts: int) -> RunLook:
+def _run(run_id: str, begun: str, beat: str, kept: str, now: str, *counts: int) -> RunStatus:
     begun_ms, beat_ms, now_ms = _number(begun), _number(beat), _number(now)
     waiting, running, done = counts
-    return RunLook(
+    return RunStatus(
         run_id=run_id,
         begun_at=begun_ms / 1000,
         seconds=max(0.0, (now_ms - begun_ms) / 1000),

@@ -61,7 +61,7 @@ LEASE_S = 10
 WORKER_TTL_S = 10
 """Seconds a worker's card holds without being announced again."""
 
-SILENT_S = 600
+DISPATCHER_TIMEOUT_S = 600
 """Seconds without the dispatcher's sign of life after which workers leave a run, until there is one again."""
 
 RUN_TTL_S = 86400
@@ -70,7 +70,7 @@ RUN_TTL_S = 86400
 BLOB_TTL_S = 86400
 """Seconds that the broker keeps a file of a tree after it was last sent."""
 
-TAKES = 100
+DELIVERIES_PER_ATTEMPT = 100
 """The wire counts takes: the task's attempt times this, plus how often it was handed out (1, 2, …).
 
 Only takes of the same attempt stand in for each other: what is left of an earlier attempt must neither take a
@@ -81,22 +81,22 @@ WORKER_QUEUE_TTL_S = 120
 """Seconds that messages for one worker are kept after the last one was put there: longer than the dispatcher
 waits for that worker."""
 
-TAIL_WANTED_S = 10
+OUTPUT_SUBSCRIPTION_S = 10
 """Seconds a wish to see what a file prints holds without renewal."""
 
 TAIL_KEPT_S = 60
 """Seconds that what a file printed is kept for those who wanted to see it."""
 
-MOST_TAIL_BYTES = 256 * 1024
+MAX_TAIL_BYTES = 256 * 1024
 """Bytes of output in one entry, and of one file in one heartbeat: of more the oldest is left out."""
 
-MOST_TAIL_ENTRIES = 16
+MAX_TAIL_ENTRIES = 16
 """Entries kept of one file: 4 MiB of output."""
 
-CLAIM_MS = 15_000
+LEADER_LEASE_MS = 15_000
 """Milliseconds that the claim to lead holds without renewal: three missed pulses and a little."""
 
-PULSE_S = 4.0
+MEMBER_HEARTBEAT_S = 4.0
 """Seconds between two signs of life of a machine that joined a run."""
 
 JOIN_TTL_S = 86400

@@ -17,7 +17,7 @@ TASK_KIND = "task"
 """The kind of a message that asks for a file to be run. Its parts: the task, and its take."""
 
 
-_MOST_DIGITS = 15
+_MAX_DIGITS = 15
 """Digits of a number on the broker: times in milliseconds have 13."""
 
 
@@ -44,7 +44,7 @@ def read_number(text: str, *, what: str) -> int:
     Raises:
         DamagedRecordError: it is none, is negative, or has more than 15 digits.
     """
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise DamagedRecordError(f"{what} is {ascii(text)[:40]}")
     return int(text)
 
@@ -57,7 +57,7 @@ def result_kind(run_id: str) -> str:
     return f"result:{run_id}"
 
 
-class Claim(StrEnum):
+class ClaimReply(StrEnum):
     """The answer to who wants to run a file."""
 
     OK = "ok"
@@ -65,7 +65,7 @@ class Claim(StrEnum):
     """Cancelled, unknown, done, or another's: forget the message."""
 
 
-class Hold(StrEnum):
+class RenewReply(StrEnum):
     """The answer to who renews a lease."""
 
     HELD = "held"
@@ -90,7 +90,7 @@ class Lease(Struct, frozen=True, kw_only=True):
     worker: str
 
 
-class Entry(NamedTuple):
+class StreamEntry(NamedTuple):
     """One line of the run's stream.
 
     Its `kind` is "started", "finished" (with a result in `body`), "released" (the file waits again with the
@@ -106,14 +106,14 @@ class Entry(NamedTuple):
     body: str
 
 
-MOST_CARD_FILES = 100
+MAX_CARD_FILES = 100
 """Files that a card names: more than any machine of ours runs at once."""
 
-MOST_CARD_PATH_CHARS = 16 * 1024
+MAX_CARD_PATH_CHARS = 16 * 1024
 """Characters of all their paths together: each may become six on the wire, and a card has a bound."""
 
 
-class CardFile(Struct, frozen=True, kw_only=True):
+class RunningFileStatus(Struct, frozen=True, kw_only=True):
     """A file that a worker runs.
 
     Args:
@@ -129,7 +129,7 @@ class CardFile(Struct, frozen=True, kw_only=True):
     used_bytes: int
 
 
-class WorkerCard(Struct, frozen=True, kw_only=True):
+class WorkerStatus(Struct, frozen=True, kw_only=True):
     """What a worker says of itself.
 
     Args:
@@ -158,12 +158,12 @@ class WorkerCard(Struct, frozen=True, kw_only=True):
     used_bytes: int = 0
     runs: tuple[str, ...] = ()
     only_run: str = ""
-    files: tuple[CardFile, ...] = ()
+    files: tuple[RunningFileStatus, ...] = ()
     taken: int = 0
     python: str = ""
 
 
-class RunLook(Struct, frozen=True, kw_only=True):
+class RunStatus(Struct, frozen=True, kw_only=True):
     """A run, as somebody sees it who takes no part.
 
     Args:
@@ -195,7 +195,7 @@ class FileStage(StrEnum):
     DONE = "D"
 
 
-class FileLook(Struct, frozen=True, kw_only=True):
+class FileStatus(Struct, frozen=True, kw_only=True):
     """A file of a run, as somebody sees it who takes no part.
 
     Args:

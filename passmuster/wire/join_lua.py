@@ -7,7 +7,7 @@ as that one left it. Time is the broker's: the clocks of machines need not agree
 
 from __future__ import annotations
 
-from passmuster.wire.broker_keys import CLAIM_MS, JOIN_TTL_S
+from passmuster.wire.broker_keys import JOIN_TTL_S, LEADER_LEASE_MS
 
 _HEAD = f"""
 local claim, holder, round, members, seen, journal = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -16,7 +16,7 @@ local function now()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 local function hold(token) redis.call('SET', holder, token, 'EX', {7 * JOIN_TTL_S}) end
-local function take(token) redis.call('SET', claim, token, 'PX', {CLAIM_MS}) end
+local function take(token) redis.call('SET', claim, token, 'PX', {LEADER_LEASE_MS}) end
 local function mine(token)
   if redis.call('GET', holder) ~= token then return false end
   take(token)
@@ -130,7 +130,7 @@ redis.call('HSET', members, name, string.format('%.0f', now()))
 local others = 0
 local all = redis.call('HGETALL', members)
 for i = 1, #all, 2 do
-  if now() - (tonumber(all[i + 1]) or 0) > {CLAIM_MS} then
+  if now() - (tonumber(all[i + 1]) or 0) > {LEADER_LEASE_MS} then
     redis.call('HDEL', members, all[i])
   elseif all[i] ~= name then
     others = others + 1

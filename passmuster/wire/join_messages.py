@@ -13,11 +13,11 @@ from msgspec import Struct
 from passmuster.wire.codec import decode, encode
 from passmuster.wire.envelope import Envelope, EnvelopeError
 
-_MOST_TERMS_CHARS = 4 * 1024 * 1024
-_MOST_OUTCOME_CHARS = 64 * 1024 * 1024
+_MAX_TERMS_CHARS = 4 * 1024 * 1024
+_MAX_OUTCOME_CHARS = 64 * 1024 * 1024
 
 
-class JoinTerms(Struct, frozen=True, kw_only=True):
+class JoinSpec(Struct, frozen=True, kw_only=True):
     """What all machines of a run must have in common; the first one says it.
 
     Args:
@@ -81,7 +81,7 @@ class RoundOutcome(Struct, frozen=True, kw_only=True):
     files: tuple[RecordFile, ...]
 
 
-class Entered(NamedTuple):
+class EnterReply(NamedTuple):
     """What a machine finds that comes to a run.
 
     Args:
@@ -97,7 +97,7 @@ class Entered(NamedTuple):
     was_seen: bool
 
 
-class JoinLook(NamedTuple):
+class JoinStatus(NamedTuple):
     """A run that machines join, at this moment.
 
     Args:
@@ -113,7 +113,7 @@ class JoinLook(NamedTuple):
     has_outcome: bool
 
 
-class JoinSeals:
+class JoinCodec:
     """Seals and opens what is said about the run of one name.
 
     Args:
@@ -124,12 +124,12 @@ class JoinSeals:
     def __init__(self, envelope: Envelope, name: str) -> None:
         self._envelope, self._name = envelope, name
 
-    def terms(self, terms: JoinTerms) -> str:
+    def terms(self, terms: JoinSpec) -> str:
         """Return terms, sealed."""
-        text = encode(terms, what="the terms", max_chars=_MOST_TERMS_CHARS)
+        text = encode(terms, what="the terms", max_chars=_MAX_TERMS_CHARS)
         return self._envelope.seal(self._kind("terms"), terms.version, text)
 
-    def opened_terms(self, text: str, *, version: str) -> JoinTerms | str:
+    def opened_terms(self, text: str, *, version: str) -> JoinSpec | str:
         """Return the terms in a message; of another version: only that version.
 
         Raises:
@@ -138,7 +138,7 @@ class JoinSeals:
         parts = self._parts("terms", text, 2)
         if parts[0] != version:
             return parts[0]
-        return decode(JoinTerms, parts[1], what="the terms", max_chars=_MOST_TERMS_CHARS)
+        return decode(JoinSpec, parts[1], what="the terms", max_chars=_MAX_TERMS_CHARS)
 
     def result(self, number: int, result: str, coverage: tuple[str, ...]) -> str:
         """Return the result of an attempt in a round, as text, with its coverage data, packed; sealed."""
@@ -151,23 +151,23 @@ class JoinSeals:
 
     def new_round(self, new: NewRound) -> str:
         """Return the beginning of a round, sealed."""
-        text = encode(new, what="the new round", max_chars=_MOST_OUTCOME_CHARS)
+        text = encode(new, what="the new round", max_chars=_MAX_OUTCOME_CHARS)
         return self._envelope.seal(self._kind("round"), text)
 
     def opened_round(self, text: str) -> NewRound:
         """Return the beginning of a round."""
         (part,) = self._parts("round", text, 1)
-        return decode(NewRound, part, what="the new round", max_chars=_MOST_OUTCOME_CHARS)
+        return decode(NewRound, part, what="the new round", max_chars=_MAX_OUTCOME_CHARS)
 
     def outcome(self, outcome: RoundOutcome) -> str:
         """Return an outcome, sealed."""
-        text = encode(outcome, what="the outcome", max_chars=_MOST_OUTCOME_CHARS)
+        text = encode(outcome, what="the outcome", max_chars=_MAX_OUTCOME_CHARS)
         return self._envelope.seal(self._kind(f"outcome:{outcome.number}"), text)
 
     def opened_outcome(self, text: str, number: int) -> RoundOutcome:
         """Return the outcome of this round."""
         (part,) = self._parts(f"outcome:{number}", text, 1)
-        return decode(RoundOutcome, part, what="the outcome", max_chars=_MOST_OUTCOME_CHARS)
+        return decode(RoundOutcome, part, what="the outcome", max_chars=_MAX_OUTCOME_CHARS)
 
     def chunk(self, sha256: str, index: int, packed: str) -> str:
         """Return a part of the file with this digest, sealed."""

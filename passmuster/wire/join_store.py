@@ -16,9 +16,9 @@ from passmuster.model.errors import PassmusterError
 from passmuster.wire import join_lua as join_scripts
 from passmuster.wire.broker_keys import JOIN_TTL_S, join_key
 from passmuster.wire.broker_messages import DamagedRecordError, read_number
-from passmuster.wire.join_messages import Entered, JoinLook
+from passmuster.wire.join_messages import EnterReply, JoinStatus
 
-_MOST_ENTRIES = 100
+_MAX_ENTRIES = 100
 """Entries of the journal that are read at once: results can have megabytes."""
 
 
@@ -26,7 +26,7 @@ class NotLeadingError(PassmusterError):
     """Another machine leads by now: nothing may be written any more."""
 
 
-class Claim:
+class LeaderLease:
     """The right of one machine to lead one round, as long as it is renewed.
 
     Args:
@@ -40,7 +40,7 @@ class Claim:
         self.name, self.number = name, number
 
 
-class JoinRecord:
+class JoinStore:
     """The run of one name.
 
     Args:
@@ -67,7 +67,7 @@ class JoinRecord:
         self._terms_text = found
         return found
 
-    def enter(self, identity: str, number: int = 1) -> Entered:
+    def enter(self, identity: str, number: int = 1) -> EnterReply:
         """Come to the run, and say which machine this is.
 
         Args:
@@ -75,9 +75,9 @@ class JoinRecord:
             number: the round that begins where the broker knows none.
         """
         found, state, attempt, was_seen = self._script(join_scripts.ENTER, identity, self._attempt, number)
-        return Entered(_round(found), state == "done", _round(attempt), bool(was_seen))
+        return EnterReply(_round(found), state == "done", _round(attempt), bool(was_seen))
 
-    def begin_again(self, number: int, identity: str, entry: str) -> bool:
+    def start_round(self, number: int, identity: str, entry: str) -> bool:
         """Begin the round after this one, which is complete; False: somebody else has.
 
         Args:
@@ -95,16 +95,16 @@ class JoinRecord:
         """Say that this machine is not there any more."""
         self._client.hdel(self._members, name)
 
-    def look(self, number: int) -> JoinLook:
+    def look(self, number: int) -> JoinStatus:
         """Return how the run is, and whether this round of it is complete."""
         found, claimed, leader, outcome = self._script(join_scripts.LOOK, number=number)
-        return JoinLook(_round(found), bool(claimed), str(leader), bool(outcome))
+        return JoinStatus(_round(found), bool(claimed), str(leader), bool(outcome))
 
-    def claim(self, claim: Claim) -> bool:
+    def claim(self, claim: LeaderLease) -> bool:
         """Ask to lead; False: somebody else does, or the round is over."""
         return bool(self._script(join_scripts.CLAIM, claim.token, claim.name, claim.number))
 
-    def renew(self, claim: Claim) -> bool:
+    def renew(self, claim: LeaderLease) -> bool:
         """Go on leading; False: another machine has taken over, or the claim was given up.
 
         A broker that has forgotten the run is told of it again.
@@ -115,11 +115,11 @@ class JoinRecord:
             )
         )
 
-    def give_up(self, claim: Claim) -> None:
+    def give_up(self, claim: LeaderLease) -> None:
         """Let another machine lead at once."""
         self._script(join_scripts.GIVE_UP, claim.token)
 
-    def append(self, claim: Claim, entries: Sequence[str]) -> None:
+    def append(self, claim: LeaderLease, entries: Sequence[str]) -> None:
         """Write results into the journal.
 
         Raises:
@@ -130,7 +130,7 @@ class JoinRecord:
     def entries(self) -> Iterator[tuple[str, str]]:
         """Yield kind ("result", "round") and sealed text of each entry of the journal, the oldest first."""
         last_id = "0"
-        while answer := self._client.xread({self._journal: last_id}, count=_MOST_ENTRIES):
+        while answer := self._client.xread({self._journal: last_id}, count=_MAX_ENTRIES):
             for entry_id, fields in answer[0][1]:
                 last_id = entry_id
                 kind, body = fields.get("kind"), fields.get("body")
@@ -138,7 +138,7 @@ class JoinRecord:
                     raise DamagedRecordError(f"entry {entry_id} of the run's journal lacks a field")
                 yield kind, body
 
-    def done(self, claim: Claim, outcome: str, *, is_green: bool) -> None:
+    def done(self, claim: LeaderLease, outcome: str, *, is_green: bool) -> None:
         """Say that the round is complete, and give up the claim.
 
         Args:
@@ -165,11 +165,11 @@ class JoinRecord:
         found = self._client.get(self._chunk_key(number, name, index))
         return None if found is None else str(found)
 
-    def guarded(self, client: redis.Redis, claim: Claim) -> Any:
+    def guarded(self, client: redis.Redis, claim: LeaderLease) -> Any:
         """Return the client, which changes nothing any more once another machine leads."""
         return _GuardedClient(client, self._holder, lambda: self.renew(claim), claim.token)
 
-    def _as_leader(self, claim: Claim, script: str, *arguments: str) -> None:
+    def _as_leader(self, claim: LeaderLease, script: str, *arguments: str) -> None:
         if self._script(script, claim.token, *arguments, number=claim.number):
             return
         # Perhaps the broker has forgotten the run, and nobody else leads.

@@ -13,10 +13,10 @@ from typing import Any
 from msgspec import Struct
 
 from passmuster.wire.broker_keys import (
-    MOST_TAIL_BYTES,
-    MOST_TAIL_ENTRIES,
+    MAX_TAIL_BYTES,
+    MAX_TAIL_ENTRIES,
+    OUTPUT_SUBSCRIPTION_S,
     TAIL_KEPT_S,
-    TAIL_WANTED_S,
     output_key,
     tail_key,
 )
@@ -40,7 +40,7 @@ class OutputPiece(Struct, frozen=True, kw_only=True):
     data: bytes
 
 
-class TailBoard:
+class OutputStream:
     """Where wishes and pieces are put.
 
     Args:
@@ -55,8 +55,8 @@ class TailBoard:
     # The watcher's side.
 
     def want(self, run_id: str, path: str) -> None:
-        """Ask for what a file prints, for `TAIL_WANTED_S` seconds."""
-        self._client.set(tail_key(run_id, path), "1", ex=TAIL_WANTED_S)
+        """Ask for what a file prints, for `OUTPUT_SUBSCRIPTION_S` seconds."""
+        self._client.set(tail_key(run_id, path), "1", ex=OUTPUT_SUBSCRIPTION_S)
 
     def read(
         self, run_id: str, path: str, last_id: str, *, block_s: float
@@ -92,12 +92,12 @@ class TailBoard:
         return [found is not None for found in self._client.mget(keys)] if keys else []
 
     def put(self, run_id: str, path: str, piece: OutputPiece) -> None:
-        """Send a piece of at most `MOST_TAIL_BYTES`."""
+        """Send a piece of at most `MAX_TAIL_BYTES`."""
         key = output_key(run_id, path)
         parts = (run_id, path, str(piece.take), str(piece.start), pack_bytes(piece.data))
         body = self._envelope.seal(TAIL_KIND, *parts, run_id=run_id)
         with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.xadd(key, {"body": body}, maxlen=MOST_TAIL_ENTRIES, approximate=False)
+            pipeline.xadd(key, {"body": body}, maxlen=MAX_TAIL_ENTRIES, approximate=False)
             pipeline.expire(key, TAIL_KEPT_S)
             pipeline.execute()
 
@@ -106,7 +106,7 @@ class TailBoard:
         if len(parts) != 5 or parts[:2] != (run_id, path) or not all(map(_is_number, parts[2:4])):
             raise EnvelopeError("a piece of output is another file's, or has other parts")
         take, start, packed = parts[2:]
-        data = unpack_bytes(packed, limit_bytes=MOST_TAIL_BYTES)
+        data = unpack_bytes(packed, limit_bytes=MAX_TAIL_BYTES)
         return OutputPiece(take=int(take), start=int(start), data=data)
 
 

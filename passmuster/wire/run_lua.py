@@ -10,7 +10,7 @@ nothing that stays for ever.
 
 from __future__ import annotations
 
-from passmuster.wire.broker_keys import LEASE_S, RUN_TTL_S, SILENT_S, TAKES
+from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT, DISPATCHER_TIMEOUT_S, LEASE_S, RUN_TTL_S
 
 _HEAD = f"""
 local meta, state, lease, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -31,7 +31,9 @@ local function tell(kind, body)
   redis.call('EXPIRE', results, {RUN_TTL_S})
 end
 local function same_attempt(s)
-  return math.floor(tonumber(string.match(s, '^%a:(%d+)')) / {TAKES}) == math.floor(tonumber(take) / {TAKES})
+  local per_attempt = {DELIVERIES_PER_ATTEMPT}
+  return math.floor(tonumber(string.match(s, '^%a:(%d+)')) / per_attempt)
+    == math.floor(tonumber(take) / per_attempt)
 end
 """
 
@@ -193,7 +195,7 @@ for _, run in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   elseif not beat_ms then
     redis.call('SREM', KEYS[1], run)
     redis.call('DEL', ARGV[3] .. run, ARGV[3] .. run .. ARGV[4])
-  elseif now_s - tonumber(beat_ms) / 1000 < {SILENT_S} then
+  elseif now_s - tonumber(beat_ms) / 1000 < {DISPATCHER_TIMEOUT_S} then
     table.insert(found, run)
   end
 end

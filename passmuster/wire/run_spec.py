@@ -15,7 +15,7 @@ TERMS_KIND, REFUSED_KIND = "terms", "refused"
 _MAX_TERMS_CHARS = 256 * 1024
 
 
-class RunTerms(Struct, frozen=True, kw_only=True):
+class RunSpec(Struct, frozen=True, kw_only=True):
     """What a run asks.
 
     Args:
@@ -41,7 +41,7 @@ class RunTerms(Struct, frozen=True, kw_only=True):
     environment_names: tuple[str, ...]
 
 
-def encode_terms(terms: RunTerms) -> str:
+def encode_terms(terms: RunSpec) -> str:
     """Return `terms` as text.
 
     Raises:
@@ -50,10 +50,10 @@ def encode_terms(terms: RunTerms) -> str:
     return encode(terms, what="the run's terms", max_chars=_MAX_TERMS_CHARS)
 
 
-def decode_terms(text: str) -> RunTerms:
+def decode_terms(text: str) -> RunSpec:
     """Return the terms that `text` holds.
 
     Raises:
         CodecError: it is not exactly terms of ours; names the place.
     """
-    return decode(RunTerms, text, what="the run's terms", max_chars=_MAX_TERMS_CHARS)
+    return decode(RunSpec, text, what="the run's terms", max_chars=_MAX_TERMS_CHARS)

@@ -36,19 +36,19 @@ from passmuster.wire.broker_keys import (
     worker_queue_keys,
 )
 from passmuster.wire.broker_messages import (
-    Claim,
+    ClaimReply,
     DamagedRecordError,
-    Entry,
     FileStage,
-    Hold,
     Lease,
-    WorkerCard,
+    RenewReply,
+    StreamEntry,
+    WorkerStatus,
     read_number,
 )
 from passmuster.wire.codec import CodecError, decode, encode
 from passmuster.wire.tls import tls_options
 
-_MOST_ENTRIES = 100
+_MAX_ENTRIES = 100
 """Entries of one `read`: results can have megabytes."""
 
 _LONGEST_BLOCK_S = 1.0
@@ -90,7 +90,7 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
     return BrokerClient(host=address.host, port=address.port, **options)
 
 
-class RunRecord:
+class RunStore:
     """One run, as the broker knows it.
 
     Args:
@@ -204,7 +204,7 @@ class RunRecord:
             self._forget(pipeline)
             pipeline.execute()
 
-    def read(self, last_id: str, *, block_s: float) -> list[Entry]:
+    def read(self, last_id: str, *, block_s: float) -> list[StreamEntry]:
         """Return the entries after `last_id`, oldest first; perhaps not all of them at once.
 
         One that no program of ours wrote has the kind "damaged".
@@ -215,7 +215,7 @@ class RunRecord:
         """
         # 0 would mean for ever to the broker.
         block_ms = int(min(block_s, _LONGEST_BLOCK_S) * 1000) or None
-        answer = self._client.xread({self._results: last_id}, count=_MOST_ENTRIES, block=block_ms)
+        answer = self._client.xread({self._results: last_id}, count=_MAX_ENTRIES, block=block_ms)
         return [_entry(entry_id, fields) for _, entries in answer or () for entry_id, fields in entries]
 
     def trim(self, last_id: str) -> None:
@@ -230,13 +230,13 @@ class RunRecord:
         """Return up to so many of the run's files, whatever has become of them, in no order."""
         return list(self._client.hrandfield(self._state, most))
 
-    def claim(self, path: str, attempt: int, worker: str) -> Claim:
+    def claim(self, path: str, attempt: int, worker: str) -> ClaimReply:
         """Ask for a file; after `OK` it is this worker's as long as it renews. Writes a "started" entry."""
-        return Claim(self._script(run_scripts.CLAIM, path, attempt, worker))
+        return ClaimReply(self._script(run_scripts.CLAIM, path, attempt, worker))
 
-    def renew(self, path: str, attempt: int, worker: str) -> Hold:
+    def renew(self, path: str, attempt: int, worker: str) -> RenewReply:
         """Keep a file. One that waits again, because this worker was thought lost, is taken back."""
-        return Hold(self._script(run_scripts.RENEW, path, attempt, worker))
+        return RenewReply(self._script(run_scripts.RENEW, path, attempt, worker))
 
     def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
         """Give a file back with its result. Safe to repeat.
@@ -284,7 +284,7 @@ class RunRecord:
 
     @staticmethod
     def active_runs(client: redis.Redis, on_damaged: Callable[[str], None] = lambda _: None) -> set[str]:
-        """Return the ids of the runs under way whose dispatcher gave a sign of life within `SILENT_S`.
+        """Return the IDs of the runs whose dispatcher sent a heartbeat within `DISPATCHER_TIMEOUT_S`.
 
         Args:
             client: from `connect`.
@@ -316,13 +316,13 @@ class RunRecord:
         pipeline.srem(RUNS_KEY, self._run_id)
 
 
-class WorkerBoard:
+class WorkerDirectory:
     """Where workers say that they are there."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client: Any = client
 
-    def announce(self, card: WorkerCard) -> None:
+    def announce(self, card: WorkerStatus) -> None:
         """Put a worker's card up, for `WORKER_TTL_S` seconds."""
         text = encode(card, what="the worker's card", max_chars=_MAX_CARD_CHARS)
         with self._client.pipeline(transaction=True) as pipeline:
@@ -338,7 +338,7 @@ class WorkerBoard:
             pipeline.srem(WORKERS_KEY, name)
             pipeline.execute()
 
-    def cards(self) -> list[WorkerCard]:
+    def cards(self) -> list[WorkerStatus]:
         """Return the cards that hold, by name. One that cannot be read has `UNREADABLE_VERSION`."""
         names = sorted(self._client.smembers(WORKERS_KEY))
         texts = self._client.mget([worker_key(name) for name in names]) if names else []
@@ -352,11 +352,11 @@ class WorkerBoard:
         return found
 
 
-def _card(name: str, text: str) -> WorkerCard:
+def _card(name: str, text: str) -> WorkerStatus:
     try:
-        return decode(WorkerCard, text, what=f"the card of worker {name!r}", max_chars=_MAX_CARD_CHARS)
+        return decode(WorkerStatus, text, what=f"the card of worker {name!r}", max_chars=_MAX_CARD_CHARS)
     except CodecError:
-        return WorkerCard(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
+        return WorkerStatus(name=name, host="", slots=0, busy=0, budget_bytes=0, version=UNREADABLE_VERSION)
 
 
 def _state(path: str, text: str) -> tuple[str, int]:
@@ -374,12 +374,12 @@ def _lease(member: str) -> Lease:
     return Lease(path=path, attempt=read_number(attempt, what=f"the lease of {path!a}"), worker=worker)
 
 
-def _entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
+def _entry(entry_id: str, fields: Mapping[str, str]) -> StreamEntry:
     kind, path, attempt, worker, body = map(fields.get, ("kind", "path", "attempt", "worker", "body"))
     try:
         if kind is None or path is None or attempt is None or worker is None or body is None:
             raise DamagedRecordError(f"entry {entry_id} of the run's results lacks a field")
         number = read_number(attempt, what=f"the take in entry {entry_id} of the run's results")
     except DamagedRecordError as error:
-        return Entry(entry_id, "damaged", "", 0, "", str(error))
-    return Entry(entry_id, kind, path, number, worker, body)
+        return StreamEntry(entry_id, "damaged", "", 0, "", str(error))
+    return StreamEntry(entry_id, kind, path, number, worker, body)

@@ -49,7 +49,7 @@ def test_the_ways_on_the_page_name_functions_and_classes_that_exist() -> None:
     assert [name for name in names if not _is_defined(name)] == []
 
 
-@pytest.mark.parametrize("step", ["engine.loop.Run.gone", "engine.gone.Run", "engine.loop.Gone"])
+@pytest.mark.parametrize("step", ["engine.loop.RunLoop.gone", "engine.gone.RunLoop", "engine.loop.Gone"])
 def test_a_name_that_does_not_exist_is_found(step: str) -> None:
     assert not _is_defined(step)
 

@@ -17,21 +17,24 @@ from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import (
-    AttemptFinished,
-    AttemptStarted,
     Backend,
     BackendEvent,
     BackendRequest,
-    Site,
+    ExecutionTarget,
+    TaskFinished,
+    TaskStarted,
 )
-from dispatcher.queue.cluster import ClusterSite
+from dispatcher.queue.cluster import ClusterTarget
 from passmuster.model.result import TestResult
 from passmuster.model.status import Outcome, RunnerKind, Status, StopReason
 from passmuster.model.task import Limits, TestTask
 from run_tests import LocalSite
 from tests.support.pytest_environment import PYTEST_PYTHON
 
-SITES: dict[str, Callable[[], Site]] = {"local": LocalSite, "queue": lambda: ClusterSite(LocalSite())}
+SITES: dict[str, Callable[[], ExecutionTarget]] = {
+    "local": LocalSite,
+    "queue": lambda: ClusterTarget(LocalSite()),
+}
 DEADLINE_S = 60.0
 
 FILES = {
@@ -62,7 +65,7 @@ FILES = {
 class Place:
     """One backend over a project that holds `FILES`."""
 
-    def __init__(self, site: Site, root: Path) -> None:
+    def __init__(self, site: ExecutionTarget, root: Path) -> None:
         self._site = site
         self._root = root
         self._opened: list[Backend] = []
@@ -123,14 +126,14 @@ def collect(backend: Backend, count: int, *, until: Callable[[], bool] = lambda:
     """Poll until so many tasks have ended, or something else has happened."""
     events: list[BackendEvent] = []
     deadline_s = time.monotonic() + DEADLINE_S
-    while sum(isinstance(event, AttemptFinished) for event in events) < count and not until():
+    while sum(isinstance(event, TaskFinished) for event in events) < count and not until():
         assert time.monotonic() < deadline_s, f"waited in vain after {events}"
         events += backend.poll(0.1)
     return events
 
 
 def results(events: Sequence[BackendEvent]) -> dict[str, TestResult]:
-    return {event.task.file_path: event.result for event in events if isinstance(event, AttemptFinished)}
+    return {event.task.file_path: event.result for event in events if isinstance(event, TaskFinished)}
 
 
 def test_every_ending_has_its_status(place: Place) -> None:
@@ -218,7 +221,7 @@ def test_each_task_has_one_start_and_one_result_and_no_other(place: Place) -> No
 
     events = collect(backend, len(tasks))
 
-    for kind in (AttemptStarted, AttemptFinished):
+    for kind in (TaskStarted, TaskFinished):
         seen = [event.task.attempt_id for event in events if isinstance(event, kind)]
         assert sorted(seen) == sorted(one.attempt_id for one in tasks)
     assert backend.poll(0.2) == ()
@@ -231,7 +234,7 @@ def test_with_one_slot_the_order_is_that_of_the_submission(place: Place) -> None
 
     events = collect(backend, len(names))
 
-    for kind in (AttemptStarted, AttemptFinished):
+    for kind in (TaskStarted, TaskFinished):
         assert [event.task.file_path for event in events if isinstance(event, kind)] == names
 
 

@@ -21,10 +21,9 @@ from dispatcher.merge import reader
 from dispatcher.merge import writer as header
 from dispatcher.merge.writer import RecordReporter
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     Notice,
     RunEvent,
     RunFinished,
@@ -32,11 +31,12 @@ from dispatcher.model.events import (
     RunStopping,
     StopCause,
     UsageSampled,
+    VerdictSettled,
 )
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, Finding, TestResults
-from dispatcher.reporters.jsonl import EventsReporter
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, Finding, TestResults
+from dispatcher.reporters.jsonl import JsonlReporter
 from dispatcher.reporters.junit import JunitReporter
 from passmuster.host import machine_claims
 from passmuster.host.machine_claims import RunClaim
@@ -44,9 +44,9 @@ from passmuster.model.executor import FileUsage, Limit, OtherRuns, Usage, Worker
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
 from passmuster.model.task import CoverageRequest, Limits, TestTask
-from passmuster.source.manifest import Kind, TreeEntry, TreeManifest, decode_manifest, encode_manifest
+from passmuster.source.manifest import EntryType, TreeEntry, TreeManifest, decode_manifest, encode_manifest
 from passmuster.wire.codec import decode_result, decode_task, encode_result, encode_task
-from passmuster.wire.run_spec import RunTerms, decode_terms, encode_terms
+from passmuster.wire.run_spec import RunSpec, decode_terms, encode_terms
 from tests.support.recorded import shard_plan
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -125,7 +125,7 @@ def events() -> Iterable[RunEvent]:
         PlannedFile(file=FILE, task=TASK, because="longest first"),
         PlannedFile(file=TestFile(path="b.py", label="b.py"), task=PLAIN_TASK),
     )
-    plan = Plan(run_id="r1", files=items, shard=shard_plan(1, {FILE.path: 1, "b.py": 1, "c.py": 2}))
+    plan = RunPlan(run_id="r1", files=items, shard=shard_plan(1, {FILE.path: 1, "b.py": 1, "c.py": 2}))
     running = FileUsage(attempt_id="i", file_path=FILE.path, slot=1, seconds=2.0, used_bytes=5, worker="w")
     usage = Usage(
         slots=2,
@@ -137,8 +137,8 @@ def events() -> Iterable[RunEvent]:
         other_runs=OtherRuns(what="memory", seconds=2.5, needed_bytes=7, held_by="x"),
     )
     records = (
-        FileRecord(file=FILE, attempts=(RESULT, PASSED), reasons=(None, Again.RETRY)),
-        FileRecord(
+        FileAttempts(file=FILE, attempts=(RESULT, PASSED), reasons=(None, RerunReason.RETRY)),
+        FileAttempts(
             file=items[1].file,
             attempts=(TestResult(file_path="b.py", status=Status.CANCELLED),),
             reasons=(None,),
@@ -146,24 +146,26 @@ def events() -> Iterable[RunEvent]:
         ),
     )
     yield RunStarted(at_s=0.0, started_at=1000.0, plan=plan, limits=limits)
-    yield FileStarted(at_s=0.1, file=FILE, attempt=2, reason=Again.RETRY, worker="w")
+    yield AttemptStarted(at_s=0.1, file=FILE, attempt=2, reason=RerunReason.RETRY, worker="w")
     yield FileSlow(at_s=0.2, file=FILE, seconds=60.0)
     yield UsageSampled(at_s=0.3, usage=usage, waiting=3)
     yield Notice(at_s=0.4, text="careful \udcff")
-    yield FileFinished(at_s=0.6, file=FILE, result=RESULT, again=Again.RETRY)
-    yield FileSettled(at_s=0.65, file=FILE, result=RESULT, reason=Again.ALONE, finding=Finding.CROWDED)
-    yield FileFinished(at_s=0.7, file=FILE, result=PASSED, reason=Again.RETRY)
+    yield AttemptFinished(at_s=0.6, file=FILE, result=RESULT, again=RerunReason.RETRY)
+    yield VerdictSettled(
+        at_s=0.65, file=FILE, result=RESULT, reason=RerunReason.EXCLUSIVE, finding=Finding.FAILS_IN_PARALLEL
+    )
+    yield AttemptFinished(at_s=0.7, file=FILE, result=PASSED, reason=RerunReason.RETRY)
     yield RunStopping(at_s=0.75, cause=StopCause.MAX_FAIL)
     results = TestResults(records=records, duration_s=0.8, peak_bytes=9, interrupted=True, is_verified=True)
     yield RunFinished(at_s=0.8, results=results)
 
 
 def test_messages() -> None:
-    terms = RunTerms(run_id="r1", version="0", grace_s=5, has_coverage=True, environment_names=("A",))
+    terms = RunSpec(run_id="r1", version="0", grace_s=5, has_coverage=True, environment_names=("A",))
     manifest = TreeManifest(
         entries=(
-            TreeEntry(path="a", kind=Kind.FILE, size_bytes=7, sha256="0" * 64),
-            TreeEntry(path="b\udcff", kind=Kind.LINK, target="a"),
+            TreeEntry(path="a", kind=EntryType.FILE, size_bytes=7, sha256="0" * 64),
+            TreeEntry(path="b\udcff", kind=EntryType.LINK, target="a"),
         )
     )
     texts = {
@@ -223,7 +225,7 @@ def test_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_events(tmp_path: Path) -> None:
-    reporter = EventsReporter(tmp_path / "events")
+    reporter = JsonlReporter(tmp_path / "events")
     for event in events():
         reporter.handle(event)
     reporter.close()
@@ -245,7 +247,7 @@ def test_junit(tmp_path: Path) -> None:
 def test_history(tmp_path: Path) -> None:
     history = open_history(tmp_path, clock=lambda: 1000.0)
     history.record(FILE, RESULT, run_id="r1")
-    history.record(FILE, PASSED, run_id="r1", finding=Finding.CONFIRMED)
+    history.record(FILE, PASSED, run_id="r1", finding=Finding.VERIFIED)
     history.close()
 
     connection = sqlite3.connect(next(tmp_path.rglob("*.sqlite3")))

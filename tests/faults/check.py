@@ -14,7 +14,7 @@ from tests.faults.project import POISON, Note
 RECOVERY_S = 15.0
 """Seconds after a worker's death within which what it ran starts elsewhere."""
 
-MOST_LOSSES = 3
+MAX_WORKER_DEATHS = 3
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
@@ -104,5 +104,5 @@ def _property(suite: ElementTree.Element, name: str) -> str | None:
 def _wrong_poison(counted: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for event in counted:
         error = str(event.get("error"))
-        if event["path"] == POISON and f"{MOST_LOSSES} workers were lost" not in error:
+        if event["path"] == POISON and f"{MAX_WORKER_DEATHS} workers were lost" not in error:
             yield f"the poison's result does not say why: {error!r}"

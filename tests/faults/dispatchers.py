@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 EXIT_INFRASTRUCTURE = 3
 
-MOST_RESUMES = 10
+MAX_RESUMES = 10
 """How often a killed dispatcher is started again where it finds no server: a cut lasts 15 s at most."""
 
 NO_SPACE = "No space left on device"
@@ -103,7 +103,7 @@ class Dispatchers:
             return None
         one.process.kill()
         one.process.wait()
-        one.is_down, one.resumes_left = True, MOST_RESUMES
+        one.is_down, one.resumes_left = True, MAX_RESUMES
         return lambda: self._resume(one)
 
     def abandon(self) -> None:

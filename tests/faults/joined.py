@@ -35,7 +35,7 @@ from tests.faults.small_disk import SmallDisk, can_mount
 
 FILES = 40
 BAD = (3, 11)
-MOST_MACHINES = 12
+MAX_MACHINES = 12
 
 
 class Fault(StrEnum):
@@ -85,7 +85,7 @@ def one_run(seed: int, folder: Path) -> tuple[list[tuple[Fault, str]], list[str]
     with ExitStack() as undo:
         server = undo.enter_context(closing(EmbeddedServer(folder / "server")))
         machines = undo.enter_context(
-            closing(Machines(folder, folder / "environment", server.url, MOST_MACHINES))
+            closing(Machines(folder, folder / "environment", server.url, MAX_MACHINES))
         )
         machines.write({f"tests/test_{number}.py": _file(number) for number in range(FILES)})
         sharing = ("--machine-folder", str(folder / "claims"), "--machine-memory", "3GiB")

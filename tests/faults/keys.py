@@ -8,11 +8,11 @@ from typing import Any
 
 from passmuster.wire.broker_keys import (
     BLOB_TTL_S,
-    CLAIM_MS,
     JOIN_TTL_S,
+    LEADER_LEASE_MS,
+    OUTPUT_SUBSCRIPTION_S,
     RUN_TTL_S,
     TAIL_KEPT_S,
-    TAIL_WANTED_S,
     WORKER_QUEUE_TTL_S,
     WORKER_TTL_S,
 )
@@ -21,11 +21,11 @@ LIFETIMES_S = (
     (r"pm:w:.*", WORKER_TTL_S),
     (r"pm:workers", WORKER_TTL_S),
     (r"pm:runs", RUN_TTL_S),
-    (r"pm:\{join-\w+\}:claim", CLAIM_MS / 1000),
+    (r"pm:\{join-\w+\}:claim", LEADER_LEASE_MS / 1000),
     (r"pm:\{join-\w+\}:holder", 7 * JOIN_TTL_S),
     (r"pm:\{join-\w+\}:(terms|round|members|seen|journal|outcome:\d+|record:.*)", JOIN_TTL_S),
     (r"pm:\{[^}]*\}:(meta|state|lease|results)", RUN_TTL_S),
-    (r"pm:\{[^}]*\}:tail:\w+", TAIL_WANTED_S),
+    (r"pm:\{[^}]*\}:tail:\w+", OUTPUT_SUBSCRIPTION_S),
     (r"pm:\{[^}]*\}:out:\w+", TAIL_KEPT_S),
     (r"pm:pm\.[^\x06@]*@[^\x06]*(\x06\x165)?", WORKER_QUEUE_TTL_S),
     (r"pm:pm\.[^\x06@]*(\x06\x165)?", RUN_TTL_S),

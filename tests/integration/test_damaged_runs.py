@@ -12,8 +12,8 @@ import pytest
 from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.model.status import Status
 from passmuster.wire.broker_keys import (
+    DELIVERIES_PER_ATTEMPT,
     RUNS_KEY,
-    TAKES,
     WORKERS_KEY,
     lease_key,
     meta_key,
@@ -22,11 +22,11 @@ from passmuster.wire.broker_keys import (
     state_key,
 )
 from passmuster.wire.broker_messages import DamagedRecordError
-from passmuster.wire.run_store import RunRecord, WorkerBoard
+from passmuster.wire.run_store import RunStore, WorkerDirectory
 from tests.support.queue_worker import Run, Start, until
 
 MANY_DIGITS = "1" * 5000
-FIRST = TAKES + 1
+FIRST = DELIVERIES_PER_ATTEMPT + 1
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_what_all_runs_share_is_named_too(run: Run, key: str) -> None:
     of_another_type(kept, key)
     try:
         with pytest.raises(DamagedRecordError, match="WRONGTYPE"):
-            RunRecord.active_runs(run.client) if key == RUNS_KEY else WorkerBoard(run.client).cards()
+            RunStore.active_runs(run.client) if key == RUNS_KEY else WorkerDirectory(run.client).cards()
     finally:
         kept.delete(key)
         if members:

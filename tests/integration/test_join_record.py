@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from dispatcher.queue.embedded_server import EmbeddedServer
-from passmuster.wire.broker_keys import CLAIM_MS, JOIN_TTL_S, PREFIX, TAKES, join_key
-from passmuster.wire.join_messages import Entered
-from passmuster.wire.join_store import Claim, JoinRecord, NotLeadingError
-from passmuster.wire.run_store import RunRecord, connect
+from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT, JOIN_TTL_S, LEADER_LEASE_MS, PREFIX, join_key
+from passmuster.wire.join_messages import EnterReply
+from passmuster.wire.join_store import JoinStore, LeaderLease, NotLeadingError
+from passmuster.wire.run_store import RunStore, connect
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def name() -> str:
 
 
 def let_the_claim_run_out(client: Any, name: str) -> None:
-    assert 0 < client.pttl(join_key(name, "claim")) <= CLAIM_MS
+    assert 0 < client.pttl(join_key(name, "claim")) <= LEADER_LEASE_MS
     client.delete(join_key(name, "claim"))
 
 
@@ -36,21 +36,21 @@ def keys(client: Any, name: str) -> list[str]:
 
 
 def test_the_first_terms_hold(client: Any, name: str) -> None:
-    assert JoinRecord(client, name, terms="first").agree() == "first"
-    assert JoinRecord(client, name, terms="second").agree() == "first"
-    assert JoinRecord(client, f"{name}!", terms="second").agree() == "second"
+    assert JoinStore(client, name, terms="first").agree() == "first"
+    assert JoinStore(client, name, terms="second").agree() == "first"
+    assert JoinStore(client, f"{name}!", terms="second").agree() == "second"
 
 
 def test_a_machine_is_seen_once_in_each_round(client: Any, name: str) -> None:
-    record = JoinRecord(client, name, attempt=4)
+    record = JoinStore(client, name, attempt=4)
 
-    assert record.enter("host a") == Entered(1, False, 4, False)
-    assert record.enter("host a") == Entered(1, False, 4, True)
-    assert JoinRecord(client, name, attempt=9).enter("host b") == Entered(1, False, 4, False)
+    assert record.enter("host a") == EnterReply(1, False, 4, False)
+    assert record.enter("host a") == EnterReply(1, False, 4, True)
+    assert JoinStore(client, name, attempt=9).enter("host b") == EnterReply(1, False, 4, False)
 
 
 def test_one_leads_until_it_is_silent(client: Any, name: str) -> None:
-    record, first, second = JoinRecord(client, name), Claim("a", 1), Claim("b", 1)
+    record, first, second = JoinStore(client, name), LeaderLease("a", 1), LeaderLease("b", 1)
     record.enter("x")
     assert record.claim(first)
     assert not record.claim(second)
@@ -73,7 +73,7 @@ def test_one_leads_until_it_is_silent(client: Any, name: str) -> None:
 
 
 def test_who_gives_up_lets_another_one_lead_at_once(client: Any, name: str) -> None:
-    record, first, second = JoinRecord(client, name), Claim("a", 1), Claim("b", 1)
+    record, first, second = JoinStore(client, name), LeaderLease("a", 1), LeaderLease("b", 1)
     record.enter("x")
     record.claim(first)
 
@@ -84,22 +84,22 @@ def test_who_gives_up_lets_another_one_lead_at_once(client: Any, name: str) -> N
 
 
 def test_a_round_ends_once_and_another_one_begins_once(client: Any, name: str) -> None:
-    record, claim = JoinRecord(client, name, attempt=1), Claim("a", 1)
+    record, claim = JoinStore(client, name, attempt=1), LeaderLease("a", 1)
     record.enter("x")
     record.claim(claim)
     record.append(claim, ["one", "two"])
-    assert not record.begin_again(1, "x", "too early")
+    assert not record.start_round(1, "x", "too early")
 
     record.done(claim, "outcome of 1", is_green=False)
     assert record.look(1).has_outcome
-    assert not record.claim(Claim("b", 1))
-    assert record.enter("x") == Entered(1, True, 1, True)
+    assert not record.claim(LeaderLease("b", 1))
+    assert record.enter("x") == EnterReply(1, True, 1, True)
 
-    again = JoinRecord(client, name, attempt=2)
-    assert again.begin_again(1, "x", "second round")
-    assert not again.begin_again(1, "y", "second round")
-    assert again.enter("x") == Entered(2, False, 2, True)
-    assert record.claim(Claim("b", 2))
+    again = JoinStore(client, name, attempt=2)
+    assert again.start_round(1, "x", "second round")
+    assert not again.start_round(1, "y", "second round")
+    assert again.enter("x") == EnterReply(2, False, 2, True)
+    assert record.claim(LeaderLease("b", 2))
     assert record.look(1).has_outcome
     assert not record.look(2).has_outcome
     assert record.outcome(1) == "outcome of 1"
@@ -107,7 +107,7 @@ def test_a_round_ends_once_and_another_one_begins_once(client: Any, name: str) -
 
 
 def test_a_round_that_passed_needs_no_journal(client: Any, name: str) -> None:
-    record, claim = JoinRecord(client, name), Claim("a", 1)
+    record, claim = JoinStore(client, name), LeaderLease("a", 1)
     record.enter("x")
     record.claim(claim)
     record.append(claim, ["one"])
@@ -119,7 +119,7 @@ def test_a_round_that_passed_needs_no_journal(client: Any, name: str) -> None:
 
 
 def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str) -> None:
-    record, claim = JoinRecord(client, name, attempt=3, terms="terms"), Claim("a", 2)
+    record, claim = JoinStore(client, name, attempt=3, terms="terms"), LeaderLease("a", 2)
     record.agree()
     record.enter("x", 2)
     record.claim(claim)
@@ -128,18 +128,18 @@ def test_a_broker_that_forgot_is_told_again_by_who_leads(client: Any, name: str)
     record.append(claim, ["result"])
 
     assert record.look(2) == (2, True, "a", False)
-    assert JoinRecord(client, name, terms="others").agree() == "terms"
+    assert JoinStore(client, name, terms="others").agree() == "terms"
     assert list(record.entries()) == [("result", "result")]
 
     client.flushdb()
     record.enter("y", 2)
-    assert record.claim(Claim("b", 2))
+    assert record.claim(LeaderLease("b", 2))
     with pytest.raises(NotLeadingError):
         record.append(claim, ["late"])
 
 
 def test_all_of_it_expires(client: Any, name: str) -> None:
-    record, claim = JoinRecord(client, name, terms="terms"), Claim("a", 1)
+    record, claim = JoinStore(client, name, terms="terms"), LeaderLease("a", 1)
     record.agree()
     record.enter("x")
     record.pulse("a")
@@ -155,7 +155,7 @@ def test_all_of_it_expires(client: Any, name: str) -> None:
 
 
 def test_machines_know_of_each_other(client: Any, name: str) -> None:
-    record = JoinRecord(client, name)
+    record = JoinStore(client, name)
     assert record.pulse("a") == 0
     assert record.pulse("b") == 1
     record.part("a")
@@ -167,22 +167,22 @@ def test_machines_know_of_each_other(client: Any, name: str) -> None:
 
 
 def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) -> None:
-    record, first = JoinRecord(client, name), Claim("a", 1)
+    record, first = JoinStore(client, name), LeaderLease("a", 1)
     record.enter("x")
     record.claim(first)
-    old = RunRecord(record.guarded(client, first), name)
-    old.seed({"a.py": TAKES + 1}, epoch="e")
-    old.claim("a.py", TAKES + 1, "w")
+    old = RunStore(record.guarded(client, first), name)
+    old.seed({"a.py": DELIVERIES_PER_ATTEMPT + 1}, epoch="e")
+    old.claim("a.py", DELIVERIES_PER_ATTEMPT + 1, "w")
     let_the_claim_run_out(client, name)
     old.beat()  # Silent for long, and yet nobody has taken over.
-    assert record.claim(Claim("b", 1))
-    new = RunRecord(client, name)
+    assert record.claim(LeaderLease("b", 1))
+    new = RunStore(client, name)
     entries = new.read("0", block_s=0)
 
     for change in (
         lambda: old.seed({}, epoch="other"),
-        lambda: old.add({"b.py": TAKES + 1}),
-        lambda: old.withdraw("a.py", TAKES + 1),
+        lambda: old.add({"b.py": DELIVERIES_PER_ATTEMPT + 1}),
+        lambda: old.withdraw("a.py", DELIVERIES_PER_ATTEMPT + 1),
         old.beat,
         old.cancel,
         old.end,
@@ -192,13 +192,13 @@ def test_who_was_overtaken_changes_nothing_in_the_run(client: Any, name: str) ->
             change()
 
     assert new.epoch() == "e"
-    assert new.recall() == ("e", {"a.py": ("R", TAKES + 1)})
+    assert new.recall() == ("e", {"a.py": ("R", DELIVERIES_PER_ATTEMPT + 1)})
     assert new.read("0", block_s=0) == entries
     new.end()
 
 
 def test_a_renewal_in_between_does_not_disturb(client: Any, name: str) -> None:
-    record, claim = JoinRecord(client, name), Claim("a", 1)
+    record, claim = JoinStore(client, name), LeaderLease("a", 1)
     record.enter("x")
     record.claim(claim)
     guarded = record.guarded(client, claim)
@@ -209,7 +209,7 @@ def test_a_renewal_in_between_does_not_disturb(client: Any, name: str) -> None:
         pipeline.execute()
     with guarded.pipeline(transaction=True) as pipeline:
         let_the_claim_run_out(client, name)
-        record.claim(Claim("b", 1))
+        record.claim(LeaderLease("b", 1))
         pipeline.set(join_key(name, "try"), "2")
         with pytest.raises(NotLeadingError):
             pipeline.execute()

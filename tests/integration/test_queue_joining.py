@@ -12,9 +12,9 @@ import pytest
 
 from passmuster.model.status import Status
 from passmuster.model.version import VERSION
-from passmuster.wire.broker_keys import SILENT_S, meta_key
+from passmuster.wire.broker_keys import DISPATCHER_TIMEOUT_S, meta_key
 from passmuster.wire.envelope import Envelope, EnvelopeError
-from passmuster.wire.run_store import WorkerBoard
+from passmuster.wire.run_store import WorkerDirectory
 from tests.support.queue_worker import SECRET, Run, Start, WorkerProcess, until, waiting
 
 
@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def serves(run: Run, worker: WorkerProcess) -> bool:
-    cards = WorkerBoard(run.client).cards()
+    cards = WorkerDirectory(run.client).cards()
     return any(card.name == worker.name and run.run_id in card.runs for card in cards)
 
 
@@ -108,7 +108,7 @@ def test_a_run_whose_dispatcher_is_silent_waits_until_it_speaks_again(run: Run, 
     worker = start()
     run.seed(run.task("ok.py"))
     until(lambda: serves(run, worker), "it serves the run")
-    seconds = int(time.time()) - SILENT_S - 60
+    seconds = int(time.time()) - DISPATCHER_TIMEOUT_S - 60
     run.client.hset(meta_key(run.run_id), "dispatcher_beat", str(seconds * 1000))
     until(lambda: not serves(run, worker), "it has left the run")
     run.publish(run.task("ok.py"), 101)
@@ -153,7 +153,7 @@ def test_a_worker_of_one_run_leaves_all_others_alone(run: Run, start: Start) -> 
         other.look()
         assert other.started == []
         assert not serves(other, worker)
-        (card,) = [card for card in WorkerBoard(run.client).cards() if card.name == worker.name]
+        (card,) = [card for card in WorkerDirectory(run.client).cards() if card.name == worker.name]
         assert card.only_run == run.run_id
     finally:
         other.close()

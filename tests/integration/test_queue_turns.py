@@ -9,7 +9,7 @@ import pytest
 
 from passmuster.model.status import Status
 from passmuster.wire.broker_keys import WORKER_QUEUE_TTL_S, worker_queue_keys
-from passmuster.wire.run_store import WorkerBoard
+from passmuster.wire.run_store import WorkerDirectory
 from tests.support.queue_worker import Run, Start, until
 
 OTHERS = 24
@@ -98,7 +98,7 @@ def test_a_file_too_big_for_all_workers_runs_where_it_is(run: Run, start: Start)
 
 
 def serving(run: Run) -> set[str]:
-    return {card.name for card in WorkerBoard(run.client).cards() if run.run_id in card.runs}
+    return {card.name for card in WorkerDirectory(run.client).cards() if run.run_id in card.runs}
 
 
 def test_what_is_published_for_one_worker_runs_there_alone(run: Run, start: Start) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from dispatcher.queue.embedded_server import EmbeddedServer
-from passmuster.wire.broker_inspector import BrokerLook
-from passmuster.wire.broker_keys import RUNS_KEY, TAKES, lease_key, meta_key, state_key
-from passmuster.wire.broker_messages import FileLook, FileStage
-from passmuster.wire.run_store import RunRecord, connect
+from passmuster.wire.broker_inspector import BrokerInspector
+from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT, RUNS_KEY, lease_key, meta_key, state_key
+from passmuster.wire.broker_messages import FileStage, FileStatus
+from passmuster.wire.run_store import RunStore, connect
 
-FIRST = TAKES + 1
+FIRST = DELIVERIES_PER_ATTEMPT + 1
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def run_id() -> str:
 
 
 @pytest.fixture
-def record(client: Any, run_id: str) -> Iterator[RunRecord]:
-    record = RunRecord(client, run_id)
+def record(client: Any, run_id: str) -> Iterator[RunStore]:
+    record = RunStore(client, run_id)
     record.seed({f"{name}.py": FIRST for name in "abcd"}, epoch="e1")
     yield record
     record.end()
 
 
-def test_a_run_is_counted_and_timed(client: Any, run_id: str, record: RunRecord) -> None:
+def test_a_run_is_counted_and_timed(client: Any, run_id: str, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     record.claim("b.py", FIRST, "w1")
     record.finish("b.py", FIRST, "w1", "body")
@@ -47,7 +47,7 @@ def test_a_run_is_counted_and_timed(client: Any, run_id: str, record: RunRecord)
         mapping={"begun": int(begun_ms) - 60_000, "dispatcher_beat": int(beat_ms) - 20_000},
     )
 
-    [run] = [run for run in BrokerLook(client).runs() if run.run_id == run_id]
+    [run] = [run for run in BrokerInspector(client).runs() if run.run_id == run_id]
 
     assert (run.waiting, run.running, run.done) == (42, 1, 1)
     assert 60 <= run.seconds < 90
@@ -55,7 +55,7 @@ def test_a_run_is_counted_and_timed(client: Any, run_id: str, record: RunRecord)
     assert run.begun_at == (int(begun_ms) - 60_000) / 1000
 
 
-def test_a_sign_of_life_does_not_change_when_a_run_began(client: Any, run_id: str, record: RunRecord) -> None:
+def test_a_sign_of_life_does_not_change_when_a_run_began(client: Any, run_id: str, record: RunStore) -> None:
     client.hset(meta_key(run_id), "begun", "12000")
 
     record.beat()
@@ -64,14 +64,14 @@ def test_a_sign_of_life_does_not_change_when_a_run_began(client: Any, run_id: st
 
 
 def test_runs_come_in_the_order_of_their_begin_and_gone_ones_not_at_all(client: Any) -> None:
-    runs = {name: RunRecord(client, name) for name in ("late", "early", "gone")}
+    runs = {name: RunStore(client, name) for name in ("late", "early", "gone")}
     try:
         for name, record in runs.items():
             record.seed({}, epoch="e")
             client.hset(meta_key(name), "begun", {"late": 3000, "early": 1000, "gone": 2000}[name])
         client.delete(meta_key("gone"))
 
-        found = [run.run_id for run in BrokerLook(client).runs() if run.run_id in runs]
+        found = [run.run_id for run in BrokerInspector(client).runs() if run.run_id in runs]
 
         assert found == ["early", "late"]
         assert client.sismember(RUNS_KEY, "gone"), "who only looks changes nothing"
@@ -80,21 +80,21 @@ def test_runs_come_in_the_order_of_their_begin_and_gone_ones_not_at_all(client: 
             record.end()
 
 
-def test_a_file_is_seen_on_its_way(client: Any, run_id: str, record: RunRecord) -> None:
-    look = BrokerLook(client)
+def test_a_file_is_seen_on_its_way(client: Any, run_id: str, record: RunStore) -> None:
+    look = BrokerInspector(client)
 
-    assert look.file(run_id, "a.py") == FileLook(stage=FileStage.WAITING, take=FIRST)
+    assert look.file(run_id, "a.py") == FileStatus(stage=FileStage.WAITING, take=FIRST)
     record.claim("a.py", FIRST, "w:1")
-    running = FileLook(stage=FileStage.RUNNING, take=FIRST, worker="w:1")
+    running = FileStatus(stage=FileStage.RUNNING, take=FIRST, worker="w:1")
     assert look.file(run_id, "a.py") == running
     record.finish("a.py", FIRST, "w:1", "body")
-    assert look.file(run_id, "a.py") == FileLook(stage=FileStage.DONE, take=FIRST)
+    assert look.file(run_id, "a.py") == FileStatus(stage=FileStage.DONE, take=FIRST)
     assert look.file(run_id, "z.py") is None
     assert look.paths(run_id) == ["a.py", "b.py", "c.py", "d.py"]
 
 
-def test_a_worker_whose_lease_is_over_is_overdue(client: Any, run_id: str, record: RunRecord) -> None:
-    look = BrokerLook(client)
+def test_a_worker_whose_lease_is_over_is_overdue(client: Any, run_id: str, record: RunStore) -> None:
+    look = BrokerInspector(client)
     record.claim("a.py", FIRST, "w1")
     running = look.file(run_id, "a.py")
     assert running is not None
@@ -109,14 +109,14 @@ def test_a_worker_whose_lease_is_over_is_overdue(client: Any, run_id: str, recor
 
 @pytest.mark.parametrize("key", [meta_key, state_key])
 def test_a_damaged_run_is_named_and_hides_none_of_the_others(
-    client: Any, run_id: str, record: RunRecord, key: Callable[[str], str]
+    client: Any, run_id: str, record: RunStore, key: Callable[[str], str]
 ) -> None:
-    damaged = RunRecord(client, "damaged")
+    damaged = RunStore(client, "damaged")
     damaged.seed({"a.py": FIRST}, epoch="e")
     client.delete(key("damaged"))
     client.set(key("damaged"), "somebody else's")
     try:
-        runs = {run.run_id: run for run in BrokerLook(client).runs()}
+        runs = {run.run_id: run for run in BrokerInspector(client).runs()}
     finally:
         client.delete(key("damaged"))
         damaged.end()
@@ -125,12 +125,12 @@ def test_a_damaged_run_is_named_and_hides_none_of_the_others(
     assert "what the broker has is damaged" in runs["damaged"].damage
 
 
-def test_nonsense_on_the_broker_is_no_fault(client: Any, run_id: str, record: RunRecord) -> None:
+def test_nonsense_on_the_broker_is_no_fault(client: Any, run_id: str, record: RunStore) -> None:
     client.hset(meta_key(run_id), mapping={"begun": "-5", "kept": "9" * 99, "dispatcher_beat": "x"})
     client.hset(state_key(run_id), mapping={"odd.py": "what", "none.py": ""})
 
-    [run] = [run for run in BrokerLook(client).runs() if run.run_id == run_id]
+    [run] = [run for run in BrokerInspector(client).runs() if run.run_id == run_id]
 
     assert (run.begun_at, run.waiting) == (0.0, 4)
-    assert BrokerLook(client).file(run_id, "odd.py") is None
-    assert BrokerLook(client).file(run_id, "none.py") is None
+    assert BrokerInspector(client).file(run_id, "odd.py") is None
+    assert BrokerInspector(client).file(run_id, "none.py") is None

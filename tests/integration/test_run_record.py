@@ -12,21 +12,21 @@ import redis
 from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.model.executor import SlotRange
 from passmuster.wire.broker_keys import (
+    DELIVERIES_PER_ATTEMPT,
+    DISPATCHER_TIMEOUT_S,
     PREFIX,
     RUN_TTL_S,
     RUNS_KEY,
-    SILENT_S,
-    TAKES,
     lease_key,
     meta_key,
     queue_keys,
     results_key,
 )
-from passmuster.wire.broker_messages import Claim, Hold, Lease
-from passmuster.wire.run_store import RunRecord, connect
+from passmuster.wire.broker_messages import ClaimReply, Lease, RenewReply
+from passmuster.wire.run_store import RunStore, connect
 from tests.support.queue_worker import waiting
 
-FIRST, AGAIN, RETRY = TAKES + 1, TAKES + 2, 2 * TAKES + 1
+FIRST, AGAIN, RETRY = DELIVERIES_PER_ATTEMPT + 1, DELIVERIES_PER_ATTEMPT + 2, 2 * DELIVERIES_PER_ATTEMPT + 1
 """The first take of a file, the one after its worker was lost, and the first of the run's second attempt."""
 
 
@@ -37,34 +37,34 @@ def client(server: EmbeddedServer) -> Iterator[Any]:
 
 
 @pytest.fixture
-def record(client: Any) -> Iterator[RunRecord]:
-    record = RunRecord(client, secrets.token_hex(8))
+def record(client: Any) -> Iterator[RunStore]:
+    record = RunStore(client, secrets.token_hex(8))
     record.seed({"a.py": FIRST, "b.py": FIRST}, epoch="e1")
     yield record
     record.end()
 
 
-def run_of(record: RunRecord) -> str:
+def run_of(record: RunStore) -> str:
     return record._run_id
 
 
-def let_time_pass(client: Any, record: RunRecord) -> None:
+def let_time_pass(client: Any, record: RunStore) -> None:
     """Make every lease of the run old."""
     key = lease_key(run_of(record))
     for member in client.zrange(key, 0, -1):
         client.zadd(key, {member: 1})
 
 
-def kinds(record: RunRecord) -> list[tuple[str, str, int, str, str]]:
+def kinds(record: RunStore) -> list[tuple[str, str, int, str, str]]:
     return [entry[1:] for entry in record.read("0", block_s=0)]
 
 
-def test_a_file_goes_from_waiting_to_running_to_done(record: RunRecord) -> None:
+def test_a_file_goes_from_waiting_to_running_to_done(record: RunStore) -> None:
     assert waiting(record, ["a.py", "b.py"]) == {"a.py": FIRST, "b.py": FIRST}
-    assert record.claim("a.py", FIRST, "w1") is Claim.OK
+    assert record.claim("a.py", FIRST, "w1") is ClaimReply.OK
     assert waiting(record, ["a.py", "b.py"]) == {"b.py": FIRST}
     assert not record.is_settled()
-    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.HELD
     assert record.finish("a.py", FIRST, "w1", "body")
     assert record.is_settled()
     assert kinds(record) == [
@@ -73,14 +73,14 @@ def test_a_file_goes_from_waiting_to_running_to_done(record: RunRecord) -> None:
     ]
 
 
-def test_no_two_workers_of_a_run_get_the_same_slots(record: RunRecord) -> None:
+def test_no_two_workers_of_a_run_get_the_same_slots(record: RunStore) -> None:
     assert record.take_slots("w1", 4) == SlotRange(first=0, total=4)
     assert record.take_slots("w2", 2) == SlotRange(first=4, total=6)
     assert record.take_slots("w1", 4) == SlotRange(first=0, total=6)
     assert record.take_slots("w1", 3) == SlotRange(first=6, total=9), "it was started anew with others"
 
 
-def test_a_broker_that_lost_its_memory_gives_each_worker_the_slots_it_had(record: RunRecord) -> None:
+def test_a_broker_that_lost_its_memory_gives_each_worker_the_slots_it_had(record: RunStore) -> None:
     first, second = record.take_slots("w1", 2), record.take_slots("w2", 2)
     record.seed({"a.py": FIRST}, epoch="e2")
 
@@ -90,27 +90,27 @@ def test_a_broker_that_lost_its_memory_gives_each_worker_the_slots_it_had(record
     assert record.take_slots("w4", 2, second) == SlotRange(first=5, total=7), "others have these"
 
 
-def test_a_run_that_has_ended_gives_no_slots(record: RunRecord) -> None:
+def test_a_run_that_has_ended_gives_no_slots(record: RunStore) -> None:
     record.end()
 
     assert record.take_slots("w1", 2) is None
 
 
-def test_a_second_copy_of_a_message_gets_nothing(record: RunRecord) -> None:
-    assert record.claim("a.py", FIRST, "w1") is Claim.OK
+def test_a_second_copy_of_a_message_gets_nothing(record: RunStore) -> None:
+    assert record.claim("a.py", FIRST, "w1") is ClaimReply.OK
 
-    assert record.claim("a.py", FIRST, "w2") is Claim.GONE
-    assert record.claim("a.py", FIRST, "w1") is Claim.GONE
+    assert record.claim("a.py", FIRST, "w2") is ClaimReply.GONE
+    assert record.claim("a.py", FIRST, "w1") is ClaimReply.GONE
     record.finish("a.py", FIRST, "w1", "")
-    assert record.claim("a.py", FIRST, "w2") is Claim.GONE
+    assert record.claim("a.py", FIRST, "w2") is ClaimReply.GONE
 
 
 @pytest.mark.parametrize(("path", "take"), [("a.py", AGAIN), ("a.py", 1), ("c.py", FIRST)])
-def test_what_does_not_wait_cannot_be_claimed(record: RunRecord, path: str, take: int) -> None:
-    assert record.claim(path, take, "w1") is Claim.GONE
+def test_what_does_not_wait_cannot_be_claimed(record: RunStore, path: str, take: int) -> None:
+    assert record.claim(path, take, "w1") is ClaimReply.GONE
 
 
-def test_the_first_result_counts_and_only_once(record: RunRecord) -> None:
+def test_the_first_result_counts_and_only_once(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
 
     assert record.finish("a.py", FIRST, "w1", "one")
@@ -119,7 +119,7 @@ def test_the_first_result_counts_and_only_once(record: RunRecord) -> None:
     assert [entry.body for entry in record.read("0", block_s=0) if entry.kind == "finished"] == ["one"]
 
 
-def test_a_lost_worker_s_file_is_freed_and_goes_to_another(client: Any, record: RunRecord) -> None:
+def test_a_lost_worker_s_file_is_freed_and_goes_to_another(client: Any, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     lease = Lease(path="a.py", attempt=FIRST, worker="w1")
     assert record.expired() == []
@@ -130,34 +130,34 @@ def test_a_lost_worker_s_file_is_freed_and_goes_to_another(client: Any, record: 
     assert record.expired() == [lease]
     assert record.expire(lease)
     assert not record.expire(lease)
-    assert record.renew("a.py", FIRST, "w1") is Hold.LOST
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.LOST
     record.add({"a.py": AGAIN})
-    assert record.claim("a.py", AGAIN, "w2") is Claim.OK
-    assert record.renew("a.py", FIRST, "w1") is Hold.LOST
+    assert record.claim("a.py", AGAIN, "w2") is ClaimReply.OK
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.LOST
 
 
-def test_a_renewal_between_look_and_expiry_saves_the_file(client: Any, record: RunRecord) -> None:
+def test_a_renewal_between_look_and_expiry_saves_the_file(client: Any, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     let_time_pass(client, record)
     [lease] = record.expired()
     record.renew("a.py", FIRST, "w1")
 
     assert not record.expire(lease)
-    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.HELD
 
 
-def test_a_worker_that_returns_takes_its_waiting_file_back(client: Any, record: RunRecord) -> None:
+def test_a_worker_that_returns_takes_its_waiting_file_back(client: Any, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     let_time_pass(client, record)
     record.expire(record.expired()[0])
     record.add({"a.py": AGAIN})
 
-    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
-    assert record.claim("a.py", AGAIN, "w2") is Claim.GONE
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.HELD
+    assert record.claim("a.py", AGAIN, "w2") is ClaimReply.GONE
     assert record.finish("a.py", FIRST, "w1", "body")
 
 
-def test_the_faster_of_two_workers_counts_and_the_other_loses(client: Any, record: RunRecord) -> None:
+def test_the_faster_of_two_workers_counts_and_the_other_loses(client: Any, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     let_time_pass(client, record)
     record.expire(record.expired()[0])
@@ -166,40 +166,40 @@ def test_the_faster_of_two_workers_counts_and_the_other_loses(client: Any, recor
 
     assert record.finish("a.py", FIRST, "w1", "body")
     assert record.is_settled()
-    assert record.renew("a.py", AGAIN, "w2") is Hold.LOST
+    assert record.renew("a.py", AGAIN, "w2") is RenewReply.LOST
     assert not record.finish("a.py", AGAIN, "w2", "late")
 
 
-def test_what_is_left_of_an_attempt_neither_takes_nor_answers_the_next_one(record: RunRecord) -> None:
+def test_what_is_left_of_an_attempt_neither_takes_nor_answers_the_next_one(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     record.finish("a.py", FIRST, "w1", "failed")
     record.add({"a.py": RETRY})
 
-    assert record.renew("a.py", AGAIN, "w2") is Hold.LOST
+    assert record.renew("a.py", AGAIN, "w2") is RenewReply.LOST
     assert not record.finish("a.py", AGAIN, "w2", "late")
     assert waiting(record, ["a.py"])["a.py"] == RETRY
-    assert record.claim("a.py", RETRY, "w1") is Claim.OK
+    assert record.claim("a.py", RETRY, "w1") is ClaimReply.OK
 
 
-def test_a_running_file_is_not_made_to_wait(record: RunRecord) -> None:
+def test_a_running_file_is_not_made_to_wait(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     record.add({"a.py": AGAIN})
 
     assert "a.py" not in waiting(record, ["a.py"])
-    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.HELD
 
 
-def test_only_what_waits_can_be_withdrawn(record: RunRecord) -> None:
+def test_only_what_waits_can_be_withdrawn(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
 
     assert not record.withdraw("a.py", FIRST)
     assert not record.withdraw("b.py", AGAIN)
     assert record.withdraw("b.py", FIRST)
     assert not record.withdraw("b.py", FIRST)
-    assert record.claim("b.py", FIRST, "w1") is Claim.GONE
+    assert record.claim("b.py", FIRST, "w1") is ClaimReply.GONE
 
 
-def test_a_file_that_is_given_back_waits_again_with_the_same_take(record: RunRecord) -> None:
+def test_a_file_that_is_given_back_waits_again_with_the_same_take(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
 
     record.release("a.py", FIRST, "w1")
@@ -210,10 +210,10 @@ def test_a_file_that_is_given_back_waits_again_with_the_same_take(record: RunRec
     assert record.expired() == []
     assert waiting(record, ["a.py", "b.py"]) == {"a.py": FIRST, "b.py": FIRST}
     assert kinds(record)[1:] == [("released", "a.py", FIRST, "w1", "")]
-    assert record.claim("a.py", FIRST, "w2") is Claim.OK
+    assert record.claim("a.py", FIRST, "w2") is ClaimReply.OK
 
 
-def test_only_who_has_a_file_can_give_it_back(record: RunRecord) -> None:
+def test_only_who_has_a_file_can_give_it_back(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w2")
     record.claim("b.py", FIRST, "w1")
     record.finish("b.py", FIRST, "w1", "body")
@@ -221,12 +221,12 @@ def test_only_who_has_a_file_can_give_it_back(record: RunRecord) -> None:
     record.release("a.py", FIRST, "w1")
     record.release("b.py", FIRST, "w1")
 
-    assert record.renew("a.py", FIRST, "w2") is Hold.HELD
+    assert record.renew("a.py", FIRST, "w2") is RenewReply.HELD
     assert waiting(record, ["a.py", "b.py"]) == {}
     assert "released" not in [kind for kind, *_ in kinds(record)]
 
 
-def test_a_message_is_wanted_while_its_file_waits_with_its_take(record: RunRecord) -> None:
+def test_a_message_is_wanted_while_its_file_waits_with_its_take(record: RunStore) -> None:
     record.claim("b.py", FIRST, "w1")
 
     assert record.waits("a.py", FIRST)
@@ -236,7 +236,7 @@ def test_a_message_is_wanted_while_its_file_waits_with_its_take(record: RunRecor
     assert not record.waits("a.py", FIRST)
 
 
-def test_terms_are_kept_as_they_came(record: RunRecord) -> None:
+def test_terms_are_kept_as_they_came(record: RunStore) -> None:
     assert record.terms() == ""
     record.seed({}, epoch="e2", terms="sealed")
     assert record.terms() == "sealed"
@@ -244,7 +244,7 @@ def test_terms_are_kept_as_they_came(record: RunRecord) -> None:
     assert record.terms() is None
 
 
-def test_a_refusal_is_told_while_there_is_a_run(client: Any, record: RunRecord) -> None:
+def test_a_refusal_is_told_while_there_is_a_run(client: Any, record: RunStore) -> None:
     record.refuse("w1", "sealed")
 
     assert kinds(record) == [("refused", "", 0, "w1", "sealed")]
@@ -254,52 +254,52 @@ def test_a_refusal_is_told_while_there_is_a_run(client: Any, record: RunRecord) 
 
 
 def test_a_run_whose_dispatcher_is_silent_is_not_active_until_it_speaks(
-    client: Any, record: RunRecord
+    client: Any, record: RunStore
 ) -> None:
     seconds, _ = client.time()
-    client.hset(meta_key(run_of(record)), "dispatcher_beat", (seconds - SILENT_S - 1) * 1000)
-    assert run_of(record) not in RunRecord.active_runs(client)
+    client.hset(meta_key(run_of(record)), "dispatcher_beat", (seconds - DISPATCHER_TIMEOUT_S - 1) * 1000)
+    assert run_of(record) not in RunStore.active_runs(client)
 
     record.beat()
 
-    assert run_of(record) in RunRecord.active_runs(client)
+    assert run_of(record) in RunStore.active_runs(client)
 
 
-def test_what_an_expired_run_left_is_removed(client: Any, record: RunRecord) -> None:
+def test_what_an_expired_run_left_is_removed(client: Any, record: RunStore) -> None:
     for key in queue_keys(run_of(record)):
         client.lpush(key, "message")
     client.delete(meta_key(run_of(record)))
 
-    assert run_of(record) not in RunRecord.active_runs(client)
+    assert run_of(record) not in RunStore.active_runs(client)
 
     assert not client.sismember(RUNS_KEY, run_of(record))
     assert client.exists(*queue_keys(run_of(record))) == 0
 
 
-def test_a_cancelled_run_starts_nothing_and_still_takes_results(client: Any, record: RunRecord) -> None:
+def test_a_cancelled_run_starts_nothing_and_still_takes_results(client: Any, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     for key in queue_keys(run_of(record)):
         client.lpush(key, "message")
 
     record.cancel()
 
-    assert record.claim("b.py", FIRST, "w1") is Claim.GONE
-    assert record.renew("a.py", FIRST, "w1") is Hold.CANCELLED
-    assert run_of(record) not in RunRecord.active_runs(client)
+    assert record.claim("b.py", FIRST, "w1") is ClaimReply.GONE
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.CANCELLED
+    assert run_of(record) not in RunStore.active_runs(client)
     assert client.exists(*queue_keys(run_of(record))) == 0
     assert record.finish("a.py", FIRST, "w1", "cancelled")
     assert record.is_settled()
 
 
 def test_a_broker_that_forgot_is_told_again_and_the_running_file_goes_on(
-    client: Any, record: RunRecord
+    client: Any, record: RunStore
 ) -> None:
     record.claim("a.py", FIRST, "w1")
     client.delete(*client.keys(f"{PREFIX}*"))
 
     assert record.epoch() is None
-    assert record.renew("a.py", FIRST, "w1") is Hold.UNKNOWN
-    assert record.claim("b.py", FIRST, "w1") is Claim.GONE
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.UNKNOWN
+    assert record.claim("b.py", FIRST, "w1") is ClaimReply.GONE
     assert not record.finish("a.py", FIRST, "w1", "body")
     record.beat()
     assert record.epoch() is None
@@ -307,11 +307,11 @@ def test_a_broker_that_forgot_is_told_again_and_the_running_file_goes_on(
     record.seed({"a.py": AGAIN, "b.py": AGAIN}, epoch="e2")
 
     assert record.epoch() == "e2"
-    assert record.renew("a.py", FIRST, "w1") is Hold.HELD
+    assert record.renew("a.py", FIRST, "w1") is RenewReply.HELD
     assert record.finish("a.py", FIRST, "w1", "body")
 
 
-def test_a_seed_forgets_what_was_before(record: RunRecord) -> None:
+def test_a_seed_forgets_what_was_before(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
 
     record.seed({}, epoch="e2")
@@ -321,7 +321,7 @@ def test_a_seed_forgets_what_was_before(record: RunRecord) -> None:
     assert record.read("0", block_s=0) == []
 
 
-def test_nothing_of_an_ended_run_is_left(client: Any, record: RunRecord) -> None:
+def test_nothing_of_an_ended_run_is_left(client: Any, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     client.lpush(queue_keys(run_of(record))[0], "message")
 
@@ -331,7 +331,7 @@ def test_nothing_of_an_ended_run_is_left(client: Any, record: RunRecord) -> None
     assert not client.sismember(RUNS_KEY, run_of(record))
 
 
-def test_every_key_of_a_run_that_nobody_ends_expires(client: Any, record: RunRecord) -> None:
+def test_every_key_of_a_run_that_nobody_ends_expires(client: Any, record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     for key in queue_keys(run_of(record)):
         client.lpush(key, "message")
@@ -341,7 +341,7 @@ def test_every_key_of_a_run_that_nobody_ends_expires(client: Any, record: RunRec
         assert RUN_TTL_S - 60 < client.ttl(key) <= RUN_TTL_S, key
 
 
-def test_what_workers_write_after_the_dispatcher_was_killed_expires(client: Any, record: RunRecord) -> None:
+def test_what_workers_write_after_the_dispatcher_was_killed_expires(client: Any, record: RunStore) -> None:
     assert client.exists(lease_key(run_of(record)), results_key(run_of(record))) == 0
 
     record.claim("a.py", FIRST, "w1")
@@ -350,7 +350,7 @@ def test_what_workers_write_after_the_dispatcher_was_killed_expires(client: Any,
         assert RUN_TTL_S - 60 < client.ttl(key(run_of(record))) <= RUN_TTL_S, key
 
 
-def test_reading_goes_on_after_the_last_entry_and_trimming_removes_what_was_read(record: RunRecord) -> None:
+def test_reading_goes_on_after_the_last_entry_and_trimming_removes_what_was_read(record: RunStore) -> None:
     record.claim("a.py", FIRST, "w1")
     [started] = record.read("0", block_s=0)
     record.finish("a.py", FIRST, "w1", "body")
@@ -364,21 +364,21 @@ def test_reading_goes_on_after_the_last_entry_and_trimming_removes_what_was_read
     assert record.read("0", block_s=0) == []
 
 
-def test_two_runs_do_not_see_each_other(client: Any, record: RunRecord) -> None:
-    other = RunRecord(client, secrets.token_hex(8))
+def test_two_runs_do_not_see_each_other(client: Any, record: RunStore) -> None:
+    other = RunStore(client, secrets.token_hex(8))
     other.seed({"a.py": FIRST}, epoch="e")
 
-    assert record.claim("a.py", FIRST, "w1") is Claim.OK
-    assert other.claim("a.py", FIRST, "w1") is Claim.OK
-    assert {run_of(record), run_of(other)} <= RunRecord.active_runs(client)
+    assert record.claim("a.py", FIRST, "w1") is ClaimReply.OK
+    assert other.claim("a.py", FIRST, "w1") is ClaimReply.OK
+    assert {run_of(record), run_of(other)} <= RunStore.active_runs(client)
     other.end()
     assert record.epoch() == "e1"
 
 
 @pytest.mark.parametrize("path", ["a|b:c.py", "a\nb.py", "ü.py", "a\udcff.py", "{x}.py"])
-def test_any_name_of_a_file_survives(client: Any, record: RunRecord, path: str) -> None:
+def test_any_name_of_a_file_survives(client: Any, record: RunStore, path: str) -> None:
     record.add({path: FIRST})
-    assert record.claim(path, FIRST, "w:1|x") is Claim.OK
+    assert record.claim(path, FIRST, "w:1|x") is ClaimReply.OK
     let_time_pass(client, record)
     lease = Lease(path=path, attempt=FIRST, worker="w:1|x")
     assert record.expired() == [lease]

@@ -10,15 +10,15 @@ import pytest
 
 from dispatcher.queue.embedded_server import EmbeddedServer
 from passmuster.wire.broker_keys import (
-    MOST_TAIL_BYTES,
-    MOST_TAIL_ENTRIES,
+    MAX_TAIL_BYTES,
+    MAX_TAIL_ENTRIES,
+    OUTPUT_SUBSCRIPTION_S,
     TAIL_KEPT_S,
-    TAIL_WANTED_S,
     output_key,
     tail_key,
 )
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.output_stream import OutputPiece, TailBoard
+from passmuster.wire.output_stream import OutputPiece, OutputStream
 from passmuster.wire.run_store import connect
 
 PATH = "tests/test_\udcff.py"
@@ -43,18 +43,18 @@ def piece(start: int, data: bytes) -> OutputPiece:
 
 
 def test_a_wish_holds_for_one_file_and_expires(client: Any, run_id: str) -> None:
-    board = TailBoard(client, ENVELOPE)
+    board = OutputStream(client, ENVELOPE)
     assert board.wanted([]) == []
 
     board.want(run_id, PATH)
 
     assert board.wanted([(run_id, PATH), (run_id, "b.py"), ("other", PATH)]) == [True, False, False]
-    assert 0 < client.ttl(tail_key(run_id, PATH)) <= TAIL_WANTED_S
+    assert 0 < client.ttl(tail_key(run_id, PATH)) <= OUTPUT_SUBSCRIPTION_S
 
 
 def test_pieces_come_back_the_same_once_each(client: Any, run_id: str) -> None:
-    board = TailBoard(client, ENVELOPE)
-    sent = [piece(0, b"\xff\0"), piece(2, bytes(MOST_TAIL_BYTES))]
+    board = OutputStream(client, ENVELOPE)
+    sent = [piece(0, b"\xff\0"), piece(2, bytes(MAX_TAIL_BYTES))]
     for one in sent:
         board.put(run_id, PATH, one)
 
@@ -66,18 +66,18 @@ def test_pieces_come_back_the_same_once_each(client: Any, run_id: str) -> None:
 
 
 def test_only_the_newest_pieces_are_kept(client: Any, run_id: str) -> None:
-    board = TailBoard(client, ENVELOPE)
-    for number in range(MOST_TAIL_ENTRIES + 3):
+    board = OutputStream(client, ENVELOPE)
+    for number in range(MAX_TAIL_ENTRIES + 3):
         board.put(run_id, PATH, piece(number, b"x"))
 
     _, pieces, _ = board.read(run_id, PATH, "0", block_s=0)
 
-    assert [one.start for one in pieces] == list(range(3, MOST_TAIL_ENTRIES + 3))
+    assert [one.start for one in pieces] == list(range(3, MAX_TAIL_ENTRIES + 3))
 
 
 def test_what_no_worker_of_ours_sent_is_dropped_and_the_rest_shown(client: Any, run_id: str) -> None:
-    board, key = TailBoard(client, ENVELOPE), output_key(run_id, PATH)
-    TailBoard(client, Envelope("another")).put(run_id, PATH, piece(0, b"forged"))
+    board, key = OutputStream(client, ENVELOPE), output_key(run_id, PATH)
+    OutputStream(client, Envelope("another")).put(run_id, PATH, piece(0, b"forged"))
     client.xadd(key, {"body": ENVELOPE.seal("tail", run_id, "b.py", "101", "0", "x")})
     client.xadd(key, {"body": ENVELOPE.seal("tail", run_id, PATH, "-1", "0", "x")})
     client.xadd(key, {"body": ENVELOPE.seal("tail", run_id, PATH, "101", "0", "not packed")})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.queue.embedded_server import EmbeddedServer
-from dispatcher.queue.tree_upload import ship_tree
+from dispatcher.queue.tree_upload import upload_tree
 from passmuster.model.status import Status
 from passmuster.source.identity import tree_identity
 from passmuster.source.store import TreeStore
@@ -84,7 +84,7 @@ def start(server: EmbeddedServer, begin: Begin, cache: Path) -> Iterator[Start]:
 @pytest.fixture
 def ship(server: EmbeddedServer) -> Callable[[Path], str]:
     store = TreeStore(connect(server.url, timeout_s=30))
-    return lambda root: ship_tree(store, root).digest
+    return lambda root: upload_tree(store, root).digest
 
 
 Ship = Callable[[Path], str]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dispatcher.queue.embedded_server import EmbeddedServer
-from dispatcher.queue.tree_upload import ship_tree
+from dispatcher.queue.tree_upload import upload_tree
 from passmuster.source.manifest import TreeError, digest_of, pack_content
 from passmuster.source.store import TreeStore
 from passmuster.wire.broker_keys import BLOB_TTL_S, blob_key
@@ -86,7 +86,7 @@ def test_a_tree_goes_over_the_server(store: TreeStore, tmp_path: Path) -> None:
     (root / "sub" / "large").write_bytes(os.urandom(3_000_000))
     (root / "name\udcff").write_bytes(b"\xff\x00")
     (root / "link").symlink_to("sub/large")
-    shipped = ship_tree(store, root)
+    shipped = upload_tree(store, root)
 
     folder = TreeCache(tmp_path / "trees").open(shipped.digest)
     folder.restore(store)

@@ -9,11 +9,11 @@ import pytest
 
 from passmuster.model.executor import Limit
 from passmuster.wire.broker_keys import WORKER_TTL_S, WORKERS_KEY, worker_key
-from passmuster.wire.broker_messages import CardFile, WorkerCard
-from passmuster.wire.run_store import UNREADABLE_VERSION, WorkerBoard, connect
+from passmuster.wire.broker_messages import RunningFileStatus, WorkerStatus
+from passmuster.wire.run_store import UNREADABLE_VERSION, WorkerDirectory, connect
 from tests.support.valkey import private_server
 
-CARD = WorkerCard(
+CARD = WorkerStatus(
     name="w1",
     host="h",
     slots=4,
@@ -21,7 +21,7 @@ CARD = WorkerCard(
     budget_bytes=1 << 30,
     version="0.1.0",
     limits=(Limit(name="slots", value="4", source="--slots"),),
-    files=(CardFile(run_id="r", path="t/\udcff.py", seconds=1.5, used_bytes=7),),
+    files=(RunningFileStatus(run_id="r", path="t/\udcff.py", seconds=1.5, used_bytes=7),),
 )
 
 
@@ -33,7 +33,7 @@ def client() -> Iterator[Any]:
 
 
 def test_a_card_comes_back_the_same_until_it_is_removed(client: Any) -> None:
-    board = WorkerBoard(client)
+    board = WorkerDirectory(client)
     assert board.cards() == []
 
     board.announce(CARD)
@@ -46,7 +46,7 @@ def test_a_card_comes_back_the_same_until_it_is_removed(client: Any) -> None:
 
 
 def test_a_card_that_nobody_renewed_is_forgotten(client: Any) -> None:
-    board = WorkerBoard(client)
+    board = WorkerDirectory(client)
     board.announce(CARD)
     client.delete(worker_key("w1"))
 
@@ -55,7 +55,7 @@ def test_a_card_that_nobody_renewed_is_forgotten(client: Any) -> None:
 
 
 def test_a_card_of_another_version_is_told_as_such(client: Any) -> None:
-    board = WorkerBoard(client)
+    board = WorkerDirectory(client)
     board.announce(CARD)
     client.set(worker_key("w2"), '{"name":"w2"}')
     client.sadd(WORKERS_KEY, "w2")

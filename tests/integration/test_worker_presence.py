@@ -13,17 +13,19 @@ import pytest
 from msgspec import structs
 
 from dispatcher.queue.embedded_server import EmbeddedServer
-from passmuster.wire.broker_messages import WorkerCard
-from passmuster.wire.run_store import WorkerBoard, connect
+from passmuster.wire.broker_messages import WorkerStatus
+from passmuster.wire.run_store import WorkerDirectory, connect
 
 SCRIPT = Path(__file__).resolve().parents[2] / "worker" / "queue" / "health_check.py"
-CARD = WorkerCard(name="present", host=socket.gethostname(), slots=1, busy=0, budget_bytes=1, version="0.1.0")
+CARD = WorkerStatus(
+    name="present", host=socket.gethostname(), slots=1, busy=0, budget_bytes=1, version="0.1.0"
+)
 
 
 @pytest.fixture
-def board(server: EmbeddedServer) -> Iterator[WorkerBoard]:
+def board(server: EmbeddedServer) -> Iterator[WorkerDirectory]:
     with connect(server.url, timeout_s=5.0) as client:
-        board = WorkerBoard(client)
+        board = WorkerDirectory(client)
         yield board
         board.remove(CARD.name)
 
@@ -41,13 +43,15 @@ def ask(url: str, root: Path) -> tuple[int, str]:
     return ended.returncode, ended.stdout
 
 
-def test_a_worker_of_this_host_is_found(server: EmbeddedServer, board: WorkerBoard, tmp_path: Path) -> None:
+def test_a_worker_of_this_host_is_found(
+    server: EmbeddedServer, board: WorkerDirectory, tmp_path: Path
+) -> None:
     board.announce(CARD)
 
     assert ask(server.url, tmp_path) == (0, "")
 
 
-def test_one_of_another_host_is_not(server: EmbeddedServer, board: WorkerBoard, tmp_path: Path) -> None:
+def test_one_of_another_host_is_not(server: EmbeddedServer, board: WorkerDirectory, tmp_path: Path) -> None:
     board.announce(structs.replace(CARD, host="elsewhere"))
 
     status, output = ask(server.url, tmp_path)

@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dispatcher.engine.retry import Past, Rules, next_attempt
+from dispatcher.engine.retry import AttemptContext, RetryPolicy, next_attempt
 from dispatcher.history.file_history import FileHistory
-from dispatcher.planning.order import order
-from dispatcher.planning.ready_queue import Line
+from dispatcher.planning.order import order_files
+from dispatcher.planning.ready_queue import ReadyQueue
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 from tests.simulation.recorded_suite import Recorded, discovered
 from worker.budget.cpu_watch import load_of
-from worker.budget.memory_ledger import Entry, MemoryLedger
-from worker.budget.memory_policy import judge
+from worker.budget.memory_ledger import MemoryLedger, Reservation
+from worker.budget.memory_policy import find_breaches
 from worker.budget.memory_probe import TreeMemory, TreeProbe
 
 LOOK_S = 0.05
@@ -37,7 +37,7 @@ class _Running:
 
     file: Recorded
     task: TestTask
-    entry: Entry
+    entry: Reservation
     cpu_s: float = 0.0
     waited_s: float = 0.0
 
@@ -115,8 +115,8 @@ class SimulatedRun:
             limit_bytes=None,
             cpus=self._cpus if overcommit else None,
         )
-        ordered = order(discovered(files), history, slots=slots, budget_bytes=budget_bytes)
-        self._line = Line(
+        ordered = order_files(discovered(files), history, slots=slots, budget_bytes=budget_bytes)
+        self._line = ReadyQueue(
             [
                 TestTask(
                     run_id="r",
@@ -168,7 +168,7 @@ class SimulatedRun:
             if task is None:
                 return
             if not self._ledger.fits(task):
-                self._line.put_back(task)
+                self._line.requeue(task)
                 return
             entry = self._ledger.add(task, probe=TreeProbe(), now_s=self._now_s)
             file = self._files[task.file_path]
@@ -191,7 +191,7 @@ class SimulatedRun:
         )
         total_bytes = sum(running.used_bytes for running in self._running.values())
         self.outcome.most_bytes = max(self.outcome.most_bytes, total_bytes)
-        breaches = judge(
+        breaches = find_breaches(
             [entry.as_running(now_s=self._now_s) for entry in self._ledger.entries],
             budget_bytes=self._budget_bytes,
             allowance_bytes=self._budget_bytes,
@@ -213,13 +213,13 @@ class SimulatedRun:
         following = next_attempt(
             running.task,
             result,
-            past=Past(evictions=self._evicted[running.file.path]),
-            rules=Rules(),
+            past=AttemptContext(evictions=self._evicted[running.file.path]),
+            rules=RetryPolicy(),
             budget_bytes=self._budget_bytes,
         )
         assert following is not None
         self._evicted[running.file.path] += 1
-        self._line.prepend([following.task])
+        self._line.push_front([following.task])
 
     def _end_what_is_over(self) -> None:
         for running in [running for running in self._running.values() if running.is_over]:

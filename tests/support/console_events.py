@@ -5,10 +5,17 @@ from __future__ import annotations
 import io
 
 from dispatcher.config.choices import Verbosity
-from dispatcher.model.events import FileFinished, FileStarted, Reporter, RunEvent, RunFinished, RunStarted
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.events import (
+    AttemptFinished,
+    AttemptStarted,
+    Reporter,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+)
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
@@ -27,15 +34,15 @@ def file(path: str) -> TestFile:
 
 def started(*files: TestFile, limits: tuple[Limit, ...] = LIMITS) -> RunStarted:
     planned = tuple(PlannedFile(file=one, task=TestTask(run_id="r1", file_path=one.path)) for one in files)
-    return RunStarted(at_s=0.0, started_at=0.0, plan=Plan(run_id="r1", files=planned), limits=limits)
+    return RunStarted(at_s=0.0, started_at=0.0, plan=RunPlan(run_id="r1", files=planned), limits=limits)
 
 
-def begun(one: TestFile, attempt: int = 1) -> FileStarted:
-    return FileStarted(at_s=0.1, file=one, attempt=attempt)
+def begun(one: TestFile, attempt: int = 1) -> AttemptStarted:
+    return AttemptStarted(at_s=0.1, file=one, attempt=attempt)
 
 
-def ended(one: TestFile, result: TestResult, again: Again | None = None) -> FileFinished:
-    return FileFinished(at_s=1.0, file=one, result=result, again=again)
+def ended(one: TestFile, result: TestResult, again: RerunReason | None = None) -> AttemptFinished:
+    return AttemptFinished(at_s=1.0, file=one, result=result, again=again)
 
 
 def result(one: TestFile, status: Status, output: str = "", error: str = "", attempt: int = 1) -> TestResult:
@@ -44,14 +51,14 @@ def result(one: TestFile, status: Status, output: str = "", error: str = "", att
     )
 
 
-def finished(*records: FileRecord, peak_bytes: int = 0) -> RunFinished:
+def finished(*records: FileAttempts, peak_bytes: int = 0) -> RunFinished:
     return RunFinished(
         at_s=9.0, results=TestResults(records=records, duration_s=12.34, peak_bytes=peak_bytes)
     )
 
 
-def once(one: TestFile, *results: TestResult, started: bool = True) -> FileRecord:
-    return FileRecord(file=one, attempts=results, started=started)
+def once(one: TestFile, *results: TestResult, started: bool = True) -> FileAttempts:
+    return FileAttempts(file=one, attempts=results, started=started)
 
 
 def printed(

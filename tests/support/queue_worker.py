@@ -23,8 +23,8 @@ from passmuster.wire.broker_keys import PRIORITY_NORMAL, TASK_NAME, queue_name, 
 from passmuster.wire.broker_messages import result_kind
 from passmuster.wire.codec import decode_result, encode_result, encode_task
 from passmuster.wire.envelope import Envelope, unpack_bytes
-from passmuster.wire.run_spec import RunTerms, encode_terms
-from passmuster.wire.run_store import RunRecord, WorkerBoard, connect
+from passmuster.wire.run_spec import RunSpec, encode_terms
+from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from worker.queue.celery_app import make_app
 
 DEADLINE_S = 60.0
@@ -40,7 +40,7 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def waiting(record: RunRecord, paths: Sequence[str]) -> dict[str, int]:
+def waiting(record: RunStore, paths: Sequence[str]) -> dict[str, int]:
     """Return the take of each of these files that waits."""
     return {path: take for path, (letter, take) in record.states(paths).items() if letter == "Q"}
 
@@ -115,7 +115,7 @@ class Run:
     def __init__(self, url: str) -> None:
         self.url, self.run_id = url, secrets.token_hex(8)
         self.client = connect(url, timeout_s=5)
-        self.record = RunRecord(self.client, self.run_id)
+        self.record = RunStore(self.client, self.run_id)
         self._envelope = Envelope(SECRET)
         self._app = make_app(url)
         self._last_id = "0"
@@ -137,7 +137,7 @@ class Run:
         self.record.seed(takes, epoch="word", terms=self.sealed_terms() if terms is None else terms)
 
     def sealed_terms(self, *, secret: str = SECRET, **changes: object) -> str:
-        plain = RunTerms(
+        plain = RunSpec(
             run_id=self.run_id, version=VERSION, grace_s=5.0, has_coverage=False, environment_names=()
         )
         terms = structs.replace(plain, **changes)
@@ -208,11 +208,11 @@ class Run:
         until(is_there, f"{count} files run")
 
     def workers(self) -> list[str]:
-        return [card.name for card in WorkerBoard(self.client).cards()]
+        return [card.name for card in WorkerDirectory(self.client).cards()]
 
     def busy(self, name: str) -> int | None:
         """Return how many files a worker says it runs."""
-        cards = WorkerBoard(self.client).cards()
+        cards = WorkerDirectory(self.client).cards()
         return next((card.busy for card in cards if card.name == name), None)
 
     def body(self, name: str) -> str:

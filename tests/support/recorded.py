@@ -9,16 +9,16 @@ from msgspec import structs
 
 from dispatcher.merge.writer import RecordReporter
 from dispatcher.model.events import (
-    FileFinished,
-    FileStarted,
+    AttemptFinished,
+    AttemptStarted,
     Notice,
     RunEvent,
     RunFinished,
     RunStarted,
     UsageSampled,
 )
-from dispatcher.model.plan import Plan, PlannedFile, ShardPlan, TestFile
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.plan import PlannedFile, RunPlan, ShardPlan, TestFile
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.model.shard_option import Shard
 from dispatcher.model.usage_stats import Baseline
 from dispatcher.planning.shard_selection import split_digest
@@ -68,7 +68,7 @@ def shard_events(
         RunStarted(
             at_s=0.0,
             started_at=started_at,
-            plan=Plan(run_id=run_id, files=tuple(files), shard=shards),
+            plan=RunPlan(run_id=run_id, files=tuple(files), shard=shards),
             limits=(Limit(name="memory budget", value="4 GiB", source="the default"),),
         ),
         Notice(at_s=0.0, text="mind the gap"),
@@ -91,15 +91,15 @@ def shard_events(
         )
         usage = FileUsage(attempt_id="x", file_path=path, slot=0, seconds=0.1, used_bytes=50)
         events += [
-            FileStarted(at_s=at_s, file=item.file, attempt=1),
+            AttemptStarted(at_s=at_s, file=item.file, attempt=1),
             UsageSampled(
                 at_s=at_s,
                 waiting=1,
                 usage=Usage(slots=2, budget_bytes=100, used_bytes=50, peak_bytes=60, files=(usage,)),
             ),
-            FileFinished(at_s=at_s + 0.4, file=item.file, result=result),
+            AttemptFinished(at_s=at_s + 0.4, file=item.file, result=result),
         ]
-        records.append(FileRecord(file=item.file, attempts=(result,), reasons=(None,)))
+        records.append(FileAttempts(file=item.file, attempts=(result,), reasons=(None,)))
     results = TestResults(
         records=tuple(records), duration_s=len(files) + 0.5, peak_bytes=60 + shards.shard.number
     )

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from dispatcher.model.events import RunEvent, RunFinished
-from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener
+from dispatcher.reporters.html.report_model import EarlierOutcomes, ReportModelBuilder
 from dispatcher.reporters.html.reporter import render_page
 
 _VOID = {"meta", "link", "input", "br"}
@@ -99,7 +99,7 @@ def page_of(events: Iterable[RunEvent], *, outcomes: EarlierOutcomes = lambda ru
 
 def source_of(events: Iterable[RunEvent], *, outcomes: EarlierOutcomes = lambda run_id, paths: {}) -> str:
     """Return the page of a run that is told of, as it is written."""
-    listener = Listener()
+    listener = ReportModelBuilder()
     for event in events:
         listener.listen(event)
         if isinstance(event, RunFinished):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dispatcher.model.events import (
-    FileFinished,
-    FileStarted,
+    AttemptFinished,
+    AttemptStarted,
     Notice,
     RunEvent,
     RunFinished,
     RunStarted,
     UsageSampled,
 )
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.executor import Limit, Usage, WorkerUsage
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Outcome, Status
@@ -63,8 +63,8 @@ def result(
     )
 
 
-def record(*attempts: TestResult, reasons: Sequence[Again | None] = ()) -> FileRecord:
-    return FileRecord(file=file(attempts[0].file_path), attempts=attempts, reasons=tuple(reasons))
+def record(*attempts: TestResult, reasons: Sequence[RerunReason | None] = ()) -> FileAttempts:
+    return FileAttempts(file=file(attempts[0].file_path), attempts=attempts, reasons=tuple(reasons))
 
 
 def failing_case(case_id: str, message: str) -> CaseResult:
@@ -80,7 +80,7 @@ def sample(at_s: float, used_bytes: int, *, workers: tuple[WorkerUsage, ...] = (
 
 
 def told(
-    *records: FileRecord,
+    *records: FileAttempts,
     samples: Sequence[UsageSampled] = (),
     notices: Sequence[str] = (),
     duration_s: float = 10.0,
@@ -90,7 +90,7 @@ def told(
     planned = tuple(
         PlannedFile(file=one.file, task=TestTask(run_id="r1", file_path=one.file.path)) for one in records
     )
-    plan = Plan(run_id="20261125-120000-abcdef", files=planned)
+    plan = RunPlan(run_id="20261125-120000-abcdef", files=planned)
     yield RunStarted(at_s=0.0, started_at=STARTED_AT, plan=plan, limits=limits)
     for text in notices:
         yield Notice(at_s=0.0, text=text)
@@ -98,8 +98,10 @@ def told(
         for attempt in one.attempts:
             if attempt.started_at:
                 began_s = attempt.started_at - STARTED_AT
-                yield FileStarted(at_s=began_s, file=one.file, attempt=attempt.attempt, worker=attempt.worker)
-                yield FileFinished(at_s=began_s + attempt.duration, file=one.file, result=attempt)
+                yield AttemptStarted(
+                    at_s=began_s, file=one.file, attempt=attempt.attempt, worker=attempt.worker
+                )
+                yield AttemptFinished(at_s=began_s + attempt.duration, file=one.file, result=attempt)
     yield from samples
     peak = max((event.usage.used_bytes for event in samples), default=0)
     results = TestResults(records=records, duration_s=duration_s, peak_bytes=peak)

@@ -16,7 +16,7 @@ from passmuster.model.status import Isolation
 from passmuster.model.units import parse_amount
 from run_tests import LocalSite
 from worker.executor.local import LocalExecutor
-from worker.forkserver.server_pool import Fleet
+from worker.forkserver.server_pool import ServerPool
 from worker.process.settings import WorkerSettings
 
 
@@ -25,7 +25,7 @@ def settings_of(config: TestConfig, monkeypatch: pytest.MonkeyPatch) -> WorkerSe
     made: list[WorkerSettings] = []
 
     class Watched(LocalExecutor):
-        def __init__(self, settings: WorkerSettings, fleet: Fleet, pool: object = None) -> None:
+        def __init__(self, settings: WorkerSettings, fleet: ServerPool, pool: object = None) -> None:
             made.append(settings)
             super().__init__(settings, fleet)
 

@@ -17,7 +17,7 @@ MAX_PASSES = 20
 
 
 @contextlib.contextmanager
-def standstill(trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
+def frozen(trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
     """Stop every process of some trees while the context lasts.
 
     Processes that were stopped already, by their own test, stay as they are. Whoever is killed meanwhile
@@ -61,14 +61,14 @@ class StandstillClock:
         return now_s - self._held_s
 
     @contextlib.contextmanager
-    def standstill(self, trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
+    def frozen(self, trees: Sequence[Callable[[], Iterable[int]]]) -> Iterator[None]:
         """Hold some trees still; with none, only the context is entered and time passes."""
         if not trees:
             yield
             return
         self._held_since_s = self._clock()
         try:
-            with standstill(trees):
+            with frozen(trees):
                 yield
         finally:
             self._held_s += self._clock() - self._held_since_s

@@ -19,34 +19,34 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from passmuster.host.host_budget import MachinePool
+from passmuster.host.host_budget import HostBudget
 from passmuster.host.host_budget_policy import Lack, Need
 from passmuster.host.host_resources import PROC
 from passmuster.model.errors import InfrastructureError
-from passmuster.model.executor import Room, Usage
+from passmuster.model.executor import FreeCapacity, Usage
 from passmuster.model.process_limit import start_thread
 from passmuster.model.task import TestTask
 from worker.budget.cpu_watch import CpuWatch
 from worker.budget.freeze import StandstillClock
 from worker.budget.inherited import Inherited
-from worker.budget.memory_ledger import Entry, Measured, MemoryLedger
+from worker.budget.memory_ledger import Measured, MemoryLedger, Reservation
 from worker.budget.memory_policy import (
     COST_RATIO,
     DOOM_PATIENCE_S,
-    FIRST_LOOK_S,
+    FIRST_SAMPLE_S,
     MAX_TICK_S,
     MIN_TICK_S,
     REACTION_S,
     WORST_GROWTH_BYTES_PER_S,
     Breach,
-    judge,
-    next_look_s,
+    find_breaches,
+    next_sample_s,
     usual_machine_bytes,
 )
 from worker.budget.memory_probe import TreeProbe
 
 
-class LookPace(Struct):
+class SamplingInterval(Struct):
     """What is known of past looks. All in seconds.
 
     Args:
@@ -82,7 +82,7 @@ class LookPace(Struct):
         self, *, spare_bytes: int, growth_bytes_per_s: float, youngest_s: float, look_s: float
     ) -> float:
         """Return the seconds until the next look; `look_s` is how long this one took."""
-        return next_look_s(
+        return next_sample_s(
             spare_bytes=spare_bytes,
             growth_bytes_per_s=growth_bytes_per_s,
             youngest_s=youngest_s,
@@ -122,7 +122,7 @@ class MemoryGovernor:
         overcommits: bool = True,
         members: Callable[[str], Sequence[int]],
         on_breach: Callable[[Breach], None],
-        pool: MachinePool | None = None,
+        pool: HostBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = time.thread_time,
         proc: Path = PROC,
@@ -161,7 +161,7 @@ class MemoryGovernor:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._look_at_s = 0.0
-        self._pace = LookPace()
+        self._pace = SamplingInterval()
         self._dear_s = self._urgent_s = 0.0
         self._reported_at_s = 0.0
         self._failed_looks = 0
@@ -189,7 +189,7 @@ class MemoryGovernor:
         with self._changed:
             self._ledger.expect(tasks)
 
-    def room(self) -> Room:
+    def room(self) -> FreeCapacity:
         """Return what could start now. Asking means that something waits.
 
         Raises:
@@ -256,7 +256,7 @@ class MemoryGovernor:
             now_s = self._clock.now_s()
             is_first = all(other.attached_at_s is None for other in self._ledger.entries)
             entry.attached_at_s = now_s
-            first_look_at_s = now_s + FIRST_LOOK_S
+            first_look_at_s = now_s + FIRST_SAMPLE_S
             self._look_at_s = first_look_at_s if is_first else min(self._look_at_s, first_look_at_s)
             self._changed.notify()
 
@@ -343,7 +343,7 @@ class MemoryGovernor:
                 # Whoever is stopped is stopped by the most exact figures that can be had, and they must
                 # still be true when they are known.
                 trees = [partial(self._members_of, entry.task.attempt_id) for entry in doubtful]
-                with self._clock.standstill(trees if breaches or self._is_near() else ()):
+                with self._clock.frozen(trees if breaches or self._is_near() else ()):
                     self._measure(doubtful, exact=True)
                     self._end(self._judge())
                 self._urgent_s = self._dear_s if breaches else 0.0
@@ -356,12 +356,12 @@ class MemoryGovernor:
                 self._failure = _describe(error)
         self._plan_next_look(started_s, started_cpu_s)
 
-    def _attached(self) -> tuple[Entry, ...]:
+    def _attached(self) -> tuple[Reservation, ...]:
         """Return the files that have processes."""
         with self._changed:
             return tuple(entry for entry in self._ledger.entries if entry.attached_at_s is not None)
 
-    def _in_doubt(self, *, is_urgent: bool) -> tuple[Entry, ...]:
+    def _in_doubt(self, *, is_urgent: bool) -> tuple[Reservation, ...]:
         """Return the files whose size is only an estimate and should be known better now."""
         return tuple(
             entry
@@ -387,7 +387,7 @@ class MemoryGovernor:
         for breach in self._doom(breaches):
             self._on_breach(breach)
 
-    def _measure(self, entries: Sequence[Entry], *, exact: bool) -> None:
+    def _measure(self, entries: Sequence[Reservation], *, exact: bool) -> None:
         """Measure some files; with `exact`, whatever it costs."""
         with self._changed:
             left_bytes = self._ledger.budget_bytes - self._ledger.used_bytes
@@ -430,7 +430,7 @@ class MemoryGovernor:
                 surplus_bytes = self._pool.surplus_bytes(held)
                 if surplus_bytes:
                     allowance_bytes = min(allowance_bytes, self._ledger.used_bytes - surplus_bytes)
-            breaches = judge(
+            breaches = find_breaches(
                 [entry.as_running(now_s=now_s) for entry in self._ledger.entries],
                 budget_bytes=budget_bytes,
                 allowance_bytes=allowance_bytes,

@@ -12,8 +12,8 @@ from msgspec import Struct, field
 
 from passmuster.host.cpu_use import CpuMeter
 from passmuster.host.host_budget_policy import Holding
-from passmuster.model.executor import FileUsage, Room, Usage
-from passmuster.model.oversubscription import Places, free_places, most_slots
+from passmuster.model.executor import FileUsage, FreeCapacity, Usage
+from passmuster.model.oversubscription import FreeSlots, free_slots, max_slots
 from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
 from worker.budget.cpu_watch import MachineLoad
@@ -21,7 +21,7 @@ from worker.budget.inherited import Inherited, own_peak_bytes
 from worker.budget.memory_policy import (
     UNKNOWN_MARGIN,
     Breach,
-    RunningFile,
+    FileMemory,
     unknown_file_bytes,
     usual_file_bytes,
 )
@@ -46,7 +46,7 @@ class Measured(Struct, frozen=True, kw_only=True):
     was_extra: bool = False
 
 
-class Entry(Struct, kw_only=True):
+class Reservation(Struct, kw_only=True):
     """One admitted file; the only mutable record here, changed under the governor's lock.
 
     Args:
@@ -169,9 +169,9 @@ class Entry(Struct, kw_only=True):
         file_bytes = self.memory.file_bytes if self.inherited is None else 0
         return max(self.peak_bytes or 0, max_rss_bytes - file_bytes)
 
-    def as_running(self, *, now_s: float) -> RunningFile:
+    def as_running(self, *, now_s: float) -> FileMemory:
         """Return it as the rules see it."""
-        return RunningFile(
+        return FileMemory(
             attempt_id=self.task.attempt_id,
             started=self.started,
             predicted_bytes=self.predicted_bytes,
@@ -224,8 +224,8 @@ class MemoryLedger:
         self.peak_bytes = 0
         self._limit_bytes = limit_bytes
         self._cpus = cpus
-        self._entries: dict[str, Entry] = {}
-        self._free_slots = set(range(most_slots(slots, cpus=cpus)))
+        self._entries: dict[str, Reservation] = {}
+        self._free_slots = set(range(max_slots(slots, cpus=cpus)))
         self._admitted = 0
         self._peaks_bytes: deque[int] = deque(maxlen=REMEMBERED_PEAKS)
         self._usual_bytes = usual_bytes
@@ -241,7 +241,7 @@ class MemoryLedger:
         return tuple(self._peaks_bytes)
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[Reservation, ...]:
         """The running files in the order of their start."""
         return tuple(self._entries.values())
 
@@ -313,7 +313,7 @@ class MemoryLedger:
             running_bytes=[peak for peak in running if peak is not None],
         )
 
-    def _reserved_for(self, entry: Entry, *, unknown_bytes: int) -> int:
+    def _reserved_for(self, entry: Reservation, *, unknown_bytes: int) -> int:
         """Return what is reserved for a file: what it really takes, if that is more than was predicted.
 
         What the run has learned since an unknown file started holds for that file as well.
@@ -336,10 +336,10 @@ class MemoryLedger:
         """Return what `task` may use by itself; None: only the budget bounds it."""
         return self._limit_bytes if task.limits.memory_bytes is None else task.limits.memory_bytes
 
-    def room(self) -> Room:
+    def room(self) -> FreeCapacity:
         """Return what could start now, as far as this run alone decides."""
         places = self._places()
-        return Room(
+        return FreeCapacity(
             slots=places.slots,
             waiting_slots=places.waiting_slots,
             free_bytes=max(0, self.budget_bytes - self.reserved_bytes),
@@ -347,12 +347,12 @@ class MemoryLedger:
             is_idle=not self._entries,
         )
 
-    def _places(self) -> Places:
+    def _places(self) -> FreeSlots:
         """Return how many further files may start, whatever memory they need."""
         if any(entry.task.alone for entry in self._entries.values()):
-            return Places(slots=0, waiting_slots=0)
+            return FreeSlots(slots=0, waiting_slots=0)
         load = self.load or MachineLoad()
-        return free_places(
+        return free_slots(
             slots=self.slots,
             cpus=self._cpus,
             used_cpus=[entry.used_cpus(load) for entry in self._entries.values()],
@@ -368,11 +368,11 @@ class MemoryLedger:
             return True
         return room.takes(task) and not task.alone and self.need_bytes(task) <= room.free_bytes
 
-    def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Entry:
+    def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Reservation:
         """Give `task` the lowest free slot and reserve its memory; it must fit."""
         for other in self._entries.values():
             other.was_alone = False
-        entry = Entry(
+        entry = Reservation(
             task=task,
             slot=min(self._free_slots),
             started=self._admitted,
@@ -388,11 +388,11 @@ class MemoryLedger:
         self._entries[task.attempt_id] = entry
         return entry
 
-    def find(self, attempt_id: str) -> Entry | None:
+    def find(self, attempt_id: str) -> Reservation | None:
         """Return a running file; None when it does not run (any more)."""
         return self._entries.get(attempt_id)
 
-    def remove(self, attempt_id: str) -> Entry | None:
+    def remove(self, attempt_id: str) -> Reservation | None:
         """Give slot and memory of a file back; None when it did not run."""
         entry = self._entries.pop(attempt_id, None)
         if entry is not None:

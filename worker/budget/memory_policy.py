@@ -32,7 +32,7 @@ COST_RATIO = 4
 HURRY_COST_RATIO = 1
 """The same where the budget may be broken before the next look."""
 
-FIRST_LOOK_S = 0.03
+FIRST_SAMPLE_S = 0.03
 """Seconds after its start at which a process is first measured; the next looks come at twice its age."""
 
 WORST_GROWTH_BYTES_PER_S = 4 * 1024**3
@@ -41,7 +41,7 @@ WORST_GROWTH_BYTES_PER_S = 4 * 1024**3
 REACTION_S = 0.015
 """Seconds from the decision to stop a tree until it takes no more memory: signal, wake-up, exit."""
 
-ROOM_SHARE = 0.95
+EVICTION_THRESHOLD = 0.95
 """Share of the budget at which several files must make room. Between a look and the end of a killed process
 some go on growing: on two busy cores hostile files got 4 % over the mark at which they were stopped."""
 
@@ -72,7 +72,7 @@ UNKNOWN_MARGIN = 1.15
 """What a peak is multiplied with that stands for other files: the margin of remembered peaks."""
 
 
-class RunningFile(Struct, frozen=True, kw_only=True):
+class FileMemory(Struct, frozen=True, kw_only=True):
     """One running file as the rules see it.
 
     Args:
@@ -125,8 +125,8 @@ class Breach(Struct, frozen=True, kw_only=True):
     detail: str
 
 
-def judge(
-    files: Sequence[RunningFile],
+def find_breaches(
+    files: Sequence[FileMemory],
     *,
     budget_bytes: int,
     allowance_bytes: int,
@@ -153,7 +153,7 @@ def judge(
     lingering_bytes = sum(
         file.used_bytes for file in files if file.doomed_s is not None and file.doomed_s > DOOM_PATIENCE_S
     )
-    limit_bytes = min(int(budget_bytes * ROOM_SHARE), allowance_bytes)
+    limit_bytes = min(int(budget_bytes * EVICTION_THRESHOLD), allowance_bytes)
     breaches: list[Breach] = []
     while lingering_bytes + sum(file.used_in(horizon_s) for file in alive) > limit_bytes:
         victim = choose_victim(alive, spares_last=spares_last)
@@ -166,7 +166,7 @@ def judge(
     return tuple(breaches)
 
 
-def _used_alone_in(file: RunningFile, seconds: float, *, budget_bytes: int) -> int:
+def _used_alone_in(file: FileMemory, seconds: float, *, budget_bytes: int) -> int:
     """Return the bytes that a lone file will use `seconds` from now.
 
     Far from the budget one spurt is no reason to expect another. So near that one more would break it,
@@ -177,7 +177,7 @@ def _used_alone_in(file: RunningFile, seconds: float, *, budget_bytes: int) -> i
     return file.used_bytes + int(min(file.spurt_bytes_per_s, WORST_GROWTH_BYTES_PER_S) * seconds)
 
 
-def choose_victim(alive: Sequence[RunningFile], *, spares_last: bool = True) -> RunningFile | None:
+def choose_victim(alive: Sequence[FileMemory], *, spares_last: bool = True) -> FileMemory | None:
     """Return the file that makes room: the furthest above its prediction, the youngest of equals.
 
     Never the oldest, but where it is the last and not to be spared; None when there is no other.
@@ -189,7 +189,7 @@ def choose_victim(alive: Sequence[RunningFile], *, spares_last: bool = True) -> 
     return max(candidates, key=lambda file: (file.overshoot_bytes, file.started))
 
 
-def next_look_s(
+def next_sample_s(
     *, spare_bytes: int, growth_bytes_per_s: float, youngest_s: float, cost_s: float, lag_s: float = 0.0
 ) -> float:
     """Return the seconds until memory must be measured again.
@@ -205,7 +205,7 @@ def next_look_s(
         lag_s: seconds between what was measured and what can be known at the next look, beyond the wait.
     """
     speed = max(WORST_GROWTH_BYTES_PER_S, 2 * growth_bytes_per_s)
-    wanted_s = min(MAX_TICK_S, max(0, spare_bytes) / speed - lag_s, max(FIRST_LOOK_S, youngest_s))
+    wanted_s = min(MAX_TICK_S, max(0, spare_bytes) / speed - lag_s, max(FIRST_SAMPLE_S, youngest_s))
     # Where even the soonest look may be too late, half a CPU may go into looking.
     cost_ratio = COST_RATIO if wanted_s > MIN_TICK_S else HURRY_COST_RATIO
     return max(MIN_TICK_S, cost_ratio * cost_s, wanted_s)
@@ -270,7 +270,7 @@ def _with_margin(peak_bytes: int) -> int:
     return math.ceil(peak_bytes * UNKNOWN_MARGIN)
 
 
-def _own_doing(file: RunningFile, *, budget_bytes: int, total_bytes: int) -> Breach:
+def _own_doing(file: FileMemory, *, budget_bytes: int, total_bytes: int) -> Breach:
     """Return the breach of a file over its own limit, or over the whole budget by itself."""
     limit_bytes = min(file.limit_bytes or budget_bytes, budget_bytes)
     name = "its limit" if file.limit_bytes else "the whole memory budget"
@@ -289,7 +289,7 @@ def _own_doing(file: RunningFile, *, budget_bytes: int, total_bytes: int) -> Bre
     )
 
 
-def _make_room(file: RunningFile, *, limit_bytes: int, total_bytes: int) -> Breach:
+def _make_room(file: FileMemory, *, limit_bytes: int, total_bytes: int) -> Breach:
     """Return the breach of a file that is stopped only to make room."""
     return Breach(
         attempt_id=file.attempt_id,

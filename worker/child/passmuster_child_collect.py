@@ -17,7 +17,7 @@ _LISTING_MODULES = ("_pytest.main", "_pytest.python")
 """Where `scandir` is a global name that the collectors of folders and packages use."""
 
 
-class Entry:
+class StaticDirEntry:
     """What pytest asks of an `os.DirEntry`, without the folder having been read."""
 
     __slots__ = ("name", "path")
@@ -50,7 +50,7 @@ class Entry:
         return os.stat(self.path, follow_symlinks=follow_symlinks)
 
 
-class Way:
+class CollectionPath:
     """The folders above one file, each with the name that leads on.
 
     Args:
@@ -79,7 +79,7 @@ class Way:
         def scandir(path: "Any", *rest: "Any", **named: "Any") -> "Any":
             if str(path) != folder:
                 return original(path, *rest, **named)
-            entry = Entry(folder, wanted)
+            entry = StaticDirEntry(folder, wanted)
             return [entry] if os.path.exists(entry.path) else []
 
         def undo() -> None:

@@ -27,7 +27,7 @@ _ON_BEHALF = (os.path.join("importlib", "__init__.py"), os.path.join("_pytest", 
 """Files that import what their caller named: `import_module`, `importorskip`."""
 
 
-class Learner:
+class ImportRecorder:
     """The finder; `start` puts it in place.
 
     Args:

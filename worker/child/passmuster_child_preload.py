@@ -10,7 +10,7 @@ import sys
 import time
 
 from passmuster_child_identity import IdentityReads
-from passmuster_child_traces import CAN_TELL, Traces
+from passmuster_child_traces import CAN_TELL, SideEffects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class _Preload:
         self._finders = finders
         self._on_import = on_import
         self._results: "dict[str, Result]" = {}
-        self._before = Traces(outputs.descriptor)
+        self._before = SideEffects(outputs.descriptor)
 
     def run(self, names: "Iterable[str]") -> "list[Result]":
         """Import the modules; return the results in the order in which they came about."""
@@ -157,7 +157,7 @@ class _Preload:
             verdict = ("raises %s: %s" % (type(error).__name__, error)).split("\n")[0]
         seconds = time.perf_counter() - began
         self._outputs.flush()
-        self._before = Traces(self._outputs.descriptor)
+        self._before = SideEffects(self._outputs.descriptor)
         self._before.settle(before)
         found = self._before.difference(before)
         for find in self._finders:

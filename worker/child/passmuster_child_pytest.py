@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Iterator, TypeVar
 
     import pytest
-    from passmuster_child_collect import Way
-    from passmuster_child_report import Reporter
+    from passmuster_child_collect import CollectionPath
+    from passmuster_child_report import ReportWriter
 
     _Hook = TypeVar("_Hook", bound="Callable[..., Any]")
 
@@ -60,15 +60,15 @@ class Plugin:
 
     def __init__(
         self,
-        reporter: "Reporter | None",
+        reporter: "ReportWriter | None",
         file: str = "",
-        make_way: "Callable[[str], Way] | None" = None,
+        make_way: "Callable[[str], CollectionPath] | None" = None,
     ) -> None:
         self.reporter: "Any" = reporter
         self.file = file
         self._make_way = make_way
         self.on_start: "Callable[[], None]" = lambda: None
-        self._way: "Way | None" = None
+        self._way: "CollectionPath | None" = None
         self._open: "dict[str, tuple[str, float, str]]" = {}
         self._asks_again = False
         self._taken_back: "set[str]" = set()
@@ -295,7 +295,7 @@ def _reason(report: "pytest.TestReport | pytest.CollectReport") -> str:
     return "\n".join([*marked, "", "%s:%d: " % (crash.path, crash.lineno)])
 
 
-def wrap_main(config_module: "ModuleType", reporter: "Reporter") -> None:
+def wrap_main(config_module: "ModuleType", reporter: "ReportWriter") -> None:
     """Make `pytest.main`, called by a script, report its tests; only its outermost call does."""
     original = config_module.main
     active: "list[int]" = []

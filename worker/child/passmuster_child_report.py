@@ -31,7 +31,7 @@ def _make_encoder() -> "Callable[[str], str]":
 _quote = _make_encoder()
 
 
-class Reporter:
+class ReportWriter:
     """Sends records on one descriptor; never raises and never blocks a test for long."""
 
     def __init__(self, descriptor: int) -> None:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 import passmuster_child_session_checks as checks
-from passmuster_child_collect import Way
+from passmuster_child_collect import CollectionPath
 from passmuster_child_identity import IdentityReads
 from passmuster_child_pytest import Plugin, cache_option
 from passmuster_child_session_finish import adopt, configure_conftests, hand_over, load_conftests
@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from passmuster_child_report import Reporter
+    from passmuster_child_report import ReportWriter
 
 __all__ = ["PreparedSession", "Unsupported"]
 
@@ -48,8 +48,8 @@ class PreparedSession:
 
     def __init__(self) -> None:
         self._reasons: "dict[str, str]" = {}
-        self._made = made = Preparation(Plugin(None, make_way=Way))
-        surroundings, interpreter = checks.Surroundings(), checks.Interpreter()
+        self._made = made = Preparation(Plugin(None, make_way=CollectionPath))
+        surroundings, interpreter = checks.ProcessSnapshot(), checks.InterpreterState()
         silence, reads = checks.Silence(), IdentityReads()
         try:
             with silence, reads:
@@ -75,7 +75,7 @@ class PreparedSession:
         self.inifile = str(made.config.inipath or "")
         self._environment = surroundings.changed_environment()
         self._path = (surroundings.path, list(sys.path))
-        self._interpreter = checks.Interpreter()
+        self._interpreter = checks.InterpreterState()
         interpreter.restore()
 
     def why_not(self, file: str) -> str:
@@ -91,7 +91,7 @@ class PreparedSession:
                 self._reasons[folder] = _one_line(error)
         return self._reasons[folder]
 
-    def run(self, file: str, reporter: "Reporter") -> int:
+    def run(self, file: str, reporter: "ReportWriter") -> int:
         """Run a file to the end of its session, as `pytest.main` does; to be called once, in a forked child.
 
         Args:
@@ -184,7 +184,7 @@ class PreparedSession:
         hand_over(self._made)
 
 
-def _why_unfit(made: Preparation, surroundings: checks.Surroundings) -> str:
+def _why_unfit(made: Preparation, surroundings: checks.ProcessSnapshot) -> str:
     config = made.config
     if not isinstance(getattr(config.hook.pytest_configure, "_hookimpls", None), list):
         return "this version of pluggy is not known"

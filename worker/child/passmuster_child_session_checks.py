@@ -35,7 +35,7 @@ _WRAPPABLE = ("pytest_load_initial_conftests", "pytest_cmdline_main", "pytest_se
 """Hooks that are called in two halves, so that a wrapper would not be around the whole."""
 
 
-class Surroundings:
+class ProcessSnapshot:
     """What preparing a session must leave alone, as it is now."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Surroundings:
         return changed
 
 
-class Interpreter:
+class InterpreterState:
     """What pytest changes in the interpreter while a session lasts, as it is now.
 
     The server must not have it: what happens there, a warning or an error in a destructor, would be found

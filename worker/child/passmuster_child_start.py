@@ -59,14 +59,14 @@ def _hide() -> None:
         _loaded[name] = sys.modules.pop(name)
 
 
-def begin(argv: "list[str]") -> "Run":
+def begin(argv: "list[str]") -> "FileRun":
     """Return the file to run in this process; a fork server first waits to become that process."""
     if sys.path[:1] == [_HERE]:
         del sys.path[0]
     _hide()
     load("passmuster_child_end").register()
     if argv[1:2] != ["--serve"] or len(argv) != 3:
-        return Run(argv)
+        return FileRun(argv)
     plain = set(sys.modules)
     server = load("passmuster_child_server")
     for name in ("report", "settle", "preload", "learn"):
@@ -78,10 +78,10 @@ def begin(argv: "list[str]") -> "Run":
     environment = dict(os.environ)
     job = server.serve(int(argv[2]))
     load("passmuster_child_settle").settle(job)
-    return Run(job.argv, job.session, {**environment, **job.changes}, job.project)
+    return FileRun(job.argv, job.session, {**environment, **job.changes}, job.project)
 
 
-class Run:
+class FileRun:
     """One file, from the arguments to its end.
 
     Args:

@@ -30,7 +30,7 @@ _FINDERS = ("sys.meta_path", "sys.path_hooks")
 _HOOKS = ("excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "stdout", "stderr")
 
 
-class Traces:
+class SideEffects:
     """The state of this process that every process forked from it would inherit.
 
     Args:
@@ -54,7 +54,7 @@ class Traces:
         self.libraries = _openblas() if has_threads else set()
         self.allocator_threads = _allocator_threads() if has_threads else 0
 
-    def settle(self, before: "Traces") -> None:
+    def settle(self, before: "SideEffects") -> None:
         """Give threads that were waited for the moment that they need to be gone for the kernel, too."""
         for _ in range(_PATIENCE_MS):
             if not _threads(before, self):
@@ -63,7 +63,7 @@ class Traces:
             self.threads = _python_threads()
             self.status["Threads"] = read_status()["Threads"]
 
-    def difference(self, before: "Traces") -> str:
+    def difference(self, before: "SideEffects") -> str:
         """Return the first thing that happened since `before`, as the end of "it ..."; empty: nothing."""
         for look in (_threads, _processes, _open_files, _signals, _interpreter, _surroundings):
             found = look(before, self)
@@ -72,7 +72,7 @@ class Traces:
         return ""
 
 
-def _threads(before: Traces, now: Traces) -> str:
+def _threads(before: SideEffects, now: SideEffects) -> str:
     if now.threads > before.threads:
         return "starts a thread"
     started = now.status["Threads"] - before.status["Threads"]
@@ -88,11 +88,11 @@ def _threads(before: Traces, now: Traces) -> str:
     return "starts %d native thread%s" % (started, "" if started == 1 else "s")
 
 
-def _processes(before: Traces, now: Traces) -> str:
+def _processes(before: SideEffects, now: SideEffects) -> str:
     return "leaves a process running" if now.children - before.children else ""
 
 
-def _open_files(before: Traces, now: Traces) -> str:
+def _open_files(before: SideEffects, now: SideEffects) -> str:
     for number, target in now.descriptors.items():
         if before.descriptors.get(number) != target:
             return "leaves a descriptor open: %s" % target
@@ -101,7 +101,7 @@ def _open_files(before: Traces, now: Traces) -> str:
     return "maps memory that processes share" if now.status["RssShmem"] > before.status["RssShmem"] else ""
 
 
-def _signals(before: Traces, now: Traces) -> str:
+def _signals(before: SideEffects, now: SideEffects) -> str:
     for number, (old, new) in enumerate(zip(before.handlers, now.handlers), 1):  # noqa: B905 - not in Python 3.9.
         if old is not new and old != new:
             return "changes the handler of signal %d" % number
@@ -111,7 +111,7 @@ def _signals(before: Traces, now: Traces) -> str:
     return ""
 
 
-def _interpreter(before: Traces, now: Traces) -> str:
+def _interpreter(before: SideEffects, now: SideEffects) -> str:
     for name, old in before.hooks.items():
         if now.hooks[name] is not old:
             return "replaces %s" % name
@@ -122,7 +122,7 @@ def _interpreter(before: Traces, now: Traces) -> str:
     return "changes sys.path" if before.path != now.path else ""
 
 
-def _surroundings(before: Traces, now: Traces) -> str:
+def _surroundings(before: SideEffects, now: SideEffects) -> str:
     if before.environ != now.environ:
         changed = {name for name, _ in set(before.environ.items()) ^ set(now.environ.items())}
         # Those that are new and for a library to read are what importing it in the file would set as well.

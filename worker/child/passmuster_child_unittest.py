@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import unittest
     from types import ModuleType
 
-    from passmuster_child_report import Reporter
+    from passmuster_child_report import ReportWriter
 
 _LISTS = (
     ("errors", "error"),
@@ -36,7 +36,7 @@ def make_loader(unittest: "ModuleType") -> "unittest.TestLoader":
     return Loader()
 
 
-def watch_cases(case_module: "ModuleType", reporter: "Reporter") -> None:
+def watch_cases(case_module: "ModuleType", reporter: "ReportWriter") -> None:
     """Wrap `unittest.case.TestCase.run`; called right after that module was imported."""
     original = case_module.TestCase.run
     depths: "dict[int, int]" = {}
@@ -72,7 +72,7 @@ def watch_cases(case_module: "ModuleType", reporter: "Reporter") -> None:
     case_module.TestCase.run = run
 
 
-def watch_suites(suite_module: "ModuleType", reporter: "Reporter") -> None:
+def watch_suites(suite_module: "ModuleType", reporter: "ReportWriter") -> None:
     """Wrap the suite: report its begin and end, and errors of class and module set-up."""
     suite = suite_module.TestSuite
     original_run = suite.run

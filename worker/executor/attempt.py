@@ -15,8 +15,8 @@ from passmuster.model.status import Isolation, RunnerKind, StopReason
 from passmuster.model.task import TestTask
 from worker.budget.inherited import Inherited
 from worker.executor.classify import Evidence, classify
-from worker.forkserver.server_pool import Launch
-from worker.process.attempt_monitor import Supervised, Supervisor
+from worker.forkserver.server_pool import StartPlan
+from worker.process.attempt_monitor import AttemptMonitor, Supervised
 from worker.process.child_report import ChildReport
 from worker.process.command import build_command
 from worker.process.environment import ATTEMPT_VARIABLE, get_test_environment, printable_attempt
@@ -30,11 +30,11 @@ JUNIT_NAME = "passmuster-junit.xml"
 """In the private TMPDIR: where a command of the project may write its report."""
 
 
-class Attempt:
+class RunningAttempt:
     """A task with the keeper that owns its processes, and what it has said so far."""
 
     def __init__(
-        self, task: TestTask, slot: int, launch: Launch, settings: WorkerSettings, slots: SlotRange
+        self, task: TestTask, slot: int, launch: StartPlan, settings: WorkerSettings, slots: SlotRange
     ) -> None:
         self.task = task
         self.slot = slot
@@ -45,7 +45,7 @@ class Attempt:
         self.program = settings.interpreter
         self.junit: JunitReport | None = None
         self._settings = settings
-        self._supervisor = Supervisor(launch.keeper, task.limits, self.capture, self.report)
+        self._supervisor = AttemptMonitor(launch.keeper, task.limits, self.capture, self.report)
 
     @property
     def keeper_pid(self) -> int:
@@ -66,7 +66,7 @@ class Attempt:
         return Inherited(rss_bytes=answer.rss_bytes, anon_bytes=answer.anon_bytes)
 
     def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
-        """End it; see `Supervisor.stop`."""
+        """End it; see `AttemptMonitor.stop`."""
         self._supervisor.stop(reason, detail, grace_s=grace_s)
 
     def run(
@@ -147,8 +147,8 @@ def _why_not_forked(changes: Mapping[str, str | None]) -> str:
     return ""
 
 
-def judge(
-    attempt: Attempt,
+def build_result(
+    attempt: RunningAttempt,
     supervised: Supervised,
     *,
     settings: WorkerSettings,
@@ -235,7 +235,7 @@ def _split_status(wait_status: int) -> tuple[int | None, int | None]:
     return (code, None) if code >= 0 else (None, -code)
 
 
-def _why_not_started(supervised: Supervised, attempt: Attempt) -> str:
+def _why_not_started(supervised: Supervised, attempt: RunningAttempt) -> str:
     if supervised.failed is not None:
         return f"cannot execute {attempt.program}: {supervised.failed.text}"
     return attempt.report.start_error

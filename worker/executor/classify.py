@@ -68,7 +68,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     report_problem: str = ""
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class Classification(Struct, frozen=True, kw_only=True):
     """The status, one line that says why it is no pass, and one about a file that ran no test."""
 
     status: Status
@@ -77,20 +77,20 @@ class Verdict(Struct, frozen=True, kw_only=True):
     stop_reason: StopReason | None = None
 
 
-def classify(evidence: Evidence) -> Verdict:
+def classify(evidence: Evidence) -> Classification:
     """Return the verdict on an attempt."""
     if evidence.stop_reason is not None:
         return _stopped(evidence, evidence.stop_reason)
     if evidence.start_error:
-        return Verdict(status=Status.START_ERROR, error=evidence.start_error)
+        return Classification(status=Status.START_ERROR, error=evidence.start_error)
     if evidence.keeper_died:
-        return Verdict(status=Status.CRASH, error="it killed the process that started it")
+        return Classification(status=Status.CRASH, error="it killed the process that started it")
     if evidence.signal is not None:
         return _signalled(evidence, evidence.signal)
     return _exited(evidence, evidence.exit_code or 0)
 
 
-def _stopped(evidence: Evidence, reason: StopReason) -> Verdict:
+def _stopped(evidence: Evidence, reason: StopReason) -> Classification:
     status = {
         StopReason.TIMEOUT: Status.TIMEOUT,
         StopReason.RUN_TIMEOUT: Status.CANCELLED,
@@ -99,46 +99,48 @@ def _stopped(evidence: Evidence, reason: StopReason) -> Verdict:
         StopReason.MEMORY_BUDGET: Status.MEMORY,
         StopReason.OUT_OF_MEMORY: Status.MEMORY,
     }[reason]
-    return Verdict(status=status, error=evidence.stop_detail, stop_reason=reason)
+    return Classification(status=status, error=evidence.stop_detail, stop_reason=reason)
 
 
-def _signalled(evidence: Evidence, number: int) -> Verdict:
+def _signalled(evidence: Evidence, number: int) -> Classification:
     name = _signal_name(number)
     if number == signal.SIGKILL and evidence.kernel_killed:
         text = "the kernel's out-of-memory killer ended it"
-        return Verdict(status=Status.MEMORY, error=text, stop_reason=StopReason.OUT_OF_MEMORY)
+        return Classification(status=Status.MEMORY, error=text, stop_reason=StopReason.OUT_OF_MEMORY)
     if number in OUTSIDE_SIGNALS:
         text = f"ended by {name}, which did not come from this run: from itself or from outside"
     else:
         text = f"ended by {name}"
-    return Verdict(status=Status.CRASH, error=text)
+    return Classification(status=Status.CRASH, error=text)
 
 
-def _exited(evidence: Evidence, code: int) -> Verdict:
+def _exited(evidence: Evidence, code: int) -> Classification:
     bad = [case for case in evidence.cases if case.outcome.is_bad]
     if evidence.runner is RunnerKind.COMMAND:
         return _command_exited(evidence, code, len(bad))
     if evidence.collect_error and code != 0:
-        return Verdict(status=Status.COLLECT_ERROR, error=_last_line(evidence.collect_error))
+        return Classification(status=Status.COLLECT_ERROR, error=_last_line(evidence.collect_error))
     if _was_not_collected(evidence, code):
-        return Verdict(status=Status.COLLECT_ERROR, error=f"pytest could not collect it (exit status {code})")
+        return Classification(
+            status=Status.COLLECT_ERROR, error=f"pytest could not collect it (exit status {code})"
+        )
     if code == PYTEST_NO_TESTS and evidence.runner is not RunnerKind.SCRIPT and not bad:
         return _empty(evidence)
     if code != 0:
         what = f"{len(bad)} of {len(evidence.cases)} tests failed" if bad else _without_failed_test(evidence)
-        return Verdict(status=Status.FAIL, error=f"exit status {code}; {what}")
+        return Classification(status=Status.FAIL, error=f"exit status {code}; {what}")
     if evidence.quit_reason:
-        return Verdict(status=Status.CRASH, error=_quit_text(evidence))
+        return Classification(status=Status.CRASH, error=_quit_text(evidence))
     if evidence.was_running:
         text = f"left with exit status 0 in the middle of its tests, {len(evidence.cases)} of which had ended"
-        return Verdict(status=Status.CRASH, error=text)
+        return Classification(status=Status.CRASH, error=text)
     if bad:
-        return Verdict(status=Status.FAIL, error=f"exit status 0, but {len(bad)} of its tests failed")
+        return Classification(status=Status.FAIL, error=f"exit status 0, but {len(bad)} of its tests failed")
     if evidence.defined_ran < evidence.defines:
         return _incomplete(evidence)
     if not evidence.cases and evidence.runner is not RunnerKind.SCRIPT:
         return _empty(evidence)
-    return Verdict(status=Status.PASS)
+    return Classification(status=Status.PASS)
 
 
 def _was_not_collected(evidence: Evidence, code: int) -> bool:
@@ -168,16 +170,16 @@ def _quit_text(evidence: Evidence) -> str:
     return f"left with exit status 0, {left} of {evidence.collected} tests did not run: {reason}"
 
 
-def _incomplete(evidence: Evidence) -> Verdict:
+def _incomplete(evidence: Evidence) -> Classification:
     """Return the verdict on a script that defines tests, not all of which ran."""
     if evidence.cases:
         text = f"ran {evidence.defined_ran} of the {evidence.defines} tests that it defines"
-        return Verdict(status=Status.FAIL, error=f"{text}; --runner pytest runs them")
+        return Classification(status=Status.FAIL, error=f"{text}; --runner pytest runs them")
     text = f"none of the {evidence.defines} test(s) that it defines was run"
-    return Verdict(status=Status.NO_TESTS, error=f"{text}; --runner pytest runs them")
+    return Classification(status=Status.NO_TESTS, error=f"{text}; --runner pytest runs them")
 
 
-def _command_exited(evidence: Evidence, code: int, bad: int) -> Verdict:
+def _command_exited(evidence: Evidence, code: int, bad: int) -> Classification:
     """Judge a project's own command: by its exit status, and a report may say that this was too good."""
     failures = max(bad, evidence.report_failures)
     is_empty = evidence.has_report and not (evidence.cases or failures or evidence.report_problem)
@@ -187,22 +189,22 @@ def _command_exited(evidence: Evidence, code: int, bad: int) -> Verdict:
     of = f" of {len(evidence.cases)}" if bad == failures else ""
     what = f"{failures}{of} tests failed" if failures else _without_failed_test(evidence)
     if evidence.report_problem:
-        return Verdict(status=Status.FAIL, error=f"exit status {code}; {evidence.report_problem}")
+        return Classification(status=Status.FAIL, error=f"exit status {code}; {evidence.report_problem}")
     if code != 0:
-        return Verdict(status=Status.FAIL, error=f"exit status {code}; {what}")
+        return Classification(status=Status.FAIL, error=f"exit status {code}; {what}")
     if failures:
-        return Verdict(status=Status.FAIL, error=f"exit status 0, but {what}")
-    return Verdict(status=Status.PASS)
+        return Classification(status=Status.FAIL, error=f"exit status 0, but {what}")
+    return Classification(status=Status.PASS)
 
 
-def _empty(evidence: Evidence) -> Verdict:
+def _empty(evidence: Evidence) -> Classification:
     """Return the verdict on a file in which a framework ran no test."""
     if any(case.outcome is Outcome.SKIPPED for case in evidence.cases):
-        return Verdict(status=Status.PASS)
+        return Classification(status=Status.PASS)
     if evidence.deselected:
-        return Verdict(status=Status.PASS, note=f"all {evidence.deselected} test(s) deselected")
+        return Classification(status=Status.PASS, note=f"all {evidence.deselected} test(s) deselected")
     text = f"{evidence.runner.value} found no test in it"
-    return Verdict(status=Status.NO_TESTS, error=text, note=HOLDS_NO_TESTS)
+    return Classification(status=Status.NO_TESTS, error=text, note=HOLDS_NO_TESTS)
 
 
 def _signal_name(number: int) -> str:

@@ -18,20 +18,20 @@ from pathlib import Path
 
 from msgspec import structs
 
-from passmuster.host.host_budget import MachinePool
+from passmuster.host.host_budget import HostBudget
 from passmuster.host.host_resources import oom_kill_count
 from passmuster.model.errors import ConfigurationError, InfrastructureError
-from passmuster.model.executor import Limit, Room, SlotRange, Usage
-from passmuster.model.oversubscription import most_slots
+from passmuster.model.executor import FreeCapacity, Limit, SlotRange, Usage
+from passmuster.model.oversubscription import max_slots
 from passmuster.model.process_limit import ADVICE, EXHAUSTED
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status, StopReason
 from passmuster.model.task import TestTask
 from worker.budget.memory_governor import MemoryGovernor
 from worker.budget.memory_policy import Breach
-from worker.executor.attempt import Attempt, judge
-from worker.forkserver.coverage_pools import Fleets
-from worker.forkserver.server_pool import Fleet
+from worker.executor.attempt import RunningAttempt, build_result
+from worker.forkserver.coverage_pools import CoveragePools
+from worker.forkserver.server_pool import ServerPool
 from worker.process.attempt_monitor import Supervised
 from worker.process.command import why_not_executable
 from worker.process.output_capture import OutputCapture
@@ -69,18 +69,18 @@ class LocalExecutor:
     def __init__(
         self,
         settings: WorkerSettings,
-        fleet: Fleet | Fleets,
-        pool: MachinePool | None = None,
+        fleet: ServerPool | CoveragePools,
+        pool: HostBudget | None = None,
         slots_of: Callable[[str], SlotRange] | None = None,
     ) -> None:
         self._settings = settings
-        own = SlotRange(first=0, total=most_slots(settings.slots, cpus=settings.idle_cpus))
+        own = SlotRange(first=0, total=max_slots(settings.slots, cpus=settings.idle_cpus))
         self._slots_of = slots_of or (lambda _: own)
         self._pool = pool
         self._lock = threading.Lock()
         self._fleet = fleet
         self._slots: dict[str, int] = {}
-        self._running: dict[str, Attempt] = {}
+        self._running: dict[str, RunningAttempt] = {}
         self._stopping: tuple[StopReason, float] | None = None
         self._ending: dict[str, tuple[StopReason, float]] = {}
         self._stopped = threading.Event()
@@ -109,7 +109,7 @@ class LocalExecutor:
         """Return the slots and the budget, each with its source."""
         return self._settings.limits
 
-    def room(self) -> Room:
+    def room(self) -> FreeCapacity:
         """Return what could start now."""
         return self._governor.room()
 
@@ -208,7 +208,7 @@ class LocalExecutor:
         measured = self._governor.detach(task.attempt_id, max_rss_bytes=max_rss)
         if supervised.keeper_died:
             self._replace_keeper(slot, attempt)
-        result = judge(
+        result = build_result(
             attempt,
             supervised,
             settings=self._settings,
@@ -237,7 +237,7 @@ class LocalExecutor:
 
     def _start(
         self, task: TestTask, slot: int, tmp_dir: Path, coverage_file: Path | None
-    ) -> tuple[Attempt, Supervised, bool]:
+    ) -> tuple[RunningAttempt, Supervised, bool]:
         """Start a file and wait for its end; where processes or memory are exhausted, try again for a while.
 
         Returns:
@@ -252,7 +252,7 @@ class LocalExecutor:
             is_last_try = time.monotonic() > give_up_at
             try:
                 launch = self._fleet.of(task).launch(task, slot)
-                attempt = Attempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
+                attempt = RunningAttempt(task, slot, launch, self._settings, self._slots_of(task.run_id))
                 self._governor.hold(self._fleet.held_bytes)
                 self._note_running(attempt)
                 supervised = attempt.run(
@@ -305,7 +305,7 @@ class LocalExecutor:
             with self._lock:
                 self._waiting_slots.discard(slot)
 
-    def _note_running(self, attempt: Attempt) -> None:
+    def _note_running(self, attempt: RunningAttempt) -> None:
         """Let an attempt be stopped from now on; it is at once where it, or everything, is to stop."""
         with self._lock:
             self._running[attempt.task.attempt_id] = attempt
@@ -336,7 +336,7 @@ class LocalExecutor:
         self._tmp.remove(tmp_dir)
         return ""
 
-    def _replace_keeper(self, slot: int, attempt: Attempt) -> None:
+    def _replace_keeper(self, slot: int, attempt: RunningAttempt) -> None:
         """End what a file left that killed its keeper, and make room for a new keeper."""
         keeper = attempt.launch.keeper
         self._fleet.discard(slot, keeper)

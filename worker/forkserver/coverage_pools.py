@@ -13,13 +13,13 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec.structs import replace
 
 from passmuster.model.task import TestTask
-from worker.forkserver.server_pool import Fleet
+from worker.forkserver.server_pool import ServerPool
 from worker.process.settings import WorkerSettings
-from worker.process.supervisor_client import Keeper
+from worker.process.supervisor_client import SupervisorClient
 
 
-class Fleets:
-    """A `Fleet` for each kind of file. Thread-safe.
+class CoveragePools:
+    """A `ServerPool` for each kind of file. Thread-safe.
 
     Args:
         settings: of the worker, with a folder for coverage data.
@@ -28,8 +28,8 @@ class Fleets:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._plain = Fleet(replace(settings, coverage_dir=None))
-        self._measuring: Fleet | None = None
+        self._plain = ServerPool(replace(settings, coverage_dir=None))
+        self._measuring: ServerPool | None = None
         self._is_over = False
 
     @property
@@ -42,13 +42,13 @@ class Fleets:
         """What all servers and their keepers take."""
         return sum(fleet.held_bytes for fleet in self._fleets())
 
-    def of(self, task: TestTask) -> Fleet:
+    def of(self, task: TestTask) -> ServerPool:
         """Return the fleet that a file is started from."""
         if task.coverage is None:
             return self._plain
         with self._lock:
             if self._measuring is None:
-                self._measuring = Fleet(self._settings)
+                self._measuring = ServerPool(self._settings)
                 if self._is_over:
                     self._measuring.give_up()
             return self._measuring
@@ -68,7 +68,7 @@ class Fleets:
             if some:
                 self.of(some[0]).expect(some)
 
-    def discard(self, slot: int, keeper: Keeper) -> None:
+    def discard(self, slot: int, keeper: SupervisorClient) -> None:
         """Forget a keeper that a test has killed."""
         for fleet in self._fleets():
             fleet.discard(slot, keeper)
@@ -90,6 +90,6 @@ class Fleets:
             for fleet in self._fleets():
                 stack.callback(fleet.close)
 
-    def _fleets(self) -> tuple[Fleet, ...]:
+    def _fleets(self) -> tuple[ServerPool, ...]:
         with self._lock:
             return (self._plain,) if self._measuring is None else (self._plain, self._measuring)

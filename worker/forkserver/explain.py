@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
 from passmuster.model.units import format_bytes
-from worker.forkserver.fork_advice import Advisor
-from worker.forkserver.server_pool import Fleet
+from worker.forkserver.fork_advice import ForkAdvisor
+from worker.forkserver.server_pool import ServerPool
 
-MOST_NAMES = 12
+MAX_NAMES = 12
 """Names printed of a long list; the rest is counted."""
 
 
-def explain(fleet: Fleet, tasks: Sequence[TestTask]) -> Iterator[str]:
+def explain(fleet: ServerPool, tasks: Sequence[TestTask]) -> Iterator[str]:
     """Yield lines; every server that these tasks would need is started for it.
 
     Args:
@@ -45,7 +45,7 @@ def explain(fleet: Fleet, tasks: Sequence[TestTask]) -> Iterator[str]:
         yield f"worth a try: {proposal[1]}"
 
 
-def _sets(advisor: Advisor) -> Iterator[str]:
+def _sets(advisor: ForkAdvisor) -> Iterator[str]:
     """Yield what each server has, and how many files are forked from it."""
     facts = advisor.facts()
     for base, choice in sorted(advisor.choices().items()):
@@ -59,7 +59,7 @@ def _sets(advisor: Advisor) -> Iterator[str]:
             yield f"  {chosen.files} file(s): {_listed(modules)} ({cost})"
 
 
-def _left_out(advisor: Advisor) -> Iterator[str]:
+def _left_out(advisor: ForkAdvisor) -> Iterator[str]:
     """Yield the modules that may not be imported beforehand."""
     needed = {name for needs in advisor.needs().values() for name in needs.modules}
     for name, fact in sorted(advisor.facts().items()):
@@ -67,7 +67,7 @@ def _left_out(advisor: Advisor) -> Iterator[str]:
             yield f"left out: {name}: {fact.verdict}"
 
 
-def _spawned(advisor: Advisor, asked: Sequence[TestTask]) -> Iterator[str]:
+def _spawned(advisor: ForkAdvisor, asked: Sequence[TestTask]) -> Iterator[str]:
     """Yield the files that are not forked."""
     for task in asked:
         yield f"spawned: {task.file_path}: asked for, or since an earlier run of it"
@@ -77,5 +77,5 @@ def _spawned(advisor: Advisor, asked: Sequence[TestTask]) -> Iterator[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

@@ -17,13 +17,13 @@ from passmuster.model.status import RunnerKind
 from passmuster.model.task import TestTask
 from worker.child.passmuster_child_start import runs_as_script
 from worker.child.passmuster_child_traces import PATCHED
-from worker.forkserver.import_sets import Choice, choose
+from worker.forkserver.import_sets import Choice, choose_import_sets
 from worker.forkserver.installed import installed
-from worker.forkserver.module_costs import ModuleFacts, is_allowed
+from worker.forkserver.module_costs import ModuleCost, is_allowed
 from worker.forkserver.scan import Roots, Scanner
-from worker.forkserver.server import PYTEST, SCRIPT, Answer, Verdict
+from worker.forkserver.server import PYTEST, SCRIPT, ImportResult, ServerInfo
 from worker.forkserver.store import ImportStore
-from worker.process.file_imports import FileNeeds, Imported, with_learned, with_own
+from worker.process.file_imports import FileImports, Imported, with_learned, with_own
 from worker.process.settings import PROPOSAL_FILE, WorkerSettings
 
 _PATCHES = frozenset(f"replaces {name}" for name in PATCHED)
@@ -35,7 +35,7 @@ PROPOSED_S = 3.0
 """Processor seconds that preloading a package of the project must save in a run before it is proposed."""
 
 
-class Advice(Struct, frozen=True, kw_only=True):
+class ForkAdvice(Struct, frozen=True, kw_only=True):
     """How a file should be started.
 
     Args:
@@ -51,7 +51,7 @@ class Advice(Struct, frozen=True, kw_only=True):
     is_new: bool = False
 
 
-class Advisor:
+class ForkAdvisor:
     """Knows the files of one run. Thread-safe.
 
     Args:
@@ -59,20 +59,20 @@ class Advisor:
         answer_of: returns what the server of a framework says of itself; empty: the first server.
     """
 
-    def __init__(self, settings: WorkerSettings, answer_of: Callable[[str], Answer]) -> None:
+    def __init__(self, settings: WorkerSettings, answer_of: Callable[[str], ServerInfo]) -> None:
         self._settings = settings
         self._answer_of = answer_of
         self._lock = threading.RLock()
         self._store: ImportStore | None = None
         self._scanner: Scanner | None = None
         self._identity = ""
-        self._needs: dict[str, FileNeeds] = {}
+        self._needs: dict[str, FileImports] = {}
         self._bases: dict[str, str] = {}
         self._choices: dict[str, Choice] = {}
         self._own_s: dict[str, list[float]] = {}
         self._is_closed = False
 
-    def advise(self, task: TestTask) -> Advice:
+    def advise(self, task: TestTask) -> ForkAdvice:
         """Return how a task's file should be started.
 
         Raises:
@@ -85,7 +85,7 @@ class Advisor:
             chosen = choice.set_of(task.file_path) if choice is not None else None
             store = self._store
             why_patched = self._why_patched(needs)
-        return Advice(
+        return ForkAdvice(
             base=base,
             why_spawn=needs.why_spawn or why_patched,
             modules=chosen.modules if chosen is not None else (),
@@ -109,7 +109,7 @@ class Advisor:
         except Exception:  # Preloading only makes files faster: without it they import for themselves.
             return
 
-    def needs(self) -> dict[str, FileNeeds]:
+    def needs(self) -> dict[str, FileImports]:
         """Return what is known of each file."""
         with self._lock:
             return dict(self._needs)
@@ -142,7 +142,7 @@ class Advisor:
         with self._lock:
             return dict(self._choices)
 
-    def facts(self) -> dict[str, ModuleFacts]:
+    def facts(self) -> dict[str, ModuleCost]:
         """Return what is known of modules."""
         with self._lock:
             return self._store.facts(self._identity) if self._store is not None else {}
@@ -156,7 +156,7 @@ class Advisor:
                 return choice.sets[chosen.parent].modules
         return ()
 
-    def learn_verdicts(self, base: str, verdicts: Sequence[Verdict]) -> None:
+    def learn_verdicts(self, base: str, verdicts: Sequence[ImportResult]) -> None:
         """Take note of what came of importing modules; where one will not do, choose again."""
         with self._lock:
             if self._store is None:
@@ -204,7 +204,7 @@ class Advisor:
 
     def _choose(self, base: str) -> None:
         assert self._store is not None
-        self._choices[base] = choose(
+        self._choices[base] = choose_import_sets(
             {
                 path: needs
                 for path, needs in self._needs.items()
@@ -215,7 +215,7 @@ class Advisor:
             max_bytes=self._settings.budget_bytes // SERVERS_SHARE,
         )
 
-    def _why_patched(self, needs: FileNeeds) -> str:
+    def _why_patched(self, needs: FileImports) -> str:
         """Return which module of a file, as a server has seen, patches others; empty: none does.
 
         gevent and eventlet must come before the modules that they patch, which a server has imported.
@@ -226,7 +226,7 @@ class Advisor:
                 return f"importing {name} {facts[name].verdict}"
         return ""
 
-    def _look(self, path: str, base: str) -> FileNeeds:
+    def _look(self, path: str, base: str) -> FileImports:
         """Return what a file needs, looked at once."""
         self._open()
         assert self._scanner is not None

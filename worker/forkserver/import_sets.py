@@ -9,15 +9,15 @@ from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct, field
 
-from worker.forkserver.module_costs import HasModules, ModuleFacts, Words, places_of
+from worker.forkserver.module_costs import HasModules, ModuleCost, ModuleIndex, places_of
 
-MOST_SETS = 8
-LEAST_GAIN_S = 0.03
+MAX_SETS = 8
+MIN_GAIN_S = 0.03
 """A set that saves less than this in the whole run is not worth a process."""
 
-_MOST_GROUPS = 300
-_MOST_SINGLES = 60
-_MOST_PAIRED = 24
+_MAX_GROUPS = 300
+_MAX_SINGLES = 60
+_MAX_PAIRED = 24
 
 
 class ImportSet(Struct, frozen=True, kw_only=True):
@@ -59,12 +59,12 @@ class Choice(Struct, frozen=True, kw_only=True):
         return None if place is None else self.sets[place]
 
 
-def choose(
+def choose_import_sets(
     needs: Mapping[str, HasModules],
-    facts: Mapping[str, ModuleFacts],
+    facts: Mapping[str, ModuleCost],
     *,
     base: Collection[str] = (),
-    max_sets: int = MOST_SETS,
+    max_sets: int = MAX_SETS,
     max_bytes: int,
 ) -> Choice:
     """Return the sets that save most time.
@@ -76,7 +76,7 @@ def choose(
         max_sets: how many sets there may be.
         max_bytes: memory that all servers together may add to the base.
     """
-    words = Words(needs, facts, base)
+    words = ModuleIndex(needs, facts, base)
     groups = _groups(needs, words)
     plan = _Plan(words, groups)
     return plan.result(plan.pick(max_sets, max_bytes))
@@ -90,7 +90,7 @@ class _Group(Struct, frozen=True):
     paths: tuple[str, ...]
 
 
-def _groups(needs: Mapping[str, HasModules], words: Words) -> list[_Group]:
+def _groups(needs: Mapping[str, HasModules], words: ModuleIndex) -> list[_Group]:
     """Return the files by what they need, those with the most to save first."""
     paths: dict[int, list[str]] = {}
     orders: dict[int, tuple[str, ...]] = {}
@@ -108,16 +108,16 @@ def _groups(needs: Mapping[str, HasModules], words: Words) -> list[_Group]:
 class _Candidates:
     """Sets that may be worth having: what files that share costly modules have in common."""
 
-    def __init__(self, words: Words, groups: list[_Group]) -> None:
-        self._groups = groups[:_MOST_GROUPS]
+    def __init__(self, words: ModuleIndex, groups: list[_Group]) -> None:
+        self._groups = groups[:_MAX_GROUPS]
         weights = [0.0] * len(words.names)
         for group in self._groups:
             for place in places_of(group.number):
                 weights[place] += words.seconds[place] * len(group.paths)
         places = sorted(range(len(weights)), key=lambda place: (-weights[place], place))
-        self._masks = [1 << place for place in places[:_MOST_SINGLES]]
+        self._masks = [1 << place for place in places[:_MAX_SINGLES]]
         self.users: dict[int, list[_Group]] = {}
-        pairs = self._masks[:_MOST_PAIRED]
+        pairs = self._masks[:_MAX_PAIRED]
         for mask in (0, *self._masks):
             self._add(mask)
         for index, one in enumerate(pairs):
@@ -143,7 +143,7 @@ class _Candidates:
 class _Plan:
     """Weighs sets against each other."""
 
-    def __init__(self, words: Words, groups: list[_Group]) -> None:
+    def __init__(self, words: ModuleIndex, groups: list[_Group]) -> None:
         self._words = words
         self._groups = groups
         self._seconds: dict[int, float] = {0: 0.0}
@@ -154,7 +154,7 @@ class _Plan:
         picked: list[int] = []
         while len(picked) < max_sets:
             current = {group.number: self._value(self._best(group.number, picked)) for group in self._groups}
-            best, best_gain = 0, LEAST_GAIN_S
+            best, best_gain = 0, MIN_GAIN_S
             for number, users in candidates.users.items():
                 gain = self._gain(number, users, current, picked)
                 if gain > best_gain and self._bytes([*picked, number]) <= max_bytes:
@@ -214,7 +214,7 @@ class _Plan:
             )
             is_parent = any(self._parent(other, kept) == number for other in others)
             gain = self._saved(kept) - self._saved(others)
-            if gain < LEAST_GAIN_S or (files < 2 and not is_parent):
+            if gain < MIN_GAIN_S or (files < 2 and not is_parent):
                 kept = others
         return kept
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 _METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
-_MOST_BYTES = 4_000_000
+_MAX_BYTES = 4_000_000
 
 
 class Installed(Struct, frozen=True, kw_only=True):
@@ -88,6 +88,6 @@ def _setting(line: str) -> tuple[str, str]:
 def _content(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(_MOST_BYTES)
+            return file.read(_MAX_BYTES)
     except OSError:
         return b""

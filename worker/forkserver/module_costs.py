@@ -16,10 +16,10 @@ UNKNOWN_STDLIB_S = 0.002
 UNKNOWN_BYTES = 8 * 2**20
 UNKNOWN_SMALL_BYTES = 2**18
 
-_LEAST_MODULE_S = 0.0001  # What costs less is left to the file: it only makes sets differ.
+_MIN_MODULE_S = 0.0001  # What costs less is left to the file: it only makes sets differ.
 
 
-class ModuleFacts(Struct, frozen=True, kw_only=True):
+class ModuleCost(Struct, frozen=True, kw_only=True):
     """What one module was seen to cost and to do.
 
     Attributes:
@@ -43,14 +43,14 @@ def is_allowed(verdict: str) -> bool:
 
 
 class HasModules(Protocol):
-    """What is known of a file, as `FileNeeds` has it."""
+    """What is known of a file, as `FileImports` has it."""
 
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules that it imports, in order."""
 
 
-class Words:
+class ModuleIndex:
     """The modules that count, each a bit: sets of them are numbers.
 
     `a:b` becomes `a.b` where that is known to be a module, and nothing where it is known not to be one.
@@ -59,7 +59,7 @@ class Words:
     def __init__(
         self,
         needs: Mapping[str, HasModules],
-        facts: Mapping[str, ModuleFacts],
+        facts: Mapping[str, ModuleCost],
         base: Collection[str],
     ) -> None:
         self._facts = dict(facts)
@@ -81,7 +81,7 @@ class Words:
             for part in self._parts(name):
                 if not self._is_allowed(part):
                     break
-                if part not in self._base and self.cost(part) >= _LEAST_MODULE_S:
+                if part not in self._base and self.cost(part) >= _MIN_MODULE_S:
                     found[part] = None
         return tuple(found)
 
@@ -143,7 +143,7 @@ def parents_of(name: str) -> list[str]:
 
 
 def places_of(number: int) -> Iterable[int]:
-    """Yield the places of a set's modules in `Words.names`."""
+    """Yield the places of a set's modules in `ModuleIndex.names`."""
     while number:
         lowest = number & -number
         yield lowest.bit_length() - 1

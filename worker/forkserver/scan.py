@@ -16,8 +16,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from worker.forkserver.source import ENVIRONMENT, Source, read, why_imports
-from worker.process.file_imports import FileNeeds
+from worker.forkserver.source import ENVIRONMENT, SourceAnalysis, read, why_imports
+from worker.process.file_imports import FileImports
 
 _SUFFIXES = (".py", ".so", ".pyd")
 _STDLIB = sys.stdlib_module_names - {"test"}
@@ -131,7 +131,7 @@ def _list(folder: str) -> Listing:
     return Listing(frozenset(modules), frozenset(sources), frozenset(folders))
 
 
-MOST_MODULES = 400
+MAX_MODULES = 400
 """How many of the project's own modules are followed from one import; more would be slow to read."""
 
 _LONGEST_SOURCE = 2_000_000  # bytes
@@ -152,10 +152,10 @@ class Roots(Struct, frozen=True, kw_only=True):
 class SourceCache(Protocol):
     """Keeps what files said, from run to run."""
 
-    def get(self, path: str, size: int, mtime_ns: int) -> Source | None:
+    def get(self, path: str, size: int, mtime_ns: int) -> SourceAnalysis | None:
         """Return what the file said when it had this size in bytes and this time; None: not known."""
 
-    def put(self, path: str, size: int, mtime_ns: int, source: Source) -> None:
+    def put(self, path: str, size: int, mtime_ns: int, source: SourceAnalysis) -> None:
         """Remember what the file says."""
 
 
@@ -186,7 +186,7 @@ class Scanner:
         self._workdir = os.path.realpath(roots.workdir or roots.root)
         self._cache = cache
         self._folders = Folders()
-        self._sources: dict[str, tuple[Source, bytes]] = {}
+        self._sources: dict[str, tuple[SourceAnalysis, bytes]] = {}
         self._closures: dict[tuple[tuple[str, ...], str], _Closure] = {}
         self._module_steps: dict[tuple[tuple[str, ...], str], list[_Step]] = {}
         self._searches: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
@@ -197,7 +197,7 @@ class Scanner:
             self._workdir,
         )
 
-    def scan(self, path: Path | str, *, by_pytest: bool = False) -> FileNeeds:
+    def scan(self, path: Path | str, *, by_pytest: bool = False) -> FileImports:
         """Return what a test file needs.
 
         Args:
@@ -214,10 +214,10 @@ class Scanner:
         steps += self._steps(self._search(folder, hinted), file, source)
         merged = self._merge(hinted, steps, token)
         why = source.why_spawn or why_imports(merged.installed) or self._why_hidden(folder, source)
-        notes = [f"more than {MOST_MODULES} of its own modules"] if merged.is_cut else []
+        notes = [f"more than {MAX_MODULES} of its own modules"] if merged.is_cut else []
         if not source.is_readable:
             notes.append("not readable")
-        return FileNeeds(
+        return FileImports(
             modules=merged.installed,
             own=merged.own,
             stamp=merged.token.hex(),
@@ -307,7 +307,7 @@ class Scanner:
         chain = self._folders.package_chain(os.path.dirname(file))
         return os.path.basename(os.path.dirname(chain[0]) if chain else file).removesuffix(".py")
 
-    def _why_hidden(self, folder: str, source: Source) -> str:
+    def _why_hidden(self, folder: str, source: SourceAnalysis) -> str:
         """Tell whether files that come first on the path hide modules that a server has imported already."""
         chain = self._folders.package_chain(folder)
         outermost = os.path.dirname(os.path.dirname(chain[0])) if chain else folder
@@ -316,13 +316,13 @@ class Scanner:
                 return f"{name} of {os.path.relpath(place, self._root)} hides the standard library's"
         return ""
 
-    def _source(self, file: str) -> tuple[Source, bytes]:
+    def _source(self, file: str) -> tuple[SourceAnalysis, bytes]:
         known = self._sources.get(file)
         if known is None:
             known = self._sources[file] = self._read(file)
         return known
 
-    def _read(self, file: str) -> tuple[Source, bytes]:
+    def _read(self, file: str) -> tuple[SourceAnalysis, bytes]:
         try:
             status = os.stat(file)
             size, mtime = status.st_size, status.st_mtime_ns
@@ -330,14 +330,16 @@ class Scanner:
             source = self._cache.get(file, size, mtime) if self._cache is not None else None
             if source is None:
                 with open(file, "rb") as text:
-                    source = read(text.read()) if size <= _LONGEST_SOURCE else Source(is_readable=False)
+                    source = (
+                        read(text.read()) if size <= _LONGEST_SOURCE else SourceAnalysis(is_readable=False)
+                    )
                 if self._cache is not None:
                     self._cache.put(file, size, mtime, source)
         except OSError:
-            return Source(is_readable=False), file.encode(errors="surrogateescape")
+            return SourceAnalysis(is_readable=False), file.encode(errors="surrogateescape")
         return source, token
 
-    def _steps(self, search: tuple[str, ...], file: str, source: Source) -> list[_Step]:
+    def _steps(self, search: tuple[str, ...], file: str, source: SourceAnalysis) -> list[_Step]:
         """Return what a file imports, in order."""
         steps: list[_Step] = []
         for name in source.imports:
@@ -389,7 +391,7 @@ class _Walk:
     def _visit(self, file: str) -> None:
         if file in self._seen:
             return
-        if len(self._seen) >= MOST_MODULES:
+        if len(self._seen) >= MAX_MODULES:
             self._is_cut = True
             return
         self._seen.add(file)
@@ -404,6 +406,6 @@ class _Walk:
                 self._installed[name] = None
 
 
-def scan(path: Path | str, roots: Roots) -> FileNeeds:
+def scan(path: Path | str, roots: Roots) -> FileImports:
     """Return what one test file needs; for several files use one `Scanner`."""
     return Scanner(roots).scan(path)

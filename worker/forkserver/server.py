@@ -18,8 +18,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from worker.process.command import CHILD_MAIN
-from worker.process.message_socket import Link, LinkClosedError, open_link
-from worker.process.supervisor_client import Keeper, lower_priority
+from worker.process.message_socket import LinkClosedError, MessageSocket, open_link
+from worker.process.supervisor_client import SupervisorClient, lower_priority
 
 FORK_WAIT_S = 30.0
 """How long a server may take to fork: it does nothing else, so a busy machine is the only excuse."""
@@ -62,7 +62,7 @@ class ServerGoneError(ServerError):
     """A server has died or hangs: another one may be started in its place."""
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class ImportResult(Struct, frozen=True, kw_only=True):
     """What came of importing one module in a server.
 
     Args:
@@ -109,7 +109,7 @@ class Setup(Struct, frozen=True, kw_only=True):
         }
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class ServerInfo(Struct, frozen=True, kw_only=True):
     """What a server says when it is set up.
 
     Args:
@@ -122,7 +122,7 @@ class Answer(Struct, frozen=True, kw_only=True):
         anon_bytes: those of them that are not pages of files.
     """
 
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[ImportResult, ...] = ()
     why_not: str = ""
     has_pytest: bool = False
     version: str = ""
@@ -134,8 +134,8 @@ class Answer(Struct, frozen=True, kw_only=True):
 class ForkServer(Struct):
     """One server. Thread-safe."""
 
-    answer: Answer
-    _link: Link
+    answer: ServerInfo
+    _link: MessageSocket
     _pid: int
     _process: subprocess.Popen[bytes] | None = None
     _below_bytes: int = 0
@@ -151,14 +151,14 @@ class ForkServer(Struct):
         """What it takes beyond the server that it was forked from."""
         return self.answer.anon_bytes - self._below_bytes
 
-    def keeper(self) -> Keeper:
+    def keeper(self) -> SupervisorClient:
         """Have a keeper forked, which can fork processes that have what this server has imported.
 
         Raises:
             ServerError: the server is gone, hangs, or cannot fork.
         """
         link, pid = self._fork(("keeper",))
-        return Keeper(link, pid)
+        return SupervisorClient(link, pid)
 
     def derive(self, setup: Setup, given_up: threading.Event) -> ForkServer:
         """Have another server forked that imports more.
@@ -192,7 +192,7 @@ class ForkServer(Struct):
             self._process.kill()
             self._process.wait()
 
-    def _fork(self, request: tuple[object, ...]) -> tuple[Link, int]:
+    def _fork(self, request: tuple[object, ...]) -> tuple[MessageSocket, int]:
         """Ask for a process with a socket of its own; return both."""
         link, theirs = open_link()
         try:
@@ -262,7 +262,7 @@ def start_server(
     return ForkServer(answer, link, process.pid, process)
 
 
-def _ready(link: Link, given_up: threading.Event) -> Answer:
+def _ready(link: MessageSocket, given_up: threading.Event) -> ServerInfo:
     """Wait until a new server is set up."""
     importing = ""
     deadline = time.monotonic() + IMPORT_WAIT_S
@@ -286,8 +286,8 @@ def _ready(link: Link, given_up: threading.Event) -> Answer:
     raise ServerError(f"the fork server was not ready within {IMPORT_WAIT_S:g} s")
 
 
-def _answer(answer: Mapping[str, Any]) -> Answer:
-    return Answer(
+def _answer(answer: Mapping[str, Any]) -> ServerInfo:
+    return ServerInfo(
         verdicts=tuple(_verdict(verdict) for verdict in answer["verdicts"]),
         why_not=str(answer["why_not"]),
         has_pytest=bool(answer["pytest"]),
@@ -298,9 +298,9 @@ def _answer(answer: Mapping[str, Any]) -> Answer:
     )
 
 
-def _verdict(values: Sequence[object]) -> Verdict:
+def _verdict(values: Sequence[object]) -> ImportResult:
     name, seconds, added_bytes, verdict = values
-    return Verdict(
+    return ImportResult(
         name=str(name),
         seconds=float(str(seconds)),
         added_bytes=int(str(added_bytes)),

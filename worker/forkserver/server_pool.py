@@ -25,13 +25,13 @@ from passmuster.model.process_limit import NoThreadError, start_thread
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import TestTask
 from worker.forkserver.server import PYTEST, SCRIPT, ForkServer, ServerBusyError, ServerError, ServerGoneError
-from worker.forkserver.tree import Place, ServerTree
+from worker.forkserver.tree import ServerKey, ServerTree
 from worker.process.environment import get_test_environment
 from worker.process.settings import PROPOSAL_FILE, WorkerSettings
-from worker.process.supervisor_client import Keeper, start_keeper
+from worker.process.supervisor_client import SupervisorClient, start_keeper
 
 if TYPE_CHECKING:
-    from worker.forkserver.fork_advice import Advice, Advisor
+    from worker.forkserver.fork_advice import ForkAdvice, ForkAdvisor
     from worker.process.file_imports import Imported
 
 KEEPER_BYTES = 2 * 1024 * 1024
@@ -41,7 +41,7 @@ KEEPER_BYTES = 2 * 1024 * 1024
 _COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
 
 
-class Launch(Struct, frozen=True, kw_only=True):
+class StartPlan(Struct, frozen=True, kw_only=True):
     """How a file is to be started.
 
     Args:
@@ -51,7 +51,7 @@ class Launch(Struct, frozen=True, kw_only=True):
         note: why it is spawned although it might have been forked; empty: nothing to say.
     """
 
-    keeper: Keeper
+    keeper: SupervisorClient
     server: ForkServer | None = None
     is_learning: bool = False
     note: str = ""
@@ -62,7 +62,7 @@ class Launch(Struct, frozen=True, kw_only=True):
         return Isolation.SPAWN if self.server is None else Isolation.FORK
 
 
-class Fleet:
+class ServerPool:
     """All servers and keepers of one run. Thread-safe.
 
     Args:
@@ -72,7 +72,7 @@ class Fleet:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._keepers: dict[tuple[int, Place | None], Keeper] = {}
+        self._keepers: dict[tuple[int, ServerKey | None], SupervisorClient] = {}
         self._is_closed = False
         self._without_session: set[str] = set()
         self._why_never = why_never()
@@ -83,7 +83,7 @@ class Fleet:
             modules_below=lambda base, modules: self._advisor.parent_of(base, modules),
             on_verdicts=lambda base, verdicts: self._advisor.learn_verdicts(base, verdicts),
         )
-        self._known_advisor: Advisor | None = None
+        self._known_advisor: ForkAdvisor | None = None
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -97,14 +97,14 @@ class Fleet:
             forked = sum(1 for _, place in self._keepers if place is not None)
         return forked * KEEPER_BYTES + self._tree.held_bytes
 
-    def of(self, _task: TestTask) -> Fleet:
+    def of(self, _task: TestTask) -> ServerPool:
         """Return the fleet that a file is started from: all from this one; see `Fleets`."""
         return self
 
     def why_no_fork(self) -> str:
         """Return why no file can be forked here; empty: they can."""
         try:
-            self._tree.server(Place(base=SCRIPT))
+            self._tree.server(ServerKey(base=SCRIPT))
         except ServerError as error:
             return str(error)
         return self._why_never
@@ -125,7 +125,7 @@ class Fleet:
             return ""
         return "" if name in settings.preload else text
 
-    def probe(self, tasks: Sequence[TestTask]) -> Advisor:
+    def probe(self, tasks: Sequence[TestTask]) -> ForkAdvisor:
         """Start every server that these tasks would be forked from; return who knows what came of it."""
         self._think(tasks)
         for task in tasks:
@@ -152,7 +152,7 @@ class Fleet:
                 threading.Thread(target=self._think, args=(forked,), name="preload-choice", daemon=True)
             )
 
-    def launch(self, task: TestTask, slot: int) -> Launch:
+    def launch(self, task: TestTask, slot: int) -> StartPlan:
         """Return how a task is to be started in a slot.
 
         Raises:
@@ -161,22 +161,22 @@ class Fleet:
         wanted = self.wanted(task.isolation)
         if task.runner is RunnerKind.COMMAND:
             note = _COMMAND_NOTE if wanted is Isolation.FORK else ""
-            return Launch(keeper=self._plain(slot), note=note)
+            return StartPlan(keeper=self._plain(slot), note=note)
         if wanted is Isolation.SPAWN:
-            return Launch(keeper=self._plain(slot), note=self._why_never)
+            return StartPlan(keeper=self._plain(slot), note=self._why_never)
         while True:
             try:
                 advice = self._advisor.advise(task)
                 if advice.why_spawn and wanted is Isolation.AUTO:
-                    return Launch(keeper=self._plain(slot), note=advice.why_spawn)
+                    return StartPlan(keeper=self._plain(slot), note=advice.why_spawn)
                 place, server = self._best_server(task, advice)
-                return Launch(
+                return StartPlan(
                     keeper=self._forked(slot, place, server), server=server, is_learning=advice.is_new
                 )
             except ServerGoneError:
                 continue  # Until too many have died.
             except ServerError as error:
-                return Launch(keeper=self._plain(slot), note=str(error))
+                return StartPlan(keeper=self._plain(slot), note=str(error))
 
     def learn(self, path: str, imported: Iterable[Imported]) -> None:
         """Take note of what a file was seen to import."""
@@ -188,7 +188,7 @@ class Fleet:
             if any(place.session for place, known in self._tree.servers.items() if known is server):
                 self._without_session.add(_folder(path))
 
-    def discard(self, slot: int, keeper: Keeper) -> None:
+    def discard(self, slot: int, keeper: SupervisorClient) -> None:
         """Forget a keeper that a test has killed; the caller closes it."""
         with self._lock:
             for key in [key for key, known in self._keepers.items() if key[0] == slot and known is keeper]:
@@ -231,23 +231,23 @@ class Fleet:
         self._advisor.think(paths, {task.file_path: task.runner for task in tasks})
 
     @property
-    def _advisor(self) -> Advisor:
+    def _advisor(self) -> ForkAdvisor:
         """Return who knows the files; not needed before the first server is on its way."""
         # Its parts take as long to import as a server takes to start, which is the time for it.
-        from worker.forkserver.fork_advice import Advisor
+        from worker.forkserver.fork_advice import ForkAdvisor
 
         with self._lock:
             if self._known_advisor is None:
-                self._known_advisor = Advisor(self._settings, self._tree.answer_of)
+                self._known_advisor = ForkAdvisor(self._settings, self._tree.answer_of)
             return self._known_advisor
 
     def _warm_up_server(self) -> None:
         with contextlib.suppress(ServerError):  # Whoever needs it is told.
-            self._tree.server(Place(base=SCRIPT))
+            self._tree.server(ServerKey(base=SCRIPT))
 
-    def _best_server(self, task: TestTask, advice: Advice) -> tuple[Place, ForkServer]:
+    def _best_server(self, task: TestTask, advice: ForkAdvice) -> tuple[ServerKey, ForkServer]:
         """Return the server that has imported most of what the file needs, and nothing else."""
-        plain = Place(base=advice.base)
+        plain = ServerKey(base=advice.base)
         session = replace(plain, session=advice.base == PYTEST and self._may_share_session(task.file_path))
         # Under pytest modules come after the session: its plugins must be the first to import what is theirs.
         has_all = (
@@ -270,7 +270,7 @@ class Fleet:
         with self._lock:
             return _folder(path) not in self._without_session
 
-    def _forked(self, slot: int, place: Place, server: ForkServer) -> Keeper:
+    def _forked(self, slot: int, place: ServerKey, server: ForkServer) -> SupervisorClient:
         key = (slot, place)
         with self._lock:
             keeper = self._keepers.get(key)
@@ -283,7 +283,7 @@ class Fleet:
             self._keep(key, keeper)
         return keeper
 
-    def _plain(self, slot: int) -> Keeper:
+    def _plain(self, slot: int) -> SupervisorClient:
         with self._lock:
             keeper = self._keepers.get((slot, None))
         if keeper is None:
@@ -291,7 +291,7 @@ class Fleet:
             self._keep((slot, None), keeper)
         return keeper
 
-    def _keep(self, key: tuple[int, Place | None], keeper: Keeper) -> None:
+    def _keep(self, key: tuple[int, ServerKey | None], keeper: SupervisorClient) -> None:
         with self._lock:
             if not self._is_closed:
                 self._keepers[key] = keeper

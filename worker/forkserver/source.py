@@ -42,7 +42,7 @@ _HOSTILE_LINE = re.compile(
 _IMPORT_SYSTEM = (b"sys.modules", b"sys.meta_path", b"sys.path_hooks")
 
 
-class Source(Struct, frozen=True, kw_only=True):
+class SourceAnalysis(Struct, frozen=True, kw_only=True):
     """What one file says.
 
     Attributes:
@@ -61,17 +61,17 @@ class Source(Struct, frozen=True, kw_only=True):
     is_readable: bool = True
 
 
-def read(text: bytes) -> Source:
+def read(text: bytes) -> SourceAnalysis:
     """Return what the source of a file says; one with errors at its top level says nothing."""
     outline = outline_of(text)
     tree = _parse(outline) if outline is not None else None
     if tree is None:
         tree = _parse(text)
     if tree is None:
-        return Source(is_readable=False)
+        return SourceAnalysis(is_readable=False)
     reader = _Reader(gathers_folders=b"sys.path" in text)
     reader.visit(tree.body)
-    return Source(
+    return SourceAnalysis(
         imports=tuple(reader.imports),
         why_spawn=_why_text(text) or reader.why or why_imports(reader.imports),
         folders=tuple(dict.fromkeys(reader.folders)),

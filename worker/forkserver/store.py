@@ -12,16 +12,16 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.forkserver.module_costs import ModuleFacts
-from worker.forkserver.source import Source
+from worker.forkserver.module_costs import ModuleCost
+from worker.forkserver.source import SourceAnalysis
 
 FILE_NAME = "imports.json"
 
 _VERSION = 1
-_MOST_BYTES = 32 * 2**20
-_MOST_FILES = 20_000
-_MOST_FACTS = 5_000
-_MOST_PYTHONS = 4
+_MAX_BYTES = 32 * 2**20
+_MAX_FILES = 20_000
+_MAX_FACTS = 5_000
+_MAX_PYTHONS = 4
 _LONGEST_VERDICT = 200
 _FADING = 0.9
 _PARTS = ("sources", "learned", "facts", "own")
@@ -39,13 +39,13 @@ class ImportStore:
         self._known, self._read_as = _load(self._path)
         self._added: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
 
-    def get(self, path: str, size: int, mtime_ns: int) -> Source | None:
+    def get(self, path: str, size: int, mtime_ns: int) -> SourceAnalysis | None:
         """Return what a file said when it had this size in bytes and this time; None: not known."""
         match self._find("sources", path):
             case [int(known_size), int(known_time), str(imports), str(why), list(folders), int(flags)]:
                 if (known_size, known_time) != (size, mtime_ns):
                     return None
-                return Source(
+                return SourceAnalysis(
                     imports=tuple(imports.split()),
                     why_spawn=why,
                     folders=tuple(str(folder) for folder in folders),
@@ -54,7 +54,7 @@ class ImportStore:
                 )
         return None
 
-    def put(self, path: str, size: int, mtime_ns: int, source: Source) -> None:
+    def put(self, path: str, size: int, mtime_ns: int, source: SourceAnalysis) -> None:
         """Remember what a file says."""
         flags = source.is_script + 2 * source.is_readable
         self._added["sources"][path] = [
@@ -87,7 +87,7 @@ class ImportStore:
         if after != before or not self.has_learned(path, stamp):
             self._added["learned"][path] = [stamp, " ".join(after)]
 
-    def facts(self, identity: str) -> dict[str, ModuleFacts]:
+    def facts(self, identity: str) -> dict[str, ModuleCost]:
         """Return what is known of modules under one interpreter, see `installed`."""
         entries = {**self._all_facts(self._known, identity), **self._all_facts(self._added, identity)}
         found = ((name, _fact(entry)) for name, entry in entries.items())
@@ -151,8 +151,8 @@ class ImportStore:
         for identity, entries in self._added["facts"].items():
             merged = {**self._all_facts(self._known, identity), **entries}
             facts.pop(identity, None)
-            facts[identity] = dict(list(merged.items())[-_MOST_FACTS:])
-        self._known["facts"] = dict(list(facts.items())[-_MOST_PYTHONS:])
+            facts[identity] = dict(list(merged.items())[-_MAX_FACTS:])
+        self._known["facts"] = dict(list(facts.items())[-_MAX_PYTHONS:])
         self._added = {part: {} for part in _PARTS}
         self._read_as = _write(self._path, self._known)
 
@@ -166,19 +166,19 @@ class ImportStore:
         return entries if isinstance(entries, dict) else {}
 
 
-def _fact(entry: object) -> ModuleFacts | None:
+def _fact(entry: object) -> ModuleCost | None:
     match entry:
         case [float() | int() as seconds, int(size), str(verdict)]:
-            return ModuleFacts(seconds=float(seconds), bytes=size, verdict=verdict)
+            return ModuleCost(seconds=float(seconds), bytes=size, verdict=verdict)
     return None
 
 
 def _newest(entries: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries without the oldest, where there are too many; what was added is newest."""
-    if len(entries) <= _MOST_FILES:
+    if len(entries) <= _MAX_FILES:
         return entries
     ordered = [*(name for name in entries if name not in added), *added]
-    return {name: entries[name] for name in ordered[-_MOST_FILES:]}
+    return {name: entries[name] for name in ordered[-_MAX_FILES:]}
 
 
 def _load(path: Path | None) -> tuple[dict[str, dict[str, Any]], object]:
@@ -192,7 +192,7 @@ def _load(path: Path | None) -> tuple[dict[str, dict[str, Any]], object]:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             read_as = (status.st_ino, status.st_mtime_ns, status.st_size)
-            content: object = json.loads(file.read(_MOST_BYTES))
+            content: object = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return empty, _identity(path)
     if not isinstance(content, dict) or content.get("version") != _VERSION:

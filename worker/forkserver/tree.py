@@ -13,14 +13,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.forkserver.server import (
-    Answer,
     ForkServer,
+    ImportResult,
     ImportStuckError,
     ServerBusyError,
     ServerError,
     ServerGoneError,
+    ServerInfo,
     Setup,
-    Verdict,
     start_server,
 )
 from worker.process.settings import WorkerSettings
@@ -29,7 +29,7 @@ MAX_DEATHS = 3
 """Servers that may die or hang in a run before nothing is forked any more: something is wrong with all."""
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class ServerKey(Struct, frozen=True, kw_only=True):
     """A server by what it has imported.
 
     Args:
@@ -43,7 +43,7 @@ class Place(Struct, frozen=True, kw_only=True):
     modules: tuple[str, ...] = ()
 
 
-ROOT = Place()
+ROOT = ServerKey()
 
 
 class _Node:
@@ -70,26 +70,26 @@ class ServerTree:
         settings: WorkerSettings,
         environment: Mapping[str, str],
         modules_below: Callable[[str, tuple[str, ...]], tuple[str, ...]],
-        on_verdicts: Callable[[str, Sequence[Verdict]], None],
+        on_verdicts: Callable[[str, Sequence[ImportResult]], None],
     ) -> None:
         self._settings = settings
         self._environment = environment
         self._modules_below = modules_below
         self._on_verdicts = on_verdicts
         self._lock = threading.Lock()
-        self._nodes: dict[Place, _Node] = {}
+        self._nodes: dict[ServerKey, _Node] = {}
         self._deaths = 0
         self._is_closed = False
         self._given_up = threading.Event()
 
     @property
-    def servers(self) -> dict[Place, ForkServer]:
+    def servers(self) -> dict[ServerKey, ForkServer]:
         """The servers that are there."""
         with self._lock:
             return {place: node.server for place, node in self._nodes.items() if node.server is not None}
 
     @property
-    def refusals(self) -> dict[Place, str]:
+    def refusals(self) -> dict[ServerKey, str]:
         """Why the servers that cannot be had are no good."""
         with self._lock:
             return {place: node.why_not for place, node in self._nodes.items() if node.why_not}
@@ -99,15 +99,15 @@ class ServerTree:
         """What they take, pages that they share counted once."""
         return sum(server.added_bytes for server in self.servers.values())
 
-    def answer_of(self, base: str) -> Answer:
+    def answer_of(self, base: str) -> ServerInfo:
         """Return what the server of a framework, or the first one, says of itself.
 
         Raises:
             ServerError: it cannot be had.
         """
-        return self.server(Place(base=base)).answer
+        return self.server(ServerKey(base=base)).answer
 
-    def server(self, place: Place) -> ForkServer:
+    def server(self, place: ServerKey) -> ForkServer:
         """Return the server at a place, made when it is first asked for.
 
         Raises:
@@ -132,7 +132,7 @@ class ServerTree:
                     raise
             return node.server
 
-    def bury(self, place: Place) -> None:
+    def bury(self, place: ServerKey) -> None:
         """Forget a server that has died or hangs, so that whoever asks next gets a new one."""
         with self._lock:
             self._deaths += 1
@@ -156,13 +156,13 @@ class ServerTree:
                     node.server.close()
                     node.server = None
 
-    def _below(self, place: Place) -> Place:
+    def _below(self, place: ServerKey) -> ServerKey:
         """Return the place of the server that one is forked from."""
         if place.modules:
             return replace(place, modules=self._modules_below(place.base, place.modules))
         return replace(place, session=False) if place.session else ROOT
 
-    def _make(self, place: Place) -> ForkServer:
+    def _make(self, place: ServerKey) -> ForkServer:
         if place == ROOT:
             workdir = str(self._settings.workdir)
             return start_server(
@@ -179,7 +179,7 @@ class ServerTree:
             self.bury(below)
             raise
         except ImportStuckError as error:
-            self._on_verdicts(place.base, [Verdict(name=error.module, verdict=error.reason)])
+            self._on_verdicts(place.base, [ImportResult(name=error.module, verdict=error.reason)])
             raise
         if place.modules:
             self._on_verdicts(place.base, server.answer.verdicts)
@@ -188,7 +188,7 @@ class ServerTree:
             raise ServerError(server.answer.why_not)
         return server
 
-    def _setup(self, place: Place) -> Setup:
+    def _setup(self, place: ServerKey) -> Setup:
         """Return what is to be imported on top of the server below."""
         settings = self._settings
         if place.modules:

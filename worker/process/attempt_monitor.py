@@ -1,6 +1,6 @@
 """Watches one file from its start to the end of its last process: output, report, time, requests to stop.
 
-One thread runs `Supervisor.run` for each file. It waits on four descriptors at once (the keeper, the
+One thread runs `AttemptMonitor.run` for each file. It waits on four descriptors at once (the keeper, the
 output, the report, and a pipe by which other threads wake it), so nothing is polled and nothing blocks
 the test: what it prints is always read, however much it is.
 """
@@ -23,7 +23,14 @@ from worker.process.child_report import ChildReport
 from worker.process.output_capture import OutputCapture
 from worker.process.process_tree import descendants
 from worker.process.stacks import ask_for_stacks
-from worker.process.supervisor_client import Ended, Failed, Keeper, KeeperGoneError, KeeperMessage, Started
+from worker.process.supervisor_client import (
+    Ended,
+    Failed,
+    KeeperGoneError,
+    KeeperMessage,
+    Started,
+    SupervisorClient,
+)
 
 READ_BYTES = 1 << 18
 """Taken from a pipe at a time: four times what a pipe holds."""
@@ -60,10 +67,12 @@ class Supervised(Struct, frozen=True, kw_only=True):
     stacks: str = ""
 
 
-class Supervisor:
+class AttemptMonitor:
     """Runs one file on one keeper. `stop` may be called from any thread; all else from one."""
 
-    def __init__(self, keeper: Keeper, limits: Limits, capture: OutputCapture, report: ChildReport) -> None:
+    def __init__(
+        self, keeper: SupervisorClient, limits: Limits, capture: OutputCapture, report: ChildReport
+    ) -> None:
         self._keeper = keeper
         self._limits = limits
         self._capture = capture

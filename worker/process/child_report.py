@@ -44,7 +44,7 @@ NOT_KEPT = "(not kept: the messages of this file are too long together)"
 STRAY_LIMIT_BYTES = 256 * 1024
 """Bytes of text kept that is no record: enough for the stacks of hundreds of threads."""
 
-_MOST_SECONDS = 1e9
+_MAX_SECONDS = 1e9
 """Thirty years: whoever reports a longer test makes it up."""
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
@@ -136,7 +136,7 @@ class ChildReport:
 
     def _add_case(self, case_id: str, outcome: str, seconds: float, message: str) -> bool:
         # JSON of Python knows NaN and integers beyond every float; the child never writes them.
-        if outcome not in _OUTCOMES or not 0 <= seconds <= _MOST_SECONDS:
+        if outcome not in _OUTCOMES or not 0 <= seconds <= _MAX_SECONDS:
             return False
         self._id_chars += len(case_id)
         if len(self.cases) >= CASES_LIMIT or self._id_chars > IDS_LIMIT_CHARS:
@@ -162,7 +162,7 @@ def _imported(words: str) -> Iterator[Imported]:
         name, _, seconds = word.partition("=")
         with contextlib.suppress(ValueError):
             is_own, name = name.startswith("+"), name.removeprefix("+")
-            if all(part.isidentifier() for part in name.split(".")) and 0 <= float(seconds) <= _MOST_SECONDS:
+            if all(part.isidentifier() for part in name.split(".")) and 0 <= float(seconds) <= _MAX_SECONDS:
                 yield Imported(name=name, seconds=float(seconds), is_own=is_own)
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 
-class FileNeeds(Struct, frozen=True, kw_only=True):
+class FileImports(Struct, frozen=True, kw_only=True):
     """The modules that a test file imports for certain, and whether it may be forked at all.
 
     Attributes:
@@ -43,7 +43,7 @@ class Imported(Struct, frozen=True, kw_only=True):
     is_own: bool
 
 
-def with_learned(needs: FileNeeds, learned: Collection[str]) -> FileNeeds:
+def with_learned(needs: FileImports, learned: Collection[str]) -> FileImports:
     """Return the needs and, after them, what the file was seen to import by itself.
 
     Whatever was imported after a variable had been set is not added: it may depend on the variable.
@@ -53,7 +53,7 @@ def with_learned(needs: FileNeeds, learned: Collection[str]) -> FileNeeds:
     return replace(needs, modules=tuple(dict.fromkeys((*needs.modules, *learned))))
 
 
-def with_own(needs: FileNeeds, packages: Collection[str]) -> FileNeeds:
+def with_own(needs: FileImports, packages: Collection[str]) -> FileImports:
     """Return the needs and those of the project's `packages` that the file imports anyway.
 
     Args:

@@ -23,7 +23,7 @@ class LinkClosedError(Exception):
     """The other end is gone."""
 
 
-class Link:
+class MessageSocket:
     """One end of a private socket pair.
 
     Args:
@@ -115,10 +115,10 @@ class Link:
             self._socket.close()
 
 
-def open_link() -> tuple[Link, socket.socket]:
+def open_link() -> tuple[MessageSocket, socket.socket]:
     """Return our end of a new pair, and the other one to hand on and close."""
     ours, theirs = socket.socketpair()
-    return Link(ours), theirs
+    return MessageSocket(ours), theirs
 
 
 def _is_readable(end: socket.socket, timeout_s: float) -> bool:

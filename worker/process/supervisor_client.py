@@ -17,7 +17,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from worker.process.message_socket import Link, LinkClosedError, open_link
+from worker.process.message_socket import LinkClosedError, MessageSocket, open_link
 
 MAIN = Path(__file__).parents[1] / "child" / "passmuster_child_keeper.py"
 
@@ -61,7 +61,7 @@ class KeeperGoneError(Exception):
     """The keeper died: the test it kept killed it, for nobody else knows it."""
 
 
-class Keeper:
+class SupervisorClient:
     """One keeper process. Used by one thread at a time, `kill` and `signal` excepted.
 
     Args:
@@ -70,7 +70,7 @@ class Keeper:
         process: the same as a child of this process; None: a server has forked it.
     """
 
-    def __init__(self, link: Link, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, link: MessageSocket, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
         self._link = link
         self._pid = pid
         self._process = process
@@ -183,7 +183,7 @@ def lower_priority(pid: int, by: int) -> None:
             os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + by)
 
 
-def start_keeper(*, nice: int = 0) -> Keeper:
+def start_keeper(*, nice: int = 0) -> SupervisorClient:
     """Start a keeper that executes commands.
 
     Args:
@@ -203,7 +203,7 @@ def start_keeper(*, nice: int = 0) -> Keeper:
             start_new_session=True,
         )
     lower_priority(process.pid, nice)
-    return Keeper(link, process.pid, process)
+    return SupervisorClient(link, process.pid, process)
 
 
 def _decode(message: tuple[object, ...]) -> KeeperMessage:

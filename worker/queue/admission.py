@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from passmuster.model.executor import Executor
 from passmuster.model.task import TestTask
-from worker.queue.in_flight import Roster
-from worker.queue.peer_workers import Neighbours
+from worker.queue.in_flight import InFlightFiles
+from worker.queue.peer_workers import PeerWorkers
 
 ADMIT_S = 2.0
 """Seconds a file waits here for room before others may try it."""
@@ -36,8 +36,8 @@ class Admission:
     def __init__(
         self,
         executor: Executor,
-        roster: Roster,
-        neighbours: Neighbours,
+        roster: InFlightFiles,
+        neighbours: PeerWorkers,
         *,
         budget_bytes: int,
         clock: Callable[[], float] = time.monotonic,

@@ -28,9 +28,9 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
         options = read_options(argv, environ)
         put_aside(environ)
         from passmuster.wire.access import open_broker
-        from passmuster.wire.run_store import WorkerBoard
+        from passmuster.wire.run_store import WorkerDirectory
 
-        cards = WorkerBoard(open_broker(options.broker)).cards()
+        cards = WorkerDirectory(open_broker(options.broker)).cards()
     except PassmusterError as error:
         say(str(error))
         return 1

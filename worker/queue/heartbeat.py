@@ -16,10 +16,10 @@ from typing import Protocol
 from passmuster.model.executor import Stoppable
 from passmuster.model.status import StopReason
 from passmuster.wire.broker_keys import HEARTBEAT_S
-from passmuster.wire.broker_messages import DamagedRecordError, Hold, WorkerCard
-from worker.queue.in_flight import Fate, Held, Roster
-from worker.queue.log import Level, Say
-from worker.queue.task_handler import KEEP_RESULT_S, Record
+from passmuster.wire.broker_messages import DamagedRecordError, RenewReply, WorkerStatus
+from worker.queue.in_flight import AbortReason, InFlightFile, InFlightFiles
+from worker.queue.log import LogLevel, Say
+from worker.queue.task_handler import KEEP_RESULT_S, LeaseStore
 
 LOOK_S = 0.5
 """Seconds between two looks at which runs there are: what a run waits for at its start, and at Ctrl-C."""
@@ -29,17 +29,17 @@ CANCEL_GRACE_S = 2.0
 result after it, less than the five seconds that a dispatcher waits."""
 
 
-class Board(Protocol):
-    """Where workers say that they are there; see `passmuster.wire.run_store.WorkerBoard`."""
+class WorkerDirectory(Protocol):
+    """Where workers say that they are there; see `passmuster.wire.run_store.WorkerDirectory`."""
 
-    def announce(self, card: WorkerCard) -> None:
+    def announce(self, card: WorkerStatus) -> None:
         """Put a card up, for a while."""
 
     def remove(self, name: str) -> None:
         """Take a card down."""
 
 
-class Runs(Protocol):
+class RunFollower(Protocol):
     """The runs that this worker serves; see `worker.queue.run_subscriptions.Joining`."""
 
     def follow(self, runs: Collection[str]) -> None:
@@ -70,17 +70,17 @@ class Heartbeat:
     def __init__(
         self,
         executor: Stoppable,
-        roster: Roster,
-        board: Board,
-        record: Callable[[str], Record],
+        roster: InFlightFiles,
+        board: WorkerDirectory,
+        record: Callable[[str], LeaseStore],
         active_runs: Callable[[], set[str]],
-        runs: Runs,
+        runs: RunFollower,
         *,
         name: str,
-        card: Callable[[Sequence[Held]], WorkerCard],
+        card: Callable[[Sequence[InFlightFile]], WorkerStatus],
         broken: tuple[type[Exception], ...],
         say: Say,
-        tails: Callable[[Sequence[Held]], None] = lambda held: None,
+        tails: Callable[[Sequence[InFlightFile]], None] = lambda held: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._executor, self._roster, self._board = executor, roster, board
@@ -123,7 +123,7 @@ class Heartbeat:
             self._tails(held)
         except self._unusable as error:
             if not self._is_away:
-                self._say(f"the broker is away: {error}; what runs goes on", level=Level.WARNING)
+                self._say(f"the broker is away: {error}; what runs goes on", level=LogLevel.WARNING)
             self._is_away = True
             return
         if self._is_away:
@@ -145,42 +145,42 @@ class Heartbeat:
                     next_beat_s = self._clock() + HEARTBEAT_S
                     self.beat()
             except Exception:  # The thread's top: without heartbeats every file would be thought lost.
-                self._say(f"a fault in the heartbeat: {traceback.format_exc()}", level=Level.ERROR)
+                self._say(f"a fault in the heartbeat: {traceback.format_exc()}", level=LogLevel.ERROR)
             self._stopped.wait(LOOK_S)
 
-    def _renew(self, held: Held) -> None:
+    def _renew(self, held: InFlightFile) -> None:
         record = self._record(held.run_id)
         try:
             self._obey(held, record.renew(held.path, held.take, self._name), record)
         except DamagedRecordError as error:
             # It cannot be finished either, and other runs wait for its place.
             self._runs.leave_alone(held.run_id, str(error))
-            self._end(held, Fate.LOST, grace_s=0)
+            self._end(held, AbortReason.LOST, grace_s=0)
 
-    def _obey(self, held: Held, hold: Hold, record: Record) -> None:
-        if hold is not Hold.UNKNOWN:
+    def _obey(self, held: InFlightFile, hold: RenewReply, record: LeaseStore) -> None:
+        if hold is not RenewReply.UNKNOWN:
             self._unknown_since.pop(held.attempt_id, None)
         match hold:
-            case Hold.HELD:
+            case RenewReply.HELD:
                 if not self._roster.has_claimed(held.attempt_id):
                     # It was given back at this moment, and this renewal took it once more.
                     record.release(held.path, held.take, self._name)
-            case Hold.LOST:
-                self._end(held, Fate.LOST, grace_s=0)
-            case Hold.CANCELLED:
-                self._end(held, Fate.CANCELLED, grace_s=min(held.cancel_grace_s, CANCEL_GRACE_S))
-            case Hold.UNKNOWN:
+            case RenewReply.LOST:
+                self._end(held, AbortReason.LOST, grace_s=0)
+            case RenewReply.CANCELLED:
+                self._end(held, AbortReason.CANCELLED, grace_s=min(held.cancel_grace_s, CANCEL_GRACE_S))
+            case RenewReply.UNKNOWN:
                 # A broker that lost its memory is told again. Nobody waits longer for a result than this.
                 since = self._unknown_since.setdefault(held.attempt_id, self._clock())
                 if self._clock() - since >= KEEP_RESULT_S:
-                    self._end(held, Fate.LOST, grace_s=0)
+                    self._end(held, AbortReason.LOST, grace_s=0)
 
-    def _end(self, held: Held, fate: Fate, *, grace_s: float) -> None:
+    def _end(self, held: InFlightFile, fate: AbortReason, *, grace_s: float) -> None:
         if self._roster.doom(held.attempt_id, fate):
             self._say(f"ends a file: it is {fate}", about=held)
             self._executor.end([held.attempt_id], StopReason.CANCELLED, grace_s=grace_s)
 
-    def _forget_all_but(self, held: tuple[Held, ...]) -> None:
+    def _forget_all_but(self, held: tuple[InFlightFile, ...]) -> None:
         here = {one.attempt_id for one in held}
         for attempt_id in self._unknown_since.keys() - here:
             del self._unknown_since[attempt_id]

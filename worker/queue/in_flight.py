@@ -11,7 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class InFlightFile(Struct, frozen=True, kw_only=True):
     """A file that this worker has, as the broker knows it.
 
     Args:
@@ -29,7 +29,7 @@ class Held(Struct, frozen=True, kw_only=True):
     cancel_grace_s: float = 0.0
 
 
-class Fate(StrEnum):
+class AbortReason(StrEnum):
     """Why a file that this worker has is not to go on."""
 
     LOST = "lost"
@@ -38,14 +38,14 @@ class Fate(StrEnum):
     """Its run was stopped: its result is wanted."""
 
 
-class Roster:
+class InFlightFiles:
     """The files that this worker has. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._entered: dict[str, Held] = {}
+        self._entered: dict[str, InFlightFile] = {}
         self._claimed: set[str] = set()
-        self._fates: dict[str, Fate] = {}
+        self._fates: dict[str, AbortReason] = {}
         self._is_closed = False
         self._has_given_up = False
         self._ran = 0
@@ -65,7 +65,7 @@ class Roster:
         """How many files were run to an end of their own."""
         return self._ran
 
-    def enter(self, held: Held) -> bool:
+    def enter(self, held: InFlightFile) -> bool:
         """Begin with a file; False: nothing is taken any more, or an attempt of this id is here already."""
         with self._changed:
             if self._is_closed or held.attempt_id in self._entered:
@@ -100,7 +100,7 @@ class Roster:
             self._fates.pop(attempt_id, None)
             self._changed.notify_all()
 
-    def held(self) -> tuple[Held, ...]:
+    def held(self) -> tuple[InFlightFile, ...]:
         """Return what the broker gave to this worker, oldest first."""
         with self._changed:
             return tuple(held for key, held in self._entered.items() if key in self._claimed)
@@ -110,15 +110,15 @@ class Roster:
         """How many messages are here, of files that run or that wait for a place."""
         return len(self._entered)
 
-    def doom(self, attempt_id: str, fate: Fate) -> bool:
+    def doom(self, attempt_id: str, fate: AbortReason) -> bool:
         """Note what the broker says of a file; False: it is no longer here, or that was noted before."""
         with self._changed:
-            if attempt_id not in self._entered or self._fates.get(attempt_id) in (fate, Fate.LOST):
+            if attempt_id not in self._entered or self._fates.get(attempt_id) in (fate, AbortReason.LOST):
                 return False
             self._fates[attempt_id] = fate
             return True
 
-    def fate(self, attempt_id: str) -> Fate | None:
+    def fate(self, attempt_id: str) -> AbortReason | None:
         """Return why a file is not to go on; None: it is."""
         return self._fates.get(attempt_id)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
-from passmuster.wire.broker_keys import TAKES
-from worker.queue.in_flight import Held
+from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT
+from worker.queue.in_flight import InFlightFile
 
 
 class LogFormat(StrEnum):
@@ -20,7 +20,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-class Level(StrEnum):
+class LogLevel(StrEnum):
     """How much a line matters."""
 
     INFO = "info"
@@ -31,7 +31,9 @@ class Level(StrEnum):
 class Say(Protocol):
     """How the parts of a worker say something."""
 
-    def __call__(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+    def __call__(
+        self, event: str, /, *, about: InFlightFile | None = None, level: LogLevel = LogLevel.INFO
+    ) -> None:
         """Say what happened, and to which file."""
 
 
@@ -55,9 +57,13 @@ class WorkerLog:
     ) -> None:
         self._write, self._form, self._worker, self._clock = write, form, worker, clock
 
-    def __call__(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+    def __call__(
+        self, event: str, /, *, about: InFlightFile | None = None, level: LogLevel = LogLevel.INFO
+    ) -> None:
         """Write a line."""
-        run, path, attempt = ("", "", 0) if about is None else (about.run_id, about.path, about.take // TAKES)
+        run, path, attempt = (
+            ("", "", 0) if about is None else (about.run_id, about.path, about.take // DELIVERIES_PER_ATTEMPT)
+        )
         if self._form is LogFormat.PLAIN:
             words = "" if about is None else f" run={run} file={_printable(path)} attempt={attempt}"
             self._write(f"{event}{words}")

@@ -17,7 +17,7 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.hidden_fields import repr_without
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
-from passmuster.settings.locations import Bases
+from passmuster.settings.locations import PathResolver
 from passmuster.settings.origins import Origin, Origins, Source
 from passmuster.settings.relations import Relations
 from passmuster.settings.words import joined, read_record, read_variables, refuse_problems, refuse_unknown
@@ -93,7 +93,7 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     refuse_unknown((*arguments.unknown, *arguments.paths), WORDS)
     given = joined((*read_variables(ROWS, environ), *arguments.given))
     cwd = Path.cwd()
-    found = read_record(WorkerArguments, given.values(), Bases(cwd=cwd, root=cwd))
+    found = read_record(WorkerArguments, given.values(), PathResolver(cwd=cwd, root=cwd))
     origins = Origins({name: one.origin for name, one in given.items()})
     Relations(ROWS, found, origins).check()
     if found.broker is None:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from passmuster.model.errors import PassmusterError
-from passmuster.wire.broker_keys import MOST_TAIL_BYTES
+from passmuster.wire.broker_keys import MAX_TAIL_BYTES
 from passmuster.wire.broker_messages import DamagedRecordError
 from passmuster.wire.output_stream import OutputPiece
 from worker.process.output_capture import OutputCapture
-from worker.queue.in_flight import Held
+from worker.queue.in_flight import InFlightFile
 
 
-class Board(Protocol):
-    """Where wishes and pieces are; see `passmuster.wire.output_stream.TailBoard`."""
+class OutputSink(Protocol):
+    """Where wishes and pieces are; see `passmuster.wire.output_stream.OutputStream`."""
 
     def wanted(self, files: Sequence[tuple[str, str]]) -> list[bool]:
         """Return for each file, given by run and path, whether it is wanted."""
@@ -32,13 +32,13 @@ class Board(Protocol):
 class _Watched:
     """A file that somebody watches."""
 
-    def __init__(self, held: Held, capture: OutputCapture) -> None:
+    def __init__(self, held: InFlightFile, capture: OutputCapture) -> None:
         self.held, self.capture = held, capture
         self.sent = 0
         self.lock = threading.Lock()
 
 
-class Tails:
+class OutputStreamer:
     """The files of this worker that somebody watches. Thread-safe.
 
     Args:
@@ -50,7 +50,7 @@ class Tails:
     def __init__(
         self,
         output: Callable[[str], OutputCapture | None],
-        board: Board,
+        board: OutputSink,
         *,
         broken: tuple[type[Exception], ...],
     ) -> None:
@@ -58,7 +58,7 @@ class Tails:
         self._lock = threading.Lock()
         self._watched: dict[str, _Watched] = {}
 
-    def look(self, held: Sequence[Held]) -> None:
+    def look(self, held: Sequence[InFlightFile]) -> None:
         """Send what came since the last look of those files that are wanted; called with each heartbeat.
 
         Args:
@@ -78,7 +78,7 @@ class Tails:
                 finally:
                     watched.lock.release()
 
-    def end(self, held: Held) -> None:
+    def end(self, held: InFlightFile) -> None:
         """Send the rest of a watched file that has ended, before its result is sent; of others nothing."""
         with self._lock:
             watched = self._watched.pop(held.attempt_id, None)
@@ -86,7 +86,7 @@ class Tails:
             with watched.lock, contextlib.suppress(PassmusterError, *self._broken):
                 self._send(watched)
 
-    def _follow(self, wanted: Sequence[Held]) -> list[_Watched]:
+    def _follow(self, wanted: Sequence[InFlightFile]) -> list[_Watched]:
         """Note which files are watched, and forget all others; return them."""
         with self._lock:
             before, self._watched = self._watched, {}
@@ -100,7 +100,7 @@ class Tails:
             return list(self._watched.values())
 
     def _send(self, watched: _Watched) -> None:
-        start, data = watched.capture.since(watched.sent, most_bytes=MOST_TAIL_BYTES)
+        start, data = watched.capture.since(watched.sent, most_bytes=MAX_TAIL_BYTES)
         if data:
             piece = OutputPiece(take=watched.held.take, start=start, data=data)
             self._board.put(watched.held.run_id, watched.held.path, piece)

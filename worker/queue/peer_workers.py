@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from passmuster.wire.broker_keys import HEARTBEAT_S
-from passmuster.wire.broker_messages import WorkerCard
+from passmuster.wire.broker_messages import WorkerStatus
 
 
-class Neighbours:
+class PeerWorkers:
     """The other workers. Thread-safe.
 
     Args:
@@ -22,7 +22,7 @@ class Neighbours:
 
     def __init__(
         self,
-        cards: Callable[[], Sequence[WorkerCard]],
+        cards: Callable[[], Sequence[WorkerStatus]],
         *,
         name: str,
         broken: tuple[type[Exception], ...],
@@ -30,7 +30,7 @@ class Neighbours:
     ) -> None:
         self._ask, self._name, self._broken, self._clock = cards, name, broken, clock
         self._lock = threading.Lock()
-        self._cards: tuple[WorkerCard, ...] = ()
+        self._cards: tuple[WorkerStatus, ...] = ()
         self._asked_at = float("-inf")
 
     def have_room(self, run_id: str, needed_bytes: int) -> bool:
@@ -41,7 +41,7 @@ class Neighbours:
             if card.name != self._name
         )
 
-    def _seen(self) -> tuple[WorkerCard, ...]:
+    def _seen(self) -> tuple[WorkerStatus, ...]:
         """Return the cards, as old as they are put up at most."""
         with self._lock:
             if self._clock() - self._asked_at >= HEARTBEAT_S:

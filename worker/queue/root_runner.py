@@ -19,9 +19,9 @@ from passmuster.model.executor import Limit, SlotRange, Usage
 from passmuster.model.status import Isolation, StopReason
 from passmuster.model.task import CoverageRequest, TestTask
 from passmuster.model.units import format_bytes
-from passmuster.wire.run_spec import RunTerms
+from passmuster.wire.run_spec import RunSpec
 from worker.executor.local import LocalExecutor
-from worker.forkserver.coverage_pools import Fleets
+from worker.forkserver.coverage_pools import CoveragePools
 from worker.process.command import prepare_child, why_not_executable
 from worker.process.open_files import require_open_files
 from worker.process.output_capture import OutputCapture
@@ -29,14 +29,14 @@ from worker.process.settings import NICE, WorkerSettings
 from worker.queue.health import Health
 from worker.queue.log import Say
 from worker.queue.options import Options
-from worker.queue.task_handler import QueueFiles
+from worker.queue.task_handler import TaskHandler
 
 """In the root: where a run on the same machine keeps what it learns. Used where it exists, never made."""
 
-MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], QueueFiles]
+MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], TaskHandler]
 
 
-class Share(Struct, frozen=True, kw_only=True):
+class WorkerCapacity(Struct, frozen=True, kw_only=True):
     """What a worker may use, whatever root it works in.
 
     Args:
@@ -52,7 +52,7 @@ class Share(Struct, frozen=True, kw_only=True):
     cpus: int | None = None
 
 
-def read_share(options: Options) -> Share:
+def read_share(options: Options) -> WorkerCapacity:
     """Return what this machine, and what the worker was started with, allow."""
     machine = read_machine()
     slots, slots_source = options.slots, "asked for"
@@ -63,7 +63,7 @@ def read_share(options: Options) -> Share:
     budget_bytes, budget_source = resolve_budget(
         options.memory_budget, total_bytes=machine.total_bytes, available_bytes=machine.available_bytes
     )
-    return Share(
+    return WorkerCapacity(
         slots=slots,
         budget_bytes=budget_bytes,
         cpus=machine.cpus,
@@ -74,7 +74,7 @@ def read_share(options: Options) -> Share:
     )
 
 
-class RootBench:
+class RootRunner:
     """Runs files in one root.
 
     Args:
@@ -83,17 +83,17 @@ class RootBench:
         settings: of both.
     """
 
-    def __init__(self, executor: LocalExecutor, files: QueueFiles, settings: WorkerSettings) -> None:
+    def __init__(self, executor: LocalExecutor, files: TaskHandler, settings: WorkerSettings) -> None:
         self._executor, self._files, self._settings = executor, files, settings
         self.python = settings.interpreter_identity
 
-    def why_not(self, terms: RunTerms) -> str:
+    def why_not(self, terms: RunSpec) -> str:
         """Return why a run cannot be served here; empty: it can."""
         if not terms.has_coverage:
             return ""
         return why_no_coverage(self._settings.interpreter, self._settings.environ)
 
-    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+    def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
         """Look at what these files need, so that it is there when they come.
 
         Args:
@@ -129,7 +129,7 @@ class RootBench:
         self._executor.close()
 
 
-class BenchMaker:
+class RootRunnerFactory:
     """Makes benches for one worker, one at a time.
 
     Args:
@@ -145,7 +145,7 @@ class BenchMaker:
     def __init__(
         self,
         options: Options,
-        share: Share,
+        share: WorkerCapacity,
         environ: Mapping[str, str],
         coverage_dir: Path,
         make_files: MakeFiles,
@@ -156,7 +156,7 @@ class BenchMaker:
         self._coverage_dir, self._make_files, self._say = coverage_dir, make_files, say
         self._slots_of = slots_of
 
-    def make(self, root: Path, workdir: str | None) -> RootBench:
+    def make(self, root: Path, workdir: str | None) -> RootRunner:
         """Return a bench.
 
         Args:
@@ -174,7 +174,7 @@ class BenchMaker:
             raise InfrastructureError(why)
         require_open_files()
         with ExitStack() as undo:
-            fleet = undo.enter_context(closing(Fleets(settings)))
+            fleet = undo.enter_context(closing(CoveragePools(settings)))
             fleet.warm_up(settings.slots)
             seat = Seat(
                 root=str(root),
@@ -198,7 +198,7 @@ class BenchMaker:
                     f"--isolation fork cannot be had: {why}; use --isolation auto or spawn"
                 )
             undo.pop_all()
-        return RootBench(executor, self._make_files(executor, health, settings), settings)
+        return RootRunner(executor, self._make_files(executor, health, settings), settings)
 
     def _workdir(self, root: Path, workdir: str | None) -> Path:
         if workdir is None:

@@ -17,18 +17,18 @@ from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
 from passmuster.wire.broker_messages import DamagedRecordError
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import REFUSED_KIND, TERMS_KIND, RunTerms, decode_terms
-from worker.queue.log import Level, Say
+from passmuster.wire.run_spec import REFUSED_KIND, TERMS_KIND, RunSpec, decode_terms
+from worker.queue.log import LogLevel, Say
 
-Check = Callable[[RunTerms], str]
+Check = Callable[[RunSpec], str]
 """Says why a worker cannot serve a run, in one line with both sides' values and what to do; empty: it can."""
 
 OWN_NAMES = "PASSMUSTER_"
 """Variables that begin like this may be set by a task in any case."""
 
 
-class Record(Protocol):
-    """What is asked of the broker about a run; see `wire.run_store.RunRecord`, which explains more."""
+class RunSpecStore(Protocol):
+    """What is asked of the broker about a run; see `wire.run_store.RunStore`, which explains more."""
 
     def terms(self) -> str | None:
         """Return the sealed terms; None: the broker knows no such run."""
@@ -57,10 +57,10 @@ class _Membership:
     """One run, from when it was first seen until it is gone. `terms`: it is served."""
 
     def __init__(self) -> None:
-        self.terms: RunTerms | None = None
+        self.terms: RunSpec | None = None
 
 
-class Joining:
+class RunSubscriptions:
     """The runs that this worker has seen. Thread-safe.
 
     Args:
@@ -77,7 +77,7 @@ class Joining:
 
     def __init__(
         self,
-        record: Callable[[str], Record],
+        record: Callable[[str], RunSpecStore],
         envelope: Envelope,
         checks: Sequence[Check],
         subscriptions: Subscriptions,
@@ -120,7 +120,7 @@ class Joining:
             thread.start()
         self._subscriptions.sync()
 
-    def terms(self, run_id: str) -> RunTerms | None:
+    def terms(self, run_id: str) -> RunSpec | None:
         """Return the terms of a run that is served; None: it is not."""
         membership = self._seen.get(run_id)
         return None if membership is None else membership.terms
@@ -152,7 +152,7 @@ class Joining:
             self._subscriptions.leave(run_id)
         self._leave(run_id)  # Its check may have made its files ready before.
         if not is_told:
-            self._say(f"leaves run {ascii(run_id)[1:-1][:80]} alone: {why}", level=Level.WARNING)
+            self._say(f"leaves run {ascii(run_id)[1:-1][:80]} alone: {why}", level=LogLevel.WARNING)
 
     def refuse_all(self, reason: str) -> None:
         """Serve no run any more, and say why to each that was served."""
@@ -201,7 +201,7 @@ class Joining:
         if is_gone:
             self._leave(run_id)
 
-    def _judged(self, run_id: str, text: str) -> tuple[RunTerms | None, str]:
+    def _judged(self, run_id: str, text: str) -> tuple[RunSpec | None, str]:
         """Return the terms of a run, and why it cannot be served: empty, it can."""
         try:
             if not text:
@@ -220,18 +220,18 @@ class Joining:
         except PassmusterError as error:
             return None, f"worker {self._name} cannot join the run: {error}"
         except Exception as error:  # The thread's top: a bug in a check must not look like a long one.
-            self._say(f"a fault in joining a run: {traceback.format_exc()}", level=Level.ERROR)
+            self._say(f"a fault in joining a run: {traceback.format_exc()}", level=LogLevel.ERROR)
             return None, f"a fault in worker {self._name}: {type(error).__name__}: {error}"
 
     def _refuse(self, run_id: str, reason: str) -> None:
         line = " ".join(reason.split())
         if (run_id, line) not in self._told:
             self._told.add((run_id, line))
-            self._say(f"does not serve run {run_id}: {line}", level=Level.WARNING)
+            self._say(f"does not serve run {run_id}: {line}", level=LogLevel.WARNING)
         self._record(run_id).refuse(self._name, self._envelope.seal(REFUSED_KIND, line, run_id=run_id))
 
 
-def same_version(terms: RunTerms) -> str:
+def same_version(terms: RunSpec) -> str:
     """Refuse a dispatcher of another version: the two might understand a task differently."""
     if terms.version == VERSION:
         return ""
@@ -241,7 +241,7 @@ def same_version(terms: RunTerms) -> str:
 def allowed_names(allowed: Collection[str]) -> Check:
     """Return the check that a run sets no variable but our own and those that this worker allows."""
 
-    def check(terms: RunTerms) -> str:
+    def check(terms: RunSpec) -> str:
         wrong = not_allowed(terms.environment_names, allowed)
         if not wrong:
             return ""
@@ -260,7 +260,7 @@ def not_allowed(names: Collection[str], allowed: Collection[str]) -> list[str]:
 
 
 def _same_run(run_id: str) -> Check:
-    def check(terms: RunTerms) -> str:
+    def check(terms: RunSpec) -> str:
         if terms.run_id == run_id:
             return ""
         return f"the terms are those of run {ascii(terms.run_id)[:40]}, not of {run_id}: start the run again"

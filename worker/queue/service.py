@@ -21,9 +21,9 @@ from passmuster.model.executor import SlotRange
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.access import BROKEN, UNUSABLE, open_broker
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.output_stream import TailBoard
-from passmuster.wire.run_spec import RunTerms
-from passmuster.wire.run_store import RunRecord, WorkerBoard, connect
+from passmuster.wire.output_stream import OutputStream
+from passmuster.wire.run_spec import RunSpec
+from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from worker.executor.local import LocalExecutor
 from worker.process.settings import WorkerSettings
 from worker.process.temporary import PrivateTmp
@@ -31,22 +31,22 @@ from worker.queue.admission import Admission
 from worker.queue.celery_app import RunQueues, make_app, register, run_worker
 from worker.queue.health import Health
 from worker.queue.heartbeat import Heartbeat
-from worker.queue.in_flight import Roster
-from worker.queue.log import Level, Say, WorkerLog
+from worker.queue.in_flight import InFlightFiles
+from worker.queue.log import LogLevel, Say, WorkerLog
 from worker.queue.options import Options
-from worker.queue.output_streamer import Tails
-from worker.queue.peer_workers import Neighbours
-from worker.queue.root_runner import BenchMaker, read_share
-from worker.queue.run_subscriptions import Joining, allowed_names
-from worker.queue.shutdown import Ending
-from worker.queue.task_handler import QueueFiles
+from worker.queue.output_streamer import OutputStreamer
+from worker.queue.peer_workers import PeerWorkers
+from worker.queue.root_runner import RootRunnerFactory, read_share
+from worker.queue.run_subscriptions import RunSubscriptions, allowed_names
+from worker.queue.shutdown import Shutdown
+from worker.queue.task_handler import TaskHandler
 from worker.queue.transport import guard
-from worker.queue.worker_status import make_card
-from worker.queue.workspace import Workplace
+from worker.queue.worker_status import make_worker_status
+from worker.queue.workspace import Workspace
 from worker.trees.cache import TreeCache, default_base
 from worker.trees.shipped import ShippedTrees
 
-MOST_EXPECTED = 1000
+MAX_EXPECTED = 1000
 """Files of a run that are looked at before it begins, for what they import."""
 
 
@@ -65,7 +65,7 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
     # Until Celery has its own: what was begun must be taken apart.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     client = open_broker(options.broker)
-    board = WorkerBoard(client)
+    board = WorkerDirectory(client)
     if any(card.name == options.name for card in board.cards()):
         raise ConfigurationError(
             f"a worker called {options.name} is there already: give another --name, or none; "
@@ -83,11 +83,13 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
 class _Service:
     def __init__(self, options: Options, environ: Mapping[str, str], coverage_dir: Path, say: Say) -> None:
         self._options, self._environ, self._coverage_dir, self._say = options, environ, coverage_dir, say
-        self._envelope, self._roster, self._failure = Envelope(options.secret), Roster(), ""
+        self._envelope, self._roster, self._failure = Envelope(options.secret), InFlightFiles(), ""
         self._client, self._heart_client = open_broker(options.broker), open_broker(options.broker)
-        self._neighbours = Neighbours(WorkerBoard(self._client).cards, name=options.name, broken=UNUSABLE)
+        self._neighbours = PeerWorkers(
+            WorkerDirectory(self._client).cards, name=options.name, broken=UNUSABLE
+        )
         self._heartbeat: Heartbeat | None = None
-        self._joining: Joining | None = None
+        self._joining: RunSubscriptions | None = None
         self._share = read_share(options)
         self._trees = ShippedTrees(
             lambda: TreeCache(default_base(environ)),
@@ -97,11 +99,13 @@ class _Service:
             environ=environ,
             say=say,
         )
-        maker = BenchMaker(options, self._share, environ, coverage_dir, self._files, self._slots_of, say)
-        self._place = Workplace(options.root, self._trees, maker.make, self._roster)
-        tails = TailBoard(self._heart_client, self._envelope)
-        self._tails = Tails(self._place.output, tails, broken=BROKEN)
-        self._ending = Ending(self._place, self._roster, grace_s=options.grace_s, leave=self._leave)
+        maker = RootRunnerFactory(
+            options, self._share, environ, coverage_dir, self._files, self._slots_of, say
+        )
+        self._place = Workspace(options.root, self._trees, maker.make, self._roster)
+        tails = OutputStream(self._heart_client, self._envelope)
+        self._tails = OutputStreamer(self._place.output, tails, broken=BROKEN)
+        self._ending = Shutdown(self._place, self._roster, grace_s=options.grace_s, leave=self._leave)
 
     def close(self) -> None:
         """End what runs, and let the folders of trees go."""
@@ -134,12 +138,12 @@ class _Service:
         self._say(f"ran {self._roster.ran} file(s)")
         self._ending.done()
         if self._failure:
-            self._say(f"ended because it can run nothing any more: {self._failure}", level=Level.ERROR)
+            self._say(f"ended because it can run nothing any more: {self._failure}", level=LogLevel.ERROR)
         return 3 if self._failure else 0
 
     def _ready(self, queues: RunQueues) -> None:
         client = self._heart_client
-        joining = Joining(
+        joining = RunSubscriptions(
             self._record,
             self._envelope,
             (
@@ -159,12 +163,12 @@ class _Service:
         self._heartbeat = Heartbeat(
             self._place,
             self._roster,
-            WorkerBoard(client),
-            lambda run_id: RunRecord(client, run_id),
-            lambda: self._wanted(RunRecord.active_runs(client, on_damaged=self._is_damaged)),
+            WorkerDirectory(client),
+            lambda run_id: RunStore(client, run_id),
+            lambda: self._wanted(RunStore.active_runs(client, on_damaged=self._is_damaged)),
             joining,
             name=self._options.name,
-            card=lambda held: make_card(
+            card=lambda held: make_worker_status(
                 self._options.name,
                 self._share,
                 self._place.usage(),
@@ -183,8 +187,8 @@ class _Service:
         what = "" if self._options.root is not None else ", for runs with --ship alone"
         self._say(f"ready: {self._options.name}, broker {self._options.broker.shown}{what}")
 
-    def _files(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> QueueFiles:
-        return QueueFiles(
+    def _files(self, executor: LocalExecutor, health: Health, settings: WorkerSettings) -> TaskHandler:
+        return TaskHandler(
             executor,
             Admission(executor, self._roster, self._neighbours, budget_bytes=settings.budget_bytes),
             health,
@@ -201,9 +205,9 @@ class _Service:
             on_end=self._tails.end,
         )
 
-    def _expect(self, terms: RunTerms) -> str:
+    def _expect(self, terms: RunSpec) -> str:
         """Look ahead at a run's files. That only makes them faster, and is no reason to refuse a run."""
-        self._place.expect(terms, self._record(terms.run_id).some_paths(MOST_EXPECTED))
+        self._place.expect(terms, self._record(terms.run_id).some_paths(MAX_EXPECTED))
         return ""
 
     def _wanted(self, runs: set[str]) -> set[str]:
@@ -211,15 +215,15 @@ class _Service:
         only = self._options.only_run
         return runs & {only} if only else runs
 
-    def _record(self, run_id: str) -> RunRecord:
-        return RunRecord(self._client, run_id)
+    def _record(self, run_id: str) -> RunStore:
+        return RunStore(self._client, run_id)
 
     def _slots_of(self, run_id: str) -> SlotRange:
         if self._joining is None:
             raise InfrastructureError("a file came before any run was joined")
         return self._joining.slots_of(run_id)
 
-    def _terms(self, run_id: str) -> RunTerms | None:
+    def _terms(self, run_id: str) -> RunSpec | None:
         return None if self._joining is None else self._joining.terms(run_id)
 
     def _is_damaged(self, run_id: str) -> None:

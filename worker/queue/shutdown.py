@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from passmuster.model.executor import Stoppable
 from passmuster.model.status import StopReason
-from worker.queue.in_flight import Roster
+from worker.queue.in_flight import InFlightFiles
 
 TERM_S = 1.0
 """Seconds between SIGTERM and SIGKILL for files that did not end within the grace: to tidy up."""
@@ -24,7 +24,7 @@ could hold it up for ever."""
 LOOK_S = 0.1
 
 
-class Ending:
+class Shutdown:
     """Waits for the wish to end, and fulfils it.
 
     Args:
@@ -38,7 +38,7 @@ class Ending:
     def __init__(
         self,
         executor: Stoppable,
-        roster: Roster,
+        roster: InFlightFiles,
         *,
         grace_s: float,
         leave: Callable[[], None],

@@ -1,7 +1,7 @@
 """One file's way through a worker of a queue: opened, admitted, claimed, run, and its result given back.
 
 A message is only a hint: whether a file may run, the broker's record says (`passmuster.wire.run_store`).
-Knows no Celery: `worker.queue.celery_app` calls `QueueFiles.take` for each message, from as many threads as
+Knows no Celery: `worker.queue.celery_app` calls `TaskHandler.take` for each message, from as many threads as
 there are slots.
 """
 
@@ -21,17 +21,17 @@ from passmuster.model.executor import Executor
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_messages import TASK_KIND, Claim, DamagedRecordError, Hold, result_kind
+from passmuster.wire.broker_messages import TASK_KIND, ClaimReply, DamagedRecordError, RenewReply, result_kind
 from passmuster.wire.codec import decode_task, encode_result
 from passmuster.wire.envelope import Envelope, EnvelopeError
-from passmuster.wire.run_spec import RunTerms
+from passmuster.wire.run_spec import RunSpec
 from worker.process.command import why_not_executable
 from worker.process.settings import WorkerSettings
 from worker.queue.admission import Admission
 from worker.queue.coverage import pack_coverage
 from worker.queue.health import Health
-from worker.queue.in_flight import Fate, Held, Roster
-from worker.queue.log import Level, Say
+from worker.queue.in_flight import AbortReason, InFlightFile, InFlightFiles
+from worker.queue.log import LogLevel, Say
 from worker.queue.run_subscriptions import not_allowed
 
 PUT_BACK_S = 0.5
@@ -46,13 +46,13 @@ KEEP_RESULT_S = 120.0
 RETRY_S = 1.0
 
 
-class Record(Protocol):
-    """What is asked of the broker about a run; see `wire.run_store.RunRecord`, which explains more."""
+class LeaseStore(Protocol):
+    """What is asked of the broker about a run; see `wire.run_store.RunStore`, which explains more."""
 
-    def claim(self, path: str, attempt: int, worker: str) -> Claim:
+    def claim(self, path: str, attempt: int, worker: str) -> ClaimReply:
         """Ask for a file."""
 
-    def renew(self, path: str, attempt: int, worker: str) -> Hold:
+    def renew(self, path: str, attempt: int, worker: str) -> RenewReply:
         """Keep a file."""
 
     def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
@@ -68,7 +68,7 @@ class Record(Protocol):
         """Return a word; None: the broker knows no such run."""
 
 
-class QueueFiles:
+class TaskHandler:
     """Runs the files of a queue's messages.
 
     Args:
@@ -97,16 +97,16 @@ class QueueFiles:
         health: Health,
         settings: WorkerSettings,
         envelope: Envelope,
-        record: Callable[[str], Record],
-        terms: Callable[[str], RunTerms | None],
-        roster: Roster,
+        record: Callable[[str], LeaseStore],
+        terms: Callable[[str], RunSpec | None],
+        roster: InFlightFiles,
         *,
         broken: tuple[type[Exception], ...],
         say: Say,
         fail: Callable[[str], None],
         leave_alone: Callable[[str, str], None],
         allowed: Collection[str] = (),
-        on_end: Callable[[Held], None] = lambda held: None,
+        on_end: Callable[[InFlightFile], None] = lambda held: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -123,10 +123,10 @@ class QueueFiles:
         try:
             task, take = self._opened(text)
         except PassmusterError as error:
-            self._say(f"a message was dropped: {error}", level=Level.WARNING)
+            self._say(f"a message was dropped: {error}", level=LogLevel.WARNING)
             return True
         terms = self._terms(task.run_id)
-        held = Held(
+        held = InFlightFile(
             run_id=task.run_id,
             path=task.file_path,
             take=take,
@@ -144,7 +144,7 @@ class QueueFiles:
         finally:
             self._roster.leave(held.attempt_id)
 
-    def _put_back(self, record: Record, held: Held) -> bool:
+    def _put_back(self, record: LeaseStore, held: InFlightFile) -> bool:
         """Return False: a message goes back, after a pause; or True, where nobody wants it any more.
 
         A message on the queue of a run that has ended would stay there for ever.
@@ -163,7 +163,7 @@ class QueueFiles:
             raise EnvelopeError(f"a {TASK_KIND} message has other parts than a task and its take")
         return decode_task(parts[0]), int(parts[1])
 
-    def _run_if_ours(self, task: TestTask, held: Held, record: Record) -> bool:
+    def _run_if_ours(self, task: TestTask, held: InFlightFile, record: LeaseStore) -> bool:
         """Do with a task what is to be done; False: nothing was, others may."""
         refusal = self._why_refused(task)
         if not refusal and (not self._is_well() or not self._admit(task, record, held)):
@@ -172,9 +172,9 @@ class QueueFiles:
         try:
             answer = self._claim(record, held)
         finally:
-            if answer is not Claim.OK and not refusal:
+            if answer is not ClaimReply.OK and not refusal:
                 self._executor.dismiss(task)
-        if answer is Claim.OK:
+        if answer is ClaimReply.OK:
             self._roster.claim(held.attempt_id)
             result = _not_started(task, refusal) if refusal else self._run(task)
             self._on_end(held)
@@ -198,7 +198,7 @@ class QueueFiles:
             self._fail(reason)
         return not reason
 
-    def _admit(self, task: TestTask, record: Record, held: Held) -> bool:
+    def _admit(self, task: TestTask, record: LeaseStore, held: InFlightFile) -> bool:
         """Reserve a place; False: there is none, or nothing is taken any more."""
 
         def is_wanted() -> bool:
@@ -216,7 +216,7 @@ class QueueFiles:
             self._fail(str(error))
         return False
 
-    def _claim(self, record: Record, held: Held) -> Claim | None:
+    def _claim(self, record: LeaseStore, held: InFlightFile) -> ClaimReply | None:
         """Ask for a file; None: the broker is away, and it is not known what it would say."""
         name = self._settings.name
         try:
@@ -228,7 +228,11 @@ class QueueFiles:
         while self._clock() < until and not self._roster.is_closed:
             self._pause(RETRY_S)
             try:
-                return Claim.OK if record.renew(held.path, held.take, name) is Hold.HELD else Claim.GONE
+                return (
+                    ClaimReply.OK
+                    if record.renew(held.path, held.take, name) is RenewReply.HELD
+                    else ClaimReply.GONE
+                )
             except self._broken:
                 pass
         return None
@@ -245,7 +249,7 @@ class QueueFiles:
                 output=traceback.format_exc(),
             )
 
-    def _deliver(self, record: Record, held: Held, result: TestResult) -> None:
+    def _deliver(self, record: LeaseStore, held: InFlightFile, result: TestResult) -> None:
         """Give a file back: with its result, or without one where it was not the file that ended."""
         fate = self._roster.fate(held.attempt_id)
         is_ours = result.status.is_cancelled or result.is_worker_fault
@@ -259,39 +263,39 @@ class QueueFiles:
             self._health.has_run()
         self._roster.note_run()
         self._say(f"{result.status} after {result.duration:.2f} s", about=held)
-        if fate is not Fate.LOST:
+        if fate is not AbortReason.LOST:
             self._finish(record, held, self._body(result, held.run_id))
 
-    def _own_up(self, record: Record, held: Held, reason: str) -> None:
+    def _own_up(self, record: LeaseStore, held: InFlightFile, reason: str) -> None:
         """Give a file back that could not be started because of this worker, which may be the last straw."""
         is_last = self._health.has_failed()
         if is_last:
             self._roster.close()  # Before it waits again, or it could come here once more.
-        self._say(f"gives a file back: {reason}", about=held, level=Level.WARNING)
+        self._say(f"gives a file back: {reason}", about=held, level=LogLevel.WARNING)
         self._release(record, held)
         if is_last:
             self._fail(reason)
 
-    def _release(self, record: Record, held: Held) -> None:
+    def _release(self, record: LeaseStore, held: InFlightFile) -> None:
         # First: a renewal that is under way might take the file back. The heartbeat looks here after each.
         self._roster.unclaim(held.attempt_id)
         with contextlib.suppress(DamagedRecordError, *self._broken):  # Its lease runs out by itself.
             record.release(held.path, held.take, self._settings.name)
 
-    def _finish(self, record: Record, held: Held, body: str) -> None:
+    def _finish(self, record: LeaseStore, held: InFlightFile, body: str) -> None:
         until = self._clock() + KEEP_RESULT_S
-        while self._roster.fate(held.attempt_id) is not Fate.LOST:
+        while self._roster.fate(held.attempt_id) is not AbortReason.LOST:
             try:
                 is_counted = record.finish(held.path, held.take, self._settings.name, body)
                 if is_counted or record.epoch() is not None:
                     return
-                if self._roster.fate(held.attempt_id) is Fate.CANCELLED:
+                if self._roster.fate(held.attempt_id) is AbortReason.CANCELLED:
                     return  # The run has ended, and nobody will tell the broker of it again.
             except self._broken:
                 pass
             if self._clock() >= until or self._roster.has_given_up:
                 self._say(
-                    "its result was given up: the broker does not take it", about=held, level=Level.ERROR
+                    "its result was given up: the broker does not take it", about=held, level=LogLevel.ERROR
                 )
                 return
             self._pause(RETRY_S)

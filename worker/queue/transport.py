@@ -29,7 +29,7 @@ from passmuster.wire.broker_keys import (
     run_of_queue,
 )
 from passmuster.wire.codec import MAX_TASK_CHARS
-from worker.queue.log import Level, Say
+from worker.queue.log import LogLevel, Say
 
 MAX_BODY_CHARS = 4 * MAX_TASK_CHARS
 """Characters of a message's body: a task's text, signed, as JSON, and in base64."""
@@ -76,7 +76,7 @@ def guard(say: Say) -> None:
                 raise Empty from error
             except (ValueError, RecursionError) as error:
                 # No JSON. It is off the queue, and nobody has seen it.
-                say(f"a message was dropped: it is no JSON ({type(error).__name__})", level=Level.WARNING)
+                say(f"a message was dropped: it is no JSON ({type(error).__name__})", level=LogLevel.WARNING)
                 raise Empty from error
 
         def _put(self, queue: str, message: Any, **options: Any) -> None:
@@ -91,7 +91,7 @@ def guard(say: Say) -> None:
             except ResponseError as error:
                 if not is_damage(error):
                     raise
-                say(f"a message cannot be put back onto queue {queue!a}: {error}", level=Level.WARNING)
+                say(f"a message cannot be put back onto queue {queue!a}: {error}", level=LogLevel.WARNING)
 
         def _set_aside_damaged(self) -> None:
             """Take nothing more from queues that are none: one look at several fails with any of them."""
@@ -105,7 +105,7 @@ def guard(say: Say) -> None:
                     self._update_queue_cycle()  # type: ignore[no-untyped-call]
                     if queue not in set_aside:
                         set_aside.add(queue)
-                        say(f"leaves queue {queue!a} alone: {error}", level=Level.WARNING)
+                        say(f"leaves queue {queue!a} alone: {error}", level=LogLevel.WARNING)
 
     class GuardedTransport(Transport):
         Channel = GuardedChannel
@@ -115,7 +115,7 @@ def guard(say: Say) -> None:
             try:
                 passed = made_anew(message, queue)
             except ForeignMessageError as error:
-                say(f"a message was dropped: {error}", level=Level.WARNING)
+                say(f"a message was dropped: {error}", level=LogLevel.WARNING)
             else:
                 super()._deliver(passed, queue)  # type: ignore[no-untyped-call]
 

@@ -6,23 +6,28 @@ from collections.abc import Iterator, Sequence
 
 from passmuster.model.executor import Usage
 from passmuster.model.version import VERSION
-from passmuster.wire.broker_messages import MOST_CARD_FILES, MOST_CARD_PATH_CHARS, CardFile, WorkerCard
-from worker.queue.in_flight import Held
-from worker.queue.root_runner import Share
+from passmuster.wire.broker_messages import (
+    MAX_CARD_FILES,
+    MAX_CARD_PATH_CHARS,
+    RunningFileStatus,
+    WorkerStatus,
+)
+from worker.queue.in_flight import InFlightFile
+from worker.queue.root_runner import WorkerCapacity
 
 
-def make_card(
+def make_worker_status(
     name: str,
-    share: Share,
+    share: WorkerCapacity,
     usage: Usage,
-    held: Sequence[Held],
+    held: Sequence[InFlightFile],
     *,
     host: str,
     runs: tuple[str, ...],
     only_run: str = "",
     taken: int = 0,
     python: str = "",
-) -> WorkerCard:
+) -> WorkerStatus:
     """Return the card of this moment.
 
     Args:
@@ -36,7 +41,7 @@ def make_card(
         taken: messages that it has taken.
         python: its interpreter, described.
     """
-    return WorkerCard(
+    return WorkerStatus(
         name=name,
         host=host,
         slots=share.slots,
@@ -53,20 +58,22 @@ def make_card(
     )
 
 
-def _files(usage: Usage, held: Sequence[Held]) -> Iterator[CardFile]:
+def _files(usage: Usage, held: Sequence[InFlightFile]) -> Iterator[RunningFileStatus]:
     """Yield what runs; a file that is admitted and has not started is not there yet."""
     found = {one.attempt_id: one for one in held}
     for file in usage.files:
         one = found.get(file.attempt_id)
         if one is not None:
-            yield CardFile(run_id=one.run_id, path=one.path, seconds=file.seconds, used_bytes=file.used_bytes)
+            yield RunningFileStatus(
+                run_id=one.run_id, path=one.path, seconds=file.seconds, used_bytes=file.used_bytes
+            )
 
 
-def _bounded(files: Iterator[CardFile]) -> Iterator[CardFile]:
+def _bounded(files: Iterator[RunningFileStatus]) -> Iterator[RunningFileStatus]:
     """Yield as many of them as a card can hold."""
-    left_chars = MOST_CARD_PATH_CHARS
+    left_chars = MAX_CARD_PATH_CHARS
     for number, file in enumerate(files):
         left_chars -= len(file.path) + len(file.run_id)
-        if number == MOST_CARD_FILES or left_chars < 0:
+        if number == MAX_CARD_FILES or left_chars < 0:
             return
         yield file

@@ -16,10 +16,10 @@ from typing import Protocol
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Usage
 from passmuster.model.status import StopReason
-from passmuster.source.identity import may_have_the_same_files, tree_identity, why_other_files, why_other_tree
-from passmuster.wire.run_spec import RunTerms
+from passmuster.source.identity import may_have_the_same_files, tree_identity, tree_mismatch, why_other_files
+from passmuster.wire.run_spec import RunSpec
 from worker.process.output_capture import OutputCapture
-from worker.queue.in_flight import Roster
+from worker.queue.in_flight import InFlightFiles
 from worker.queue.task_handler import PUT_BACK_S
 
 LOOK_S = 0.2
@@ -29,13 +29,13 @@ LOOK_S = 0.2
 _NO_TREE = "it has no tree of its own (--root), and the run ships none: use --ship, or give it one"
 
 
-class Bench(Protocol):
+class FileRunner(Protocol):
     """What runs files in one root. See `worker.queue.root_runner`."""
 
     python: str
     """Its interpreter, described; empty: unknown."""
 
-    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+    def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
         """Look at what these files need, so that it is there when they come."""
 
     def take(self, text: str) -> bool:
@@ -47,7 +47,7 @@ class Bench(Protocol):
     def output(self, attempt_id: str) -> OutputCapture | None:
         """Return what collects a running file's output; None: it does not run."""
 
-    def why_not(self, terms: RunTerms) -> str:
+    def why_not(self, terms: RunSpec) -> str:
         """Return why a run cannot be served here; empty: it can."""
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
@@ -70,7 +70,7 @@ class Trees(Protocol):
         """Return the paths at which a root is not as a list says."""
 
 
-class Workplace:
+class Workspace:
     """The one place of a worker. Thread-safe.
 
     Args:
@@ -84,15 +84,15 @@ class Workplace:
         self,
         own_root: Path | None,
         trees: Trees,
-        build: Callable[[Path, str | None], Bench],
-        roster: Roster,
+        build: Callable[[Path, str | None], FileRunner],
+        roster: InFlightFiles,
     ) -> None:
         self._own_root, self._trees, self._build, self._roster = own_root, trees, build, roster
         self._changed = threading.Condition()
         self._line: list[str] = []
         self._runs: set[str] = set()
         self._is_preparing = False
-        self._bench: Bench | None = None
+        self._bench: FileRunner | None = None
         self._bench_of = ""
         self._stopped: tuple[StopReason, float] | None = None
 
@@ -131,7 +131,7 @@ class Workplace:
             return False
         return bench.take(text)
 
-    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+    def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
         """Look at what these files of a run need that is here."""
         bench = self._bench
         if bench is not None:
@@ -159,7 +159,7 @@ class Workplace:
         if bench is not None:
             bench.close()
 
-    def why_other_source(self, terms: RunTerms) -> str:
+    def why_other_source(self, terms: RunSpec) -> str:
         """Return why a run is not one of this worker's own tree; empty: it is, or it ships its own."""
         if terms.tree:
             return ""
@@ -171,9 +171,9 @@ class Workplace:
         here = tree_identity(self._own_root)
         if here != wanted and terms.listing and may_have_the_same_files(here, wanted):
             return why_other_files(self._trees.differing(terms.listing, self._own_root), here, wanted)
-        return why_other_tree(here, wanted)
+        return tree_mismatch(here, wanted)
 
-    def enter(self, terms: RunTerms) -> str:
+    def enter(self, terms: RunSpec) -> str:
         """Wait for a run's turn, and make its root ready; after that it is here until `leave`.
 
         Returns:
@@ -213,7 +213,7 @@ class Workplace:
                 self._line.remove(run_id)
             self._changed.notify_all()
 
-    def _may_enter(self, terms: RunTerms) -> bool:
+    def _may_enter(self, terms: RunSpec) -> bool:
         """Whether it is the turn of the first in the line."""
         if self._line[0] != terms.run_id or self._is_preparing:
             return False
@@ -222,7 +222,7 @@ class Workplace:
             return True
         return not self._runs and self._roster.wait_until_empty(0)
 
-    def _prepare(self, terms: RunTerms) -> Bench:
+    def _prepare(self, terms: RunSpec) -> FileRunner:
         wanted, present = _wanted(terms), self._bench
         if present is not None and self._bench_of == wanted:
             return present
@@ -236,7 +236,7 @@ class Workplace:
             raise InfrastructureError(_NO_TREE)
         return self._install(bench, wanted)
 
-    def _install(self, bench: Bench, owner: str) -> Bench:
+    def _install(self, bench: FileRunner, owner: str) -> FileRunner:
         with self._changed:
             self._bench, self._bench_of = bench, owner
             stopped = self._stopped
@@ -250,7 +250,7 @@ def _is_of_the_run(root: Path, run_id: str) -> bool:
     return run_id.replace("-", "").isalnum() and (root / ".passmuster" / "runs" / run_id).is_dir()
 
 
-def _wanted(terms: RunTerms) -> str:
+def _wanted(terms: RunSpec) -> str:
     """Return whose bench a run needs: one of its own, or (empty) that of the worker's root.
 
     A run that is resumed may bring another tree.

@@ -32,7 +32,7 @@ _NAME_CHARS = 16
 _LOCK, _LIST, _TREE, _SCRATCH = "lock", "list", "tree", "part"
 
 
-class Store(Protocol):
+class BlobDownloader(Protocol):
     """Where trees come from; see `passmuster.source.store.TreeStore`."""
 
     def manifest(self, digest: str) -> TreeManifest:
@@ -62,7 +62,7 @@ class TreeFolder:
         """The root for tests."""
         return self._place / _TREE
 
-    def restore(self, store: Store) -> int:
+    def restore(self, store: BlobDownloader) -> int:
         """Make the folder hold the tree, what `keep_made` found, and nothing else. No test may run in it.
 
         Returns:

@@ -17,12 +17,19 @@ from pathlib import Path
 from msgspec import Struct
 
 from passmuster.model.errors import InfrastructureError
-from passmuster.source.manifest import MOST_FILE_BYTES, Kind, TreeEntry, TreeError, TreeManifest, digest_of
+from passmuster.source.manifest import (
+    MAX_FILE_BYTES,
+    EntryType,
+    TreeEntry,
+    TreeError,
+    TreeManifest,
+    digest_of,
+)
 
 Supply = Callable[[Mapping[str, int]], Iterable[tuple[str, bytes]]]
 """Gives contents with their digests, for sizes by digest; checked already."""
 
-_MODES = {Kind.FILE: 0o644, Kind.EXECUTABLE: 0o755}
+_MODES = {EntryType.FILE: 0o644, EntryType.EXECUTABLE: 0o755}
 _FOLDER_MODE = 0o755
 
 
@@ -73,7 +80,7 @@ def lay_down(
         _write_files(folder, wrong, supply, scratch)
         # Last, so that no file is ever written through one.
         for entry in wrong:
-            if entry.kind is Kind.LINK:
+            if entry.kind is EntryType.LINK:
                 _with_parent(folder, entry).symlink_to(entry.target)
     except OSError as error:
         raise InfrastructureError(
@@ -107,7 +114,7 @@ def read_content(path: Path, digest: str) -> bytes | None:
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
-            data = file.read(MOST_FILE_BYTES + 1)
+            data = file.read(MAX_FILE_BYTES + 1)
     except OSError:
         return None
     return data if digest_of(data) == digest else None
@@ -161,7 +168,7 @@ def _survey(folder: Path, manifest: TreeManifest) -> _Found:
 
 def _is_right(found: os.DirEntry[str], entry: TreeEntry) -> bool:
     status = found.stat(follow_symlinks=False)
-    if entry.kind is Kind.LINK:
+    if entry.kind is EntryType.LINK:
         return stat.S_ISLNK(status.st_mode) and os.fspath(Path(found.path).readlink()) == entry.target
     return (
         stat.S_ISREG(status.st_mode)
@@ -174,7 +181,7 @@ def _is_right(found: os.DirEntry[str], entry: TreeEntry) -> bool:
 def _is_there(path: Path, entry: TreeEntry) -> bool:
     try:
         status = path.lstat()
-        if entry.kind is Kind.LINK:
+        if entry.kind is EntryType.LINK:
             return stat.S_ISLNK(status.st_mode) and os.fspath(path.readlink()) == entry.target
     except OSError:
         return False
@@ -193,7 +200,7 @@ def _write_files(folder: Path, entries: Iterable[TreeEntry], supply: Supply, scr
     places: dict[str, list[TreeEntry]] = defaultdict(list)
     sizes: dict[str, int] = {}
     for entry in entries:
-        if entry.kind is not Kind.LINK:
+        if entry.kind is not EntryType.LINK:
             places[entry.sha256].append(entry)
             sizes[entry.sha256] = entry.size_bytes
     for digest, data in supply(sizes) if sizes else ():

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.task import Limits
-from worker.process.attempt_monitor import Supervisor
+from worker.process.attempt_monitor import AttemptMonitor
 from worker.process.child_report import ChildReport
 from worker.process.command import CHILD_DIR
 from worker.process.output_capture import OutputCapture
@@ -102,7 +102,7 @@ _SHELL = "/bin/sh"
 _GRACE_S = 5.0
 _OUTPUT_BYTES = 64 * 1024
 _SHOWN_LINES, _SHOWN_CHARS = 5, 600
-_MOST_REQUIREMENTS_BYTES = 1024 * 1024
+_MAX_REQUIREMENTS_BYTES = 1024 * 1024
 _ASK = CHILD_DIR / "passmuster_child_installed.py"
 
 
@@ -123,7 +123,7 @@ def set_up(command: str, tree: Path, interpreter: str, environ: Mapping[str, str
     try:
         with closing(start_keeper()) as keeper:
             limits = Limits(timeout_s=SETUP_S, grace_s=_GRACE_S)
-            supervised = Supervisor(keeper, limits, capture, ChildReport()).run(
+            supervised = AttemptMonitor(keeper, limits, capture, ChildReport()).run(
                 lambda output, report: keeper.spawn(
                     [_SHELL, "-c", command],
                     {**environ, "PATH": path},
@@ -152,7 +152,7 @@ def why_not_installed(tree: Path, interpreter: str, environ: Mapping[str, str]) 
     """
     try:
         with (tree / REQUIREMENTS_FILE).open("rb") as file:
-            text = file.read(_MOST_REQUIREMENTS_BYTES).decode("utf-8", "replace")
+            text = file.read(_MAX_REQUIREMENTS_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
     wanted = parse_requirements(text)

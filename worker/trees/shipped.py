@@ -7,7 +7,7 @@ from pathlib import Path
 
 from passmuster.host.interpreter import find_interpreter
 from passmuster.model.errors import InfrastructureError
-from worker.trees.cache import KEPT_TREES, Store, TreeCache, TreeFolder
+from worker.trees.cache import KEPT_TREES, BlobDownloader, TreeCache, TreeFolder
 from worker.trees.folder import differing
 from worker.trees.setup import set_up, why_not_installed
 
@@ -27,7 +27,7 @@ class ShippedTrees:
     def __init__(
         self,
         cache: Callable[[], TreeCache],
-        store: Store,
+        store: BlobDownloader,
         *,
         setup: str,
         python: str | None,

@@ -8,7 +8,7 @@ from itertools import chain, islice, zip_longest
 
 from msgspec import Struct
 
-from dispatcher.model.results import FileRecord, Finding, Regression, TestResults
+from dispatcher.model.results import FileAttempts, Finding, Regression, TestResults
 from dispatcher.reporters.console.lines import status_text
 from dispatcher.reporters.console.summary import attempts_text, regression_text
 from dispatcher.reporters.failure_text import fault_line, headline, marked_lines
@@ -16,7 +16,7 @@ from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Status
 from passmuster.model.text import last_lines, one_line, sanitize
 
-MOST_OF_A_LEVEL = 10
+MAX_OF_A_LEVEL = 10
 """Annotations of one level that GitHub shows for a step: the runner drops those that follow
 (`_maxCountPerIssueType` in actions/runner, src/Runner.Worker/ExecutionContext.cs)."""
 
@@ -26,7 +26,7 @@ MESSAGE_CHARS = 1500
 """What is quoted of a failure: the log has the rest."""
 
 
-class Level(StrEnum):
+class AnnotationLevel(StrEnum):
     """How bad it is; the words are GitHub's and Azure's."""
 
     ERROR = "error"
@@ -44,7 +44,7 @@ class Annotation(Struct, frozen=True, kw_only=True):
         line: the line there; None: the file as a whole.
     """
 
-    level: Level
+    level: AnnotationLevel
     title: str
     message: str
     path: str = ""
@@ -52,7 +52,7 @@ class Annotation(Struct, frozen=True, kw_only=True):
 
 
 def annotations_of(
-    results: TestResults, failed_before: Collection[str] = (), most: int = MOST_OF_A_LEVEL
+    results: TestResults, failed_before: Collection[str] = (), most: int = MAX_OF_A_LEVEL
 ) -> list[Annotation]:
     """Return what is shown, the most important first; of each level the last may say how many more there are.
 
@@ -65,7 +65,7 @@ def annotations_of(
         most: annotations of one level that are shown.
     """
 
-    def importance(record: FileRecord) -> tuple[bool, bool, str]:
+    def importance(record: FileAttempts) -> tuple[bool, bool, str]:
         path = record.file.path
         return path in failed_before, record.status is Status.FAIL, path
 
@@ -78,15 +78,18 @@ def annotations_of(
     total = len(of_the_run) + sum(needs_own(record.final) + len(told_cases(record)) for record in failed)
     flaky = shaky_files(results)
     grown = () if results.fails_on_regression else results.regressions
-    warnings = [*map(_flaky, flaky[:most]), *(_grown(found, Level.WARNING) for found in grown[:most])]
+    warnings = [
+        *map(_flaky, flaky[:most]),
+        *(_grown(found, AnnotationLevel.WARNING) for found in grown[:most]),
+    ]
     return [
-        *_bounded(errors, total, most, Level.ERROR, "failures"),
-        *_bounded(warnings, len(flaky) + len(grown), most, Level.WARNING, "warnings"),
+        *_bounded(errors, total, most, AnnotationLevel.ERROR, "failures"),
+        *_bounded(warnings, len(flaky) + len(grown), most, AnnotationLevel.WARNING, "warnings"),
     ]
 
 
 def _bounded(
-    shown: Sequence[Annotation], total: int, most: int, level: Level, what: str
+    shown: Sequence[Annotation], total: int, most: int, level: AnnotationLevel, what: str
 ) -> Sequence[Annotation]:
     """Return at most `most`, the last of which says how many of the `total` are missing."""
     if total <= most:
@@ -96,15 +99,15 @@ def _bounded(
     return [*shown[: most - 1], Annotation(level=level, title=f"{left} more {what}", message=message)]
 
 
-def shaky_files(results: TestResults) -> list[FileRecord]:
+def shaky_files(results: TestResults) -> list[FileAttempts]:
     """Return the files that passed and failed in this run: by chance, or beside others."""
-    found = [*results.flaky, *results.found(Finding.CROWDED)]
+    found = [*results.flaky, *results.found(Finding.FAILS_IN_PARALLEL)]
     return sorted(found, key=lambda record: record.file.path)
 
 
-def how_it_ended(record: FileRecord) -> str:
+def how_it_ended(record: FileAttempts) -> str:
     """Return how the attempts at such a file ended."""
-    if record.finding is Finding.CROWDED:
+    if record.finding is Finding.FAILS_IN_PARALLEL:
         return "failed beside others, passed when run alone"
     return f"passed and failed: {attempts_text(record)}"
 
@@ -115,12 +118,12 @@ def case_name(case_id: str) -> str:
     return one_line(name.removeprefix("__main__."))[:TITLE_CHARS]
 
 
-def case_line(case: CaseResult, record: FileRecord) -> int | None:
+def case_line(case: CaseResult, record: FileAttempts) -> int | None:
     """Return the line of the file at which a test failed; None: nobody knows."""
     return fault_line(case.message, record.file.path, record.file.label)
 
 
-def file_line(result: TestResult, record: FileRecord) -> int | None:
+def file_line(result: TestResult, record: FileAttempts) -> int | None:
     """Return the line at which a file failed as a whole, or was when its time was over; None: unknown."""
     path, label = record.file.path, record.file.label
     return fault_line(result.stacks, path, label) or fault_line(result.output, path, label)
@@ -139,7 +142,7 @@ def needs_own(result: TestResult) -> bool:
     return result.status is not Status.FAIL or not bad_cases(result)
 
 
-def told_cases(record: FileRecord) -> list[CaseResult]:
+def told_cases(record: FileAttempts) -> list[CaseResult]:
     """Return the failing tests of a file that are told beside the file itself."""
     is_the_file = record.final.status is Status.COLLECT_ERROR
     return [] if is_the_file else bad_cases(record.final)
@@ -148,23 +151,23 @@ def told_cases(record: FileRecord) -> list[CaseResult]:
 def _of_the_run(results: TestResults) -> Iterator[Annotation]:
     if results.cancelled:
         text = f"{len(results.cancelled)} file(s) did not run to their end."
-        yield Annotation(level=Level.ERROR, title="The run is not complete", message=text)
+        yield Annotation(level=AnnotationLevel.ERROR, title="The run is not complete", message=text)
     for found in results.failing_regressions:
-        yield _grown(found, Level.ERROR)
+        yield _grown(found, AnnotationLevel.ERROR)
     for difference in results.differing:
         yield Annotation(
-            level=Level.ERROR,
+            level=AnnotationLevel.ERROR,
             title="It differs when forked",
             message=_cut("\n".join(sanitize(text) for text in difference.texts)),
             path=one_line(difference.file.path),
         )
 
 
-def _errors(record: FileRecord) -> Iterator[Annotation]:
+def _errors(record: FileAttempts) -> Iterator[Annotation]:
     result, label = record.final, one_line(record.file.label)
     if needs_own(result):
         yield Annotation(
-            level=Level.ERROR,
+            level=AnnotationLevel.ERROR,
             title=f"{result.status}: {label}"[:TITLE_CHARS],
             message=_cut("\n".join([status_text(result), *_file_detail(result)])),
             path=one_line(record.file.path),
@@ -174,11 +177,11 @@ def _errors(record: FileRecord) -> Iterator[Annotation]:
         yield _of_case(case, record)
 
 
-def _of_case(case: CaseResult, record: FileRecord) -> Annotation:
+def _of_case(case: CaseResult, record: FileAttempts) -> Annotation:
     what = one_line(headline(case.message)) or f"the test {case.outcome}"
     detail = [line for line in _case_detail(case.message) if line.strip() != what.strip()]
     return Annotation(
-        level=Level.ERROR,
+        level=AnnotationLevel.ERROR,
         title=case_name(case.case_id) or one_line(record.file.label),
         message=_cut("\n".join([what, *detail])),
         path=one_line(record.file.path),
@@ -186,7 +189,7 @@ def _of_case(case: CaseResult, record: FileRecord) -> Annotation:
     )
 
 
-def _flaky(record: FileRecord) -> Annotation:
+def _flaky(record: FileAttempts) -> Annotation:
     failures = [
         attempt for attempt in record.attempts if attempt.status.is_failure and not attempt.is_evicted
     ]
@@ -198,7 +201,7 @@ def _flaky(record: FileRecord) -> Annotation:
         f"{case_name(case.case_id)}: {one_line(headline(case.message))}" for case in cases[:DETAIL_LINES]
     ]
     return Annotation(
-        level=Level.WARNING,
+        level=AnnotationLevel.WARNING,
         title=f"Flaky: {one_line(record.file.label)}"[:TITLE_CHARS],
         message=_cut("\n".join([what, *(named or [status_text(last)])])),
         path=one_line(record.file.path),
@@ -206,7 +209,7 @@ def _flaky(record: FileRecord) -> Annotation:
     )
 
 
-def _grown(found: Regression, level: Level) -> Annotation:
+def _grown(found: Regression, level: AnnotationLevel) -> Annotation:
     return Annotation(
         level=level,
         title=f"Much more than before: {one_line(found.file.label)}"[:TITLE_CHARS],
@@ -215,7 +218,7 @@ def _grown(found: Regression, level: Level) -> Annotation:
     )
 
 
-def _only_line(record: FileRecord) -> int | None:
+def _only_line(record: FileAttempts) -> int | None:
     """Return the line that the file's failing tests name, where the file as a whole names none."""
     lines = (case_line(case, record) for case in bad_cases(record.final))
     return next((line for line in lines if line), None)

@@ -50,7 +50,7 @@ def source_url(environ: Mapping[str, str], folder: str) -> str:
     return f"{server}/{repository}/blob/{commit}/{quote(folder)}" if is_known else ""
 
 
-class InertStream:
+class EscapingStream:
     """A stream on which nothing is obeyed that a test prints: whatever is not ours is written here.
 
     Args:
@@ -113,7 +113,7 @@ class CiOutput(PlainOutput):
         self._folder = project_folder(ci, environ, root)
         self._log = LOGS[ci.log](self._folder)
         self._ours = SafeStream(out)
-        super().__init__(InertStream(out, self._log.inert), InertStream(err, self._log.inert_warning))
+        super().__init__(EscapingStream(out, self._log.inert), EscapingStream(err, self._log.inert_warning))
         self._warnings = SafeStream(self.err)
 
     def __enter__(self) -> Self:

@@ -11,9 +11,9 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 
-from dispatcher.model.events import FileFinished, RunEvent, RunFinished, RunStarted
+from dispatcher.model.events import AttemptFinished, RunEvent, RunFinished, RunStarted
 from dispatcher.model.plan import PlannedFile
-from dispatcher.model.rerun_reason import STANDS_BEFORE
+from dispatcher.model.rerun_reason import PROVISIONAL_AFTER
 from dispatcher.reporters.ci.annotations import annotations_of
 from dispatcher.reporters.ci.logs import Dialect, Section
 from dispatcher.reporters.ci.summary import PageRequest, summary_page
@@ -57,7 +57,7 @@ def append_summary(path: str, make: Callable[[int], str]) -> str:
 
 TITLE_CHARS = 300
 
-LEAST_ROOM_CHARS = 16 * 1024
+MIN_ROOM_CHARS = 16 * 1024
 """Less room than this is left alone: the last lines of an output are in the summary anyway."""
 
 
@@ -79,9 +79,9 @@ class FoldReporter:
 
     def handle(self, event: RunEvent) -> None:
         """Print the output of a file that was said to have failed; of each file once."""
-        if not isinstance(event, FileFinished) or not event.result.status.is_failure:
+        if not isinstance(event, AttemptFinished) or not event.result.status.is_failure:
             return
-        is_told = event.again is None or event.again in STANDS_BEFORE
+        is_told = event.again is None or event.again in PROVISIONAL_AFTER
         if not is_told or event.file.path in self._folded:
             return
         lines: Sequence[str] = _lines(event.result)
@@ -183,7 +183,7 @@ def _ending(lines: Sequence[str], room_chars: int) -> Sequence[str]:
         count += 1
     if count == len(lines):
         return lines
-    if room_chars < LEAST_ROOM_CHARS:
+    if room_chars < MIN_ROOM_CHARS:
         return ()
     return [f"[... {len(lines) - count} lines left out ...]", *lines[len(lines) - count :]]
 

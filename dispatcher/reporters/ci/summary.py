@@ -21,7 +21,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from dispatcher.model.plan import PlannedFile
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.ci.annotations import (
     case_line,
     case_name,
@@ -58,14 +58,14 @@ def _cut(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else f"{text[:max_chars]}..."
 
 
-MOST_FILES = 40
+MAX_FILES = 40
 """Attempts in the picture, the longest: more would not be legible (and Mermaid draws nothing over 50 kB)."""
 
 WIDTH_CHARS = 130
 """Characters of a name that the whole width takes, about: one that is wider than its bar covers the next."""
 
 WORKER_CHARS = 40
-MOST_TICKS = 10
+MAX_TICKS = 10
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 
 _MEANS_SOMETHING = re.compile(r"[^\w./-]")
@@ -97,7 +97,7 @@ def timeline(results: TestResults) -> str:
         return ""
     begin = min(bar.started_at for bar in bars)
     span_s = max(bar.started_at + bar.seconds for bar in bars) - begin
-    shown = sorted(bars, key=lambda bar: -bar.seconds)[:MOST_FILES]
+    shown = sorted(bars, key=lambda bar: -bar.seconds)[:MAX_FILES]
     lines = ["---", "displayMode: compact", "---", "gantt", "dateFormat x", *_axis(span_s)]
     workers = {bar.place[0] for bar in shown}
     for place in sorted({bar.place for bar in shown}):
@@ -109,7 +109,7 @@ def timeline(results: TestResults) -> str:
 
 def _axis(span_s: float) -> tuple[str, str]:
     """Return what makes the axis count from the start: minutes would be those of the reader's time zone."""
-    step_s = next((step for step in _STEPS_S if span_s / step <= MOST_TICKS), _STEPS_S[-1])
+    step_s = next((step for step in _STEPS_S if span_s / step <= MAX_TICKS), _STEPS_S[-1])
     if step_s < 1:
         return "axisFormat %Q ms", f"tickInterval {round(1000 * step_s)}millisecond"
     return "axisFormat %s s", f"tickInterval {step_s}second"
@@ -136,11 +136,11 @@ def _name(text: str) -> str:
     return _MEANS_SOMETHING.sub("_", text)
 
 
-MOST_CASES = 10
+MAX_CASES = 10
 """Failing tests named of each file; the rest is counted."""
 
-MOST_FLAKY = 50
-MOST_GROWN = 20
+MAX_FLAKY = 50
+MAX_GROWN = 20
 RANKED_FILES = 10
 
 
@@ -162,12 +162,12 @@ class PageRequest(Struct, frozen=True, kw_only=True):
 
 def summary_page(request: PageRequest, room_bytes: int) -> str:
     """Return the page, in at most `room_bytes` bytes of UTF-8; "" if not even the verdict fits."""
-    template = make_environment(
+    templates = make_environment(
         Path(__file__).parent,
         escape=plain,
         filters={"bytes": format_bytes, "cut": _cut, "seconds": format_seconds},
     )
-    write: Any = template.get_template("summary.md.j2").module
+    write: Any = templates.get_template("summary.md.j2").module
     summary = summarize(request.results)
     budget = next((limit.value for limit in request.limits if limit.name == BUDGET_LIMIT), "")
     head = write.head(request.results, summary, budget, _grown_text(request.results))
@@ -199,14 +199,14 @@ def _blocks(request: PageRequest, write: Any) -> Iterator[str]:
             "attempts": how_it_ended(record),
             "why": "; ".join(status_text(one) for one in record.attempts if one.status.is_failure),
         }
-        for record in flaky[:MOST_FLAKY]
+        for record in flaky[:MAX_FLAKY]
     ]
     yield write.flaky(rows, len(flaky) - len(rows)) if rows else ""
     grown = request.results.regressions
-    texts = [(found.file.label, regression_text(found)) for found in grown[:MOST_GROWN]]
+    texts = [(found.file.label, regression_text(found)) for found in grown[:MAX_GROWN]]
     yield write.grown(texts, len(grown) - len(texts)) if texts else ""
     picture = timeline(request.results)
-    yield write.timeline(picture, MOST_FILES) if picture else ""
+    yield write.timeline(picture, MAX_FILES) if picture else ""
     slow = [(_place(request, one), one.final.duration) for one in slowest(request.results, RANKED_FILES)]
     yield write.slowest(slow) if slow else ""
     big = [
@@ -230,24 +230,24 @@ def _failures(request: PageRequest, write: Any, room_bytes: int) -> tuple[str, b
     return write.failures(rows) if rows else "", bool(failed) and room_bytes < 0
 
 
-def _failure_rows(request: PageRequest, record: FileRecord) -> Iterator[dict[str, object]]:
+def _failure_rows(request: PageRequest, record: FileAttempts) -> Iterator[dict[str, object]]:
     result = record.final
     if needs_own(result):
         place = _place(request, record, file_line(result, record))
         yield {"place": place, "test": "", "why": status_text(result), "more": 0}
     cases = told_cases(record)
-    for case in cases[:MOST_CASES]:
+    for case in cases[:MAX_CASES]:
         yield {
             "place": _place(request, record, case_line(case, record)),
             "test": case_name(case.case_id),
             "why": headline(case.message) or str(case.outcome),
             "more": 0,
         }
-    if len(cases) > MOST_CASES:
-        yield {"place": _place(request, record), "more": len(cases) - MOST_CASES}
+    if len(cases) > MAX_CASES:
+        yield {"place": _place(request, record), "more": len(cases) - MAX_CASES}
 
 
-def _limit(request: PageRequest, record: FileRecord) -> str:
+def _limit(request: PageRequest, record: FileAttempts) -> str:
     """Return what a file uses of a limit that holds for it alone; empty: it has none."""
     planned = request.planned.get(record.file.path)
     limit_bytes = planned.task.limits.memory_bytes if planned is not None else None
@@ -256,7 +256,7 @@ def _limit(request: PageRequest, record: FileRecord) -> str:
     return f"{(record.final.peak_bytes or 0) / limit_bytes:.0%} of {format_bytes(limit_bytes)}"
 
 
-def _place(request: PageRequest, record: FileRecord, line: int | None = None) -> dict[str, str]:
+def _place(request: PageRequest, record: FileAttempts, line: int | None = None) -> dict[str, str]:
     """Return a file as it is shown, and where its source is; the URL is percent-encoded."""
     url = ""
     if request.source_url:

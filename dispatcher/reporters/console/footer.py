@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.reporters.console.progress import Progress, RunningFile
+from dispatcher.reporters.console.progress import FooterRow, RunProgress
 from passmuster.model.executor import WorkerUsage
 from passmuster.model.text import one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -31,7 +31,7 @@ _NARROW_CELLS = 50
 """Below this width there is no room for the bar."""
 
 
-def footer(progress: Progress, *, columns: int, rows: int) -> RenderableType:
+def footer(progress: RunProgress, *, columns: int, rows: int) -> RenderableType:
     """Return the footer for a terminal of that size; at most half of its rows are used.
 
     Args:
@@ -72,7 +72,7 @@ def footer(progress: Progress, *, columns: int, rows: int) -> RenderableType:
     return Group(*parts)
 
 
-def footer_lines(progress: Progress, *, columns: int, rows: int, color: bool) -> tuple[str, ...]:
+def footer_lines(progress: RunProgress, *, columns: int, rows: int, color: bool) -> tuple[str, ...]:
     """Return the footer as lines for the terminal, none wider than `columns` cells."""
     console = Console(
         file=io.StringIO(),
@@ -90,7 +90,7 @@ def footer_lines(progress: Progress, *, columns: int, rows: int, color: bool) ->
     return tuple(capture.get().removesuffix("\n").split("\n"))
 
 
-def _headline(progress: Progress) -> Text:
+def _headline(progress: RunProgress) -> Text:
     text = _line(f"{progress.done}/{progress.total} done", style="bold")
     if progress.failed:
         text.append(f", {progress.failed} failed", style="bold red")
@@ -123,7 +123,7 @@ def _memory(used_bytes: int, budget_bytes: int, *, columns: int) -> RenderableTy
     return table
 
 
-def _running_table(files: tuple[RunningFile, ...]) -> Table:
+def _running_table(files: tuple[FooterRow, ...]) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, overflow="ellipsis")
     table.add_column(no_wrap=True, overflow="ellipsis", justify="right")

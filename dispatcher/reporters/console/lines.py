@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dispatcher.model.plan import Plan, TestFile
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.plan import RunPlan, TestFile
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.terminal.tags import Tag, bulleted, tagged
 from passmuster.model.executor import Limit
 from passmuster.model.result import TestResult
@@ -59,7 +59,7 @@ def limits_line(limits: Sequence[Limit], *, color: bool) -> str | None:
     return tagged(Tag.INFO, one_line(", ".join(parts)), color=color)
 
 
-def shard_line(plan: Plan, *, color: bool) -> str | None:
+def shard_line(plan: RunPlan, *, color: bool) -> str | None:
     """Return which part of a run this is; None: it is the whole. The digest is for comparing machines."""
     part = plan.shard
     if part is None:
@@ -105,29 +105,29 @@ def note_lines(file: TestFile, result: TestResult, *, color: bool) -> list[str]:
     return [tagged(Tag.INFO, f"{one_line(file.label)}: {one_line(result.note)}", color=color)]
 
 
-def again_line(file: TestFile, result: TestResult, again: Again, *, color: bool) -> str:
+def again_line(file: TestFile, result: TestResult, again: RerunReason, *, color: bool) -> str:
     """Return what is said of an attempt after which the file runs once more, so that nothing is decided."""
     label = one_line(file.label)
     match again:
-        case Again.MADE_ROOM:
+        case RerunReason.EVICTED:
             used = f" at {format_bytes(result.peak_bytes)}" if result.peak_bytes else ""
             text = f"{label}: stopped{used} to make room in memory; it runs again"
-        case Again.CHECK:
+        case RerunReason.VERIFY_FAILURE:
             text = f"{label}: {status_text(result)}; it was forked, and runs again spawned"
-        case Again.REFORK:
+        case RerunReason.REFORK:
             text = f"{label}: passed twice when spawned after it failed when forked; it is forked once more"
-        case Again.RECHECK if result.status.is_pass:
+        case RerunReason.RECHECK if result.status.is_pass:
             text = f"{label}: passed when spawned after it failed when forked; it runs spawned once more"
-        case Again.RECHECK:
+        case RerunReason.RECHECK:
             text = f"{label}: {status_text(result)}; it runs spawned once more"
         case _:
             text = f"{label}: {status_text(result)}; it runs again"
     return tagged(Tag.WARN, text, color=color)
 
 
-def other_verdict_line(file: TestFile, reason: Again | None, *, color: bool) -> str:
+def other_verdict_line(file: TestFile, reason: RerunReason | None, *, color: bool) -> str:
     """Return why a file does not come to the verdict that has been printed."""
-    is_alone = reason is Again.ALONE
+    is_alone = reason is RerunReason.EXCLUSIVE
     what = (
         "failed beside others, passed when run alone"
         if is_alone
@@ -136,18 +136,18 @@ def other_verdict_line(file: TestFile, reason: Again | None, *, color: bool) -> 
     return tagged(Tag.WARN, f"{one_line(file.label)}: {what}", color=color)
 
 
-def same_again_line(file: TestFile, reason: Again | None, *, color: bool) -> str:
+def same_again_line(file: TestFile, reason: RerunReason | None, *, color: bool) -> str:
     """Return what is said of a file whose verdict has been printed and was right."""
-    what = "failed when run alone too" if reason is Again.ALONE else "passed when spawned too"
+    what = "failed when run alone too" if reason is RerunReason.EXCLUSIVE else "passed when spawned too"
     return tagged(Tag.INFO, f"{one_line(file.label)}: {what}", color=color)
 
 
-def overruled_line(file: TestFile, result: TestResult, reason: Again | None, *, color: bool) -> str:
+def overruled_line(file: TestFile, result: TestResult, reason: RerunReason | None, *, color: bool) -> str:
     """Return what is said of an attempt that does not count."""
     label = one_line(file.label)
-    if reason is Again.ALONE:
+    if reason is RerunReason.EXCLUSIVE:
         text = f"{label}: failed beside others, passed when run alone; it stays failed, see --retries"
-    elif reason is Again.REFORK and result.status.is_failure and result.isolation is Isolation.FORK:
+    elif reason is RerunReason.REFORK and result.status.is_failure and result.isolation is Isolation.FORK:
         text = f"{label}: {status_text(result)}; it failed when forked again, so forking is the cause"
     else:
         what = "passed" if result.status.is_pass else status_text(result)

@@ -15,16 +15,16 @@ from collections.abc import Callable
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
-    FileStarted,
+    AttemptFinished,
+    AttemptStarted,
     RunEvent,
     RunFinished,
     RunStarted,
     UsageSampled,
+    VerdictSettled,
 )
-from dispatcher.model.results import FileRecord
-from dispatcher.reporters.console.progress import Progress
+from dispatcher.model.results import FileAttempts
+from dispatcher.reporters.console.progress import RunProgress
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from dispatcher.terminal.stream import SafeStream, TextStream
 
@@ -108,7 +108,7 @@ class LiveReporter:
         *,
         color: bool,
         verbosity: Verbosity,
-        rerun: Callable[[FileRecord], str],
+        rerun: Callable[[FileAttempts], str],
         warn_stream: TextStream,
         warn_is_terminal: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -126,7 +126,7 @@ class LiveReporter:
         )
         self._color = color
         self._clock = clock
-        self._progress = Progress()
+        self._progress = RunProgress()
         self._drawn_at_s: float | None = None
         # Bars and ellipses exist in UTF-8 only; without it the plain report is the better one.
         self._has_footer = (stream.encoding or "").lower().replace("-", "").startswith("utf")
@@ -136,11 +136,11 @@ class LiveReporter:
         match event:
             case RunStarted():
                 self._progress.run_started(event)
-            case FileStarted():
+            case AttemptStarted():
                 self._progress.file_started(event)
-            case FileFinished():
+            case AttemptFinished():
                 self._progress.file_finished(event)
-            case FileSettled():
+            case VerdictSettled():
                 self._progress.file_settled(event)
             case UsageSampled():
                 self._progress.usage_sampled(event)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from dispatcher.model.events import FileFinished, FileSettled, FileStarted, RunStarted, UsageSampled
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, UsageSampled, VerdictSettled
+from dispatcher.model.rerun_reason import RerunReason
 from passmuster.model.executor import Usage
 
 
-class RunningFile(Struct, frozen=True, kw_only=True):
+class FooterRow(Struct, frozen=True, kw_only=True):
     """A file that runs now.
 
     Args:
@@ -35,7 +35,7 @@ class _Started(Struct, frozen=True):
     worker: str
 
 
-class Progress:
+class RunProgress:
     """Counts what is done, runs, and waits."""
 
     def __init__(self) -> None:
@@ -58,15 +58,15 @@ class Progress:
             self._predicted[planned.file.path] = planned.task.predicted_s
             self._wait(planned.task.predicted_s, 1)
 
-    def file_started(self, event: FileStarted) -> None:
+    def file_started(self, event: AttemptStarted) -> None:
         """A file no longer waits; one that is to be confirmed is done, and did not."""
         predicted_s = self._predicted.get(event.file.path)
-        if event.reason is not Again.CONFIRM:
+        if event.reason is not RerunReason.VERIFY_PASS:
             self._wait(predicted_s, -1)
         self._running[event.file.path] = _Started(event.file.label, event.at_s, predicted_s, event.worker)
         self._now_s = event.at_s
 
-    def file_finished(self, event: FileFinished) -> None:
+    def file_finished(self, event: AttemptFinished) -> None:
         """A file is done, or waits once more. One that never started leaves the waiting files.
 
         A file that passed and is only to be confirmed is done, until the confirmation fails.
@@ -74,12 +74,12 @@ class Progress:
         self._now_s = event.at_s
         predicted_s = self._predicted.get(event.file.path)
         was_running = self._running.pop(event.file.path, None) is not None
-        if event.reason is Again.CONFIRM:
+        if event.reason is RerunReason.VERIFY_PASS:
             self._confirmed(event, predicted_s)
             return
         if not was_running:
             self._wait(predicted_s, -1)
-        if event.again not in (None, Again.CONFIRM):
+        if event.again not in (None, RerunReason.VERIFY_PASS):
             self._wait(predicted_s, 1)
             return
         self.done += 1
@@ -87,19 +87,19 @@ class Progress:
         self._finished += 1
         self._finished_s += event.result.duration
 
-    def _confirmed(self, event: FileFinished, predicted_s: float | None) -> None:
+    def _confirmed(self, event: AttemptFinished, predicted_s: float | None) -> None:
         """Take what became of a file that was done and had only to be confirmed."""
         if event.again is None:
             self.failed += event.result.status.is_failure
-        elif event.again is not Again.MADE_ROOM:
+        elif event.again is not RerunReason.EVICTED:
             self.done -= 1
             self._wait(predicted_s, 1)
 
-    def file_settled(self, event: FileSettled) -> None:
+    def file_settled(self, event: VerdictSettled) -> None:
         """A file that waited, or ran, once more is done with what it came to before."""
         self._now_s = event.at_s
         was_running = self._running.pop(event.file.path, None) is not None
-        if event.reason is Again.CONFIRM:
+        if event.reason is RerunReason.VERIFY_PASS:
             return
         if not was_running:
             self._wait(self._predicted.get(event.file.path), -1)
@@ -111,12 +111,12 @@ class Progress:
         self._now_s = event.at_s
         self.usage = event.usage
 
-    def running(self) -> tuple[RunningFile, ...]:
+    def running(self) -> tuple[FooterRow, ...]:
         """Return the files that run now, the longest first."""
         # Nothing uses no memory: it was not measured yet.
         used = {file.file_path: file.used_bytes or None for file in self.usage.files} if self.usage else {}
         return tuple(
-            RunningFile(
+            FooterRow(
                 label=file.label,
                 seconds=max(0.0, self._now_s - file.at_s),
                 used_bytes=used.get(path),

@@ -11,20 +11,20 @@ from typing import assert_never
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     Notice,
     RunEvent,
     RunFinished,
     RunStarted,
     RunStopping,
     UsageSampled,
+    VerdictSettled,
 )
 from dispatcher.model.plan import TestFile
-from dispatcher.model.rerun_reason import STANDS_BEFORE, TOLD_BEFORE, Again
-from dispatcher.model.results import FileRecord
+from dispatcher.model.rerun_reason import PROVISIONAL_AFTER, TOLD_BEFORE, RerunReason
+from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.console.lines import (
     RULE,
     again_line,
@@ -68,7 +68,7 @@ class ConsoleReporter:
         *,
         color: bool,
         verbosity: Verbosity,
-        rerun: Callable[[FileRecord], str],
+        rerun: Callable[[FileAttempts], str],
         warn_stream: TextStream,
         warn_color: bool | None = None,
     ) -> None:
@@ -99,11 +99,11 @@ class ConsoleReporter:
         match event:
             case RunStarted():
                 return self._started_lines(event)
-            case FileStarted():
+            case AttemptStarted():
                 return self._begun_lines(event)
             case FileSlow():
                 return self._unless_quiet(slow_line(event.file, event.seconds, color=self._color))
-            case FileFinished():
+            case AttemptFinished():
                 return self._finished_lines(event)
             case RunStopping():
                 text = f"Stopping: {event.cause}; no further file starts"
@@ -118,7 +118,7 @@ class ConsoleReporter:
                         color=self._color,
                     )
                 )
-            case FileSettled():
+            case VerdictSettled():
                 return self._settled_lines(event)
             case UsageSampled() | Notice():
                 return []
@@ -137,19 +137,19 @@ class ConsoleReporter:
         further = limits_line(event.limits, color=self._color), shard_line(event.plan, color=self._color)
         return lines + [line for line in further if line]
 
-    def _begun_lines(self, event: FileStarted) -> list[str]:
-        is_told = event.reason in (*STANDS_BEFORE, Again.CHECK)
+    def _begun_lines(self, event: AttemptStarted) -> list[str]:
+        is_told = event.reason in (*PROVISIONAL_AFTER, RerunReason.VERIFY_FAILURE)
         if is_told and self._verbosity is not Verbosity.VERBOSE:
             return []  # Its verdict is printed, or the line after the attempt before said that it runs again.
         worker = event.worker if self._verbosity is Verbosity.VERBOSE else ""
         line = running_line(event.file, attempt=event.attempt, color=self._color, worker=worker)
         return self._unless_quiet(line)
 
-    def _finished_lines(self, event: FileFinished) -> list[str]:
+    def _finished_lines(self, event: AttemptFinished) -> list[str]:
         file, result, again = event.file, event.result, event.again
         before = self._printed.pop(file.path, None)
         is_second = event.reason in TOLD_BEFORE
-        if again is Again.SETTLED:
+        if again is RerunReason.SETTLED:
             if before is not None:
                 self._printed[file.path] = before
             lines = self._verbose_lines(event) if self._verbosity is Verbosity.VERBOSE else []
@@ -172,7 +172,7 @@ class ConsoleReporter:
             return [] if self._verbosity is Verbosity.QUIET else lines
         return lines + self._decided_lines(file, result)
 
-    def _settled_lines(self, event: FileSettled) -> list[str]:
+    def _settled_lines(self, event: VerdictSettled) -> list[str]:
         """Return the verdict on a file that an earlier attempt decided, unless it is printed."""
         is_printed = self._printed.pop(event.file.path, None) is event.result.status.is_pass
         return [] if is_printed else self._decided_lines(event.file, event.result)
@@ -187,7 +187,7 @@ class ConsoleReporter:
         lines = verdict_lines(file, result, color=self._color)
         return lines if result.status.is_cancelled else [*lines, RULE]
 
-    def _verbose_lines(self, event: FileFinished) -> list[str]:
+    def _verbose_lines(self, event: AttemptFinished) -> list[str]:
         label, result, lines = one_line(event.file.label), event.result, list[str]()
         if result.output:
             lines.append(tagged(Tag.INFO, f"Output of {label}:", color=self._color))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from dispatcher.config.choices import Verbosity
-from dispatcher.model.results import FileRecord, Finding, Measure, Regression, TestResults
+from dispatcher.model.results import FileAttempts, Finding, Measure, Regression, TestResults
 from dispatcher.reporters.console.lines import BUDGET_LIMIT, LAST_LINES, status_text
 from dispatcher.reporters.console.totals import Summary, biggest, slowest, summarize
 from dispatcher.terminal.tags import Tag, bulleted, indented, listed, tagged
@@ -54,7 +54,7 @@ def ways_lines(results: TestResults, summary: Summary, *, color: bool) -> list[s
 
 
 def _unconfirmed_lines(results: TestResults, *, color: bool) -> list[str]:
-    left = len(results.found(Finding.UNCONFIRMED))
+    left = len(results.found(Finding.UNVERIFIED))
     if not left:
         return []
     text = (
@@ -65,7 +65,7 @@ def _unconfirmed_lines(results: TestResults, *, color: bool) -> list[str]:
 
 
 def _failed_forked_lines(results: TestResults, *, color: bool) -> list[str]:
-    found = _by_path(results.found(Finding.FAILED_FORKED))
+    found = _by_path(results.found(Finding.FAILS_WHEN_FORKED))
     items = [f"{_label(record)} ({status_text(_forked(record))})" for record in found]
     heading = (
         f"{len(items)} file(s) failed twice when forked and passed twice when spawned, as they run "
@@ -74,14 +74,14 @@ def _failed_forked_lines(results: TestResults, *, color: bool) -> list[str]:
     return listed(heading, items, color=color)
 
 
-def _forked(record: FileRecord) -> TestResult:
+def _forked(record: FileAttempts) -> TestResult:
     """Return the attempt that was checked."""
     forked = [attempt for attempt in record.others if attempt.isolation is Isolation.FORK]
     return forked[-1] if forked else record.final
 
 
 def _crowded_lines(results: TestResults, *, color: bool) -> list[str]:
-    found = _by_path(results.found(Finding.CROWDED))
+    found = _by_path(results.found(Finding.FAILS_IN_PARALLEL))
     items = [f"{_label(record)} (beside others: {_beside_others(record).status})" for record in found]
     heading = (
         f"{len(items)} file(s) failed beside others and passed when run alone, as they run until they change:"
@@ -89,7 +89,7 @@ def _crowded_lines(results: TestResults, *, color: bool) -> list[str]:
     return listed(heading, items, color=color)
 
 
-def _beside_others(record: FileRecord) -> TestResult:
+def _beside_others(record: FileAttempts) -> TestResult:
     return next((one for one in reversed(record.attempts) if one.status.is_failure), record.final)
 
 
@@ -108,7 +108,7 @@ def _not_forked_lines(results: TestResults, *, color: bool) -> list[str]:
     """Return the files of a verification that could not be verified, for each reason."""
     if not results.is_verified:
         return []
-    by_reason: dict[str, list[FileRecord]] = {}
+    by_reason: dict[str, list[FileAttempts]] = {}
     for record in _by_path(results.records):
         if record.started and not record.was_forked:
             by_reason.setdefault(record.final.isolation_note or "no reason given", []).append(record)
@@ -134,7 +134,7 @@ def _not_compared_lines(results: TestResults, *, color: bool) -> list[str]:
     return [tagged(Tag.WARN, text, color=color)]
 
 
-def _named(records: Sequence[FileRecord]) -> str:
+def _named(records: Sequence[FileAttempts]) -> str:
     names = ", ".join(map(_label, records[:MAX_NAMED]))
     more = f", and {len(records) - MAX_NAMED} more" if len(records) > MAX_NAMED else ""
     return f"{len(records)} ({names}{more})"
@@ -142,7 +142,7 @@ def _named(records: Sequence[FileRecord]) -> str:
 
 _NAMES = {Measure.CPU: "CPU time", Measure.TIME: "time", Measure.MEMORY: "peak memory"}
 
-LEAST_PACE_TOLD = 1.05
+MIN_PACE_TOLD = 1.05
 """A run whose files take less than this many times their usual is as quick as ever."""
 
 
@@ -162,7 +162,7 @@ def regression_text(found: Regression) -> str:
     """Return what grew from what to what: `CPU time 6.1s instead of 0.42s (14.5 times)`."""
     show = _bytes if found.what is Measure.MEMORY else format_seconds
     notes = [f"{found.factor:.1f} times"]
-    if found.pace >= LEAST_PACE_TOLD:
+    if found.pace >= MIN_PACE_TOLD:
         notes.append(f"where the run's files as a rule took {found.pace:.1f} times")
     if found.is_changed:
         notes.append("the file was changed")
@@ -200,7 +200,7 @@ class SummaryRequest(Struct, frozen=True, kw_only=True):
 
     results: TestResults
     limits: Sequence[Limit]
-    rerun: Callable[[FileRecord], str]
+    rerun: Callable[[FileAttempts], str]
     verbosity: Verbosity
     color: bool
 
@@ -317,7 +317,7 @@ def _not_run_lines(request: SummaryRequest) -> list[str]:
     return listed(f"{len(items)} file(s) did not run to their end:", items, color=request.color)
 
 
-def _failed_lines(request: SummaryRequest, summary: Summary, failed: Sequence[FileRecord]) -> list[str]:
+def _failed_lines(request: SummaryRequest, summary: Summary, failed: Sequence[FileAttempts]) -> list[str]:
     lines = [tagged(Tag.WARN, "Failed test details:", color=request.color)]
     for record in failed:
         lines += _detail_lines(record, request.rerun)
@@ -326,7 +326,7 @@ def _failed_lines(request: SummaryRequest, summary: Summary, failed: Sequence[Fi
     return lines + [_label(record) for record in failed]
 
 
-def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> list[str]:
+def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) -> list[str]:
     from dispatcher.reporters.failure_text import (
         failing_test_lines,  # Only a run with failures waits for this.
     )
@@ -337,9 +337,9 @@ def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> lis
     lines += indented(printed or ("(it printed nothing)",))
     if result.status is not Status.FAIL or not any(case.outcome.is_bad for case in result.cases):
         lines.append(f"    Status: {status_text(result)}")
-    if record.finding is Finding.FAILED_SPAWNED:
+    if record.finding is Finding.PASSES_ONLY_FORKED:
         lines.append("    It passed when forked, and failed when spawned.")
-    if record.finding is Finding.CROWDED:
+    if record.finding is Finding.FAILS_IN_PARALLEL:
         lines.append("    It failed beside others, and passed when run alone.")
     if record.is_flaky:
         lines.append(f"    It is flaky, its attempts ended: {attempts_text(record)}")
@@ -353,14 +353,14 @@ def _detail_lines(record: FileRecord, rerun: Callable[[FileRecord], str]) -> lis
     return lines
 
 
-def attempts_text(record: FileRecord) -> str:
+def attempts_text(record: FileAttempts) -> str:
     """Return how the attempts at a file ended, in their order, without those that only made room."""
     return ", ".join(attempt.status for attempt in record.attempts if not attempt.is_evicted)
 
 
-def _label(record: FileRecord) -> str:
+def _label(record: FileAttempts) -> str:
     return one_line(record.file.label)
 
 
-def _by_path(records: Sequence[FileRecord]) -> list[FileRecord]:
+def _by_path(records: Sequence[FileAttempts]) -> list[FileAttempts]:
     return sorted(records, key=lambda record: record.file.path)

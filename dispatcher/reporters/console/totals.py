@@ -10,7 +10,7 @@ from collections import Counter
 
 from msgspec import Struct
 
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.status import Isolation, Outcome, Status
 
 
@@ -70,13 +70,13 @@ def summarize(results: TestResults) -> Summary:
     )
 
 
-def slowest(results: TestResults, count: int) -> tuple[FileRecord, ...]:
+def slowest(results: TestResults, count: int) -> tuple[FileAttempts, ...]:
     """Return the `count` files whose last attempt took longest, the longest first."""
     ran = [record for record in results.records if record.final.duration > 0]
     return tuple(sorted(ran, key=lambda record: (-record.final.duration, record.file.path))[:count])
 
 
-def biggest(results: TestResults, count: int) -> tuple[FileRecord, ...]:
+def biggest(results: TestResults, count: int) -> tuple[FileAttempts, ...]:
     """Return the `count` files whose last attempt used most memory, the biggest first."""
     measured = [record for record in results.records if record.final.peak_bytes]
     return tuple(

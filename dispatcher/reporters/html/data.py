@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from dispatcher.model.results import FileRecord, Finding, TestResults
+from dispatcher.model.results import FileAttempts, Finding, TestResults
 from dispatcher.reporters.console.summary import regression_text
 from dispatcher.reporters.html.entries import (
     FINDINGS,
@@ -21,8 +21,8 @@ from dispatcher.reporters.html.entries import (
     file_entry,
     look,
 )
-from dispatcher.reporters.html.report_model import Bar, Told, file_group, group_counts
-from dispatcher.reporters.html.samples import MOST_MACHINES, Sample
+from dispatcher.reporters.html.report_model import Bar, ReportModel, file_group, group_counts
+from dispatcher.reporters.html.samples import MAX_MACHINES, Sample
 from passmuster.model.status import Status
 from passmuster.model.text import JsonValue, one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -80,7 +80,7 @@ class RunBanner(Struct, frozen=True, kw_only=True):
     text: str
 
 
-def page_values(model: Told) -> Values:
+def page_values(model: ReportModel) -> Values:
     """Return all that the template prints, by name."""
     failed = _by_path(model.results.failed)
     flaky = _by_path([record for record in model.results.flaky if record.status.is_pass])
@@ -170,7 +170,7 @@ def _tile(
     return {"name": name, "value": value, "suffix": suffix, "remark": remark, "percent": percent}
 
 
-def _tiles(model: Told) -> Iterator[Values]:
+def _tiles(model: ReportModel) -> Iterator[Values]:
     summary, results = model.summary, model.results
     rate = f"success rate {summary.success_percent:.1f}%"
     yield _tile("Files", f"{summary.passed:,}", rate, suffix=f" of {summary.total:,} passed")
@@ -194,7 +194,7 @@ def _tiles(model: Told) -> Iterator[Values]:
         yield _tile("Forked", f"{summary.forked:,}", f"of {counted(summary.total, 'file')}")
 
 
-def _memory_tile(model: Told) -> Values:
+def _memory_tile(model: ReportModel) -> Values:
     peak = max(model.results.peak_bytes, max((sample.used_bytes for sample in model.samples), default=0))
     if not peak:
         return _tile("Peak memory", "not measured")
@@ -205,7 +205,7 @@ def _memory_tile(model: Told) -> Values:
     return _tile("Peak memory", format_bytes(peak), remark, percent=percent)
 
 
-def _drawn_bars(model: Told) -> Sequence[Bar]:
+def _drawn_bars(model: ReportModel) -> Sequence[Bar]:
     """Return the bars of the timeline in their order: the longest, if there are too many."""
     if len(model.bars) <= MAX_BARS:
         return model.bars
@@ -213,7 +213,7 @@ def _drawn_bars(model: Told) -> Sequence[Bar]:
     return [model.bars[at] for at in sorted(chosen[:MAX_BARS])]
 
 
-def _timeline(model: Told, bars: Sequence[Bar]) -> Values:
+def _timeline(model: ReportModel, bars: Sequence[Bar]) -> Values:
     looks = {_bar_look(bar) for bar in bars}
     busy_s = sum(bar.end_s - bar.start_s for bar in model.bars)
     return {
@@ -229,7 +229,7 @@ def _bar_look(bar: Bar) -> str:
     return "room" if bar.result.is_evicted else look(bar.result.status)
 
 
-def _memory(model: Told, machines: Sequence[tuple[str, Sequence[Sample]]]) -> Values | None:
+def _memory(model: ReportModel, machines: Sequence[tuple[str, Sequence[Sample]]]) -> Values | None:
     """Return what is said of the samples; None if there are none."""
     if not model.samples:
         return None
@@ -252,11 +252,11 @@ def _memory(model: Told, machines: Sequence[tuple[str, Sequence[Sample]]]) -> Va
         ],
         "machines": [(name, _peak_text(samples)) for name, samples in machines],
         "hidden": len(model.machine_samples) - len(machines),
-        "are_all_known": len(model.machine_samples) < MOST_MACHINES,
+        "are_all_known": len(model.machine_samples) < MAX_MACHINES,
     }
 
 
-def _charted_machines(model: Told) -> list[tuple[str, tuple[Sample, ...]]]:
+def _charted_machines(model: ReportModel) -> list[tuple[str, tuple[Sample, ...]]]:
     by_peak = sorted(
         model.machine_samples.items(), key=lambda item: -max(sample.used_bytes for sample in item[1])
     )
@@ -274,7 +274,7 @@ def _draws_budget(samples: Sequence[Sample]) -> bool:
     return 0 < max((sample.budget_bytes for sample in samples), default=0) <= MAX_BUDGET_RATIO * max(used, 1)
 
 
-def _notes(model: Told) -> Iterator[Values]:
+def _notes(model: ReportModel) -> Iterator[Values]:
     notices = [("", format_seconds(at_s), [text]) for at_s, text in model.notices]
     yield _note("Messages of the run", notices, more=model.hidden_notices)
     yield _not_run(model)
@@ -292,11 +292,11 @@ def _notes(model: Told) -> Iterator[Values]:
         records = _by_path(model.results.found(finding))
         named = [(record.file.label, "", [sentence]) for record in records]
         # Unconfirmed passes are common, and the next run confirms them.
-        is_common = finding is Finding.UNCONFIRMED
+        is_common = finding is Finding.UNVERIFIED
         yield _note(f"{counted(len(records), 'file')} {title}", named, is_closed=is_common)
 
 
-def _not_run(model: Told) -> Values:
+def _not_run(model: ReportModel) -> Values:
     named = []
     for record in _by_path(model.results.cancelled):
         final = record.final
@@ -305,7 +305,7 @@ def _not_run(model: Told) -> Values:
     return _note(f"{counted(len(named), 'file')} did not run to the end", named)
 
 
-def _leaked(model: Told) -> Values:
+def _leaked(model: ReportModel) -> Values:
     named = []
     for record in model.records:
         processes = [process for attempt in record.attempts for process in attempt.leaked]
@@ -336,7 +336,7 @@ def _note(
     }
 
 
-def _table(model: Told, with_entry: set[int]) -> Values:
+def _table(model: ReportModel, with_entry: set[int]) -> Values:
     by_duration = sorted(range(len(model.records)), key=lambda at: (-model.records[at].final.duration, at))
     several = len(model.machines) > 1
     rows = []
@@ -359,12 +359,12 @@ def _table(model: Told, with_entry: set[int]) -> Values:
     return {"rows": rows, "has_machines": several}
 
 
-def _label(record: FileRecord) -> str:
+def _label(record: FileAttempts) -> str:
     label = one_line(record.file.label)
     return label if len(label) <= MAX_LABEL_CHARS else f"...{label[-MAX_LABEL_CHARS:]}"
 
 
-def _attempts(record: FileRecord) -> int:
+def _attempts(record: FileAttempts) -> int:
     """Return how often a file started; a placeholder for a file that never did is no attempt."""
     return len(record.attempts) if record.started else 0
 
@@ -374,7 +374,7 @@ def _status_text(status: Status) -> str:
 
 
 def _script_data(
-    model: Told,
+    model: ReportModel,
     bars: Sequence[Bar],
     machines: Sequence[tuple[str, Sequence[Sample]]],
     with_entry: set[int],
@@ -436,5 +436,5 @@ def _curve(samples: Sequence[Sample]) -> list[JsonValue]:
     ]
 
 
-def _by_path(records: Sequence[FileRecord]) -> list[FileRecord]:
+def _by_path(records: Sequence[FileAttempts]) -> list[FileAttempts]:
     return sorted(records, key=lambda record: record.file.path)

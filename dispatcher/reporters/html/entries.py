@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, Finding
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, Finding
 from dispatcher.reporters.console.summary import attempts_text
 from dispatcher.reporters.failure_text import headline
-from dispatcher.reporters.html.report_model import Told
+from dispatcher.reporters.html.report_model import ReportModel
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, RunnerKind, Status
 from passmuster.model.text import bounded_tail, shown_lines
@@ -44,29 +44,29 @@ SHORT_LINES = 12
 """Lines that a narrow window shows without scrolling."""
 
 REASONS = {
-    Again.RETRY: "ran again because it had failed",
-    Again.MADE_ROOM: "ran again because it had been stopped to free memory",
-    Again.CHECK: "ran in a fresh interpreter because it had failed when forked",
-    Again.REFORK: "was forked once more because it had passed twice in a fresh interpreter",
-    Again.RECHECK: "ran in a fresh interpreter once more",
-    Again.CONFIRM: "ran in a fresh interpreter to confirm that it passes there too",
-    Again.ALONE: "ran alone because it had failed in parallel with other files",
+    RerunReason.RETRY: "ran again because it had failed",
+    RerunReason.EVICTED: "ran again because it had been stopped to free memory",
+    RerunReason.VERIFY_FAILURE: "ran in a fresh interpreter because it had failed when forked",
+    RerunReason.REFORK: "was forked once more because it had passed twice in a fresh interpreter",
+    RerunReason.RECHECK: "ran in a fresh interpreter once more",
+    RerunReason.VERIFY_PASS: "ran in a fresh interpreter to confirm that it passes there too",
+    RerunReason.EXCLUSIVE: "ran alone because it had failed in parallel with other files",
 }
 
 FINDINGS = {
-    Finding.FAILED_FORKED: (
+    Finding.FAILS_WHEN_FORKED: (
         "failed only when forked",
         "It failed twice when forked and passed twice in a fresh interpreter.",
     ),
-    Finding.FAILED_SPAWNED: (
+    Finding.PASSES_ONLY_FORKED: (
         "failed only in a fresh interpreter",
         "It passed when forked and failed twice in a fresh interpreter, which decides.",
     ),
-    Finding.CROWDED: (
+    Finding.FAILS_IN_PARALLEL: (
         "failed only in parallel with other files",
         "It failed in parallel with other files and passed alone. It runs alone until it changes.",
     ),
-    Finding.UNCONFIRMED: (
+    Finding.UNVERIFIED: (
         "passed when forked and not confirmed",
         "It passed when forked, and did not run in a fresh interpreter too.",
     ),
@@ -143,7 +143,7 @@ def look(status: Status) -> str:
     return _LOOKS[status]
 
 
-def count_texts(records: Sequence[FileRecord]) -> int:
+def count_texts(records: Sequence[FileAttempts]) -> int:
     """Return how many printed texts the entries of these files show."""
     return sum(
         bool(attempt.output)
@@ -154,7 +154,7 @@ def count_texts(records: Sequence[FileRecord]) -> int:
     )
 
 
-def file_entry(model: Told, record: FileRecord, budget: OutputBudget, *, is_open: bool) -> Values:
+def file_entry(model: ReportModel, record: FileAttempts, budget: OutputBudget, *, is_open: bool) -> Values:
     """Return everything about a file that did not simply pass, the attempt that counts first."""
     final = record.final
     bad = next((case for case in final.cases if case.outcome.is_bad), None)
@@ -194,7 +194,7 @@ def _history_text(looks: Sequence[str]) -> str:
     return f"{earlier}: {text}."
 
 
-def _attempt(attempt: TestResult, reason: Again | None, budget: OutputBudget) -> Values:
+def _attempt(attempt: TestResult, reason: RerunReason | None, budget: OutputBudget) -> Values:
     bad = [case for case in attempt.cases if case.outcome.is_bad]
     dropped = attempt.output_dropped_bytes
     return {
@@ -216,7 +216,7 @@ def _attempt(attempt: TestResult, reason: Again | None, budget: OutputBudget) ->
     }
 
 
-def _facts(attempt: TestResult, reason: Again | None) -> Iterator[str]:
+def _facts(attempt: TestResult, reason: RerunReason | None) -> Iterator[str]:
     if attempt.error or attempt.note:
         yield attempt.error or attempt.note
     if reason is not None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from msgspec import Struct, field
 
 from dispatcher.model.events import (
-    FileFinished,
-    FileStarted,
+    AttemptFinished,
+    AttemptStarted,
     Notice,
     RunEvent,
     RunFinished,
@@ -21,7 +21,7 @@ from dispatcher.model.events import (
     RunStopping,
 )
 from dispatcher.model.events import UsageSampled as Sampled
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.console.totals import Summary, summarize
 from dispatcher.reporters.html.samples import Sample, Samples
 from passmuster.model.executor import Limit
@@ -31,7 +31,7 @@ from passmuster.model.status import Status
 CLOCKS_DIFFER_S = 5.0
 """Seconds by which an attempt's own clock may differ from the run's; beyond, that clock is wrong."""
 
-MOST_NOTICES = 200
+MAX_NOTICES = 200
 
 EARLIER_FILES = 500
 """Files of which the outcomes of earlier runs are shown."""
@@ -58,7 +58,7 @@ class Bar(Struct, frozen=True, kw_only=True):
     stands: bool
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class ReportModel(Struct, frozen=True, kw_only=True):
     """A run as the page tells it.
 
     Args:
@@ -88,7 +88,7 @@ class Told(Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...]
     results: TestResults
     summary: Summary
-    records: tuple[FileRecord, ...]
+    records: tuple[FileAttempts, ...]
     bars: tuple[Bar, ...]
     earlier_bars: int
     samples: tuple[Sample, ...]
@@ -97,7 +97,7 @@ class Told(Struct, frozen=True, kw_only=True):
     notices: tuple[tuple[float, str], ...]
     hidden_notices: int
     outcomes: Mapping[str, Sequence[Sequence[Status]]]
-    rerun: Callable[[FileRecord], str] | None
+    rerun: Callable[[FileAttempts], str] | None
     machines: Mapping[str, frozenset[int]]
     positions: Mapping[str, int]
     start_s: float
@@ -109,7 +109,7 @@ class Told(Struct, frozen=True, kw_only=True):
         return max((sample.budget_bytes for sample in self.samples), default=0)
 
 
-class Listener(Struct):
+class ReportModelBuilder(Struct):
     """Keeps of the events what the page needs: no output, which the results have once more."""
 
     started: RunStarted | None = None
@@ -125,9 +125,9 @@ class Listener(Struct):
         match event:
             case RunStarted():
                 self.started = event
-            case FileStarted():
+            case AttemptStarted():
                 self.began_s[event.file.path, event.attempt] = event.at_s
-            case FileFinished():
+            case AttemptFinished():
                 self.ended_s[event.file.path, event.result.attempt] = event.at_s
             case Sampled():
                 self.samples.add(event)
@@ -143,8 +143,8 @@ class Listener(Struct):
         finished: RunFinished,
         *,
         outcomes: EarlierOutcomes,
-        rerun: Callable[[FileRecord], str] | None = None,
-    ) -> Told:
+        rerun: Callable[[FileAttempts], str] | None = None,
+    ) -> ReportModel:
         """Return the whole, once the run is finished."""
         results = finished.results
         run_id = self.started.plan.run_id if self.started else ""
@@ -154,7 +154,7 @@ class Listener(Struct):
         asked = asked[:EARLIER_FILES]
         samples = self.samples.whole.whole()
         drawn_s = [*(bar.end_s for bar in bars), *(sample.at_s for sample in samples[-1:])]
-        return Told(
+        return ReportModel(
             run_id=run_id,
             started_at=self.started.started_at if self.started else 0.0,
             limits=self.started.limits if self.started else (),
@@ -177,12 +177,12 @@ class Listener(Struct):
         )
 
     def _note(self, event: Notice) -> None:
-        if len(self.notices) < MOST_NOTICES:
+        if len(self.notices) < MAX_NOTICES:
             self.notices.append((event.at_s, event.text))
         else:
             self.hidden_notices += 1
 
-    def _bars(self, records: Sequence[FileRecord]) -> tuple[tuple[Bar, ...], int]:
+    def _bars(self, records: Sequence[FileAttempts]) -> tuple[tuple[Bar, ...], int]:
         bars: list[Bar] = []
         earlier = 0
         for position, record in enumerate(records):
@@ -237,7 +237,7 @@ def _machines(bars: Sequence[Bar]) -> dict[str, frozenset[int]]:
 GROUPS = ("failed", "flaky", "passed", "not run", "without tests")
 
 
-def file_group(record: FileRecord) -> str:
+def file_group(record: FileAttempts) -> str:
     """Return how a file is counted in the page: each is in exactly one group."""
     if record.status.is_failure:
         return "failed"
@@ -248,7 +248,7 @@ def file_group(record: FileRecord) -> str:
     return "flaky" if record.is_flaky else "passed"
 
 
-def group_counts(records: Sequence[FileRecord]) -> Mapping[str, int]:
+def group_counts(records: Sequence[FileAttempts]) -> Mapping[str, int]:
     """Return how many files are in each group, those without any left out."""
     counts = Counter(map(file_group, records))
     return {name: counts[name] for name in GROUPS if counts[name]}

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStarted
-from dispatcher.model.results import FileRecord
+from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.html.data import counted, page_values
 from dispatcher.reporters.html.entries import look
-from dispatcher.reporters.html.report_model import EarlierOutcomes, Listener, Told
+from dispatcher.reporters.html.report_model import EarlierOutcomes, ReportModel, ReportModelBuilder
 from dispatcher.reporters.templates import make_environment
-from dispatcher.terminal.atomic_write import check_place, whole_file
+from dispatcher.terminal.atomic_write import atomic_writer, check_place
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.units import format_bytes, format_seconds
 from passmuster.model.version import VERSION
@@ -49,7 +49,7 @@ class HtmlReporter:
         *,
         runs_dir: Path,
         outcomes: EarlierOutcomes = lambda run_id, paths: {},
-        rerun: Callable[[FileRecord], str] | None = None,
+        rerun: Callable[[FileAttempts], str] | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._path = path
@@ -57,7 +57,7 @@ class HtmlReporter:
         self._outcomes = outcomes
         self._rerun = rerun
         self._say = say
-        self._listener = Listener()
+        self._listener = ReportModelBuilder()
         self._run_id = ""
         if path is not None:
             check_place(path, what="report", option="--report")
@@ -82,7 +82,7 @@ class HtmlReporter:
         path = self._path or self._runs_dir / self._run_id / FILE_NAME
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # Merging has no folder of a run.
-            with whole_file(path, mode=0o666 if self._path else 0o600) as file:
+            with atomic_writer(path, mode=0o666 if self._path else 0o600) as file:
                 file.writelines(render_page(told))
         except OSError as error:
             raise InfrastructureError(
@@ -91,7 +91,7 @@ class HtmlReporter:
         self._say(f"Report: {path}")
 
 
-def render_page(model: Told) -> Iterator[str]:
+def render_page(model: ReportModel) -> Iterator[str]:
     """Yield the page in pieces."""
     from markupsafe import Markup
 

@@ -6,10 +6,10 @@ from msgspec import Struct, field
 
 from dispatcher.model.events import UsageSampled
 
-MOST_POINTS = 600
+MAX_POINTS = 600
 """Points of a curve: one for each pixel of a small window. Beyond, two neighbours become one."""
 
-MOST_MACHINES = 200
+MAX_MACHINES = 200
 """Machines of which a curve is kept. More are counted."""
 
 
@@ -53,7 +53,7 @@ class Curve(Struct):
             return
         self.points.append(_merged(self._pending))
         self._pending.clear()
-        if len(self.points) > MOST_POINTS:
+        if len(self.points) > MAX_POINTS:
             self._every *= 2
             self.points = [_merged(self.points[at : at + 2]) for at in range(0, len(self.points), 2)]
 
@@ -80,7 +80,7 @@ class Samples(Struct):
             )
         )
         for worker in usage.workers:
-            if worker.name not in self.machines and len(self.machines) >= MOST_MACHINES:
+            if worker.name not in self.machines and len(self.machines) >= MAX_MACHINES:
                 continue
             self.machines.setdefault(worker.name, Curve()).add(
                 Sample(

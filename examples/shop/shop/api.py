@@ -19,7 +19,7 @@ from shop.catalogue import Catalogue, UnknownProduct
 from shop.orders import Order, OrderBook, OrderClosed, OutOfStock
 from shop.pricing import quote
 
-MOST_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 _STATUS = {
     200: "200 OK",
     201: "201 Created",
@@ -97,7 +97,7 @@ def _described(order: Order) -> Any:
 
 def _read_json(environ: dict[str, Any]) -> Any:
     length = int(environ.get("CONTENT_LENGTH") or 0)
-    if length > MOST_BODY_BYTES:
+    if length > MAX_BODY_BYTES:
         raise Refused(400, "the request is too long")
     try:
         return json.loads(environ["wsgi.input"].read(length))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shop.catalogue import Catalogue, Product
 
-MOST_PIECES = 100
+MAX_PIECES = 100
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Cart:
     def change(self, sku: str, quantity: int) -> None:
         """Set how many pieces there are; none takes the line out."""
         product = self._catalogue.get(sku)
-        if not 0 <= quantity <= MOST_PIECES:
-            raise ValueError(f"{product.name}: 0 to {MOST_PIECES} pieces, not {quantity}")
+        if not 0 <= quantity <= MAX_PIECES:
+            raise ValueError(f"{product.name}: 0 to {MAX_PIECES} pieces, not {quantity}")
         if quantity:
             self._quantities[sku] = quantity
         else:

@@ -5,7 +5,7 @@ from datetime import date
 from wsgiref.util import setup_testing_defaults
 
 from context import small_catalogue
-from shop.api import MOST_BODY_BYTES, Application
+from shop.api import MAX_BODY_BYTES, Application
 from shop.orders import OrderBook
 
 
@@ -53,7 +53,7 @@ class ApiTest(unittest.TestCase):
 
     def test_what_is_no_json_or_too_long_is_refused(self):
         self.assertEqual(self.ask("POST", "/orders", b"{")[0], 400)
-        self.assertEqual(self.ask("POST", "/orders", b" " * (MOST_BODY_BYTES + 1))[0], 400)
+        self.assertEqual(self.ask("POST", "/orders", b" " * (MAX_BODY_BYTES + 1))[0], 400)
 
     def test_there_is_nothing_elsewhere(self):
         for method, path in [("GET", "/"), ("DELETE", "/orders/1"), ("GET", "/orders/one")]:

@@ -1,7 +1,7 @@
 import unittest
 
 from context import small_catalogue
-from shop.cart import MOST_PIECES, Cart
+from shop.cart import MAX_PIECES, Cart
 from shop.catalogue import UnknownProduct
 
 
@@ -22,10 +22,10 @@ class CartTest(unittest.TestCase):
         self.assertEqual(self.cart.lines(), [])
 
     def test_too_many_pieces_leave_the_cart_as_it_was(self):
-        self.cart.put("TEA", MOST_PIECES)
+        self.cart.put("TEA", MAX_PIECES)
         with self.assertRaisesRegex(ValueError, "0 to 100 pieces, not 101"):
             self.cart.put("TEA")
-        self.assertEqual(len(self.cart), MOST_PIECES)
+        self.assertEqual(len(self.cart), MAX_PIECES)
 
     def test_only_what_the_shop_sells_goes_in(self):
         with self.assertRaises(UnknownProduct):

@@ -13,7 +13,7 @@ from passmuster.wire.broker_keys import lease_key, meta_key, queue_keys, results
 from passmuster.wire.broker_messages import result_kind
 from passmuster.wire.codec import encode_result
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_store import RunRecord, connect
+from passmuster.wire.run_store import RunStore, connect
 from tests.e2e.support.project import Project
 from tests.e2e.support.queue_runs import SECRET, Worker
 from tests.e2e.support.sources import script
@@ -47,12 +47,12 @@ def test_a_forged_pass_is_named_and_the_real_result_counts(
         running = project.start(env=env)
         running.wait_for_file("is_running")
         client: Any = connect(url, timeout_s=5)
-        (run_id,) = RunRecord.active_runs(client)
+        (run_id,) = RunStore.active_runs(client)
         take = int(str(client.hget(state_key(run_id), path)).split(":")[1])
         result = TestResult(file_path=path, status=Status.PASS, worker="forger")
         body = Envelope("a guess").seal(result_kind(run_id), encode_result(result), "")
         if way == "as a worker does":
-            assert RunRecord(client, run_id).finish(path, take, "forger", body)
+            assert RunStore(client, run_id).finish(path, take, "forger", body)
         else:
             entry = {"kind": "finished", "path": path, "attempt": take, "worker": "forger", "body": body}
             client.xadd(results_key(run_id), entry)
@@ -105,7 +105,7 @@ def test_damage_to_a_run_is_named_and_ends_it_with_its_reports(
         running = project.start("--junit-xml", "report.xml", "--grace", "1s", env=env)
         running.wait_for_file("is_running")
         client: Any = connect(url, timeout_s=5)
-        (run_id,) = RunRecord.active_runs(client)
+        (run_id,) = RunStore.active_runs(client)
         DAMAGE[damage](client, run_id)
         outcome = running.end()
         left = [key for key in client.scan_iter("pm:*") if run_id in key]

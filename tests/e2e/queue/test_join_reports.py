@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from contextlib import closing
 
-from passmuster.wire.run_store import WorkerBoard, connect
+from passmuster.wire.run_store import WorkerDirectory, connect
 from tests.e2e.support.joined import FAILS_UNTIL_MENDED, Machines, counted, ends, kill, leader_of, waits
 from tests.e2e.support.outcome import Outcome
 from tests.e2e.support.processes import processes_with, wait_until
@@ -101,7 +101,7 @@ def test_a_worker_that_dies_is_replaced(machines: Make) -> None:
     running = one.start(0)
     one.wait_for("test_slow.waits")
     with closing(connect(one.url, timeout_s=5)) as client:
-        (name,) = [card.name for card in WorkerBoard(client).cards()]
+        (name,) = [card.name for card in WorkerDirectory(client).cards()]
     (worker,) = [line for line in processes_with(f"--name\0{name}\0") if "__main__.py" in line]
 
     os.kill(int(worker.partition(":")[0]), signal.SIGKILL)

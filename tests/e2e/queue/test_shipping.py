@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.queue.embedded_server import EmbeddedServer
-from passmuster.wire.run_store import WorkerBoard, connect
+from passmuster.wire.run_store import WorkerDirectory, connect
 from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import REPOSITORY, Project
 from tests.support.git_project import GitProject
@@ -52,7 +52,7 @@ def git(project: Project) -> GitProject:
 @pytest.fixture
 def start(project: Project, server: EmbeddedServer, tmp_path: Path) -> Iterator[Start]:
     workers: list[subprocess.Popen[bytes]] = []
-    board = WorkerBoard(connect(server.url, timeout_s=10))
+    board = WorkerDirectory(connect(server.url, timeout_s=10))
 
     def begin(*words: str) -> str:
         """Start a worker in an empty folder of its own, and return its name."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from passmuster.wire.broker_messages import WorkerCard
-from passmuster.wire.run_store import WorkerBoard, connect
+from passmuster.wire.broker_messages import WorkerStatus
+from passmuster.wire.run_store import WorkerDirectory, connect
 from tests.e2e.support.processes import wait_until
 from tests.e2e.support.project import Project
 from tests.e2e.support.queue_runs import SECRET, Worker
@@ -39,8 +39,8 @@ def test_without_a_worker_it_says_how_to_start_one(project: Project, env: dict[s
 def test_a_worker_of_another_version_does_not_count(project: Project, env: dict[str, str]) -> None:
     project.write({"tests/test_a.py": PASSING})
     client = connect(env["PASSMUSTER_BROKER_URL"], timeout_s=5)
-    WorkerBoard(client).announce(
-        WorkerCard(name="old", host="h", slots=1, busy=0, budget_bytes=1 << 30, version="0.0.1")
+    WorkerDirectory(client).announce(
+        WorkerStatus(name="old", host="h", slots=1, busy=0, budget_bytes=1 << 30, version="0.0.1")
     )
 
     outcome = project.run("--wait-workers", "1s", env=env)

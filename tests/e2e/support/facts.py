@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.e2e.support.project import Project
 from worker.forkserver.server import ForkServer, Setup, start_server
 from worker.process.environment import get_test_environment
-from worker.process.supervisor_client import Ended, Keeper
+from worker.process.supervisor_client import Ended, SupervisorClient
 
 Seen = dict[str, tuple[str, int | None]]
 """What each program printed, normalised, and its exit status (negative: the signal that ended it)."""
@@ -151,7 +151,7 @@ class Facts:
         )
         return normalised(finished.stdout.decode(errors="backslashreplace")), finished.returncode
 
-    def _forked(self, keeper: Keeper, name: str) -> tuple[str, int | None]:
+    def _forked(self, keeper: SupervisorClient, name: str) -> tuple[str, int | None]:
         argv = ["passmuster_child_main.py", file_of(name), self._runner, ""]
         read, write = os.pipe()
         output: list[bytes] = []
@@ -173,7 +173,7 @@ class Facts:
         return text, os.waitstatus_to_exitcode(ended.wait_status)
 
 
-def _messages(keeper: Keeper) -> Iterator[object]:
+def _messages(keeper: SupervisorClient) -> Iterator[object]:
     while True:
         yield from keeper.receive()
 
@@ -185,11 +185,11 @@ def warm_keeper(
     cwd: Path,
     modules: Sequence[str],
     own: Sequence[str] = (),
-) -> Iterator[Keeper]:
+) -> Iterator[SupervisorClient]:
     """Have a keeper that forks from a server with unittest and further modules imported."""
     never = threading.Event()
     servers: list[ForkServer] = [start_server(interpreter, environment, str(cwd), never)]
-    keeper: Keeper | None = None
+    keeper: SupervisorClient | None = None
     try:
         servers.append(servers[-1].derive(Setup(base="script"), never))
         servers.append(servers[-1].derive(Setup(modules=tuple(modules), own=tuple(own)), never))

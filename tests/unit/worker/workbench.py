@@ -14,7 +14,7 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import RunnerKind
 from passmuster.model.task import Limits, TestTask
 from worker.executor.local import LocalExecutor
-from worker.forkserver.server_pool import Fleet
+from worker.forkserver.server_pool import ServerPool
 from worker.process.process_tree import marked
 from worker.process.settings import WorkerSettings
 
@@ -71,7 +71,7 @@ class Workbench:
         self._begin()
 
     def _begin(self) -> None:
-        self.fleet = Fleet(self.settings)
+        self.fleet = ServerPool(self.settings)
         self.executor = LocalExecutor(self.settings, self.fleet)
 
     def write(self, name: str, text: str) -> None:

@@ -15,23 +15,23 @@ from msgspec import structs
 
 from dispatcher.cli.main import Command
 from dispatcher.history.history import open_history
-from dispatcher.merge.combine import tell_together
+from dispatcher.merge.combine import combine_records
 from dispatcher.merge.reader import read_record
-from dispatcher.merge.record_check import prove
+from dispatcher.merge.record_check import check_records
 from dispatcher.merge.record_format import RECORD_NAME
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
-    FileStarted,
+    AttemptFinished,
+    AttemptStarted,
     Notice,
     RunFinished,
     RunStarted,
     UsageSampled,
+    VerdictSettled,
 )
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import Finding
-from dispatcher.model.usage_stats import Baseline, Figures
+from dispatcher.model.usage_stats import Baseline, UsageStats
 from passmuster.model.status import Isolation, Status
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
 from tests.unit.dispatcher.scripted_site import ScriptedSite
@@ -129,7 +129,7 @@ def test_a_record_that_lacks_its_last_line_is_red_and_loses_no_result(tmp_path: 
 def test_of_a_shard_that_was_killed_only_what_nobody_knows_is_lost(tmp_path: Path) -> None:
     whole = dict.fromkeys((f"a/tests/test_{number}.py" for number in range(1, 5)), 1)
     events = shard_events(shard_plan(1, whole, total=1), failed=["a/tests/test_1.py"])
-    third = [event for event in events if isinstance(event, FileStarted)][2]
+    third = [event for event in events if isinstance(event, AttemptStarted)][2]
     cut = [*events[: events.index(third) + 2], Notice(at_s=third.at_s + 7, text="still there")]
     write_record(tmp_path / "one", cut)
 
@@ -152,15 +152,15 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     path = "a/tests/test_1.py"
     events = shard_events(shard_plan(1, {path: 1}, total=1))
     cut = [
-        structs.replace(event, again=Again.CONFIRM) if isinstance(event, FileFinished) else event
+        structs.replace(event, again=RerunReason.VERIFY_PASS) if isinstance(event, AttemptFinished) else event
         for event in events[:-1]
     ]
     record = read_record(write_record(tmp_path, cut))
 
-    *_, settled, last = tell_together([record], prove([record]))
+    *_, settled, last = combine_records([record], check_records([record]))
 
-    assert isinstance(settled, FileSettled)
-    assert (settled.result.status, settled.reason) == (Status.PASS, Again.CONFIRM)
+    assert isinstance(settled, VerdictSettled)
+    assert (settled.result.status, settled.reason) == (Status.PASS, RerunReason.VERIFY_PASS)
     assert isinstance(last, RunFinished)
     [file] = last.results.records
     assert (file.status, file.is_unconfirmed, len(file.attempts)) == (Status.PASS, True, 1)
@@ -171,13 +171,13 @@ def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_brea
 ) -> None:
     path = "a/tests/test_1.py"
     [*before, first, _] = shard_events(shard_plan(1, {path: 1}, total=1))
-    assert isinstance(first, FileFinished)
+    assert isinstance(first, AttemptFinished)
     fork, spawn = Isolation.FORK, Isolation.SPAWN
     proof = (
-        (Status.FAIL, fork, None, Again.CHECK),
-        (Status.PASS, spawn, Again.CHECK, Again.RECHECK),
-        (Status.PASS, spawn, Again.RECHECK, Again.REFORK),
-        (Status.FAIL, fork, Again.REFORK, Again.SETTLED),
+        (Status.FAIL, fork, None, RerunReason.VERIFY_FAILURE),
+        (Status.PASS, spawn, RerunReason.VERIFY_FAILURE, RerunReason.RECHECK),
+        (Status.PASS, spawn, RerunReason.RECHECK, RerunReason.REFORK),
+        (Status.FAIL, fork, RerunReason.REFORK, RerunReason.SETTLED),
     )
     ended = [
         structs.replace(
@@ -188,27 +188,29 @@ def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_brea
         )
         for number, (status, isolation, reason, again) in enumerate(proof, 1)
     ]
-    settled = FileSettled(at_s=first.at_s, file=first.file, result=ended[2].result, reason=Again.REFORK)
+    settled = VerdictSettled(
+        at_s=first.at_s, file=first.file, result=ended[2].result, reason=RerunReason.REFORK
+    )
     record = read_record(write_record(tmp_path, [*before, *ended, settled]))
 
-    last = tell_together([record], prove([record]))[-1]
+    last = combine_records([record], check_records([record]))[-1]
 
     assert isinstance(last, RunFinished)
     [file] = last.results.records
     assert (file.status, file.final.attempt, len(file.attempts)) == (Status.PASS, 3, 4)
-    assert file.finding is Finding.FAILED_FORKED
+    assert file.finding is Finding.FAILS_WHEN_FORKED
 
 
 def test_a_failure_that_was_to_run_again_is_no_verdict_in_a_record_that_breaks_off(tmp_path: Path) -> None:
     path = "a/tests/test_1.py"
     events = shard_events(shard_plan(1, {path: 1}, total=1), failed=[path])
     cut = [
-        structs.replace(event, again=Again.RETRY) if isinstance(event, FileFinished) else event
+        structs.replace(event, again=RerunReason.RETRY) if isinstance(event, AttemptFinished) else event
         for event in events[:-1]
     ]
     record = read_record(write_record(tmp_path, cut))
 
-    last = tell_together([record], prove([record]))[-1]
+    last = combine_records([record], check_records([record]))[-1]
 
     assert isinstance(last, RunFinished)
     [file] = last.results.records
@@ -249,7 +251,7 @@ def test_what_cannot_be_merged_is_said_in_a_line(
 
 
 def test_what_grew_is_found_in_the_whole_and_may_make_it_fail(tmp_path: Path) -> None:
-    usual = Figures(duration_s=0.01, cpu_s=0.001, peak_bytes=MIB, runs=3)
+    usual = UsageStats(duration_s=0.01, cpu_s=0.001, peak_bytes=MIB, runs=3)
     for number, name in ((1, "one"), (2, "two")):
         events = shard_events(shard_plan(number), baseline=Baseline(spawned=usual), peak_bytes=90 * MIB)
         write_record(tmp_path / name, events)
@@ -267,7 +269,7 @@ def test_clocks_that_differ_move_nothing(tmp_path: Path) -> None:
     for apart_s in (0.0, -7200.0):
         folders = write_both(tmp_path / str(apart_s), apart_s=apart_s)
         records = [read_record(folder) for folder in folders]
-        events = tell_together(records, prove(records))
+        events = combine_records(records, check_records(records))
         first, last = events[0], events[-1]
         assert isinstance(first, RunStarted)
         assert isinstance(last, RunFinished)
@@ -278,9 +280,9 @@ def test_clocks_that_differ_move_nothing(tmp_path: Path) -> None:
 
 def test_each_machine_is_a_worker_of_the_whole(tmp_path: Path) -> None:
     records = [read_record(folder) for folder in write_both(tmp_path)]
-    events = tell_together(records, prove(records))
+    events = combine_records(records, check_records(records))
     assert list(events[1:-1]) == sorted(events[1:-1], key=lambda event: event.at_s)
-    workers = {event.result.worker for event in events if isinstance(event, FileFinished)}
+    workers = {event.result.worker for event in events if isinstance(event, AttemptFinished)}
     assert workers == {"shard 1", "shard 2"}
     samples = [event.usage for event in events if isinstance(event, UsageSampled)]
     assert samples[-1].used_bytes == 0  # Whoever has ended uses nothing.
@@ -293,14 +295,16 @@ def test_what_all_machines_notice_is_told_once_and_else_with_the_machine(tmp_pat
     one, two = shard_events(shard_plan(1)), shard_events(shard_plan(2))
     two.insert(1, Notice(at_s=0.1, text="a slow disk"))
     records = [read_record(write_record(tmp_path, events)) for events in (one, two)]
-    notices = [event.text for event in tell_together(records, prove(records)) if isinstance(event, Notice)]
+    notices = [
+        event.text for event in combine_records(records, check_records(records)) if isinstance(event, Notice)
+    ]
     assert notices == ["mind the gap", "shard 2: a slow disk"]
 
 
 def test_the_record_of_a_run_that_was_not_split_is_told_as_it_was(tmp_path: Path) -> None:
     told = shard_events(shard_plan(1, {"a/tests/test_1.py": 1}, total=1), failed=["a/tests/test_1.py"])
     record = read_record(write_record(tmp_path, told))
-    again = tell_together([record], prove([record]))
+    again = combine_records([record], check_records([record]))
     assert again[1:-1] == record.events[1:-1]
     assert again[-1] == record.events[-1]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config.interpreter import Interpreter, find_interpreter
+from dispatcher.config.interpreter import ProjectInterpreter, find_interpreter
 from dispatcher.config.model import TestConfig
 from passmuster.model.errors import ConfigurationError
 from passmuster.settings.origins import NO_ORIGINS, Origin, Origins, Source
@@ -18,7 +18,9 @@ RUNNER = "/usr/bin/env"
 """Stands for the runner's interpreter. It exists and is no Python, so asking it would fail."""
 
 
-def find(root: Path, *, python: str | None = None, runner: str = RUNNER, **environ: str) -> Interpreter:
+def find(
+    root: Path, *, python: str | None = None, runner: str = RUNNER, **environ: str
+) -> ProjectInterpreter:
     return find_interpreter(
         TestConfig(root=root, python=python),
         environ,
@@ -52,7 +54,7 @@ def script(path: Path, body: str, mode: int = 0o755) -> Path:
 
 
 def test_a_project_without_an_environment_uses_the_runners_and_does_not_ask_it(tmp_path: Path) -> None:
-    assert find(tmp_path) == Interpreter(
+    assert find(tmp_path) == ProjectInterpreter(
         path=RUNNER, version=(3, 12, 1), implementation="cpython", origin="the runner's own interpreter"
     )
 
@@ -178,6 +180,6 @@ def test_a_place_that_may_not_be_looked_into_is_named(tmp_path: Path) -> None:
     [("cpython", "CPython 3.11.7"), ("pypy", "PyPy 3.11.7"), ("other", "other 3.11.7")],
 )
 def test_an_interpreter_is_named_with_its_version(implementation: str, identity: str) -> None:
-    found = Interpreter(path="/p", version=(3, 11, 7), implementation=implementation, origin="x")
+    found = ProjectInterpreter(path="/p", version=(3, 11, 7), implementation=implementation, origin="x")
 
     assert found.identity == identity

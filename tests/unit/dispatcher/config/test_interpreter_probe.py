@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from dispatcher.config.interpreter import Answer, probe
+from dispatcher.config.interpreter import ProbeResult, probe
 
 
 def script(path: Path, body: str) -> str:
@@ -26,7 +26,7 @@ def is_gone(pid: int) -> bool:
 
 
 def test_a_python_answers_with_its_version() -> None:
-    assert probe(sys.executable, {}) == Answer(
+    assert probe(sys.executable, {}) == ProbeResult(
         version=sys.version_info[:3], implementation=sys.implementation.name
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.config.choices import Override
-from dispatcher.config.overrides import FileRules
+from dispatcher.config.overrides import Overrides
 from passmuster.model.status import Isolation
 
 
 def matches(pattern: str, path: str) -> bool:
-    return FileRules([Override(files=(pattern,))]).unmatched([path]) == ()
+    return Overrides([Override(files=(pattern,))]).unmatched([path]) == ()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_pattern_does_not_match(pattern: str, path: str) -> None:
 
 
 def test_the_last_override_that_says_something_counts() -> None:
-    rules = FileRules(
+    rules = Overrides(
         [
             Override(files=("tests/**",), timeout_s=1, retries=1, group="db"),
             Override(files=("tests/a.py",), timeout_s=2, group=""),
@@ -74,4 +74,4 @@ def test_the_last_override_that_says_something_counts() -> None:
 def test_an_override_without_files_is_found() -> None:
     used, useless = Override(files=("a.py", "never.py")), Override(files=("b.py",))
 
-    assert FileRules([used, useless]).unmatched(["c.py", "a.py"]) == (useless,)
+    assert Overrides([used, useless]).unmatched(["c.py", "a.py"]) == (useless,)

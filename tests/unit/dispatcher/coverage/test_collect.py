@@ -6,13 +6,13 @@ from pathlib import Path
 
 from dispatcher.coverage.combine import collect_data
 from dispatcher.model.plan import TestFile
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 
 
-def record(name: str, *attempts: tuple[Status, tuple[str, ...]]) -> FileRecord:
-    return FileRecord(
+def record(name: str, *attempts: tuple[Status, tuple[str, ...]]) -> FileAttempts:
+    return FileAttempts(
         file=TestFile(path=f"root/{name}", label=name),
         attempts=tuple(
             TestResult(file_path=f"root/{name}", status=status, coverage_files=files)
@@ -27,7 +27,7 @@ def make(directory: Path, *names: str) -> tuple[str, ...]:
     return tuple(str(directory / name) for name in names)
 
 
-def results(*records: FileRecord) -> TestResults:
+def results(*records: FileAttempts) -> TestResults:
     return TestResults(records=records, duration_s=1.0)
 
 
@@ -46,7 +46,7 @@ def test_the_roots_of_workers_elsewhere_are_known(tmp_path: Path) -> None:
         TestResult(file_path=name, status=Status.PASS, coverage_files=(data,), coverage_root=root)
         for name, root in (("a", "/there"), ("b", ""), ("c", "/here"), ("d", "/there"))
     ]
-    files = [FileRecord(file=TestFile(path=one.file_path, label="x"), attempts=(one,)) for one in found]
+    files = [FileAttempts(file=TestFile(path=one.file_path, label="x"), attempts=(one,)) for one in found]
 
     assert collect_data(results(*files)).roots == ("/here", "/there")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.discovery.layout import is_below, label_of
-from dispatcher.discovery.patterns import Rules, compile_names
+from dispatcher.discovery.patterns import DiscoveryRules, compile_names
 
 
-def rules(*, user: tuple[str, ...] = (), paths: tuple[str, ...] = (), skips_hidden: bool = False) -> Rules:
+def rules(
+    *, user: tuple[str, ...] = (), paths: tuple[str, ...] = (), skips_hidden: bool = False
+) -> DiscoveryRules:
     files = compile_names(("test_*.py", "*_test.py"))
     assert files is not None
-    return Rules(
+    return DiscoveryRules(
         files=files,
         excluded_names=frozenset(("venv",)),
         excluded_patterns=compile_names(user),

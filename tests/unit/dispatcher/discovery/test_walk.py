@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.discovery.patterns import Rules, compile_names
+from dispatcher.discovery.patterns import DiscoveryRules, compile_names
 from dispatcher.discovery.walk import Walker
 
 
-def rules(*, excluded: tuple[str, ...] = ()) -> Rules:
+def rules(*, excluded: tuple[str, ...] = ()) -> DiscoveryRules:
     files = compile_names(("test_*.py",))
     assert files is not None
-    return Rules(files=files, excluded_names=frozenset(("skip",)), excluded_paths=frozenset(excluded))
+    return DiscoveryRules(
+        files=files, excluded_names=frozenset(("skip",)), excluded_paths=frozenset(excluded)
+    )
 
 
 def walk(root: Path, start: str = "", *, excluded: tuple[str, ...] = ()) -> Walker:

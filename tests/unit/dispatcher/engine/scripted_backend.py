@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dispatcher.engine.backend import AttemptFinished, AttemptStarted, BackendEvent
-from dispatcher.engine.loop import Run, RunPolicy
+from dispatcher.engine.backend import BackendEvent, TaskFinished, TaskStarted
+from dispatcher.engine.loop import RunLoop, RunPolicy
 from dispatcher.model.events import Reporter, RunEvent
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Limit, Usage
 from passmuster.model.result import CaseResult, TestResult
@@ -120,7 +120,7 @@ class ScriptedBackend:
             return ()
         self.now_s = max(self.now_s, ends[0][0])
         _, task, step = self.running.pop(ends[0][1])
-        return (AttemptFinished(task=task, result=step.result(task)),)
+        return (TaskFinished(task=task, result=step.result(task)),)
 
     @staticmethod
     def _name(task: TestTask) -> str:
@@ -130,12 +130,12 @@ class ScriptedBackend:
         steps = self.script.get(task.file_path, ())
         step = steps[task.attempt - 1] if task.attempt <= len(steps) else Step()
         self.running.append((float("inf") if step.hangs else self.now_s + step.seconds, task, step))
-        return (AttemptStarted(task=task),)
+        return (TaskStarted(task=task),)
 
     @staticmethod
-    def finished(task: TestTask, status: Status, reason: StopReason | None = None) -> AttemptFinished:
+    def finished(task: TestTask, status: Status, reason: StopReason | None = None) -> TaskFinished:
         step = Step(status=status, stop_reason=reason)
-        return AttemptFinished(task=task, result=step.result(task))
+        return TaskFinished(task=task, result=step.result(task))
 
     def wake(self) -> None:
         pass
@@ -183,7 +183,7 @@ class Listener:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def plan_of(*paths: str, confirmed: str = "", failed: str = "", named: str = "") -> Plan:
+def plan_of(*paths: str, confirmed: str = "", failed: str = "", named: str = "") -> RunPlan:
     """Return a plan of files: some are confirmed, some failed when they last ran, some the user named."""
     files = tuple(
         PlannedFile(
@@ -195,7 +195,7 @@ def plan_of(*paths: str, confirmed: str = "", failed: str = "", named: str = "")
         )
         for path in paths
     )
-    return Plan(run_id="r", files=files)
+    return RunPlan(run_id="r", files=files)
 
 
 def make_run(
@@ -203,10 +203,10 @@ def make_run(
     paths: Sequence[str],
     reporters: Sequence[Reporter],
     policy: RunPolicy,
-    plan: Plan | None = None,
-) -> Run:
+    plan: RunPlan | None = None,
+) -> RunLoop:
     """Return a run on the script's clock."""
-    return Run(
+    return RunLoop(
         plan or plan_of(*paths),
         backend,
         reporters,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import cast
 
-from dispatcher.engine.backend import AttemptFinished, Backend, BackendEvent, BackendNotice
+from dispatcher.engine.backend import Backend, BackendEvent, BackendNotice, TaskFinished
 from dispatcher.engine.journaled_backend import JournaledBackend
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -23,7 +23,7 @@ class Ran:
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         name = self._names.pop(0)
         task = TestTask(run_id="run", file_path=name)
-        return (AttemptFinished(task=task, result=TestResult(file_path=name, status=Status.PASS)),)
+        return (TaskFinished(task=task, result=TestResult(file_path=name, status=Status.PASS)),)
 
 
 class FullDisk:
@@ -48,7 +48,7 @@ def test_a_full_disk_loses_no_result_and_leaves_no_gap_in_the_journal() -> None:
 
     events = [event for _ in range(3) for event in backend.poll(1)]
 
-    ended = [event.result.file_path for event in events if isinstance(event, AttemptFinished)]
+    ended = [event.result.file_path for event in events if isinstance(event, TaskFinished)]
     assert ended == ["a", "b", "c"]
     (said,) = [event.text for event in events if isinstance(event, BackendNotice)]
     assert said == (

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pytest
 
-from dispatcher.engine.backend import AttemptFinished, AttemptStarted, BackendEvent, BackendNotice
+from dispatcher.engine.backend import BackendEvent, BackendNotice, TaskFinished, TaskStarted
 from dispatcher.engine.local import LocalBackend
 from passmuster.model.errors import InfrastructureError
-from passmuster.model.executor import Limit, Room, Usage
+from passmuster.model.executor import FreeCapacity, Limit, Usage
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
@@ -47,12 +47,12 @@ class ScriptedExecutor:
     def expect(self, tasks: Sequence[TestTask]) -> None:
         self.expected = tuple(tasks)
 
-    def room(self) -> Room:
+    def room(self) -> FreeCapacity:
         if self.trouble is not None:
             raise self.trouble
         with self._changed:
             used = sum(one.predicted_bytes or 10 for one in self._running.values())
-            return Room(
+            return FreeCapacity(
                 slots=self.slots - len(self._running),
                 free_bytes=self.free_bytes - used,
                 unknown_bytes=10,
@@ -129,11 +129,11 @@ def poll_until(backend: LocalBackend, is_enough: Callable[[list[BackendEvent]], 
 
 
 def finished(events: Sequence[BackendEvent]) -> list[str]:
-    return [event.task.file_path for event in events if isinstance(event, AttemptFinished)]
+    return [event.task.file_path for event in events if isinstance(event, TaskFinished)]
 
 
 def results(events: Sequence[BackendEvent]) -> list[TestResult]:
-    return [event.result for event in events if isinstance(event, AttemptFinished)]
+    return [event.result for event in events if isinstance(event, TaskFinished)]
 
 
 def test_tasks_start_in_their_order_and_each_has_a_start_and_an_end(
@@ -147,7 +147,7 @@ def test_tasks_start_in_their_order_and_each_has_a_start_and_an_end(
     assert executor.started == names
     assert finished(events) == names
     kinds = [(type(event), event.task.file_path) for event in events if not isinstance(event, BackendNotice)]
-    assert kinds == [(kind, name) for name in names for kind in (AttemptStarted, AttemptFinished)]
+    assert kinds == [(kind, name) for name in names for kind in (TaskStarted, TaskFinished)]
     assert executor.together == 1
 
 
@@ -199,7 +199,7 @@ def test_files_of_a_group_run_one_after_another_and_did_not_wait_for_memory(
     assert executor.started == ["a", "c"]
     deadline_s = time.monotonic() + 0.2
     while time.monotonic() < deadline_s:
-        assert [event for event in backend.poll(0.05) if isinstance(event, AttemptFinished)] == []
+        assert [event for event in backend.poll(0.05) if isinstance(event, TaskFinished)] == []
 
     executor.let_end("a", "b")
     ends = results(poll_until(backend, lambda found: len(finished(found)) == 2))
@@ -307,7 +307,7 @@ def test_the_run_hears_that_memory_is_not_measured_although_nothing_waits(
 ) -> None:
     executor.holds = True
     backend.submit([task("a")])
-    assert [type(event) for event in backend.poll(1.0)] == [AttemptStarted]
+    assert [type(event) for event in backend.poll(1.0)] == [TaskStarted]
     executor.is_blind = True
 
     with pytest.raises(InfrastructureError, match="not measured"):
@@ -339,7 +339,7 @@ def test_what_happened_before_the_trouble_is_told_before_it(
     executor.trouble = InfrastructureError("gone")
     backend.submit([task("b")])
 
-    assert [type(event) for event in backend.poll(1.0)] == [AttemptStarted]
+    assert [type(event) for event in backend.poll(1.0)] == [TaskStarted]
     with pytest.raises(InfrastructureError, match="gone"):
         backend.poll(1.0)
     executor.let_end("a")
@@ -417,7 +417,7 @@ def test_a_file_without_a_thread_waits_until_another_file_has_ended(
 
     events = poll_until(backend, lambda found: len(finished(found)) == 3)
 
-    assert [type(event) for event in events] == [AttemptStarted, AttemptFinished] * 3
+    assert [type(event) for event in events] == [TaskStarted, TaskFinished] * 3
     assert [result.status for result in results(events)] == [Status.PASS] * 3
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.engine.backend import AttemptStarted, BackendEvent
+from dispatcher.engine.backend import BackendEvent, TaskStarted
 from dispatcher.engine.local import LocalBackend
 from passmuster.model.errors import InfrastructureError
 from tests.unit.dispatcher.engine.test_local import ScriptedExecutor, finished, poll_until, task
@@ -28,7 +28,7 @@ def backend(executor: ScriptedExecutor) -> Iterator[LocalBackend]:
 
 
 def started(events: Sequence[BackendEvent]) -> list[str]:
-    return [event.task.file_path for event in events if isinstance(event, AttemptStarted)]
+    return [event.task.file_path for event in events if isinstance(event, TaskStarted)]
 
 
 def test_a_spare_task_starts_when_no_other_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.config.model import TestConfig
-from dispatcher.engine.backend import AttemptStarted
+from dispatcher.engine.backend import TaskStarted
 from dispatcher.engine.loop import RunPolicy
 from dispatcher.model.events import (
-    FileFinished,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     Notice,
     RunFinished,
     RunStarted,
@@ -27,7 +27,7 @@ from dispatcher.model.events import (
     UsageSampled,
 )
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import TestResults, exit_code_of
 from dispatcher.model.shard_option import Shard
 from passmuster.model.errors import InfrastructureError
@@ -61,13 +61,13 @@ def test_a_run_tells_its_start_every_file_and_its_end() -> None:
     assert statuses(results) == {"a": Status.PASS, "b": Status.FAIL, "c": Status.PASS}
     assert listener.names() == [
         *("RunStarted", "Notice", "Notice"),
-        *("FileStarted", "FileFinished") * 3,
+        *("AttemptStarted", "AttemptFinished") * 3,
         "RunFinished",
     ]
     assert [notice.text for notice in listener.of(Notice)] == ["a notice", "a place"]
     assert listener.of(RunStarted)[0].started_at == 1000.0
     assert listener.of(RunFinished)[0].results == results
-    assert [event.at_s for event in listener.of(FileFinished)] == [1.0, 2.0, 3.0]
+    assert [event.at_s for event in listener.of(AttemptFinished)] == [1.0, 2.0, 3.0]
     assert (results.duration_s, results.peak_bytes, results.interrupted) == (3.0, 7, False)
 
 
@@ -77,7 +77,11 @@ def test_a_file_that_fails_runs_again_at_once_and_is_flaky_when_it_then_passes()
     results, listener = execute(backend, policy=RunPolicy(retries=2))
 
     assert [record.file.path for record in results.flaky] == ["a"]
-    assert [event.again for event in listener.of(FileFinished)][:3] == [Again.RETRY, Again.RETRY, None]
+    assert [event.again for event in listener.of(AttemptFinished)][:3] == [
+        RerunReason.RETRY,
+        RerunReason.RETRY,
+        None,
+    ]
     assert backend.submitted[3:] == [("a#2", True), ("a#3", True)]
 
 
@@ -95,8 +99,8 @@ def test_making_room_costs_no_retry_and_a_second_time_the_file_runs_alone() -> N
     results, listener = execute(backend, "ab", RunPolicy(retries=1))
 
     assert statuses(results) == {"a": Status.PASS, "b": Status.PASS}
-    agains = [event.again for event in listener.of(FileFinished) if event.file.path == "a"]
-    assert agains == [Again.MADE_ROOM, Again.MADE_ROOM, Again.RETRY, None]
+    agains = [event.again for event in listener.of(AttemptFinished) if event.file.path == "a"]
+    assert agains == [RerunReason.EVICTED, RerunReason.EVICTED, RerunReason.RETRY, None]
     # Alone means after all others; only who does not run alone goes first.
     assert backend.submitted[2:] == [("a#2", True), ("a#3", False), ("a#4", False)]
 
@@ -280,7 +284,7 @@ def test_a_shard_may_have_none_of_the_tests() -> None:
 
 
 def test_a_reporter_that_fails_is_left_out_and_named() -> None:
-    bad, worse, good = Listener(fails_at=FileStarted), Listener(fails_at=object), Listener()
+    bad, worse, good = Listener(fails_at=AttemptStarted), Listener(fails_at=object), Listener()
     run = make_run(ScriptedBackend(), ["a", "b"], [bad, worse, good], RunPolicy())
 
     results = run.execute()
@@ -289,8 +293,8 @@ def test_a_reporter_that_fails_is_left_out_and_named() -> None:
     assert run.breakdown == ""
     assert run.lost_reports == ("Listener failed and is left out: OSError: disk full",) * 2
     assert len(worse.events) == 1
-    assert len(good.of(FileFinished)) == 2
-    assert bad.names()[-1] == "FileStarted"
+    assert len(good.of(AttemptFinished)) == 2
+    assert bad.names()[-1] == "AttemptStarted"
 
 
 def test_reporters_that_all_fail_at_once_do_not_end_the_run() -> None:
@@ -308,16 +312,16 @@ def test_answers_that_come_late_or_twice_are_neither_counted_nor_told() -> None:
         if number == 3:  # The second attempt has been submitted, and the first is answered again.
             backend.extra = [ScriptedBackend.finished(task, Status.CRASH)]
         if number == 6:
-            backend.extra = [ScriptedBackend.finished(task, Status.CRASH), AttemptStarted(task=task)]
+            backend.extra = [ScriptedBackend.finished(task, Status.CRASH), TaskStarted(task=task)]
 
     backend.on_poll = on_poll
     results, listener = execute(backend, "ab", RunPolicy(retries=1, slow_s=1.5))
 
     assert [attempt.status for attempt in results.records[0].attempts] == [Status.FAIL, Status.PASS]
-    assert len(listener.of(FileFinished)) == 3
+    assert len(listener.of(AttemptFinished)) == 3
     assert [name for name, _ in backend.submitted] == ["a#1", "b#1", "a#2"]
     assert listener.of(FileSlow) == []
-    assert len(listener.of(FileStarted)) == 3
+    assert len(listener.of(AttemptStarted)) == 3
 
 
 def test_a_plan_without_files_ends_at_once() -> None:
@@ -350,7 +354,7 @@ def test_whatever_happens_every_file_of_the_plan_is_told_and_counted_once(
 
     assert [record.file.path for record in results.records] == sorted(script)
     finals: dict[str, TestResult] = {}
-    for event in listener.of(FileFinished):
+    for event in listener.of(AttemptFinished):
         assert event.file.path not in finals
         if event.again is None:
             finals[event.file.path] = event.result

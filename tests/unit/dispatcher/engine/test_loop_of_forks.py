@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from dispatcher.engine.loop import RunPolicy
-from dispatcher.engine.retry import MAX_ALONE
+from dispatcher.engine.retry import MAX_EXCLUSIVE_RERUNS
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     RunStopping,
     UsageSampled,
+    VerdictSettled,
 )
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import Finding, TestResults
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Isolation, Outcome, Status, StopReason
@@ -51,13 +51,15 @@ def execute(
     return results, listener, backend
 
 
-def told(listener: Listener, path: str) -> list[tuple[str, Again | None, Again | None, Finding | None]]:
+def told(
+    listener: Listener, path: str
+) -> list[tuple[str, RerunReason | None, RerunReason | None, Finding | None]]:
     """Return what was told of each attempt: how it ended, what it was for, what follows, what it means."""
-    found: list[tuple[str, Again | None, Again | None, Finding | None]] = []
+    found: list[tuple[str, RerunReason | None, RerunReason | None, Finding | None]] = []
     for event in listener.events:
-        if isinstance(event, FileFinished) and event.file.path == path:
+        if isinstance(event, AttemptFinished) and event.file.path == path:
             found.append((str(event.result.status), event.reason, event.again, event.finding))
-        elif isinstance(event, FileSettled) and event.file.path == path:
+        elif isinstance(event, VerdictSettled) and event.file.path == path:
             found.append((f"settled {event.result.status}", event.reason, None, event.finding))
     return found
 
@@ -68,11 +70,11 @@ def test_a_file_that_fails_forked_before_and_after_two_spawned_passes_proves_for
     results, listener, backend = execute(script, slots=1)
 
     assert told(listener, "a") == [
-        ("FAIL", None, Again.CHECK, None),
-        ("PASS", Again.CHECK, Again.RECHECK, None),
-        ("PASS", Again.RECHECK, Again.REFORK, None),
-        ("FAIL", Again.REFORK, Again.SETTLED, None),
-        ("settled PASS", Again.REFORK, None, Finding.FAILED_FORKED),
+        ("FAIL", None, RerunReason.VERIFY_FAILURE, None),
+        ("PASS", RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, None),
+        ("PASS", RerunReason.RECHECK, RerunReason.REFORK, None),
+        ("FAIL", RerunReason.REFORK, RerunReason.SETTLED, None),
+        ("settled PASS", RerunReason.REFORK, None, Finding.FAILS_WHEN_FORKED),
     ]
     assert [name for name, first in backend.submitted if first] == ["a#2", "a#3", "a#4"]
     assert [task.isolation for task in backend.tasks[2:]] == [
@@ -89,7 +91,7 @@ def test_a_proof_that_ends_while_the_run_is_stopping_holds() -> None:
 
     results, _, _ = execute(script, RunPolicy(max_fail=1, recheck_alone=False))
 
-    assert results.records[0].finding is Finding.FAILED_FORKED
+    assert results.records[0].finding is Finding.FAILS_WHEN_FORKED
     assert [record.file.path for record in results.failed] == ["b"]
 
 
@@ -98,7 +100,7 @@ def test_a_proof_that_is_interrupted_leaves_the_first_failure() -> None:
 
     results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
 
-    assert told(listener, "a")[-1] == ("settled FAIL", Again.REFORK, None, None)
+    assert told(listener, "a")[-1] == ("settled FAIL", RerunReason.REFORK, None, None)
     assert [record.file.path for record in results.failed] == ["a"]
 
 
@@ -136,9 +138,9 @@ def test_a_check_uses_up_a_retry() -> None:
 
     assert (len(once.failed), len(once.records[0].attempts)) == (1, 2)
     assert told(listener, "a") == [
-        ("FAIL", None, Again.CHECK, None),
-        ("FAIL", Again.CHECK, Again.RETRY, None),
-        ("PASS", Again.RETRY, None, None),
+        ("FAIL", None, RerunReason.VERIFY_FAILURE, None),
+        ("FAIL", RerunReason.VERIFY_FAILURE, RerunReason.RETRY, None),
+        ("PASS", RerunReason.RETRY, None, None),
     ]
     assert [record.file.path for record in twice.flaky] == ["a"]
 
@@ -146,7 +148,7 @@ def test_a_check_uses_up_a_retry() -> None:
 def test_a_forked_attempt_that_had_no_fair_chance_is_neither_a_failure_nor_flaky() -> None:
     results, listener, _ = execute({"a": [Step(isolation=FORK, status=Status.LOST), PASS]})
 
-    assert told(listener, "a")[-1] == ("PASS", Again.CHECK, None, None)
+    assert told(listener, "a")[-1] == ("PASS", RerunReason.VERIFY_FAILURE, None, None)
     assert (len(results.passed), results.flaky) == (1, ())
 
 
@@ -155,8 +157,8 @@ def test_a_forked_pass_is_confirmed_while_another_file_runs() -> None:
 
     assert backend.spare == ["a#2"]
     assert told(listener, "a") == [
-        ("PASS", None, Again.CONFIRM, None),
-        ("PASS", Again.CONFIRM, None, Finding.CONFIRMED),
+        ("PASS", None, RerunReason.VERIFY_PASS, None),
+        ("PASS", RerunReason.VERIFY_PASS, None, Finding.VERIFIED),
     ]
     # The forked attempt counts: it is how the file runs, and what was told first.
     assert results.records[0].final.isolation is FORK
@@ -174,7 +176,7 @@ def test_what_is_confirmed_already_runs_once() -> None:
 def test_a_confirmation_waits_for_all_other_files() -> None:
     _, listener, _ = execute({"a": [FORKED, PASS], "b": [LONG], "c": [PASS]})
 
-    starts = [(event.file.path, event.attempt) for event in listener.of(FileStarted)]
+    starts = [(event.file.path, event.attempt) for event in listener.of(AttemptStarted)]
     assert starts == [("a", 1), ("b", 1), ("c", 1), ("a", 2)]
 
 
@@ -183,11 +185,11 @@ def test_confirmations_that_wait_at_the_end_are_withdrawn_and_the_passes_stand()
 
     for path in "ab":
         assert told(listener, path) == [
-            ("PASS", None, Again.CONFIRM, None),
-            ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED),
+            ("PASS", None, RerunReason.VERIFY_PASS, None),
+            ("settled PASS", RerunReason.VERIFY_PASS, None, Finding.UNVERIFIED),
         ]
     assert len(results.passed) == 2
-    assert len(results.found(Finding.UNCONFIRMED)) == 2
+    assert len(results.found(Finding.UNVERIFIED)) == 2
     assert backend.stops == []
     assert listener.of(RunStopping) == []
     assert results.duration_s == 2.0
@@ -197,7 +199,7 @@ def test_a_confirmation_that_runs_at_the_end_is_ended_and_the_pass_stands() -> N
     results, listener, backend = execute({"a": [FORKED, LONG], "b": [Step(seconds=5)]})
 
     assert backend.stops == [(StopReason.CANCELLED, 0.0)]
-    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert told(listener, "a")[-1] == ("settled PASS", RerunReason.VERIFY_PASS, None, Finding.UNVERIFIED)
     assert results.duration_s == 5.25
     assert (len(results.passed), results.cancelled) == (2, ())
 
@@ -207,9 +209,9 @@ def test_a_file_that_fails_twice_when_it_is_to_be_confirmed_fails(retries: int) 
     results, listener, backend = execute({"a": [FORKED, FAIL, FAIL], "b": [LONG]}, RunPolicy(retries=retries))
 
     assert told(listener, "a") == [
-        ("PASS", None, Again.CONFIRM, None),
-        ("FAIL", Again.CONFIRM, Again.RECHECK, None),
-        ("FAIL", Again.RECHECK, None, Finding.FAILED_SPAWNED),
+        ("PASS", None, RerunReason.VERIFY_PASS, None),
+        ("FAIL", RerunReason.VERIFY_PASS, RerunReason.RECHECK, None),
+        ("FAIL", RerunReason.RECHECK, None, Finding.PASSES_ONLY_FORKED),
     ]
     assert backend.spare == ["a#2"]
     assert [record.file.path for record in results.failed] == ["a"]
@@ -220,7 +222,7 @@ def test_a_confirmation_that_failed_once_and_cannot_be_repeated_is_a_failure() -
 
     results, listener, _ = execute(script, RunPolicy(run_timeout_s=10))
 
-    assert told(listener, "a")[-1] == ("settled FAIL", Again.RECHECK, None, None)
+    assert told(listener, "a")[-1] == ("settled FAIL", RerunReason.RECHECK, None, None)
     assert [record.file.path for record in results.failed] == ["a"]
 
 
@@ -239,10 +241,12 @@ def test_confirmations_have_a_share_of_the_time_after_the_last_file_and_old_file
     results = make_run(backend, list(script), [listener], RunPolicy(), plan).execute()
 
     # After 23 s there are 1.15 s: enough for two files of half a second, not for the one of two.
-    starts = [event.file.path for event in listener.of(FileStarted) if event.reason is Again.CONFIRM]
+    starts = [
+        event.file.path for event in listener.of(AttemptStarted) if event.reason is RerunReason.VERIFY_PASS
+    ]
     assert starts == ["b", "a"]
-    assert [record.file.path for record in results.found(Finding.CONFIRMED)] == ["a", "b"]
-    assert [record.file.path for record in results.found(Finding.UNCONFIRMED)] == ["d"]
+    assert [record.file.path for record in results.found(Finding.VERIFIED)] == ["a", "b"]
+    assert [record.file.path for record in results.found(Finding.UNVERIFIED)] == ["d"]
     assert results.duration_s == 24.0
 
 
@@ -252,7 +256,7 @@ def test_a_confirmation_is_ended_when_its_share_of_the_time_is_over() -> None:
 
     results, listener, backend = execute(script, slots=1)
 
-    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert told(listener, "a")[-1] == ("settled PASS", RerunReason.VERIFY_PASS, None, Finding.UNVERIFIED)
     assert backend.stops == [(StopReason.CANCELLED, 0.0)]
     assert results.duration_s == pytest.approx(20.5 * 1.05)
 
@@ -268,7 +272,7 @@ def test_a_confirmation_is_ended_when_its_share_of_the_time_is_over() -> None:
 def test_a_confirmation_that_had_no_chance_changes_nothing(ended: Step) -> None:
     results, listener, _ = execute({"a": [FORKED, ended], "b": [LONG]}, RunPolicy(retries=3))
 
-    assert told(listener, "a")[-1] == ("settled PASS", Again.CONFIRM, None, Finding.UNCONFIRMED)
+    assert told(listener, "a")[-1] == ("settled PASS", RerunReason.VERIFY_PASS, None, Finding.UNVERIFIED)
     assert len(results.passed) == 2
 
 
@@ -309,14 +313,14 @@ def test_a_file_that_fails_beside_others_and_passes_alone_fails_and_is_found_out
     results, listener, backend = execute({"a": [CROWDED, PASS], "b": [PASS]})
 
     assert told(listener, "a") == [
-        ("FAIL", None, Again.ALONE, None),
-        ("PASS", Again.ALONE, Again.SETTLED, None),
-        ("settled FAIL", Again.ALONE, None, Finding.CROWDED),
+        ("FAIL", None, RerunReason.EXCLUSIVE, None),
+        ("PASS", RerunReason.EXCLUSIVE, RerunReason.SETTLED, None),
+        ("settled FAIL", RerunReason.EXCLUSIVE, None, Finding.FAILS_IN_PARALLEL),
     ]
     assert [task.alone for task in backend.tasks] == [False, False, True]
     assert (len(results.passed), len(results.failed)) == (1, 1)
     assert results.flaky == ()
-    assert [record.file.path for record in results.found(Finding.CROWDED)] == ["a"]
+    assert [record.file.path for record in results.found(Finding.FAILS_IN_PARALLEL)] == ["a"]
 
 
 def test_a_file_that_started_only_by_overcommit_and_passes_alone_passes() -> None:
@@ -325,17 +329,17 @@ def test_a_file_that_started_only_by_overcommit_and_passes_alone_passes() -> Non
     results, listener, _ = execute({"a": [extra, PASS], "b": [PASS]})
 
     assert told(listener, "a") == [
-        ("FAIL", None, Again.ALONE, None),
-        ("PASS", Again.ALONE, None, Finding.CROWDED),
+        ("FAIL", None, RerunReason.EXCLUSIVE, None),
+        ("PASS", RerunReason.EXCLUSIVE, None, Finding.FAILS_IN_PARALLEL),
     ]
     assert len(results.passed) == 2
-    assert [record.file.path for record in results.found(Finding.CROWDED)] == ["a"]
+    assert [record.file.path for record in results.found(Finding.FAILS_IN_PARALLEL)] == ["a"]
 
 
 def test_a_file_that_fails_alone_too_fails() -> None:
     results, listener, _ = execute({"a": [CROWDED, FAIL], "b": [PASS]})
 
-    assert told(listener, "a")[-1] == ("FAIL", Again.ALONE, None, None)
+    assert told(listener, "a")[-1] == ("FAIL", RerunReason.EXCLUSIVE, None, None)
     assert len(results.failed) == 1
 
 
@@ -351,11 +355,14 @@ def test_a_file_that_failed_before_gets_no_chance_alone_and_nobody_where_that_is
 
 
 def test_only_so_many_files_get_a_chance_alone() -> None:
-    script = {f"{number:02}": [CROWDED, PASS] for number in range(MAX_ALONE + 3)}
+    script = {f"{number:02}": [CROWDED, PASS] for number in range(MAX_EXCLUSIVE_RERUNS + 3)}
 
     results, _, _ = execute(script)
 
-    assert (len(results.found(Finding.CROWDED)), len(results.failed)) == (MAX_ALONE, len(script))
+    assert (len(results.found(Finding.FAILS_IN_PARALLEL)), len(results.failed)) == (
+        MAX_EXCLUSIVE_RERUNS,
+        len(script),
+    )
 
 
 def test_failures_that_have_a_chance_left_count_as_failures_until_they_pass() -> None:
@@ -365,8 +372,8 @@ def test_failures_that_have_a_chance_left_count_as_failures_until_they_pass() ->
 
     # The second failure reaches the limit: nothing further starts, and what stands is told.
     assert told(listener, "a") == [
-        ("FAIL", None, Again.ALONE, None),
-        ("settled FAIL", Again.ALONE, None, None),
+        ("FAIL", None, RerunReason.EXCLUSIVE, None),
+        ("settled FAIL", RerunReason.EXCLUSIVE, None, None),
     ]
     assert [record.status for record in results.records] == [
         *(Status.FAIL, Status.FAIL, Status.CANCELLED, Status.CANCELLED)
@@ -416,9 +423,9 @@ def test_whatever_happens_every_file_is_decided_once_and_told_so(
     assert [record.file.path for record in results.records] == list(script)
     decided: dict[str, Status] = {}
     for event in listener.events:
-        if isinstance(event, FileFinished | FileSettled):
+        if isinstance(event, AttemptFinished | VerdictSettled):
             assert event.file.path not in decided
-            if isinstance(event, FileSettled) or event.again is None:
+            if isinstance(event, VerdictSettled) or event.again is None:
                 decided[event.file.path] = event.result.status
     for record in results.records:
         path = record.file.path
@@ -433,7 +440,7 @@ def test_whatever_happens_every_file_is_decided_once_and_told_so(
             or not record.is_flaky
             or policy.retries
             # A confirmation failed, and could not be repeated.
-            or (record.status.is_failure and record.reasons[-1] is Again.CONFIRM)
+            or (record.status.is_failure and record.reasons[-1] is RerunReason.VERIFY_PASS)
             or (further[0].status.is_pass is record.status.is_pass or further[0].status.is_infrastructure)
         )
         assert record.judged == () or record.judged[-1] is record.final or record.final.is_evicted
@@ -476,9 +483,9 @@ def test_a_check_elsewhere_proves_nothing_and_the_first_counts(elsewhere: Mappin
     results, listener, _ = execute({"a": [FORKED_FAIL, changed(PASS, elsewhere)], "b": [PASS]})
 
     assert told(listener, "a") == [
-        ("FAIL", None, Again.CHECK, None),
-        ("PASS", Again.CHECK, Again.SETTLED, None),
-        ("settled FAIL", Again.CHECK, None, None),
+        ("FAIL", None, RerunReason.VERIFY_FAILURE, None),
+        ("PASS", RerunReason.VERIFY_FAILURE, RerunReason.SETTLED, None),
+        ("settled FAIL", RerunReason.VERIFY_FAILURE, None, None),
     ]
     assert [record.file.path for record in results.flaky] == ["a"]
 
@@ -563,4 +570,4 @@ def test_a_crash_of_its_own_and_a_signal_of_the_run_still_prove_that_forking_is_
 
     results, _, _ = execute({"a": [crash, PASS, PASS, crash], "b": [late, PASS, PASS, late]})
 
-    assert [record.finding for record in results.records] == [Finding.FAILED_FORKED] * 2
+    assert [record.finding for record in results.records] == [Finding.FAILS_WHEN_FORKED] * 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.engine.retry import MAX_EVICTIONS, Next, Past, Rules, next_attempt
-from dispatcher.model.rerun_reason import Again
+from dispatcher.engine.retry import MAX_EVICTIONS, AttemptContext, NextAttempt, RetryPolicy, next_attempt
+from dispatcher.model.rerun_reason import RerunReason
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
@@ -31,13 +31,13 @@ def _after(
     evictions: int = 0,
     budget_bytes: int | None = None,
     was_alone: bool = True,
-) -> Next | None:
+) -> NextAttempt | None:
     result = TestResult(file_path="test_a.py", status=status, stop_reason=stop_reason, peak_bytes=peak_bytes)
     return next_attempt(
         task or _task(),
         replace(result, was_alone=was_alone),
-        past=Past(failures=failures, evictions=evictions),
-        rules=Rules(retries=retries),
+        past=AttemptContext(failures=failures, evictions=evictions),
+        rules=RetryPolicy(retries=retries),
         budget_bytes=budget_bytes,
     )
 
@@ -52,7 +52,7 @@ def test_with_retries_left_what_may_be_luck_runs_again(status: Status) -> None:
     following = _after(status, retries=1)
     assert (following is not None) == (status in RETRIED)
     if following is not None:
-        assert following.again is Again.RETRY
+        assert following.again is RerunReason.RETRY
         assert following.task.attempt == 2
         assert following.task.alone == (status is Status.MEMORY)
 
@@ -64,21 +64,23 @@ def test_retries_end() -> None:
 
 def test_a_file_that_broke_its_memory_limit_runs_again_alone_with_what_was_learned() -> None:
     following = _after(Status.MEMORY, retries=1, stop_reason=StopReason.MEMORY_LIMIT, budget_bytes=1100)
-    assert following == Next(
+    assert following == NextAttempt(
         task=TestTask(run_id="r", file_path="test_a.py", attempt=2, predicted_bytes=1100, alone=True),
-        again=Again.RETRY,
+        again=RerunReason.RETRY,
     )
 
 
 def test_a_file_that_made_room_runs_again_without_any_retries_left() -> None:
     following = _after(Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET, failures=3)
-    assert following == Next(task=_task(predicted_bytes=1250, attempt=2), again=Again.MADE_ROOM)
+    assert following == NextAttempt(task=_task(predicted_bytes=1250, attempt=2), again=RerunReason.EVICTED)
 
 
 def test_the_second_time_it_runs_alone() -> None:
     task = _task(predicted_bytes=1250, attempt=2)
     following = _after(Status.MEMORY, task=task, stop_reason=StopReason.MEMORY_BUDGET, evictions=1)
-    assert following == Next(task=_task(predicted_bytes=1250, attempt=3, alone=True), again=Again.MADE_ROOM)
+    assert following == NextAttempt(
+        task=_task(predicted_bytes=1250, attempt=3, alone=True), again=RerunReason.EVICTED
+    )
 
 
 @pytest.mark.parametrize(

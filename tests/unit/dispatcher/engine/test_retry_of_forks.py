@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.engine.retry import Next, Past, Rules, next_attempt, says_nothing
-from dispatcher.model.rerun_reason import Again
+from dispatcher.engine.retry import AttemptContext, NextAttempt, RetryPolicy, is_inconclusive, next_attempt
+from dispatcher.model.rerun_reason import RerunReason
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status, StopReason
 from passmuster.model.task import TestTask
 
 NOT_PASSED = [status for status in Status if status.is_failure]
-VERIFY = Rules(verifies_forks=True)
+VERIFY = RetryPolicy(verifies_forks=True)
 
 
 def task(isolation: Isolation = Isolation.AUTO, *, alone: bool = False) -> TestTask:
@@ -31,17 +31,17 @@ def result(
 
 
 def after(
-    what: TestTask, came: TestResult, *, past: Past | None = None, rules: Rules | None = None
-) -> Next | None:
-    return next_attempt(what, came, past=past or Past(), rules=rules or Rules())
+    what: TestTask, came: TestResult, *, past: AttemptContext | None = None, rules: RetryPolicy | None = None
+) -> NextAttempt | None:
+    return next_attempt(what, came, past=past or AttemptContext(), rules=rules or RetryPolicy())
 
 
 @pytest.mark.parametrize("status", NOT_PASSED)
 def test_what_did_not_pass_when_forked_is_checked_at_once_and_costs_no_retry(status: Status) -> None:
-    following = after(task(), result(status), past=Past(spawned_bytes=700))
+    following = after(task(), result(status), past=AttemptContext(spawned_bytes=700))
 
     assert following is not None
-    assert (following.again, following.is_spare) == (Again.CHECK, False)
+    assert (following.again, following.is_spare) == (RerunReason.VERIFY_FAILURE, False)
     assert (following.task.attempt, following.task.isolation) == (2, Isolation.SPAWN)
     # A file that broke a limit of memory gets the machine to itself.
     assert following.goes_first is (status is not Status.MEMORY)
@@ -53,14 +53,20 @@ def test_what_did_not_pass_when_forked_is_checked_at_once_and_costs_no_retry(sta
 def test_the_result_of_a_check_stands_where_no_retries_are_left(status: Status, isolation: Isolation) -> None:
     checked = task(Isolation.SPAWN)
 
-    assert after(checked, result(status, isolation), past=Past(reason=Again.CHECK)) is None
-    assert after(checked, result(Status.PASS, isolation), past=Past(reason=Again.CHECK)) is None
+    assert (
+        after(checked, result(status, isolation), past=AttemptContext(reason=RerunReason.VERIFY_FAILURE))
+        is None
+    )
+    assert (
+        after(checked, result(Status.PASS, isolation), past=AttemptContext(reason=RerunReason.VERIFY_FAILURE))
+        is None
+    )
 
 
 @pytest.mark.parametrize("status", NOT_PASSED)
 def test_a_check_that_passes_is_spawned_once_more_if_the_failure_was_the_files(status: Status) -> None:
     checked = task(Isolation.SPAWN)
-    past = Past(reason=Again.CHECK, forked_status=status)
+    past = AttemptContext(reason=RerunReason.VERIFY_FAILURE, forked_status=status)
 
     following = after(checked, result(Status.PASS, Isolation.SPAWN), past=past)
 
@@ -68,21 +74,21 @@ def test_a_check_that_passes_is_spawned_once_more_if_the_failure_was_the_files(s
         assert following is None
     else:
         assert following is not None
-        assert (following.again, following.task.isolation) == (Again.RECHECK, Isolation.SPAWN)
+        assert (following.again, following.task.isolation) == (RerunReason.RECHECK, Isolation.SPAWN)
         assert following.is_provisional
 
 
 @pytest.mark.parametrize("status", [Status.PASS, *NOT_PASSED])
 @pytest.mark.parametrize("retries", [0, 3])
 def test_only_a_second_spawned_pass_is_forked_once_more(status: Status, retries: int) -> None:
-    past = Past(reason=Again.RECHECK, forked_status=Status.FAIL, may_run_alone=True)
+    past = AttemptContext(reason=RerunReason.RECHECK, forked_status=Status.FAIL, may_run_alone=True)
     ended = result(status, Isolation.SPAWN, was_alone=False)
 
-    following = after(task(Isolation.SPAWN), ended, past=past, rules=Rules(retries=retries))
+    following = after(task(Isolation.SPAWN), ended, past=past, rules=RetryPolicy(retries=retries))
 
     if status.is_pass:
         assert following is not None
-        assert (following.again, following.task.isolation) == (Again.REFORK, Isolation.AUTO)
+        assert (following.again, following.task.isolation) == (RerunReason.REFORK, Isolation.AUTO)
         assert following.is_provisional
     else:
         assert following is None
@@ -93,32 +99,41 @@ def test_only_a_second_spawned_pass_is_forked_once_more(status: Status, retries:
 @pytest.mark.parametrize(
     "past",
     [
-        Past(reason=Again.REFORK, forked_status=Status.FAIL, may_run_alone=True),
-        Past(reason=Again.RECHECK, may_run_alone=True),
+        AttemptContext(reason=RerunReason.REFORK, forked_status=Status.FAIL, may_run_alone=True),
+        AttemptContext(reason=RerunReason.RECHECK, may_run_alone=True),
     ],
     ids=["of a failure", "of a confirmation"],
 )
-def test_nothing_follows_the_end_of_a_proof(past: Past, status: Status, retries: int) -> None:
+def test_nothing_follows_the_end_of_a_proof(past: AttemptContext, status: Status, retries: int) -> None:
     ended = result(status, was_alone=False)
 
-    assert after(task(Isolation.SPAWN), ended, past=past, rules=Rules(retries=retries)) is None
+    assert after(task(Isolation.SPAWN), ended, past=past, rules=RetryPolicy(retries=retries)) is None
 
 
 def test_a_check_that_fails_is_retried_spawned() -> None:
     failed = result(Status.FAIL, Isolation.SPAWN)
-    following = after(task(Isolation.SPAWN), failed, past=Past(reason=Again.CHECK), rules=Rules(retries=1))
+    following = after(
+        task(Isolation.SPAWN),
+        failed,
+        past=AttemptContext(reason=RerunReason.VERIFY_FAILURE),
+        rules=RetryPolicy(retries=1),
+    )
 
     assert following is not None
-    assert (following.again, following.task.isolation) == (Again.RETRY, Isolation.SPAWN)
+    assert (following.again, following.task.isolation) == (RerunReason.RETRY, Isolation.SPAWN)
 
 
 def test_a_forked_pass_is_confirmed_in_idle_time_unless_that_was_done_before() -> None:
     following = after(task(), result(Status.PASS))
 
     assert following is not None
-    assert (following.again, following.is_spare, following.goes_first) == (Again.CONFIRM, True, False)
+    assert (following.again, following.is_spare, following.goes_first) == (
+        RerunReason.VERIFY_PASS,
+        True,
+        False,
+    )
     assert (following.task.isolation, following.task.predicted_bytes) == (Isolation.SPAWN, None)
-    assert after(task(), result(Status.PASS), past=Past(is_confirmed=True)) is None
+    assert after(task(), result(Status.PASS), past=AttemptContext(is_confirmed=True)) is None
     assert after(task(Isolation.SPAWN), result(Status.PASS, Isolation.SPAWN)) is None
 
 
@@ -132,12 +147,12 @@ def test_forks_that_the_user_demands_are_trusted(status: Status) -> None:
 def test_a_verification_runs_every_forked_file_spawned_whatever_is_known(
     status: Status, isolation: Isolation
 ) -> None:
-    following = after(task(isolation), result(status), past=Past(is_confirmed=True), rules=VERIFY)
+    following = after(task(isolation), result(status), past=AttemptContext(is_confirmed=True), rules=VERIFY)
 
     assert following is not None
     assert following.task.isolation is Isolation.SPAWN
     assert (following.again, following.is_spare) == (
-        Again.CONFIRM if status.is_pass else Again.CHECK,
+        RerunReason.VERIFY_PASS if status.is_pass else RerunReason.VERIFY_FAILURE,
         False,
     )
 
@@ -158,10 +173,10 @@ def test_a_forked_file_that_made_room_is_forked_again() -> None:
     following = after(task(), evicted)
 
     assert following is not None
-    assert (following.again, following.task.isolation) == (Again.MADE_ROOM, Isolation.AUTO)
+    assert (following.again, following.task.isolation) == (RerunReason.EVICTED, Isolation.AUTO)
 
 
-COMPANY = Past(may_run_alone=True)
+COMPANY = AttemptContext(may_run_alone=True)
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -170,7 +185,11 @@ def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -
 
     if status in (Status.FAIL, Status.TIMEOUT, Status.CRASH):
         assert following is not None
-        assert (following.again, following.goes_first, following.is_spare) == (Again.ALONE, False, False)
+        assert (following.again, following.goes_first, following.is_spare) == (
+            RerunReason.EXCLUSIVE,
+            False,
+            False,
+        )
         assert (following.task.alone, following.task.isolation) == (True, Isolation.SPAWN)
     else:
         assert following is None
@@ -178,14 +197,16 @@ def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -
 
 def test_a_chance_alone_comes_after_all_retries_and_only_once() -> None:
     failed = result(Status.FAIL, Isolation.SPAWN, was_alone=False)
-    first = after(task(), failed, past=COMPANY, rules=Rules(retries=1))
-    last = after(task(), failed, past=Past(failures=1, may_run_alone=True), rules=Rules(retries=1))
+    first = after(task(), failed, past=COMPANY, rules=RetryPolicy(retries=1))
+    last = after(
+        task(), failed, past=AttemptContext(failures=1, may_run_alone=True), rules=RetryPolicy(retries=1)
+    )
 
     assert first is not None
     assert last is not None
-    assert (first.again, last.again) == (Again.RETRY, Again.ALONE)
-    alone = Past(reason=Again.ALONE, failures=0, may_run_alone=True)
-    assert after(last.task, failed, past=alone, rules=Rules(retries=9)) is None
+    assert (first.again, last.again) == (RerunReason.RETRY, RerunReason.EXCLUSIVE)
+    alone = AttemptContext(reason=RerunReason.EXCLUSIVE, failures=0, may_run_alone=True)
+    assert after(last.task, failed, past=alone, rules=RetryPolicy(retries=9)) is None
 
 
 def test_whoever_had_no_company_or_may_not_gets_no_chance_alone() -> None:
@@ -202,31 +223,34 @@ def test_a_forced_fork_is_forked_alone_too() -> None:
     assert following.task.isolation is Isolation.FORK
 
 
-CONFIRMING, ALONE = Past(reason=Again.CONFIRM), Past(reason=Again.ALONE)
+CONFIRMING, ALONE = (
+    AttemptContext(reason=RerunReason.VERIFY_PASS),
+    AttemptContext(reason=RerunReason.EXCLUSIVE),
+)
 
 
 @pytest.mark.parametrize(
     ("past", "rules", "status", "evicted", "expected"),
     [
-        (CONFIRMING, Rules(), Status.CANCELLED, False, True),
-        (CONFIRMING, Rules(), Status.LOST, False, True),
-        (CONFIRMING, Rules(), Status.MEMORY, True, True),
-        (CONFIRMING, Rules(), Status.FAIL, False, False),
-        (CONFIRMING, Rules(), Status.PASS, False, False),
+        (CONFIRMING, RetryPolicy(), Status.CANCELLED, False, True),
+        (CONFIRMING, RetryPolicy(), Status.LOST, False, True),
+        (CONFIRMING, RetryPolicy(), Status.MEMORY, True, True),
+        (CONFIRMING, RetryPolicy(), Status.FAIL, False, False),
+        (CONFIRMING, RetryPolicy(), Status.PASS, False, False),
         (CONFIRMING, VERIFY, Status.MEMORY, True, False),
         (CONFIRMING, VERIFY, Status.LOST, False, False),
         (CONFIRMING, VERIFY, Status.CANCELLED, False, True),
-        (ALONE, Rules(), Status.CANCELLED, False, True),
-        (ALONE, Rules(), Status.START_ERROR, False, True),
-        (ALONE, Rules(), Status.FAIL, False, False),
-        (Past(), Rules(), Status.CANCELLED, False, False),
-        (Past(reason=Again.CHECK), Rules(), Status.LOST, False, False),
+        (ALONE, RetryPolicy(), Status.CANCELLED, False, True),
+        (ALONE, RetryPolicy(), Status.START_ERROR, False, True),
+        (ALONE, RetryPolicy(), Status.FAIL, False, False),
+        (AttemptContext(), RetryPolicy(), Status.CANCELLED, False, False),
+        (AttemptContext(reason=RerunReason.VERIFY_FAILURE), RetryPolicy(), Status.LOST, False, False),
     ],
 )
 def test_a_further_attempt_that_had_no_chance_says_nothing(
-    past: Past, rules: Rules, status: Status, evicted: bool, expected: bool
+    past: AttemptContext, rules: RetryPolicy, status: Status, evicted: bool, expected: bool
 ) -> None:
     reason = StopReason.MEMORY_BUDGET if evicted else None
     ended = result(status, Isolation.SPAWN, stop_reason=reason)
 
-    assert says_nothing(ended, past=past, rules=rules) is expected
+    assert is_inconclusive(ended, past=past, rules=rules) is expected

@@ -13,7 +13,7 @@ import random
 import pytest
 
 from dispatcher.engine.loop import RunPolicy
-from dispatcher.model.results import FileRecord, Finding, exit_code_of
+from dispatcher.model.results import FileAttempts, Finding, exit_code_of
 from passmuster.model.status import Isolation, Status
 from tests.unit.dispatcher.engine.scripted_backend import ScriptedBackend, Step, make_run, plan_of
 
@@ -54,12 +54,12 @@ def green_runs(*, retries: int, may_fork: bool) -> int:
         results = make_run(backend, list(script), [], RunPolicy(retries=retries), plan).execute()
         green += exit_code_of(results) == 0
         failed = {record.file.path for record in results.failed}
-        confirmed |= {record.file.path for record in results.found(Finding.CONFIRMED)}
+        confirmed |= {record.file.path for record in results.found(Finding.VERIFIED)}
         spawned |= {record.file.path for record in results.records if has_guilt(record)}
     return green
 
 
-def has_guilt(record: FileRecord) -> bool:
+def has_guilt(record: FileAttempts) -> bool:
     return record.finding is not None and record.finding.must_spawn
 
 
@@ -90,7 +90,7 @@ def test_files_that_only_forking_fails_make_every_run_green_and_are_named() -> N
     results = make_run(ScriptedBackend(script=script, slots=SLOTS), list(script), [], RunPolicy()).execute()
 
     assert exit_code_of(results) == 0
-    assert len(results.found(Finding.FAILED_FORKED)) == len(FILES)
+    assert len(results.found(Finding.FAILS_WHEN_FORKED)) == len(FILES)
     assert results.flaky == ()
 
 
@@ -126,7 +126,7 @@ def test_files_whose_outcomes_repeat_are_green_only_if_the_first_attempt_passed(
 
     # Four attempts cannot tell chance from guilt where chance looks exactly like it.
     if tuple(passes[:4]) == LIKE_A_PROOF:
-        assert [record.file.path for record in results.found(Finding.FAILED_FORKED)] == ["a"]
+        assert [record.file.path for record in results.found(Finding.FAILS_WHEN_FORKED)] == ["a"]
     elif exit_code_of(results) == 0:
         assert passes[0]
     else:

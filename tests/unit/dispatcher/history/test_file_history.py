@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import Figures, FileHistory, Forking
+from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
 from dispatcher.model.plan import TestFile
 from passmuster.model.status import Isolation, Status
 
 FILE = TestFile(path="a.py", label="a.py", size_bytes=10, mtime_ns=20)
-SPAWNED = Figures(duration_s=3.0, cpu_s=2.0, peak_bytes=300, runs=4)
-FORKED = Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=2)
+SPAWNED = UsageStats(duration_s=3.0, cpu_s=2.0, peak_bytes=300, runs=4)
+FORKED = UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=2)
 KNOWN = FileHistory(path="a.py", duration_s=0.0, size_bytes=10, mtime_ns=20, forked=FORKED).with_spawned(
     SPAWNED
 )
@@ -20,8 +20,8 @@ KNOWN = FileHistory(path="a.py", duration_s=0.0, size_bytes=10, mtime_ns=20, for
 @pytest.mark.parametrize("change", [{"size_bytes": 11}, {"mtime_ns": 21}])
 def test_what_was_found_holds_until_the_file_changes(change: dict[str, int]) -> None:
     changed = replace(FILE, **change)
-    harmful = replace(KNOWN, forking=Forking.HARMFUL, is_crowded=True)
-    confirmed = replace(KNOWN, forking=Forking.CONFIRMED)
+    harmful = replace(KNOWN, forking=ForkObservation.HARMFUL, is_crowded=True)
+    confirmed = replace(KNOWN, forking=ForkObservation.CONFIRMED)
 
     assert (harmful.must_spawn(FILE), harmful.needs_room(FILE), confirmed.is_confirmed(FILE)) == (True,) * 3
     assert (harmful.must_spawn(changed), harmful.needs_room(changed)) == (False, False)
@@ -42,23 +42,23 @@ def test_a_file_that_failed_is_spawned_until_it_changes_or_passes() -> None:
 @pytest.mark.parametrize(
     ("isolation", "forking", "expected"),
     [
-        (Isolation.AUTO, Forking.UNKNOWN, FORKED),
-        (Isolation.AUTO, Forking.CONFIRMED, FORKED),
-        (Isolation.AUTO, Forking.HARMFUL, SPAWNED),
-        (Isolation.FORK, Forking.HARMFUL, FORKED),
-        (Isolation.SPAWN, Forking.CONFIRMED, SPAWNED),
+        (Isolation.AUTO, ForkObservation.UNKNOWN, FORKED),
+        (Isolation.AUTO, ForkObservation.CONFIRMED, FORKED),
+        (Isolation.AUTO, ForkObservation.HARMFUL, SPAWNED),
+        (Isolation.FORK, ForkObservation.HARMFUL, FORKED),
+        (Isolation.SPAWN, ForkObservation.CONFIRMED, SPAWNED),
     ],
 )
 def test_predictions_are_of_the_way_in_which_the_file_will_run(
-    isolation: Isolation, forking: Forking, expected: Figures
+    isolation: Isolation, forking: ForkObservation, expected: UsageStats
 ) -> None:
     assert replace(KNOWN, forking=forking).as_run(FILE, isolation).spawned == expected
 
 
 def test_where_a_file_never_ran_in_that_way_the_other_has_to_do() -> None:
     never_forked = replace(KNOWN, forked=None)
-    only_made_room = replace(KNOWN, forked=Figures(peak_bytes=5))
-    never_spawned = KNOWN.with_spawned(Figures())
+    only_made_room = replace(KNOWN, forked=UsageStats(peak_bytes=5))
+    never_spawned = KNOWN.with_spawned(UsageStats())
 
     assert never_forked.as_run(FILE, Isolation.AUTO).spawned == SPAWNED
     assert only_made_room.as_run(FILE, Isolation.AUTO).spawned == SPAWNED

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.history.file_history import Figures, FileHistory, Forking
+from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
 from dispatcher.history.history import open_history
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import Finding
@@ -22,8 +22,8 @@ FORKED = TestResult(
 )
 SPAWNED = TestResult(file_path=FILE.path, status=Status.PASS, duration=4.0, cpu_s=3.0, peak_bytes=900)
 
-FORKED_FIGURES = Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1, most_s=1.0, most_cpu_s=0.5)
-SPAWNED_FIGURES = Figures(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, most_s=4.0, most_cpu_s=3.0)
+FORKED_FIGURES = UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1, most_s=1.0, most_cpu_s=0.5)
+SPAWNED_FIGURES = UsageStats(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, most_s=4.0, most_cpu_s=3.0)
 
 
 def after(root: Path, *attempts: tuple[TestResult, Finding | None], file: TestFile = FILE) -> FileHistory:
@@ -36,9 +36,9 @@ def after(root: Path, *attempts: tuple[TestResult, Finding | None], file: TestFi
 
 
 def test_a_confirmation_does_not_change_what_a_fork_is_expected_to_take(tmp_path: Path) -> None:
-    known = after(tmp_path, (FORKED, None), (SPAWNED, Finding.CONFIRMED))
+    known = after(tmp_path, (FORKED, None), (SPAWNED, Finding.VERIFIED))
 
-    assert known.forking is Forking.CONFIRMED
+    assert known.forking is ForkObservation.CONFIRMED
     assert known.forked == FORKED_FIGURES
     assert known.spawned == SPAWNED_FIGURES
     assert known.as_run(FILE, Isolation.AUTO).duration_s == 1.0
@@ -71,36 +71,36 @@ def test_a_file_that_makes_room_when_forked_raises_only_that_peak(tmp_path: Path
 
     known = after(tmp_path, (SPAWNED, None), (evicted, None))
 
-    assert known.forked == Figures(peak_bytes=500)
+    assert known.forked == UsageStats(peak_bytes=500)
     assert known.spawned.peak_bytes == 900
 
 
 @pytest.mark.parametrize(
     ("finding", "forking", "is_crowded"),
     [
-        (Finding.CONFIRMED, Forking.CONFIRMED, False),
-        (Finding.FAILED_FORKED, Forking.HARMFUL, False),
-        (Finding.FAILED_SPAWNED, Forking.HARMFUL, False),
-        (Finding.CROWDED, Forking.UNKNOWN, True),
-        (Finding.UNCONFIRMED, Forking.UNKNOWN, False),
-        (None, Forking.UNKNOWN, False),
+        (Finding.VERIFIED, ForkObservation.CONFIRMED, False),
+        (Finding.FAILS_WHEN_FORKED, ForkObservation.HARMFUL, False),
+        (Finding.PASSES_ONLY_FORKED, ForkObservation.HARMFUL, False),
+        (Finding.FAILS_IN_PARALLEL, ForkObservation.UNKNOWN, True),
+        (Finding.UNVERIFIED, ForkObservation.UNKNOWN, False),
+        (None, ForkObservation.UNKNOWN, False),
     ],
 )
 def test_a_finding_is_remembered_and_outlives_further_runs(
-    tmp_path: Path, finding: Finding | None, forking: Forking, is_crowded: bool
+    tmp_path: Path, finding: Finding | None, forking: ForkObservation, is_crowded: bool
 ) -> None:
     for attempts in ([(SPAWNED, finding)], [(FORKED, None)]):
         known = after(tmp_path, *attempts)
         assert (known.forking, known.is_crowded) == (forking, is_crowded)
 
 
-@pytest.mark.parametrize("finding", [Finding.FAILED_FORKED, Finding.CONFIRMED, Finding.CROWDED])
+@pytest.mark.parametrize("finding", [Finding.FAILS_WHEN_FORKED, Finding.VERIFIED, Finding.FAILS_IN_PARALLEL])
 def test_a_finding_is_forgotten_when_the_file_changes(tmp_path: Path, finding: Finding) -> None:
     after(tmp_path, (SPAWNED, finding))
 
     known = after(tmp_path, (FORKED, None), file=replace(FILE, size_bytes=11))
 
-    assert (known.forking, known.is_crowded) == (Forking.UNKNOWN, False)
+    assert (known.forking, known.is_crowded) == (ForkObservation.UNKNOWN, False)
     assert known.spawned.runs == 1
 
 
@@ -125,7 +125,7 @@ def test_a_history_of_the_first_version_is_given_what_it_lacks(tmp_path: Path) -
 
     known = after(tmp_path, (FORKED, None))
 
-    assert known.spawned == Figures(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1)
+    assert known.spawned == UsageStats(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1)
     assert known.forked == FORKED_FIGURES
     assert not path.with_name("history.sqlite3.broken").exists()
     with closing(open_history(tmp_path)) as history:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.history.merge import OUTCOME_RUNS, Attempt, Remembered, read_outcomes, remember
+from dispatcher.history.merge import OUTCOME_RUNS, AttemptSample, HistoryRow, merge_attempt, read_outcomes
 from dispatcher.model.plan import TestFile
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
@@ -22,17 +22,17 @@ def attempt(
     cpu_s: float | None = 0.5,
     run: str = "r1",
     why: StopReason | None = None,
-) -> Attempt:
+) -> AttemptSample:
     result = TestResult(
         file_path=FILE.path, status=status, duration=seconds, peak_bytes=peak, cpu_s=cpu_s, stop_reason=why
     )
-    return Attempt.of(FILE, result, run_id=run)
+    return AttemptSample.of(FILE, result, run_id=run)
 
 
-def after(*attempts: Attempt) -> Remembered:
-    row: Remembered | None = None
+def after(*attempts: AttemptSample) -> HistoryRow:
+    row: HistoryRow | None = None
     for one in attempts:
-        row = remember(row, one)
+        row = merge_attempt(row, one)
     assert row is not None
     return row
 
@@ -89,13 +89,13 @@ def test_an_evicted_attempt_only_raises_the_peak() -> None:
 def test_an_unknown_file_that_was_evicted_has_a_peak_and_no_verdict() -> None:
     row = after(attempt(Status.MEMORY, peak=500, why=StopReason.MEMORY_BUDGET))
     assert (row.file.runs, row.file.peak_bytes, row.file.last_status) == (0, 500, Status.CANCELLED)
-    assert remember(row, attempt(seconds=3, peak=600)) == after(attempt(seconds=3, peak=600))
+    assert merge_attempt(row, attempt(seconds=3, peak=600)) == after(attempt(seconds=3, peak=600))
 
 
 def test_a_cancelled_file_is_as_if_it_had_not_run() -> None:
     cancelled = attempt(Status.CANCELLED, seconds=0.1, peak=None)
-    assert remember(None, cancelled) is None
-    assert remember(None, attempt(Status.CANCELLED, peak=5)) is None
+    assert merge_attempt(None, cancelled) is None
+    assert merge_attempt(None, attempt(Status.CANCELLED, peak=5)) is None
     assert after(attempt(), cancelled) == after(attempt())
 
 
@@ -129,10 +129,10 @@ def test_unknown_letters_of_outcomes_are_left_out() -> None:
 
 
 @given(st.lists(attempts, max_size=60))
-def test_whatever_happened_is_bounded_by_what_was_seen(history: list[Attempt]) -> None:
-    row: Remembered | None = None
+def test_whatever_happened_is_bounded_by_what_was_seen(history: list[AttemptSample]) -> None:
+    row: HistoryRow | None = None
     for one in history:
-        row = remember(row, one)
+        row = merge_attempt(row, one)
     if row is None:
         return
     peaks = [one.peak_bytes for one in history if one.peak_bytes is not None]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.history.regressions import LEAST_RUNS, find_regressions
+from dispatcher.history.regressions import MIN_RUNS, find_regressions
 from dispatcher.model.plan import PlannedFile, TestFile
-from dispatcher.model.results import FileRecord, Measure, Regression
-from dispatcher.model.usage_stats import Baseline, Figures
+from dispatcher.model.results import FileAttempts, Measure, Regression
+from dispatcher.model.usage_stats import Baseline, UsageStats
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
 
 MIB = 1024**2
-USUAL = Figures(duration_s=2.0, cpu_s=1.8, peak_bytes=100 * MIB, runs=5)
+USUAL = UsageStats(duration_s=2.0, cpu_s=1.8, peak_bytes=100 * MIB, runs=5)
 RESULT = TestResult(file_path="", status=Status.PASS, duration=2.0, cpu_s=1.8, peak_bytes=100 * MIB)
 WAITING = replace(USUAL, cpu_s=0.1)
 
@@ -28,7 +28,7 @@ def found(
         file = TestFile(path=path, label=path)
         task = TestTask(run_id="r", file_path=path)
         planned.append(PlannedFile(file=file, task=task, baseline=baseline))
-        records.append(FileRecord(file=file, attempts=(replace(result, file_path=path),)))
+        records.append(FileAttempts(file=file, attempts=(replace(result, file_path=path),)))
     regressions = find_regressions(planned, records, factor=factor)
     return {(one.file.path, one.what): one for one in regressions}
 
@@ -89,7 +89,7 @@ def test_a_file_that_takes_more_of_the_processor_is_named_once() -> None:
 
 
 @pytest.mark.parametrize("figures", [WAITING, replace(USUAL, cpu_s=None)], ids=["waits", "unknown"])
-def test_the_time_of_a_file_counts_whose_waiting_is_its_own_or_that_has_no_other(figures: Figures) -> None:
+def test_the_time_of_a_file_counts_whose_waiting_is_its_own_or_that_has_no_other(figures: UsageStats) -> None:
     grown = replace(RESULT, duration=8.0, cpu_s=figures.cpu_s)
 
     [(key, regression)] = found(("a", Baseline(spawned=figures), grown)).items()
@@ -141,7 +141,7 @@ def test_a_file_is_compared_with_itself_as_it_ran() -> None:
     [
         (None, replace(RESULT, cpu_s=90.0)),
         (Baseline(), replace(RESULT, cpu_s=90.0)),
-        (Baseline(spawned=replace(USUAL, runs=LEAST_RUNS - 1)), replace(RESULT, cpu_s=90.0)),
+        (Baseline(spawned=replace(USUAL, runs=MIN_RUNS - 1)), replace(RESULT, cpu_s=90.0)),
         (Baseline(spawned=USUAL), replace(RESULT, cpu_s=90.0, status=Status.FAIL)),
         (Baseline(spawned=replace(USUAL, cpu_s=0.1, duration_s=0.1)), replace(RESULT, cpu_s=1.0)),
         (Baseline(spawned=replace(USUAL, peak_bytes=MIB)), replace(RESULT, peak_bytes=32 * MIB)),
@@ -181,6 +181,6 @@ def test_the_factor_is_what_was_asked_for() -> None:
 
 
 def test_a_file_without_any_processor_time_can_grow() -> None:
-    waits = Baseline(spawned=Figures(duration_s=0.0, cpu_s=0.0, runs=3))
+    waits = Baseline(spawned=UsageStats(duration_s=0.0, cpu_s=0.0, runs=3))
 
     assert ("a", Measure.CPU) in found(("a", waits, RESULT))

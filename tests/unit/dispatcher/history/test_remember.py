@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from dispatcher.history.file_history import Forking
+from dispatcher.history.file_history import ForkObservation
 from dispatcher.history.history import HistoryReporter, open_history
-from dispatcher.model.events import FileFinished, FileSettled, RunStarted
+from dispatcher.model.events import AttemptFinished, RunStarted, VerdictSettled
 from dispatcher.model.plan import TestFile
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import Finding
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
@@ -21,7 +21,7 @@ def test_what_a_run_learned_is_known_to_the_next(tmp_path: Path) -> None:
     reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of("a.py", "b.py"), limits=()))
     for path, status in (("a.py", Status.PASS), ("b.py", Status.FAIL)):
         result = TestResult(file_path=path, status=status, duration=2.0, peak_bytes=100)
-        reporter.handle(FileFinished(at_s=1, file=TestFile(path=path, label=path), result=result))
+        reporter.handle(AttemptFinished(at_s=1, file=TestFile(path=path, label=path), result=result))
     reporter.close()
 
     with closing(open_history(tmp_path)) as history:
@@ -37,7 +37,7 @@ def test_a_killed_runner_forgets_little(tmp_path: Path) -> None:
     reporter = HistoryReporter(history)
     reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of("a.py"), limits=()))
     result = TestResult(file_path="a.py", status=Status.PASS, duration=2.0)
-    reporter.handle(FileFinished(at_s=2.5, file=TestFile(path="a.py", label="a.py"), result=result))
+    reporter.handle(AttemptFinished(at_s=2.5, file=TestFile(path="a.py", label="a.py"), result=result))
 
     with closing(open_history(tmp_path)) as other:
         assert set(other.load()) == {"a.py"}
@@ -51,31 +51,36 @@ def test_what_was_found_is_known_to_the_next_run_however_the_file_was_decided(tm
     reporter = HistoryReporter(open_history(tmp_path))
     reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of(*files), limits=()))
     for file in files.values():
-        reporter.handle(FileFinished(at_s=1, file=file, result=forked, again=Again.CONFIRM))
-    confirmations: tuple[tuple[str, Again | None, Finding | None], ...] = (
-        ("a.py", None, Finding.FAILED_SPAWNED),
-        ("b.py", Again.ALONE, None),
+        reporter.handle(AttemptFinished(at_s=1, file=file, result=forked, again=RerunReason.VERIFY_PASS))
+    confirmations: tuple[tuple[str, RerunReason | None, Finding | None], ...] = (
+        ("a.py", None, Finding.PASSES_ONLY_FORKED),
+        ("b.py", RerunReason.EXCLUSIVE, None),
     )
     for path, again, found in confirmations:
         reporter.handle(
-            FileFinished(
-                at_s=2, file=files[path], result=failed, reason=Again.CONFIRM, again=again, finding=found
+            AttemptFinished(
+                at_s=2,
+                file=files[path],
+                result=failed,
+                reason=RerunReason.VERIFY_PASS,
+                again=again,
+                finding=found,
             )
         )
     for path, reason, result, finding in (
-        ("b.py", Again.ALONE, failed, Finding.FAILED_SPAWNED),
-        ("c.py", Again.CONFIRM, forked, Finding.UNCONFIRMED),
+        ("b.py", RerunReason.EXCLUSIVE, failed, Finding.PASSES_ONLY_FORKED),
+        ("c.py", RerunReason.VERIFY_PASS, forked, Finding.UNVERIFIED),
     ):
-        settled = FileSettled(at_s=3, file=files[path], result=result, reason=reason, finding=finding)
+        settled = VerdictSettled(at_s=3, file=files[path], result=result, reason=reason, finding=finding)
         reporter.handle(settled)
     reporter.close()
 
     with closing(open_history(tmp_path)) as history:
         remembered = history.load()
     assert {path: (known.last_status, known.forking) for path, known in remembered.items()} == {
-        "a.py": (Status.FAIL, Forking.HARMFUL),
-        "b.py": (Status.FAIL, Forking.HARMFUL),
-        "c.py": (Status.PASS, Forking.UNKNOWN),
+        "a.py": (Status.FAIL, ForkObservation.HARMFUL),
+        "b.py": (Status.FAIL, ForkObservation.HARMFUL),
+        "c.py": (Status.PASS, ForkObservation.UNKNOWN),
     }
 
 
@@ -85,11 +90,15 @@ def test_the_next_run_knows_the_verdict_and_not_only_the_last_attempt(tmp_path: 
     passed = TestResult(file_path="a.py", status=Status.PASS, attempt=2)
     reporter = HistoryReporter(open_history(tmp_path))
     reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of("a.py"), limits=()))
-    reporter.handle(FileFinished(at_s=1, file=file, result=failed, again=Again.ALONE))
-    settled = Again.SETTLED
-    reporter.handle(FileFinished(at_s=2, file=file, result=passed, again=settled, reason=Again.ALONE))
+    reporter.handle(AttemptFinished(at_s=1, file=file, result=failed, again=RerunReason.EXCLUSIVE))
+    settled = RerunReason.SETTLED
     reporter.handle(
-        FileSettled(at_s=2, file=file, result=failed, reason=Again.ALONE, finding=Finding.CROWDED)
+        AttemptFinished(at_s=2, file=file, result=passed, again=settled, reason=RerunReason.EXCLUSIVE)
+    )
+    reporter.handle(
+        VerdictSettled(
+            at_s=2, file=file, result=failed, reason=RerunReason.EXCLUSIVE, finding=Finding.FAILS_IN_PARALLEL
+        )
     )
     reporter.close()
 
@@ -104,12 +113,18 @@ def test_a_proof_that_forking_is_the_cause_is_remembered_with_the_pass(tmp_path:
     failed = TestResult(file_path="a.py", status=Status.FAIL, attempt=4, isolation=Isolation.FORK)
     reporter = HistoryReporter(open_history(tmp_path))
     reporter.handle(RunStarted(at_s=0, started_at=1, plan=plan_of("a.py"), limits=()))
-    reporter.handle(FileFinished(at_s=1, file=file, result=passed, again=Again.REFORK))
-    reporter.handle(FileFinished(at_s=2, file=file, result=failed, again=Again.SETTLED, reason=Again.REFORK))
-    found = Finding.FAILED_FORKED
-    reporter.handle(FileSettled(at_s=2, file=file, result=passed, reason=Again.REFORK, finding=found))
+    reporter.handle(AttemptFinished(at_s=1, file=file, result=passed, again=RerunReason.REFORK))
+    reporter.handle(
+        AttemptFinished(
+            at_s=2, file=file, result=failed, again=RerunReason.SETTLED, reason=RerunReason.REFORK
+        )
+    )
+    found = Finding.FAILS_WHEN_FORKED
+    reporter.handle(
+        VerdictSettled(at_s=2, file=file, result=passed, reason=RerunReason.REFORK, finding=found)
+    )
     reporter.close()
 
     with closing(open_history(tmp_path)) as history:
         known = history.load()["a.py"]
-    assert (known.last_status, known.forking) == (Status.PASS, Forking.HARMFUL)
+    assert (known.last_status, known.forking) == (Status.PASS, ForkObservation.HARMFUL)

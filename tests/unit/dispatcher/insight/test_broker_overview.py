@@ -9,10 +9,10 @@ from msgspec import structs
 
 from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
 from passmuster.wire.broker_keys import LEASE_S
-from passmuster.wire.broker_messages import CardFile, RunLook, WorkerCard
+from passmuster.wire.broker_messages import RunningFileStatus, RunStatus, WorkerStatus
 
-RUN = RunLook(run_id="r1", begun_at=0.0, seconds=125.0, silent_s=0.4, waiting=12, running=2, done=30)
-CARD = WorkerCard(
+RUN = RunStatus(run_id="r1", begun_at=0.0, seconds=125.0, silent_s=0.4, waiting=12, running=2, done=30)
+CARD = WorkerStatus(
     name="w1",
     host="box",
     slots=4,
@@ -22,14 +22,14 @@ CARD = WorkerCard(
     version="0.1.0",
     runs=("r1",),
     files=(
-        CardFile(run_id="r1", path="tests/test_a.py", seconds=12.0, used_bytes=100 << 20),
-        CardFile(run_id="r1", path="tests/test_b.py", seconds=0.5, used_bytes=0),
+        RunningFileStatus(run_id="r1", path="tests/test_a.py", seconds=12.0, used_bytes=100 << 20),
+        RunningFileStatus(run_id="r1", path="tests/test_b.py", seconds=0.5, used_bytes=0),
     ),
 )
 HOSTILE = "x\x1b[2J\n\u202e\udcff"
 
 
-def state(*runs: RunLook, workers: tuple[WorkerCard, ...] = ()) -> BrokerState:
+def state(*runs: RunStatus, workers: tuple[WorkerStatus, ...] = ()) -> BrokerState:
     return BrokerState(broker="redis://h:6379/0", runs=runs, workers=workers)
 
 
@@ -50,7 +50,7 @@ def test_people_are_told_of_runs_and_workers() -> None:
 
 
 def test_a_damaged_run_is_named_beside_the_others() -> None:
-    damaged = RunLook(run_id="r0", damage="it is damaged \x1b[2J")
+    damaged = RunStatus(run_id="r0", damage="it is damaged \x1b[2J")
 
     lines = status_lines(state(damaged, RUN))
 
@@ -82,7 +82,7 @@ def test_a_dispatcher_is_silent_once_a_lease_would_be_over(silent_s: float, word
 
 def test_what_came_from_the_wire_moves_no_cursor() -> None:
     run = structs.replace(RUN, run_id=HOSTILE, begun_at=1e15)
-    file = CardFile(run_id=HOSTILE, path=HOSTILE, seconds=1.0, used_bytes=1)
+    file = RunningFileStatus(run_id=HOSTILE, path=HOSTILE, seconds=1.0, used_bytes=1)
     card = structs.replace(CARD, name=HOSTILE, host=HOSTILE, version=HOSTILE, runs=(HOSTILE,), files=(file,))
 
     lines = status_lines(state(run, workers=(card,)))

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 from dispatcher.config.choices import FileGroup, Override
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.journal import Journal
-from dispatcher.history.file_history import FileHistory, Forking
+from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.insight.explain_report import explain_json, explain_lines
 from dispatcher.insight.explanation import Explanation, reasons_of, rules_of, way_of
 from dispatcher.insight.last_run import PastAttempt, PastRun, newest_run
 from dispatcher.model.plan import PlannedFile, TestFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.usage_stats import Baseline, Figures
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.usage_stats import Baseline, UsageStats
 from passmuster.model.errors import ConfigurationError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status, StopReason
@@ -43,17 +43,23 @@ def planned(isolation: Isolation = Isolation.AUTO, **changes: object) -> Planned
     ("attempts", "reasons"),
     [
         ([PASS], [None]),
-        ([PASS, SPAWNED], [None, Again.CONFIRM]),
-        ([FAIL, SPAWNED], [None, Again.CHECK]),
-        ([FAIL, SPAWNED, SPAWNED, FAIL], [None, Again.CHECK, Again.RECHECK, Again.REFORK]),
-        ([EVICTED, PASS], [None, Again.MADE_ROOM]),
-        ([FAILED_SPAWNED, FAILED_SPAWNED, SPAWNED], [None, Again.RETRY, Again.RETRY]),
-        ([FAILED_SPAWNED, replace(SPAWNED, was_alone=True)], [None, Again.ALONE]),
-        ([replace(FAILED_SPAWNED, was_alone=True), replace(SPAWNED, was_alone=True)], [None, Again.RETRY]),
+        ([PASS, SPAWNED], [None, RerunReason.VERIFY_PASS]),
+        ([FAIL, SPAWNED], [None, RerunReason.VERIFY_FAILURE]),
+        (
+            [FAIL, SPAWNED, SPAWNED, FAIL],
+            [None, RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK],
+        ),
+        ([EVICTED, PASS], [None, RerunReason.EVICTED]),
+        ([FAILED_SPAWNED, FAILED_SPAWNED, SPAWNED], [None, RerunReason.RETRY, RerunReason.RETRY]),
+        ([FAILED_SPAWNED, replace(SPAWNED, was_alone=True)], [None, RerunReason.EXCLUSIVE]),
+        (
+            [replace(FAILED_SPAWNED, was_alone=True), replace(SPAWNED, was_alone=True)],
+            [None, RerunReason.RETRY],
+        ),
     ],
 )
 def test_why_a_file_ran_again_is_seen_from_its_attempts(
-    attempts: list[TestResult], reasons: list[Again | None]
+    attempts: list[TestResult], reasons: list[RerunReason | None]
 ) -> None:
     assert list(reasons_of(attempts)) == reasons
 
@@ -69,7 +75,7 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
         (planned(Isolation.FORK), KNOWN, FORK_SOME, "forked: asked for by an override"),
         (
             planned(Isolation.SPAWN),
-            replace(KNOWN, forking=Forking.HARMFUL),
+            replace(KNOWN, forking=ForkObservation.HARMFUL),
             TestConfig(),
             "spawned: an earlier run saw it come to something else when forked",
         ),
@@ -82,7 +88,7 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
         (planned(is_confirmed=True), KNOWN, TestConfig(), "an earlier run saw it pass forked and spawned"),
         (
             planned(),
-            replace(KNOWN, forking=Forking.HARMFUL, mtime_ns=9),
+            replace(KNOWN, forking=ForkObservation.HARMFUL, mtime_ns=9),
             TestConfig(),
             "it did harm, and the file was changed since",
         ),
@@ -145,7 +151,7 @@ def whole() -> Explanation:
         group="db",
         limits=Limits(timeout_s=90),
     )
-    figures = Figures(duration_s=2.0, cpu_s=0.5, peak_bytes=100 * MIB, runs=5)
+    figures = UsageStats(duration_s=2.0, cpu_s=0.5, peak_bytes=100 * MIB, runs=5)
     return Explanation(
         file=FILE,
         last=PastRun(run_id="20260101-1", attempts=attempts, is_complete=False),
@@ -238,7 +244,7 @@ def test_a_file_that_is_gone_has_a_past_only() -> None:
 
 
 def test_what_is_not_kept_and_not_known_is_told_so() -> None:
-    unmeasured = Baseline(spawned=Figures(peak_bytes=7 * MIB))
+    unmeasured = Baseline(spawned=UsageStats(peak_bytes=7 * MIB))
     what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_most=None)
 
     text = "\n".join(explain_lines(what))

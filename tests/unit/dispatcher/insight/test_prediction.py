@@ -8,23 +8,23 @@ import pytest
 from msgspec.structs import replace
 
 from dispatcher.cli.plan import answer_for
-from dispatcher.insight.plan_report import Answer, plan_json, plan_lines
+from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
 from dispatcher.insight.prediction import (
-    BoundKind,
-    Machine,
+    LowerBoundKind,
+    MachineSpec,
     Prediction,
     alternatives,
+    assign_to_machines,
     fill_in,
     predict,
-    spread,
 )
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.planning.simulation import predict_makespan
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.planning.simulation import simulate_run
 from passmuster.host.capacity import Capacity
 from passmuster.model.task import TestTask
 
 MIB = 1024**2
-MACHINE = Machine(slots=2, budget_bytes=1000 * MIB, cpus=2)
+MACHINE = MachineSpec(slots=2, budget_bytes=1000 * MIB, cpus=2)
 
 
 def task(name: str, seconds: float | None, *, cpu_s: float | None = 0.0, mib: int = 1) -> TestTask:
@@ -38,7 +38,7 @@ def task(name: str, seconds: float | None, *, cpu_s: float | None = 0.0, mib: in
 
 
 def predicted(
-    *tasks: TestTask, machine: Machine = MACHINE, groups: Mapping[str, int] | None = None
+    *tasks: TestTask, machine: MachineSpec = MACHINE, groups: Mapping[str, int] | None = None
 ) -> Prediction:
     return predict(tasks, machine, groups=groups or {})
 
@@ -46,17 +46,17 @@ def predicted(
 @pytest.mark.parametrize(
     ("tasks", "groups", "kind", "wall_s"),
     [
-        ([task("long", 9.0), task("a", 1.0)], {}, BoundKind.FILE, 9.0),
-        ([task(name, 1.0, cpu_s=4.0) for name in "abcd"], {}, BoundKind.CPUS, 8.0),
-        ([task(name, 2.0, mib=900) for name in "abc"], {}, BoundKind.MEMORY, 6.0),
-        ([replace(task(name, 2.0), group="db") for name in "abc"], {"db": 1}, BoundKind.GROUP, 6.0),
-        ([task(name, 2.0) for name in "abcd"], {}, BoundKind.JOBS, 4.0),
-        ([replace(task(name, 2.0), alone=True) for name in "abc"], {}, BoundKind.MEMORY, 6.0),
+        ([task("long", 9.0), task("a", 1.0)], {}, LowerBoundKind.FILE, 9.0),
+        ([task(name, 1.0, cpu_s=4.0) for name in "abcd"], {}, LowerBoundKind.CPUS, 8.0),
+        ([task(name, 2.0, mib=900) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
+        ([replace(task(name, 2.0), group="db") for name in "abc"], {"db": 1}, LowerBoundKind.GROUP, 6.0),
+        ([task(name, 2.0) for name in "abcd"], {}, LowerBoundKind.JOBS, 4.0),
+        ([replace(task(name, 2.0), alone=True) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
     ],
     ids=["the longest file", "processors", "memory", "a group", "jobs", "files that run alone"],
 )
 def test_what_bounds_a_run_is_found(
-    tasks: list[TestTask], groups: Mapping[str, int], kind: BoundKind, wall_s: float
+    tasks: list[TestTask], groups: Mapping[str, int], kind: LowerBoundKind, wall_s: float
 ) -> None:
     found = predicted(*tasks, groups=groups)
 
@@ -72,12 +72,12 @@ def test_the_longest_file_and_the_group_are_named() -> None:
 
     named = {bound.kind: bound.name for bound in predicted(*tasks, groups={"db": 1, "idle": 1}).bounds}
 
-    assert (named[BoundKind.FILE], named[BoundKind.GROUP]) == ("b", "db")
+    assert (named[LowerBoundKind.FILE], named[LowerBoundKind.GROUP]) == ("b", "db")
 
 
 def test_it_is_the_play_of_the_forecast() -> None:
     tasks = [task(str(number), 1.0 + number % 5, mib=100 * (number % 7)) for number in range(40)]
-    play = predict_makespan(tasks, slots=2, budget_bytes=MACHINE.budget_bytes)
+    play = simulate_run(tasks, slots=2, budget_bytes=MACHINE.budget_bytes)
 
     found = predicted(*tasks)
 
@@ -88,7 +88,7 @@ def test_processors_that_nobody_counted_bound_nothing() -> None:
     found = predicted(task("a", 1.0, cpu_s=90.0), machine=replace(MACHINE, cpus=None))
 
     assert found.wall_s == 1.0
-    assert BoundKind.CPUS not in {bound.kind for bound in found.bounds}
+    assert LowerBoundKind.CPUS not in {bound.kind for bound in found.bounds}
 
 
 def test_a_file_of_unknown_processor_time_is_taken_to_use_one_throughout() -> None:
@@ -110,7 +110,7 @@ def test_files_that_never_ran_are_taken_for_the_median() -> None:
 def test_machines_get_parts_of_the_files_in_their_order() -> None:
     tasks = [task(str(number), float(number)) for number in range(9, 0, -1)]
 
-    parts = spread(tasks, 3, slots=2, budget_bytes=MACHINE.budget_bytes, groups={})
+    parts = assign_to_machines(tasks, 3, slots=2, budget_bytes=MACHINE.budget_bytes, groups={})
 
     assert sorted((one.file_path for part in parts for one in part), reverse=True) == list("987654321")
     assert all(part == sorted(part, key=lambda one: -(one.predicted_s or 0)) for part in parts)
@@ -150,9 +150,9 @@ def test_other_jobs_and_other_memory_are_tried() -> None:
     assert tried == {(1, 1000): 8.0, (4, 1000): 4.0, (2, 500): 8.0, (2, 2000): 4.0}
 
 
-def plan_of(*tasks: TestTask, groups: tuple[tuple[str, int], ...] = ()) -> Plan:
+def plan_of(*tasks: TestTask, groups: tuple[tuple[str, int], ...] = ()) -> RunPlan:
     files = [PlannedFile(file=TestFile(path=one.file_path, label=one.file_path), task=one) for one in tasks]
-    return Plan(run_id="r", files=tuple(files), groups=groups)
+    return RunPlan(run_id="r", files=tuple(files), groups=groups)
 
 
 CAPACITY = Capacity(slots=2, budget_bytes=1000 * MIB, total_bytes=4000 * MIB, limits=(), cpus=2)
@@ -201,7 +201,7 @@ def test_where_nothing_ever_ran_nothing_is_predicted() -> None:
     answer = answer_for(plan_of(task("a", None)), CAPACITY)
 
     assert plan_lines(answer) == ["1 test file(s), of which none ever ran: nothing can be predicted"]
-    assert answer == Answer(files=1, unknown=1)
+    assert answer == PlanReport(files=1, unknown=1)
     assert b'"asked":null' in plan_json(answer)
 
 

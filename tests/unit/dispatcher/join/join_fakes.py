@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dispatcher.join.liveness import Patience
-from passmuster.wire.join_store import Claim, JoinRecord, NotLeadingError
+from dispatcher.join.liveness import BrokerRetry
+from passmuster.wire.join_store import JoinStore, LeaderLease, NotLeadingError
 
 
-class FakeRecord(JoinRecord):
+class FakeRecord(JoinStore):
     """Remembers; `breaks` is raised so often first."""
 
     def __init__(self) -> None:
@@ -17,9 +17,9 @@ class FakeRecord(JoinRecord):
         self.chunks: dict[tuple[int, str, int], str] = {}
         self.outcomes: dict[int, str] = {}
         self.breaks: list[Exception] = []
-        self.holder: Claim | None = None
+        self.holder: LeaderLease | None = None
 
-    def append(self, claim: Claim, entries: Sequence[str]) -> None:
+    def append(self, claim: LeaderLease, entries: Sequence[str]) -> None:
         self._answer(claim)
         self.journal += [("result", entry) for entry in entries]
 
@@ -33,14 +33,14 @@ class FakeRecord(JoinRecord):
     def chunk(self, number: int, name: str, index: int) -> str | None:
         return self.chunks.get((number, name, index))
 
-    def done(self, claim: Claim, outcome: str, *, is_green: bool) -> None:
+    def done(self, claim: LeaderLease, outcome: str, *, is_green: bool) -> None:
         self._answer(claim)
         self.outcomes[claim.number] = outcome
 
     def outcome(self, number: int) -> str | None:
         return self.outcomes.get(number)
 
-    def _answer(self, claim: Claim | None) -> None:
+    def _answer(self, claim: LeaderLease | None) -> None:
         if self.breaks:
             raise self.breaks.pop(0)
         if claim is not None and self.holder is not None and claim is not self.holder:
@@ -60,6 +60,6 @@ class FakeTime:
         self.now_s += seconds
 
 
-def patience(time: FakeTime | None = None, **options: Any) -> Patience:
+def patience(time: FakeTime | None = None, **options: Any) -> BrokerRetry:
     time = time or FakeTime()
-    return Patience(options.get("is_leaving", lambda: False), clock=time, pause=time.pause)
+    return BrokerRetry(options.get("is_leaving", lambda: False), clock=time, pause=time.pause)

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 import redis
 
-from dispatcher.join.broker_journal import JoinedRun
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from dispatcher.join.broker_journal import BrokerJournal
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
 from passmuster.wire.envelope import Envelope, EnvelopeError
-from passmuster.wire.join_messages import JoinSeals, NewRound
-from passmuster.wire.join_store import Claim, NotLeadingError
+from passmuster.wire.join_messages import JoinCodec, NewRound
+from passmuster.wire.join_store import LeaderLease, NotLeadingError
 from tests.unit.dispatcher.join.join_fakes import FakeRecord, patience
 
-SEALS = JoinSeals(Envelope("secret"), "run")
+SEALS = JoinCodec(Envelope("secret"), "run")
 
 
-def plan(*paths: str, isolation: Isolation = Isolation.AUTO, failed_before: bool = False) -> Plan:
+def plan(*paths: str, isolation: Isolation = Isolation.AUTO, failed_before: bool = False) -> RunPlan:
     files = tuple(
         PlannedFile(
             file=TestFile(path=path, label=path),
@@ -30,11 +30,11 @@ def plan(*paths: str, isolation: Isolation = Isolation.AUTO, failed_before: bool
         )
         for path in paths
     )
-    return Plan(run_id="r", files=files)
+    return RunPlan(run_id="r", files=files)
 
 
-def held(record: FakeRecord, number: int = 1) -> JoinedRun:
-    return JoinedRun(record, SEALS, Claim("m", number), patience(), run_id="r")
+def held(record: FakeRecord, number: int = 1) -> BrokerJournal:
+    return BrokerJournal(record, SEALS, LeaderLease("m", number), patience(), run_id="r")
 
 
 def result(path: str, status: Status = Status.PASS, **changes: object) -> TestResult:
@@ -106,7 +106,7 @@ def test_coverage_data_comes_along(tmp_path: Path) -> None:
 
 def test_who_does_not_lead_any_more_writes_nothing() -> None:
     record = FakeRecord()
-    record.holder = Claim("another", 1)
+    record.holder = LeaderLease("another", 1)
 
     with pytest.raises(NotLeadingError):
         held(record).add([result("a.py")])
@@ -126,9 +126,9 @@ def test_a_broker_that_is_away_is_waited_for_but_not_for_ever() -> None:
 
 
 def test_what_somebody_else_wrote_is_not_believed() -> None:
-    for forger in (JoinSeals(Envelope("guessed"), "run"), JoinSeals(Envelope("secret"), "another run")):
+    for forger in (JoinCodec(Envelope("guessed"), "run"), JoinCodec(Envelope("secret"), "another run")):
         record = FakeRecord()
-        JoinedRun(record, forger, Claim("m", 1), patience(), run_id="r").add([result("a.py")])
+        BrokerJournal(record, forger, LeaderLease("m", 1), patience(), run_id="r").add([result("a.py")])
 
         with pytest.raises(EnvelopeError):
             held(record).open(plan("a.py"), None)

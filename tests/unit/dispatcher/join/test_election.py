@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.join.election import Machine, Step, is_retry, machine_of, next_step
+from dispatcher.join.election import MemberAction, MemberIdentity, is_retry, machine_of, next_action
 from passmuster.model.errors import ConfigurationError
-from passmuster.wire.join_messages import Entered, JoinLook
+from passmuster.wire.join_messages import EnterReply, JoinStatus
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from passmuster.wire.join_messages import Entered, JoinLook
     ],
 )
 def test_the_ci_says_which_machine_this_is(environ: dict[str, str], identity: str, attempt: int) -> None:
-    assert machine_of(environ, host="box") == Machine(identity=identity, attempt=attempt)
+    assert machine_of(environ, host="box") == MemberIdentity(identity=identity, attempt=attempt)
 
 
 @pytest.mark.parametrize("text", ["two", "0", "-1", "1e3", "²", "9" * 400])
@@ -46,27 +46,27 @@ def test_an_attempt_that_is_no_number_is_refused(text: str) -> None:
 def test_a_retry_is_told_from_a_late_machine(
     status: int, attempt: int, of_round: int, was_seen: bool, expected: bool
 ) -> None:
-    found = Entered(number=1, is_done=True, attempt=of_round, was_seen=was_seen)
+    found = EnterReply(number=1, is_done=True, attempt=of_round, was_seen=was_seen)
 
-    assert is_retry(found, Machine(identity="x", attempt=attempt), status=status) is expected
+    assert is_retry(found, MemberIdentity(identity="x", attempt=attempt), status=status) is expected
 
 
-def look(**changes: object) -> JoinLook:
-    return JoinLook(number=2, is_claimed=True, leader="a", has_outcome=False)._replace(**changes)  # type: ignore[arg-type]  # Fields by name.
+def look(**changes: object) -> JoinStatus:
+    return JoinStatus(number=2, is_claimed=True, leader="a", has_outcome=False)._replace(**changes)  # type: ignore[arg-type]  # Fields by name.
 
 
 @pytest.mark.parametrize(
     ("found", "may_judge", "step"),
     [
-        (look(), True, Step.WAIT),
-        (look(is_claimed=False), True, Step.LEAD),
-        (look(is_claimed=False), False, Step.WAIT),
-        (look(has_outcome=True), False, Step.LEAVE),
-        (look(has_outcome=True, number=3), True, Step.LEAVE),  # A retry has begun meanwhile.
-        (look(number=3), True, Step.GIVE_UP),
-        (look(number=0, is_claimed=False), False, Step.WAIT),
-        (look(number=0, is_claimed=False), True, Step.ENTER),
+        (look(), True, MemberAction.WAIT),
+        (look(is_claimed=False), True, MemberAction.LEAD),
+        (look(is_claimed=False), False, MemberAction.WAIT),
+        (look(has_outcome=True), False, MemberAction.LEAVE),
+        (look(has_outcome=True, number=3), True, MemberAction.LEAVE),  # A retry has begun meanwhile.
+        (look(number=3), True, MemberAction.GIVE_UP),
+        (look(number=0, is_claimed=False), False, MemberAction.WAIT),
+        (look(number=0, is_claimed=False), True, MemberAction.ENTER),
     ],
 )
-def test_the_next_step(found: JoinLook, may_judge: bool, step: Step) -> None:
-    assert next_step(found, 2, may_judge=may_judge) is step
+def test_the_next_step(found: JoinStatus, may_judge: bool, step: MemberAction) -> None:
+    assert next_action(found, 2, may_judge=may_judge) is step

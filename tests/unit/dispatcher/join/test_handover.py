@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.engine.backend import Backend
-from dispatcher.join.handover import LeavingBackend, LeftError
+from dispatcher.join.handover import HandedOverError, HandoverBackend
 from passmuster.wire.join_store import NotLeadingError
 
 
@@ -27,12 +27,12 @@ class Inner:
 
 
 def around(inner: Inner, *, leaves: bool) -> Backend:
-    return LeavingBackend(inner, lambda: leaves)  # type: ignore[arg-type]  # All that is called.
+    return HandoverBackend(inner, lambda: leaves)  # type: ignore[arg-type]  # All that is called.
 
 
 def test_nothing_is_withdrawn_from_those_who_go_on() -> None:
     inner = Inner()
-    with pytest.raises(LeftError):
+    with pytest.raises(HandedOverError):
         around(inner, leaves=True).withdraw()
     assert inner.asked == []
 

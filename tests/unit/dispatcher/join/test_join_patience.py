@@ -7,7 +7,7 @@ import redis
 
 from dispatcher.join.liveness import AWAY_S, JUDGE_S
 from passmuster.model.errors import InfrastructureError
-from passmuster.wire.broker_keys import CLAIM_MS, PULSE_S
+from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S
 from tests.unit.dispatcher.join.join_fakes import FakeTime, patience
 
 
@@ -51,13 +51,13 @@ def test_nobody_is_judged_before_he_could_have_renewed_his_claim() -> None:
     time.pause(JUDGE_S)
     assert one.may_judge()
 
-    one.noticed(is_missing=True)
+    one.note_missing_run(is_missing=True)
     time.pause(JUDGE_S / 2)
-    one.noticed(is_missing=True)
+    one.note_missing_run(is_missing=True)
     assert not one.may_judge()
     time.pause(JUDGE_S / 2)
     assert one.may_judge()
 
 
 def test_a_claim_outlives_three_missed_pulses() -> None:
-    assert CLAIM_MS / 1000 > 3 * PULSE_S
+    assert LEADER_LEASE_MS / 1000 > 3 * MEMBER_HEARTBEAT_S

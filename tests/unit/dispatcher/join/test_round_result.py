@@ -11,11 +11,11 @@ import redis
 from dispatcher.join.round_result import CHUNK_BYTES, fetch, publish, read_outcome
 from passmuster.model.errors import InfrastructureError
 from passmuster.wire.envelope import Envelope, EnvelopeError
-from passmuster.wire.join_messages import JoinSeals, RecordFile, RoundOutcome
-from passmuster.wire.join_store import Claim, NotLeadingError
+from passmuster.wire.join_messages import JoinCodec, RecordFile, RoundOutcome
+from passmuster.wire.join_store import LeaderLease, NotLeadingError
 from tests.unit.dispatcher.join.join_fakes import FakeRecord, patience
 
-SEALS = JoinSeals(Envelope("secret"), "run")
+SEALS = JoinCodec(Envelope("secret"), "run")
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def published(folder: Path, record: FakeRecord, claim: Claim | None = None) -> None:
-    claim = claim or Claim("box", 3)
+def published(folder: Path, record: FakeRecord, claim: LeaderLease | None = None) -> None:
+    claim = claim or LeaderLease("box", 3)
     publish(record, SEALS, claim, patience(), folder, status=1, again=["a.py"])
 
 
@@ -94,7 +94,7 @@ def test_more_than_was_said_is_never_unpacked(folder: Path, tmp_path: Path) -> N
 
 def test_who_does_not_lead_any_more_ends_no_round(folder: Path) -> None:
     record = FakeRecord()
-    record.holder = Claim("another", 3)
+    record.holder = LeaderLease("another", 3)
 
     with pytest.raises(NotLeadingError):
         published(folder, record)

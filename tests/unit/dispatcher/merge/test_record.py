@@ -11,8 +11,8 @@ from msgspec import structs
 from dispatcher.merge.reader import find_records, read_record
 from dispatcher.merge.record_format import COVERAGE_NAME, RECORD_NAME
 from dispatcher.merge.writer import RecordReporter
-from dispatcher.model.events import FileFinished, RunFinished, RunStopping, StopCause
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.events import AttemptFinished, RunFinished, RunStopping, StopCause
+from dispatcher.model.results import FileAttempts, TestResults
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -133,7 +133,7 @@ def test_a_run_that_is_not_finished_leaves_a_record_without_an_end(tmp_path: Pat
     folder = write_record(tmp_path, shard_events(shard_plan(1))[:-1])
     record = read_record(folder)
     assert "breaks off" in record.broken
-    assert sum(isinstance(event, FileFinished) for event in record.events) == 2
+    assert sum(isinstance(event, AttemptFinished) for event in record.events) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_file_name_that_is_no_text_comes_back(tmp_path: Path) -> None:
     assert record.header.whole == ((path, 1),)
     assert record.results == TestResults(
         records=(
-            FileRecord(
+            FileAttempts(
                 file=planned(path).file,
                 attempts=record.results.records[0].attempts if record.results else (),
                 reasons=(None,),

@@ -8,32 +8,32 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from dispatcher.merge.reader import Record, read_record
-from dispatcher.merge.record_check import Proof, prove
+from dispatcher.merge.reader import RecordedRun, read_record
+from dispatcher.merge.record_check import RecordCheck, check_records
 from dispatcher.merge.record_format import RECORD_NAME
 from dispatcher.model.events import RunFinished
 from dispatcher.model.plan import ShardPlan
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
 
 
-def record(directory: Path, shards: ShardPlan, environ: Mapping[str, str] | None = None) -> Record:
+def record(directory: Path, shards: ShardPlan, environ: Mapping[str, str] | None = None) -> RecordedRun:
     return read_record(write_record(directory, shard_events(shards), environ=environ))
 
 
-def proof(*records: Record) -> Proof:
-    return prove(records)
+def proof(*records: RecordedRun) -> RecordCheck:
+    return check_records(records)
 
 
 @pytest.fixture
-def first(tmp_path: Path) -> Record:
+def first(tmp_path: Path) -> RecordedRun:
     return record(tmp_path / "one", shard_plan(1))
 
 
-def test_all_shards_of_one_plan_are_whole(first: Record, tmp_path: Path) -> None:
-    assert proof(first, record(tmp_path, shard_plan(2))) == Proof(strangers=())
+def test_all_shards_of_one_plan_are_whole(first: RecordedRun, tmp_path: Path) -> None:
+    assert proof(first, record(tmp_path, shard_plan(2))) == RecordCheck(strangers=())
 
 
-def test_a_missing_shard_is_named_with_its_files(first: Record) -> None:
+def test_a_missing_shard_is_named_with_its_files(first: RecordedRun) -> None:
     found = proof(first)
     assert found.missing == (2,)
     assert found.gaps == ("shard 2 of 2 left no record: 1 file(s) (a/tests/test_2.py)",)
@@ -44,7 +44,7 @@ def test_a_missing_shard_without_files_is_missing_too(tmp_path: Path) -> None:
     assert proof(record(tmp_path, shards)).gaps == ("shard 2 of 2 left no record: 0 files",)
 
 
-def test_a_broken_record_is_named_with_its_place(first: Record, tmp_path: Path) -> None:
+def test_a_broken_record_is_named_with_its_place(first: RecordedRun, tmp_path: Path) -> None:
     folder = write_record(tmp_path / "two", shard_events(shard_plan(2)))
     path = folder / RECORD_NAME
     path.write_bytes(path.read_bytes()[:-10])
@@ -52,13 +52,15 @@ def test_a_broken_record_is_named_with_its_place(first: Record, tmp_path: Path) 
     assert f"shard 2/2 in {folder} is not whole: it breaks off after 7 lines" in gap
 
 
-def test_a_doubled_shard_is_named_with_both_places(first: Record, tmp_path: Path) -> None:
+def test_a_doubled_shard_is_named_with_both_places(first: RecordedRun, tmp_path: Path) -> None:
     again = record(tmp_path / "again", shard_plan(1))
     (line,) = proof(first, record(tmp_path, shard_plan(2)), again).strangers
     assert f"shard 1/2 left 2 records: {first.folder}, {again.folder}" in line
 
 
-def test_plans_that_differ_are_named_with_both_digests_and_the_file(first: Record, tmp_path: Path) -> None:
+def test_plans_that_differ_are_named_with_both_digests_and_the_file(
+    first: RecordedRun, tmp_path: Path
+) -> None:
     other = shard_plan(2, {**WHOLE, "a/tests/test_new.py": 2})
     (line,) = proof(first, record(tmp_path, other)).strangers
     assert first.header.digest[:12] in line
@@ -66,19 +68,19 @@ def test_plans_that_differ_are_named_with_both_digests_and_the_file(first: Recor
     assert "1 file(s) (a/tests/test_new.py) only on the machine of shard 2/2" in line
 
 
-def test_a_history_that_exists_on_one_machine_only_is_named(first: Record, tmp_path: Path) -> None:
+def test_a_history_that_exists_on_one_machine_only_is_named(first: RecordedRun, tmp_path: Path) -> None:
     moved = shard_plan(2, {**WHOLE, "a/tests/test_1.py": 2, "a/tests/test_2.py": 1}, history="abcdef")
     (line,) = proof(first, record(tmp_path, moved)).strangers
     assert "balanced by different histories (none and abcdef)" in line
 
 
-def test_a_plan_that_was_split_otherwise_is_explained(first: Record, tmp_path: Path) -> None:
+def test_a_plan_that_was_split_otherwise_is_explained(first: RecordedRun, tmp_path: Path) -> None:
     moved = shard_plan(2, {**WHOLE, "a/tests/test_1.py": 2})
     (line,) = proof(first, record(tmp_path, moved)).strangers
     assert "give every job the same --jobs and --memory-budget" in line
 
 
-def test_another_number_of_shards_is_named(first: Record, tmp_path: Path) -> None:
+def test_another_number_of_shards_is_named(first: RecordedRun, tmp_path: Path) -> None:
     (line,) = proof(first, record(tmp_path, shard_plan(2, total=3))).strangers
     assert "different numbers of shards: 2 (shard 1/2" in line
     assert "3 (shard 2/3" in line

@@ -6,15 +6,15 @@ import pytest
 
 from dispatcher.migrate.names import NewCommand
 from dispatcher.migrate.references import edited, find_references
-from dispatcher.migrate.shell_words import Surroundings
+from dispatcher.migrate.shell_words import ReferenceContext
 
 OTHERS = {"other/run_tests.sh", "sub/run_tests.sh", "/usr/share/x/run_tests.sh"}
 HAND = None
 """What a form becomes that is left to a person."""
 
 
-def place(path: str = "README.md") -> Surroundings:
-    return Surroundings(
+def place(path: str = "README.md") -> ReferenceContext:
+    return ReferenceContext(
         path=path,
         root_name="shop",
         exists=OTHERS.__contains__,

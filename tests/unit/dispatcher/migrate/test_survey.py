@@ -95,7 +95,7 @@ def test_a_script_that_is_a_link_is_left(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_named_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey_module, "MOST_BYTES", 100)
+    monkeypatch.setattr(survey_module, "MAX_BYTES", 100)
     write(tmp_path, {"data.sql": CALL * 10})
 
     assert "[INFO] not read, larger than 100 B: data.sql (150 B)\n" in migrate(tmp_path, "--apply")[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatcher.model.event_bus import Announcer
+from dispatcher.model.event_bus import EventBus
 from dispatcher.model.events import Notice
 from passmuster.model.errors import InfrastructureError
 from tests.unit.dispatcher.engine.scripted_backend import Listener
@@ -26,14 +26,14 @@ def test_all_are_told_in_their_order() -> None:
         def handle(self, event: object) -> None:
             told.append(self.name)
 
-    Announcer([Named("a"), Named("b")], [Named("keeper")])(NEWS)
+    EventBus([Named("a"), Named("b")], [Named("keeper")])(NEWS)
 
     assert told == ["a", "b", "keeper"]
 
 
 def test_the_others_are_told_why_one_was_dropped() -> None:
     first, last = Listener(), Listener()
-    announce = Announcer([first, Full(), last])
+    announce = EventBus([first, Full(), last])
 
     announce(NEWS)
     announce(NEWS)
@@ -46,7 +46,7 @@ def test_the_others_are_told_why_one_was_dropped() -> None:
 
 def test_a_keeper_that_fails_makes_no_report_incomplete() -> None:
     listener = Listener()
-    announce = Announcer([listener], [Full()])
+    announce = EventBus([listener], [Full()])
 
     announce(NEWS)
 
@@ -55,7 +55,7 @@ def test_a_keeper_that_fails_makes_no_report_incomplete() -> None:
 
 
 def test_when_all_fail_at_the_same_event_each_is_named_once() -> None:
-    announce = Announcer([Full(), Listener(fails_at=object), Full()])
+    announce = EventBus([Full(), Listener(fails_at=object), Full()])
 
     announce(NEWS)
     announce(NEWS)

@@ -17,7 +17,7 @@ from dispatcher.planning.order import (
     MEMORY_MARGIN,
     NEVER_RAN,
     Ordered,
-    order,
+    order_files,
 )
 from passmuster.model.status import Status
 
@@ -48,7 +48,7 @@ def _known(
 
 def _order(*known: FileHistory, new: tuple[str, ...] = (), slots: int = 2) -> list[tuple[str, str]]:
     files = [_file(record.path) for record in known] + [_file(path) for path in new]
-    ordered = order(files, {record.path: record for record in known}, slots=slots, budget_bytes=BUDGET)
+    ordered = order_files(files, {record.path: record for record in known}, slots=slots, budget_bytes=BUDGET)
     return [(item.file.path, item.because) for item in ordered]
 
 
@@ -78,7 +78,7 @@ def test_what_takes_a_large_share_of_the_memory_goes_before_what_takes_a_small_o
 
 def test_files_that_never_ran_start_before_the_known_ones_the_largest_first() -> None:
     files = [_file("known"), _file("small", size_bytes=1), _file("large", size_bytes=9000)]
-    ordered = order(files, {"known": _known("known", 50)}, slots=2, budget_bytes=BUDGET)
+    ordered = order_files(files, {"known": _known("known", 50)}, slots=2, budget_bytes=BUDGET)
     assert [item.file.path for item in ordered] == ["large", "small", "known"]
     assert ordered[0].because == NEVER_RAN
     assert ordered[0].predicted_s is None
@@ -116,7 +116,7 @@ def test_memory_is_predicted_with_a_margin_and_only_where_it_was_measured() -> N
     history = {"a": _known("a", 1, peak_bytes=1000), "b": _known("b", 1, peak_bytes=None)}
     predicted = {
         item.file.path: item
-        for item in order([_file("a"), _file("b")], history, slots=1, budget_bytes=BUDGET)
+        for item in order_files([_file("a"), _file("b")], history, slots=1, budget_bytes=BUDGET)
     }
     assert predicted["a"].predicted_bytes == 1150
     assert predicted["a"].predicted_s == 1
@@ -140,7 +140,7 @@ def test_every_file_has_exactly_one_place(
         for path, (seconds, status, mtime_ns, is_known) in histories.items()
         if is_known
     }
-    ordered = order(files, known, slots=slots, budget_bytes=BUDGET)
+    ordered = order_files(files, known, slots=slots, budget_bytes=BUDGET)
     assert sorted(item.file.path for item in ordered) == sorted(histories)
     unhurried = [item.predicted_s for item in ordered if item.because == LONGEST_FIRST]
     assert unhurried == sorted(unhurried, key=lambda seconds: -(seconds or 0))
@@ -156,7 +156,7 @@ def test_a_file_that_was_only_stopped_to_make_room_counts_as_never_run_but_keeps
     file = TestFile(path="tests/test_a.py", label="tests/test_a.py")
     known = FileHistory(path=file.path, duration_s=0.0, peak_bytes=1000, runs=0)
 
-    (ordered,) = order([file], {file.path: known}, slots=2, budget_bytes=BUDGET)
+    (ordered,) = order_files([file], {file.path: known}, slots=2, budget_bytes=BUDGET)
 
     assert ordered == Ordered(
         file=file, predicted_s=None, predicted_bytes=math.ceil(1000 * MEMORY_MARGIN), because=NEVER_RAN

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from dispatcher.config.choices import Override
 from dispatcher.config.model import TestConfig
-from dispatcher.history.file_history import Figures, FileHistory, Forking
+from dispatcher.history.file_history import FileHistory, ForkObservation, UsageStats
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
@@ -101,7 +101,7 @@ def planned_after(known: FileHistory, config: TestConfig | None = None) -> Plann
 
 
 def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() -> None:
-    harmed = FileHistory(path="a.py", duration_s=1.0, forking=Forking.HARMFUL)
+    harmed = FileHistory(path="a.py", duration_s=1.0, forking=ForkObservation.HARMFUL)
     changed = replace(harmed, size_bytes=77)
     override = Override(files=("a.py",), isolation=Isolation.FORK)
 
@@ -125,8 +125,8 @@ def test_a_plan_says_what_is_known_of_each_file() -> None:
         duration_s=4.0,
         peak_bytes=1000,
         last_status=Status.FAIL,
-        forking=Forking.CONFIRMED,
-        forked=Figures(duration_s=1.0, peak_bytes=100, runs=1),
+        forking=ForkObservation.CONFIRMED,
+        forked=UsageStats(duration_s=1.0, peak_bytes=100, runs=1),
     )
 
     planned = planned_after(known)
@@ -145,12 +145,12 @@ FORKS = FileHistory(
     cpu_s=8.0,
     peak_bytes=900,
     runs=1,
-    forked=Figures(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=4),
+    forked=UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=4),
     last_run_id="r1",
 )
 
 
-def fork_baseline(known: FileHistory, *paths: str, config: TestConfig | None = None) -> Figures:
+def fork_baseline(known: FileHistory, *paths: str, config: TestConfig | None = None) -> UsageStats:
     """Return what a forked `a.py` is compared with in a run of some files that all ran together before."""
     remembered = {path: replace(known, path=path) for path in ("a.py", "b.py", "c.py")}
     files = [file for file in FILES if file.path in paths]
@@ -169,7 +169,7 @@ def test_a_fork_that_may_have_to_import_all_by_itself_is_compared_with_what_that
     larger = fork_baseline(FORKS, "a.py")
 
     assert (larger.duration_s, larger.cpu_s, larger.peak_bytes, larger.runs) == (9.0, 8.0, 900, 4)
-    assert fork_baseline(replace(FORKS, runs=0), "a.py") == Figures()
+    assert fork_baseline(replace(FORKS, runs=0), "a.py") == UsageStats()
 
 
 def test_a_fork_in_a_shard_is_compared_with_forks() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.planning.ready_queue import ALONE_PATIENCE, PATIENCE, Line
-from passmuster.model.executor import Room
+from dispatcher.planning.ready_queue import MAX_OVERTAKES, MAX_STARTS_BEFORE_EXCLUSIVE, ReadyQueue
+from passmuster.model.executor import FreeCapacity
 from passmuster.model.task import TestTask
 
 
@@ -17,8 +17,10 @@ def _task(name: str, need_bytes: int | None = 1, *, alone: bool = False) -> Test
     return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, alone=alone)
 
 
-def _room(free_bytes: int = 100, *, slots: int = 1, unknown_bytes: int = 10, is_idle: bool = False) -> Room:
-    return Room(slots=slots, free_bytes=free_bytes, unknown_bytes=unknown_bytes, is_idle=is_idle)
+def _room(
+    free_bytes: int = 100, *, slots: int = 1, unknown_bytes: int = 10, is_idle: bool = False
+) -> FreeCapacity:
+    return FreeCapacity(slots=slots, free_bytes=free_bytes, unknown_bytes=unknown_bytes, is_idle=is_idle)
 
 
 def _name(task: TestTask | None) -> str | None:
@@ -30,7 +32,7 @@ def _names(tasks: Sequence[TestTask]) -> list[str]:
 
 
 def test_the_first_that_fits_goes() -> None:
-    line = Line([_task("big", 50), _task("unknown", None), _task("small", 5)])
+    line = ReadyQueue([_task("big", 50), _task("unknown", None), _task("small", 5)])
     assert _name(line.next_fit(_room(free_bytes=9))) == "small"
     assert _name(line.next_fit(_room(free_bytes=10))) == "unknown"
     assert line.next_fit(_room(free_bytes=49)) is None
@@ -39,30 +41,30 @@ def test_the_first_that_fits_goes() -> None:
 
 
 def test_nothing_goes_without_a_slot() -> None:
-    assert Line([_task("a")]).next_fit(_room(slots=0, is_idle=True)) is None
+    assert ReadyQueue([_task("a")]).next_fit(_room(slots=0, is_idle=True)) is None
 
 
 def test_on_an_idle_machine_the_first_goes_whatever_it_needs() -> None:
-    line = Line([_task("huge", 10**15), _task("small")])
+    line = ReadyQueue([_task("huge", 10**15), _task("small")])
     assert _name(line.next_fit(_room(is_idle=True))) == "huge"
 
 
 def test_where_other_runs_hold_memory_the_first_that_fits_goes_and_else_the_first() -> None:
-    line = Line([_task("huge", 50), _task("small", 5), _task("large", 40)])
-    room = Room(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
+    line = ReadyQueue([_task("huge", 50), _task("small", 5), _task("large", 40)])
+    room = FreeCapacity(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
     assert _name(line.next_fit(room)) == "small"
     assert _name(line.next_fit(room)) == "huge"
 
 
 def test_a_file_passed_too_often_is_asked_for_although_other_runs_hold_what_it_needs() -> None:
-    line = Line([_task("huge", 50), *(_task(f"small{number}") for number in range(PATIENCE + 5))])
-    room = Room(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
-    for number in range(PATIENCE):
+    line = ReadyQueue([_task("huge", 50), *(_task(f"small{number}") for number in range(MAX_OVERTAKES + 5))])
+    room = FreeCapacity(slots=1, free_bytes=10, unknown_bytes=10, is_idle=True, must_fit=True)
+    for number in range(MAX_OVERTAKES):
         assert _go_and_end(line, room) == f"small{number}"
     assert _go_and_end(line, room) == "huge"
 
 
-def _go_and_end(line: Line, room: Room) -> str | None:
+def _go_and_end(line: ReadyQueue, room: FreeCapacity) -> str | None:
     """Let the next file start, and end at once."""
     task = line.next_fit(room)
     if task is not None:
@@ -71,37 +73,37 @@ def _go_and_end(line: Line, room: Room) -> str | None:
 
 
 def test_a_file_passed_too_often_is_passed_no_more_until_it_fits() -> None:
-    line = Line([_task("big", 90), *(_task(f"small{number}") for number in range(PATIENCE + 5))])
-    for number in range(PATIENCE):
+    line = ReadyQueue([_task("big", 90), *(_task(f"small{number}") for number in range(MAX_OVERTAKES + 5))])
+    for number in range(MAX_OVERTAKES):
         assert _go_and_end(line, _room(free_bytes=50)) == f"small{number}"
     assert line.next_fit(_room(free_bytes=50)) is None
     assert line.next_fit(_room(free_bytes=89)) is None
     assert _go_and_end(line, _room(free_bytes=90)) == "big"
-    assert _go_and_end(line, _room(free_bytes=50)) == f"small{PATIENCE}"
+    assert _go_and_end(line, _room(free_bytes=50)) == f"small{MAX_OVERTAKES}"
 
 
 def test_where_many_run_at_once_a_file_is_passed_by_more() -> None:
-    line = Line([*(_task(f"first{number}", 1) for number in range(PATIENCE)), _task("big", 90)])
-    line.append([_task(f"small{number}") for number in range(3 * PATIENCE)])
-    running = [line.next_fit(_room()) for _ in range(PATIENCE)]
+    line = ReadyQueue([*(_task(f"first{number}", 1) for number in range(MAX_OVERTAKES)), _task("big", 90)])
+    line.append([_task(f"small{number}") for number in range(3 * MAX_OVERTAKES)])
+    running = [line.next_fit(_room()) for _ in range(MAX_OVERTAKES)]
     for task in running:
         assert task is not None
         line.ended(task)
-    for number in range(2 * PATIENCE):
+    for number in range(2 * MAX_OVERTAKES):
         assert _go_and_end(line, _room(free_bytes=50)) == f"small{number}"
     assert line.next_fit(_room(free_bytes=50)) is None
 
 
 def test_files_put_first_go_first_in_their_own_order() -> None:
-    line = Line([_task("c")])
-    line.prepend([_task("a"), _task("b")])
+    line = ReadyQueue([_task("c")])
+    line.push_front([_task("a"), _task("b")])
     line.append([_task("d")])
     assert [_name(line.next_fit(_room())) for _ in range(5)] == ["a", "b", "c", "d", None]
 
 
 def test_withdrawing_empties_the_line_and_keeps_the_order() -> None:
-    line = Line([_task("b", 5), _task("x", alone=True), _task("c", None)])
-    line.prepend([_task("a", None)])
+    line = ReadyQueue([_task("b", 5), _task("x", alone=True), _task("c", None)])
+    line.push_front([_task("a", None)])
     assert len(line) == 4
     assert _names(line.withdraw()) == ["a", "b", "c", "x"]
     assert len(line) == 0
@@ -111,15 +113,15 @@ def test_withdrawing_empties_the_line_and_keeps_the_order() -> None:
 
 
 def test_a_file_to_run_alone_waits_for_the_others_and_for_an_idle_machine() -> None:
-    line = Line([_task("alone", alone=True), _task("a")])
+    line = ReadyQueue([_task("alone", alone=True), _task("a")])
     assert _name(line.next_fit(_room(is_idle=True))) == "a"
     assert line.next_fit(_room(is_idle=False)) is None
     assert _name(line.next_fit(_room(is_idle=True))) == "alone"
 
 
 def test_a_file_to_run_alone_is_not_kept_waiting_for_ever() -> None:
-    line = Line([_task("alone", alone=True)])
-    for number in range(ALONE_PATIENCE):
+    line = ReadyQueue([_task("alone", alone=True)])
+    for number in range(MAX_STARTS_BEFORE_EXCLUSIVE):
         line.append([_task(f"file{number}"), _task(f"more{number}")])
         assert line.next_fit(_room()) is not None
     assert line.next_fit(_room()) is None
@@ -132,7 +134,7 @@ def _grouped(name: str, group: str = "db", need_bytes: int | None = 1) -> TestTa
 
 
 def test_a_file_whose_group_is_full_is_passed_over_until_one_of_the_group_ends() -> None:
-    line = Line([_grouped("a"), _grouped("b"), _task("c"), _grouped("d")], groups={"db": 1})
+    line = ReadyQueue([_grouped("a"), _grouped("b"), _task("c"), _grouped("d")], groups={"db": 1})
     first = line.next_fit(_room())
     assert first is not None
     assert _name(first) == "a"
@@ -145,34 +147,34 @@ def test_a_file_whose_group_is_full_is_passed_over_until_one_of_the_group_ends()
 
 
 def test_a_group_without_a_limit_is_none() -> None:
-    line = Line([_grouped("a", "other"), _grouped("b", "other")], groups={"db": 1})
+    line = ReadyQueue([_grouped("a", "other"), _grouped("b", "other")], groups={"db": 1})
     assert [_name(line.next_fit(_room())) for _ in range(2)] == ["a", "b"]
 
 
 def test_a_file_that_waits_for_its_group_makes_no_reservation() -> None:
-    smalls = [_task(f"small{number}") for number in range(2 * PATIENCE)]
-    line = Line([_grouped("a"), _grouped("b", need_bytes=90), *smalls], groups={"db": 1})
+    smalls = [_task(f"small{number}") for number in range(2 * MAX_OVERTAKES)]
+    line = ReadyQueue([_grouped("a"), _grouped("b", need_bytes=90), *smalls], groups={"db": 1})
     assert _name(line.next_fit(_room())) == "a"
     for small in smalls:
         assert _go_and_end(line, _room(free_bytes=50)) == small.file_path
 
 
 def test_a_task_that_could_not_start_gives_its_place_in_the_group_back() -> None:
-    line = Line([_grouped("a"), _grouped("b")], groups={"db": 1})
+    line = ReadyQueue([_grouped("a"), _grouped("b")], groups={"db": 1})
     task = line.next_fit(_room())
     assert task is not None
-    line.put_back(task)
+    line.requeue(task)
     assert _names(line.withdraw()) == ["a", "b"]
     line.append([_grouped("c")])
     assert _name(line.next_fit(_room())) == "c"
 
 
 def test_a_place_for_files_that_wait_is_given_to_no_other() -> None:
-    room = Room(slots=0, waiting_slots=1, free_bytes=100, unknown_bytes=10, is_idle=False)
+    room = FreeCapacity(slots=0, waiting_slots=1, free_bytes=100, unknown_bytes=10, is_idle=False)
     waits = TestTask(run_id="r", file_path="w", predicted_bytes=1, predicted_s=9.0, predicted_cpu_s=1.0)
     works = TestTask(run_id="r", file_path="x", predicted_bytes=1, predicted_s=9.0, predicted_cpu_s=8.0)
-    assert Line([works]).next_fit(room) is None
-    assert Line([waits]).next_fit(room) is waits
+    assert ReadyQueue([works]).next_fit(room) is None
+    assert ReadyQueue([waits]).next_fit(room) is waits
 
 
 class _NaiveLine:
@@ -184,7 +186,7 @@ class _NaiveLine:
         self.running: Counter[str] = Counter()
         self.most = 0
 
-    def next_fit(self, room: Room) -> TestTask | None:
+    def next_fit(self, room: FreeCapacity) -> TestTask | None:
         if not self.tasks or room.slots <= 0:
             return None
         may_go = [task for task in self.tasks if self.running[task.group] < GROUPS.get(task.group, 10**9)]
@@ -193,7 +195,7 @@ class _NaiveLine:
         if chosen is None:
             return None
         if chosen is not may_go[0]:
-            if self.passed[may_go[0].file_path] >= max(PATIENCE, 2 * self.most):
+            if self.passed[may_go[0].file_path] >= max(MAX_OVERTAKES, 2 * self.most):
                 return None
             self.passed[may_go[0].file_path] += 1
         self.tasks = [task for task in self.tasks if task is not chosen]
@@ -202,13 +204,13 @@ class _NaiveLine:
         return chosen
 
 
-def _need(task: TestTask, room: Room) -> int:
+def _need(task: TestTask, room: FreeCapacity) -> int:
     return room.unknown_bytes if task.predicted_bytes is None else task.predicted_bytes
 
 
 _needs = st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=8)
 _rooms = st.builds(
-    Room,
+    FreeCapacity,
     slots=st.integers(0, 2),
     free_bytes=st.integers(0, 20),
     unknown_bytes=st.integers(1, 20),
@@ -230,12 +232,12 @@ _steps = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(first=st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=60), steps=_steps)
 def test_it_chooses_what_a_walk_through_all_tasks_would_choose(
-    first: list[int | None], steps: list[tuple[str, list[int | None] | Room | str]]
+    first: list[int | None], steps: list[tuple[str, list[int | None] | FreeCapacity | str]]
 ) -> None:
-    line, model = Line(groups=GROUPS), _NaiveLine()
+    line, model = ReadyQueue(groups=GROUPS), _NaiveLine()
     counter = 0
     for kind, what in [("append", first), *steps]:
-        if isinstance(what, Room):
+        if isinstance(what, FreeCapacity):
             assert line.next_fit(what) is model.next_fit(what)
         elif isinstance(what, str):
             if model.running[what]:
@@ -251,7 +253,7 @@ def test_it_chooses_what_a_walk_through_all_tasks_would_choose(
                 line.append(tasks)
                 model.tasks.extend(tasks)
             else:
-                line.prepend(tasks)
+                line.push_front(tasks)
                 model.tasks[:0] = tasks
         assert len(line) == len(model.tasks)
     assert list(line.withdraw()) == model.tasks
@@ -262,7 +264,7 @@ def test_it_chooses_what_a_walk_through_all_tasks_would_choose(
 def test_every_file_gets_its_turn_when_files_end_in_the_order_they_started(
     needs: list[int], slots: int
 ) -> None:
-    line = Line([_task(str(number), need) for number, need in enumerate(needs)])
+    line = ReadyQueue([_task(str(number), need) for number, need in enumerate(needs)])
     running: list[TestTask] = []
     started: list[str] = []
     for _ in range(3 * len(needs) + 1):
@@ -278,7 +280,7 @@ def test_every_file_gets_its_turn_when_files_end_in_the_order_they_started(
 
 
 def test_a_hundred_thousand_waiting_files_that_do_not_fit_cost_few_steps() -> None:
-    line = Line([_task(str(number), 1000 + number) for number in range(100_000)])
+    line = ReadyQueue([_task(str(number), 1000 + number) for number in range(100_000)])
     line.append([_task("fits", 5)])
     for _ in range(10_000):
         # With a walk through the line this loop would take an hour, and the time limit of the test ends it.

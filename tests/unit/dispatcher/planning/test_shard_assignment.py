@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from dispatcher.history.file_history import FileHistory
 from dispatcher.model.plan import TestFile
-from dispatcher.planning.order import MEMORY_MARGIN, order
-from dispatcher.planning.shard_assignment import split
-from dispatcher.planning.simulation import predict_makespan
+from dispatcher.planning.order import MEMORY_MARGIN, order_files
+from dispatcher.planning.shard_assignment import assign_shards
+from dispatcher.planning.simulation import simulate_run
 from passmuster.model.task import TestTask
 from tests.simulation.recorded_suite import recorded_suite
 
@@ -34,14 +34,14 @@ def task(path: str, seconds: float | None = None, size_bytes: int | None = None,
 def split_here(
     tasks: Sequence[TestTask], total: int, groups: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    return split(tasks, total, slots=SLOTS, budget_bytes=BUDGET_BYTES, groups=groups)
+    return assign_shards(tasks, total, slots=SLOTS, budget_bytes=BUDGET_BYTES, groups=groups)
 
 
 def unevenness(tasks: Sequence[TestTask], shards: Mapping[str, int], total: int, **groups: int) -> float:
     """Return when the slowest shard is done, by the play of a run, against the mean or the longest file."""
     usual = [replace(item, predicted_s=1.0) if item.predicted_s is None else item for item in tasks]
     finish = [
-        predict_makespan(
+        simulate_run(
             as_ordered([item for item in usual if shards[item.file_path] == number]),
             slots=SLOTS,
             budget_bytes=BUDGET_BYTES,
@@ -65,7 +65,10 @@ def as_ordered(tasks: Sequence[TestTask]) -> list[TestTask]:
         for path, item in by_path.items()
     }
     files = [TestFile(path=path, label=path) for path in by_path]
-    return [by_path[item.file.path] for item in order(files, history, slots=SLOTS, budget_bytes=BUDGET_BYTES)]
+    return [
+        by_path[item.file.path]
+        for item in order_files(files, history, slots=SLOTS, budget_bytes=BUDGET_BYTES)
+    ]
 
 
 def ordinary(seed: int, count: int) -> list[TestTask]:

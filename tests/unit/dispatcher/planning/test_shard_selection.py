@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from dispatcher.config.choices import SERIAL, Override
 from dispatcher.config.model import TestConfig
-from dispatcher.history.file_history import FileHistory, Forking
+from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.model.plan import TestFile
 from dispatcher.model.shard_option import Shard
 from dispatcher.planning.planner import make_plan
-from dispatcher.planning.shard_selection import Part, part_of, split_digest
+from dispatcher.planning.shard_selection import ShardSelection, part_of, split_digest
 from passmuster.host.capacity import Capacity
 from passmuster.model.units import parse_amount
 
@@ -37,7 +37,7 @@ def part(
     files: list[TestFile] = FILES,
     config: TestConfig = CONFIG,
     history: dict[str, FileHistory] | None = HISTORY,
-) -> Part:
+) -> ShardSelection:
     return part_of(files, Shard(number=number, total=total), config, history=history)
 
 
@@ -56,7 +56,9 @@ def test_the_parts_are_the_whole_and_agree_about_it() -> None:
 
 def test_modification_times_do_not_matter() -> None:
     history = {
-        path: replace(known, forking=Forking.HARMFUL, is_crowded=path.endswith("1.py"), forked=known.spawned)
+        path: replace(
+            known, forking=ForkObservation.HARMFUL, is_crowded=path.endswith("1.py"), forked=known.spawned
+        )
         for path, known in HISTORY.items()
     }
     cloned = [replace(file, mtime_ns=10**18) for file in FILES]
@@ -130,8 +132,8 @@ def test_a_shard_may_have_nothing() -> None:
 
 def test_a_confirmation_is_not_taken_over_and_a_failure_is() -> None:
     history = {
-        FILES[0].path: replace(HISTORY[FILES[0].path], forking=Forking.CONFIRMED),
-        FILES[1].path: replace(HISTORY[FILES[1].path], forking=Forking.HARMFUL),
+        FILES[0].path: replace(HISTORY[FILES[0].path], forking=ForkObservation.CONFIRMED),
+        FILES[1].path: replace(HISTORY[FILES[1].path], forking=ForkObservation.HARMFUL),
     }
     known = part(history=history).known
     assert not known[FILES[0].path].is_confirmed(FILES[0])

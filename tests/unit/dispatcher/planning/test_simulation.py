@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from dispatcher.planning.simulation import Forecast, predict_makespan
+from dispatcher.planning.simulation import SimulatedRun, simulate_run
 from passmuster.model.task import TestTask
 
 
@@ -22,17 +22,17 @@ def _tasks(*predictions: tuple[float | None, int | None], cpu_share: float = 1.0
     ]
 
 
-def _forecast(*predictions: tuple[float | None, int | None], slots: int = 2) -> Forecast:
-    return predict_makespan(_tasks(*predictions), slots=slots, budget_bytes=100)
+def _forecast(*predictions: tuple[float | None, int | None], slots: int = 2) -> SimulatedRun:
+    return simulate_run(_tasks(*predictions), slots=slots, budget_bytes=100)
 
 
 def test_slots_bound_what_runs_together() -> None:
     forecast = _forecast((4.0, 10), (3.0, 10), (2.0, 10), (1.0, 10))
-    assert forecast == Forecast(wall_s=5.0, peak_bytes=20, unknown=0)
+    assert forecast == SimulatedRun(wall_s=5.0, peak_bytes=20, unknown=0)
 
 
 def test_memory_bounds_what_runs_together() -> None:
-    assert _forecast((4.0, 60), (3.0, 60)) == Forecast(wall_s=7.0, peak_bytes=60, unknown=0)
+    assert _forecast((4.0, 60), (3.0, 60)) == SimulatedRun(wall_s=7.0, peak_bytes=60, unknown=0)
 
 
 def test_a_small_file_uses_the_time_beside_a_large_one() -> None:
@@ -40,21 +40,21 @@ def test_a_small_file_uses_the_time_beside_a_large_one() -> None:
 
 
 def test_a_file_over_the_budget_runs_by_itself() -> None:
-    assert _forecast((4.0, 500), (1.0, 1)) == Forecast(wall_s=5.0, peak_bytes=500, unknown=0)
+    assert _forecast((4.0, 500), (1.0, 1)) == SimulatedRun(wall_s=5.0, peak_bytes=500, unknown=0)
 
 
 def test_unknown_files_are_taken_for_ordinary_ones() -> None:
-    assert _forecast((1.0, 10), (3.0, 10), (2.0, 10), (None, None), slots=1) == Forecast(
+    assert _forecast((1.0, 10), (3.0, 10), (2.0, 10), (None, None), slots=1) == SimulatedRun(
         wall_s=8.0, peak_bytes=100, unknown=1
     )
 
 
 @pytest.mark.parametrize(
     ("predictions", "expected"),
-    [((), Forecast(wall_s=0.0, peak_bytes=0, unknown=0)), (((None, None),), None)],
+    [((), SimulatedRun(wall_s=0.0, peak_bytes=0, unknown=0)), (((None, None),), None)],
 )
 def test_nothing_is_claimed_about_a_run_of_unknown_files(
-    predictions: tuple[tuple[float | None, int | None], ...], expected: Forecast | None
+    predictions: tuple[tuple[float | None, int | None], ...], expected: SimulatedRun | None
 ) -> None:
     forecast = _forecast(*predictions)
     if expected is None:
@@ -67,17 +67,17 @@ def test_nothing_is_claimed_about_a_run_of_unknown_files(
 def test_files_that_wait_run_beside_others_where_that_is_wanted() -> None:
     tasks = _tasks(*[(1.0, 1)] * 8, cpu_share=0.1)
 
-    assert predict_makespan(tasks, slots=2, budget_bytes=100).wall_s == 4.0
-    assert predict_makespan(tasks, slots=2, budget_bytes=100, idle_cpus=2).wall_s == 1.0
+    assert simulate_run(tasks, slots=2, budget_bytes=100).wall_s == 4.0
+    assert simulate_run(tasks, slots=2, budget_bytes=100, idle_cpus=2).wall_s == 1.0
 
 
 def test_files_that_work_never_run_beside_more_than_there_are_processors() -> None:
     tasks = _tasks(*[(1.0, 1)] * 8)
 
-    assert predict_makespan(tasks, slots=2, budget_bytes=100, idle_cpus=2).wall_s == 4.0
+    assert simulate_run(tasks, slots=2, budget_bytes=100, idle_cpus=2).wall_s == 4.0
 
 
 def test_files_of_a_group_run_as_few_at_a_time_as_it_allows() -> None:
     tasks = [replace(task, group="db") for task in _tasks(*[(1.0, 1)] * 4)]
 
-    assert predict_makespan(tasks, slots=4, budget_bytes=100, groups={"db": 1}).wall_s == 4.0
+    assert simulate_run(tasks, slots=4, budget_bytes=100, groups={"db": 1}).wall_s == 4.0

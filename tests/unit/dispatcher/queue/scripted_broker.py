@@ -13,14 +13,14 @@ from dispatcher.queue.delivery_tracker import Message
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_messages import Entry, Lease, WorkerCard
+from passmuster.wire.broker_messages import Lease, StreamEntry, WorkerStatus
 
 PATIENCE_S = 60.0
 OF_NO_USE = f"the broker is of no use now: gone; waiting up to {AWAY_S:.0f} s for it"
 
 
-def card(name: str, **changes: Any) -> WorkerCard:
-    plain = WorkerCard(name=name, host="h", slots=2, busy=0, budget_bytes=1 << 30, version="1")
+def card(name: str, **changes: Any) -> WorkerStatus:
+    plain = WorkerStatus(name=name, host="h", slots=2, busy=0, budget_bytes=1 << 30, version="1")
     return structs.replace(plain, **changes)
 
 
@@ -36,7 +36,7 @@ class Broker:
         self.state: dict[str, tuple[str, int]] = {}
         self.queue: list[tuple[str, int]] = []
         self.of_workers: list[tuple[str, int, str]] = []
-        self.entries: list[Entry] = []
+        self.entries: list[StreamEntry] = []
         self.dead: list[Lease] = []
         self.word: str | None = None
         self.is_away = False
@@ -117,7 +117,7 @@ class Broker:
         self._ask()
         self.word = None
 
-    def read(self, last_id: str, *, block_s: float) -> Sequence[Entry]:
+    def read(self, last_id: str, *, block_s: float) -> Sequence[StreamEntry]:
         self._ask()
         self.now += block_s
         return [entry for entry in self.entries if int(entry[0]) > int(last_id)]
@@ -150,14 +150,14 @@ class Broker:
         self.tell("finished", path, take, body)
 
     def tell(self, kind: str, path: str, take: int, body: str = "") -> None:
-        self.entries.append(Entry(str(len(self.entries) + 1), kind, path, take, "w1", body))
+        self.entries.append(StreamEntry(str(len(self.entries) + 1), kind, path, take, "w1", body))
 
 
 class Mail:
-    def result(self, entry: Entry, task: TestTask) -> TestResult:
+    def result(self, entry: StreamEntry, task: TestTask) -> TestResult:
         return TestResult(file_path=entry.path, status=Status(entry.body), attempt=task.attempt)
 
-    def refusal(self, entry: Entry) -> str:
+    def refusal(self, entry: StreamEntry) -> str:
         return entry.body
 
 

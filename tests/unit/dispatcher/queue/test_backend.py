@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import pytest
 from msgspec import structs
 
-from dispatcher.engine.backend import AttemptFinished, AttemptStarted, BackendEvent
+from dispatcher.engine.backend import BackendEvent, TaskFinished, TaskStarted
 from dispatcher.queue.backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
-from dispatcher.queue.delivery_tracker import LEAST_PUBLISHED
-from dispatcher.queue.worker_registry import Crew
+from dispatcher.queue.delivery_tracker import MIN_PUBLISHED
+from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
-from passmuster.wire.broker_messages import CardFile, Lease
+from passmuster.wire.broker_messages import Lease, RunningFileStatus
 from tests.unit.dispatcher.queue.scripted_broker import (
     OF_NO_USE,
     PATIENCE_S,
@@ -39,7 +39,7 @@ def backend(broker: Broker) -> QueueBackend:
         broker,
         broker.publish,
         Mail(),
-        Crew(version="1", patience_s=PATIENCE_S, now_s=broker.now),
+        WorkerRegistry(version="1", patience_s=PATIENCE_S, now_s=broker.now),
         lambda: list(broker.cards),
         terms="terms",
         new_epoch=lambda: next(words),
@@ -54,7 +54,7 @@ def task(path: str) -> TestTask:
 
 
 def statuses(events: Sequence[BackendEvent]) -> list[Status]:
-    return [event.result.status for event in events if isinstance(event, AttemptFinished)]
+    return [event.result.status for event in events if isinstance(event, TaskFinished)]
 
 
 def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBackend) -> None:
@@ -293,13 +293,13 @@ def test_what_a_file_uses_comes_from_its_worker_s_card(backend: QueueBackend, br
     backend.submit([task("a")])
     backend.poll(TICK_S)
     broker.start("a", 101)
-    file = CardFile(run_id="run", path="a", seconds=4.0, used_bytes=50)
+    file = RunningFileStatus(run_id="run", path="a", seconds=4.0, used_bytes=50)
     broker.cards = [card("w1", busy=1, used_bytes=60, files=(file,))]
 
     [started] = backend.poll(2 * TICK_S)
     backend.poll(2 * TICK_S)
 
-    assert started == AttemptStarted(task=task("a"), worker="w1")
+    assert started == TaskStarted(task=task("a"), worker="w1")
     usage = backend.usage()
     assert [(one.file_path, one.seconds, one.used_bytes, one.worker) for one in usage.files] == [
         ("a", 4.0, 50, "w1")
@@ -308,7 +308,7 @@ def test_what_a_file_uses_comes_from_its_worker_s_card(backend: QueueBackend, br
 
 
 def test_the_broker_is_told_how_many_files_are_kept_back(backend: QueueBackend, broker: Broker) -> None:
-    backend.submit([task(f"f{number}") for number in range(LEAST_PUBLISHED + 7)])
+    backend.submit([task(f"f{number}") for number in range(MIN_PUBLISHED + 7)])
 
     backend.poll(TICK_S)
     backend.poll(2 * TICK_S)

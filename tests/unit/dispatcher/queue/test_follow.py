@@ -11,21 +11,21 @@ from dispatcher.config.model import TestConfig
 from dispatcher.queue.tail import PARTIAL_S, Follower, find_file
 from passmuster.model.errors import ConfigurationError
 from passmuster.wire.broker_keys import LEASE_S
-from passmuster.wire.broker_messages import FileLook, FileStage, RunLook
+from passmuster.wire.broker_messages import FileStage, FileStatus, RunStatus
 from passmuster.wire.output_stream import OutputPiece
 
-DONE = FileLook(stage=FileStage.DONE, take=101)
-WAITING = FileLook(stage=FileStage.WAITING, take=102)
+DONE = FileStatus(stage=FileStage.DONE, take=101)
+WAITING = FileStatus(stage=FileStage.WAITING, take=102)
 
 
-def running(take: int = 101, worker: str = "w1") -> FileLook:
-    return FileLook(stage=FileStage.RUNNING, take=take, worker=worker)
+def running(take: int = 101, worker: str = "w1") -> FileStatus:
+    return FileStatus(stage=FileStage.RUNNING, take=take, worker=worker)
 
 
 class Broker:
     """Answers look by look: how far the file is, and what it printed. The last answer stays."""
 
-    def __init__(self, *looks: tuple[FileLook | None, list[OutputPiece]]) -> None:
+    def __init__(self, *looks: tuple[FileStatus | None, list[OutputPiece]]) -> None:
         self.looks = list(looks)
         self.now_s = 0.0
         self.overdue_s = 0.0
@@ -35,10 +35,10 @@ class Broker:
         self.written = ""
         self.said: list[str] = []
 
-    def file(self, run_id: str, path: str) -> FileLook | None:
+    def file(self, run_id: str, path: str) -> FileStatus | None:
         return self.looks[0][0]
 
-    def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
+    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
         return self.overdue_s
 
     def want(self, run_id: str, path: str) -> None:
@@ -80,7 +80,7 @@ def test_a_file_is_followed_to_its_last_word() -> None:
 @pytest.mark.parametrize(
     ("look", "words"), [(None, "has ended"), (DONE, "has ended"), (WAITING, "waits for a worker")]
 )
-def test_what_does_not_run_is_not_waited_for(look: FileLook | None, words: str) -> None:
+def test_what_does_not_run_is_not_waited_for(look: FileStatus | None, words: str) -> None:
     broker = Broker((look, []))
 
     broker.follow()
@@ -110,8 +110,8 @@ def test_a_file_that_runs_again_begins_anew_and_what_is_left_of_before_is_not_sh
     assert broker.said[1:] == ["a.py runs again, on w2", "a.py has ended"]
 
 
-@pytest.mark.parametrize("next_look", [running(201), FileLook(stage=FileStage.WAITING, take=201)])
-def test_another_attempt_is_not_followed(next_look: FileLook) -> None:
+@pytest.mark.parametrize("next_look", [running(201), FileStatus(stage=FileStage.WAITING, take=201)])
+def test_another_attempt_is_not_followed(next_look: FileStatus) -> None:
     broker = Broker((running(), []), (next_look, [piece(0, b"the end\n"), piece(0, b"new\n", take=201)]))
 
     broker.follow()
@@ -158,16 +158,16 @@ class Runs:
     def __init__(self, **files: tuple[str, ...]) -> None:
         self.files = files
 
-    def runs(self) -> list[RunLook]:
+    def runs(self) -> list[RunStatus]:
         return [
-            RunLook(run_id=name, begun_at=0, seconds=0, silent_s=0, waiting=0, running=0, done=0)
+            RunStatus(run_id=name, begun_at=0, seconds=0, silent_s=0, waiting=0, running=0, done=0)
             for name in self.files
         ]
 
-    def file(self, run_id: str, path: str) -> FileLook | None:
+    def file(self, run_id: str, path: str) -> FileStatus | None:
         return running() if path in self.files[run_id] else None
 
-    def silent_s(self, run_id: str, path: str, look: FileLook) -> float:
+    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
         raise AssertionError("nobody asks")
 
     def paths(self, run_id: str) -> list[str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from dispatcher.queue.results import QueueMail
+from dispatcher.queue.results import ResultDecoder
 from passmuster.model.errors import PassmusterError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 from passmuster.model.task import TestTask
-from passmuster.wire.broker_messages import Entry, result_kind
+from passmuster.wire.broker_messages import StreamEntry, result_kind
 from passmuster.wire.codec import encode_result
 from passmuster.wire.envelope import Envelope, pack_bytes
 from passmuster.wire.run_spec import REFUSED_KIND
@@ -24,13 +24,13 @@ OURS = Envelope("secret")
 
 def sealed(
     result: TestResult, packed: str = "", *, envelope: Envelope = OURS, kind: str = result_kind("run")
-) -> Entry:
+) -> StreamEntry:
     body = envelope.seal(kind, encode_result(result), packed)
-    return Entry("1-0", "finished", "test_a.py", 101, "w1", body)
+    return StreamEntry("1-0", "finished", "test_a.py", 101, "w1", body)
 
 
 def test_coverage_data_is_put_under_a_name_of_ours(tmp_path: Path) -> None:
-    result = QueueMail(OURS, tmp_path).result(sealed(RESULT, pack_bytes(b"data")), TASK)
+    result = ResultDecoder(OURS, tmp_path).result(sealed(RESULT, pack_bytes(b"data")), TASK)
 
     [name] = result.coverage_files
     assert result.status is Status.PASS
@@ -40,7 +40,7 @@ def test_coverage_data_is_put_under_a_name_of_ours(tmp_path: Path) -> None:
 
 def test_without_coverage_no_path_of_the_worker_remains(tmp_path: Path) -> None:
     for packed, folder in (("", tmp_path), (pack_bytes(b"data"), None)):
-        assert QueueMail(OURS, folder).result(sealed(RESULT, packed), TASK).coverage_files == ()
+        assert ResultDecoder(OURS, folder).result(sealed(RESULT, packed), TASK).coverage_files == ()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -52,31 +52,31 @@ def test_without_coverage_no_path_of_the_worker_remains(tmp_path: Path) -> None:
         (sealed(structs.replace(RESULT, file_path="test_b.py")), "it is that of test_b.py"),
         (sealed(structs.replace(RESULT, attempt=2)), "it is that of test_a.py, attempt 2"),
         (
-            Entry("1-0", "finished", "test_a.py", 101, "w1", OURS.seal(result_kind("run"), "{}")),
+            StreamEntry("1-0", "finished", "test_a.py", 101, "w1", OURS.seal(result_kind("run"), "{}")),
             "has 1 parts",
         ),
-        (Entry("1-0", "finished", "test_a.py", 101, "w1", "no message"), "it is no JSON"),
+        (StreamEntry("1-0", "finished", "test_a.py", 101, "w1", "no message"), "it is no JSON"),
     ],
 )
-def test_what_is_not_the_result_of_this_task_is_no_result(entry: Entry, words: str) -> None:
+def test_what_is_not_the_result_of_this_task_is_no_result(entry: StreamEntry, words: str) -> None:
     with pytest.raises(PassmusterError, match=words):
-        QueueMail(OURS, None).result(entry, TASK)
+        ResultDecoder(OURS, None).result(entry, TASK)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    result = QueueMail(OURS, tmp_path / "file").result(sealed(RESULT, pack_bytes(b"data")), TASK)
+    result = ResultDecoder(OURS, tmp_path / "file").result(sealed(RESULT, pack_bytes(b"data")), TASK)
 
     assert result.status is Status.LOST
     assert "cannot be written" in result.error
 
 
 def test_a_refusal_is_opened_and_one_with_another_secret_says_so() -> None:
-    mail = QueueMail(OURS, None)
+    mail = ResultDecoder(OURS, None)
 
-    ours = Entry("1-0", "refused", "", 0, "w1", OURS.seal(REFUSED_KIND, "another tree"))
-    other = Entry("1-0", "refused", "", 0, "w1", Envelope("other").seal(REFUSED_KIND, "another tree"))
+    ours = StreamEntry("1-0", "refused", "", 0, "w1", OURS.seal(REFUSED_KIND, "another tree"))
+    other = StreamEntry("1-0", "refused", "", 0, "w1", Envelope("other").seal(REFUSED_KIND, "another tree"))
 
     assert mail.refusal(ours) == "another tree"
     assert "another secret" in mail.refusal(other)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import redis
 
-from dispatcher.queue.target import QueueSite
-from dispatcher.queue.worker_registry import Crew
+from dispatcher.queue.target import BrokerTarget
+from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.version import VERSION
 from passmuster.wire.broker import parse_broker
-from passmuster.wire.broker_messages import WorkerCard
+from passmuster.wire.broker_messages import WorkerStatus
 
 ADDRESS = parse_broker("redis://127.0.0.1", source="a test")
-CARD = WorkerCard(name="w", host="h", slots=1, busy=0, budget_bytes=1, version=VERSION)
+CARD = WorkerStatus(name="w", host="h", slots=1, busy=0, budget_bytes=1, version=VERSION)
 
 
 class Board:
@@ -22,7 +22,7 @@ class Board:
     def __init__(self, failures: int) -> None:
         self._failures = failures
 
-    def cards(self) -> list[WorkerCard]:
+    def cards(self) -> list[WorkerStatus]:
         self._failures -= 1
         if self._failures >= 0:
             raise redis.ConnectionError("gone away")
@@ -31,8 +31,8 @@ class Board:
 
 def wait(failures: int, wait_s: float) -> list[str]:
     said: list[str] = []
-    crew = Crew(version=VERSION, patience_s=60, now_s=0)
-    QueueSite({}, said.append)._wait(Board(failures), crew, ADDRESS, wait_s)  # type: ignore[arg-type]
+    crew = WorkerRegistry(version=VERSION, patience_s=60, now_s=0)
+    BrokerTarget({}, said.append)._wait(Board(failures), crew, ADDRESS, wait_s)  # type: ignore[arg-type]
     return said
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dispatcher.queue import tree_upload as sources
-from dispatcher.queue.tree_upload import collect_tree, list_tree, ship_tree
+from dispatcher.queue.tree_upload import collect_tree, list_tree, upload_tree
 from passmuster.model.errors import ConfigurationError
-from passmuster.source.manifest import Kind, digest_of
+from passmuster.source.manifest import EntryType, digest_of
 from tests.support.git_project import GitProject
 from tests.support.tree_shelf import TreeShelf
 
@@ -37,9 +37,9 @@ def test_the_tree_is_what_lies_there_now(project: GitProject) -> None:
 
     assert list(entries) == [".gitignore", "code.py", "link", "new/new.py", "run.sh"]
     assert entries["code.py"].sha256 == digest_of(b"x = 2\n")
-    assert entries["code.py"].kind is Kind.FILE
-    assert entries["run.sh"].kind is Kind.EXECUTABLE
-    assert (entries["link"].kind, entries["link"].target) == (Kind.LINK, "code.py")
+    assert entries["code.py"].kind is EntryType.FILE
+    assert entries["run.sh"].kind is EntryType.EXECUTABLE
+    assert (entries["link"].kind, entries["link"].target) == (EntryType.LINK, "code.py")
 
 
 def test_repositories_inside_are_part_of_it(project: GitProject) -> None:
@@ -64,15 +64,15 @@ def test_outside_git_everything_is_sent(tmp_path: Path) -> None:
 
 def test_only_what_is_missing_is_sent(project: GitProject) -> None:
     shelf = TreeShelf()
-    first = ship_tree(shelf, project.root)
+    first = upload_tree(shelf, project.root)
     assert (first.files, first.sent_files) == (5, 4)
     shelf.put_digests.clear()
 
-    assert ship_tree(shelf, project.root).sent_files == 0
+    assert upload_tree(shelf, project.root).sent_files == 0
     assert shelf.put_digests == []
 
     project.write("code.py", "x = 5\n")
-    second = ship_tree(shelf, project.root)
+    second = upload_tree(shelf, project.root)
     assert second.sent_files == 1
     assert shelf.put_digests == [digest_of(b"x = 5\n"), second.digest], "the list comes last"
     assert second.digest != first.digest
@@ -82,15 +82,15 @@ def test_the_same_content_is_sent_once(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).write_text("same")
 
-    assert ship_tree(TreeShelf(), tmp_path).sent_files == 1
+    assert upload_tree(TreeShelf(), tmp_path).sent_files == 1
 
 
 @pytest.mark.parametrize(
     ("bound", "value", "words"),
     [
-        ("MOST_FILE_BYTES", 90, "at most 90 B are allowed for one file"),
-        ("MOST_TREE_BYTES", 120, "it has 133 B, at most 120 B are allowed"),
-        ("MOST_FILES", 2, "it has 3 files, at most 2 are allowed"),
+        ("MAX_FILE_BYTES", 90, "at most 90 B are allowed for one file"),
+        ("MAX_TREE_BYTES", 120, "it has 133 B, at most 120 B are allowed"),
+        ("MAX_FILES", 2, "it has 3 files, at most 2 are allowed"),
     ],
 )
 def test_what_is_too_large_is_named(
@@ -101,7 +101,7 @@ def test_what_is_too_large_is_named(
     monkeypatch.setattr(sources, bound, value)
 
     with pytest.raises(ConfigurationError) as caught:
-        ship_tree(TreeShelf(), tmp_path)
+        upload_tree(TreeShelf(), tmp_path)
 
     text = str(caught.value)
     assert words in text
@@ -113,7 +113,7 @@ def test_a_link_that_leads_out_is_named(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
 
     with pytest.raises(ConfigurationError, match=r"--ship cannot send .*'link' is a link to '/etc/passwd'"):
-        ship_tree(TreeShelf(), tmp_path)
+        upload_tree(TreeShelf(), tmp_path)
 
 
 def test_a_file_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
@@ -125,16 +125,16 @@ def test_a_file_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
             return list(digests)  # type: ignore[call-overload, no-any-return]
 
     with pytest.raises(ConfigurationError, match="changed while it was sent"):
-        ship_tree(Slow(), tmp_path)
+        upload_tree(Slow(), tmp_path)
 
 
 def test_what_was_sent_is_said_in_a_line(project: GitProject) -> None:
     shelf = TreeShelf()
 
-    first = str(ship_tree(shelf, project.root))
+    first = str(upload_tree(shelf, project.root))
     assert ": 5 file(s), " in first
     assert ", 4 sent (" in first
-    assert str(ship_tree(shelf, project.root)).endswith("none new")
+    assert str(upload_tree(shelf, project.root)).endswith("none new")
 
 
 def test_the_list_alone_can_be_had(project: GitProject) -> None:

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import SETTINGS
-from dispatcher.queue.worker_process import words_of_the_run
+from dispatcher.queue.worker_process import worker_arguments
 from passmuster.model.status import Isolation
 from passmuster.model.units import Amount
-from passmuster.settings.locations import Bases
+from passmuster.settings.locations import PathResolver
 from passmuster.settings.words import joined, read_record
 from worker.queue.command_line import WORDS, WorkerArguments
 
 
 def read(config: TestConfig) -> WorkerArguments:
-    arguments = WORDS.read(words_of_the_run(config, workdir=Path("/project/sub"), interpreter="/bin/python"))
+    arguments = WORDS.read(worker_arguments(config, workdir=Path("/project/sub"), interpreter="/bin/python"))
     assert (arguments.unknown, arguments.paths, arguments.problems) == ((), (), ())
-    here = Bases(cwd=Path("/"), root=Path("/"))
+    here = PathResolver(cwd=Path("/"), root=Path("/"))
     return read_record(WorkerArguments, joined(arguments.given).values(), here)
 
 
@@ -52,6 +52,6 @@ def test_a_size_reaches_the_worker_to_the_byte() -> None:
 
 
 def test_defaults_are_left_to_the_worker() -> None:
-    words = words_of_the_run(TestConfig(root=Path("/p")), workdir=Path("/p"), interpreter="python3")
+    words = worker_arguments(TestConfig(root=Path("/p")), workdir=Path("/p"), interpreter="python3")
 
     assert words == ["--root", "/p", "--workdir", "/p", "--python", "python3"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dispatcher.replica.job import choose_job
 from dispatcher.replica.node import Node
 from dispatcher.replica.reading import read_workflow
-from dispatcher.replica.workflow_command import Call, Replica
+from dispatcher.replica.workflow_command import Replica, WorkflowCommand
 from passmuster.model.errors import ConfigurationError
 
 
@@ -85,7 +85,7 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
         python="3.10",
         matrix="os=ubuntu-latest, python=3.10 (number 3 of 4)",
         calls=(
-            Call(
+            WorkflowCommand(
                 step="step 'Run the tests of 3.10'",
                 arguments=("--timeout", "30s", "tests/workflow", "-q"),
                 variables=(
@@ -121,7 +121,7 @@ def test_everything_that_a_job_sets_reaches_the_call(tmp_path: Path) -> None:
 def test_a_plain_job_has_nothing_that_is_not_replicated(tmp_path: Path) -> None:
     found = of_steps(tmp_path, "- uses: actions/checkout@v4\n- run: run-tests --integration")
 
-    assert found == Replica(job="test", calls=(Call(step="step 2", arguments=("--integration",)),))
+    assert found == Replica(job="test", calls=(WorkflowCommand(step="step 2", arguments=("--integration",)),))
 
 
 def test_several_commands_run_in_their_order(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dispatcher.replica.ci_replica import CIReplicaRunner, run_replica_command, 
 from dispatcher.replica.environment import (
     KEPT_VARIABLES,
     Environment,
-    Machine,
+    HostResources,
     setup_ci_environment,
     this_machine,
 )
@@ -25,7 +25,7 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.units import Amount
 
 GIB = 1024**3
-LARGE = Machine(cpus=frozenset(range(16)), memory_bytes=64 * GIB)
+LARGE = HostResources(cpus=frozenset(range(16)), memory_bytes=64 * GIB)
 SCRATCH = Path("/scratch")
 
 
@@ -64,7 +64,7 @@ def replica(project: Path, run: FakeRun, environ: Mapping[str, str], *, cpus: in
 def environment_of(
     environ: Mapping[str, str],
     *,
-    machine: Machine = LARGE,
+    machine: HostResources = LARGE,
     cpus: int | None = None,
     memory: Amount | None = None,
 ) -> Environment:
@@ -188,7 +188,7 @@ def test_a_small_runner_gets_fewer_slots_and_a_smaller_budget() -> None:
 
 
 def test_a_machine_smaller_than_the_runner_says_so() -> None:
-    small = Machine(cpus=frozenset({3, 5}), memory_bytes=8 * GIB)
+    small = HostResources(cpus=frozenset({3, 5}), memory_bytes=8 * GIB)
 
     found = environment_of({}, machine=small)
 
@@ -201,7 +201,9 @@ def test_a_machine_smaller_than_the_runner_says_so() -> None:
 
 
 def test_where_processes_cannot_be_bound_it_says_so() -> None:
-    unlike = environment_of({}, machine=Machine(cpus=frozenset({0}), memory_bytes=GIB, is_bindable=False))
+    unlike = environment_of(
+        {}, machine=HostResources(cpus=frozenset({0}), memory_bytes=GIB, is_bindable=False)
+    )
 
     assert any("number of its CPUs" in text for text in unlike.not_imitated)
     assert not any("number of its CPUs" in text for text in environment_of({}).not_imitated)
@@ -223,7 +225,7 @@ _NAMES = st.sampled_from(sorted(KEPT_VARIABLES)) | st.text("ABC_", min_size=1)
 def test_every_variable_is_kept_set_or_named_as_removed(
     environ: dict[str, str], cpus: int, have_cpus: int, have_gib: int
 ) -> None:
-    machine = Machine(cpus=frozenset(range(have_cpus)), memory_bytes=have_gib * GIB)
+    machine = HostResources(cpus=frozenset(range(have_cpus)), memory_bytes=have_gib * GIB)
 
     found = environment_of(environ, machine=machine, cpus=cpus)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.replica.expressions import Unknowns
-from dispatcher.replica.options import OF_MANY_MACHINES, handed_on
+from dispatcher.replica.options import OF_MANY_MACHINES, forward_options
 
 
 def kept(*words: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Hand words on, in which `?` is unknown."""
     unknowns = Unknowns()
-    found = handed_on([word.replace("?", unknowns.mark("?")) for word in words], unknowns)
+    found = forward_options([word.replace("?", unknowns.mark("?")) for word in words], unknowns)
     return found.arguments, found.elsewhere, found.unknown
 
 

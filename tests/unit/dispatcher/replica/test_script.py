@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.replica.expressions import Unknowns
-from dispatcher.replica.script import Run, Script, read_script
+from dispatcher.replica.script import Script, TestCommand, read_script
 
 VARIABLES = {"FOLDER": "tests/unit", "WORDS": "--limit 3", "QUOTED": 'a "b"'}
 
@@ -18,7 +18,7 @@ def script_of(text: str) -> Script:
     return read_script(text, VARIABLES, Unknowns())
 
 
-def run_of(text: str) -> Run:
+def run_of(text: str) -> TestCommand:
     [run] = script_of(text).runs
     return run
 

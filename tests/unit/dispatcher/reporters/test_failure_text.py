@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.model.plan import TestFile
-from dispatcher.model.results import FileRecord
+from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.failure_text import (
     FILE_LINES,
     MAX_TESTS,
@@ -61,7 +61,7 @@ def lines_of(*messages: str, printed: tuple[str, ...] = ()) -> list[str]:
         for number, message in enumerate(messages)
     )
     result = TestResult(file_path=FILE.path, status=Status.FAIL, cases=cases)
-    return failing_test_lines(FileRecord(file=FILE, attempts=(result,)), printed)
+    return failing_test_lines(FileAttempts(file=FILE, attempts=(result,)), printed)
 
 
 def test_the_whole_message_of_pytest_is_shown_with_its_place_and_without_control_characters() -> None:
@@ -138,5 +138,5 @@ def test_a_syntax_error_says_what_is_wrong_before_the_place() -> None:
     ],
 )
 def test_the_place_lies_in_the_tests_own_file_if_possible(message: str, place: str) -> None:
-    record = FileRecord(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.FAIL),))
+    record = FileAttempts(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.FAIL),))
     assert failure_place(CaseResult(case_id="t", outcome=Outcome.FAILED, message=message), record) == place

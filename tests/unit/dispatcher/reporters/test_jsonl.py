@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from dispatcher.model.events import (
-    FileFinished,
-    FileSettled,
+    AttemptFinished,
+    AttemptStarted,
     FileSlow,
-    FileStarted,
     Notice,
     RunEvent,
     RunFinished,
@@ -20,11 +19,12 @@ from dispatcher.model.events import (
     RunStopping,
     StopCause,
     UsageSampled,
+    VerdictSettled,
 )
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, TestResults
-from dispatcher.reporters.jsonl import TAIL_CHARS, EventsReporter
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, TestResults
+from dispatcher.reporters.jsonl import TAIL_CHARS, JsonlReporter
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import FileUsage, Limit, OtherRuns, Usage, WorkerUsage
 from passmuster.model.result import CaseResult, TestResult
@@ -35,7 +35,7 @@ FILE = TestFile(path="app/tests/a.py", label="tests/a.py")
 
 
 def written(path: Path, *events: RunEvent) -> list[Mapping[str, object]]:
-    reporter = EventsReporter(path)
+    reporter = JsonlReporter(path)
     for event in events:
         reporter.handle(event)
     reporter.close()
@@ -59,7 +59,7 @@ def usage(at_s: float) -> UsageSampled:
 
 def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     task = TestTask(run_id="r1", file_path=FILE.path, predicted_s=1.5)
-    plan = Plan(run_id="r1", files=(PlannedFile(file=FILE, task=task, because="longest first"),))
+    plan = RunPlan(run_id="r1", files=(PlannedFile(file=FILE, task=task, because="longest first"),))
     result = TestResult(
         file_path=FILE.path,
         status=Status.TIMEOUT,
@@ -85,19 +85,19 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
         isolation_note="n",
         was_alone=False,
     )
-    record = FileRecord(file=FILE, attempts=(result,))
+    record = FileAttempts(file=FILE, attempts=(result,))
     limits = (Limit(name="slots", value="2", source="CPUs"),)
     where = {"path": "app/tests/a.py", "label": "tests/a.py"}
     assert written(
         tmp_path / "new" / "e.jsonl",
         RunStarted(at_s=0.0, started_at=7.0, plan=plan, limits=limits),
-        FileStarted(at_s=0.1, file=FILE, attempt=2, reason=Again.RETRY, worker="w"),
+        AttemptStarted(at_s=0.1, file=FILE, attempt=2, reason=RerunReason.RETRY, worker="w"),
         FileSlow(at_s=0.2, file=FILE, seconds=60.0),
         usage(0.3),
         Notice(at_s=0.4, text="careful"),
         RunStopping(at_s=0.5, cause=StopCause.MAX_FAIL),
-        FileFinished(at_s=0.6, file=FILE, result=result, again=Again.RETRY),
-        FileSettled(at_s=0.65, file=FILE, result=result, reason=Again.ALONE),
+        AttemptFinished(at_s=0.6, file=FILE, result=result, again=RerunReason.RETRY),
+        VerdictSettled(at_s=0.65, file=FILE, result=result, reason=RerunReason.EXCLUSIVE),
         RunFinished(at_s=0.7, results=TestResults(records=(record,), duration_s=0.7, peak_bytes=9)),
     ) == [
         {
@@ -195,7 +195,8 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_is_written_by_its_name(tmp_path: Path, status: Status) -> None:
     (line,) = written(
-        tmp_path / "e", FileFinished(at_s=0, file=FILE, result=TestResult(file_path=FILE.path, status=status))
+        tmp_path / "e",
+        AttemptFinished(at_s=0, file=FILE, result=TestResult(file_path=FILE.path, status=status)),
     )
     assert line["status"] == status.value
 
@@ -208,7 +209,7 @@ def test_text_without_utf_8_is_escaped_and_flagged_and_other_text_is_kept(tmp_pa
     first, second = written(
         tmp_path / "e",
         Notice(at_s=0, text="\x00\x1b[0m\u2028größe 🎉\n"),
-        FileFinished(at_s=0, file=strange, result=result),
+        AttemptFinished(at_s=0, file=strange, result=result),
     )
     assert first == {"event": "notice", "at_s": 0, "text": "\x00\x1b[0m\u2028größe 🎉\n"}
     assert second["escaped"] is True
@@ -224,13 +225,13 @@ def test_usage_is_written_at_most_once_a_second(tmp_path: Path) -> None:
 
 def test_long_output_is_cut_to_its_end(tmp_path: Path) -> None:
     result = TestResult(file_path="", status=Status.FAIL, output="x" * 1_000_000 + "end")
-    (line,) = written(tmp_path / "e", FileFinished(at_s=0, file=FILE, result=result))
+    (line,) = written(tmp_path / "e", AttemptFinished(at_s=0, file=FILE, result=result))
     assert line["output_tail"] == "x" * (TAIL_CHARS - 3) + "end"
     assert line["output_chars"] == 1_000_003
 
 
 def test_each_event_can_be_read_at_once(tmp_path: Path) -> None:
-    reporter = EventsReporter(tmp_path / "e")
+    reporter = JsonlReporter(tmp_path / "e")
     reporter.handle(Notice(at_s=0, text="now"))
     assert json.loads((tmp_path / "e").read_text())["text"] == "now"
     reporter.close()
@@ -239,11 +240,11 @@ def test_each_event_can_be_read_at_once(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_opened_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--events"):
-        EventsReporter(tmp_path)
+        JsonlReporter(tmp_path)
 
 
 def test_a_full_disk_is_one_clear_line() -> None:
-    reporter = EventsReporter(Path("/dev/full"))
+    reporter = JsonlReporter(Path("/dev/full"))
     with pytest.raises(InfrastructureError, match="No space left on device"):
         reporter.handle(Notice(at_s=0, text="x"))
     with pytest.raises(InfrastructureError, match="No space left on device"):

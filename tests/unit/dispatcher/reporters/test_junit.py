@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dispatcher.model.events import RunFinished, RunStarted
-from dispatcher.model.plan import Plan, TestFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.plan import RunPlan, TestFile
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.junit import JunitReporter
-from dispatcher.reporters.junit_model import OUTPUT_CHARS, Verdict, split_case_id, suite_of
+from dispatcher.reporters.junit_model import OUTPUT_CHARS, CaseElement, split_case_id, suite_of
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.result import HOLDS_NO_TESTS, CaseResult, TestResult
 from passmuster.model.status import Isolation, Outcome, Status, StopReason
@@ -44,13 +44,13 @@ def attempt(
     )
 
 
-def record(*attempts: TestResult, path: str = "t.py") -> FileRecord:
-    return FileRecord(file=TestFile(path=path, label=path), attempts=attempts)
+def record(*attempts: TestResult, path: str = "t.py") -> FileAttempts:
+    return FileAttempts(file=TestFile(path=path, label=path), attempts=attempts)
 
 
-def written(path: Path, *records: FileRecord, is_verified: bool = False) -> ElementTree.Element:
+def written(path: Path, *records: FileAttempts, is_verified: bool = False) -> ElementTree.Element:
     reporter = JunitReporter(path)
-    reporter.handle(RunStarted(at_s=0, started_at=86400.0, plan=Plan(run_id="r1", files=()), limits=()))
+    reporter.handle(RunStarted(at_s=0, started_at=86400.0, plan=RunPlan(run_id="r1", files=()), limits=()))
     results = TestResults(records=records, duration_s=3.0, is_verified=is_verified)
     reporter.handle(RunFinished(at_s=3, results=results))
     reporter.close()
@@ -221,7 +221,7 @@ ATTEMPTS = st.builds(
     )
 )
 def test_any_run_gives_xml_that_parses_adds_up_and_is_not_greener_than_its_status(
-    tmp_path_factory: pytest.TempPathFactory, records: list[FileRecord]
+    tmp_path_factory: pytest.TempPathFactory, records: list[FileAttempts]
 ) -> None:
     root = written(tmp_path_factory.mktemp("junit") / "j.xml", *records)
     assert_totals_are_right(root)
@@ -229,7 +229,7 @@ def test_any_run_gives_xml_that_parses_adds_up_and_is_not_greener_than_its_statu
     for found in records:
         suite = suite_of(found)
         assert suite.cases
-        is_red = any(one.verdict in (Verdict.FAILURE, Verdict.ERROR) for one in suite.cases)
+        is_red = any(one.verdict in (CaseElement.FAILURE, CaseElement.ERROR) for one in suite.cases)
         assert is_red or found.status.is_pass
 
 
@@ -258,7 +258,7 @@ def test_the_old_report_stays_until_the_new_one_is_complete(tmp_path: Path) -> N
     path = tmp_path / "j.xml"
     path.write_text("old")
     reporter = JunitReporter(path)
-    reporter.handle(RunStarted(at_s=0, started_at=0, plan=Plan(run_id="r1", files=()), limits=()))
+    reporter.handle(RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r1", files=()), limits=()))
     reporter.close()
     assert path.read_text() == "old"
 
@@ -293,10 +293,10 @@ def forked(status: Status, *cases: CaseResult) -> TestResult:
 
 
 def test_how_a_file_ran_and_what_was_found_are_properties(tmp_path: Path) -> None:
-    crowded = FileRecord(
+    crowded = FileAttempts(
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.FAIL), attempt(Status.FAIL, number=2), attempt(Status.PASS, number=3)),
-        reasons=(None, Again.CHECK, Again.ALONE),
+        reasons=(None, RerunReason.VERIFY_FAILURE, RerunReason.EXCLUSIVE),
     )
     root = written(tmp_path / "r.xml", crowded)
 
@@ -309,10 +309,10 @@ def test_how_a_file_ran_and_what_was_found_are_properties(tmp_path: Path) -> Non
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_file_that_forking_fails_passes_without_a_mark(tmp_path: Path, number: int) -> None:
     final = attempt(Status.PASS, *[case("T.x")] * number, number=3)
-    guilty = FileRecord(
+    guilty = FileAttempts(
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.FAIL), attempt(Status.PASS, number=2), final, forked(Status.FAIL)),
-        reasons=(None, Again.CHECK, Again.RECHECK, Again.REFORK),
+        reasons=(None, RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK),
         stands=2,
     )
 
@@ -325,7 +325,7 @@ def test_a_file_that_forking_fails_passes_without_a_mark(tmp_path: Path, number:
 
 
 def test_a_flaky_file_that_did_not_pass_is_red_and_marked_as_flaky(tmp_path: Path) -> None:
-    flaky = FileRecord(
+    flaky = FileAttempts(
         file=TestFile(path="t.py", label="t.py"),
         attempts=(
             forked(Status.FAIL, case("T.x", Outcome.FAILED, "boom"), case("T.y")),
@@ -333,7 +333,7 @@ def test_a_flaky_file_that_did_not_pass_is_red_and_marked_as_flaky(tmp_path: Pat
             attempt(Status.PASS, number=3),
             forked(Status.PASS),
         ),
-        reasons=(None, Again.CHECK, Again.RECHECK, Again.REFORK),
+        reasons=(None, RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK),
         stands=0,
     )
 
@@ -349,10 +349,10 @@ def test_a_flaky_file_that_did_not_pass_is_red_and_marked_as_flaky(tmp_path: Pat
 
 
 def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:
-    confirmed = FileRecord(
+    confirmed = FileAttempts(
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.PASS), attempt(Status.PASS, number=2)),
-        reasons=(None, Again.CONFIRM),
+        reasons=(None, RerunReason.VERIFY_PASS),
         stands=0,
     )
     root = written(tmp_path / "r.xml", confirmed)
@@ -366,10 +366,10 @@ def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:
 def test_a_difference_is_a_failure_where_it_was_to_be_verified(
     tmp_path: Path, is_verified: bool, failures: str
 ) -> None:
-    differing = FileRecord(
+    differing = FileAttempts(
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.PASS, case("T.a")), attempt(Status.PASS, case("T.a"), case("T.b"), number=2)),
-        reasons=(None, Again.CONFIRM),
+        reasons=(None, RerunReason.VERIFY_PASS),
         stands=0,
     )
     root = written(tmp_path / "r.xml", differing, is_verified=is_verified)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.model.events import FileFinished, Notice
+from dispatcher.model.events import AttemptFinished, Notice
 from dispatcher.model.plan import TestFile
 from dispatcher.reporters.outputs import ArtifactsReporter, safe_name
 from passmuster.model.errors import InfrastructureError
@@ -25,9 +25,9 @@ PARTS = st.text(
 PATHS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
 
 
-def finished(path: str, output: str, *, attempt: int = 1, stacks: str = "") -> FileFinished:
+def finished(path: str, output: str, *, attempt: int = 1, stacks: str = "") -> AttemptFinished:
     result = TestResult(file_path=path, status=Status.FAIL, output=output, attempt=attempt, stacks=stacks)
-    return FileFinished(at_s=0, file=TestFile(path=path, label=path), result=result)
+    return AttemptFinished(at_s=0, file=TestFile(path=path, label=path), result=result)
 
 
 def names(path: str) -> set[str]:

@@ -22,7 +22,7 @@ from passmuster.host.host_budget import (
     INSIDE_A_TEST,
     LOCK_GIVE_UP_S,
     READ_EVERY_S,
-    MachinePool,
+    HostBudget,
     Seat,
     open_pool,
 )
@@ -54,7 +54,7 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clock = Clock()
-        self.pools: list[MachinePool] = []
+        self.pools: list[HostBudget] = []
 
     def join(
         self,
@@ -62,10 +62,10 @@ class Runs:
         root: str = "/project",
         machine_memory: Amount | None = None,
         available_bytes: int = AVAILABLE,
-    ) -> MachinePool:
+    ) -> HostBudget:
         """Let a run take a seat."""
         machine = Level(name="machine", left_bytes=available_bytes, cpus=4)
-        pool = MachinePool(
+        pool = HostBudget(
             self.folder,
             Seat(root=root, budget_bytes=100 * GIB, slots=4, machine_memory=machine_memory),
             levels=lambda: (machine, *levels),
@@ -98,7 +98,7 @@ def _need(gib: float, *, cpus: float = 0.0) -> Need:
     return Need(memory_bytes=int(gib * GIB), cpus=cpus)
 
 
-def _start(pool: MachinePool, gib: float, held: Holding = NOTHING) -> bool:
+def _start(pool: HostBudget, gib: float, held: Holding = NOTHING) -> bool:
     return pool.try_start(_need(gib), held) is None
 
 
@@ -313,11 +313,11 @@ _RUN = """
 import sys, time
 from pathlib import Path
 from passmuster.host.host_resources import Level
-from passmuster.host.host_budget import MachinePool, Seat
+from passmuster.host.host_budget import HostBudget, Seat
 from passmuster.host.host_budget_policy import Holding, Need
 levels = (Level(name="machine", left_bytes=10 * 2**30, cpus=4),)
 seat = Seat(root="/other", budget_bytes=2**40, slots=4)
-pool = MachinePool(Path(sys.argv[1]), seat, levels=lambda: levels)
+pool = HostBudget(Path(sys.argv[1]), seat, levels=lambda: levels)
 print(pool.try_start(Need(memory_bytes=6 * 2**30), Holding()), flush=True)
 sys.stdin.read()
 """
@@ -384,7 +384,7 @@ def test_a_claim_tells_a_curious_person_whose_it_is(runs: Runs) -> None:
 SEAT = Seat(root="/project", budget_bytes=GIB, slots=2)
 
 
-def _open(folder: Path | None = None, **environment: str) -> tuple[MachinePool | None, str]:
+def _open(folder: Path | None = None, **environment: str) -> tuple[HostBudget | None, str]:
     return open_pool(
         SEAT,
         levels=lambda: (Level(name="machine", left_bytes=AVAILABLE, cpus=4),),
@@ -401,7 +401,7 @@ def runtime(tmp_path: Path) -> Path:
     return runtime
 
 
-def _open_in(runtime: Path) -> tuple[MachinePool | None, str]:
+def _open_in(runtime: Path) -> tuple[HostBudget | None, str]:
     return _open(XDG_RUNTIME_DIR=str(runtime))
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from passmuster.host.host_budget_policy import (
     FIRST_FILE_BYTES,
     Arena,
-    Claim,
+    BudgetRequest,
     Holding,
     Lack,
     Need,
@@ -43,9 +43,9 @@ def _claim(
     is_nice: bool = False,
     budget: float = 100,
     slots: int = 8,
-) -> Claim:
+) -> BudgetRequest:
     """A run with so many files, which reserve and use so much; `wants`: the GiB that it waits for."""
-    return Claim(
+    return BudgetRequest(
         run=run,
         busy_since_s=busy_since_s,
         budget_bytes=int(budget * GIB),
@@ -64,7 +64,12 @@ def _claim(
 
 
 def _lack(
-    own: Claim, *others: Claim, need: float, memory: float = 16, cpus: int | None = None, busy: float = 1.0
+    own: BudgetRequest,
+    *others: BudgetRequest,
+    need: float,
+    memory: float = 16,
+    cpus: int | None = None,
+    busy: float = 1.0,
 ) -> Lack | None:
     arena = Arena(others=others, memory_bytes=int(memory * GIB), cpus=cpus)
     return find_lack(own, Need(memory_bytes=int(need * GIB), cpus=busy), arena)
@@ -156,7 +161,7 @@ def test_what_is_left_for_a_run() -> None:
     assert further_bytes(_claim("a", 1, 12), arena) == 0
 
 
-def _surplus(*runs: Claim) -> list[float]:
+def _surplus(*runs: BudgetRequest) -> list[float]:
     """Return by how many GiB each run must reduce what its files use, of 16 GiB that they may use."""
     found = []
     for own in runs:
@@ -225,11 +230,11 @@ MEMORY = 100 * FIRST_FILE_BYTES // 8
 class _Run:
     """A simulated run: what its files need in parts of the memory, and until when each one runs."""
 
-    claim: Claim
+    claim: BudgetRequest
     waiting: list[tuple[int, int]]
     running: list[tuple[int, int]] = field(default_factory=list)
 
-    def start_one(self, others: list[Claim], *, now: int, cpus: int | None) -> bool:
+    def start_one(self, others: list[BudgetRequest], *, now: int, cpus: int | None) -> bool:
         parts, length = self.waiting[0]
         need = Need(memory_bytes=parts * MEMORY // 100)
         if find_lack(self.claim, need, Arena(others=tuple(others), memory_bytes=MEMORY, cpus=cpus)):

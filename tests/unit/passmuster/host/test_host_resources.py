@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from passmuster.host import psutil_fallback as without_procfs
-from passmuster.host.host_resources import Machine, oom_kill_count, read_levels, read_machine
+from passmuster.host.host_resources import AvailableResources, oom_kill_count, read_levels, read_machine
 
 MIB = 1024**2
 RAM_MIB = 16_000
@@ -34,7 +34,7 @@ class Kernel:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{text}")
 
-    def read(self, *, affinity_cpus: int = 16) -> Machine:
+    def read(self, *, affinity_cpus: int = 16) -> AvailableResources:
         """Read the machine, and see that the short way says the same."""
         machine = read_machine(proc=self.proc, cgroups=self.cgroups, affinity_cpus=affinity_cpus)
         levels = read_levels(proc=self.proc, cgroups=self.cgroups)
@@ -50,7 +50,7 @@ def kernel(tmp_path: Path) -> Kernel:
 
 
 def test_without_cgroups_it_is_the_whole_machine(kernel: Kernel) -> None:
-    assert kernel.read(affinity_cpus=3) == Machine(
+    assert kernel.read(affinity_cpus=3) == AvailableResources(
         cpus=3,
         cpus_source="CPU affinity",
         total_bytes=RAM_MIB * MIB,
@@ -69,7 +69,7 @@ def test_version_2_the_tightest_level_counts(kernel: Kernel) -> None:
     kernel.write("cgroup/pod/memory.stat", f"anon 1\ninactive_file {500 * MIB}\n")
     kernel.write("cgroup/pod/container/cpu.max", "max 100000\n")
     kernel.write("cgroup/pod/container/memory.max", "max\n")
-    assert kernel.read() == Machine(
+    assert kernel.read() == AvailableResources(
         cpus=2,
         cpus_source="cgroup v2 CPU quota",
         total_bytes=4000 * MIB,
@@ -97,7 +97,7 @@ def test_version_1_quota_limit_and_usage_without_reclaimable_cache(kernel: Kerne
     kernel.write("cgroup/memory/box/memory.limit_in_bytes", 2000 * MIB)
     kernel.write("cgroup/memory/box/memory.usage_in_bytes", 1500 * MIB)
     kernel.write("cgroup/memory/box/memory.stat", f"inactive_file 5\ntotal_inactive_file {100 * MIB}\n")
-    assert kernel.read() == Machine(
+    assert kernel.read() == AvailableResources(
         cpus=1,
         cpus_source="cgroup v1 CPU quota",
         total_bytes=2000 * MIB,

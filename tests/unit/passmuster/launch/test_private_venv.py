@@ -13,9 +13,9 @@ import pytest
 
 from passmuster.launch import environment
 from passmuster.launch import private_venv as first_start
-from passmuster.launch.private_venv import Finished, clean_environment, make_environment
+from passmuster.launch.private_venv import CommandResult, clean_environment, make_environment
 
-OK = Finished(status=0, output="")
+OK = CommandResult(status=0, output="")
 
 
 @dataclass(kw_only=True)
@@ -27,11 +27,13 @@ class FakeCommands:
     """
 
     home: Path
-    failures: dict[str, Finished | BaseException] = field(default_factory=dict)
+    failures: dict[str, CommandResult | BaseException] = field(default_factory=dict)
     calls: list[tuple[str, ...]] = field(default_factory=list)
     environments: list[Mapping[str, str]] = field(default_factory=list)
 
-    def __call__(self, command: Sequence[str], environ: Mapping[str, str], inherited_fd: int) -> Finished:
+    def __call__(
+        self, command: Sequence[str], environ: Mapping[str, str], inherited_fd: int
+    ) -> CommandResult:
         self.calls.append(tuple(command))
         self.environments.append(environ)
         os.fstat(inherited_fd)
@@ -48,7 +50,7 @@ class FakeCommands:
             python.chmod(0o755)
         elif command[0] == str(python) and not python.exists():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
-        return Finished(status=0, output=environment.python_tag() + "\n") if "-c" in command else OK
+        return CommandResult(status=0, output=environment.python_tag() + "\n") if "-c" in command else OK
 
     def count(self, word: str) -> int:
         """Return how many commands held `word`."""
@@ -191,7 +193,7 @@ def test_no_network_names_what_is_missing_and_the_command(
     python.touch()
 
     line = line_of_failure(
-        home, FakeCommands(home=home, failures={"install": Finished(status=1, output=output)}), capsys
+        home, FakeCommands(home=home, failures={"install": CommandResult(status=1, output=output)}), capsys
     )
 
     assert line == (
@@ -205,7 +207,7 @@ def test_no_network_names_what_is_missing_and_the_command(
 def test_after_a_failed_install_the_next_start_goes_on_with_what_is_there(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    offline = Finished(status=1, output="ERROR: No matching distribution found\n")
+    offline = CommandResult(status=1, output="ERROR: No matching distribution found\n")
     line_of_failure(home, FakeCommands(home=home, failures={"install": offline}), capsys)
     fake = FakeCommands(home=home)
 
@@ -215,19 +217,19 @@ def test_after_a_failed_install_the_next_start_goes_on_with_what_is_there(
     assert fake.count("venv") == 0
 
 
-NO_ENSUREPIP = Finished(
+NO_ENSUREPIP = CommandResult(
     status=1,
     output="The virtual environment was not created successfully because ensurepip is not\navailable.\n",
 )
 
 
 @pytest.mark.parametrize(
-    "broken", [NO_ENSUREPIP, Finished(status=1, output="/usr/bin/python3: No module named venv\n")]
+    "broken", [NO_ENSUREPIP, CommandResult(status=1, output="/usr/bin/python3: No module named venv\n")]
 )
 def test_a_python_without_venv_and_pip_gets_the_package_that_has_them(
-    home: Path, broken: Finished, capsys: pytest.CaptureFixture[str]
+    home: Path, broken: CommandResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    no_pip = Finished(status=1, output="No module named pip\n")
+    no_pip = CommandResult(status=1, output="No module named pip\n")
 
     line = line_of_failure(home, FakeCommands(home=home, failures={"venv": broken, "pip": no_pip}), capsys)
 
@@ -238,7 +240,7 @@ def test_a_python_without_venv_and_pip_gets_the_package_that_has_them(
 def test_a_python_without_ensurepip_but_with_pip_installs_from_outside(home: Path) -> None:
     fake = FakeCommands(home=home)
 
-    def no_ensurepip(command: Sequence[str], environ: Mapping[str, str], fd: int) -> Finished:
+    def no_ensurepip(command: Sequence[str], environ: Mapping[str, str], fd: int) -> CommandResult:
         if "venv" in command and "--without-pip" not in command:
             return NO_ENSUREPIP
         return fake(command, environ, fd)
@@ -252,7 +254,7 @@ def test_a_python_without_ensurepip_but_with_pip_installs_from_outside(home: Pat
 
 
 def test_another_failure_of_venv_is_quoted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    broken = Finished(status=1, output="Traceback:\nValueError: a strange thing\n")
+    broken = CommandResult(status=1, output="Traceback:\nValueError: a strange thing\n")
 
     line = line_of_failure(home, FakeCommands(home=home, failures={"venv": broken}), capsys)
 
@@ -260,7 +262,7 @@ def test_another_failure_of_venv_is_quoted(home: Path, capsys: pytest.CaptureFix
 
 
 def test_a_full_disk_under_pip_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    full = Finished(status=1, output="ERROR: Could not install: [Errno 28] No space left on device\n")
+    full = CommandResult(status=1, output="ERROR: Could not install: [Errno 28] No space left on device\n")
 
     line = line_of_failure(home, FakeCommands(home=home, failures={"install": full}), capsys)
 

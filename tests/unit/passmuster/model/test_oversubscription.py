@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passmuster.model.oversubscription import (
-    MOST_TIMES,
-    MOST_WAITING_TIMES,
-    Places,
-    free_places,
-    most_slots,
+    MAX_TIMES,
+    MAX_WAITING_TIMES,
+    FreeSlots,
+    free_slots,
+    max_slots,
 )
 from passmuster.model.task import TestTask
 
@@ -21,14 +21,14 @@ _cpus = st.one_of(st.none(), st.integers(1, 16))
 
 def places(
     *used_cpus: float, cpus: int | None = 2, other_cpus: float = 0.0, is_saturated: bool = False
-) -> Places:
-    return free_places(
+) -> FreeSlots:
+    return free_slots(
         slots=2, cpus=cpus, used_cpus=used_cpus, other_cpus=other_cpus, is_saturated=is_saturated
     )
 
 
 def test_the_usual_number_may_run_however_busy_the_machine_is() -> None:
-    assert places(5.0, other_cpus=9.0, is_saturated=True) == Places(slots=1, waiting_slots=0)
+    assert places(5.0, other_cpus=9.0, is_saturated=True) == FreeSlots(slots=1, waiting_slots=0)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_what_shares_a_processor_is_not_followed_by_as_many_again() -> None:
 
 
 def test_up_to_twice_as_many_and_up_to_four_times_those_that_wait() -> None:
-    assert places(*[0.0] * 3) == Places(slots=1, waiting_slots=0)
-    assert places(*[0.0] * 4) == Places(slots=0, waiting_slots=1)
-    assert places(*[0.0] * 8) == Places(slots=0, waiting_slots=0)
+    assert places(*[0.0] * 3) == FreeSlots(slots=1, waiting_slots=0)
+    assert places(*[0.0] * 4) == FreeSlots(slots=0, waiting_slots=1)
+    assert places(*[0.0] * 8) == FreeSlots(slots=0, waiting_slots=0)
 
 
 def test_what_something_else_uses_is_not_idle() -> None:
@@ -59,20 +59,20 @@ def test_what_something_else_uses_is_not_idle() -> None:
 def test_the_promises_hold_whatever_runs(
     slots: int, cpus: int | None, used: list[float], other: float, *, is_saturated: bool
 ) -> None:
-    found = free_places(slots=slots, cpus=cpus, used_cpus=used, other_cpus=other, is_saturated=is_saturated)
+    found = free_slots(slots=slots, cpus=cpus, used_cpus=used, other_cpus=other, is_saturated=is_saturated)
     running = len(used)
     assert found.slots >= max(0, slots - running)
     assert found.waiting_slots >= 0
     if found.slots > 0:
-        assert running + found.slots <= max(slots, slots * MOST_TIMES)
+        assert running + found.slots <= max(slots, slots * MAX_TIMES)
     if found.slots + found.waiting_slots > 0:
-        assert running + found.slots + found.waiting_slots <= most_slots(slots, cpus=cpus)
+        assert running + found.slots + found.waiting_slots <= max_slots(slots, cpus=cpus)
     is_beyond = running >= slots and found.slots + found.waiting_slots > 0
     if is_beyond:
         assert cpus is not None
         assert sum(used) + other < cpus
     if cpus is not None and running >= slots and sum(used) + other >= cpus:
-        assert found == Places(slots=0, waiting_slots=0)
+        assert found == FreeSlots(slots=0, waiting_slots=0)
 
 
 @given(slots=st.integers(1, 16), cpus=st.integers(1, 16))
@@ -80,21 +80,21 @@ def test_files_that_keep_a_processor_each_never_exceed_both_slots_and_processors
     slots: int, cpus: int
 ) -> None:
     running = 0
-    while free_places(slots=slots, cpus=cpus, used_cpus=[1.0] * running).slots:
+    while free_slots(slots=slots, cpus=cpus, used_cpus=[1.0] * running).slots:
         running += 1
-    assert running == max(slots, min(cpus, slots * MOST_TIMES))
+    assert running == max(slots, min(cpus, slots * MAX_TIMES))
 
 
 @given(slots=st.integers(1, 8), cpus=st.integers(1, 8))
 def test_files_that_do_nothing_are_started_until_their_bound(slots: int, cpus: int) -> None:
     running = 0
-    while sum_of(free_places(slots=slots, cpus=cpus, used_cpus=[0.0] * running)):
+    while sum_of(free_slots(slots=slots, cpus=cpus, used_cpus=[0.0] * running)):
         running += 1
-    assert running == slots * MOST_WAITING_TIMES == most_slots(slots, cpus=cpus)
-    assert most_slots(slots, cpus=None) == slots
+    assert running == slots * MAX_WAITING_TIMES == max_slots(slots, cpus=cpus)
+    assert max_slots(slots, cpus=None) == slots
 
 
-def sum_of(found: Places) -> int:
+def sum_of(found: FreeSlots) -> int:
     return found.slots + found.waiting_slots
 
 

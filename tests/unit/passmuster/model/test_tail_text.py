@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from passmuster.model.text import MOST_HELD_CHARS, TailText
+from passmuster.model.text import MAX_HELD_CHARS, TailText
 
 
 def test_whole_lines_are_shown_and_the_rest_waits() -> None:
@@ -42,4 +42,4 @@ def test_pieces_may_overlap_or_leave_something_out() -> None:
 
 
 def test_a_line_without_an_end_is_not_held_for_ever() -> None:
-    assert len(TailText().take(0, b"x" * (MOST_HELD_CHARS + 1))) == MOST_HELD_CHARS + 1
+    assert len(TailText().take(0, b"x" * (MAX_HELD_CHARS + 1))) == MAX_HELD_CHARS + 1

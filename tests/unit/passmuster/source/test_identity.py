@@ -10,7 +10,7 @@ import pytest
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.source.files import tree_files
-from passmuster.source.identity import describe_identity, parse_status, tree_identity, why_other_tree
+from passmuster.source.identity import describe_identity, parse_status, tree_identity, tree_mismatch
 from tests.support.git_project import GitProject
 
 
@@ -230,11 +230,11 @@ def test_an_identity_can_be_shown(identity: str, shown: str) -> None:
 
 
 def test_another_tree_is_refused_with_both_identities_and_what_to_do() -> None:
-    why = why_other_tree("git:aaaa", "git:bbbb+1:cccc")
+    why = tree_mismatch("git:aaaa", "git:bbbb+1:cccc")
 
     assert why == (
         "its tree is at commit aaaa, the run is of commit bbbb with 1 changed file(s) (cccc): "
         "check out the same commit there, with the same changes, or use --ship"
     )
-    assert "have git" in why_other_tree("files:1:aaaa", "git:bbbb")
-    assert why_other_tree("git:aaaa", "git:aaaa") == ""
+    assert "have git" in tree_mismatch("files:1:aaaa", "git:bbbb")
+    assert tree_mismatch("git:aaaa", "git:aaaa") == ""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from passmuster.source import manifest as tree_manifest
 from passmuster.source.manifest import (
-    MOST_FILE_BYTES,
-    Kind,
+    MAX_FILE_BYTES,
+    EntryType,
     TreeEntry,
     TreeError,
     TreeManifest,
@@ -29,12 +29,12 @@ DIGEST = hashlib.sha256(b"content").hexdigest()
 
 
 def file(path: str, **changes: object) -> TreeEntry:
-    given = {"path": path, "kind": Kind.FILE, "size_bytes": 7, "sha256": DIGEST, "target": "", **changes}
+    given = {"path": path, "kind": EntryType.FILE, "size_bytes": 7, "sha256": DIGEST, "target": "", **changes}
     return TreeEntry(**given)  # type: ignore[arg-type]
 
 
 def link(path: str, target: str) -> TreeEntry:
-    return TreeEntry(path=path, kind=Kind.LINK, target=target)
+    return TreeEntry(path=path, kind=EntryType.LINK, target=target)
 
 
 def decoded(*entries: TreeEntry) -> TreeManifest:
@@ -47,7 +47,7 @@ def test_what_was_encoded_comes_back() -> None:
     manifest = TreeManifest(
         entries=(
             file(".hidden"),
-            file("a/b/c.py", kind=Kind.EXECUTABLE),
+            file("a/b/c.py", kind=EntryType.EXECUTABLE),
             link("a/link", "../.hidden"),
             file("name\udcff with \n all"),
             link("to nowhere", "missing/thing"),
@@ -81,13 +81,13 @@ HOSTILE: dict[str, tuple[TreeEntry, ...]] = {
     "a link to nothing": (link("a", ""),),
     "a link with a NUL": (link("a", "b\0c"),),
     "upwards by another link": (link("p/q/a", "../../s"), link("x", "p/q/a/../../etc")),
-    "a link with content": (file("a", kind=Kind.LINK, target="b"),),
+    "a link with content": (file("a", kind=EntryType.LINK, target="b"),),
     "a file with a target": (file("a", target="b"),),
     "no digest": (file("a", sha256=""),),
     "half a digest": (file("a", sha256="abc"),),
     "a digest in capitals": (file("a", sha256=DIGEST.upper()),),
     "a negative size": (file("a", size_bytes=-1),),
-    "a huge size": (file("a", size_bytes=MOST_FILE_BYTES + 1),),
+    "a huge size": (file("a", size_bytes=MAX_FILE_BYTES + 1),),
     "two sizes of one content": (file("a"), file("b", size_bytes=8)),
     "a long name": (file("a" * 256),),
     "a long path": (file("/".join(["a" * 200] * 25)),),
@@ -118,14 +118,14 @@ def test_links_that_stay_inside_are_taken() -> None:
 
 
 def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree_manifest, "MOST_FILES", 1)
+    monkeypatch.setattr(tree_manifest, "MAX_FILES", 1)
 
     with pytest.raises(TreeError, match="has 2 files, at most 1"):
         decoded(file("a"), file("b"))
 
 
 def test_too_much_in_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree_manifest, "MOST_TREE_BYTES", 13)
+    monkeypatch.setattr(tree_manifest, "MAX_TREE_BYTES", 13)
 
     with pytest.raises(TreeError, match="has 14 B, at most 13 B"):
         decoded(file("a"), file("b"))

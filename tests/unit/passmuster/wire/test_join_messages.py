@@ -8,10 +8,10 @@ import pytest
 
 from passmuster.wire.codec import CodecError
 from passmuster.wire.envelope import Envelope, EnvelopeError
-from passmuster.wire.join_messages import JoinSeals, JoinTerms, NewRound, RecordFile, RoundOutcome
+from passmuster.wire.join_messages import JoinCodec, JoinSpec, NewRound, RecordFile, RoundOutcome
 
-OURS = JoinSeals(Envelope("secret"), "run")
-TERMS = JoinTerms(version="1", machine="box", identity="git:1", listing="", request=(("--retries", "0"),))
+OURS = JoinCodec(Envelope("secret"), "run")
+TERMS = JoinSpec(version="1", machine="box", identity="git:1", listing="", request=(("--retries", "0"),))
 FILE = RecordFile(name="run.record", size_bytes=3, sha256="00", chunks=1)
 OUTCOME = RoundOutcome(number=2, status=1, leader="box", again=("a.py",), files=(FILE,))
 ROUND = NewRound(number=2, paths=("a.py", "b\udcff.py"))
@@ -29,8 +29,8 @@ def test_of_another_version_only_that_is_understood() -> None:
     assert OURS.opened_terms(OURS.terms(TERMS), version="2") == "1"
 
 
-@pytest.mark.parametrize("other", [JoinSeals(Envelope("guess"), "run"), JoinSeals(Envelope("secret"), "ru")])
-def test_another_secret_or_another_run_is_refused(other: JoinSeals) -> None:
+@pytest.mark.parametrize("other", [JoinCodec(Envelope("guess"), "run"), JoinCodec(Envelope("secret"), "ru")])
+def test_another_secret_or_another_run_is_refused(other: JoinCodec) -> None:
     opened: list[Callable[[], object]] = [
         lambda: OURS.opened_terms(other.terms(TERMS), version="1"),
         lambda: OURS.opened_outcome(other.outcome(OUTCOME), 2),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from passmuster.wire.codec import CodecError
-from passmuster.wire.run_spec import RunTerms, decode_terms, encode_terms
+from passmuster.wire.run_spec import RunSpec, decode_terms, encode_terms
 
-TERMS = RunTerms(
+TERMS = RunSpec(
     run_id="r1",
     version="1.2",
     source_identity="abc",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.budget.freeze import StandstillClock, standstill
+from worker.budget.freeze import StandstillClock, frozen
 from worker.process.process_tree import descendants
 
 COUNTING = "while True:\n    pass\n"
@@ -58,7 +58,7 @@ def test_every_process_of_a_tree_stands_still_and_goes_on(
     def tree() -> list[int]:
         return [parent.pid, *descendants(parent.pid)]
 
-    with standstill([tree]):
+    with frozen([tree]):
         # A process that is waiting for a CPU stops when it gets one, before any code of its own runs.
         until(lambda: {state(pid) for pid in tree()} == {"T"})
 
@@ -73,7 +73,7 @@ def test_a_busy_process_gets_no_further_meanwhile(start: Callable[[str], subproc
 
     until(lambda: ticks() > 3)
 
-    with standstill([lambda: [busy.pid]]):
+    with frozen([lambda: [busy.pid]]):
         until(lambda: state(busy.pid) == "T")
         before = ticks()
         time.sleep(0.1)  # Time in which it would run ten ticks; nothing is waited for.
@@ -89,7 +89,7 @@ def test_who_was_stopped_by_its_own_test_is_left_as_it_is(
     process.send_signal(signal.SIGSTOP)
     until(lambda: state(process.pid) == "T")
 
-    with standstill([lambda: [process.pid]]):
+    with frozen([lambda: [process.pid]]):
         pass
 
     assert state(process.pid) == "T"
@@ -100,7 +100,7 @@ def test_who_is_gone_or_is_killed_meanwhile_does_no_harm(
 ) -> None:
     process = start("import time; time.sleep(60)")
 
-    with standstill([lambda: [process.pid, 2**22 + 1]]):
+    with frozen([lambda: [process.pid, 2**22 + 1]]):
         process.kill()
         assert process.wait(DEADLINE_S) == -signal.SIGKILL
 
@@ -110,12 +110,12 @@ def test_time_does_not_pass_for_who_is_held_still(start: Callable[[str], subproc
     clock = StandstillClock(lambda: seconds[0])
     process = start("import time; time.sleep(60)")
 
-    with clock.standstill([lambda: [process.pid]]):
+    with clock.frozen([lambda: [process.pid]]):
         seconds[0] = 15.0
         assert clock.now_s() == 10.0
     assert clock.now_s() == 10.0
     seconds[0] = 16.0
     assert clock.now_s() == 11.0
-    with clock.standstill(()):
+    with clock.frozen(()):
         seconds[0] = 17.0
         assert clock.now_s() == 12.0

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.host.host_budget import MachinePool, Seat
+from passmuster.host.host_budget import HostBudget, Seat
 from passmuster.host.host_budget_policy import Holding, Need
 from passmuster.host.host_resources import Level
 from passmuster.model.errors import InfrastructureError
-from passmuster.model.executor import Room
+from passmuster.model.executor import FreeCapacity
 from passmuster.model.status import StopReason
 from passmuster.model.task import Limits, TestTask
 from worker.budget.memory_governor import MemoryGovernor
@@ -70,7 +70,7 @@ class Machine:
         self.victims_die = True
 
     def govern(
-        self, *, slots: int = 4, budget: int = 1000, limit: int | None = None, pool: MachinePool | None = None
+        self, *, slots: int = 4, budget: int = 1000, limit: int | None = None, pool: HostBudget | None = None
     ) -> MemoryGovernor:
         """Make a governor whose victims die at once."""
         governor = MemoryGovernor(
@@ -136,12 +136,14 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def test_files_are_admitted_while_slots_and_memory_last(machine: Machine) -> None:
     governor = machine.govern(slots=3)
-    assert governor.room() == Room(slots=3, free_bytes=1000 * MIB, unknown_bytes=256 * MIB, is_idle=True)
+    assert governor.room() == FreeCapacity(
+        slots=3, free_bytes=1000 * MIB, unknown_bytes=256 * MIB, is_idle=True
+    )
     assert governor.admit(_task("a", 600)) == 0
     assert governor.admit(_task("b", 600)) is None
     assert governor.admit(_task("c", 400)) == 1
     assert governor.admit(_task("d", 1)) is None
-    assert governor.room() == Room(slots=1, free_bytes=0, unknown_bytes=256 * MIB, is_idle=False)
+    assert governor.room() == FreeCapacity(slots=1, free_bytes=0, unknown_bytes=256 * MIB, is_idle=False)
     governor.detach("r:a#1")
     assert governor.admit(_task("b", 600)) == 0
 
@@ -307,10 +309,10 @@ def test_no_thread_is_started_before_there_is_something_to_measure(machine: Mach
     assert not any(thread.name == "memory-governor" for thread in threading.enumerate())
 
 
-def _pool(directory: Path, available: Callable[[], int]) -> MachinePool:
+def _pool(directory: Path, available: Callable[[], int]) -> HostBudget:
     directory.mkdir(mode=0o700, exist_ok=True)
     seat = Seat(root="/project", budget_bytes=1000 * MIB, slots=4)
-    return MachinePool(
+    return HostBudget(
         directory, seat, levels=lambda: [Level(name="machine", left_bytes=available() * MIB, cpus=99)]
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from passmuster.host.host_budget_policy import Holding
-from passmuster.model.executor import Room
+from passmuster.model.executor import FreeCapacity
 from passmuster.model.status import StopReason
 from passmuster.model.task import Limits, TestTask
 from worker.budget.cpu_watch import MachineLoad
-from worker.budget.memory_ledger import RIPE_S, Entry, MemoryLedger
+from worker.budget.memory_ledger import RIPE_S, MemoryLedger, Reservation
 from worker.budget.memory_policy import UNKNOWN_FEW, Breach
 from worker.budget.memory_probe import TreeMemory, TreeProbe
 
@@ -24,7 +24,7 @@ def _task(name: str, need: int | None = None, *, limit: int | None = None, alone
     )
 
 
-def _add(ledger: MemoryLedger, task: TestTask) -> Entry:
+def _add(ledger: MemoryLedger, task: TestTask) -> Reservation:
     assert ledger.fits(task)
     return ledger.add(task, probe=TreeProbe(), now_s=0.0)
 
@@ -53,10 +53,10 @@ def _ledger(*, slots: int = 4, limit: int | None = None, cpus: int | None = None
 
 def test_an_unknown_file_gets_a_fair_share_and_a_known_one_its_prediction() -> None:
     ledger = _ledger()
-    assert ledger.room() == Room(slots=4, free_bytes=1000, unknown_bytes=250, is_idle=True)
+    assert ledger.room() == FreeCapacity(slots=4, free_bytes=1000, unknown_bytes=250, is_idle=True)
     _add(ledger, _task("a"))
     _add(ledger, _task("b", 600))
-    assert ledger.room() == Room(slots=2, free_bytes=150, unknown_bytes=250, is_idle=False)
+    assert ledger.room() == FreeCapacity(slots=2, free_bytes=150, unknown_bytes=250, is_idle=False)
     assert not ledger.fits(_task("c"))
     assert ledger.fits(_task("d", 150))
 
@@ -214,7 +214,7 @@ def test_an_unknown_file_reserves_no_more_than_its_limit_whatever_is_learned() -
     assert ledger.reserved_bytes == 50
 
 
-def _use(entry: Entry, cpus: float) -> None:
+def _use(entry: Reservation, cpus: float) -> None:
     entry.cpu.record(0.0, now_s=0.0)
     entry.cpu.record(cpus, now_s=1.0)
 

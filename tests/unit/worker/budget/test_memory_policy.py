@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from passmuster.model.status import StopReason
 from worker.budget.memory_policy import (
     DOOM_PATIENCE_S,
-    FIRST_LOOK_S,
+    FIRST_SAMPLE_S,
     MAX_TICK_S,
     MIN_TICK_S,
     WORST_GROWTH_BYTES_PER_S,
     Breach,
-    RunningFile,
+    FileMemory,
     choose_victim,
-    judge,
-    next_look_s,
+    find_breaches,
+    next_sample_s,
     unknown_file_bytes,
 )
 
@@ -34,9 +34,9 @@ def _file(
     growth: float = 0.0,
     spurt: float = 0.0,
     doomed_s: float | None = None,
-) -> RunningFile:
+) -> FileMemory:
     """A running file; sizes in MiB."""
-    return RunningFile(
+    return FileMemory(
         attempt_id=name,
         started=started,
         predicted_bytes=predicted * MIB,
@@ -49,9 +49,11 @@ def _file(
 
 
 def _judge(
-    *files: RunningFile, budget: int = 1000, allowance: int = 10**6, horizon_s: float = 0.025
+    *files: FileMemory, budget: int = 1000, allowance: int = 10**6, horizon_s: float = 0.025
 ) -> list[Breach]:
-    return list(judge(files, budget_bytes=budget * MIB, allowance_bytes=allowance * MIB, horizon_s=horizon_s))
+    return list(
+        find_breaches(files, budget_bytes=budget * MIB, allowance_bytes=allowance * MIB, horizon_s=horizon_s)
+    )
 
 
 def _stopped(breaches: list[Breach]) -> list[tuple[str, StopReason]]:
@@ -128,7 +130,7 @@ def test_near_the_budget_one_spurt_of_a_lone_file_is_enough_and_far_from_it_none
 
 def test_looking_may_cost_more_where_the_next_look_could_be_too_late() -> None:
     far_s, near_s = (
-        next_look_s(spare_bytes=spare, growth_bytes_per_s=0, youngest_s=9, cost_s=0.02)
+        next_sample_s(spare_bytes=spare, growth_bytes_per_s=0, youngest_s=9, cost_s=0.02)
         for spare in (400 * MIB, MIB)
     )
     assert far_s == pytest.approx(400 / 4096)
@@ -183,7 +185,7 @@ _running = st.builds(
 )
 _groups = st.lists(_running, max_size=8).map(
     lambda files: [
-        RunningFile(
+        FileMemory(
             attempt_id=str(number),
             started=number,
             predicted_bytes=file.predicted_bytes,
@@ -199,7 +201,7 @@ _groups = st.lists(_running, max_size=8).map(
 
 
 @given(files=_groups, allowance=st.integers(0, 2000))
-def test_whatever_runs_the_verdicts_keep_the_promises(files: list[RunningFile], allowance: int) -> None:
+def test_whatever_runs_the_verdicts_keep_the_promises(files: list[FileMemory], allowance: int) -> None:
     budget = 1000
     breaches = _judge(*files, budget=budget, allowance=allowance)
     by_name = {file.attempt_id: file for file in files}
@@ -225,7 +227,7 @@ def test_whatever_runs_the_verdicts_keep_the_promises(files: list[RunningFile], 
 
 
 @given(files=_groups)
-def test_the_victim_is_never_the_oldest_and_nobody_overshot_more(files: list[RunningFile]) -> None:
+def test_the_victim_is_never_the_oldest_and_nobody_overshot_more(files: list[FileMemory]) -> None:
     victim = choose_victim(files)
     assert (victim is None) == (len(files) < 2)
     if victim is not None:
@@ -236,7 +238,7 @@ def test_the_victim_is_never_the_oldest_and_nobody_overshot_more(files: list[Run
 def test_a_lone_file_makes_room_only_where_it_is_not_to_be_spared() -> None:
     files = [_file("a", 500)]
     assert _judge(*files, allowance=400) == []
-    breaches = judge(
+    breaches = find_breaches(
         files, budget_bytes=1000 * MIB, allowance_bytes=400 * MIB, horizon_s=0.025, spares_last=False
     )
     assert _stopped(list(breaches)) == [("a", StopReason.MEMORY_BUDGET)]
@@ -251,12 +253,12 @@ def test_a_lone_file_makes_room_only_where_it_is_not_to_be_spared() -> None:
 def test_the_next_look_comes_before_the_worst_growth_could_eat_what_is_left(
     spare: int, growth: float, youngest_s: float, cost_s: float
 ) -> None:
-    wait_s = next_look_s(spare_bytes=spare, growth_bytes_per_s=growth, youngest_s=youngest_s, cost_s=cost_s)
+    wait_s = next_sample_s(spare_bytes=spare, growth_bytes_per_s=growth, youngest_s=youngest_s, cost_s=cost_s)
     assert MIN_TICK_S <= wait_s <= MAX_TICK_S
     assert wait_s >= cost_s
     if wait_s > max(MIN_TICK_S, 4 * cost_s):
         assert wait_s * WORST_GROWTH_BYTES_PER_S <= spare + 1
-        assert wait_s <= max(FIRST_LOOK_S, youngest_s)
+        assert wait_s <= max(FIRST_SAMPLE_S, youngest_s)
 
 
 @pytest.mark.parametrize(

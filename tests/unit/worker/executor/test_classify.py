@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from passmuster.model.result import HOLDS_NO_TESTS, CaseResult
 from passmuster.model.status import Outcome, RunnerKind, Status, StopReason
-from worker.executor.classify import PYTEST_COLLECT_STATUSES, Evidence, Verdict, classify
+from worker.executor.classify import PYTEST_COLLECT_STATUSES, Classification, Evidence, classify
 
 SCRIPT, PYTEST, UNITTEST = RunnerKind.SCRIPT, RunnerKind.PYTEST, RunnerKind.UNITTEST
 COMMAND = RunnerKind.COMMAND
@@ -319,7 +319,9 @@ def test_what_we_did_comes_before_whatever_the_process_says(reason: StopReason) 
         collect_error="y",
     )
 
-    assert classify(evidence) == Verdict(status=STOPPED[reason], error="it was too much", stop_reason=reason)
+    assert classify(evidence) == Classification(
+        status=STOPPED[reason], error="it was too much", stop_reason=reason
+    )
 
 
 def test_every_status_has_a_row() -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.forkserver.import_sets import LEAST_GAIN_S, Choice, choose
-from worker.forkserver.module_costs import ModuleFacts
-from worker.process.file_imports import FileNeeds
+from worker.forkserver.import_sets import MIN_GAIN_S, Choice, choose_import_sets
+from worker.forkserver.module_costs import ModuleCost
+from worker.process.file_imports import FileImports
 
 PLENTY = 2**40
 
@@ -31,13 +31,13 @@ NAMES = (
 )
 
 files = st.lists(
-    st.lists(st.sampled_from(NAMES), unique=True).map(lambda names: FileNeeds(modules=tuple(names))),
+    st.lists(st.sampled_from(NAMES), unique=True).map(lambda names: FileImports(modules=tuple(names))),
     max_size=12,
 ).map(lambda needs: {f"test_{number}.py": need for number, need in enumerate(needs)})
 facts_of_modules = st.dictionaries(
     st.sampled_from(NAMES),
     st.builds(
-        ModuleFacts,
+        ModuleCost,
         seconds=st.floats(0, 2),
         bytes=st.integers(0, 2**30),
         verdict=st.sampled_from(["ok", "attribute", "prints", "missing"]),
@@ -45,14 +45,14 @@ facts_of_modules = st.dictionaries(
 )
 
 
-def needs(*groups: tuple[int, str]) -> dict[str, FileNeeds]:
-    made = [FileNeeds(modules=tuple(names.split())) for count, names in groups for _ in range(count)]
+def needs(*groups: tuple[int, str]) -> dict[str, FileImports]:
+    made = [FileImports(modules=tuple(names.split())) for count, names in groups for _ in range(count)]
     return {f"test_{number:03}.py": need for number, need in enumerate(made)}
 
 
-def known(**seconds: float) -> dict[str, ModuleFacts]:
+def known(**seconds: float) -> dict[str, ModuleCost]:
     return {
-        name.replace("__", "."): ModuleFacts(seconds=spent, bytes=2**20, verdict="ok")
+        name.replace("__", "."): ModuleCost(seconds=spent, bytes=2**20, verdict="ok")
         for name, spent in seconds.items()
     }
 
@@ -61,7 +61,7 @@ def chosen(choice: Choice) -> list[tuple[str, int]]:
     return [(" ".join(found.modules), found.files) for found in choice.sets]
 
 
-def imported_by(need: FileNeeds) -> set[str]:
+def imported_by(need: FileImports) -> set[str]:
     """All names that a file's imports bring, in both spellings of what may be a submodule."""
     found: set[str] = set()
     for name in need.modules:
@@ -72,9 +72,9 @@ def imported_by(need: FileNeeds) -> set[str]:
 
 @given(files, facts_of_modules, st.integers(0, 4), st.sampled_from([0, 2**22, 2**26, PLENTY]))
 def test_whatever_the_files_need_the_choice_keeps_its_promises(
-    files: Mapping[str, FileNeeds], facts: Mapping[str, ModuleFacts], max_sets: int, max_bytes: int
+    files: Mapping[str, FileImports], facts: Mapping[str, ModuleCost], max_sets: int, max_bytes: int
 ) -> None:
-    choice = choose(files, facts, base={"re"}, max_sets=max_sets, max_bytes=max_bytes)
+    choice = choose_import_sets(files, facts, base={"re"}, max_sets=max_sets, max_bytes=max_bytes)
 
     assert len(choice.sets) <= max_sets
     assert choice.saved_s >= 0
@@ -96,19 +96,21 @@ def test_whatever_the_files_need_the_choice_keeps_its_promises(
 
 @given(files, facts_of_modules, st.randoms(use_true_random=False))
 def test_the_same_files_always_make_the_same_choice(
-    files: dict[str, FileNeeds], facts: dict[str, ModuleFacts], random: Random
+    files: dict[str, FileImports], facts: dict[str, ModuleCost], random: Random
 ) -> None:
     shuffled = sorted(files)
     random.shuffle(shuffled)
 
-    first = choose(files, facts, max_bytes=PLENTY)
-    second = choose({path: files[path] for path in shuffled}, dict(reversed(facts.items())), max_bytes=PLENTY)
+    first = choose_import_sets(files, facts, max_bytes=PLENTY)
+    second = choose_import_sets(
+        {path: files[path] for path in shuffled}, dict(reversed(facts.items())), max_bytes=PLENTY
+    )
 
     assert first == second
 
 
 def test_a_project_with_several_stacks_gets_a_set_for_each() -> None:
-    choice = choose(
+    choice = choose_import_sets(
         needs((5, "os flask sqlalchemy"), (5, "fastapi pydantic"), (5, "django celery"), (5, "numpy pandas")),
         {},
         base={"os"},
@@ -127,7 +129,7 @@ def test_a_project_with_several_stacks_gets_a_set_for_each() -> None:
 def test_a_set_extends_a_smaller_one() -> None:
     facts = known(numpy=0.2, pandas=0.5)
 
-    choice = choose(needs((10, "numpy"), (10, "numpy pandas")), facts, max_bytes=PLENTY)
+    choice = choose_import_sets(needs((10, "numpy"), (10, "numpy pandas")), facts, max_bytes=PLENTY)
 
     assert chosen(choice) == [("numpy", 10), ("numpy pandas", 10)]
     small, large = choice.sets
@@ -138,66 +140,75 @@ def test_a_set_extends_a_smaller_one() -> None:
 
 
 def test_modules_are_imported_in_the_order_of_the_files() -> None:
-    choice = choose(needs((3, "zoo numpy apple")), known(zoo=1, numpy=1, apple=1), max_bytes=PLENTY)
+    choice = choose_import_sets(
+        needs((3, "zoo numpy apple")), known(zoo=1, numpy=1, apple=1), max_bytes=PLENTY
+    )
 
     assert chosen(choice) == [("zoo numpy apple", 3)]
 
 
 def test_a_set_that_saves_little_or_serves_one_file_is_not_built() -> None:
-    little = LEAST_GAIN_S / 4
+    little = MIN_GAIN_S / 4
 
-    assert chosen(choose(needs((4, "cheap")), known(cheap=little), max_bytes=PLENTY)) == []
-    assert chosen(choose(needs((9, "cheap")), known(cheap=little), max_bytes=PLENTY)) == [("cheap", 9)]
-    assert chosen(choose(needs((1, "dear"), (1, "dearer")), {}, max_bytes=PLENTY)) == []
+    assert chosen(choose_import_sets(needs((4, "cheap")), known(cheap=little), max_bytes=PLENTY)) == []
+    assert chosen(choose_import_sets(needs((9, "cheap")), known(cheap=little), max_bytes=PLENTY)) == [
+        ("cheap", 9)
+    ]
+    assert chosen(choose_import_sets(needs((1, "dear"), (1, "dearer")), {}, max_bytes=PLENTY)) == []
 
 
 def test_many_small_sets_share_what_they_have_in_common() -> None:
     made = needs(*((1, f"support own{number} json") for number in range(40)))
     facts = known(support=0.05, json=0.004) | {
-        f"own{number}": ModuleFacts(seconds=0.002, bytes=1, verdict="ok") for number in range(40)
+        f"own{number}": ModuleCost(seconds=0.002, bytes=1, verdict="ok") for number in range(40)
     }
 
-    assert chosen(choose(made, facts, max_bytes=PLENTY)) == [("support json", 40)]
+    assert chosen(choose_import_sets(made, facts, max_bytes=PLENTY)) == [("support json", 40)]
 
 
 def test_files_that_import_nothing_but_the_base_need_no_set() -> None:
     assert (
-        choose(needs((50, "pytest unittest")), {}, base={"pytest", "unittest"}, max_bytes=PLENTY) == Choice()
+        choose_import_sets(needs((50, "pytest unittest")), {}, base={"pytest", "unittest"}, max_bytes=PLENTY)
+        == Choice()
     )
-    assert choose({}, {}, max_bytes=PLENTY) == Choice()
+    assert choose_import_sets({}, {}, max_bytes=PLENTY) == Choice()
 
 
 def test_memory_bounds_the_sets() -> None:
     facts = {
-        "huge": ModuleFacts(seconds=5, bytes=2**30, verdict="ok"),
-        "small": ModuleFacts(seconds=1, bytes=2**20, verdict="ok"),
+        "huge": ModuleCost(seconds=5, bytes=2**30, verdict="ok"),
+        "small": ModuleCost(seconds=1, bytes=2**20, verdict="ok"),
     }
     made = needs((9, "huge small"), (2, "small"))
 
-    assert chosen(choose(made, facts, max_bytes=2**25)) == [("small", 11)]
-    assert chosen(choose(made, facts, max_bytes=2**31))[-1] == ("small huge", 9)
+    assert chosen(choose_import_sets(made, facts, max_bytes=2**25)) == [("small", 11)]
+    assert chosen(choose_import_sets(made, facts, max_bytes=2**31))[-1] == ("small huge", 9)
 
 
 @pytest.mark.parametrize("verdict", ["prints", "missing", "outside", "raises ImportError: no"])
 def test_a_module_that_is_not_clean_is_left_out_with_its_parts(verdict: str) -> None:
-    facts = known(numpy=0.2, bad__part=1.0) | {"bad": ModuleFacts(seconds=1, bytes=1, verdict=verdict)}
+    facts = known(numpy=0.2, bad__part=1.0) | {"bad": ModuleCost(seconds=1, bytes=1, verdict=verdict)}
 
-    assert chosen(choose(needs((5, "bad bad.part bad:x numpy")), facts, max_bytes=PLENTY)) == [("numpy", 5)]
+    assert chosen(choose_import_sets(needs((5, "bad bad.part bad:x numpy")), facts, max_bytes=PLENTY)) == [
+        ("numpy", 5)
+    ]
 
 
 def test_both_spellings_of_a_submodule_are_one() -> None:
     facts = known(unittest=0.01, unittest__mock=0.5)
 
-    choice = choose(needs((2, "unittest unittest:mock"), (2, "unittest.mock")), facts, max_bytes=PLENTY)
+    choice = choose_import_sets(
+        needs((2, "unittest unittest:mock"), (2, "unittest.mock")), facts, max_bytes=PLENTY
+    )
 
     assert chosen(choice) == [("unittest unittest.mock", 4)]
 
 
 @pytest.mark.parametrize(("verdict", "modules"), [("ok", "scipy scipy.stats"), ("prints", "scipy")])
 def test_what_is_known_of_one_spelling_counts_for_the_other(verdict: str, modules: str) -> None:
-    facts = known(scipy=0.1) | {"scipy:stats": ModuleFacts(seconds=2, bytes=1, verdict=verdict)}
+    facts = known(scipy=0.1) | {"scipy:stats": ModuleCost(seconds=2, bytes=1, verdict=verdict)}
 
-    choice = choose(needs((2, "scipy scipy:stats"), (2, "scipy.stats")), facts, max_bytes=PLENTY)
+    choice = choose_import_sets(needs((2, "scipy scipy:stats"), (2, "scipy.stats")), facts, max_bytes=PLENTY)
 
     assert chosen(choice) == [(modules, 4)]
     assert choice.sets[0].seconds == pytest.approx(2.1 if verdict == "ok" else 0.1)
@@ -205,10 +216,12 @@ def test_what_is_known_of_one_spelling_counts_for_the_other(verdict: str, module
 
 def test_what_is_only_taken_out_of_a_module_makes_no_difference() -> None:
     facts = known(numpy=0.5) | {
-        f"numpy:{name}": ModuleFacts(seconds=0, bytes=0, verdict="attribute") for name in ("array", "zeros")
+        f"numpy:{name}": ModuleCost(seconds=0, bytes=0, verdict="attribute") for name in ("array", "zeros")
     }
 
-    choice = choose(needs((2, "numpy numpy:array"), (2, "numpy numpy:zeros")), facts, max_bytes=PLENTY)
+    choice = choose_import_sets(
+        needs((2, "numpy numpy:array"), (2, "numpy numpy:zeros")), facts, max_bytes=PLENTY
+    )
 
     assert chosen(choice) == [("numpy", 4)]
 
@@ -216,15 +229,15 @@ def test_what_is_only_taken_out_of_a_module_makes_no_difference() -> None:
 def test_no_more_sets_than_allowed() -> None:
     made = needs(*((5, f"stack{number}") for number in range(12)))
 
-    assert len(choose(made, {}, max_bytes=PLENTY).sets) == 8
-    assert len(choose(made, {}, max_sets=3, max_bytes=PLENTY).sets) == 3
-    assert choose(made, {}, max_sets=0, max_bytes=PLENTY) == Choice()
+    assert len(choose_import_sets(made, {}, max_bytes=PLENTY).sets) == 8
+    assert len(choose_import_sets(made, {}, max_sets=3, max_bytes=PLENTY).sets) == 3
+    assert choose_import_sets(made, {}, max_sets=0, max_bytes=PLENTY) == Choice()
 
 
 def test_smaller_sets_come_first() -> None:
     made = needs((9, "a b c d"), (9, "a b c"), (9, "a b"), (9, "a"))
 
-    sizes = [len(found.modules) for found in choose(made, {}, max_bytes=PLENTY).sets]
+    sizes = [len(found.modules) for found in choose_import_sets(made, {}, max_bytes=PLENTY).sets]
 
     assert sizes == [1, 2, 3, 4]
     assert all(one < other for one, other in pairwise(sizes))

@@ -15,8 +15,8 @@ from msgspec import structs
 from passmuster.model.status import Isolation, Status
 from tests.unit.worker.workbench import Workbench
 from worker.forkserver.explain import explain
-from worker.forkserver.fork_advice import Advisor
-from worker.forkserver.server_pool import Fleet
+from worker.forkserver.fork_advice import ForkAdvisor
+from worker.forkserver.server_pool import ServerPool
 
 COUNTS = "with open({place!r}, 'ab') as file:\n    file.write(b'.')\n"
 """A module that tells how often it was imported."""
@@ -48,9 +48,9 @@ class Installation(Workbench):
             self.write(name, text)
         return names
 
-    def think(self, names: list[str]) -> Advisor:
+    def think(self, names: list[str]) -> ForkAdvisor:
         """Start the servers that these files need, as a run does when it has had the time."""
-        assert isinstance(self.executor._fleet, Fleet)
+        assert isinstance(self.executor._fleet, ServerPool)
         return self.executor._fleet.probe([self.task(name) for name in names])
 
     def outputs(self, names: list[str]) -> list[str]:
@@ -59,7 +59,7 @@ class Installation(Workbench):
         return [result.output for result in results]
 
     def explanation(self, names: list[str], settings: object = None) -> list[str]:
-        with closing(Fleet(settings or self.settings)) as fleet:  # type: ignore[arg-type]
+        with closing(ServerPool(settings or self.settings)) as fleet:  # type: ignore[arg-type]
             return list(explain(fleet, [self.task(name) for name in names]))
 
 

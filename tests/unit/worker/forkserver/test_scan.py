@@ -9,8 +9,8 @@ import pytest
 
 from worker.forkserver import scan as scanning
 from worker.forkserver.scan import Roots, Scanner, scan
-from worker.forkserver.source import Source
-from worker.process.file_imports import FileNeeds, with_learned, with_own
+from worker.forkserver.source import SourceAnalysis
+from worker.process.file_imports import FileImports, with_learned, with_own
 
 
 class Project:
@@ -23,7 +23,7 @@ class Project:
         path.write_text(text)
         return path
 
-    def scan(self, name: str, *, by_pytest: bool = False) -> FileNeeds:
+    def scan(self, name: str, *, by_pytest: bool = False) -> FileImports:
         return Scanner(Roots(root=self.root)).scan(self.root / name, by_pytest=by_pytest)
 
 
@@ -151,7 +151,7 @@ def test_the_standard_library_does_not_hide_itself(project: Project) -> None:
 
 
 def test_the_walk_has_an_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "MOST_MODULES", 5)
+    monkeypatch.setattr(scanning, "MAX_MODULES", 5)
     for number in range(9):
         project.write(f"m{number}.py", f"import installed{number}\nimport m{number + 1}")
     project.write("test_a.py", "import m0")
@@ -190,13 +190,13 @@ def test_a_file_that_cannot_be_read_needs_nothing(project: Project, text: str) -
 def test_files_are_read_once_and_not_at_all_when_they_are_known(project: Project) -> None:
     class Cache:
         def __init__(self) -> None:
-            self.known: dict[tuple[str, int, int], Source] = {}
+            self.known: dict[tuple[str, int, int], SourceAnalysis] = {}
             self.put_names: list[str] = []
 
-        def get(self, path: str, size: int, mtime_ns: int) -> Source | None:
+        def get(self, path: str, size: int, mtime_ns: int) -> SourceAnalysis | None:
             return self.known.get((path, size, mtime_ns))
 
-        def put(self, path: str, size: int, mtime_ns: int, source: Source) -> None:
+        def put(self, path: str, size: int, mtime_ns: int, source: SourceAnalysis) -> None:
             self.known[path, size, mtime_ns] = source
             self.put_names.append(Path(path).name)
 

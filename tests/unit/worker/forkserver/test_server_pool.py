@@ -18,9 +18,9 @@ from passmuster.model.status import Isolation, RunnerKind, Status
 from tests.unit.worker.workbench import Workbench, is_alive, until
 from worker.child.passmuster_child_procs import children_of
 from worker.forkserver.explain import explain
-from worker.forkserver.server_pool import Fleet, Launch
+from worker.forkserver.server_pool import ServerPool, StartPlan
 from worker.forkserver.tree import MAX_DEATHS
-from worker.process.supervisor_client import Keeper
+from worker.process.supervisor_client import SupervisorClient
 
 WAITS = """
     import pathlib, time
@@ -41,8 +41,8 @@ KILLS_ITS_KEEPER = """
 """
 
 
-def fleet_of(bench: Workbench) -> Fleet:
-    assert isinstance(bench.executor._fleet, Fleet)
+def fleet_of(bench: Workbench) -> ServerPool:
+    assert isinstance(bench.executor._fleet, ServerPool)
     return bench.executor._fleet
 
 
@@ -162,15 +162,15 @@ def test_servers_and_keepers_end_with_the_executor(tmp_path: Path) -> None:
 def test_a_file_waits_for_a_process_where_there_is_none_to_be_had(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launch = Fleet.launch
+    launch = ServerPool.launch
     refusals = iter([BlockingIOError(errno.EAGAIN, "no process"), OSError(errno.ENOMEM, "no memory")])
 
-    def refusing(self: Fleet, task: object, slot: int) -> Launch:
+    def refusing(self: ServerPool, task: object, slot: int) -> StartPlan:
         for refusal in refusals:
             raise refusal
         return launch(self, task, slot)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Fleet, "launch", refusing)
+    monkeypatch.setattr(ServerPool, "launch", refusing)
     monkeypatch.setattr("worker.executor.local.EXHAUSTED_PAUSE_S", 0.001)
 
     result = bench.run_text("pass\n")
@@ -181,10 +181,10 @@ def test_a_file_waits_for_a_process_where_there_is_none_to_be_had(
 def test_a_run_without_any_process_is_given_up_after_a_while(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Fleet, task: object, slot: int) -> Launch:
+    def refuse(self: ServerPool, task: object, slot: int) -> StartPlan:
         raise BlockingIOError(errno.EAGAIN, "no process")
 
-    monkeypatch.setattr(Fleet, "launch", refuse)
+    monkeypatch.setattr(ServerPool, "launch", refuse)
     monkeypatch.setattr("worker.executor.local.EXHAUSTED_WAIT_S", 0.01)
     bench.executor.check()
 
@@ -200,10 +200,10 @@ def test_a_run_without_any_process_is_given_up_after_a_while(
 def test_files_that_wait_for_a_process_do_not_keep_those_of_each_other(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launch = Fleet.launch
-    keepers: dict[int, Keeper] = {}
+    launch = ServerPool.launch
+    keepers: dict[int, SupervisorClient] = {}
 
-    def launch_one(self: Fleet, task: object, slot: int) -> Launch:
+    def launch_one(self: ServerPool, task: object, slot: int) -> StartPlan:
         """Allow the keeper of one slot at a time, as a limit of processes would."""
         if any(is_alive(keeper.pid) for other, keeper in keepers.items() if other != slot):
             raise BlockingIOError(errno.EAGAIN, "no process")
@@ -211,7 +211,7 @@ def test_files_that_wait_for_a_process_do_not_keep_those_of_each_other(
         keepers[slot] = found.keeper
         return found
 
-    monkeypatch.setattr(Fleet, "launch", launch_one)
+    monkeypatch.setattr(ServerPool, "launch", launch_one)
     monkeypatch.setattr("worker.executor.local.EXHAUSTED_PAUSE_S", 0.001)
     names = ("first.py", "second.py")
     for name in names:
@@ -225,10 +225,10 @@ def test_files_that_wait_for_a_process_do_not_keep_those_of_each_other(
 def test_a_file_that_needs_another_error_is_not_waited_for(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Fleet, task: object, slot: int) -> Launch:
+    def refuse(self: ServerPool, task: object, slot: int) -> StartPlan:
         raise FileNotFoundError(errno.ENOENT, "no interpreter")
 
-    monkeypatch.setattr(Fleet, "launch", refuse)
+    monkeypatch.setattr(ServerPool, "launch", refuse)
 
     result = bench.run_text("pass\n")
 
@@ -308,7 +308,7 @@ def test_the_explanation_says_why_no_session_of_pytest_is_begun_ahead(bench: Wor
     bench.write("test_it.py", "def test_it(): pass\n")
     task = structs.replace(bench.task("test_it.py"), runner=RunnerKind.PYTEST)
 
-    with closing(Fleet(bench.settings)) as fleet:
+    with closing(ServerPool(bench.settings)) as fleet:
         lines = list(explain(fleet, [task]))
 
     assert any("begin their session themselves" in line and "own_plugin" in line for line in lines), lines

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from worker.forkserver import store as storing
-from worker.forkserver.module_costs import ModuleFacts
-from worker.forkserver.source import Source
+from worker.forkserver.module_costs import ModuleCost
+from worker.forkserver.source import SourceAnalysis
 from worker.forkserver.store import FILE_NAME, ImportStore
 
-SOURCE = Source(
+SOURCE = SourceAnalysis(
     imports=("os", "a:b", "..c", "="),
     why_spawn="it sets A",
     folders=("a b", "ü"),
@@ -25,7 +25,7 @@ SOURCE = Source(
 def test_everything_comes_back_in_the_next_run(tmp_path: Path) -> None:
     store = ImportStore(tmp_path / "state")
     store.put("/a.py", 10, 20, SOURCE)
-    store.put("/bad.py", 1, 2, Source(is_readable=False))
+    store.put("/bad.py", 1, 2, SourceAnalysis(is_readable=False))
     store.learn("/a.py", "s1", ["numpy"])
     store.record("python", [("numpy", 0.25, 100, "ok"), ("loud", 0.1, 0, "prints")])
     store.save()
@@ -33,11 +33,11 @@ def test_everything_comes_back_in_the_next_run(tmp_path: Path) -> None:
     again = ImportStore(tmp_path / "state")
 
     assert again.get("/a.py", 10, 20) == SOURCE
-    assert again.get("/bad.py", 1, 2) == Source(is_readable=False)
+    assert again.get("/bad.py", 1, 2) == SourceAnalysis(is_readable=False)
     assert again.learned("/a.py", "s1") == ("numpy",)
     assert again.facts("python") == {
-        "numpy": ModuleFacts(seconds=0.25, bytes=100, verdict="ok"),
-        "loud": ModuleFacts(seconds=0.1, bytes=0, verdict="prints"),
+        "numpy": ModuleCost(seconds=0.25, bytes=100, verdict="ok"),
+        "loud": ModuleCost(seconds=0.1, bytes=0, verdict="prints"),
     }
     assert again.facts("another python") == {}
 
@@ -133,7 +133,7 @@ def test_the_longer_of_two_times_counts_and_fades() -> None:
     store.record("python", [("numpy", 0.3, 100, "ok")])
     assert store.facts("python")["numpy"].seconds == pytest.approx(0.3)
     store.record("python", [("numpy", 0.1, 0, "prints")])
-    assert store.facts("python")["numpy"] == ModuleFacts(seconds=0.1, bytes=0, verdict="prints")
+    assert store.facts("python")["numpy"] == ModuleCost(seconds=0.1, bytes=0, verdict="prints")
 
 
 def test_what_is_wrong_with_the_projects_own_packages_is_not_kept() -> None:
@@ -144,7 +144,7 @@ def test_what_is_wrong_with_the_projects_own_packages_is_not_kept() -> None:
 
 
 def test_the_oldest_go_where_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "_MOST_FILES", 3)
+    monkeypatch.setattr(storing, "_MAX_FILES", 3)
     store = ImportStore(tmp_path)
     for number in range(3):
         store.put(f"/{number}.py", 1, 1, SOURCE)

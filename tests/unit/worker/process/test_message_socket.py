@@ -9,18 +9,20 @@ from collections.abc import Iterator
 import pytest
 
 from worker.child.passmuster_child_channel import MARSHAL_VERSION
-from worker.process.message_socket import MAX_MESSAGE_BYTES, Link, LinkClosedError, open_link
+from worker.process.message_socket import MAX_MESSAGE_BYTES, LinkClosedError, MessageSocket, open_link
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Link, socket.socket]]:
+def ends() -> Iterator[tuple[MessageSocket, socket.socket]]:
     link, theirs = open_link()
     with theirs:
         yield link, theirs
     link.close()
 
 
-def test_a_message_that_comes_in_pieces_is_given_once_it_is_whole(ends: tuple[Link, socket.socket]) -> None:
+def test_a_message_that_comes_in_pieces_is_given_once_it_is_whole(
+    ends: tuple[MessageSocket, socket.socket],
+) -> None:
     link, theirs = ends
     body = marshal.dumps(("started", 7), MARSHAL_VERSION)
     data = len(body).to_bytes(4, "big") + body
@@ -32,7 +34,9 @@ def test_a_message_that_comes_in_pieces_is_given_once_it_is_whole(ends: tuple[Li
     assert link.receive() == [("started", 7), ("started", 7)]
 
 
-def test_an_announced_length_that_no_message_has_closes_the_link(ends: tuple[Link, socket.socket]) -> None:
+def test_an_announced_length_that_no_message_has_closes_the_link(
+    ends: tuple[MessageSocket, socket.socket],
+) -> None:
     link, theirs = ends
     theirs.sendall((MAX_MESSAGE_BYTES + 1).to_bytes(4, "big") + b"x")
 

@@ -8,22 +8,22 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from passmuster.model.executor import Limit, Room, Usage
+from passmuster.model.executor import FreeCapacity, Limit, Usage
 from passmuster.model.result import TestResult
 from passmuster.model.status import RunnerKind, Status, StopReason
 from passmuster.model.task import TestTask
 from passmuster.model.version import VERSION
-from passmuster.wire.broker_messages import Claim, Hold, WorkerCard, result_kind
+from passmuster.wire.broker_messages import ClaimReply, RenewReply, WorkerStatus, result_kind
 from passmuster.wire.codec import decode_result, encode_task
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import RunTerms
+from passmuster.wire.run_spec import RunSpec
 from worker.process.settings import WorkerSettings
 from worker.queue.admission import Admission
 from worker.queue.health import MIN_FREE_BYTES, Health
-from worker.queue.in_flight import Held, Roster
-from worker.queue.log import Level
-from worker.queue.peer_workers import Neighbours
-from worker.queue.task_handler import QueueFiles
+from worker.queue.in_flight import InFlightFile, InFlightFiles
+from worker.queue.log import LogLevel
+from worker.queue.peer_workers import PeerWorkers
+from worker.queue.task_handler import TaskHandler
 
 Answer = TypeVar("Answer")
 
@@ -72,7 +72,7 @@ class ScriptedExecutor:
     def check(self) -> None:
         pass
 
-    def room(self) -> Room:
+    def room(self) -> FreeCapacity:
         raise AssertionError("nobody asks")
 
     def admit(self, task: TestTask) -> bool:
@@ -111,8 +111,8 @@ class ScriptedRecord:
     """Answers from lists, the last answer again and again; an exception among them is raised."""
 
     def __init__(self) -> None:
-        self.claims: list[Claim | Exception] = [Claim.OK]
-        self.holds: list[Hold | Exception] = [Hold.HELD]
+        self.claims: list[ClaimReply | Exception] = [ClaimReply.OK]
+        self.holds: list[RenewReply | Exception] = [RenewReply.HELD]
         self.finishes: list[bool | Exception] = [True]
         self.epochs: list[str | Exception | None] = ["word"]
         self.while_releasing: Callable[[], object] = lambda: None
@@ -121,11 +121,11 @@ class ScriptedRecord:
         self.asked: list[tuple[str, str, int, str]] = []
         self.bodies: list[str] = []
 
-    def claim(self, path: str, attempt: int, worker: str) -> Claim:
+    def claim(self, path: str, attempt: int, worker: str) -> ClaimReply:
         self.asked.append(("claim", path, attempt, worker))
         return _next(self.claims)
 
-    def renew(self, path: str, attempt: int, worker: str) -> Hold:
+    def renew(self, path: str, attempt: int, worker: str) -> RenewReply:
         self.asked.append(("renew", path, attempt, worker))
         self.while_renewing()
         return _next(self.holds)
@@ -159,19 +159,19 @@ def _next(answers: list[Answer | Exception]) -> Answer:
 
 
 class Desk:
-    """A `QueueFiles` with everything around it scripted."""
+    """A `TaskHandler` with everything around it scripted."""
 
     def __init__(
-        self, root: Path, *, allowed: Collection[str] = (), cards: Sequence[WorkerCard] = ()
+        self, root: Path, *, allowed: Collection[str] = (), cards: Sequence[WorkerStatus] = ()
     ) -> None:
         (root / "ok.py").write_text("pass\n", encoding="utf-8")
         self.executor, self.record, self.clock = ScriptedExecutor(), ScriptedRecord(), Clock()
-        self.roster = Roster()
+        self.roster = InFlightFiles()
         self.envelope = Envelope(SECRET)
         self.lines: list[str] = []
         self.failures: list[str] = []
         self.free_bytes = MIN_FREE_BYTES
-        self.terms: RunTerms | None = terms()
+        self.terms: RunSpec | None = terms()
         self.settings = WorkerSettings(
             root=root,
             workdir=root,
@@ -181,7 +181,7 @@ class Desk:
             budget_bytes=1 << 30,
             name=NAME,
         )
-        neighbours = Neighbours(lambda: cards, name=NAME, broken=(BrokerAwayError,), clock=self.clock)
+        neighbours = PeerWorkers(lambda: cards, name=NAME, broken=(BrokerAwayError,), clock=self.clock)
         self.admission = Admission(
             self.executor,
             self.roster,
@@ -191,7 +191,7 @@ class Desk:
             pause=self.clock.pause,
         )
         self.left_alone: list[tuple[str, str]] = []
-        self.files = QueueFiles(
+        self.files = TaskHandler(
             self.executor,
             self.admission,
             Health(root, root, free=lambda _: self.free_bytes),
@@ -209,7 +209,9 @@ class Desk:
             pause=self.clock.pause,
         )
 
-    def say(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+    def say(
+        self, event: str, /, *, about: InFlightFile | None = None, level: LogLevel = LogLevel.INFO
+    ) -> None:
         self.lines.append(event if about is None else f"{about.path}: {event}")
 
     def message(self, task: TestTask, take: int = 101) -> str:
@@ -221,8 +223,8 @@ class Desk:
         return decode_result(self.envelope.open(result_kind("run"), self.record.bodies[-1])[0])
 
 
-def terms(**changes: object) -> RunTerms:
-    plain = RunTerms(run_id="run", version=VERSION, grace_s=1.0, has_coverage=False, environment_names=())
+def terms(**changes: object) -> RunSpec:
+    plain = RunSpec(run_id="run", version=VERSION, grace_s=1.0, has_coverage=False, environment_names=())
     return structs.replace(plain, **changes)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from passmuster.wire.broker_messages import WorkerCard
+from passmuster.wire.broker_messages import WorkerStatus
 from tests.unit.worker.queue.scripted_queue import NAME, Desk, task
 from worker.queue.admission import ADMIT_S
 
@@ -25,8 +25,8 @@ def wanted() -> bool:
     return True
 
 
-def card(name: str, *, gib: int, runs: tuple[str, ...] = ("run",)) -> WorkerCard:
-    return WorkerCard(name=name, host="h", slots=1, busy=0, budget_bytes=gib << 30, version="1", runs=runs)
+def card(name: str, *, gib: int, runs: tuple[str, ...] = ("run",)) -> WorkerStatus:
+    return WorkerStatus(name=name, host="h", slots=1, busy=0, budget_bytes=gib << 30, version="1", runs=runs)
 
 
 def while_refused(desk: Desk, times: int, then: Callable[[], object]) -> None:
@@ -115,7 +115,7 @@ def test_a_file_too_big_for_this_worker_is_left_to_one_that_has_room(tmp_path: P
     ],
 )
 def test_a_file_too_big_for_all_workers_is_taken_and_gets_its_turn(
-    tmp_path: Path, cards: list[WorkerCard]
+    tmp_path: Path, cards: list[WorkerStatus]
 ) -> None:
     desk = Desk(tmp_path, cards=cards)
     desk.executor.refuses = 1000

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from passmuster.wire.broker_messages import Hold, WorkerCard
+from passmuster.wire.broker_messages import RenewReply, WorkerStatus
 from tests.unit.worker.queue.scripted_queue import NAME, BrokerAwayError, Desk, task
 from worker.queue.heartbeat import CANCEL_GRACE_S, Heartbeat
-from worker.queue.in_flight import Fate, Held
+from worker.queue.in_flight import AbortReason, InFlightFile
 from worker.queue.task_handler import KEEP_RESULT_S
 
-HELD = Held(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id, cancel_grace_s=1.5)
+HELD = InFlightFile(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id, cancel_grace_s=1.5)
 
 
 class Wall:
@@ -27,7 +27,7 @@ class Wall:
         self.followed: list[set[str]] = []
         self.trouble: Exception | None = None
 
-    def announce(self, card: WorkerCard) -> None:
+    def announce(self, card: WorkerStatus) -> None:
         if self.trouble is not None:
             raise self.trouble
         self.busy.append(card.busy)
@@ -67,7 +67,7 @@ def heartbeat(desk: Desk, wall: Wall) -> Heartbeat:
         lambda: wall.runs,
         wall,
         name=NAME,
-        card=lambda held: WorkerCard(
+        card=lambda held: WorkerStatus(
             name=NAME, host="here", slots=2, busy=len(held), budget_bytes=1, version="1"
         ),
         broken=(BrokerAwayError,),
@@ -86,10 +86,10 @@ def test_what_runs_is_renewed_and_the_card_put_up(desk: Desk, wall: Wall, heartb
 
 @pytest.mark.parametrize(
     ("hold", "fate", "grace_s"),
-    [(Hold.LOST, Fate.LOST, 0), (Hold.CANCELLED, Fate.CANCELLED, 1.5)],
+    [(RenewReply.LOST, AbortReason.LOST, 0), (RenewReply.CANCELLED, AbortReason.CANCELLED, 1.5)],
 )
 def test_what_is_lost_or_cancelled_is_ended_once(
-    desk: Desk, heartbeat: Heartbeat, hold: Hold, fate: Fate, grace_s: float
+    desk: Desk, heartbeat: Heartbeat, hold: RenewReply, fate: AbortReason, grace_s: float
 ) -> None:
     desk.record.holds = [hold]
 
@@ -105,7 +105,7 @@ def test_a_run_s_grace_has_a_bound(desk: Desk, heartbeat: Heartbeat) -> None:
     patient = structs.replace(HELD, cancel_grace_s=60.0)
     desk.roster.enter(patient)
     desk.roster.claim(patient.attempt_id)
-    desk.record.holds = [Hold.CANCELLED]
+    desk.record.holds = [RenewReply.CANCELLED]
 
     heartbeat.beat()
 
@@ -124,7 +124,7 @@ def test_a_file_that_was_given_back_while_it_was_renewed_is_given_back_again(
 
 
 def test_an_unknown_run_goes_on_as_long_as_somebody_may_want_it(desk: Desk, heartbeat: Heartbeat) -> None:
-    desk.record.holds = [Hold.UNKNOWN]
+    desk.record.holds = [RenewReply.UNKNOWN]
 
     heartbeat.beat()
     desk.clock.now = KEEP_RESULT_S - 1
@@ -137,7 +137,7 @@ def test_an_unknown_run_goes_on_as_long_as_somebody_may_want_it(desk: Desk, hear
 
 
 def test_a_run_that_is_known_again_is_unknown_anew_later(desk: Desk, heartbeat: Heartbeat) -> None:
-    desk.record.holds = [Hold.UNKNOWN, Hold.HELD, Hold.UNKNOWN]
+    desk.record.holds = [RenewReply.UNKNOWN, RenewReply.HELD, RenewReply.UNKNOWN]
 
     heartbeat.beat()
     heartbeat.beat()
@@ -159,7 +159,7 @@ def test_the_runs_under_way_are_followed(wall: Wall, heartbeat: Heartbeat) -> No
 def test_a_broker_that_is_away_ends_nothing_and_is_told_once(
     desk: Desk, wall: Wall, heartbeat: Heartbeat
 ) -> None:
-    desk.record.holds = [BrokerAwayError("gone"), BrokerAwayError("gone"), Hold.HELD]
+    desk.record.holds = [BrokerAwayError("gone"), BrokerAwayError("gone"), RenewReply.HELD]
 
     for _ in range(3):
         heartbeat.beat()

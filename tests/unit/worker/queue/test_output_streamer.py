@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from passmuster.wire.broker_keys import MOST_TAIL_BYTES
+from passmuster.wire.broker_keys import MAX_TAIL_BYTES
 from passmuster.wire.output_stream import OutputPiece
 from worker.process.output_capture import OutputCapture
-from worker.queue.in_flight import Held
-from worker.queue.output_streamer import Tails
+from worker.queue.in_flight import InFlightFile
+from worker.queue.output_streamer import OutputStreamer
 
 
 class AwayError(Exception):
@@ -30,13 +30,13 @@ class Board:
         self.pieces.append((path, piece.start, piece.data))
 
 
-def held(path: str) -> Held:
-    return Held(run_id="run", path=path, take=101, attempt_id=path, cancel_grace_s=1.0)
+def held(path: str) -> InFlightFile:
+    return InFlightFile(run_id="run", path=path, take=101, attempt_id=path, cancel_grace_s=1.0)
 
 
-def made() -> tuple[Board, dict[str, OutputCapture], Tails]:
+def made() -> tuple[Board, dict[str, OutputCapture], OutputStreamer]:
     board, captures = Board(), {"a": OutputCapture(1 << 20), "b": OutputCapture(1 << 20)}
-    return board, captures, Tails(captures.get, board, broken=(AwayError,))
+    return board, captures, OutputStreamer(captures.get, board, broken=(AwayError,))
 
 
 def test_only_what_is_wanted_is_sent_and_only_once() -> None:
@@ -74,9 +74,9 @@ def test_the_rest_is_sent_at_the_end_also_while_the_broker_is_away() -> None:
 def test_much_output_is_sent_in_parts_of_which_the_oldest_are_left_out() -> None:
     board, captures, tails = made()
     board.wishes = {"a"}
-    captures["a"].feed(b"x" * (MOST_TAIL_BYTES + 10))
+    captures["a"].feed(b"x" * (MAX_TAIL_BYTES + 10))
 
     tails.look([held("a")])
 
     [(_, start, data)] = board.pieces
-    assert (start, len(data)) == (10, MOST_TAIL_BYTES)
+    assert (start, len(data)) == (10, MAX_TAIL_BYTES)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from passmuster.wire.broker_keys import HEARTBEAT_S
-from passmuster.wire.broker_messages import WorkerCard
+from passmuster.wire.broker_messages import WorkerStatus
 from tests.unit.worker.queue.scripted_queue import BrokerAwayError, Clock
-from worker.queue.peer_workers import Neighbours
+from worker.queue.peer_workers import PeerWorkers
 
-CARD = WorkerCard(name="w2", host="h", slots=1, busy=0, budget_bytes=100, version="1", runs=("r1",))
+CARD = WorkerStatus(name="w2", host="h", slots=1, busy=0, budget_bytes=100, version="1", runs=("r1",))
 
 
 def test_the_board_is_read_once_in_a_while_and_a_broker_that_is_away_has_none() -> None:
     clock, asked = Clock(), 0
     trouble: Exception | None = None
 
-    def cards() -> list[WorkerCard]:
+    def cards() -> list[WorkerStatus]:
         nonlocal asked
         asked += 1
         if trouble is not None:
             raise trouble
         return [CARD]
 
-    neighbours = Neighbours(cards, name="w1", broken=(BrokerAwayError,), clock=clock)
+    neighbours = PeerWorkers(cards, name="w1", broken=(BrokerAwayError,), clock=clock)
 
     assert neighbours.have_room("r1", 100)
     assert not neighbours.have_room("r1", 101)

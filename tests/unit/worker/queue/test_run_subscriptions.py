@@ -10,12 +10,12 @@ from passmuster.model.errors import ConfigurationError
 from passmuster.model.executor import SlotRange
 from passmuster.model.version import VERSION
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import RunTerms, encode_terms
+from passmuster.wire.run_spec import RunSpec, encode_terms
 from tests.support.queue_worker import until
 from tests.unit.worker.queue.scripted_queue import NAME, SECRET, BrokerAwayError, terms
-from worker.queue.in_flight import Held
-from worker.queue.log import Level
-from worker.queue.run_subscriptions import Check, Joining, allowed_names
+from worker.queue.in_flight import InFlightFile
+from worker.queue.log import LogLevel
+from worker.queue.run_subscriptions import Check, RunSubscriptions, allowed_names
 
 ENVELOPE = Envelope(SECRET)
 
@@ -62,7 +62,9 @@ class Broker:
     def sync(self) -> None:
         self.synced += 1
 
-    def say(self, event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+    def say(
+        self, event: str, /, *, about: InFlightFile | None = None, level: LogLevel = LogLevel.INFO
+    ) -> None:
         self.lines.append(event)
 
 
@@ -71,8 +73,8 @@ def broker() -> Broker:
     return Broker()
 
 
-def joining(broker: Broker, *checks: Check) -> Joining:
-    return Joining(
+def joining(broker: Broker, *checks: Check) -> RunSubscriptions:
+    return RunSubscriptions(
         lambda run_id: broker,
         ENVELOPE,
         checks,
@@ -127,7 +129,7 @@ def test_a_run_that_ends_before_it_gives_slots_is_not_followed(broker: Broker) -
 def test_a_slow_check_keeps_nobody_waiting_and_no_message_is_taken_before_its_end(broker: Broker) -> None:
     go_on = threading.Event()
 
-    def slow(_: RunTerms) -> str:
+    def slow(_: RunSpec) -> str:
         assert go_on.wait(30)
         return ""
 
@@ -143,7 +145,7 @@ def test_a_slow_check_keeps_nobody_waiting_and_no_message_is_taken_before_its_en
 def test_a_run_that_is_gone_before_it_was_joined_is_not_followed(broker: Broker) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(_: RunTerms) -> str:
+    def slow(_: RunSpec) -> str:
         begun.set()
         assert go_on.wait(30)
         return ""
@@ -205,7 +207,7 @@ def test_the_first_check_that_fails_is_the_reason(broker: Broker) -> None:
 
 
 def test_a_check_that_fails_itself_refuses(broker: Broker) -> None:
-    def wrong(_: RunTerms) -> str:
+    def wrong(_: RunSpec) -> str:
         raise ConfigurationError("the tree is damaged")
 
     runs = joining(broker, wrong)
@@ -215,7 +217,7 @@ def test_a_check_that_fails_itself_refuses(broker: Broker) -> None:
 
 
 def test_a_bug_in_a_check_refuses_with_a_trace_in_the_worker_s_output(broker: Broker) -> None:
-    def wrong(_: RunTerms) -> str:
+    def wrong(_: RunSpec) -> str:
         raise ZeroDivisionError("a bug")
 
     joining(broker, wrong).follow({"run"})
@@ -261,7 +263,7 @@ def test_a_worker_that_can_run_nothing_refuses_what_it_serves_and_joins_nothing_
 def test_a_run_that_is_gone_while_it_is_checked_is_left_and_not_refused(broker: Broker) -> None:
     go_on = threading.Event()
 
-    def gone(_: RunTerms) -> str:
+    def gone(_: RunSpec) -> str:
         assert go_on.wait(30)
         return "it has ended"
 
@@ -277,7 +279,7 @@ def test_a_run_that_is_gone_while_it_is_checked_is_left_and_not_refused(broker: 
 def test_a_run_that_is_gone_after_its_checks_is_left_again(broker: Broker) -> None:
     go_on = threading.Event()
 
-    def slow(_: RunTerms) -> str:
+    def slow(_: RunSpec) -> str:
         assert go_on.wait(30)
         return ""
 

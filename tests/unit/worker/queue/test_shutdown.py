@@ -10,19 +10,19 @@ import pytest
 from tests.unit.worker.queue.scripted_queue import ScriptedExecutor, task
 from tests.unit.worker.workbench import DEADLINE_S, until
 from worker.queue import shutdown as ending
-from worker.queue.in_flight import Held, Roster
-from worker.queue.shutdown import TERM_S, Ending
+from worker.queue.in_flight import InFlightFile, InFlightFiles
+from worker.queue.shutdown import TERM_S, Shutdown
 
-HELD = Held(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id)
+HELD = InFlightFile(run_id="run", path="ok.py", take=101, attempt_id=task().attempt_id)
 
 
 class Stage:
-    """An `Ending` with its thread."""
+    """An `Shutdown` with its thread."""
 
     def __init__(self, *, grace_s: float) -> None:
-        self.executor, self.roster = ScriptedExecutor(), Roster()
+        self.executor, self.roster = ScriptedExecutor(), InFlightFiles()
         self.left = threading.Event()
-        self.ending = Ending(self.executor, self.roster, grace_s=grace_s, leave=self.left.set)
+        self.ending = Shutdown(self.executor, self.roster, grace_s=grace_s, leave=self.left.set)
         self.thread = threading.Thread(target=self.ending.wait, daemon=True)
         self.thread.start()
 

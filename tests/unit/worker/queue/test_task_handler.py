@@ -10,12 +10,12 @@ import pytest
 from passmuster.model.errors import InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status, StopReason
-from passmuster.wire.broker_messages import Claim, Hold, result_kind
+from passmuster.wire.broker_messages import ClaimReply, RenewReply, result_kind
 from passmuster.wire.codec import encode_task
 from passmuster.wire.envelope import Envelope
 from tests.unit.worker.queue.scripted_queue import NAME, BrokerAwayError, Desk, task
 from worker.queue.admission import ADMIT_S
-from worker.queue.in_flight import Fate
+from worker.queue.in_flight import AbortReason
 from worker.queue.task_handler import KEEP_RESULT_S, PUT_BACK_S
 
 AWAY = BrokerAwayError()
@@ -81,7 +81,7 @@ def test_room_is_waited_for(desk: Desk) -> None:
 
 
 def test_the_place_of_a_file_that_is_not_ours_is_given_back(desk: Desk) -> None:
-    desk.record.claims = [Claim.GONE]
+    desk.record.claims = [ClaimReply.GONE]
 
     assert desk.files.take(desk.message(task()))
 
@@ -90,10 +90,11 @@ def test_the_place_of_a_file_that_is_not_ours_is_given_back(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("holds", "runs"), [([Hold.HELD], True), ([AWAY, Hold.HELD], True), ([Hold.LOST], False)]
+    ("holds", "runs"),
+    [([RenewReply.HELD], True), ([AWAY, RenewReply.HELD], True), ([RenewReply.LOST], False)],
 )
 def test_a_claim_whose_answer_was_lost_is_asked_for_again(
-    desk: Desk, holds: list[Hold | Exception], runs: bool
+    desk: Desk, holds: list[RenewReply | Exception], runs: bool
 ) -> None:
     desk.record.claims, desk.record.holds = [AWAY], holds
 
@@ -148,7 +149,7 @@ def test_a_second_copy_of_a_running_attempt_is_put_back(desk: Desk) -> None:
 
 def test_a_lost_file_sends_nothing(desk: Desk) -> None:
     desk.executor.result = CANCELLED
-    desk.executor.while_running = lambda: desk.roster.doom(task().attempt_id, Fate.LOST)
+    desk.executor.while_running = lambda: desk.roster.doom(task().attempt_id, AbortReason.LOST)
 
     assert desk.files.take(desk.message(task()))
 
@@ -157,7 +158,7 @@ def test_a_lost_file_sends_nothing(desk: Desk) -> None:
 
 def test_a_cancelled_file_sends_its_result(desk: Desk) -> None:
     desk.executor.result = CANCELLED
-    desk.executor.while_running = lambda: desk.roster.doom(task().attempt_id, Fate.CANCELLED)
+    desk.executor.while_running = lambda: desk.roster.doom(task().attempt_id, AbortReason.CANCELLED)
 
     desk.files.take(desk.message(task()))
 

@@ -5,27 +5,28 @@ from __future__ import annotations
 import pytest
 
 from passmuster.model.executor import FileUsage, Usage
-from passmuster.wire.broker_messages import MOST_CARD_FILES, CardFile, WorkerCard
+from passmuster.wire.broker_messages import MAX_CARD_FILES, RunningFileStatus, WorkerStatus
 from passmuster.wire.codec import decode, encode
 from passmuster.wire.run_store import _MAX_CARD_CHARS
-from worker.queue.in_flight import Held
-from worker.queue.root_runner import Share
-from worker.queue.worker_status import make_card
+from worker.queue.in_flight import InFlightFile
+from worker.queue.root_runner import WorkerCapacity
+from worker.queue.worker_status import make_worker_status
 
 
-def made(paths: list[str], *, held_only: int = 0) -> WorkerCard:
+def made(paths: list[str], *, held_only: int = 0) -> WorkerStatus:
     """Return the card of a worker that runs these files, and has more that did not start."""
-    share = Share(slots=2, budget_bytes=1 << 30, limits=())
-    held = [Held(run_id="r", path=path, take=101, attempt_id=f"id {path}") for path in paths]
+    share = WorkerCapacity(slots=2, budget_bytes=1 << 30, limits=())
+    held = [InFlightFile(run_id="r", path=path, take=101, attempt_id=f"id {path}") for path in paths]
     held += [
-        Held(run_id="r", path=f"h{number}", take=101, attempt_id=f"h{number}") for number in range(held_only)
+        InFlightFile(run_id="r", path=f"h{number}", take=101, attempt_id=f"h{number}")
+        for number in range(held_only)
     ]
     files = tuple(
         FileUsage(attempt_id=f"id {path}", file_path=path, slot=number, seconds=1.5, used_bytes=7)
         for number, path in enumerate([*paths, "of nobody"])
     )
     usage = Usage(slots=2, budget_bytes=1 << 30, used_bytes=9, peak_bytes=9, files=files)
-    return make_card("w", share, usage, held, host="h", runs=("r",))
+    return make_worker_status("w", share, usage, held, host="h", runs=("r",))
 
 
 def test_it_names_what_runs_and_counts_what_it_has() -> None:
@@ -34,7 +35,7 @@ def test_it_names_what_runs_and_counts_what_it_has() -> None:
     assert (card.name, card.host, card.slots, card.busy, card.used_bytes) == ("w", "h", 2, 3, 9)
     assert card.runs == ("r",)
     assert card.files == tuple(
-        CardFile(run_id="r", path=path, seconds=1.5, used_bytes=7) for path in ("a.py", "b.py")
+        RunningFileStatus(run_id="r", path=path, seconds=1.5, used_bytes=7) for path in ("a.py", "b.py")
     )
 
 
@@ -43,6 +44,6 @@ def test_it_names_what_runs_and_counts_what_it_has() -> None:
 def test_it_never_outgrows_what_the_broker_takes(letter: str, length: int) -> None:
     card = made([f"{letter * length}{number}" for number in range(1000)])
 
-    assert 0 < len(card.files) <= MOST_CARD_FILES
+    assert 0 < len(card.files) <= MAX_CARD_FILES
     text = encode(card, what="the card", max_chars=_MAX_CARD_CHARS)
-    assert decode(WorkerCard, text, what="the card", max_chars=_MAX_CARD_CHARS) == card
+    assert decode(WorkerStatus, text, what="the card", max_chars=_MAX_CARD_CHARS) == card

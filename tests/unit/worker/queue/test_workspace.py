@@ -12,20 +12,20 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Usage
 from passmuster.model.status import StopReason
 from passmuster.source.identity import tree_identity
-from passmuster.wire.run_spec import RunTerms
+from passmuster.wire.run_spec import RunSpec
 from tests.support.git_project import GitProject
 from tests.support.queue_worker import until
 from worker.process.output_capture import OutputCapture
-from worker.queue.in_flight import Held, Roster
-from worker.queue.workspace import Workplace
+from worker.queue.in_flight import InFlightFile, InFlightFiles
+from worker.queue.workspace import Workspace
 
 OWN = Path("/own")
 
 
 def terms(
     run_id: str, *, tree: str = "", workdir: str = "", identity: str = "", listing: str = ""
-) -> RunTerms:
-    return RunTerms(
+) -> RunSpec:
+    return RunSpec(
         run_id=run_id,
         version="1",
         tree=tree,
@@ -52,10 +52,10 @@ class ScriptedBench:
         self._log.append(f"asked for {attempt_id} in {self.place}")
         return None
 
-    def why_not(self, terms: RunTerms) -> str:
+    def why_not(self, terms: RunSpec) -> str:
         return self.refusal
 
-    def expect(self, terms: RunTerms, paths: Sequence[str]) -> None:
+    def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
         self._log.append(f"expects {','.join(paths)} in {self.place}")
 
     def take(self, text: str) -> bool:
@@ -77,10 +77,10 @@ class Site:
 
     def __init__(self, own_root: Path | None = OWN) -> None:
         self.log: list[str] = []
-        self.roster = Roster()
+        self.roster = InFlightFiles()
         self.trouble: Exception | None = None
         self.refusal = ""
-        self.place = Workplace(own_root, self, self.build, self.roster)
+        self.place = Workspace(own_root, self, self.build, self.roster)
         self.answers: dict[str, str | Exception] = {}
         self._threads: list[threading.Thread] = []
 
@@ -97,7 +97,7 @@ class Site:
         bench.refusal = self.refusal
         return bench
 
-    def come(self, run: RunTerms) -> None:
+    def come(self, run: RunSpec) -> None:
         """Let a run come, and wait until it is in or in the line."""
 
         def enter() -> None:
@@ -129,8 +129,8 @@ def site() -> Iterator[Site]:
     site.close()
 
 
-def held(run_id: str) -> Held:
-    return Held(run_id=run_id, path="a.py", take=101, attempt_id=f"{run_id}/a.py", cancel_grace_s=1.0)
+def held(run_id: str) -> InFlightFile:
+    return InFlightFile(run_id=run_id, path="a.py", take=101, attempt_id=f"{run_id}/a.py", cancel_grace_s=1.0)
 
 
 def test_files_are_looked_ahead_at_where_they_will_run(site: Site) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.queue.tree_upload import ship_tree
+from dispatcher.queue.tree_upload import upload_tree
 from passmuster.model.errors import InfrastructureError
 from passmuster.source.manifest import TreeError, digest_of
 from tests.support.tree_shelf import TreeShelf
@@ -35,7 +35,7 @@ def shipped(shelf: TreeShelf, tmp_path: Path, **files: str) -> str:
     root.mkdir()
     for name, text in files.items():
         (root / name).write_text(text)
-    return ship_tree(shelf, root).digest
+    return upload_tree(shelf, root).digest
 
 
 def test_a_tree_is_laid_down(cache: TreeCache, shelf: TreeShelf, tmp_path: Path) -> None:

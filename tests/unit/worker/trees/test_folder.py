@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from passmuster.model.errors import InfrastructureError
-from passmuster.source.manifest import Kind, TreeEntry, TreeError, TreeManifest, digest_of
+from passmuster.source.manifest import EntryType, TreeEntry, TreeError, TreeManifest, digest_of
 from worker.trees.folder import differing, lay_down, made_in, remove
 
 CONTENTS = {
@@ -22,7 +22,7 @@ CONTENTS = {
 
 
 def entry(path: str, data: bytes) -> TreeEntry:
-    kind = Kind.EXECUTABLE if path.endswith(".sh") else Kind.FILE
+    kind = EntryType.EXECUTABLE if path.endswith(".sh") else EntryType.FILE
     return TreeEntry(path=path, kind=kind, size_bytes=len(data), sha256=digest_of(data))
 
 
@@ -31,7 +31,7 @@ MANIFEST = TreeManifest(
         sorted(
             (
                 *(entry(path, data) for path, data in CONTENTS.items()),
-                TreeEntry(path="link", kind=Kind.LINK, target="sub/deep"),
+                TreeEntry(path="link", kind=EntryType.LINK, target="sub/deep"),
             ),
             key=lambda one: one.path,
         )

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.queue.tree_upload import ship_tree
+from dispatcher.queue.tree_upload import upload_tree
 from passmuster.model.errors import InfrastructureError
 from tests.support.tree_shelf import TreeShelf
-from worker.queue.in_flight import Held
-from worker.queue.log import Level
+from worker.queue.in_flight import InFlightFile
+from worker.queue.log import LogLevel
 from worker.trees.cache import KEPT_TREES, TreeCache
 from worker.trees.shipped import ShippedTrees
 
 
-def say(event: str, /, *, about: Held | None = None, level: Level = Level.INFO) -> None:
+def say(event: str, /, *, about: InFlightFile | None = None, level: LogLevel = LogLevel.INFO) -> None:
     pass
 
 
@@ -32,7 +32,7 @@ class Bench:
         root.mkdir()
         for name, content in {"data": text, **more}.items():
             (root / name).write_text(content)
-        return ship_tree(self.shelf, root).digest
+        return upload_tree(self.shelf, root).digest
 
     def trees(self, setup: str = "") -> ShippedTrees:
         return ShippedTrees(

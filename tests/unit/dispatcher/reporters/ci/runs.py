@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dispatcher.model.events import FileFinished, RunFinished, RunStarted
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.model.results import FileRecord, Measure, Regression, TestResults
+from dispatcher.model.events import AttemptFinished, RunFinished, RunStarted
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.results import FileAttempts, Measure, Regression, TestResults
 from passmuster.model.executor import Limit
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Outcome, Status
@@ -56,11 +56,11 @@ def result(
     )
 
 
-def record(*attempts: TestResult) -> FileRecord:
-    return FileRecord(file=file(attempts[0].file_path), attempts=attempts, reasons=(None,) * len(attempts))
+def record(*attempts: TestResult) -> FileAttempts:
+    return FileAttempts(file=file(attempts[0].file_path), attempts=attempts, reasons=(None,) * len(attempts))
 
 
-def results(*records: FileRecord, peak_bytes: int = 0) -> TestResults:
+def results(*records: FileAttempts, peak_bytes: int = 0) -> TestResults:
     return TestResults(records=records, duration_s=12.5, peak_bytes=peak_bytes)
 
 
@@ -70,14 +70,14 @@ def planned(path: str, *, memory_bytes: int | None = None, failed_before: bool =
 
 
 def started(*files: PlannedFile, limits: tuple[Limit, ...] = ()) -> RunStarted:
-    return RunStarted(at_s=0.0, started_at=1000.0, plan=Plan(run_id="r", files=files), limits=limits)
+    return RunStarted(at_s=0.0, started_at=1000.0, plan=RunPlan(run_id="r", files=files), limits=limits)
 
 
-def ended(attempt: TestResult) -> FileFinished:
-    return FileFinished(at_s=1.0, file=file(attempt.file_path), result=attempt)
+def ended(attempt: TestResult) -> AttemptFinished:
+    return AttemptFinished(at_s=1.0, file=file(attempt.file_path), result=attempt)
 
 
-def finished(*records: FileRecord) -> RunFinished:
+def finished(*records: FileAttempts) -> RunFinished:
     return RunFinished(at_s=9.0, results=results(*records))
 
 

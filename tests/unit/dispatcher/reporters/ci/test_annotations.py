@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts
 from dispatcher.reporters.ci.annotations import (
+    MAX_OF_A_LEVEL,
     MESSAGE_CHARS,
-    MOST_OF_A_LEVEL,
     Annotation,
-    Level,
+    AnnotationLevel,
     annotations_of,
     case_name,
 )
@@ -35,14 +35,16 @@ def test_each_failing_test_is_shown_at_its_line() -> None:
 
     assert annotations_of(results(record(failing))) == [
         Annotation(
-            level=Level.ERROR,
+            level=AnnotationLevel.ERROR,
             title="T.one",
             message="ValueError: no 3\nTraceback (most recent call last):\n"
             '  File "/r/tests/a.py", line 3, in x',
             path="tests/a.py",
             line=3,
         ),
-        Annotation(level=Level.ERROR, title="m.T.two", message="the test failed", path="tests/a.py"),
+        Annotation(
+            level=AnnotationLevel.ERROR, title="m.T.two", message="the test failed", path="tests/a.py"
+        ),
     ]
 
 
@@ -80,7 +82,7 @@ def test_a_flaky_file_is_a_warning_at_what_failed() -> None:
     [shown] = annotations_of(results(record(first, second)))
 
     assert shown == Annotation(
-        level=Level.WARNING,
+        level=AnnotationLevel.WARNING,
         title="Flaky: tests/a.py",
         message="It passed and failed: FAIL, PASS\nm.T.x: ValueError: no 5",
         path="tests/a.py",
@@ -90,11 +92,11 @@ def test_a_flaky_file_is_a_warning_at_what_failed() -> None:
 
 def test_a_file_that_fails_beside_others_alone_is_a_warning_too() -> None:
     attempts = result("tests/a.py", error="exit status 1"), result("tests/a.py", Status.PASS, attempt=2)
-    crowded = FileRecord(file=file("tests/a.py"), attempts=attempts, reasons=(None, Again.ALONE))
+    crowded = FileAttempts(file=file("tests/a.py"), attempts=attempts, reasons=(None, RerunReason.EXCLUSIVE))
 
     [shown] = annotations_of(results(crowded))
 
-    assert shown.level is Level.WARNING
+    assert shown.level is AnnotationLevel.WARNING
     assert shown.message == ("It failed beside others, passed when run alone\nFAIL: exit status 1")
 
 
@@ -124,15 +126,15 @@ def test_no_more_are_kept_than_are_shown_and_the_last_says_how_many_are_left() -
 
     kept = annotations_of(results(*failed, *flaky))
 
-    errors = [one for one in kept if one.level is Level.ERROR]
-    warnings = [one for one in kept if one.level is Level.WARNING]
-    assert len(errors) == len(warnings) == MOST_OF_A_LEVEL
+    errors = [one for one in kept if one.level is AnnotationLevel.ERROR]
+    warnings = [one for one in kept if one.level is AnnotationLevel.WARNING]
+    assert len(errors) == len(warnings) == MAX_OF_A_LEVEL
     assert [errors[0].path, errors[8].path, errors[9].title] == ["00.py", "08.py", "14 more failures"]
     assert warnings[9].title == "2 more warnings"
 
 
 def test_as_many_as_are_shown_are_kept_without_a_word() -> None:
-    failed = [record(result(f"{number}.py")) for number in range(MOST_OF_A_LEVEL)]
+    failed = [record(result(f"{number}.py")) for number in range(MAX_OF_A_LEVEL)]
 
     assert [one.path for one in annotations_of(results(*failed))] == [f"{number}.py" for number in range(10)]
 
@@ -167,7 +169,7 @@ def test_a_case_is_named_without_its_file() -> None:
 
 
 def test_a_file_that_grew_is_a_warning_or_an_error_where_the_run_fails_for_it() -> None:
-    for fails, level in ((False, Level.WARNING), (True, Level.ERROR)):
+    for fails, level in ((False, AnnotationLevel.WARNING), (True, AnnotationLevel.ERROR)):
         grown = grown_results(fails_on_regression=fails)
         (annotation,) = annotations_of(grown)
         assert (annotation.level, annotation.path) == (level, "tests/test_big.py")

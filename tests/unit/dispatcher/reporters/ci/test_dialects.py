@@ -6,16 +6,16 @@ import re
 
 import pytest
 
-from dispatcher.reporters.ci.annotations import Annotation, Level
+from dispatcher.reporters.ci.annotations import Annotation, AnnotationLevel
 from dispatcher.reporters.ci.logs import AzureLog, BuildkiteLog, Dialect, GithubLog, GitlabLog, Section
 from tests.support.actions_runner import Obeyed, Runner
 
 TOKEN = "0123456789abcdef"
 SECTION = Section(number=3, title="Output of a.py", lines=["one", "two"], started_at=10.9, ended_at=12.2)
 AT_A_LINE = Annotation(
-    level=Level.ERROR, title="T::m: a, b", message="50%\n::error::x", path="tests/a, b:c.py", line=7
+    level=AnnotationLevel.ERROR, title="T::m: a, b", message="50%\n::error::x", path="tests/a, b:c.py", line=7
 )
-OF_THE_RUN = Annotation(level=Level.WARNING, title="more", message="2 more")
+OF_THE_RUN = Annotation(level=AnnotationLevel.WARNING, title="more", message="2 more")
 
 
 def test_github_is_switched_off_but_for_our_own_lines() -> None:
@@ -96,7 +96,9 @@ def test_azure_gets_a_group_and_issues() -> None:
     log = AzureLog("sub/")
     assert log.section(SECTION) == "##[group]Output of a.py\n| one\n| two\n##[endgroup]\n"
 
-    odd = Annotation(level=Level.ERROR, title="t[0]; x", message="100% %0A\nb", path="a]b;c.py", line=7)
+    odd = Annotation(
+        level=AnnotationLevel.ERROR, title="t[0]; x", message="100% %0A\nb", path="a]b;c.py", line=7
+    )
     assert log.annotations([odd, OF_THE_RUN]) == (
         "##vso[task.logissue type=error;sourcepath=sub/a%5Db%3Bc.py;linenumber=7;]"
         "t[0%5D%3B x: 100% %AZP250A%0Ab\n"

@@ -10,8 +10,8 @@ import pytest
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.model.ci import AUTO, CIS, NONE, Ci, detect_ci
-from dispatcher.model.events import FileFinished, RunEvent
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.events import AttemptFinished, RunEvent
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.reporters.ci import reporters as reporters_module
 from dispatcher.reporters.ci.logs import GitlabLog
 from dispatcher.reporters.ci.output import CiOutput, project_folder, source_url
@@ -124,7 +124,7 @@ def test_an_output_stands_behind_its_verdict_and_annotations_before_the_summary(
 
     assert lines == [
         "console: RunStarted",
-        "console: FileFinished",
+        "console: AttemptFinished",
         "##[group]Output of a.py (FAIL: exit status 1)",
         "| one",
         "| two",
@@ -183,27 +183,27 @@ def test_verbose_runs_fold_nothing_since_all_is_printed() -> None:
 
     assert run_of(AZURE_CI, *events, verbosity=Verbosity.VERBOSE)[0] == [
         "console: RunStarted",
-        "console: FileFinished",
+        "console: AttemptFinished",
         "",
     ]
 
 
-def again(why: Again | None, reason: Again | None = None) -> FileFinished:
-    return FileFinished(at_s=1.0, file=file("a.py"), result=FAILED, again=why, reason=reason)
+def again(why: RerunReason | None, reason: RerunReason | None = None) -> AttemptFinished:
+    return AttemptFinished(at_s=1.0, file=file("a.py"), result=FAILED, again=why, reason=reason)
 
 
 @pytest.mark.parametrize(
     ("events", "count"),
     [
-        ([again(Again.RETRY)], 0),
-        ([again(Again.CHECK)], 0),
-        ([again(Again.RETRY), again(None)], 1),
-        ([again(Again.ALONE), again(None, Again.ALONE)], 1),
-        ([again(None, Again.CONFIRM)], 1),
+        ([again(RerunReason.RETRY)], 0),
+        ([again(RerunReason.VERIFY_FAILURE)], 0),
+        ([again(RerunReason.RETRY), again(None)], 1),
+        ([again(RerunReason.EXCLUSIVE), again(None, RerunReason.EXCLUSIVE)], 1),
+        ([again(None, RerunReason.VERIFY_PASS)], 1),
     ],
 )
 def test_an_output_is_folded_once_and_when_the_file_is_said_to_have_failed(
-    events: list[FileFinished], count: int
+    events: list[AttemptFinished], count: int
 ) -> None:
     written: list[str] = []
     reporter = FoldReporter(GitlabLog(), written.append)
@@ -216,7 +216,7 @@ def test_an_output_is_folded_once_and_when_the_file_is_said_to_have_failed(
 
 def test_a_log_without_room_gets_ends_of_outputs_and_then_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GitlabLog, "most_section_chars", 1000)
-    monkeypatch.setattr(reporters_module, "LEAST_ROOM_CHARS", 100)
+    monkeypatch.setattr(reporters_module, "MIN_ROOM_CHARS", 100)
     attempts = [result(f"{name}.py", output="".join(f"line {n}\n" for n in range(200))) for name in "abc"]
 
     lines, _ = run_of(GITLAB_CI, *map(ended, attempts), finished(*(record(attempt) for attempt in attempts)))

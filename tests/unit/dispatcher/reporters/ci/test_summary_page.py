@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from markdown_it import MarkdownIt
 
 from dispatcher.model.results import TestResults
-from dispatcher.reporters.ci.summary import MOST_FILES, PageRequest, summary_page, timeline
+from dispatcher.reporters.ci.summary import MAX_FILES, PageRequest, summary_page, timeline
 from passmuster.model.executor import Limit
 from passmuster.model.status import Outcome, Status
 from passmuster.model.text import one_line
@@ -243,7 +243,7 @@ def test_the_timeline_says_which_worker_where_there_are_several_and_is_bounded()
         "section w1 slot 1",
     ]
     bars = [line for line in lines if re.fullmatch(r"\S.* :crit, [0-9]+, [0-9]+", line)]
-    assert len(bars) == MOST_FILES
+    assert len(bars) == MAX_FILES
     assert {bar.split()[-4] for bar in bars} == {f"{number}.py" for number in range(60, 100)}
 
 

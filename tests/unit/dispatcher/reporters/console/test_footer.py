@@ -9,10 +9,10 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from dispatcher.model.events import FileFinished, FileStarted, RunStarted, UsageSampled
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
+from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, UsageSampled
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from dispatcher.reporters.console.footer import footer, footer_lines
-from dispatcher.reporters.console.progress import Progress
+from dispatcher.reporters.console.progress import RunProgress
 from passmuster.model.executor import FileUsage, OtherRuns, Usage, WorkerUsage
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -28,19 +28,19 @@ def watched(
     used_bytes: int = 300 * MIB,
     workers: tuple[WorkerUsage, ...] = (),
     other_runs: OtherRuns | None = None,
-) -> Progress:
+) -> RunProgress:
     files = tuple(TestFile(path=path, label=path) for path in (*paths, "done.py", "waiting.py"))
     planned = tuple(
         PlannedFile(file=file, task=TestTask(run_id="r", file_path=file.path, predicted_s=65.0))
         for file in files
     )
-    made = Progress()
-    made.run_started(RunStarted(at_s=0, started_at=0, plan=Plan(run_id="r", files=planned), limits=()))
+    made = RunProgress()
+    made.run_started(RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r", files=planned), limits=()))
     for file in files[:-1]:
         on = workers[0].name if workers else ""
-        made.file_started(FileStarted(at_s=0, file=file, attempt=1, worker=on))
+        made.file_started(AttemptStarted(at_s=0, file=file, attempt=1, worker=on))
     failed = TestResult(file_path="done.py", status=Status.FAIL, duration=1.0)
-    made.file_finished(FileFinished(at_s=1, file=files[-2], result=failed))
+    made.file_finished(AttemptFinished(at_s=1, file=files[-2], result=failed))
     usage = Usage(
         slots=3,
         budget_bytes=400 * MIB,
@@ -57,7 +57,7 @@ def watched(
     return made
 
 
-def recorded(progress: Progress, *, columns: int, rows: int) -> list[str]:
+def recorded(progress: RunProgress, *, columns: int, rows: int) -> list[str]:
     console = Console(file=io.StringIO(), record=True, width=columns, height=rows, force_terminal=True)
     console.print(footer(progress, columns=columns, rows=rows))
     return [line.rstrip() for line in console.export_text().splitlines()]

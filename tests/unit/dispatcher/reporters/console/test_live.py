@@ -15,16 +15,16 @@ from pathlib import Path
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.model.events import (
-    FileFinished,
-    FileStarted,
+    AttemptFinished,
+    AttemptStarted,
     Notice,
     RunEvent,
     RunFinished,
     RunStarted,
     UsageSampled,
 )
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.console.live import REFRESH_S, FooterStream, LiveReporter
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from passmuster.model.executor import FileUsage, Usage
@@ -97,21 +97,21 @@ def sampled(at_s: float, *files: TestFile) -> UsageSampled:
 def a_run() -> list[RunEvent]:
     planned = tuple(PlannedFile(file=file, task=TestTask(run_id="r", file_path=file.path)) for file in FILES)
     events: list[RunEvent] = [
-        RunStarted(at_s=0, started_at=0, plan=Plan(run_id="r", files=planned), limits=()),
+        RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r", files=planned), limits=()),
         sampled(0.1),
     ]
-    records: list[FileRecord] = []
+    records: list[FileAttempts] = []
     for number, file in enumerate(FILES):
         status = Status.FAIL if number == 1 else Status.PASS
         result = TestResult(file_path=file.path, status=status, output="x\n" * number)
         events += [
-            FileStarted(at_s=number + 0.2, file=file, attempt=1),
+            AttemptStarted(at_s=number + 0.2, file=file, attempt=1),
             sampled(number + 0.3, file),
             sampled(number + 0.4, file),
             sampled(number + 0.8, file),
-            FileFinished(at_s=number + 0.9, file=file, result=result),
+            AttemptFinished(at_s=number + 0.9, file=file, result=result),
         ]
-        records.append(FileRecord(file=file, attempts=(result,)))
+        records.append(FileAttempts(file=file, attempts=(result,)))
     events.append(RunFinished(at_s=4, results=TestResults(records=tuple(records), duration_s=4.0)))
     return events
 
@@ -206,7 +206,7 @@ def test_it_is_drawn_at_most_a_few_times_a_second() -> None:
     drawn = 0
     for number in range(101):
         reporter.handle(sampled(number * 1.0, FILES[0]))
-        reporter.handle(FileStarted(at_s=number * 1.0, file=FILES[number % 3], attempt=number + 1))
+        reporter.handle(AttemptStarted(at_s=number * 1.0, file=FILES[number % 3], attempt=number + 1))
         drawn += stream.getvalue().count(" done", before) > 1
         before = len(stream.getvalue())
     assert 9 <= drawn <= 11
@@ -228,8 +228,8 @@ def test_a_footer_of_long_paths_does_not_reach_the_last_column() -> None:
     reporter = live(stream, size=os.terminal_size((30, 20)))
     file = TestFile(path="p" * 100, label="p" * 100)
     planned = (PlannedFile(file=file, task=TestTask(run_id="r", file_path=file.path)),)
-    reporter.handle(RunStarted(at_s=0, started_at=0, plan=Plan(run_id="r", files=planned), limits=()))
-    reporter.handle(FileStarted(at_s=0, file=file, attempt=1))
+    reporter.handle(RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r", files=planned), limits=()))
+    reporter.handle(AttemptStarted(at_s=0, file=file, attempt=1))
     before = len(stream.getvalue())
     reporter.handle(sampled(1.0, file))
     footer = without_styles(stream.getvalue()[before:]).split("\n")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.model.events import FileFinished, FileStarted, RunStarted, UsageSampled
-from dispatcher.model.plan import Plan, PlannedFile, TestFile
-from dispatcher.model.rerun_reason import Again
-from dispatcher.reporters.console.progress import Progress, RunningFile
+from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, UsageSampled
+from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.reporters.console.progress import FooterRow, RunProgress
 from passmuster.model.executor import FileUsage, Usage
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -18,34 +18,34 @@ def file(path: str) -> TestFile:
     return TestFile(path=path, label=f"label/{path}")
 
 
-def progress(**predicted: float | None) -> Progress:
+def progress(**predicted: float | None) -> RunProgress:
     files = tuple(
         PlannedFile(file=file(path), task=TestTask(run_id="r", file_path=path, predicted_s=seconds))
         for path, seconds in predicted.items()
     )
-    made = Progress()
-    made.run_started(RunStarted(at_s=0, started_at=0, plan=Plan(run_id="r", files=files), limits=()))
+    made = RunProgress()
+    made.run_started(RunStarted(at_s=0, started_at=0, plan=RunPlan(run_id="r", files=files), limits=()))
     return made
 
 
-def start(watched: Progress, path: str, at_s: float) -> None:
-    watched.file_started(FileStarted(at_s=at_s, file=file(path), attempt=1))
+def start(watched: RunProgress, path: str, at_s: float) -> None:
+    watched.file_started(AttemptStarted(at_s=at_s, file=file(path), attempt=1))
 
 
 def finish(
-    watched: Progress,
+    watched: RunProgress,
     path: str,
     at_s: float,
     *,
     status: Status = Status.PASS,
     seconds: float = 1.0,
-    again: Again | None = None,
+    again: RerunReason | None = None,
 ) -> None:
     result = TestResult(file_path=path, status=status, duration=seconds)
-    watched.file_finished(FileFinished(at_s=at_s, file=file(path), result=result, again=again))
+    watched.file_finished(AttemptFinished(at_s=at_s, file=file(path), result=result, again=again))
 
 
-def sample(watched: Progress, at_s: float, *, slots: int = 2, **used_bytes: int) -> None:
+def sample(watched: RunProgress, at_s: float, *, slots: int = 2, **used_bytes: int) -> None:
     files = tuple(
         FileUsage(attempt_id="", file_path=path, slot=0, seconds=0, used_bytes=used)
         for path, used in used_bytes.items()
@@ -57,7 +57,7 @@ def sample(watched: Progress, at_s: float, *, slots: int = 2, **used_bytes: int)
 def test_what_is_done_and_failed_is_counted_once_for_a_file() -> None:
     watched = progress(a=None, b=None, c=None)
     start(watched, "a", 0)
-    finish(watched, "a", 1, status=Status.FAIL, again=Again.RETRY)
+    finish(watched, "a", 1, status=Status.FAIL, again=RerunReason.RETRY)
     assert (watched.total, watched.done, watched.failed) == (3, 0, 0)
     start(watched, "a", 1)
     finish(watched, "a", 2, status=Status.TIMEOUT)
@@ -74,8 +74,8 @@ def test_running_files_show_their_time_and_memory_the_longest_first() -> None:
     start(watched, "a", 2.0)
     sample(watched, 5.0, a=7)
     assert watched.running() == (
-        RunningFile(label="label/b", seconds=4.0, used_bytes=None),
-        RunningFile(label="label/a", seconds=3.0, used_bytes=7),
+        FooterRow(label="label/b", seconds=4.0, used_bytes=None),
+        FooterRow(label="label/a", seconds=3.0, used_bytes=7),
     )
 
 
@@ -117,5 +117,5 @@ def test_a_file_that_takes_longer_than_predicted_does_not_make_the_time_negative
 def test_a_file_that_runs_again_waits_again() -> None:
     watched = progress(a=5.0)
     start(watched, "a", 0)
-    finish(watched, "a", 5.0, status=Status.FAIL, again=Again.RETRY)
+    finish(watched, "a", 5.0, status=Status.FAIL, again=RerunReason.RETRY)
     assert watched.left_s() == pytest.approx(5.0)

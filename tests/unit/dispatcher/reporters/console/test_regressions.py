@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from dispatcher.config.choices import Verbosity
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import TestFile
-from dispatcher.model.results import FileRecord, Measure, Regression, TestResults, exit_code_of
+from dispatcher.model.results import FileAttempts, Measure, Regression, TestResults, exit_code_of
 from dispatcher.reporters.console.summary import SummaryRequest, summary_lines
-from dispatcher.reporters.junit_model import Verdict, suite_of
+from dispatcher.reporters.junit_model import CaseElement, suite_of
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
 
@@ -19,7 +19,7 @@ SLOWER_TEXT = (
     "(6.0 times, where the run's files as a rule took 1.5 times, the file was changed)"
 )
 FILE = TestFile(path="tests/test_a.py", label="test_a.py")
-RECORD = FileRecord(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.PASS),))
+RECORD = FileAttempts(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.PASS),))
 SLOWER = Regression(file=FILE, what=Measure.CPU, baseline=1.0, now=9.0, pace=1.5, is_changed=True)
 LARGER = Regression(file=FILE, what=Measure.MEMORY, baseline=100.0 * MIB, now=250.0 * MIB)
 RESULTS = TestResults(records=(RECORD,), duration_s=1.0, regressions=(SLOWER, LARGER))
@@ -53,10 +53,10 @@ def test_the_junit_report_is_not_greener_than_the_exit_status() -> None:
     good = suite_of(RECORD, regressions=RESULTS.failing_regressions)
     bad = suite_of(RECORD, regressions=COUNTED.failing_regressions)
 
-    assert (good.count(Verdict.FAILURE), bad.count(Verdict.FAILURE)) == (0, 1)
+    assert (good.count(CaseElement.FAILURE), bad.count(CaseElement.FAILURE)) == (0, 1)
     trouble = bad.cases[-1].trouble
     assert trouble is not None
     assert (trouble.kind, trouble.message) == ("regression", SLOWER_TEXT)
     other = TestFile(path="b.py", label="b.py")
     of_other = suite_of(replace(RECORD, file=other), regressions=COUNTED.failing_regressions)
-    assert of_other.count(Verdict.FAILURE) == 0
+    assert of_other.count(CaseElement.FAILURE) == 0

@@ -18,7 +18,7 @@ from dispatcher.model.events import (
     UsageSampled,
 )
 from dispatcher.model.plan import ShardPlan, TestFile
-from dispatcher.model.rerun_reason import Again
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.shard_option import Shard
 from dispatcher.reporters.console.lines import RULE, nothing_found_line
 from dispatcher.reporters.console.reporter import ConsoleReporter
@@ -171,9 +171,9 @@ def test_attempts_that_are_repeated_decide_nothing_and_flaky_files_are_named() -
     out, _ = printed(
         started(A),
         begun(A),
-        ended(A, evicted, Again.MADE_ROOM),
+        ended(A, evicted, RerunReason.EVICTED),
         begun(A, 2),
-        ended(A, bad, Again.RETRY),
+        ended(A, bad, RerunReason.RETRY),
         begun(A, 3),
         ended(A, good),
         finished(once(A, evicted, bad, good)),
@@ -267,7 +267,7 @@ def test_quiet_prints_failures_and_the_summary_only() -> None:
         begun(A),
         FileSlow(at_s=1, file=A, seconds=1),
         ended(B, good),
-        ended(A, bad, Again.RETRY),
+        ended(A, bad, RerunReason.RETRY),
         ended(A, bad),
         finished(once(A, bad), once(B, good)),
         verbosity=Verbosity.QUIET,

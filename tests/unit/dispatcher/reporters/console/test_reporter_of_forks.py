@@ -11,10 +11,10 @@ from hypothesis import given
 
 from dispatcher.config.choices import Verbosity
 from dispatcher.engine.loop import RunPolicy
-from dispatcher.model.events import FileFinished, FileSettled, FileStarted, RunStarted
+from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, VerdictSettled
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.console.lines import RULE
-from dispatcher.reporters.console.progress import Progress
+from dispatcher.reporters.console.progress import RunProgress
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Isolation, Outcome, Status
@@ -232,17 +232,17 @@ def test_the_last_verdict_printed_of_a_file_is_the_one_that_counts(
 @given(SCRIPTS, POLICIES)
 def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy: RunPolicy) -> None:
     _, results, listener = run(script, policy)
-    progress, decided = Progress(), 0
+    progress, decided = RunProgress(), 0
     for event in listener.events:
         match event:
             case RunStarted():
                 progress.run_started(event)
-            case FileStarted():
+            case AttemptStarted():
                 progress.file_started(event)
-            case FileFinished():
+            case AttemptFinished():
                 progress.file_finished(event)
                 decided += event.again is None
-            case FileSettled():
+            case VerdictSettled():
                 progress.file_settled(event)
                 decided += 1
             case _:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.model.plan import TestFile
-from dispatcher.model.results import FileRecord, TestResults
+from dispatcher.model.results import FileAttempts, TestResults
 from dispatcher.reporters.console.totals import Summary, biggest, slowest, summarize
 from passmuster.model.result import CaseResult, TestResult
 from passmuster.model.status import Outcome, Status
@@ -14,7 +14,7 @@ from passmuster.model.status import Outcome, Status
 
 def record(
     path: str, *statuses: Status, seconds: float = 0.0, peak_bytes: int | None = None, cases: int = 0
-) -> FileRecord:
+) -> FileAttempts:
     passed = CaseResult(case_id="t", outcome=Outcome.PASSED)
     attempts = tuple(
         TestResult(
@@ -27,7 +27,7 @@ def record(
         )
         for number, status in enumerate(statuses, start=1)
     )
-    return FileRecord(file=TestFile(path=path, label=path), attempts=attempts)
+    return FileAttempts(file=TestFile(path=path, label=path), attempts=attempts)
 
 
 def test_every_kind_of_end_is_counted() -> None:

@@ -11,8 +11,8 @@ from msgspec import structs
 
 from dispatcher.model.events import RunEvent, RunFinished, RunStopping, StopCause
 from dispatcher.model.exit_codes import ExitCode
-from dispatcher.model.rerun_reason import Again
-from dispatcher.model.results import FileRecord, Measure, Regression, TestResults, exit_code_of
+from dispatcher.model.rerun_reason import RerunReason
+from dispatcher.model.results import FileAttempts, Measure, Regression, TestResults, exit_code_of
 from dispatcher.reporters.html.data import FIRST_ROWS, MAX_FILES, banner_of
 from dispatcher.reporters.html.entries import MAX_CHARS, MIN_CHARS, TOTAL_BYTES, OutputBudget
 from passmuster.model.executor import Limit, WorkerUsage
@@ -47,9 +47,9 @@ def named_everywhere(text: str) -> Iterator[RunEvent]:
     passed = record(
         result(flaky, Status.FAIL, output=text, worker=text),
         result(flaky, attempt=2, at_s=2.0, worker=f"{text}-2"),
-        reasons=(None, Again.RETRY),
+        reasons=(None, RerunReason.RETRY),
     )
-    stopped = FileRecord(
+    stopped = FileAttempts(
         file=file(f"{text}-stopped.py"),
         attempts=(TestResult(file_path=f"{text}-stopped.py", status=Status.CANCELLED, error=text),),
         started=False,
@@ -179,7 +179,7 @@ def test_a_flaky_file_is_shown_with_all_attempts_and_earlier_runs() -> None:
     flaky = record(
         result("t.py", Status.FAIL, output="unlucky"),
         result("t.py", attempt=2, at_s=2.0),
-        reasons=(None, Again.RETRY),
+        reasons=(None, RerunReason.RETRY),
     )
     passed, failed = Status.PASS, Status.FAIL
     asked: list[object] = []
@@ -200,7 +200,7 @@ def test_a_flaky_file_is_shown_with_all_attempts_and_earlier_runs() -> None:
 
 
 def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
-    never = FileRecord(
+    never = FileAttempts(
         file=file("never.py"),
         attempts=(TestResult(file_path="never.py", status=Status.CANCELLED, error="not run: interrupted"),),
         started=False,
@@ -216,7 +216,7 @@ def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
 def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
     forked = structs.replace(result("t.py"), isolation=Isolation.FORK)
     spawned = result("t.py", Status.FAIL, attempt=2, at_s=2.0)
-    one = structs.replace(record(forked, spawned, reasons=(None, Again.CONFIRM)), stands=0)
+    one = structs.replace(record(forked, spawned, reasons=(None, RerunReason.VERIFY_PASS)), stands=0)
     results = TestResults(records=(one,), duration_s=3.0, is_verified=True)
     events = list(told(one))
     page = page_of([*events[:-1], RunFinished(at_s=3.0, results=results)])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from dispatcher.model.events import FileFinished, FileStarted, RunFinished
-from dispatcher.reporters.html.report_model import Listener, Told, group_counts
-from dispatcher.reporters.html.samples import MOST_POINTS, Curve, Sample
+from dispatcher.model.events import AttemptFinished, AttemptStarted, RunFinished
+from dispatcher.reporters.html.report_model import ReportModel, ReportModelBuilder, group_counts
+from dispatcher.reporters.html.samples import MAX_POINTS, Curve, Sample
 from passmuster.model.status import Status
 from tests.support.report_runs import MIB, STARTED_AT, file, record, result, told
 
 
-def listened(*events: object) -> Told:
-    listener = Listener()
+def listened(*events: object) -> ReportModel:
+    listener = ReportModelBuilder()
     for event in events:
         listener.listen(event)  # type: ignore[arg-type]
     last = events[-1]
@@ -27,8 +27,8 @@ def placed(*, started_at: float, duration: float, began_s: float, ended_s: float
     first, *_, last = told(record(one), duration_s=100.0)
     found = listened(
         first,
-        FileStarted(at_s=began_s, file=file("t.py"), attempt=1),
-        FileFinished(at_s=ended_s, file=file("t.py"), result=one),
+        AttemptStarted(at_s=began_s, file=file("t.py"), attempt=1),
+        AttemptFinished(at_s=ended_s, file=file("t.py"), result=one),
         last,
     )
     return [bar.start_s for bar in found.bars], found.earlier_bars
@@ -84,7 +84,7 @@ def test_a_long_run_keeps_few_points_and_its_peak() -> None:
         curve.add(Sample(at_s=number / 4, used_bytes=used, budget_bytes=1024 * MIB, running=2))
     points = curve.whole()
 
-    assert MOST_POINTS / 4 < len(points) <= MOST_POINTS + 1
+    assert MAX_POINTS / 4 < len(points) <= MAX_POINTS + 1
     assert max(point.used_bytes for point in points) == 900 * MIB
     assert next(point.at_s for point in points if point.used_bytes == 900 * MIB) == 31_337 / 4
     assert [point.at_s for point in points] == sorted(point.at_s for point in points)

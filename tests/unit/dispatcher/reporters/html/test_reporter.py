@@ -11,7 +11,7 @@ import pytest
 from dispatcher.config.model import TestConfig
 from dispatcher.history.history import open_history
 from dispatcher.model.events import Reporter, RunEvent, RunStarted
-from dispatcher.reporters.factory import chosen_reporters
+from dispatcher.reporters.factory import make_reporters
 from dispatcher.reporters.html import reporter as module
 from dispatcher.reporters.html.reporter import HtmlReporter
 from passmuster.model.errors import ConfigurationError, InfrastructureError
@@ -33,7 +33,7 @@ def test_the_page_lies_among_the_runs_own_files_and_is_private(tmp_path: Path) -
     config = TestConfig(root=tmp_path, html_report=Path())
     run_dir = tmp_path / ".passmuster" / "runs" / RUN_ID
     run_dir.mkdir(parents=True)
-    (reporter,) = chosen_reporters(config, say=said.append)
+    (reporter,) = make_reporters(config, say=said.append)
     tell(reporter, list(told(record(result("t.py")))))
 
     path = run_dir / "report.html"
@@ -46,7 +46,7 @@ def test_the_page_lies_among_the_runs_own_files_and_is_private(tmp_path: Path) -
 def test_the_page_lies_where_it_is_wanted_and_replaces_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "page.html"
     config = TestConfig(root=tmp_path, html_report=path, history=False)
-    (reporter,) = chosen_reporters(config)
+    (reporter,) = make_reporters(config)
     path.write_text("an old one")
     tell(reporter, list(told(record(result("t.py", Status.FAIL)))))
 
@@ -56,7 +56,7 @@ def test_the_page_lies_where_it_is_wanted_and_replaces_what_is_there(tmp_path: P
 
 def test_without_history_a_place_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="history switched off there are none: name a file"):
-        chosen_reporters(TestConfig(root=tmp_path, html_report=Path(), history=False))
+        make_reporters(TestConfig(root=tmp_path, html_report=Path(), history=False))
 
 
 def test_a_place_that_cannot_be_is_found_before_the_run(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_page_that_cannot_be_written_whole_is_not_there(
 def test_the_command_that_runs_a_file_again_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     config = TestConfig(root=tmp_path, html_report=path, history=False)
-    (reporter,) = chosen_reporters(config, rerun=lambda one: f"run --again '{one.file.label}'")
+    (reporter,) = make_reporters(config, rerun=lambda one: f"run --again '{one.file.label}'")
     tell(reporter, list(told(record(result("t.py", Status.FAIL)))))
 
     assert "<code>run --again &#x27;t.py&#x27;</code>" in path.read_text(encoding="utf-8")
@@ -101,7 +101,7 @@ def test_the_outcomes_of_earlier_runs_are_asked_of_the_history_without_this_run(
     with closing(open_history(tmp_path)) as history:
         for run_id, status in (("r1", Status.PASS), ("r2", Status.FAIL), (RUN_ID, Status.FAIL)):
             history.record(file("t.py"), result("t.py", status), run_id=run_id)
-    (reporter,) = chosen_reporters(TestConfig(root=tmp_path, html_report=tmp_path / "page.html"))
+    (reporter,) = make_reporters(TestConfig(root=tmp_path, html_report=tmp_path / "page.html"))
     events = list(told(record(result("t.py", Status.FAIL))))
     assert isinstance(events[0], RunStarted)
     assert events[0].plan.run_id == RUN_ID
