@@ -228,7 +228,6 @@ SMALL_LINES = 60
 
 SEAMS = {
     "dispatcher.cli.status": "one module for each subcommand, loaded when its word is given",
-    "dispatcher.reporters.templates": "one place that makes templates, for every page",
 }
 """Modules of fewer lines with a single importer that stand alone all the same, with the reason."""
 

@@ -46,8 +46,8 @@ WORKFLOW_PLACES = ("dispatcher/replica/reading.py",)
 
 TEMPLATES = {"jinja2", "markupsafe"}
 TEMPLATE_PLACES = (
-    "dispatcher/reporters/html/reporter.py",
     "dispatcher/reporters/templates.py",
+    "dispatcher/reporters/html/reporter.py",
 )
 """The only places that may load Jinja2, and only inside functions: its import takes 50 ms."""
 
@@ -98,7 +98,6 @@ PURE = (
     "dispatcher/replica/script.py",
     "dispatcher/replica/workflow_command.py",
     "dispatcher/reporters/ci/annotations.py",
-    "dispatcher/reporters/ci/summary.py",
     "dispatcher/reporters/console/lines.py",
     "dispatcher/reporters/console/summary.py",
     "dispatcher/reporters/console/totals.py",
