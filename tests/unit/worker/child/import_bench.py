@@ -1,4 +1,4 @@
-"""Runs `preload` or an `ImportRecorder` under an interpreter of a project, with packages made for the test."""
+"""Runs `preload` or an `ImportRecorder` under an interpreter, with packages made for the test."""
 
 from __future__ import annotations
 
