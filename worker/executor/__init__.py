@@ -1,1 +1,1 @@
-"""The one way in which a test file is executed, on this and on every other machine."""
+"""Executes test files: the same code runs them on this machine and on every worker."""

@@ -1,4 +1,4 @@
-"""One attempt at one file while it runs, and the result made of it."""
+"""One running attempt at a file, and the construction of its result."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from worker.executor.junit_report import JunitReport
 
 JUNIT_NAME = "passmuster-junit.xml"
-"""In the private TMPDIR: where a command of the project may write its report."""
+"""Name of the report in the private TMPDIR that a command of the project may write."""
 
 
 class RunningAttempt:
-    """A task with the keeper that owns its processes, and what it has said so far."""
+    """A task with its process supervisor, its output, and its report so far."""
 
     def __init__(
         self, task: TestTask, slot: int, launch: StartPlan, settings: WorkerSettings, slots: SlotRange
@@ -49,24 +49,24 @@ class RunningAttempt:
 
     @property
     def keeper_pid(self) -> int:
-        """The process above all of this attempt's."""
+        """Process ID of the supervisor, the ancestor of all processes of this attempt."""
         return self.launch.keeper.pid
 
     @property
     def marker(self) -> str:
-        """What stands in the environment of each of its processes, and of no other."""
+        """The environment entry that only the processes of this attempt have."""
         return f"{ATTEMPT_VARIABLE}={printable_attempt(self.task)}"
 
     @property
     def inherited(self) -> Inherited | None:
-        """What its first process shares with a server; None: it is executed."""
+        """Memory that its first process shares with a fork server; None: it is spawned."""
         if self.launch.server is None:
             return None
         answer = self.launch.server.answer
         return Inherited(rss_bytes=answer.rss_bytes, anon_bytes=answer.anon_bytes)
 
     def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
-        """End it; see `AttemptMonitor.stop`."""
+        """Stop the attempt; see `AttemptMonitor.stop`."""
         self._supervisor.stop(reason, detail, grace_s=grace_s)
 
     def run(
@@ -76,16 +76,17 @@ class RunningAttempt:
         on_started: Callable[[Inherited | None], None],
         forked_environment: Mapping[str, str],
     ) -> Supervised:
-        """Run it to the end of its last process.
+        """Run the file until its last process has ended.
 
         Args:
             tmp_dir: its private TMPDIR.
-            coverage_file: where its coverage data goes; None: nowhere.
-            on_started: called once its first process exists, with what that shares with a server.
-            forked_environment: what a forked process has before anything is changed.
+            coverage_file: destination of its coverage data; None: coverage is not measured.
+            on_started: called once its first process exists, with the memory that it shares with a fork
+                server.
+            forked_environment: the environment of a forked process before any change.
 
         Raises:
-            ConfigurationError: it runs by a command, and this machine has none for it or cannot run it.
+            ConfigurationError: the file runs by a command that this machine does not have or cannot run.
         """
         environment = get_test_environment(
             self._settings.environ,
@@ -101,7 +102,7 @@ class RunningAttempt:
         is_command = self.task.runner is RunnerKind.COMMAND
         junit_file = tmp_dir / JUNIT_NAME
         if is_command:
-            from worker.process.project_command import build_project_command  # Few projects have a command.
+            from worker.process.project_command import build_project_command  # Few projects need it.
 
             command = build_project_command(
                 self.task, self._settings, environment=environment, junit_file=junit_file
@@ -124,21 +125,21 @@ class RunningAttempt:
 
         supervised = self._supervisor.run(start, lambda: on_started(self.inherited))
         if is_command:
-            from worker.executor.junit_report import read_junit  # The parser is for these files alone.
+            from worker.executor.junit_report import read_junit  # Imported late: only these files need it.
 
             self.junit = read_junit(junit_file)
         return supervised
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what must be set to get from one environment to another; None: unset."""
+    """Return the variables to set to turn `before` into `after`; None: unset."""
     changes: dict[str, str | None] = {name: None for name in before if name not in after}
     changes.update((name, value) for name, value in after.items() if before.get(name) != value)
     return changes
 
 
 def _why_not_forked(changes: Mapping[str, str | None]) -> str:
-    """Return which change of the environment only a fresh interpreter can heed; empty: none."""
+    """Return why a change of the environment needs a fresh interpreter, or "" if none does."""
     for name, value in changes.items():
         if name.startswith("PYTHON"):
             return f"its environment changes {name}, which an interpreter reads when it starts"
@@ -155,18 +156,18 @@ def build_result(
     peak_bytes: int | None,
     kernel_killed: bool,
 ) -> TestResult:
-    """Return the result of an attempt that has ended.
+    """Return the result of a finished attempt.
 
     Args:
-        attempt: the attempt with what it printed and reported.
+        attempt: the attempt with its output and report.
         supervised: how its processes ended.
-        settings: of the worker.
-        peak_bytes: the most memory its processes used together.
-        kernel_killed: whether the kernel's out-of-memory killer struck while it ran.
+        settings: the worker's settings.
+        peak_bytes: peak of its process tree; None: unknown.
+        kernel_killed: whether the kernel's out-of-memory killer acted while it ran.
     """
     report, junit, ended = attempt.report, attempt.junit, supervised.ended
     is_command = attempt.task.runner is RunnerKind.COMMAND
-    # A command has no report of ours, whatever its processes write to the descriptor.
+    # A command writes no report of this form, whatever its processes write to the descriptor.
     runner = RunnerKind.COMMAND if is_command else report.runner
     cases = (junit.cases if junit is not None else ()) if is_command else tuple(report.cases)
     code, number = _split_status(ended.wait_status) if ended is not None else (None, None)
@@ -194,7 +195,7 @@ def build_result(
             report_problem=junit.problem if junit is not None else "",
         )
     )
-    # The interpreter writes the stacks we asked for to the report's descriptor, where no record is.
+    # The interpreter writes the requested stacks to the report's descriptor, between the records.
     written = (_without_our_frames(report.stray_text.strip("\n")), supervised.stacks)
     stacks = "\n".join(text for text in written if text)
     return TestResult(
@@ -225,12 +226,12 @@ def build_result(
 
 
 def _without_our_frames(stacks: str) -> str:
-    """Leave out the frames that start every test: they tell a user nothing."""
+    """Remove the frames of Passmuster's own start code, which are the same for every test."""
     return "\n".join(line for line in stacks.split("\n") if "/passmuster_child_" not in line)
 
 
 def _split_status(wait_status: int) -> tuple[int | None, int | None]:
-    """Return exit code and signal number, one of which is None."""
+    """Return the exit code and the signal number; one of them is None."""
     code = os.waitstatus_to_exitcode(wait_status)
     return (code, None) if code >= 0 else (None, -code)
 

@@ -1,7 +1,7 @@
-"""Decides what an ended attempt means. Pure: everything it weighs is handed in.
+"""Derives the status of a finished attempt from the evidence. Pure.
 
-The order of the questions is the order of certainty: what we did to the process comes before what the
-process says of itself, and that before its exit status.
+The most certain evidence is examined first: what Passmuster did to the process, then what the process
+reported, then its exit status.
 """
 
 from __future__ import annotations
@@ -14,62 +14,55 @@ from passmuster.model.result import HOLDS_NO_TESTS, OUTSIDE_SIGNALS, CaseResult
 from passmuster.model.status import Outcome, RunnerKind, Status, StopReason
 
 PYTEST_COLLECT_STATUSES = (2, 4)
-"""pytest's exit statuses `INTERRUPTED` and `USAGE_ERROR`: what it returns when files cannot be collected."""
+"""pytest's exit statuses `INTERRUPTED` and `USAGE_ERROR`, which it returns if a file cannot be collected."""
 
 PYTEST_NO_TESTS = 5
-"""pytest's exit status `NO_TESTS_COLLECTED`; unittest's too since Python 3.12."""
+"""pytest's exit status `NO_TESTS_COLLECTED`; also unittest's since Python 3.12."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """What is known about an attempt that has ended.
-
-    Args:
-        exit_code: as the process returned it; None when a signal ended it or nothing started.
-        signal: the signal's number; None otherwise.
-        stop_reason: why we ended it.
-        stop_detail: the same in words.
-        start_error: why nothing could be executed.
-        keeper_died: whether the test killed the process that kept it.
-        kernel_killed: whether the kernel's out-of-memory killer struck meanwhile.
-        runner: how the file was executed.
-        cases: the tests that were reported.
-        defines: tests that a script defines.
-        defined_ran: how many of them ran.
-        collected: tests that pytest was to run.
-        deselected: tests that the project's own options left out.
-        quit_reason: why pytest ended before all collected tests had run; empty: it did not.
-        last_line: the last line of the output that is not empty.
-        was_running: whether a framework's run had begun and not ended.
-        collect_error: why the file could not be loaded.
-        has_report: whether the project's own command wrote a report, which the cases are from.
-        report_failures: failures that this report counts, with or without cases.
-        report_problem: why it cannot be used; empty: it can.
-    """
+    """The facts about a finished attempt. An empty text means that the event did not happen."""
 
     exit_code: int | None = None
+    """None: a signal ended the process, or nothing started."""
     signal: int | None = None
     stop_reason: StopReason | None = None
+    """Why Passmuster stopped it; None: it ended by itself."""
     stop_detail: str = ""
     start_error: str = ""
     keeper_died: bool = False
+    """Whether the test killed its process supervisor."""
     kernel_killed: bool = False
+    """Whether the kernel's out-of-memory killer acted while it ran."""
     runner: RunnerKind = RunnerKind.AUTO
     cases: tuple[CaseResult, ...] = ()
+    """The reported test cases."""
     defines: int = 0
+    """Number of tests that a script defines."""
     defined_ran: int = 0
+    """Number of those that ran."""
     collected: int = 0
+    """Number of tests that pytest collected to run."""
     deselected: int = 0
+    """Number of tests that the project's own options deselected."""
     quit_reason: str = ""
+    """Why pytest ended before all collected tests had run."""
     last_line: str = ""
+    """The last line of the output that is not blank."""
     was_running: bool = False
+    """Whether a test framework had started its run and not finished it."""
     collect_error: str = ""
+    """Why the file could not be loaded."""
     has_report: bool = False
+    """Whether the project's own command wrote a report; the cases are from it."""
     report_failures: int = 0
+    """Failures that this report counts, with or without cases."""
     report_problem: str = ""
+    """Why this report is not usable."""
 
 
 class Classification(Struct, frozen=True, kw_only=True):
-    """The status, one line that says why it is no pass, and one about a file that ran no test."""
+    """The status, one line with the reason if it is no pass, and one about a file that ran no test."""
 
     status: Status
     error: str = ""
@@ -78,7 +71,7 @@ class Classification(Struct, frozen=True, kw_only=True):
 
 
 def classify(evidence: Evidence) -> Classification:
-    """Return the verdict on an attempt."""
+    """Return the status of an attempt."""
     if evidence.stop_reason is not None:
         return _stopped(evidence, evidence.stop_reason)
     if evidence.start_error:
@@ -144,14 +137,14 @@ def _exited(evidence: Evidence, code: int) -> Classification:
 
 
 def _was_not_collected(evidence: Evidence, code: int) -> bool:
-    """Whether pytest ended while it collected: its status 2 is also that of an interrupt during the tests."""
+    """Whether pytest ended during collection; its status 2 also means an interrupt during the tests."""
     if evidence.runner is not RunnerKind.PYTEST or code not in PYTEST_COLLECT_STATUSES:
         return False
     return not evidence.collected and not evidence.cases
 
 
 def _without_failed_test(evidence: Evidence) -> str:
-    """Return why a file failed of which no test did: as far as known, what it printed last."""
+    """Return why a file failed although no test case did; if unknown, its last line of output."""
     if evidence.quit_reason and evidence.collected:
         ended = len({case.case_id for case in evidence.cases})
         reason = _last_line(evidence.quit_reason)
@@ -171,7 +164,7 @@ def _quit_text(evidence: Evidence) -> str:
 
 
 def _incomplete(evidence: Evidence) -> Classification:
-    """Return the verdict on a script that defines tests, not all of which ran."""
+    """Return the status of a script that defines tests but did not run all of them."""
     if evidence.cases:
         text = f"ran {evidence.defined_ran} of the {evidence.defines} tests that it defines"
         return Classification(status=Status.FAIL, error=f"{text}; --runner pytest runs them")
@@ -180,10 +173,10 @@ def _incomplete(evidence: Evidence) -> Classification:
 
 
 def _command_exited(evidence: Evidence, code: int, bad: int) -> Classification:
-    """Judge a project's own command: by its exit status, and a report may say that this was too good."""
+    """Classify a project's own command by its exit status; its report can only make the status worse."""
     failures = max(bad, evidence.report_failures)
     is_empty = evidence.has_report and not (evidence.cases or failures or evidence.report_problem)
-    # Some commands exit with the number of failures, so that 5 alone means nothing.
+    # Some commands exit with the number of failures, so 5 alone does not mean "no tests".
     if is_empty and code in (0, PYTEST_NO_TESTS):
         return _empty(evidence)
     of = f" of {len(evidence.cases)}" if bad == failures else ""
@@ -198,7 +191,7 @@ def _command_exited(evidence: Evidence, code: int, bad: int) -> Classification:
 
 
 def _empty(evidence: Evidence) -> Classification:
-    """Return the verdict on a file in which a framework ran no test."""
+    """Return the status of a file in which a framework ran no test."""
     if any(case.outcome is Outcome.SKIPPED for case in evidence.cases):
         return Classification(status=Status.PASS)
     if evidence.deselected:
@@ -215,6 +208,6 @@ def _signal_name(number: int) -> str:
 
 
 def _last_line(text: str) -> str:
-    # pytest begins the lines of an error with an E.
+    # pytest starts the lines of an error with an E.
     lines = [line.removeprefix("E ").strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "it could not be loaded"

@@ -1,7 +1,7 @@
-"""Reads the JUnit report that a project's own command wrote: the tests of one file.
+"""Reads the JUnit report that a project's own command wrote: the test cases of one file.
 
-The file may hold anything, because tests can write it too. It is read as a stream within a size, a document
-type (and so any entity of its own) is refused, and what is no report is said in one line.
+The content is not trusted, because tests can write the file too. It is read as a stream of bounded size, a
+document type (and therefore any custom entity) is refused, and an invalid report yields a one-line problem.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from passmuster.model.status import Outcome
 from worker.process.child_report import CASES_LIMIT
 
 MAX_REPORT_BYTES = 64 * 1024 * 1024
-"""Far more than the report of any one file; a report with whole logs in it has some MiB."""
+"""Far more than the report of any single file; a report that includes whole logs has a few MiB."""
 
 MAX_MESSAGE_CHARS = 16 * 1024
-"""Kept of what a test says of its failure."""
+"""Length to which a failure message of a test is cut."""
 
 MAX_SECONDS = 1e9
 
@@ -31,27 +31,24 @@ READ_BYTES = 1 << 16
 
 _OUTCOMES = {"failure": Outcome.FAILED, "error": Outcome.ERROR, "skipped": Outcome.SKIPPED}
 _WORSE = (Outcome.PASSED, Outcome.SKIPPED, Outcome.XFAILED, Outcome.FAILED, Outcome.ERROR)
-"""A test with several elements has the last of these."""
+"""Outcomes from best to worst: a test with several elements has the worst of them."""
 
 
 class JunitReport(Struct, frozen=True, kw_only=True):
-    """What a report says.
-
-    Args:
-        cases: its tests, in its order.
-        failures: the most failures and errors that any of its suites counts; 0: none counts any.
-        problem: why it cannot be used, in one line; empty: it can.
-    """
+    """The content of a report."""
 
     cases: tuple[CaseResult, ...] = ()
+    """The test cases in the order of the report."""
     failures: int = 0
+    """The highest count of failures and errors of any suite."""
     problem: str = ""
+    """Why the report is not usable, in one line; empty: it is."""
 
 
 def read_junit(path: Path) -> JunitReport | None:
-    """Return what the report at `path` says; None: there is none."""
+    """Return the report at `path`, or None if there is none."""
     try:
-        # No link, and no pipe that nobody writes to: the test had the folder for itself.
+        # The test could write to this directory: refuse links, and do not block on a pipe without a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None

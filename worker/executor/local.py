@@ -1,8 +1,7 @@
-"""Runs files on this machine: the one way in which a test is executed, here and on every other worker.
+"""Runs files on this machine. Every test file is executed by this module, locally and on every worker.
 
-`LocalExecutor` implements `passmuster.model.executor.Executor`. It joins what the other modules do: the
-governor says whether a file may start, a keeper owns its processes, a supervisor watches them, `classify`
-judges.
+`LocalExecutor` implements `passmuster.model.executor.Executor`. The memory governor admits a file, a process
+supervisor owns its processes, an attempt monitor watches them, and `classify` derives the status.
 """
 
 from __future__ import annotations
@@ -40,30 +39,32 @@ from worker.process.settings import WorkerSettings
 from worker.process.temporary import PrivateTmp
 
 TASKS_OWN = (0, errno.E2BIG)
-"""What an execution fails with because of what the task asks for: a NUL byte, which has no number of its own,
-or more variables than fit."""
+"""Error numbers that the task itself causes: 0 for a NUL byte, which has no number of its own, and E2BIG for
+too many or too large variables."""
 
 EXHAUSTED_WAIT_S = 30.0
-"""Seconds for which files wait for a process while none of them has one, before the run is given up."""
+"""Seconds for which files wait until a process can start, while none of them has one, before the run
+fails."""
 
 EXHAUSTED_PAUSE_S = 0.25
 
 OOM_COUNT_AGE_S = 0.25
-"""How old the kernel's count of kills may be when a file starts: reading it for each short one would cost."""
+"""Maximum age in seconds of the kernel's kill count at a start: reading it for each short file is too
+costly."""
 
 
 class LocalExecutor:
-    """Runs files within the slots and the memory of one worker.
+    """Runs files within the slots and the memory budget of one worker.
 
     Args:
-        settings: where and within what.
-        fleet: the servers and keepers to start files with; ended with this object.
-        pool: what all runs of this machine share; None: this run has its budget to itself.
-        slots_of: returns the numbers that this worker's slots have in a run, by the run's id; None: no other
-            worker takes part in its runs.
+        settings: the worker's settings.
+        fleet: the fork servers and process supervisors that start files; closed with this object.
+        pool: the memory that all runs on this machine share; None: not shared.
+        slots_of: returns the slot numbers of this worker in a run, by run ID; None: no other worker serves
+            its runs.
 
     Raises:
-        InfrastructureError: the temporary directory cannot be made.
+        InfrastructureError: the temporary directory cannot be created.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class LocalExecutor:
         self._tmp = PrivateTmp(settings.tmp_parent)
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
-        """Tell which tasks will come: it can then be prepared what several of them need."""
+        """Announce the tasks that will come, so that imports which several of them need can be preloaded."""
         self._governor.expect(tasks)
         self._fleet.expect(tasks)
 
@@ -110,11 +111,11 @@ class LocalExecutor:
         return self._settings.limits
 
     def room(self) -> FreeCapacity:
-        """Return what could start now."""
+        """Return the free capacity."""
         return self._governor.room()
 
     def admit(self, task: TestTask) -> bool:
-        """Reserve a slot and memory for a task; False when it does not fit now."""
+        """Reserve a slot and memory for a task; return False if it does not fit now."""
         slot = self._governor.admit(task)
         if slot is None:
             return False
@@ -123,11 +124,11 @@ class LocalExecutor:
         return True
 
     def dismiss(self, task: TestTask) -> None:
-        """Give back what an admitted task holds that is not to run after all."""
+        """Release the slot and the reservation of an admitted task that will not run."""
         self._forget(task)
 
     def run_single_test(self, task: TestTask) -> TestResult:
-        """Run an admitted task to its end and give back what it held. Never raises."""
+        """Run an admitted task, then release its slot and reservation. Never raises."""
         with self._lock:
             slot = self._slots[task.attempt_id]
             self._count += 1
@@ -137,7 +138,7 @@ class LocalExecutor:
             if refusal:
                 return self._not_started(task, slot, refusal)
             return self._run(task, slot, number)
-        except ConfigurationError as error:  # Of the project's command for it, on this machine.
+        except ConfigurationError as error:  # The project's command is missing or unusable on this machine.
             return self._not_started(task, slot, str(error))
         except (OSError, InfrastructureError) as error:
             not_started = self._not_started(task, slot, f"could not be started: {error}")
@@ -146,7 +147,7 @@ class LocalExecutor:
             self._forget(task)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """End whatever runs; tasks admitted later end at once."""
+        """Stop all running files; tasks admitted later are stopped immediately."""
         with self._lock:
             self._stopping = (reason, grace_s)
             self._stopped.set()
@@ -156,7 +157,8 @@ class LocalExecutor:
             attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
 
     def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """End only these attempts; those that are admitted and have not started end as soon as they do."""
+        """Stop only these attempts. Those that are admitted but have not started are stopped at their
+        start."""
         with self._lock:
             here = [attempt_id for attempt_id in attempt_ids if attempt_id in self._slots]
             self._ending.update((attempt_id, (reason, grace_s)) for attempt_id in here)
@@ -165,14 +167,14 @@ class LocalExecutor:
             attempt.stop(reason, _WORDS[reason], grace_s=grace_s)
 
     def usage(self) -> Usage:
-        """Return what the running files use, as last measured."""
+        """Return the slots and the memory that the running files use, as last measured."""
         return self._governor.usage()
 
     def check(self) -> None:
-        """Make sure that files can be started and are measured.
+        """Check that files can start and that their memory is measured.
 
         Raises:
-            InfrastructureError: they cannot, or are not.
+            InfrastructureError: no process can start, or memory cannot be measured.
         """
         if self._why_no_process:
             raise InfrastructureError(
@@ -181,13 +183,13 @@ class LocalExecutor:
         self._governor.check()
 
     def output(self, attempt_id: str) -> OutputCapture | None:
-        """Return what collects a running file's output, also beyond its end; None: it does not run."""
+        """Return the capture of a running file's output, valid beyond its end; None if it does not run."""
         with self._lock:
             attempt = self._running.get(attempt_id)
         return None if attempt is None else attempt.capture
 
     def close(self) -> None:
-        """End whatever still runs, the keepers, the measuring, and remove the temporary directory."""
+        """Stop running files, process supervisors and sampling, and remove the temporary directory."""
         self.stop(StopReason.CANCELLED, grace_s=0)
         self._fleet.close()
         self._governor.close()
@@ -238,13 +240,13 @@ class LocalExecutor:
     def _start(
         self, task: TestTask, slot: int, tmp_dir: Path, coverage_file: Path | None
     ) -> tuple[RunningAttempt, Supervised, bool]:
-        """Start a file and wait for its end; where processes or memory are exhausted, try again for a while.
+        """Start a file and wait for its end; retry for a while if processes or memory are exhausted.
 
         Returns:
             The attempt, how it ended, and whether it had to wait for a process.
 
         Raises:
-            OSError: no process can be had, although it was waited for.
+            OSError: no process could be started within `EXHAUSTED_WAIT_S`.
         """
         give_up_at = time.monotonic() + EXHAUSTED_WAIT_S
         has_waited = False
@@ -273,16 +275,17 @@ class LocalExecutor:
             give_up_at = self._wait_for_process(task, slot, why, give_up_at=give_up_at)
 
     def _wait_for_process(self, task: TestTask, slot: int, why: str, *, give_up_at: float) -> float:
-        """Wait until a further try to start a file makes sense; return when to give up.
+        """Wait until another attempt to start a file makes sense; return the time at which to give up.
 
-        While files of this run have processes, those end at some time, whatever that takes. Where none has
-        one, only the file that was admitted first tries again, and the others keep no process from it.
+        While files of this run have processes, waiting goes on, because those end at some time. If none has
+        one, only the file that was admitted first tries again; the slots of the others release their
+        processes.
 
         Args:
-            task: the file that waits.
+            task: the waiting file.
             slot: its slot.
-            why: why it could not be started.
-            give_up_at: what was returned before, by `time.monotonic`. The first try after it is the last.
+            why: why it could not start.
+            give_up_at: the time returned before, by `time.monotonic`. The first try after it is the last.
         """
         with self._lock:
             self._waiting_slots.add(slot)
@@ -295,7 +298,7 @@ class LocalExecutor:
                     self._why_no_process = self._why_no_process or why
                 if self._why_no_process:
                     break
-                with self._lock:  # No slot comes into use meanwhile.
+                with self._lock:  # Under the lock, no slot can be taken meanwhile.
                     if next(iter(self._slots)) == task.attempt_id:
                         busy = set(self._slots.values()) - self._waiting_slots
                         self._fleet.release(used_slots=busy | {slot})
@@ -306,7 +309,7 @@ class LocalExecutor:
                 self._waiting_slots.discard(slot)
 
     def _note_running(self, attempt: RunningAttempt) -> None:
-        """Let an attempt be stopped from now on; it is at once where it, or everything, is to stop."""
+        """Register an attempt so that it can be stopped; stop it now if that was already requested."""
         with self._lock:
             self._running[attempt.task.attempt_id] = attempt
             wishes = (self._ending.get(attempt.task.attempt_id), self._stopping)
@@ -330,17 +333,19 @@ class LocalExecutor:
         return directory / "data"
 
     def _clear_tmp(self, tmp_dir: Path, status: Status, *, is_wanted: bool) -> str:
-        """Remove a file's TMPDIR, or return where it was kept; that of a checked fork is not wanted."""
+        """Remove a file's TMPDIR, or return where it is kept; that of a fork that will be verified is not
+        kept."""
         if self._settings.keep_tmp and status.is_failure and is_wanted:
             return str(tmp_dir)
         self._tmp.remove(tmp_dir)
         return ""
 
     def _replace_keeper(self, slot: int, attempt: RunningAttempt) -> None:
-        """End what a file left that killed its keeper, and make room for a new keeper."""
+        """Kill what is left of a file that killed its process supervisor, and let the slot start a new
+        one."""
         keeper = attempt.launch.keeper
         self._fleet.discard(slot, keeper)
-        # A process may fork while we look: look until there is none, but not for ever.
+        # Processes may fork during the search: repeat it until none is left, a bounded number of times.
         for _ in range(100):
             left = marked(attempt.marker)
             if not left:
@@ -355,13 +360,13 @@ class LocalExecutor:
         return descendants(attempt.keeper_pid) if attempt is not None else []
 
     def _on_breach(self, breach: Breach) -> None:
-        """Kill, without grace, what the governor found to use too much."""
+        """Kill the tree of an attempt that breaches the memory rules, without a grace period."""
         with self._lock:
             attempt = self._running.get(breach.attempt_id)
         if attempt is not None:
             attempt.stop(breach.reason, breach.detail, grace_s=0)
-            # Two more processes must wake up before that kills, which takes tens of milliseconds on a machine
-            # that is busy with what is to be killed; and it grows by a megabyte in each of them.
+            # Through the monitor and the supervisor, the kill takes tens of milliseconds on a busy machine,
+            # and the tree can grow by a megabyte in each of them.
             kill_all(descendants(attempt.keeper_pid))
 
     def _not_started(self, task: TestTask, slot: int, error: str) -> TestResult:
@@ -376,25 +381,25 @@ class LocalExecutor:
 
 
 class _OomKills:
-    """The kernel's count of kills for want of memory, asked for as rarely as will do."""
+    """The kernel's count of out-of-memory kills, cached for `OOM_COUNT_AGE_S`."""
 
     def __init__(self) -> None:
         self._count, self._read_at_s = 0, float("-inf")
 
     def before(self) -> int:
-        """Return the count before a file starts; it may be a moment old."""
+        """Return the count before a file starts, at most `OOM_COUNT_AGE_S` old."""
         if time.monotonic() - self._read_at_s > OOM_COUNT_AGE_S:
             self.now()
         return self._count
 
     def now(self) -> int:
-        """Return the count; 0 where the kernel does not say."""
+        """Return the current count; 0 if the kernel does not report it."""
         self._count, self._read_at_s = oom_kill_count() or 0, time.monotonic()
         return self._count
 
 
 def _is_worker_fault(supervised: Supervised, task: TestTask) -> bool:
-    """Whether nothing was started for a reason that lies with the worker; a command is the project's."""
+    """Whether the start failed because of the worker; a project's own command is not its fault."""
     failed = supervised.failed
     if failed is None or failed.errno in TASKS_OWN:
         return False

@@ -1,1 +1,1 @@
-"""Fork servers: what they import ahead, and which file is forked from which of them."""
+"""Fork servers: which modules they preload, and which file is forked from which server."""

@@ -1,7 +1,7 @@
-"""Two fleets in one, for a worker that serves runs with coverage and runs without.
+"""Two server pools, for a worker that serves runs with coverage and runs without.
 
-A server measures, or it does not: what is forked from it has inherited that. The second fleet is made when
-the first file asks for it.
+Processes inherit coverage measurement from their fork server, so files with and without coverage need
+different servers. The second pool is created when the first file needs it.
 """
 
 from __future__ import annotations

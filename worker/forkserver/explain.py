@@ -1,4 +1,4 @@
-"""Says what is imported before files are forked, what is not, and why: `--explain preload`."""
+"""Explains which modules are preloaded for forked files, which are not, and why: `--explain preload`."""
 
 from __future__ import annotations
 

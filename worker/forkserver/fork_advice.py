@@ -1,7 +1,7 @@
-"""What is known of a file before it starts: whether it may be forked, and which modules are worth preloading.
+"""Advises, before a file starts, whether it may be forked and which modules to preload for it.
 
-Joins the look at a file's text (`scan`), what earlier runs have learned (`store`), and the choice of what is
-imported beforehand (`choice`). The choice is made beside the run: files that start before it stands import
+Combines the scan of the file's source (`scan`), the findings of earlier runs (`store`), and the choice of
+import sets (`import_sets`). The choice is made in the background: files that start before it is ready import
 for themselves.
 """
 

@@ -1,6 +1,7 @@
-"""Chooses which sets of modules to import ahead of forks, and which test file is forked from which set.
+"""Chooses the sets of modules to preload, and the set from which each test file is forked.
 
-A file gets a set only if it needs every module of it by itself: what it forgets to import stays missing.
+A file is assigned to a set only if it imports every module of the set itself, so an import that it lacks
+stays missing.
 """
 
 from __future__ import annotations

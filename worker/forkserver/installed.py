@@ -1,4 +1,4 @@
-"""Tells one interpreter with its packages from another."""
+"""Identifies an interpreter together with its installed packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What importing modules costs, known or guessed, and sets of them as numbers."""
+"""The cost of importing modules, measured or estimated, and sets of modules as bit masks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Finds out, without running anything, which installed modules a test file imports before its first test.
+"""Finds the installed modules that a test file imports before its first test, without executing anything.
 
-The project's own modules are found by the names of files, as the import system would, and followed as deep as
-they go, each read once; other modules are only named. Imports in functions and below `if` are left out:
-nobody knows whether they happen.
+The project's own modules are located by file name, as the import system does, and followed recursively, each
+read once. Other modules are only named. Imports in functions and below `if` are left out, because they may
+not happen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The runner's end of a fork server: start the first one, have others forked from it, ask it for keepers.
+"""Client of a fork server: starts the first one, forks others from it, and requests process supervisors.
 
 The other end is `worker/child/passmuster_child_server.py`, which documents the messages.
 `worker.forkserver.server_pool` decides which servers there are.

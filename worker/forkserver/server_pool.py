@@ -1,12 +1,12 @@
-"""Which fork servers there are, and how the process of each file comes into being.
+"""Owns the fork servers of a worker, and decides the start method of each file.
 
-A tree of servers grows as files ask for it: the interpreter alone, the framework on top of it, a pytest
-session on top of that, and on top of each the modules that some files need. Every slot has a keeper of its
-own for each server that it uses, and one that executes commands. A server that dies or hangs is left out and
-started anew a few times; nothing that runs depends on it, because each keeper has its own socket to the
-runner.
+The servers form a tree that grows on demand: the bare interpreter, the framework on top of it, a pytest
+session on top of that, and on top of each the modules that some files need. Every slot has a process
+supervisor for each server that it uses, and one that spawns. A server that dies or hangs is skipped and
+restarted a few times. Running files do not depend on it, because each supervisor has its own socket to the
+dispatcher.
 
-All of this only makes files start faster. Whatever goes wrong, the file is spawned, and its result says why.
+Fork servers only make files start faster. If anything fails, the file is spawned, and its result says why.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads one Python file without running it: its imports in order, and what speaks against forking it."""
+"""Analyzes the source of a Python file: its imports in order, and the reasons not to fork it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Remembers from run to run what files import, what modules cost, and what files were seen to load.
+"""Stores, from run to run, what files import, what modules cost, and which modules files were seen to load.
 
-The file is a convenience: broken, missing or not writable, it costs time and nothing else. Two runs at once
-may both write it: each reads what the other has written meanwhile and replaces the file in one step.
+The file is only a cache: if it is damaged, missing or not writable, runs are slower and nothing else.
+Concurrent runs may both write it: each first reads what the other has written and replaces the file
+atomically.
 """
 
 from __future__ import annotations

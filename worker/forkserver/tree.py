@@ -1,7 +1,8 @@
-"""The tree of fork servers of one run: each is forked from one that has imported less.
+"""The tree of fork servers of one run: each server is forked from one that has imported less.
 
-A server is made when it is first asked for, by whoever asks; others who want the same one wait for it. One
-that dies or hangs is left out and made anew a few times. One that turns out to be no good stays so.
+A server is created on first use, in the calling thread; other threads that need the same one wait for it. A
+server that dies or hangs is skipped and recreated a few times. A server whose imports fail is not tried
+again.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The processes of one test file: start, watch, collect what they print and report, end."""
+"""Starts, watches and stops the processes of one test file, and collects their output and reports."""

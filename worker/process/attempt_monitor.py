@@ -1,8 +1,8 @@
-"""Watches one file from its start to the end of its last process: output, report, time, requests to stop.
+"""Watches one file from its start to the end of its last process: output, report, time limit, stop requests.
 
-One thread runs `AttemptMonitor.run` for each file. It waits on four descriptors at once (the keeper, the
-output, the report, and a pipe by which other threads wake it), so nothing is polled and nothing blocks
-the test: what it prints is always read, however much it is.
+One thread runs `AttemptMonitor.run` for each file. It waits on four descriptors at once: the process
+supervisor, the output, the report, and a pipe by which other threads wake it. Output is always read, so
+printing never blocks the test.
 """
 
 from __future__ import annotations
@@ -33,42 +33,38 @@ from worker.process.supervisor_client import (
 )
 
 READ_BYTES = 1 << 18
-"""Taken from a pipe at a time: four times what a pipe holds."""
+"""Bytes read from a pipe at a time: four times the capacity of a pipe."""
 
 DRAIN_S = 0.5
-"""How long the last output is waited for once all processes are gone. Only a process that escaped its
-keeper could still hold the pipe open."""
+"""Seconds to wait for the last output after all processes ended. Only a process that escaped its supervisor
+can still hold the pipe open."""
 
 DEAD_WAIT_S = 15.0
-"""How long the keeper may take to report the end after SIGKILL; longer than its own bound for the dead."""
+"""Seconds the supervisor may take to report the end after SIGKILL; longer than its own bound for reaping."""
 
 
 class Supervised(Struct, frozen=True, kw_only=True):
-    """How a file's processes ended.
-
-    Args:
-        ended: what the keeper reports; None when nothing was started or the keeper died.
-        failed: why nothing was started; None when it was.
-        keeper_died: whether the test killed its keeper.
-        stop_reason: why we ended it; None when it ended by itself.
-        stop_detail: the reason in words.
-        duration_s: seconds from the start to the end of the last process.
-        started_at: Unix time of the start.
-        stacks: stacks of its Python processes, when time was up.
-    """
+    """How a file's processes ended."""
 
     ended: Ended | None = None
+    """The supervisor's report; None: nothing was started, or the supervisor died."""
     failed: Failed | None = None
+    """Why nothing was started; None: the file started."""
     keeper_died: bool = False
+    """Whether the test killed its supervisor."""
     stop_reason: StopReason | None = None
+    """Why Passmuster stopped it; None: it ended by itself."""
     stop_detail: str = ""
     duration_s: float = 0.0
+    """Seconds from the start to the end of the last process."""
     started_at: float = 0.0
+    """Unix time."""
     stacks: str = ""
+    """Stacks of its Python processes at the timeout."""
 
 
 class AttemptMonitor:
-    """Runs one file on one keeper. `stop` may be called from any thread; all else from one."""
+    """Runs one file under one process supervisor. Only `stop` may be called from any thread."""
 
     def __init__(
         self, keeper: SupervisorClient, limits: Limits, capture: OutputCapture, report: ChildReport
@@ -90,12 +86,13 @@ class AttemptMonitor:
         self._kill_at: float | None = None
 
     def stop(self, reason: StopReason, detail: str, *, grace_s: float) -> None:
-        """Ask for the end of the file: the first reason counts, the shortest grace holds.
+        """Request the end of the file. Of several requests, the first reason and the shortest grace period
+        count.
 
         Args:
-            reason: why.
-            detail: why, in words.
-            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL at once.
+            reason: the reason in the result.
+            detail: the reason as text for the user.
+            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL immediately.
         """
         with self._lock:
             if self._wanted is not None:
@@ -105,10 +102,10 @@ class AttemptMonitor:
                 os.write(self._wake_write, b"!")
 
     def run(self, start: Callable[[int, int], None], on_started: Callable[[], None]) -> Supervised:
-        """Start the file and return when nothing of it is left.
+        """Start the file and return when its last process has ended.
 
         Args:
-            start: tells the keeper to start it; is given the descriptors for its output and its report.
+            start: makes the supervisor start it; takes the descriptors for the output and for the report.
             on_started: called once its first process exists.
         """
         started_at, begin = time.time(), time.monotonic()
@@ -151,7 +148,7 @@ class AttemptMonitor:
         return writing
 
     def _wait(self, start: float, on_started: Callable[[], None]) -> tuple[Ended | None, Failed | None]:
-        """Serve the descriptors until the keeper reports an end."""
+        """Serve the descriptors until the supervisor reports the end."""
         deadline = start + self._limits.timeout_s
         dead_by: float | None = None
         while True:
@@ -186,7 +183,7 @@ class AttemptMonitor:
         self.stop(StopReason.TIMEOUT, detail, grace_s=self._limits.grace_s)
 
     def _obey_wish(self, now: float) -> None:
-        """Begin to end the file once somebody asked for it; shorten the grace when asked again."""
+        """Start to stop the file once that is requested; shorten the grace period on further requests."""
         with self._lock:
             wanted = self._wanted
         if wanted is None:
@@ -201,7 +198,7 @@ class AttemptMonitor:
             self._kill_at = min(self._kill_at, now + grace_s)
 
     def _serve(self, timeout_s: float | None) -> int:
-        """Wait for any descriptor and take what it has; return how many bytes the test wrote."""
+        """Wait for any descriptor and read it; return the number of bytes that the test wrote."""
         count = 0
         for descriptor, _ in self._poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
             if descriptor == self._wake_read:
@@ -213,7 +210,7 @@ class AttemptMonitor:
         return count
 
     def _serve_for(self, seconds: float) -> int:
-        """Go on serving for a while; messages of the keeper are kept for the loop. Return as `_serve`."""
+        """Serve for a while; messages of the supervisor are kept for the loop. Return as `_serve`."""
         deadline, count = time.monotonic() + seconds, 0
         while (left := deadline - time.monotonic()) > 0:
             count += self._serve(left)
@@ -238,7 +235,7 @@ class AttemptMonitor:
         return 0
 
     def _drain_rest(self) -> None:
-        """Take what is still in the pipes now that nobody should be writing."""
+        """Read the rest of the pipes after all writers ended."""
         deadline = time.monotonic() + DRAIN_S
         for descriptor in list(self._pipes):
             while self._take(descriptor) and time.monotonic() < deadline:

@@ -1,8 +1,8 @@
-"""Reads what the child reports about itself: one JSON object a line, on a descriptor of its own.
+"""Reads the report of a test process: one JSON object per line, on a descriptor of its own.
 
 The other end is `worker/child/passmuster_child_report.py`. A test may write to that descriptor too, so
-every line is checked: a line that is no record of ours counts as stray text and changes nothing.
-The stacks that a timeout asks for are written by the interpreter itself to the same descriptor.
+every line is checked: a line that is no valid record counts as stray text and changes nothing.
+At a timeout, the interpreter itself writes its stacks to the same descriptor.
 
 Records, by their first key:
     {"runner": "script"}                        how the file is executed, once
@@ -45,7 +45,7 @@ STRAY_LIMIT_BYTES = 256 * 1024
 """Bytes of text kept that is no record: enough for the stacks of hundreds of threads."""
 
 _MAX_SECONDS = 1e9
-"""Thirty years: whoever reports a longer test makes it up."""
+"""Thirty years; a longer duration of a test is invalid."""
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _RUNNERS = {runner.value: runner for runner in RunnerKind}
@@ -85,7 +85,7 @@ class ChildReport:
 
     @property
     def stray_text(self) -> str:
-        """What was written to the descriptor that is no record of ours."""
+        """Everything written to the descriptor that is no valid record."""
         return (bytes(self._stray) + self._rest).decode("utf-8", "backslashreplace")
 
     @property
@@ -157,7 +157,7 @@ class ChildReport:
 
 
 def _imported(words: str) -> Iterator[Imported]:
-    """Yield what a record of imports says; whatever is none is left out."""
+    """Yield the imports of a record; skip malformed entries."""
     for word in words.split():
         name, _, seconds = word.partition("=")
         with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""The command that runs one file, and the checks before anything is executed."""
+"""Builds the command that runs one file, and checks the file before anything is executed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build_command(task: TestTask, settings: WorkerSettings, coverage_file: Path 
 def why_not_executable(task: TestTask, settings: WorkerSettings) -> str:
     """Return why a task's file must not or cannot be executed; empty when it may.
 
-    Only a regular file that really lies inside the root is ever executed, whatever its path looks like.
+    Only a regular file that is inside the root after links are resolved is ever executed.
     """
     if "\0" in task.file_path or task.file_path.startswith("/"):
         return f"refusing {task.file_path!r}: not a path relative to the project root"

@@ -1,7 +1,7 @@
-"""The environment of a test process: the caller's, with the few changes that are documented.
+"""Builds the environment of a test process: the caller's environment with a few documented changes.
 
-- `TESTING=true`, and `TEST_MODE=mock` unless the caller set it: the shell scripts did that.
-- `TMPDIR` is private to the file, so that files running side by side cannot meet there.
+- `TESTING=true`, and `TEST_MODE=mock` unless the caller set it, as the shell scripts did.
+- `TMPDIR` is private to the file, so files that run at the same time cannot collide there.
 - `PASSMUSTER_SLOT` is a small number that no other file of the run has at the same time, on any worker, for
   databases and ports.
 - `PYTEST_XDIST_WORKER` is `gw` and that number, `PYTEST_XDIST_WORKER_COUNT` is greater than every such
@@ -12,7 +12,8 @@
 - `PASSMUSTER_ATTEMPT` names the attempt; it also marks every process of the file.
 - `PYTHONFAULTHANDLER=1`, unless the caller set it, so that a crash, and a Python process that hangs at a
   timeout, leave a stack behind.
-- `COVERAGE_FILE`, with coverage only, so that data of subprocesses lands beside that of the file.
+- `COVERAGE_FILE`, with coverage only, so that data of subprocesses lands in the directory of the file's own
+  data.
 """
 
 from __future__ import annotations

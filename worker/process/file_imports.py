@@ -1,4 +1,5 @@
-"""What a test file needs before its first test: the word that scan, choice and store share."""
+"""The modules that a test file imports before its first test: the type that scan, import sets and store
+share."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ class Imported(Struct, frozen=True, kw_only=True):
 
     Args:
         name: the module's dotted name, or the top-level name of a package of the project.
-        seconds: what its import took.
+        seconds: duration of its import.
         is_own: whether it is the project's.
     """
 

@@ -1,4 +1,4 @@
-"""The runner's end of a socket to a keeper or a fork server: whole messages in, whole messages out.
+"""The dispatcher-side end of a socket to a process supervisor or fork server; sends and receives messages.
 
 The other end is `worker/child/passmuster_child_channel.py`, which documents their form.
 """
@@ -56,7 +56,7 @@ class MessageSocket:
         """Return the messages that have arrived; call when the descriptor is readable.
 
         Raises:
-            LinkClosedError: the other end is gone, or announces a message that none of ours can be.
+            LinkClosedError: the other end is gone, or announces a message of impossible length.
         """
         try:
             data = self._socket.recv(READ_BYTES)
@@ -97,7 +97,7 @@ class MessageSocket:
         return self.receive() if _is_readable(self._socket, timeout_s) else []
 
     def close(self) -> None:
-        """Close this end: whoever has the other one ends."""
+        """Close this end, which makes the process at the other end exit."""
         self._socket.close()
 
     def close_and_wait(self, timeout_s: float) -> bool:

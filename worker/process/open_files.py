@@ -1,4 +1,4 @@
-"""Whether this process may open as many files as it takes to run a test file."""
+"""Checks that this process may open the number of files that running a test file takes."""
 
 from __future__ import annotations
 

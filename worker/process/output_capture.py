@@ -1,4 +1,4 @@
-"""What a file prints, kept within a bound: the head and the tail, and a count of what lay between."""
+"""Captures the output of a file within a bound: its head, its tail, and the number of dropped bytes."""
 
 from __future__ import annotations
 

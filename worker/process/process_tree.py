@@ -1,7 +1,7 @@
-"""Which processes belong to a file, read from procfs where there is one.
+"""Finds the processes of a file, from procfs where it exists.
 
-A file's processes are the descendants of its slot's keeper. Only if a test has killed its keeper are
-they looked for by the marker that every test process inherits in its environment.
+A file's processes are the descendants of its slot's process supervisor. If a test has killed its supervisor,
+they are found by the marker that every test process inherits in its environment.
 """
 
 from __future__ import annotations

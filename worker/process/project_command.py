@@ -1,6 +1,6 @@
-"""The command that the project's own configuration has for a file, made ready to be started.
+"""Builds the command that the project's own configuration defines for a file.
 
-It is read from this machine's configuration alone: a task says only that the file runs by its command.
+The command comes from this machine's configuration alone; a task only states that the file runs by a command.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def build_project_command(
     Args:
         task: whose file.
         settings: of the worker.
-        environment: what it will run with: its PATH has the program, and it names the slot.
+        environment: environment of the command; its PATH finds the program, and it names the slot.
         junit_file: where it may write a JUnit report.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What one worker is told once, and no task can change: where, with which interpreter, within what."""
+"""The fixed settings of one worker, which no task can change."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
     from passmuster.model.project_commands import ProjectCommands
 
 PROPOSAL_FILE = "preload-proposal"
-"""In the state folder: a package of the project, and in a second line why it should be preloaded."""
+"""File in the state directory: a package of the project, and on its second line why to preload it."""
 
 NICE = 10
-"""How polite test processes are with --nice: what nice(1) does where nobody says how much."""
+"""Priority decrement of test processes with --nice: the default of nice(1)."""
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True):
-    """The place where files are executed.
+    """Where and within which limits a worker executes files.
 
     Args:
         root: the project root, absolute; nothing outside it is executed.
         workdir: the directory the tests run in, absolute, inside the root.
         interpreter: the project's Python, absolute.
-        interpreter_identity: what results call it (`CPython 3.11.7`); empty: unknown.
+        interpreter_identity: its name in results (`CPython 3.11.7`); empty: unknown.
         environ: the environment that the tests start from: the caller's own.
-        slots: files at once usually.
+        slots: usual number of concurrent files.
         budget_bytes: memory that all files together may use.
         limit_bytes: memory that one file may use; None: the budget.
-        limits: slots and budget for people, each with its source.
-        tmp_parent: directory in which the private TMPDIRs are made; short, because sockets in it may
-            have no path of more than 107 bytes (unix(7)).
+        limits: slots and budget as text for the user, each with its source.
+        tmp_parent: parent of the private TMPDIRs; must be short, because the path of a socket has at most
+            107 bytes (unix(7)).
         keep_tmp: whether the TMPDIR of a file that does not pass is kept.
         coverage_dir: directory for coverage data; None: no coverage is measured.
-        isolation: how the processes of files come into being where their tasks say nothing.
+        isolation: start method of files whose tasks set none.
         preload: the project's own packages that may be imported before a fork.
-        commands: the project's own commands for files; None: those in the `pyproject.toml` of the root, read
-            when a file needs one.
-        idle_cpus: processors for which further files may start while they are idle; None: for none.
-        cpus: processors that there are; None: not known, and not shared with other runs.
-        nice: by how much the priority of test processes is lowered, as nice(1) counts.
-        state_dir: where the worker may keep what it learns between runs; None: nowhere.
-        name: how this worker is called in results.
+        commands: the project's own commands for files; None: read from the `pyproject.toml` of the root when
+            a file needs one.
+        idle_cpus: CPUs that extra files may use while they are idle; None: no extra files.
+        cpus: available CPUs; None: unknown, and not shared with other runs.
+        nice: priority decrement of test processes, as in nice(1).
+        state_dir: directory for what the worker learns between runs; None: nothing is stored.
+        name: the worker's name in results.
     """
 
     root: Path

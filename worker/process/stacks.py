@@ -1,9 +1,10 @@
-"""Asks hanging Python processes where they are, before a timeout ends them.
+"""Collects the stacks of hanging Python processes before a timeout kills them.
 
-The file's own process, and what it forked, have a handler for `STACK_SIGNAL` that writes their stacks to
-the report's descriptor and goes on. A Python process that the test started by exec has none; if
-PYTHONFAULTHANDLER reached it, SIGABRT makes it write its stacks to its stderr and end, which it is about
-to do anyway. That stderr is often a pipe of the test that nobody will read again, so it is read here.
+The file's own process and its forks have a handler for `STACK_SIGNAL`, which writes their stacks to the
+report's descriptor and continues. A Python process that the test started by exec has no such handler. If it
+inherited PYTHONFAULTHANDLER, SIGABRT makes it write its stacks to its stderr and exit, which is acceptable
+because it is about to be killed. That stderr is often a pipe that the hanging test no longer reads, so it is
+read here.
 """
 
 from __future__ import annotations

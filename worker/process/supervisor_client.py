@@ -1,7 +1,7 @@
-"""The runner's end of a keeper: start one, hand it a file, hear how it ended.
+"""Client of a process supervisor: starts one, sends it a file to run, and receives how the file ended.
 
 `worker/child/passmuster_child_keeper.py` is the other end and documents the messages;
-`worker.process.attempt_monitor` listens here. A keeper is started here, or forked by a server
+`worker.process.attempt_monitor` receives them. A supervisor is started here or forked by a fork server
 (`worker.forkserver.server`).
 """
 
@@ -22,7 +22,7 @@ from worker.process.message_socket import LinkClosedError, MessageSocket, open_l
 MAIN = Path(__file__).parents[1] / "child" / "passmuster_child_keeper.py"
 
 CLOSE_WAIT_S = 12.0
-"""How long a keeper may take to end what it owns; longer than its own bound for the dead."""
+"""Seconds a supervisor may take to end its processes; longer than its own bound for reaping."""
 
 
 class Started(Struct, frozen=True):
@@ -39,35 +39,32 @@ class Failed(Struct, frozen=True):
 
 
 class Ended(Struct, frozen=True):
-    """The file's last process is gone.
-
-    Args:
-        wait_status: of its first process, as wait(2) encodes it.
-        cpu_s: processor seconds of all its processes that were reaped.
-        max_rss_bytes: the largest resident size of any one of them.
-        leaked: the processes that outlived it and were ended.
-    """
+    """The file's last process has ended."""
 
     wait_status: int
+    """Of its first process, as wait(2) encodes it."""
     cpu_s: float
+    """CPU seconds of all its reaped processes."""
     max_rss_bytes: int
+    """The largest resident size of any single process."""
     leaked: tuple[str, ...]
+    """The processes that outlived the first one and were killed."""
 
 
 KeeperMessage = Started | Failed | Ended
 
 
 class KeeperGoneError(Exception):
-    """The keeper died: the test it kept killed it, for nobody else knows it."""
+    """The process supervisor died: its test killed it, because no other process knows it."""
 
 
 class SupervisorClient:
-    """One keeper process. Used by one thread at a time, `kill` and `signal` excepted.
+    """One process supervisor. Used by one thread at a time, except for `kill` and `signal`.
 
     Args:
-        link: the socket to it, which belongs to this object from now on.
-        pid: its process.
-        process: the same as a child of this process; None: a server has forked it.
+        link: the socket to it; owned by this object from now on.
+        pid: its process ID.
+        process: its process, if it is a child of this one; None: a fork server forked it.
     """
 
     def __init__(self, link: MessageSocket, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
@@ -77,7 +74,7 @@ class SupervisorClient:
 
     @property
     def pid(self) -> int:
-        """The keeper's own process: everything below it belongs to its file."""
+        """Process ID of the supervisor: all its descendants belong to its file."""
         return self._pid
 
     def fileno(self) -> int:
@@ -117,25 +114,25 @@ class SupervisorClient:
         output: int,
         report: int,
     ) -> None:
-        """Start a file by forking a keeper that comes from a server; the rest is as with `spawn`.
+        """Start a file by forking the supervisor, which a fork server must have forked; otherwise as `spawn`.
 
         Args:
             argv: arguments as `passmuster_child_main` documents them.
-            changes: what differs from the environment of the server; None unsets.
+            changes: differences from the environment of the server; None unsets a variable.
             cwd: the working directory.
-            project: the project's folders, for the record of what it imports; none: nothing is recorded.
+            project: the project's directories, to record its imports; empty: imports are not recorded.
             output: as with `spawn`.
             report: as with `spawn`.
         """
         self._send(("fork", list(argv), dict(changes), cwd, list(project)), [output, report])
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the file's process group; without effect when it has ended."""
+        """Send a signal to the file's process group; no effect if it has ended."""
         with contextlib.suppress(KeeperGoneError):
             self._send(("signal", int(number)), [])
 
     def kill(self) -> None:
-        """Send SIGKILL to everything the file has left or still runs."""
+        """Send SIGKILL to all processes of the file."""
         with contextlib.suppress(KeeperGoneError):
             self._send(("kill",), [])
 
@@ -151,7 +148,7 @@ class SupervisorClient:
             raise KeeperGoneError from error
 
     def close(self) -> None:
-        """End the keeper and all it owns, and wait for it."""
+        """Stop the supervisor and all its processes, and wait for it."""
         if self._process is None:
             if not self._link.close_and_wait(CLOSE_WAIT_S):
                 with contextlib.suppress(ProcessLookupError):
@@ -184,10 +181,10 @@ def lower_priority(pid: int, by: int) -> None:
 
 
 def start_keeper(*, nice: int = 0) -> SupervisorClient:
-    """Start a keeper that executes commands.
+    """Start a process supervisor that spawns files.
 
     Args:
-        nice: by how much its priority is lowered, and that of what it starts.
+        nice: priority decrement of the supervisor and its processes.
 
     Raises:
         OSError: no process can be started.

@@ -1,7 +1,7 @@
-"""The private temporary directories of one worker, and the removal of those that a killed one left.
+"""Manages the private temporary directories of one worker, and removes those left by killed workers.
 
-Each worker has a directory `pm-…` with one directory in it for each attempt. A lock on a file in it lives
-as long as the worker: where the lock is free, nobody needs the directory any more.
+Each worker has a directory `pm-…` with one subdirectory for each attempt. The worker holds a lock on a file
+in it as long as it lives: if the lock is free, the directory is abandoned.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PrivateTmp:
             shutil.rmtree(directory, ignore_errors=True)
 
     def close(self, *, keep: bool) -> None:
-        """Remove everything; with `keep`, leave what was kept, which nobody sweeps. May be repeated."""
+        """Remove everything; with `keep`, leave the kept directories, which are never swept. Idempotent."""
         if self._lock < 0:
             return
         with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ def _make(parent: Path) -> tuple[Path, int]:
             if os.fstat(lock).st_nlink:
                 return directory, lock
         except BlockingIOError:
-            pass  # Somebody who starts at the same moment is about to remove it.
+            pass  # Another worker that starts at the same moment is removing it.
         except OSError:
             os.close(lock)
             raise

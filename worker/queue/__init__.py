@@ -1,1 +1,1 @@
-"""A worker of a broker: joins runs, takes files in turn, and returns their results."""
+"""The queue worker: joins runs on a broker, runs their files, and returns the results."""

@@ -1,7 +1,7 @@
-"""Where a file of the queue waits for its place on this worker.
+"""Admits the files of the queue on this worker, and keeps exclusive files from starving.
 
-The executor says whether a file fits now. Here is what a line of waiting files sees to where there is one: a
-file that needs the worker for itself gets its turn although others keep coming.
+The executor decides whether a file fits now. A worker has no ready queue, so this module makes sure that an
+exclusive file gets its turn although other files keep arriving.
 """
 
 from __future__ import annotations

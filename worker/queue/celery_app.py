@@ -1,8 +1,8 @@
-"""The Celery application of a worker, its one task, and the lists it takes messages from.
+"""The Celery application of a worker, its single task, and the queues that it consumes.
 
-Before this is imported, the environment for tests must be set aside and `CELERY_*` removed: Celery lets these
-variables win over all that is set here (celery issue 4284), and sets some of its own. What the task does is
-in `task_handler`.
+Before this module is imported, the environment for tests must be set aside and `CELERY_*` removed: these
+variables override every setting made here (celery issue 4284), and Celery sets some itself. The work of the
+task is in `task_handler`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from passmuster.wire.broker_keys import QUEUE_PREFIX, TASK_NAME, queue_name, wor
 from passmuster.wire.celery_settings import shared_settings
 
 IDLE_QUEUE = f"{QUEUE_PREFIX}idle"
-"""A queue that nobody writes to: Celery cannot be without one."""
+"""An unused queue: Celery must consume at least one."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -129,7 +129,7 @@ def run_worker(
     """
 
     def asked_early(**_: Any) -> None:
-        # By Celery's handler, while ours is not there yet: it may wait for a broker for long.
+        # Celery's handler applies until Passmuster's is installed: Celery may wait long for a broker.
         on_signal()
 
     def ready(sender: Any = None, **_: Any) -> None:
@@ -140,7 +140,7 @@ def run_worker(
 
     signals.worker_shutting_down.connect(asked_early, weak=False)
     signals.worker_ready.connect(ready, weak=False)
-    # It warns of root because of pickles, and there are none; a container often has nobody else.
+    # Celery warns about root because of pickles, which are not accepted; many containers have no other user.
     warnings.simplefilter("ignore", SecurityWarning)
     try:
         app.worker_main(
@@ -197,7 +197,7 @@ def register(app: Celery, take: Callable[[str], bool]) -> None:
             raise Reject("not here, or not now", requeue=True)
 
     app.task(name=TASK_NAME)(run_file)
-    # Celery's own tasks take orders that nobody signed.
+    # Celery's built-in tasks accept unsigned messages.
     app.finalize()
     for name in [name for name in app.tasks if name != TASK_NAME]:
         app.tasks.unregister(name)

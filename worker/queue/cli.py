@@ -1,7 +1,7 @@
-"""The command of a queue's worker: arguments and environment in, exit status back.
+"""The entry point of the queue worker: takes arguments and environment, returns the exit status.
 
-Nothing that is slow or that changes the environment is imported before the arguments are known to be right,
-and before what is the tests' own environment was put aside: Celery reads variables, and sets some.
+Slow modules are imported only after the arguments are validated. Celery is imported only after the
+environment for tests is set aside, because it reads variables and sets some.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _complain(text: str) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line at once. Who reads it may be gone; that is no reason to end."""
+    """Print a line and flush. A closed stdout does not stop the worker."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

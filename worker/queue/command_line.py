@@ -1,4 +1,4 @@
-"""The words of a queue's worker: its options, as rows."""
+"""Defines the options of the queue worker."""
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
@@ -51,7 +51,7 @@ FOLDER = replace(PATH, metavar="DIR")
 
 
 class WorkerArguments(Struct, frozen=True, kw_only=True):
-    """What a worker is told by its arguments and variables."""
+    """The values of a worker's options and environment variables."""
 
     broker: Annotated[
         str | None,

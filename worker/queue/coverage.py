@@ -1,7 +1,7 @@
-"""One file's coverage data as text for a message, and its removal from this machine.
+"""Encodes a file's coverage data as text for a message, and deletes the data from this machine.
 
-A file that starts further Python processes leaves data of each; they are joined here, because a message
-carries one. The project's own `coverage` does that (`child/passmuster_child_merge.py`): it knows the form.
+A file that starts further Python processes leaves data for each of them. A message carries only one, so they
+are combined here by the project's own `coverage` (`child/passmuster_child_merge.py`), which knows its format.
 """
 
 from __future__ import annotations

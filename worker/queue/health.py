@@ -1,7 +1,7 @@
-"""Whether a worker can still run files: one that cannot would spoil every file that it gets.
+"""Decides whether a worker can still run files, because a broken worker would fail every file that it takes.
 
-Only what the worker itself is to blame for counts: a root that is gone, no room for temporary files, or files
-that could not be started (`TestResult.is_worker_fault`). A file that ran is evidence that the worker is fine.
+Only faults of the worker itself count: a missing root, no space for temporary files, or files that could not
+be started (`TestResult.is_worker_fault`). A file that ran proves that the worker works.
 """
 
 from __future__ import annotations

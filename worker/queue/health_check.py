@@ -1,7 +1,7 @@
-"""Whether this host's worker is there: the health check of its container.
+"""The health check of a worker's container: checks that the broker knows a worker of this host.
 
-A worker that runs says so at the broker every two seconds, and what it said last holds for ten. So this asks
-the broker: a worker whose process is there, but which could take no file, is found out too.
+A running worker publishes its status to the broker every two seconds, and a status expires after ten. Asking
+the broker also detects a worker whose process lives but which cannot take files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A worker's sign of life: renews what it has, obeys what the broker says of it, and follows the runs.
+"""A worker's heartbeat: renews its leases, publishes its status, and follows the active runs.
 
-One thread with a client of its own, so that nothing that runs can hold it up. It ends only what was lost or
-cancelled; all else goes on, even while the broker is away.
+It runs in a thread with a broker client of its own, so running files cannot delay it. It stops only files
+whose lease was lost or whose run was cancelled; all other files continue, even while the broker is
+unavailable.
 """
 
 from __future__ import annotations
@@ -22,49 +23,49 @@ from worker.queue.log import LogLevel, Say
 from worker.queue.task_handler import KEEP_RESULT_S, LeaseStore
 
 LOOK_S = 0.5
-"""Seconds between two looks at which runs there are: what a run waits for at its start, and at Ctrl-C."""
+"""Seconds between two queries for active runs: the delay of a run at its start and at Ctrl-C."""
 
 CANCEL_GRACE_S = 2.0
-"""Seconds between SIGTERM and SIGKILL at most where a run was stopped: with the heartbeat before it, and the
-result after it, less than the five seconds that a dispatcher waits."""
+"""Maximum seconds between SIGTERM and SIGKILL when a run is stopped: together with the heartbeat before and
+the result after it, less than the five seconds that a dispatcher waits."""
 
 
 class WorkerDirectory(Protocol):
-    """Where workers say that they are there; see `passmuster.wire.run_store.WorkerDirectory`."""
+    """The directory of worker statuses; see `passmuster.wire.run_store.WorkerDirectory`."""
 
     def announce(self, card: WorkerStatus) -> None:
-        """Put a card up, for a while."""
+        """Publish a status, which expires."""
 
     def remove(self, name: str) -> None:
-        """Take a card down."""
+        """Remove a status."""
 
 
 class RunFollower(Protocol):
     """The runs that this worker serves; see `worker.queue.run_subscriptions.Joining`."""
 
     def follow(self, runs: Collection[str]) -> None:
-        """Serve these and no others. Must not wait."""
+        """Serve exactly these runs. Must not block."""
 
     def leave_alone(self, run_id: str, why: str) -> None:
-        """Serve a run no more that is damaged."""
+        """Stop serving a run whose data on the broker is damaged."""
 
 
 class Heartbeat:
-    """The thread.
+    """Sends the heartbeat from a thread of its own.
 
     Args:
-        executor: ends what must end.
-        roster: what this worker has.
-        board: where it says that it is there.
-        record: returns what the broker knows of a run.
-        active_runs: asks the broker which runs are under way.
-        runs: those it serves.
+        executor: stops files.
+        roster: the files that this worker holds.
+        board: publishes the worker's status.
+        record: returns the run store of a run.
+        active_runs: asks the broker for the active runs.
+        runs: the runs that this worker serves.
         name: of this worker.
-        card: returns what to say of this worker, given what it has.
-        broken: the errors that mean that the broker is away.
-        say: prints a line.
-        tails: sends what files print to those who watch them, given what this worker has.
-        clock: seconds that never go back.
+        card: makes the status from the held files.
+        broken: the errors that mean that the broker is unavailable.
+        say: writes a log line.
+        tails: streams the output of the held files to their subscribers.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -95,11 +96,11 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin, at once with a first beat."""
+        """Start, with a first heartbeat immediately."""
         self._thread.start()
 
     def close(self) -> None:
-        """End, and take the worker's card down where that can be done. May be called twice."""
+        """Stop, and remove the worker's status if the broker is available. Idempotent."""
         if self._stopped.is_set():
             return
         self._stopped.set()
@@ -109,9 +110,9 @@ class Heartbeat:
             self._board.remove(self._name)
 
     def beat(self) -> None:
-        """Do all that is to be done once in `HEARTBEAT_S` seconds. A broker that is away is asked again."""
+        """Send one heartbeat, due every `HEARTBEAT_S` seconds. The next one retries an unavailable broker."""
         try:
-            # First what cannot wait: the rest only costs time when it is late.
+            # Leases first: they expire, whereas a delay of the rest only costs time.
             held = self._roster.held()
             for one in held:
                 self._renew(one)
@@ -131,7 +132,7 @@ class Heartbeat:
         self._is_away = False
 
     def is_news(self) -> bool:
-        """Whether a run has begun, ended or been stopped since the last beat, as far as can be known."""
+        """Whether a run started, finished or was stopped since the last heartbeat; False if unknown."""
         try:
             return self._active_runs() != self._seen
         except self._unusable:
@@ -144,7 +145,7 @@ class Heartbeat:
                 if self._clock() >= next_beat_s or self.is_news():
                     next_beat_s = self._clock() + HEARTBEAT_S
                     self.beat()
-            except Exception:  # The thread's top: without heartbeats every file would be thought lost.
+            except Exception:  # The top of the thread: without heartbeats every lease would expire.
                 self._say(f"a fault in the heartbeat: {traceback.format_exc()}", level=LogLevel.ERROR)
             self._stopped.wait(LOOK_S)
 
@@ -163,7 +164,7 @@ class Heartbeat:
         match hold:
             case RenewReply.HELD:
                 if not self._roster.has_claimed(held.attempt_id):
-                    # It was given back at this moment, and this renewal took it once more.
+                    # The file was returned at this moment, and this renewal leased it again.
                     record.release(held.path, held.take, self._name)
             case RenewReply.LOST:
                 self._end(held, AbortReason.LOST, grace_s=0)

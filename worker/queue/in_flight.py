@@ -1,6 +1,6 @@
-"""What a worker has taken from the queue and not given back yet, and what the broker says of it.
+"""The files that this worker holds but has not finished, and whether the broker still wants their results.
 
-Shared by the threads that run files, the heartbeat, and the end of the worker. Purely a book.
+Shared by the threads that run files, the heartbeat, and the shutdown. Holds state only; acts on nothing.
 """
 
 from __future__ import annotations
@@ -12,34 +12,28 @@ from msgspec import Struct
 
 
 class InFlightFile(Struct, frozen=True, kw_only=True):
-    """A file that this worker has, as the broker knows it.
-
-    Args:
-        run_id: whose.
-        path: the file.
-        take: the number under which it was handed out.
-        attempt_id: as the executor knows it.
-        cancel_grace_s: seconds its run gives it to tidy up when it is stopped.
-    """
+    """A file that this worker holds, as the broker identifies it."""
 
     run_id: str
     path: str
     take: int
+    """The number of its delivery."""
     attempt_id: str
     cancel_grace_s: float = 0.0
+    """Grace period of its run when it is stopped."""
 
 
 class AbortReason(StrEnum):
-    """Why a file that this worker has is not to go on."""
+    """Why a file that this worker holds must stop."""
 
     LOST = "lost"
-    """It is another worker's by now: its result must not be sent."""
+    """Its lease expired and another worker may have it: its result must not be sent."""
     CANCELLED = "cancelled"
-    """Its run was stopped: its result is wanted."""
+    """Its run was stopped: its result must still be sent."""
 
 
 class InFlightFiles:
-    """The files that this worker has. Thread-safe."""
+    """The files that this worker holds. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -52,21 +46,21 @@ class InFlightFiles:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing is taken any more."""
+        """Whether no further file is accepted."""
         return self._is_closed
 
     @property
     def has_given_up(self) -> bool:
-        """Whether what runs is ended because the worker ends."""
+        """Whether running files are stopped because the worker shuts down."""
         return self._has_given_up
 
     @property
     def ran(self) -> int:
-        """How many files were run to an end of their own."""
+        """Number of files that ran to their own end."""
         return self._ran
 
     def enter(self, held: InFlightFile) -> bool:
-        """Begin with a file; False: nothing is taken any more, or an attempt of this id is here already."""
+        """Add a file; return False if no file is accepted any more, or this attempt is already held."""
         with self._changed:
             if self._is_closed or held.attempt_id in self._entered:
                 return False
@@ -74,26 +68,26 @@ class InFlightFiles:
             return True
 
     def claim(self, attempt_id: str) -> None:
-        """Note that the broker gave the file to this worker, so that it must be renewed."""
+        """Record that this worker holds the lease of the file, which must be renewed."""
         with self._changed:
             self._claimed.add(attempt_id)
 
     def unclaim(self, attempt_id: str) -> None:
-        """Note that the file is about to be given back without a result: it is not to be renewed."""
+        """Record that the file is about to be returned without a result, so its lease must not be renewed."""
         with self._changed:
             self._claimed.discard(attempt_id)
 
     def has_claimed(self, attempt_id: str) -> bool:
-        """Whether the broker gave the file to this worker, which still has it."""
+        """Whether this worker holds the lease of the file."""
         return attempt_id in self._claimed
 
     def note_run(self) -> None:
-        """Count a file that was run to an end of its own."""
+        """Count a file that ran to its own end."""
         with self._changed:
             self._ran += 1
 
     def leave(self, attempt_id: str) -> None:
-        """Be done with a file."""
+        """Remove a file."""
         with self._changed:
             del self._entered[attempt_id]
             self._claimed.discard(attempt_id)
@@ -101,17 +95,17 @@ class InFlightFiles:
             self._changed.notify_all()
 
     def held(self) -> tuple[InFlightFile, ...]:
-        """Return what the broker gave to this worker, oldest first."""
+        """Return the files whose lease this worker holds, oldest first."""
         with self._changed:
             return tuple(held for key, held in self._entered.items() if key in self._claimed)
 
     @property
     def taken(self) -> int:
-        """How many messages are here, of files that run or that wait for a place."""
+        """Number of files here, running or waiting for admission."""
         return len(self._entered)
 
     def doom(self, attempt_id: str, fate: AbortReason) -> bool:
-        """Note what the broker says of a file; False: it is no longer here, or that was noted before."""
+        """Mark a file to be stopped; return False if it is no longer held or was marked before."""
         with self._changed:
             if attempt_id not in self._entered or self._fates.get(attempt_id) in (fate, AbortReason.LOST):
                 return False
@@ -119,20 +113,20 @@ class InFlightFiles:
             return True
 
     def fate(self, attempt_id: str) -> AbortReason | None:
-        """Return why a file is not to go on; None: it is."""
+        """Return why a file must stop, or None if it may continue."""
         return self._fates.get(attempt_id)
 
     def close(self) -> None:
-        """Take nothing any more."""
+        """Accept no further file."""
         with self._changed:
             self._is_closed = True
 
     def give_up(self) -> None:
-        """Note that what runs is ended because the worker ends."""
+        """Record that running files are stopped because the worker shuts down."""
         with self._changed:
             self._is_closed = self._has_given_up = True
 
     def wait_until_empty(self, timeout_s: float) -> bool:
-        """Wait until nothing is here, but not longer than `timeout_s` seconds; return whether that is so."""
+        """Wait at most `timeout_s` seconds until no file is held; return whether none is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._entered, timeout_s)

@@ -1,4 +1,4 @@
-"""What a queue's worker says, as lines for people or as JSON for machines."""
+"""Writes the log of a queue worker, as text for people or as JSON for machines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LogLevel(StrEnum):
 
 
 class Say(Protocol):
-    """How the parts of a worker say something."""
+    """The function by which the parts of a worker write a log line."""
 
     def __call__(
         self, event: str, /, *, about: InFlightFile | None = None, level: LogLevel = LogLevel.INFO
@@ -79,5 +79,5 @@ class WorkerLog:
 
 
 def _printable(path: str) -> str:
-    """Return a path as one word: it is somebody's text, and may hold spaces and line breaks."""
+    """Return a path quoted as one word: it may contain spaces and line breaks."""
     return path if path.isprintable() and " " not in path else ascii(path)

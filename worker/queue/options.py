@@ -1,6 +1,6 @@
-"""What a worker is started with: its arguments and the variables that stand for some of them, checked.
+"""Validates the options of a worker from its arguments and environment variables.
 
-Nothing slow is imported here: a wrong argument is refused at once.
+Imports nothing slow, so a wrong argument is refused immediately.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Options(Struct, frozen=True, kw_only=True):
     Args:
         broker: where messages come from.
         secret: what signs them; empty: they are only guarded against damage.
-        root: the project's root, absolute; None: only shipped trees are served.
+        root: the project's root, absolute; None: only uploaded trees are served.
         workdir: where tests run, absolute, inside the root; None: there is no root.
-        setup: what is run once in each shipped tree, for the shell; empty: nothing.
+        setup: shell command to run once in each uploaded tree; empty: none.
         python: the interpreter as it was named; None: the project's own.
         slots: files at once; None: what the machine allows.
         memory_budget: for all files together; None: the default.
@@ -44,12 +44,12 @@ class Options(Struct, frozen=True, kw_only=True):
         machine_memory: for the files of all runs and workers on this machine; None: 80 % of what it can give.
         machine_folder: where they meet to share it, absolute; None: in a folder of the user's own.
         nice: whether it gives way to other programs and runs.
-        isolation: how processes come into being where tasks say nothing.
+        isolation: start method of files whose tasks set none.
         preload: the project's own packages that may be imported before a fork.
         keep_tmp: whether the TMPDIR of a file that does not pass is kept.
         name: unique among all workers.
-        grace_s: seconds that running files may go on when the worker is asked to end.
-        allowed: names of variables that tasks may set, besides our own.
+        grace_s: seconds for which running files may continue after SIGTERM.
+        allowed: names of variables that tasks may set in addition to Passmuster's own.
         only_run: the id of the one run that it serves; empty: all.
         ends_with_stdin: whether the worker ends when its standard input does.
         log_format: the form of the lines it prints.
@@ -86,7 +86,7 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     """Return what the words and the environment ask for.
 
     Raises:
-        ConfigurationError: something is missing, unknown, or is not what it must be.
+        ConfigurationError: an option is missing, unknown, or invalid.
     """
     arguments = WORDS.read(argv)
     refuse_problems(arguments)

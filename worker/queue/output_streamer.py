@@ -1,7 +1,7 @@
-"""Sends what running files print to those who want to see it now; see `passmuster.wire.output_stream`.
+"""Streams the output of running files to their subscribers; see `passmuster.wire.output_stream`.
 
-The heartbeat looks for wishes, and each file's own thread sends the rest at its end. Where nobody wants
-anything, nothing is read and nothing kept.
+The heartbeat checks for subscriptions, and each file's own thread sends the rest at its end. Output without a
+subscription is neither read nor stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class OutputSink(Protocol):
 
 
 class _Watched:
-    """A file that somebody watches."""
+    """A file whose output has a subscription."""
 
     def __init__(self, held: InFlightFile, capture: OutputCapture) -> None:
         self.held, self.capture = held, capture
@@ -39,7 +39,7 @@ class _Watched:
 
 
 class OutputStreamer:
-    """The files of this worker that somebody watches. Thread-safe.
+    """The files of this worker whose output has a subscription. Thread-safe.
 
     Args:
         output: returns what collects a running file's output, by its attempt; None: it does not run.
@@ -59,7 +59,7 @@ class OutputStreamer:
         self._watched: dict[str, _Watched] = {}
 
     def look(self, held: Sequence[InFlightFile]) -> None:
-        """Send what came since the last look of those files that are wanted; called with each heartbeat.
+        """Send the new output of all subscribed files; called with each heartbeat.
 
         Args:
             held: what this worker has.
@@ -73,7 +73,7 @@ class OutputStreamer:
             # At its end the file's own thread sends; it may wait for the broker longer than a heartbeat can.
             if watched.lock.acquire(blocking=False):
                 try:
-                    with contextlib.suppress(DamagedRecordError):  # Only who watches it misses something.
+                    with contextlib.suppress(DamagedRecordError):  # Only the subscriber misses output.
                         self._send(watched)
                 finally:
                     watched.lock.release()

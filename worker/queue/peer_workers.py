@@ -1,4 +1,4 @@
-"""What the other workers of a run have, as far as one of them must know: whether a file would fit there."""
+"""Tells whether a file would fit on another worker of the run, from the published worker statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a queue's worker needs to run files in one root: settings, fork servers, an executor."""
+"""Builds what a queue worker needs to run files in one root: settings, fork servers, and an executor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from worker.queue.log import Say
 from worker.queue.options import Options
 from worker.queue.task_handler import TaskHandler
 
-"""In the root: where a run on the same machine keeps what it learns. Used where it exists, never made."""
+"""Directory in the root where a local run stores what it learns. Used if it exists, never created."""
 
 MakeFiles = Callable[[LocalExecutor, Health, WorkerSettings], TaskHandler]
 
@@ -79,7 +79,7 @@ class RootRunner:
 
     Args:
         executor: runs them.
-        files: what does with a message what it asks for.
+        files: handles the messages of this root.
         settings: of both.
     """
 
@@ -98,7 +98,7 @@ class RootRunner:
 
         Args:
             terms: of their run.
-            paths: as the broker has them, which nobody signed: what is no file of the root is left out.
+            paths: unsigned paths from the broker; those that are no files of the root are skipped.
         """
         coverage = CoverageRequest() if terms.has_coverage else None
         tasks = [TestTask(run_id=terms.run_id, file_path=path, coverage=coverage) for path in paths]
@@ -125,7 +125,7 @@ class RootRunner:
         self._executor.end(attempt_ids, reason, grace_s=grace_s)
 
     def close(self) -> None:
-        """End whatever still runs, the servers and keepers, and remove temporary files."""
+        """Stop running files, fork servers and process supervisors, and remove temporary files."""
         self._executor.close()
 
 
@@ -133,13 +133,13 @@ class RootRunnerFactory:
     """Makes benches for one worker, one at a time.
 
     Args:
-        options: what it was started with.
-        share: what it may use.
+        options: the worker's options.
+        share: the slots and the memory that it may use.
         environ: what tests start from.
         coverage_dir: where coverage data goes.
-        make_files: returns what does with a message what it asks for.
+        make_files: makes the handler of messages.
         slots_of: returns the numbers of this worker's slots in a run.
-        say: prints a line.
+        say: writes a log line.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class RootRunnerFactory:
 
         Args:
             root: nothing outside it is executed.
-            workdir: where tests run, relative to the root; None: where the worker was told to.
+            workdir: working directory of tests, relative to the root; None: from the worker's options.
 
         Raises:
             ConfigurationError: the interpreter or the working directory cannot be used, or files cannot be

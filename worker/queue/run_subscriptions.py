@@ -1,7 +1,8 @@
-"""How a worker comes to serve a run: it reads its terms, checks itself against them, and joins or refuses.
+"""Joins a worker to runs: reads a run's spec, checks the worker against it, and serves or refuses the run.
 
 Each run is joined in a thread of its own, because a check may take long and the heartbeat must not wait. A
-worker takes messages of a run only after it has joined it; a refusal is told to the run's dispatcher, once.
+worker consumes the queue of a run only after it has joined the run. A refusal is reported to the run's
+dispatcher once.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class RunSubscriptions:
         name: of this worker.
         slots: how many files this worker runs at once.
         broken: the errors that mean that the broker is away.
-        say: prints a line.
-        leave: is told of each run that is gone, after all its checks; perhaps twice.
+        say: writes a log line.
+        leave: called for each run that has ended, after all its checks; possibly twice.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class RunSubscriptions:
             return tuple(sorted(run_id for run_id, one in self._seen.items() if one.terms is not None))
 
     def leave_alone(self, run_id: str, why: str) -> None:
-        """Serve a run no more whose record on the broker is damaged, and say so once; other runs go on.
+        """Stop serving a run whose data on the broker is damaged, and log that once; other runs continue.
 
         Args:
             run_id: the run, served or not.
@@ -155,7 +156,7 @@ class RunSubscriptions:
             self._say(f"leaves run {ascii(run_id)[1:-1][:80]} alone: {why}", level=LogLevel.WARNING)
 
     def refuse_all(self, reason: str) -> None:
-        """Serve no run any more, and say why to each that was served."""
+        """Stop serving all runs, and report the reason to each of them."""
         with self._lock:
             self._is_over = True
             served = [run_id for run_id, one in self._seen.items() if one.terms is not None]
@@ -169,7 +170,8 @@ class RunSubscriptions:
                 self._refuse(run_id, reason)
 
     def join(self, run_id: str) -> None:
-        """Join a run that `follow` was told of, or refuse it. A broker that is away is asked again later."""
+        """Join a run passed to `follow`, or refuse it. If the broker is unavailable, `follow` retries
+        later."""
         membership = self._seen.get(run_id)
         try:
             record = self._record(run_id)
@@ -219,7 +221,7 @@ class RunSubscriptions:
             raise
         except PassmusterError as error:
             return None, f"worker {self._name} cannot join the run: {error}"
-        except Exception as error:  # The thread's top: a bug in a check must not look like a long one.
+        except Exception as error:  # The top of the thread: a bug in a check must not look like a slow check.
             self._say(f"a fault in joining a run: {traceback.format_exc()}", level=LogLevel.ERROR)
             return None, f"a fault in worker {self._name}: {type(error).__name__}: {error}"
 

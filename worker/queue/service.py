@@ -1,6 +1,7 @@
-"""Puts a queue's worker together, and takes it apart again.
+"""Assembles the parts of a queue worker, runs them, and closes them again.
 
-Loads Celery and redis: `worker.queue.cli` imports this only after it has put the tests' environment aside.
+Loads Celery and redis: `worker.queue.cli` imports this module only after it has set aside the environment for
+tests.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
     """Run files until the worker is asked to end; return the exit status.
 
     Args:
-        options: what it was started with.
+        options: the worker's options.
         environ: the environment that tests start from.
         write: prints a line.
 
@@ -62,7 +63,7 @@ def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], N
         ConfigurationError: the interpreter or the name cannot be used, or files cannot be forked as asked.
         InfrastructureError: the broker cannot be used, or there is no room for temporary files.
     """
-    # Until Celery has its own: what was begun must be taken apart.
+    # Until Celery installs its own handlers: what is already open must be closed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     client = open_broker(options.broker)
     board = WorkerDirectory(client)

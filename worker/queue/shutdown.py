@@ -1,6 +1,7 @@
-"""How a worker ends: nothing is taken any more, what runs gets a grace, and the process is gone in any case.
+"""Shuts a worker down: accepts no more files, gives running files a grace period, then exits in any case.
 
-A signal handler only leaves a wish here, as it may interrupt whoever holds a lock; a thread does the rest.
+A signal handler only records the request, because it may interrupt a thread that holds a lock; a thread does
+the rest.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Shutdown:
     Args:
         executor: what runs.
         roster: what this worker has.
-        grace_s: seconds that running files may go on to their own end.
+        grace_s: seconds for which running files may continue.
         leave: ends the process at once.
         clock: seconds that never go back.
     """

@@ -1,8 +1,9 @@
-"""One file's way through a worker of a queue: opened, admitted, claimed, run, and its result given back.
+"""Handles one message of the queue: verifies the task, admits it, claims its lease, runs it, returns its
+result.
 
-A message is only a hint: whether a file may run, the broker's record says (`passmuster.wire.run_store`).
-Knows no Celery: `worker.queue.celery_app` calls `TaskHandler.take` for each message, from as many threads as
-there are slots.
+A message is only a hint: the run store on the broker decides whether a file may run
+(`passmuster.wire.run_store`). Independent of Celery: `worker.queue.celery_app` calls `TaskHandler.take` for
+each message, from one thread per slot.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ CLAIM_S = 5.0
 """Seconds in which it must become known whether a claim succeeded: less than a lease holds."""
 
 KEEP_RESULT_S = 120.0
-"""Seconds a result is kept for a broker that is away, or has forgotten the run and will be told again."""
+"""Seconds for which a result is kept while the broker is unavailable or has lost the run's data."""
 
 RETRY_S = 1.0
 
@@ -59,35 +60,35 @@ class LeaseStore(Protocol):
         """Give a file back with its result; False: it did not count."""
 
     def release(self, path: str, attempt: int, worker: str) -> None:
-        """Give a file back without a result: it waits again."""
+        """Return a file without a result: it is queued again."""
 
     def waits(self, path: str, attempt: int) -> bool:
-        """Whether the run is under way and this file waits with this take."""
+        """Whether the run is active and this file is queued with this delivery number."""
 
     def epoch(self) -> str | None:
-        """Return a word; None: the broker knows no such run."""
+        """Return the epoch of the run's data, or None if the broker does not know the run."""
 
 
 class TaskHandler:
-    """Runs the files of a queue's messages.
+    """Runs the files that the messages of a queue name.
 
     Args:
-        executor: runs them.
-        admission: where they wait for a place.
-        health: whether this worker can run any.
+        executor: runs files.
+        admission: waits until a file may start.
+        health: whether this worker can run files.
         settings: of this worker.
-        envelope: opens tasks and seals results.
-        record: returns what the broker knows of a run.
-        terms: returns the terms of a run that this worker serves; None: it serves none of this id.
-        roster: what this worker has.
-        broken: the errors that mean that the broker is away.
-        say: prints a line.
-        fail: is told why this worker can run nothing any more.
-        leave_alone: is told of a run that is damaged, and what is.
-        allowed: names of variables that a task may set, besides our own.
-        on_end: is told when a file has ended, before its result is sent; must not raise.
-        clock: seconds that never go back.
-        pause: waits so many seconds.
+        envelope: verifies tasks and signs results.
+        record: returns the run store of a run.
+        terms: returns the spec of a run that this worker serves; None: it does not serve this run ID.
+        roster: the files that this worker holds.
+        broken: the errors that mean that the broker is unavailable.
+        say: writes a log line.
+        fail: called with the reason when this worker can run no file any more.
+        leave_alone: called with the ID of a run whose data is damaged, and the damage.
+        allowed: names of variables that a task may set in addition to Passmuster's own.
+        on_end: called when a file has ended, before its result is sent; must not raise.
+        clock: monotonic seconds.
+        pause: sleeps for some seconds.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class TaskHandler:
         self._clock, self._pause = clock, pause
 
     def take(self, text: str) -> bool:
-        """Do what a message asks for; False: it is to be put back for others, or for later."""
+        """Handle a message; return False if it must be put back for another worker or a later time."""
         try:
             task, take = self._opened(text)
         except PassmusterError as error:
@@ -145,9 +146,9 @@ class TaskHandler:
             self._roster.leave(held.attempt_id)
 
     def _put_back(self, record: LeaseStore, held: InFlightFile) -> bool:
-        """Return False: a message goes back, after a pause; or True, where nobody wants it any more.
+        """Pause, then return False to put the message back, or True to drop it if its delivery is obsolete.
 
-        A message on the queue of a run that has ended would stay there for ever.
+        A message put back onto the queue of a finished run would stay there forever.
         """
         self._pause(PUT_BACK_S)
         try:
@@ -164,7 +165,7 @@ class TaskHandler:
         return decode_task(parts[0]), int(parts[1])
 
     def _run_if_ours(self, task: TestTask, held: InFlightFile, record: LeaseStore) -> bool:
-        """Do with a task what is to be done; False: nothing was, others may."""
+        """Claim and run a task; return False if another worker may run it."""
         refusal = self._why_refused(task)
         if not refusal and (not self._is_well() or not self._admit(task, record, held)):
             return False
@@ -182,7 +183,7 @@ class TaskHandler:
         return answer is not None
 
     def _why_refused(self, task: TestTask) -> str:
-        """Return why a task is not to be run here, whatever the broker says; empty: it is."""
+        """Return why this worker must not run a task, whatever the run store says, or "" if it may."""
         if wrong := not_allowed([name for name, _ in task.environment], self._allowed):
             return (
                 f"worker {self._settings.name} lets no task set {', '.join(wrong)}: "
@@ -217,13 +218,13 @@ class TaskHandler:
         return False
 
     def _claim(self, record: LeaseStore, held: InFlightFile) -> ClaimReply | None:
-        """Ask for a file; None: the broker is away, and it is not known what it would say."""
+        """Claim the lease of a file; return None if the broker is unavailable, so the reply is unknown."""
         name = self._settings.name
         try:
             return record.claim(held.path, held.take, name)
         except self._broken:
             pass
-        # It may have been asked although no answer came: whether the file is ours, its renewal says.
+        # The claim may have succeeded although no reply arrived: a renewal tells whether it did.
         until = self._clock() + CLAIM_S
         while self._clock() < until and not self._roster.is_closed:
             self._pause(RETRY_S)
@@ -240,7 +241,7 @@ class TaskHandler:
     def _run(self, task: TestTask) -> TestResult:
         try:
             return self._executor.run_single_test(task)
-        except Exception:  # The border of a thread: a bug of ours must not lose a file's result.
+        except Exception:  # The top of a thread: an internal error must not lose a file's result.
             return TestResult(
                 file_path=task.file_path,
                 status=Status.LOST,
@@ -301,7 +302,7 @@ class TaskHandler:
             self._pause(RETRY_S)
 
     def _body(self, result: TestResult, run_id: str) -> str:
-        """Return the message that carries a result; where that cannot be made, one that says so."""
+        """Return the message that carries a result; if it cannot be encoded, one that reports that error."""
         name = self._settings.name
         root = os.path.realpath(self._settings.root) if result.coverage_files else ""
         plain = structs.replace(result, worker=name, coverage_files=(), coverage_root=root)

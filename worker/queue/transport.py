@@ -1,7 +1,8 @@
-"""Celery's way to the broker, with a gate: of what lies on a queue, only a text for our task gets through.
+"""Celery's transport with a filter: only the text of a message for Passmuster's task reaches Celery.
 
-Celery trusts its messages: one that is no JSON, or has another form, ends the worker, and what a message asks
-for beside its task (callbacks, chains, times) is done unsigned. So each is taken apart and made anew here.
+Celery trusts its messages. A message that is no JSON, or has another form, would end the worker, and its
+other requests (callbacks, chains, times) would be executed although they are unsigned. Each message is
+therefore parsed and rebuilt.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MAX_BODY_CHARS = 4 * MAX_TASK_CHARS
 
 
 LONGEST_WAIT_S = 0.25
-"""Seconds that one look for messages waits at the broker; the next one looks at a new run's queue too."""
+"""Seconds that one read from the queues blocks; the next read includes the queues of new runs."""
 
 
 class ForeignMessageError(Exception):
@@ -57,7 +58,7 @@ class ForgetfulQoS(virtual.QoS):
 
 
 def guard(say: Say) -> None:
-    """Let all that this process takes from queues go through the gate; it says what it drops."""
+    """Filter all messages that this process consumes, and log those that are dropped."""
 
     set_aside: set[str] = set()
 
@@ -75,12 +76,12 @@ def guard(say: Say) -> None:
                 self._set_aside_damaged()
                 raise Empty from error
             except (ValueError, RecursionError) as error:
-                # No JSON. It is off the queue, and nobody has seen it.
+                # No JSON. The message is off the queue and was not handled.
                 say(f"a message was dropped: it is no JSON ({type(error).__name__})", level=LogLevel.WARNING)
                 raise Empty from error
 
         def _put(self, queue: str, message: Any, **options: Any) -> None:
-            """Put a message back, unless its run has ended: nobody would remove the queue any more."""
+            """Put a message back, unless its run has finished: its queue would never be removed."""
             with self.conn_or_acquire() as client:
                 if not client.exists(meta_key(run_of_queue(queue))):
                     return
@@ -94,7 +95,7 @@ def guard(say: Say) -> None:
                 say(f"a message cannot be put back onto queue {queue!a}: {error}", level=LogLevel.WARNING)
 
         def _set_aside_damaged(self) -> None:
-            """Take nothing more from queues that are none: one look at several fails with any of them."""
+            """Stop reading from keys that are no lists: one of them makes the read of all queues fail."""
             for queue in self.active_queues:
                 try:
                     self._size(queue)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What a worker says of itself: its card, made of what it is, what it uses, and what it has."""
+"""Builds the status that a worker publishes: its identity, its resources, and the files that it holds."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def make_worker_status(
 
     Args:
         name: of the worker.
-        share: what it may use.
-        usage: what it uses, as last measured.
+        share: the slots and the memory that it may use.
+        usage: the use of its running files, as last measured.
         held: the files that the broker gave to it.
         host: where it is.
         runs: the ids of the runs that it serves.

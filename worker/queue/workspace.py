@@ -1,8 +1,8 @@
-"""Where a queue's worker runs files: in its own root, or in a tree that was shipped, one at a time.
+"""Assigns a queue worker's workspace to runs: its own root, or an uploaded source tree, one at a time.
 
-A run comes to the place in its turn: any number may share the worker's own root, each shipped run has the
-place to itself, and whoever comes later waits until the earlier ones have ended. So memory has one governor,
-a run starts in a clean tree, and nobody waits for ever.
+Runs get the workspace in the order of their arrival. Any number of runs share the worker's own root; a run
+with an uploaded tree has the workspace to itself. A later run waits until the earlier ones have finished.
+Memory therefore has one governor, a run starts in a clean tree, and no run waits forever.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from worker.queue.in_flight import InFlightFiles
 from worker.queue.task_handler import PUT_BACK_S
 
 LOOK_S = 0.2
-"""Seconds between two looks whether files of an earlier run have ended."""
+"""Seconds between two checks whether the files of an earlier run have finished."""
 
 
 _NO_TREE = "it has no tree of its own (--root), and the run ships none: use --ship, or give it one"
@@ -61,21 +61,21 @@ class FileRunner(Protocol):
 
 
 class Trees(Protocol):
-    """The shipped trees on this machine. See `worker.trees.shipped`."""
+    """The uploaded trees on this machine. See `worker.trees.shipped`."""
 
     def prepare(self, digest: str) -> Path:
         """Return the folder of a tree, clean and ready for tests."""
 
     def differing(self, listing: str, root: Path) -> Sequence[str]:
-        """Return the paths at which a root is not as a list says."""
+        """Return the paths at which a root differs from a manifest."""
 
 
 class Workspace:
     """The one place of a worker. Thread-safe.
 
     Args:
-        own_root: the worker's own root; None: it serves shipped runs only.
-        trees: makes shipped trees ready.
+        own_root: the worker's own root; None: it serves only runs with an uploaded tree.
+        trees: prepares uploaded trees.
         build: returns a bench in a root and, within it, a working directory; None: the root's own one.
         roster: what this worker has.
     """

@@ -1,1 +1,1 @@
-"""Uploaded source trees on a worker: kept, laid down in a folder, and made ready for tests."""
+"""Uploaded source trees on a worker: caches them, materializes them, and prepares them for tests."""

@@ -1,11 +1,11 @@
-"""The folders of shipped trees on this machine, each used by one worker at a time.
+"""Caches the directories of uploaded trees on this machine, each used by one worker at a time.
 
-    trees/lock                  held while a folder is chosen, made or removed
+    trees/lock                  held while a directory is chosen, created or removed
     trees/DIGEST-NUMBER/lock    held by the worker that uses it, as long as it lives
-    trees/DIGEST-NUMBER/list    the tree's list, where other workers see what they could copy
+    trees/DIGEST-NUMBER/list    the manifest of the tree, from which other workers see what they can copy
     trees/DIGEST-NUMBER/tree    what tests see
 
-A second worker gets a second folder of the same tree: tests may write, and would see what others write.
+A second worker gets a second directory of the same tree, because tests may write to it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Lays a tree down in a folder, or brings what lies there back to it.
+"""Materializes a source tree in a directory, or restores a directory to the tree.
 
-One rule for both: what is not in the tree's list is removed, what differs from it is written anew, by content
-and not by time. Only what `--setup` made stays, and is not looked into.
+Both follow the same rule: files that are not in the manifest are removed, and files whose content differs are
+rewritten; times do not count. Only files that `--setup` created stay, unchecked.
 """
 
 from __future__ import annotations

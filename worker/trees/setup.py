@@ -1,8 +1,8 @@
 """Makes an uploaded tree ready for its tests: runs the worker's `--setup`, or checks its packages.
 
-The command comes from the worker's command line alone; nothing of a message is ever executed here. Of a
-requirements.txt only packages and versions given with `==` are checked: no options, other files, markers,
-ranges.
+The command comes only from the worker's command line; no part of a message is ever executed. In a
+requirements.txt, only packages and versions pinned with `==` are checked: no options, included files, markers
+or ranges.
 """
 
 from __future__ import annotations

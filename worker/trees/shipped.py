@@ -1,4 +1,4 @@
-"""Makes shipped trees ready for tests: laid down, clean, and set up once by the worker's own command."""
+"""Prepares uploaded trees for tests: materialized, clean, and set up once by the worker's own command."""
 
 from __future__ import annotations
 
