@@ -1,6 +1,6 @@
-"""How many files may run at once, and how much memory they may use: arithmetic on what the machine has.
+"""Computes the number of slots and the memory budget from the resources of the machine.
 
-Pure: `passmuster.host.host_resources` reads the machine, `worker.executor.local` puts both together.
+Pure: `passmuster.host.host_resources` reads the resources.
 """
 
 from __future__ import annotations

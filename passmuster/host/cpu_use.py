@@ -1,7 +1,7 @@
-"""How many processors are busy: with one file's processes, and with everything on this machine.
+"""Measures how many CPUs are busy, with one file's processes and with everything on this machine.
 
-Read from procfs in clock ticks, which are 10 ms nearly everywhere. `worker.budget.memory_governor` asks in
-passing while it looks at memory, a few times a second; a reading takes about 20 µs for each process and 100
+Times come from procfs in clock ticks, which are 10 ms on nearly all systems. `worker.budget.memory_governor`
+reads them when it samples memory, a few times a second. A reading takes about 20 µs for each process and 100
 µs for the machine.
 """
 

@@ -1,16 +1,15 @@
-"""Lets the runs on one machine share its memory and its processors.
+"""Shares the memory and the CPUs of one machine between the runs on it.
 
-Every run keeps a file with its claim in one folder (`passmuster.host.machine_claims`) and holds it locked as
-long as it
-lives: a kill leaves nothing behind that counts. Before a file starts, the run decides by the rule of
-`passmuster.host.host_budget_policy` on the claims of all runs, under one common lock. A run alone pays for a
-lock and a small write.
+Every run keeps a file with its request in a common directory (`passmuster.host.machine_claims`), locked as
+long as the run lives, so the file of a killed run does not count. Before a file starts, the run applies the
+rules of `passmuster.host.host_budget_policy` to the requests of all runs, under one common lock. The cost for
+a single run is one lock and one small write.
 
-No clock is compared between runs: a run is taken to be frozen when its claim did not change for a while by
-the reader's own clock. What a frozen run uses counts; what it reserved or waits for does not.
+Clocks are not compared between runs: a run counts as frozen when its request has not changed for a while by
+the reader's own clock. The memory that a frozen run uses counts; its reservations and its waiting do not.
 
-`worker.budget.memory_governor` asks for every file it starts. A run inside a test of another run takes no
-part: its files are measured there, and bounded by what that test may use.
+`worker.budget.memory_governor` asks for every file that it starts. A run inside a test of another run does
+not share: its files are measured as part of that test, and bounded by that test's limit.
 """
 
 from __future__ import annotations
@@ -61,17 +60,18 @@ LOCK_PATIENCE_S = 0.05
 """Seconds to wait for the common lock, which is held for microseconds."""
 
 LOCK_GIVE_UP_S = 2.0
-"""Seconds after which a run decides without the common lock: the process that holds it does not move."""
+"""Seconds after which a run decides without the common lock, because its holder hangs."""
 
 FROZEN_S = 5.0
-"""Seconds without a change of its claim after which a run is taken to be frozen; it changes four times a
+"""Seconds without a change of its request after which a run counts as frozen; a live one changes four times a
 second while files run or wait."""
 
 ASKED_S = 1.0
 """Seconds for which a run waits after it last asked; it asks ten times a second."""
 
 READ_EVERY_S = 0.1
-"""Seconds for which the claims and the machine's memory are believed where nothing is decided on them."""
+"""Seconds for which cached requests and the machine's memory figure are valid when no decision depends on
+them."""
 
 READ_EVERY_S_FOR_EACH = 0.015
 """Seconds more for each other run: reading a claim takes 30 µs, and every run reads those of all others."""
@@ -81,7 +81,7 @@ RACY_NS = 1_000_000_000
 
 
 class Seat(Struct, frozen=True, kw_only=True):
-    """What a run says of itself when it joins.
+    """The properties of a run when it joins.
 
     Args:
         root: the folder of its project.
@@ -99,7 +99,7 @@ class Seat(Struct, frozen=True, kw_only=True):
 
 
 class HostBudget:
-    """One run's seat in the pool. Thread-safe."""
+    """One run's share of the machine. Thread-safe."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class HostBudget:
         is_shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take a seat.
+        """Join the runs on this machine.
 
         Args:
             folder: where the claims lie; it exists and was checked (`open_pool` sees to it).
@@ -130,9 +130,9 @@ class HostBudget:
         self._seen_mtime_ns = -1
         self._processors = sum(1 << number for number in usable_cpus())
         self.peaks_bytes = load_peaks(folder)
-        """What files of any project took on this machine, in this user's recent runs."""
+        """Peaks of files of any project on this machine, from this user's recent runs."""
         self.unreadable = 0
-        """How many living runs were found at the start whose claims cannot be understood."""
+        """Number of live runs at the start whose requests could not be read."""
         mode = 0o644 if is_shared else 0o600
         self._lock_fd = _open_lock(folder / "lock", mode)
         self._claim_fd = -1
@@ -159,11 +159,11 @@ class HostBudget:
 
     @property
     def others(self) -> int:
-        """How many other runs there were when last looked."""
+        """Number of other runs at the last reading."""
         return len(self._others)
 
     def try_start(self, need: Need, held: Holding) -> Lack | None:
-        """Reserve what one more file needs; return what it must wait for where it cannot start now.
+        """Reserve the needs of one more file; return the resource it must wait for if it cannot start now.
 
         Args:
             need: what the file needs.
@@ -182,7 +182,7 @@ class HostBudget:
             return lack
 
     def find_lack(self, need: Need, held: Holding) -> Lack | None:
-        """Return what would keep one more file from starting now, without reserving anything.
+        """Return the resource that one more file would have to wait for, without reserving anything.
 
         Cheap: other claims are read ten times a second at most.
         """
@@ -191,12 +191,12 @@ class HostBudget:
             return self._find_lack(need, held)
 
     def wait(self, need: Need, held: Holding, lack: Lack) -> None:
-        """Say that a file waits for what other runs hold, without asking for it now."""
+        """Publish that a file waits for a resource of other runs, without requesting it now."""
         with self._mutex:
             self._wait(need, held, lack)
 
     def free_bytes(self, held: Holding) -> int:
-        """Return the memory that the next file may need, as far as other runs decide."""
+        """Return the memory that the other runs leave for the next file."""
         with self._mutex:
             self._refresh()
             own = self._own(held)
@@ -204,15 +204,14 @@ class HostBudget:
             return min(left(own, arena) for arena in self._arenas(held))
 
     def surplus_bytes(self, held: Holding) -> int:
-        """Return by how much this run must reduce what its files use, because those of all runs use too
-        much."""
+        """Return the bytes that this run must free because the files of all runs use too much."""
         with self._mutex:
             self._refresh()
             own = self._own(held)
             return max(surplus_of(own, arena) for arena in self._arenas(held))
 
     def spare_bytes(self, held: Holding) -> int:
-        """Return what the files of all runs leave of the memory for all of them, as last measured."""
+        """Return the shared memory that the files of all runs leave free, as last measured."""
         with self._mutex:
             self._refresh()
             return min(
@@ -221,7 +220,7 @@ class HostBudget:
             )
 
     def others_reserved_bytes(self) -> int:
-        """Return what is reserved for the files of the other runs."""
+        """Return the reservations of the other runs."""
         with self._mutex:
             self._refresh()
             return sum(claim.held.reserved_bytes for claim in self._claims())
@@ -233,12 +232,12 @@ class HostBudget:
             return min(arena.memory_bytes for arena in self._arenas(held))
 
     def report(self, held: Holding) -> None:
-        """Tell the others what this run holds now: after a file ended, and while files run."""
+        """Publish what this run holds now: after a file ended, and while files run."""
         with self._mutex:
             self._write(held)  # One write of a claim that is ours alone needs no lock.
 
     def other_runs(self) -> OtherRuns | None:
-        """Return what this run waits for that other runs hold, and which; None: it does not wait."""
+        """Return the resource of other runs that this run waits for, or None if it does not wait."""
         with self._mutex:
             if not self._is_waiting():
                 return None
@@ -252,11 +251,11 @@ class HostBudget:
             )
 
     def add_peaks(self, peaks_bytes: Sequence[int]) -> None:
-        """Remember what this run's files took, for runs to come."""
+        """Store the peaks of this run's files for later runs."""
         add_peaks(self._folder, peaks_bytes)
 
     def close(self) -> None:
-        """Leave the pool. Harmless when called again."""
+        """Leave the shared budget. Idempotent."""
         with self._mutex:
             self._leave()
 
@@ -269,7 +268,7 @@ class HostBudget:
         self._claim_fd = self._lock_fd = -1
 
     def _make_claim(self, mode: int) -> int:
-        """Write the claim, locked before anybody sees it; return its descriptor."""
+        """Write the request, locked before it is visible; return its descriptor."""
         hidden = self._folder / f".{self._claim.run}"
         claim_fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         try:
@@ -320,7 +319,7 @@ class HostBudget:
             yield Arena(others=claims, memory_bytes=memory_bytes, cpus=level.cpus)
 
     def _wait(self, need: Need, held: Holding, lack: Lack) -> None:
-        """Say that a file waits, since now or since it began to."""
+        """Publish that a file waits, since now or since its wait started."""
         now_s, wall_s = self._clock(), time.time()
         since_s, since_at = self._claim.waiting_since_s, self._claim.waiting_since_at
         if not self._is_waiting():
@@ -337,7 +336,7 @@ class HostBudget:
         self._write(held)
 
     def _write(self, held: Holding) -> None:
-        """Replace our claim, if it can be: the others then only know less, and nothing stops for that."""
+        """Replace this run's request; a failure only leaves the other runs with older figures."""
         is_waiting = self._is_waiting()
         self._claim = structs.replace(
             self._claim,
@@ -357,7 +356,7 @@ class HostBudget:
 
     @contextmanager
     def _exclusively(self) -> Iterator[bool]:
-        """Hold the common lock; yield whether to decide: it is held, or cannot be had for too long."""
+        """Hold the common lock; yield whether to decide: the lock is held, or its holder hangs."""
         is_held = _lock(self._lock_fd, wait_s=LOCK_PATIENCE_S)
         now_s = self._clock()
         if is_held:
@@ -372,7 +371,7 @@ class HostBudget:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def _refresh(self) -> None:
-        """Read what was read too long ago."""
+        """Read the requests again if the cached ones are too old."""
         now_s = self._clock()
         if now_s - self._read_at_s > READ_EVERY_S + READ_EVERY_S_FOR_EACH * len(self._others):
             self._read_others()
@@ -385,7 +384,7 @@ class HostBudget:
             self._levels = tuple(self._read_levels())[:MAX_LEVELS]
 
     def _read_others(self) -> None:
-        """Read the claims of the living, and remove those of the dead."""
+        """Read the requests of live runs, and remove those of dead runs."""
         now_s = self._clock()
         self._read_at_s = now_s
         try:

@@ -1,17 +1,16 @@
-"""Which of several runs on one machine may start a file, and which must stop one: the rule alone.
+"""Decides which of several runs on one machine may start a file, and which must stop one.
 
-Pure: `passmuster.host.host_budget` exchanges the claims between processes. The rule keeps these promises:
+Pure: `passmuster.host.host_budget` exchanges the claims between processes. The rules guarantee the following:
 
-- A run that has no file running may start one that needs up to `FIRST_FILE_BYTES`, whatever the other runs
-  hold. A larger one starts as soon as the memory for it is really there, before any run starts a further
-  file.
-- Beyond its first file, a run stays within what all reservations leave of the machine's memory, and starts
-  files only while a processor is idle.
-- Memory and processors are divided max-min fair: no run goes beyond its fair share while another run waits
-  below its own.
-- One run may always go ahead: the waiting run that holds least is never refused for the sake of another.
-- When the running files outgrow the machine's memory, all runs agree on which of them stop files: those with
-  more than one running, and then those that started theirs last.
+- A run without a running file may start one that needs up to `FIRST_FILE_BYTES`, whatever the other runs
+  hold. A larger one starts as soon as its memory is actually free, before any run starts a further file.
+- Beyond its first file, a run stays within the memory that all reservations leave, and starts files only
+  while a CPU is idle.
+- Memory and CPUs are divided max-min fair: no run exceeds its fair share while another run waits below its
+  own.
+- Some run can always proceed: the waiting run that holds least is never refused in favor of another.
+- If the running files outgrow the machine's memory, all runs agree on which of them stop files: first those
+  with more than one running file, then those that started their file last.
 """
 
 from __future__ import annotations
@@ -25,38 +24,33 @@ from msgspec import Struct
 from passmuster.model.oversubscription import IDLE_CPUS
 
 FIRST_FILE_BYTES = 256 * 1024**2
-"""What the first file of a run may need and still start at once: a file with heavy imports takes as much."""
+"""Maximum need of a first file that starts immediately: the peak of a file with heavy imports."""
 
 GROWTH_SHARE = 0.95
-"""Share of the machine's memory at which a file is stopped; what is stopped grows on for a moment."""
+"""Share of the machine's memory at which a file is killed; it keeps growing until the kill takes effect."""
 
 
 class Lack(StrEnum):
-    """What a run waits for that other runs hold."""
+    """The resource of other runs that a run waits for."""
 
     MEMORY = "memory"
     PROCESSORS = "processors"
 
 
 class Holding(Struct, frozen=True, kw_only=True):
-    """What the running files of one run hold.
-
-    Args:
-        files: how many there are.
-        reserved_bytes: memory reserved for them.
-        firm_bytes: what of that is sure to be needed: a file that has run for a while counts as what it uses.
-        used_bytes: what they were last measured to use.
-        cpus: processors that they keep busy, or are thought to.
-    """
+    """The resources that the running files of one run hold."""
 
     files: int = 0
     reserved_bytes: int = 0
     firm_bytes: int = 0
+    """The part of the reservation that is certainly needed: a file that has run for a while counts with its
+    use."""
     used_bytes: int = 0
     cpus: float = 0.0
+    """CPUs that they keep busy, measured or predicted."""
 
     def with_one_more(self, need: Need) -> Holding:
-        """Return what is held once a further file has started."""
+        """Return the holding after one more file has started."""
         return Holding(
             files=self.files + 1,
             reserved_bytes=self.reserved_bytes + need.memory_bytes,

@@ -1,9 +1,8 @@
-"""What this container may use: CPUs and memory, from affinity, cgroups (both versions) and /proc.
+"""Reads the CPUs and the memory that this container may use, from affinity, cgroups (v1 and v2) and /proc.
 
-The host's figures would be wrong inside a container, so that every level of the cgroup tree is asked and the
-tightest answer counts. `passmuster.host.capacity` turns the figures into limits;
-`passmuster.host.host_budget` asks for the available memory again and again, hence the care for speed (a
-reading takes well below 1 ms).
+The host's figures are wrong inside a container, so every level of the cgroup tree is read and the tightest
+limit counts. `passmuster.host.capacity` turns the figures into limits. `passmuster.host.host_budget` reads
+the available memory frequently, so a reading must be fast (well below 1 ms).
 """
 
 from __future__ import annotations

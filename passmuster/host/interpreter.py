@@ -1,4 +1,5 @@
-"""Finds the interpreter for a queue's tests: the one named, the project's own, or the one under ours."""
+"""Finds the interpreter for a queue's tests: the configured one, the project's own, or the one that runs
+Passmuster."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What the runs on one machine say of themselves to each other: a file with a claim for each, in one folder.
+"""Exchanges budget requests between the runs on one machine: each run has a file in a common directory.
 
-A run holds the file of its claim locked (`flock`) as long as it lives, so a claim whose lock is free belongs
-to a dead run, and whoever may remove it does. `passmuster.host.host_budget` writes claims, and decides by
-those of the others; `run-tests status` shows them.
+A run holds the lock of its file (`flock`) as long as it lives. A file whose lock is free belongs to a dead
+run, and any run with the permission removes it. `passmuster.host.host_budget` writes the requests and decides
+by those of the other runs; `run-tests status` shows them.
 
-What is read may come from another version or, in a folder that several users share, from another user: every
+A file may come from another version or, in a directory that several users share, from another user: every
 figure is checked and bounded, and text must be escaped before it is shown.
 """
 

@@ -1,8 +1,9 @@
-"""Remembers what test files of any project took on this machine, for runs whose project is not known yet.
+"""Stores the peaks of test files of any project on this machine, to predict those of a project without
+history.
 
-Each user has a small file in the folder where runs meet (`passmuster.host.machine_claims`). It is a
-convenience: missing, damaged or not writable, it costs an estimate and nothing else. Of two runs that end at
-the same moment, one may be forgotten.
+Each user has a small file in the common directory of the runs (`passmuster.host.machine_claims`). It is only
+a cache: if it is missing, damaged or not writable, predictions are less accurate. If two runs end at the same
+moment, the peaks of one may be lost.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The same figures where there is no /proc (macOS and others), by psutil.
+"""Reads process and memory figures with psutil on systems without /proc (macOS and others).
 
-psutil is imported nowhere else, and only when somebody asks: a run on Linux never pays for its import.
-Neighbours: `passmuster.host.host_resources`, `worker.budget.memory_probe` and `worker.process.process_tree`,
-which ask /proc first.
+psutil is imported only here and only on use, so a run on Linux never pays for its import. The callers read
+/proc first: `passmuster.host.host_resources`, `worker.budget.memory_probe` and `worker.process.process_tree`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The folder `.passmuster/` in a project's root, where runs leave what outlives them. Git ignores it."""
+"""The directory `.passmuster/` in a project's root, which holds the state kept between runs. Git ignores
+it."""
 
 from __future__ import annotations
 

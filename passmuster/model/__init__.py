@@ -1,1 +1,2 @@
-"""The words both sides speak: task, result, status, units, errors, and the seam `Executor`."""
+"""The types shared by dispatcher and worker: task, result, status, units, errors, and the `Executor`
+protocol."""

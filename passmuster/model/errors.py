@@ -1,11 +1,12 @@
-"""The errors both sides know. Each is expected: `main` prints its one line and exits with its code.
+"""The errors shared by dispatcher and worker. All are expected: `main` prints one line and exits with the
+status.
 
     PassmusterError                 exit 1; base of all below
     ├── ConfigurationError          exit 2; arguments, environment or configuration file
-    └── InfrastructureError         exit 3; what we run on failed: broker, worker, disk, processes
+    └── InfrastructureError         exit 3; the infrastructure failed: broker, worker, disk, processes
 
 Messages are one line, start in lower case, and name the value, where it came from, what is allowed,
-and what to do next. Anything that is not a `PassmusterError` is a bug of ours and shows a traceback.
+and what to do next. Any other exception is a bug in Passmuster and shows a traceback.
 """
 
 from __future__ import annotations

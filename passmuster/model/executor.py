@@ -1,7 +1,7 @@
-"""The seam between who decides and who executes: what a dispatcher may ask of one machine's executor.
+"""The protocol between scheduling and execution: the calls that a dispatcher makes to one machine's executor.
 
-The worker package implements `Executor`; the local backend and the queue's worker drive it. Scripted
-versions of it serve the tests. Every method may be called from any thread.
+The worker package implements `Executor`; the local backend and the queue worker call it, and tests use fakes
+of it. Every method may be called from any thread.
 """
 
 from __future__ import annotations
@@ -18,87 +18,68 @@ from passmuster.model.units import format_bytes, format_seconds
 
 
 class FreeCapacity(Struct, frozen=True, kw_only=True):
-    """What could start now.
-
-    Args:
-        slots: how many more files may start.
-        waiting_slots: how many beyond these, of files that are known to wait mostly.
-        free_bytes: memory that is not reserved for anything yet.
-        unknown_bytes: what a file without a prediction is taken to need.
-        is_idle: nothing runs, so any file may start, however much it is predicted to need.
-        must_fit: although nothing runs, a file that fits `free_bytes` goes before one that does not: other
-            runs on this machine hold the rest.
-    """
+    """The slots and the memory that are free now."""
 
     slots: int
+    """Number of further files that may start."""
     free_bytes: int
+    """Memory that is not reserved."""
     unknown_bytes: int
+    """Predicted peak of a file without history."""
     is_idle: bool
+    """Whether no file runs, so that any file may start regardless of its prediction."""
     waiting_slots: int = 0
+    """Number of I/O-bound files that may start beyond `slots`."""
     must_fit: bool = False
+    """Whether, although no file runs, a file that fits `free_bytes` precedes one that does not, because other
+    runs on this machine hold the rest."""
 
     def takes(self, task: TestTask) -> bool:
-        """Return whether there is a place for `task`, whatever memory it needs."""
+        """Whether there is a slot for `task`, regardless of memory."""
         return self.slots > 0 or (self.waiting_slots > 0 and task.mostly_waits)
 
     @property
     def is_full(self) -> bool:
-        """Whether there is a place for nobody."""
+        """Whether no further file can start."""
         return self.slots <= 0 and self.waiting_slots <= 0
 
 
 class FileUsage(Struct, frozen=True, kw_only=True):
-    """What one running file uses at this moment.
-
-    Args:
-        attempt_id: which attempt at it.
-        file_path: the file.
-        slot: the place it has; 0 where only its worker knows.
-        seconds: wall-clock seconds since its start.
-        used_bytes: memory of its processes; 0: not measured yet.
-        worker: who runs it, where there are several.
-    """
+    """The current use of one running file."""
 
     attempt_id: str
     file_path: str
     slot: int
+    """0 if only its worker knows the slot."""
     seconds: float
+    """Wall-clock seconds since its start."""
     used_bytes: int
+    """0: not measured yet."""
     worker: str = ""
+    """Empty: the only worker."""
 
 
 class WorkerUsage(Struct, frozen=True, kw_only=True):
-    """What one worker of several has, and uses of it, as it last said.
-
-    Args:
-        name: which.
-        slots: files it runs at once.
-        busy: files it runs now.
-        budget_bytes: memory for them.
-        used_bytes: what they use.
-    """
+    """The capacity and the use of one of several workers, as last published."""
 
     name: str
     slots: int
     busy: int
+    """Number of running files."""
     budget_bytes: int
     used_bytes: int
 
 
 class OtherRuns(Struct, frozen=True, kw_only=True):
-    """What a file waits for that other runs on this machine hold.
-
-    Args:
-        what: `memory` or `processors`.
-        seconds: for how long it has been waiting.
-        needed_bytes: memory that it needs.
-        held_by: which runs hold it, and how much, for people; may be empty.
-    """
+    """The resource that a file waits for because other runs on this machine hold it."""
 
     what: str
+    """`memory` or `processors`."""
     seconds: float
+    """How long the file has waited."""
     needed_bytes: int
     held_by: str
+    """The runs that hold it and how much, as text for the user; may be empty."""
 
     def __str__(self) -> str:
         needed = f"{format_bytes(self.needed_bytes)} of memory" if self.what == "memory" else "a processor"
@@ -107,38 +88,28 @@ class OtherRuns(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """What all running files use at this moment.
-
-    Args:
-        slots: how many files may run at once at this moment.
-        budget_bytes: what all files together may use.
-        used_bytes: what they use.
-        peak_bytes: the most they used together since the executor was made.
-        files: each running file, in the order of their start.
-        workers: each worker, where there are several machines or processes.
-        other_runs: what a file waits for that other runs on this machine hold; None: it waits for none of
-            that.
-    """
+    """The current use of all running files."""
 
     slots: int
+    """Number of files that may run at once now."""
     budget_bytes: int
     used_bytes: int
     peak_bytes: int
+    """Peak of all files together since the executor was created."""
     files: tuple[FileUsage, ...]
+    """The running files, oldest first."""
     workers: tuple[WorkerUsage, ...] = ()
+    """The workers, if there are several."""
     other_runs: OtherRuns | None = None
+    """The resource held by other runs that a file waits for; None: no file waits for them."""
 
 
 class SlotRange(Struct, frozen=True, kw_only=True):
-    """The numbers that the slots of one worker have in a run: no two workers of a run share one.
-
-    Args:
-        first: the number of its first slot.
-        total: greater than every number that the run has given out so far.
-    """
+    """The slot numbers of one worker in a run; no two workers of a run share a number."""
 
     first: int
     total: int
+    """Greater than every number that the run has assigned so far."""
 
 
 class Limit(Struct, frozen=True, kw_only=True):
@@ -156,22 +127,21 @@ class Limit(Struct, frozen=True, kw_only=True):
 
 
 class Stoppable(Protocol):
-    """What can be ended, whatever runs it."""
+    """Anything whose running files can be stopped."""
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """End whatever runs: SIGTERM, and SIGKILL after `grace_s` seconds. Does not wait.
+        """Stop all running files: SIGTERM, then SIGKILL after `grace_s` seconds. Does not wait.
 
-        A second call with a shorter grace shortens the first one's. Tasks admitted later end at once,
-        as cancelled.
+        A second call can shorten the grace period. Tasks admitted later are cancelled immediately.
         """
 
     def end(self, attempt_ids: Collection[str], reason: StopReason, *, grace_s: float) -> None:
-        """End only these attempts, running or admitted, as `stop` does; others go on. Does not wait.
+        """Stop only these attempts, running or admitted, as `stop` does. Does not wait.
 
         Args:
-            attempt_ids: whose; those that are not here are passed over.
-            reason: why.
-            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL at once.
+            attempt_ids: attempts to stop; unknown ones are ignored.
+            reason: the reason in their results.
+            grace_s: seconds between SIGTERM and SIGKILL; 0: SIGKILL immediately.
         """
 
 
@@ -182,32 +152,32 @@ class Executor(Stoppable, Protocol):
         """Return the limits in force, each with its source."""
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
-        """Tell which tasks will come, so that what several of them need can be prepared once."""
+        """Announce the tasks that will come, so that imports which several of them need can be preloaded."""
 
     def room(self) -> FreeCapacity:
-        """Return what could start now."""
+        """Return the free capacity."""
 
     def admit(self, task: TestTask) -> bool:
-        """Reserve a slot and memory for `task`; False when it does not fit now.
+        """Reserve a slot and memory for `task`; return False if it does not fit now.
 
         After True, `run_single_test` or `dismiss` must be called for it, once.
         """
 
     def dismiss(self, task: TestTask) -> None:
-        """Give the slot and the memory of an admitted task back: it is not to run after all."""
+        """Release the slot and the reservation of an admitted task that will not run."""
 
     def run_single_test(self, task: TestTask) -> TestResult:
-        """Run an admitted task to its end, and give its slot and memory back. Never raises."""
+        """Run an admitted task, then release its slot and reservation. Never raises."""
 
     def usage(self) -> Usage:
-        """Return what the running files use, as last measured."""
+        """Return the use of the running files, as last measured."""
 
     def check(self) -> None:
-        """Make sure that the memory of running files is still measured.
+        """Check that the memory of running files is still measured.
 
         Raises:
-            InfrastructureError: it no longer is: whatever runs could break the budget unseen.
+            InfrastructureError: it is not, so running files could exceed the budget unnoticed.
         """
 
     def close(self) -> None:
-        """End whatever still runs, and give back what the executor holds."""
+        """Stop running files and release all resources of the executor."""

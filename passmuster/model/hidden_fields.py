@@ -1,4 +1,4 @@
-"""Keeps passwords and environments out of what is printed of a value, in logs and tracebacks too."""
+"""Keeps passwords and environments out of the repr of a value, and therefore out of logs and tracebacks."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""How many files may run at once beyond the usual number, while those that run leave processors idle.
+"""Oversubscription: decides how many files may run beyond the number of slots while CPUs are idle.
 
-Pure. Both sides must decide alike: a worker by what it measures, a forecast by what is remembered. The rules:
+Pure. A worker applies the rules to measurements, a simulation to the history, and both must decide the same:
 
-- The usual number of files may always run.
-- Where at least half a processor is idle, one more may start, up to twice the usual number. Where processors
-  were all busy a moment ago, three quarters must have become free: files that share a processor use half of
-  one each, and would otherwise keep that company for ever.
-- A file that mostly waits by its history may start likewise up to four times the usual number, as soon as it
-  was seen that processors really are idle: on a busy machine any file seems to wait.
+- As many files as there are slots may always run.
+- If at least half a CPU is idle, one more file may start, up to twice the number of slots. If all CPUs were
+  busy a moment ago, three quarters of a CPU must be idle: two files that share a CPU use half of it each, and
+  would otherwise keep sharing it.
+- An I/O-bound file may start in the same way up to four times the number of slots, once a measurement has
+  shown that CPUs are idle: on a busy machine, any file seems I/O-bound.
 """
 
 from __future__ import annotations
@@ -17,35 +17,31 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 MAX_TIMES = 2
-"""How many times the usual number of files may run when processors are idle."""
+"""Maximum multiple of the slots that may run while CPUs are idle."""
 
 MAX_WAITING_TIMES = 4
-"""The same for files that mostly wait: each holds memory, a process, and whatever it waits for."""
+"""The same for I/O-bound files, each of which holds memory, a process, and the resource that it waits for."""
 
 IDLE_CPUS = 0.5
-"""Processors that must be idle for a further file to start: less is idle between two files anyway."""
+"""CPUs that must be idle for an extra file to start; less than this is idle between two files anyway."""
 
 IDLE_AFTER_SATURATION_CPUS = 0.75
-"""The same where none was idle when it was last measured."""
+"""The same if no CPU was idle in the last measurement."""
 
 SATURATED_CPUS = 0.1
-"""With fewer idle processors than this they are all busy: a clock of 10 ms ticks tells no better."""
+"""Idle CPUs below which all count as busy: the resolution of a clock with 10 ms ticks."""
 
 
 class FreeSlots(Struct, frozen=True, kw_only=True):
-    """How many further files may start.
-
-    Args:
-        slots: any files.
-        waiting_slots: beyond these, files that mostly wait.
-    """
+    """The number of further files that may start."""
 
     slots: int
     waiting_slots: int
+    """Number of I/O-bound files beyond `slots`."""
 
 
 def max_slots(slots: int, *, cpus: int | None) -> int:
-    """Return how many files may ever run at once; `cpus` is None where no more than usual may."""
+    """Return how many files may ever run at once; `cpus` is None without oversubscription."""
     return slots if cpus is None else slots * MAX_WAITING_TIMES
 
 
@@ -61,12 +57,12 @@ def free_slots(
     """Return how many further files may start now.
 
     Args:
-        slots: how many run at once usually.
-        cpus: processors there are; None: never more than `slots`.
-        used_cpus: for each running file how many processors it keeps busy, or is thought to.
-        other_cpus: processors that something else keeps busy.
-        is_saturated: whether no processor was idle when that was measured.
-        is_measured: whether that was measured yet.
+        slots: usual number of concurrent files.
+        cpus: available CPUs; None: no oversubscription.
+        used_cpus: CPUs that each running file keeps busy, measured or predicted.
+        other_cpus: CPUs that other work keeps busy.
+        is_saturated: whether no CPU was idle in the last measurement.
+        is_measured: whether the load was measured yet.
     """
     running = len(used_cpus)
     usual = max(0, slots - running)
@@ -74,7 +70,7 @@ def free_slots(
         return FreeSlots(slots=usual, waiting_slots=0)
     needed_cpus = IDLE_AFTER_SATURATION_CPUS if is_saturated else IDLE_CPUS
     idle_cpus = cpus - sum(used_cpus) - other_cpus
-    # Each start changes what is idle: after one the question is asked anew.
+    # Each start changes the load, so only one more file may start before the next measurement.
     more = 1 if idle_cpus >= needed_cpus else 0
     free = max(usual, min(more, slots * MAX_TIMES - running))
     most_waiting_times = MAX_WAITING_TIMES if is_measured else MAX_TIMES

@@ -1,5 +1,4 @@
-"""The limits of processes, threads and open files (setrlimit(2), cgroups(7)): what reaching one looks like,
-and what the user can do."""
+"""Recognizes the errors of reached limits of processes, threads and open files (setrlimit(2), cgroups(7))."""
 
 from __future__ import annotations
 
@@ -9,14 +8,14 @@ import threading
 from passmuster.model.errors import InfrastructureError
 
 EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""What starting a process fails with where a limit of processes or open files is reached, or memory is short.
-All of these pass when other processes end."""
+"""Errors of a process start when a limit of processes or open files is reached, or memory is short. All of
+them can disappear when other processes end."""
 
 ADVICE = "allow more processes (ulimit -u) or open files (ulimit -n), or use fewer --jobs"
 
 
 class NoThreadError(InfrastructureError):
-    """No further thread is allowed now."""
+    """A thread cannot start because a limit is reached."""
 
 
 def start_thread(thread: threading.Thread) -> None:
@@ -32,10 +31,10 @@ def start_thread(thread: threading.Thread) -> None:
 
 
 def require_process(error: OSError, program: str) -> None:
-    """Tell apart, when a program cannot be started, that no process is to be had: that is not its fault.
+    """Raise if a program could not start because a limit is reached, which is not the program's fault.
 
     Raises:
-        InfrastructureError: no process is to be had.
+        InfrastructureError: a limit of processes, open files or memory is reached.
     """
     if error.errno in EXHAUSTED:
         raise InfrastructureError(f"cannot start {program}: {error.strerror}; {ADVICE}") from error

@@ -1,7 +1,7 @@
 """The commands that a project's own configuration has for its test files.
 
-Each machine reads them from the `pyproject.toml` of its own root. A task says only that a file runs by its
-command, so that nothing on the wire can choose what is executed.
+Each machine reads them from the `pyproject.toml` of its own root. A task states only that a file runs by its
+command, so no message can choose what is executed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What came of running one file once: what a worker hands back to a dispatcher."""
+"""The result of one attempt at a file, which a worker returns to the dispatcher."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from msgspec import Struct
 from passmuster.model.status import Isolation, Outcome, RunnerKind, Status, StopReason
 
 HOLDS_NO_TESTS = "holds no tests"
-"""The note on a file in which its framework looked for tests and found none."""
+"""The note on a file in which its framework found no tests."""
 
 LOCAL_WORKER = "local"
-"""What a result has for its worker where the dispatcher's own process ran the file."""
+"""The worker in a result if the dispatcher's own process ran the file."""
 
 OUTSIDE_SIGNALS = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL})
 """Signals that people, init systems and out-of-memory killers send."""
@@ -36,43 +36,44 @@ class CaseResult(Struct, frozen=True, kw_only=True):
 
 
 class TestResult(Struct, frozen=True, kw_only=True):
-    """The outcome of one attempt.
+    """The result of one attempt.
 
     Args:
         file_path: as in the task.
-        status: the verdict.
+        status: the status of the attempt.
         output: what the file printed, stdout and stderr in order, bounded; undecodable bytes are
             backslash-escaped. It is data: it may hold control characters.
         duration: wall-clock seconds from start to the end of its last process.
         error: one line that says why it did not pass; empty for a pass.
-        note: one line about a verdict that is no failure (`all 3 test(s) deselected`, `holds no tests`);
-            empty: nothing to say. A worker notes `holds no tests` on `NO_TESTS`, which a run over folders
+        note: one line about a status that is no failure (`all 3 test(s) deselected`, `holds no tests`);
+            empty: none. A worker notes `holds no tests` on `NO_TESTS`, which a run over folders
             turns into a pass.
         attempt: as in the task.
         runner: how it was really executed; `AUTO` when it ended before that was known.
         exit_code: what the process returned; None when a signal ended it or it never started.
         signal: the signal's number that ended it; None otherwise.
-        stop_reason: why we (or the kernel for want of memory) ended it; None when it ended by itself.
+        stop_reason: why Passmuster, or the kernel's out-of-memory killer, stopped it; None: it ended by
+            itself.
         cases: the tests inside it, in the order they ended.
-        peak_bytes: the most memory its process tree used; None when it was never measured.
-        cpu_s: processor seconds of the tree; None when unknown.
+        peak_bytes: peak memory of its process tree; None: never measured.
+        cpu_s: CPU seconds of the tree; None: unknown.
         started_at: Unix time in seconds; 0 when it never started.
         worker: which worker ran it.
-        interpreter: what ran it: implementation, version and, where it is known, a short digest of the
+        interpreter: its interpreter: implementation, version and, if known, a short digest of the
             installed packages; empty: unknown, or a command of the project ran it.
         slot: the number of its slot on that worker, from 0.
         waited_for: why it did not start at once (for example `memory`); empty: it did.
-        leaked: processes that outlived the file and had to be ended, one description each.
+        leaked: processes that outlived the file and were killed, one description each.
         stacks: the stacks of its Python processes at a timeout.
         output_dropped_bytes: bytes of output between its kept head and tail.
         coverage_files: absolute paths of the coverage data it delivered.
         coverage_root: the project's root in that data, links resolved; empty: the one of the run.
-        isolation: how its process came into being: `FORK` or `SPAWN`.
-        isolation_note: why it was not forked although it might have been; empty: nothing to say.
-        was_alone: whether no other file of this run ran on the same worker at any time beside it.
-        was_extra: whether it started only because processors were idle, beyond the usual number of files.
-        is_worker_fault: whether it could not be started for a reason that lies with the worker.
-        kept_tmp: the private TMPDIR where it was kept; empty: it was removed.
+        isolation: its start method: `FORK` or `SPAWN`.
+        isolation_note: why it was not forked although forking was allowed; empty: no reason to report.
+        was_alone: whether no other file of this run ran on the same worker at the same time.
+        was_extra: whether it started beyond the number of slots, because CPUs were idle.
+        is_worker_fault: whether the worker is the cause of a failed start.
+        kept_tmp: path of the kept private TMPDIR; empty: it was removed.
     """
 
     __test__: ClassVar[bool] = False
@@ -110,12 +111,12 @@ class TestResult(Struct, frozen=True, kw_only=True):
 
     @property
     def is_evicted(self) -> bool:
-        """Whether it was stopped only to make room for others, and so must run again."""
+        """Whether it was evicted to free memory for other files, and therefore reruns."""
         return self.stop_reason is StopReason.MEMORY_BUDGET
 
     @property
     def was_ended_from_outside(self) -> bool:
-        """Whether a signal ended it that may have come from outside: the run did not send it.
+        """Whether it was killed by a signal that Passmuster did not send and that may come from outside.
 
         Whether the test sent it to itself cannot be known.
         """
@@ -123,7 +124,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
         return self.signal in OUTSIDE_SIGNALS and not is_ours
 
     def is_comparable(self, other: TestResult) -> bool:
-        """Whether this attempt and another one differ in nothing but what the run changed on purpose.
+        """Whether this attempt and another one differ only in what the run changed deliberately.
 
         They ran on the same worker and interpreter, and ended without a signal from outside.
         """
@@ -135,7 +136,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
 
     @property
     def holds_no_tests(self) -> bool:
-        """Whether it passed as a file in which there is nothing to run."""
+        """Whether it passed because it holds no tests."""
         return self.status.is_pass and self.note == HOLDS_NO_TESTS
 
     @property

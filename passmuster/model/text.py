@@ -1,9 +1,8 @@
 """Text from tests made safe to print: a test's output is data, never instructions. Pure.
 
 Escape sequences are removed; any other character that could move a cursor, hide text or reverse the reading
-order is written as a visible escape. Output of a running file, which comes in pieces, is shown when a line is
-complete, or after a while as far as it has come: a file that hangs may have printed why without ending the
-line.
+order is written as a visible escape. Output of a running file arrives in pieces and is shown when a line is
+complete, or incomplete after a while: a file that hangs may have printed the reason without ending the line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which Passmuster this is. A dispatcher and its workers must be of the same one."""
+"""The version of Passmuster. A dispatcher and its workers must have the same version."""
 
 VERSION = "0.1.0"
 """The same as in `pyproject.toml`."""

@@ -1,1 +1,1 @@
-"""What a setting is, and how every program reads its own."""
+"""Defines settings, and reads the settings of every program."""

@@ -1,4 +1,4 @@
-"""Completion of a program's words by bash, zsh and fish, made of its rows."""
+"""Generates shell completion for bash, zsh and fish from a program's settings."""
 
 from __future__ import annotations
 

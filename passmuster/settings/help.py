@@ -1,4 +1,4 @@
-"""The help text of a program, made of its rows."""
+"""Generates the help text of a program from its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a value came from: the records that pass between the sources, the merge and the checks."""
+"""Records the origin of each value, for the merge of the sources, the checks, and error messages."""
 
 from __future__ import annotations
 

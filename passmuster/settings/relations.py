@@ -1,4 +1,4 @@
-"""Checks settings against each other, by what their rows say of one another."""
+"""Checks settings against each other, by the relations that the settings declare."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Finds the known name that a misspelt one was meant to be. Pure; loaded only for a name that is unknown.
 
-Stricter than `difflib.get_close_matches`, which finds something for most words: a name that merely looks a
-little like one of ours may belong to another program, and must not be refused.
+Stricter than `difflib.get_close_matches`, which finds a match for most words: a name that is only slightly
+similar may belong to another program and must not be refused.
 """
 
 from __future__ import annotations

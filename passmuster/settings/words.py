@@ -1,8 +1,8 @@
-"""Reads the words of a command line by a table of rows. All programs of ours read theirs with this.
+"""Parses the arguments of a command line by a table of settings, for all programs of Passmuster.
 
-Not argparse: the shell scripts' contract lets unknown words pass with a warning, wherever they stand between
-known options and paths, and argparse cannot tell those apart. Problems are collected instead of raised, so
-that `--help` works beside a wrong argument. There are no abbreviations.
+It does not use argparse: the contract of the shell scripts ignores unknown arguments with a warning, anywhere
+between known options and paths, and argparse cannot separate them. Problems are collected instead of raised,
+so `--help` works together with a wrong argument. Abbreviations are not accepted.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What goes over a broker: its address and access, signed messages, and the store of a run."""
+"""Communication over a broker: its address and access, signed messages, and the run store."""

@@ -1,6 +1,6 @@
-"""Where the broker is: its address as the user wrote it, checked, and fit to be shown.
+"""Parses and validates the address of the broker, and formats it without its password.
 
-Purely about text: `run_store.connect` goes there, `passmuster.wire.access` judges what is there.
+Opens no connection: `run_store.connect` does that, and `passmuster.wire.access` checks the server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A client of the broker that tells damaged keys apart from a broker that is away.
+"""A broker client that distinguishes damaged keys from an unavailable broker.
 
 Imports redis: only runs with a broker may load this module.
 """

@@ -1,7 +1,7 @@
-"""What somebody who takes no part sees of the runs on a broker. Changes nothing there.
+"""Reads the state of the runs on a broker for observers. Changes nothing there.
 
-What it returns is what stands on the broker, where anybody may have written it: text of any kind, to be
-escaped before it is shown. Every method may raise `redis.RedisError`.
+The returned text is unsigned, so it may contain anything and must be escaped before it is shown. Every method
+may raise `redis.RedisError`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from passmuster.wire.run_lua import LOOK
 
 
 class BrokerInspector:
-    """A broker, looked at.
+    """Read-only view of a broker.
 
     Args:
         client: from `passmuster.wire.run_store.connect`.
@@ -25,7 +25,7 @@ class BrokerInspector:
         self._client = client
 
     def runs(self) -> list[RunStatus]:
-        """Return the runs under way, the oldest first; of a damaged one, that it is damaged."""
+        """Return the active runs, oldest first; a damaged one has only its damage."""
         found = []
         for run_id in self._client.smembers(RUNS_KEY):
             try:
@@ -33,12 +33,12 @@ class BrokerInspector:
             except DamagedRecordError as error:
                 found.append(RunStatus(run_id=run_id, damage=str(error)))
                 continue
-            if answer is not None:  # Else it has ended at this moment, or has expired.
+            if answer is not None:  # None: it finished at this moment, or expired.
                 found.append(_run(run_id, *answer))
         return sorted(found, key=lambda run: (run.begun_at, run.run_id))
 
     def file(self, run_id: str, path: str) -> FileStatus | None:
-        """Return how far a file is; None: the broker knows no such file."""
+        """Return the status of a file, or None if the broker does not know it."""
         text = self._client.hget(state_key(run_id), path)
         kind, _, rest = (text or "").partition(":")
         take, _, worker = rest.partition(":")
@@ -48,7 +48,7 @@ class BrokerInspector:
         return look if look.stage is FileStage.RUNNING else FileStatus(stage=look.stage, take=look.take)
 
     def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
-        """Return for how many seconds the worker of a running file is overdue; 0: it is not."""
+        """Return the seconds since the lease of a running file expired; 0: it is valid."""
         member = f"{look.take}\0{look.worker}\0{path}"
         deadline_ms = self._client.zscore(lease_key(run_id), member)
         seconds, micros = self._client.time()

@@ -1,6 +1,6 @@
-"""The answers of a broker, and what a worker says of itself.
+"""Broker replies and the status that workers publish. Types only: importing this module does not load redis.
 
-`passmuster.wire.run_store` gives them, and needs redis; this is for those who only understand them.
+`passmuster.wire.run_store` returns them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from passmuster.model.errors import InfrastructureError
 from passmuster.model.executor import Limit
 
 TASK_KIND = "task"
-"""The kind of a message that asks for a file to be run. Its parts: the task, and its take."""
+"""The kind of a message that requests the run of a file. Its parts: the task and its delivery number."""
 
 
 _MAX_DIGITS = 15
@@ -22,10 +22,10 @@ _MAX_DIGITS = 15
 
 
 class DamagedRecordError(InfrastructureError):
-    """What the broker has of a run is not what programs of ours write there.
+    """The data of a run on the broker is not in a form that Passmuster writes.
 
     Args:
-        what: what is wrong.
+        what: the damage.
     """
 
     def __init__(self, what: str) -> None:
@@ -35,14 +35,14 @@ class DamagedRecordError(InfrastructureError):
 
 
 def read_number(text: str, *, what: str) -> int:
-    """Return a number that came from the broker, where anybody may have written it.
+    """Return an unsigned number from the broker.
 
     Args:
-        text: what came.
-        what: what it should be, for errors (`the take of 'a.py'`).
+        text: the text of the number.
+        what: its meaning, for errors (`the take of 'a.py'`).
 
     Raises:
-        DamagedRecordError: it is none, is negative, or has more than 15 digits.
+        DamagedRecordError: the text is no number, is negative, or has more than 15 digits.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise DamagedRecordError(f"{what} is {ascii(text)[:40]}")
@@ -50,7 +50,7 @@ def read_number(text: str, *, what: str) -> int:
 
 
 def result_kind(run_id: str) -> str:
-    """Return the kind of a message with a result: one of another run must not answer for a file of this one.
+    """Return the kind of a result message; it names the run, so the result of another run is not accepted.
 
     Its parts: the result, and coverage data.
     """
@@ -58,44 +58,40 @@ def result_kind(run_id: str) -> str:
 
 
 class ClaimReply(StrEnum):
-    """The answer to who wants to run a file."""
+    """The reply to a worker that claims a file."""
 
     OK = "ok"
     GONE = "gone"
-    """Cancelled, unknown, done, or another's: forget the message."""
+    """The file is cancelled, unknown, done, or leased to another worker: drop the message."""
 
 
 class RenewReply(StrEnum):
-    """The answer to who renews a lease."""
+    """The reply to a worker that renews a lease."""
 
     HELD = "held"
     LOST = "lost"
-    """It is another's by now, done or withdrawn: end it."""
+    """The file is leased to another worker, done, or withdrawn: stop it."""
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
-    """The broker knows no such run. It may have lost its memory: go on, the dispatcher will tell it again."""
+    """The broker does not know the run. It may have lost its data: continue, the dispatcher will restore
+    it."""
 
 
 class Lease(Struct, frozen=True, kw_only=True):
-    """A worker's right to run a file.
-
-    Args:
-        path: the file.
-        attempt: its take (`routing.TAKES`).
-        worker: who has it.
-    """
+    """A worker's right to run a file, which expires unless renewed."""
 
     path: str
     attempt: int
+    """The number of its delivery."""
     worker: str
 
 
 class StreamEntry(NamedTuple):
-    """One line of the run's stream.
+    """One entry of the run's result stream.
 
-    Its `kind` is "started", "finished" (with a result in `body`), "released" (the file waits again with the
-    same take), "refused" (a worker does not serve the run and says why in `body`; there is no path), or
-    "damaged" (no program of ours wrote it; `body` says what is wrong).
+    Its `kind` is "started", "finished" (`body` is the result), "released" (the file is queued again with the
+    same delivery number), "refused" (a worker does not serve the run, with the reason in `body`; there is no
+    path), or "damaged" (Passmuster did not write the entry; `body` is the damage).
     """
 
     entry_id: str
@@ -107,45 +103,40 @@ class StreamEntry(NamedTuple):
 
 
 MAX_CARD_FILES = 100
-"""Files that a card names: more than any machine of ours runs at once."""
+"""Maximum number of files in a worker status; more than any machine runs at once."""
 
 MAX_CARD_PATH_CHARS = 16 * 1024
-"""Characters of all their paths together: each may become six on the wire, and a card has a bound."""
+"""Maximum characters of all paths together: each may take six on the wire, and a status has a size limit."""
 
 
 class RunningFileStatus(Struct, frozen=True, kw_only=True):
-    """A file that a worker runs.
-
-    Args:
-        run_id: whose.
-        path: the file.
-        seconds: wall-clock seconds since its start.
-        used_bytes: memory of its processes; 0: not measured yet.
-    """
+    """A file that a worker runs."""
 
     run_id: str
     path: str
     seconds: float
+    """Wall-clock seconds since its start."""
     used_bytes: int
+    """0: not measured yet."""
 
 
 class WorkerStatus(Struct, frozen=True, kw_only=True):
-    """What a worker says of itself.
+    """The status that a worker publishes.
 
     Args:
         name: unique among all workers.
-        host: where it is.
-        slots: files at once.
-        busy: how many run.
-        taken: messages that it has taken: of files that run, and of those that wait there for memory.
+        host: its host name.
+        slots: number of its slots.
+        busy: number of running files.
+        taken: number of accepted messages: of running files, and of those that wait for memory.
         python: its interpreter: implementation, version and a digest of the packages; empty: not known yet.
-        budget_bytes: memory for all of them together.
+        budget_bytes: memory budget of all its files.
         version: of Passmuster.
-        limits: what it keeps, for people to read.
-        used_bytes: memory that what runs uses.
-        runs: the ids of the runs that it serves.
-        only_run: the id of the one run that it is there for; empty: all.
-        files: what it runs, the oldest first; not all of it where there is too much.
+        limits: its limits as text for the user.
+        used_bytes: memory of its running files.
+        runs: IDs of the runs that it serves.
+        only_run: ID of the only run that it may serve; empty: all.
+        files: its running files, oldest first; truncated if there are too many.
     """
 
     name: str
@@ -164,17 +155,17 @@ class WorkerStatus(Struct, frozen=True, kw_only=True):
 
 
 class RunStatus(Struct, frozen=True, kw_only=True):
-    """A run, as somebody sees it who takes no part.
+    """The status of a run, for observers.
 
     Args:
-        run_id: which.
-        begun_at: Unix time of its begin, by the broker's clock.
-        seconds: since then.
-        silent_s: seconds since its dispatcher's last sign of life.
-        waiting: files that nobody has begun with.
-        running: files that workers have.
-        done: files that have ended, and are not to run again as far as the broker knows.
-        damage: why nothing else is known of it; empty: nothing was found damaged.
+        run_id: its ID.
+        begun_at: Unix time of its start, by the broker's clock.
+        seconds: elapsed seconds since its start.
+        silent_s: seconds since the last heartbeat of its dispatcher.
+        waiting: number of queued files.
+        running: number of files leased to workers.
+        done: number of finished files that are not queued for a rerun.
+        damage: why nothing else is known of it; empty: no damage.
     """
 
     run_id: str
@@ -188,7 +179,7 @@ class RunStatus(Struct, frozen=True, kw_only=True):
 
 
 class FileStage(StrEnum):
-    """How far a file is, as the broker writes it."""
+    """The stage of a file, as stored on the broker."""
 
     WAITING = "Q"
     RUNNING = "R"
@@ -196,14 +187,10 @@ class FileStage(StrEnum):
 
 
 class FileStatus(Struct, frozen=True, kw_only=True):
-    """A file of a run, as somebody sees it who takes no part.
-
-    Args:
-        stage: how far it is.
-        take: the number under which it was handed out last.
-        worker: who runs it; empty: nobody.
-    """
+    """The status of a file of a run, for observers."""
 
     stage: FileStage
     take: int
+    """The number of its last delivery."""
     worker: str = ""
+    """Empty: no worker runs it."""

@@ -1,4 +1,4 @@
-"""The settings by which every program of ours reaches the broker. Tests never see their variables."""
+"""The broker settings shared by all programs of Passmuster. Tests do not see their environment variables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What machines that join a run tell each other over the broker: text in, checked records out.
+"""The messages that members of a joined run exchange over the broker: encodes, decodes and validates them.
 
-All of it travels sealed (`envelope`), each kind bound to the run, so that nothing of one run, or of one
-round, can be passed off as something of another one.
+All messages are signed (`envelope`), and each kind is bound to the run, so a message of one run or round is
+not accepted in another.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _MAX_OUTCOME_CHARS = 64 * 1024 * 1024
 
 
 class JoinSpec(Struct, frozen=True, kw_only=True):
-    """What all machines of a run must have in common; the first one says it.
+    """The properties that all members of a run must share; the first member sets them.
 
     Args:
         version: of Passmuster.
-        machine: who said it, for people.
+        machine: the member that set them, as text for the user.
         identity: of the tree (`tree_identity`).
         listing: the digest of the list of its files; empty: there is none.
-        request: what is asked for, a name and a value for each part of it.
+        request: the settings of the run, as pairs of name and value.
     """
 
     version: str
@@ -36,7 +36,7 @@ class JoinSpec(Struct, frozen=True, kw_only=True):
 
 
 class NewRound(Struct, frozen=True, kw_only=True):
-    """A round that runs again what did not pass in the one before.
+    """A round that reruns the files that did not pass in the round before.
 
     Args:
         number: of the new round.
@@ -54,7 +54,7 @@ class RecordFile(Struct, frozen=True, kw_only=True):
         name: of the file.
         size_bytes: how large it is.
         sha256: its digest.
-        chunks: in how many parts it lies on the broker.
+        chunks: number of its chunks on the broker.
     """
 
     name: str
@@ -64,12 +64,12 @@ class RecordFile(Struct, frozen=True, kw_only=True):
 
 
 class RoundOutcome(Struct, frozen=True, kw_only=True):
-    """What a round came to.
+    """The outcome of a round.
 
     Args:
         number: of the round.
         status: the exit status of every machine.
-        leader: who led at its end, for people.
+        leader: the leader at its end, as text for the user.
         again: the files that did not pass.
         files: its record.
     """

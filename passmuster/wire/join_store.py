@@ -1,7 +1,7 @@
-"""What the broker knows of a run that machines join: who leads, which round it is, what has ended.
+"""Stores the state of a joined run on the broker: the leader, the round, and the journal.
 
-Imports redis: only machines that join may load this module. Every method may raise `redis.RedisError`, and
-`DamagedRecordError`, where what the broker has is damaged; what that means is for the caller to say.
+Imports redis: only members may load this module. Every method may raise `redis.RedisError`, and
+`DamagedRecordError` if the data on the broker is damaged; the caller handles both.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _MAX_ENTRIES = 100
 
 
 class NotLeadingError(PassmusterError):
-    """Another machine leads by now: nothing may be written any more."""
+    """Another member leads now, so this one must not write any more."""
 
 
 class LeaderLease:
-    """The right of one machine to lead one round, as long as it is renewed.
+    """The right of one member to lead one round, which expires unless renewed. Its `token` is random and
+    unique.
 
     Args:
-        token: random: tells this claim from all others.
-        name: of the machine.
+        name: of the member.
         number: of the round.
     """
 
@@ -47,7 +47,7 @@ class JoinStore:
         client: from `run_store.connect`.
         name: as the user gave it.
         attempt: the CI's attempt of this machine; 0: unknown.
-        terms: what this machine would have all others have in common, sealed.
+        terms: the signed spec that this member proposes.
     """
 
     def __init__(self, client: redis.Redis, name: str, *, attempt: int = 0, terms: str = "") -> None:
@@ -61,53 +61,53 @@ class JoinStore:
         _, self._holder, _, self._members, _, self._journal, self._terms = self._keys
 
     def agree(self) -> str:
-        """Return the terms that hold: those of the first machine that came."""
+        """Return the signed spec in force, which the first member set."""
         self._client.set(self._terms, self._terms_text, nx=True, ex=JOIN_TTL_S)
         found = str(self._client.get(self._terms) or self._terms_text)
         self._terms_text = found
         return found
 
     def enter(self, identity: str, number: int = 1) -> EnterReply:
-        """Come to the run, and say which machine this is.
+        """Register this member.
 
         Args:
             identity: of the machine, for the CI.
-            number: the round that begins where the broker knows none.
+            number: the round to start if the broker does not know the run.
         """
         found, state, attempt, was_seen = self._script(join_scripts.ENTER, identity, self._attempt, number)
         return EnterReply(_round(found), state == "done", _round(attempt), bool(was_seen))
 
     def start_round(self, number: int, identity: str, entry: str) -> bool:
-        """Begin the round after this one, which is complete; False: somebody else has.
+        """Start the next round; return False if another member has started it.
 
         Args:
             number: of the round that is complete.
             identity: of this machine.
-            entry: the sealed beginning, for the journal.
+            entry: the signed journal entry of the new round.
         """
         return bool(self._script(join_scripts.BEGIN, number, self._attempt, identity, entry))
 
     def pulse(self, name: str) -> int:
-        """Give this machine's sign of life; return how many others are there."""
+        """Send this member's heartbeat; return the number of other members."""
         return int(self._script(join_scripts.PULSE, name))
 
     def part(self, name: str) -> None:
-        """Say that this machine is not there any more."""
+        """Remove this member."""
         self._client.hdel(self._members, name)
 
     def look(self, number: int) -> JoinStatus:
-        """Return how the run is, and whether this round of it is complete."""
+        """Return the status of the run, and whether this round is complete."""
         found, claimed, leader, outcome = self._script(join_scripts.LOOK, number=number)
         return JoinStatus(_round(found), bool(claimed), str(leader), bool(outcome))
 
     def claim(self, claim: LeaderLease) -> bool:
-        """Ask to lead; False: somebody else does, or the round is over."""
+        """Claim the leader lease; return False if another member leads, or the round is over."""
         return bool(self._script(join_scripts.CLAIM, claim.token, claim.name, claim.number))
 
     def renew(self, claim: LeaderLease) -> bool:
-        """Go on leading; False: another machine has taken over, or the claim was given up.
+        """Renew the leader lease; return False if another member leads, or the lease was given up.
 
-        A broker that has forgotten the run is told of it again.
+        If the broker has lost the run's data, the renewal restores it.
         """
         return bool(
             self._script(
@@ -116,11 +116,11 @@ class JoinStore:
         )
 
     def give_up(self, claim: LeaderLease) -> None:
-        """Let another machine lead at once."""
+        """Give up the leader lease, so another member can lead immediately."""
         self._script(join_scripts.GIVE_UP, claim.token)
 
     def append(self, claim: LeaderLease, entries: Sequence[str]) -> None:
-        """Write results into the journal.
+        """Append results to the journal.
 
         Raises:
             NotLeadingError: another machine leads; nothing was written.
@@ -128,7 +128,7 @@ class JoinStore:
         self._as_leader(claim, join_scripts.APPEND, *entries)
 
     def entries(self) -> Iterator[tuple[str, str]]:
-        """Yield kind ("result", "round") and sealed text of each entry of the journal, the oldest first."""
+        """Yield kind ("result", "round") and signed text of each journal entry, oldest first."""
         last_id = "0"
         while answer := self._client.xread({self._journal: last_id}, count=_MAX_ENTRIES):
             for entry_id, fields in answer[0][1]:
@@ -139,11 +139,11 @@ class JoinStore:
                 yield kind, body
 
     def done(self, claim: LeaderLease, outcome: str, *, is_green: bool) -> None:
-        """Say that the round is complete, and give up the claim.
+        """Mark the round as complete, and give up the leader lease.
 
         Args:
-            claim: of who leads.
-            outcome: what it came to, sealed.
+            claim: the lease of this member.
+            outcome: the signed outcome of the round.
             is_green: whether no further round can follow.
 
         Raises:
@@ -152,27 +152,27 @@ class JoinStore:
         self._as_leader(claim, join_scripts.DONE, outcome, "green" if is_green else "")
 
     def outcome(self, number: int) -> str | None:
-        """Return the sealed outcome of a round; None: there is none."""
+        """Return the signed outcome of a round, or None."""
         found = self._client.get(join_key(self._name, f"outcome:{number}"))
         return None if found is None else str(found)
 
     def put_chunk(self, number: int, name: str, index: int, text: str) -> None:
-        """Keep a sealed part of a round's record for a day."""
+        """Store a signed chunk of a round's record for one day."""
         self._client.set(self._chunk_key(number, name, index), text, ex=JOIN_TTL_S)
 
     def chunk(self, number: int, name: str, index: int) -> str | None:
-        """Return such a part; None: it is gone."""
+        """Return a chunk of a round's record, or None if it has expired."""
         found = self._client.get(self._chunk_key(number, name, index))
         return None if found is None else str(found)
 
     def guarded(self, client: redis.Redis, claim: LeaderLease) -> Any:
-        """Return the client, which changes nothing any more once another machine leads."""
+        """Return a client whose writes fail once another member leads."""
         return _GuardedClient(client, self._holder, lambda: self.renew(claim), claim.token)
 
     def _as_leader(self, claim: LeaderLease, script: str, *arguments: str) -> None:
         if self._script(script, claim.token, *arguments, number=claim.number):
             return
-        # Perhaps the broker has forgotten the run, and nobody else leads.
+        # The broker may have lost the run's data while no other member leads.
         if not self.renew(claim) or not self._script(script, claim.token, *arguments, number=claim.number):
             raise NotLeadingError("another machine leads the run by now")
 
@@ -190,10 +190,10 @@ def _round(found: str | None) -> int:
 
 
 class _GuardedClient:
-    """A client whose changes happen only while nobody else has the claim: looked at in the same transaction.
+    """A client that writes only while this member holds the leader lease, checked in the same transaction.
 
-    What is looked at is who took it last, which no renewal touches. A machine that stood still, and goes on
-    after another one took over, so undoes nothing of the other's work.
+    The check reads the last holder, which renewals do not change. A member that was suspended and resumes
+    after another one took over therefore cannot overwrite the work of the new leader.
     """
 
     def __init__(self, client: redis.Redis, key: str, renew: Any, token: str) -> None:
@@ -230,7 +230,7 @@ class _GuardedClient:
 
 
 class _Guarded:
-    """A transaction that says what it means when the claim was taken meanwhile."""
+    """A transaction that raises `NotLeadingError` if the leader lease was taken meanwhile."""
 
     def __init__(self, pipeline: Any) -> None:
         self._pipeline = pipeline

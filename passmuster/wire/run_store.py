@@ -1,4 +1,4 @@
-"""What the broker knows of a run: who may run which file, who does, and whose result counts.
+"""Stores the state of a run on the broker: which worker may run which file, and whose result counts.
 
 The queue's messages may get lost or come twice; nothing depends on that. A message is only the hint to ask
 here. A file is waiting (Q), running (R) with a lease that its worker renews, or done (D). Changes are single
@@ -49,16 +49,16 @@ from passmuster.wire.codec import CodecError, decode, encode
 from passmuster.wire.tls import tls_options
 
 _MAX_ENTRIES = 100
-"""Entries of one `read`: results can have megabytes."""
+"""Maximum entries of one `read`: a result can have megabytes."""
 
 _LONGEST_BLOCK_S = 1.0
-"""Seconds one `read` waits at most: well below any socket's time limit."""
+"""Maximum seconds that one `read` blocks; well below any socket timeout."""
 
 _MAX_CARD_CHARS = 256 * 1024
 
 
 UNREADABLE_VERSION = "unreadable"
-"""The version in a card that this program cannot read: its worker is of another one."""
+"""The version in a worker status that cannot be decoded: its worker has another version."""
 
 
 def connect(url: str, *, timeout_s: float) -> redis.Redis:
@@ -91,7 +91,7 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
 
 
 class RunStore:
-    """One run, as the broker knows it.
+    """The state of one run on the broker.
 
     Args:
         client: from `connect`.
@@ -115,7 +115,7 @@ class RunStore:
     # The dispatcher's side.
 
     def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str = "") -> None:
-        """Begin, or begin again: forget the run, and let these files wait. Read from "0" afterwards.
+        """Start the run, or restart it: discard its state and queue these files. Read from "0" afterwards.
 
         Args:
             attempts: the take of each path.
@@ -133,7 +133,7 @@ class RunStore:
             pipeline.execute()
 
     def recall(self) -> tuple[str, dict[str, tuple[str, int]]] | None:
-        """Return the epoch of a run that is under way, and of each file its letter (Q, R, D) and its take.
+        """Return the epoch of an active run, and for each file its stage (Q, R, D) and delivery number.
 
         Returns:
             None: the broker knows no such run, or it was stopped.
@@ -144,23 +144,23 @@ class RunStore:
         return epoch, {path: _state(path, text) for path, text in self._client.hgetall(self._state).items()}
 
     def add(self, attempts: Mapping[str, int]) -> None:
-        """Let files wait with these takes, by path, but for those that are running."""
+        """Queue files with these delivery numbers, by path, except for running ones."""
         with self._client.pipeline(transaction=False) as pipeline:
             for path, take in attempts.items():
                 pipeline.eval(run_scripts.ADD, len(self._keys), *self._keys, path, take, "")
             pipeline.execute()
 
     def withdraw(self, path: str, attempt: int) -> bool:
-        """Take a waiting file back; False: it is no longer waiting with this take."""
+        """Withdraw a queued file; return False if it is no longer queued with this delivery number."""
         return bool(self._script(run_scripts.WITHDRAW, path, attempt))
 
     def epoch(self) -> str | None:
-        """Return the word of the last `seed`; None: the broker knows no such run."""
+        """Return the epoch of the last `seed`, or None if the broker does not know the run."""
         found = self._client.hget(self._meta, "epoch")
         return None if found is None else str(found)
 
     def beat(self, kept: int = 0) -> None:
-        """Give the dispatcher's sign of life. Without one, all keys of the run expire in a day.
+        """Send the dispatcher's heartbeat. Without it, all keys of the run expire in a day.
 
         Args:
             kept: files that wait at the dispatcher, and not on the queue yet.
@@ -168,11 +168,11 @@ class RunStore:
         self._script(run_scripts.BEAT, "", 0, "", str(kept))
 
     def expired(self) -> list[Lease]:
-        """Return the leases whose time is over."""
+        """Return the expired leases."""
         return [_lease(member) for member in self._script(run_scripts.EXPIRED)]
 
     def expire(self, lease: Lease) -> bool:
-        """End an expired lease and forget its file; `add` makes it wait again.
+        """End an expired lease and remove its file; `add` queues it again.
 
         Returns:
             False: it was renewed meanwhile, or the file is done or another's.
@@ -180,20 +180,22 @@ class RunStore:
         return bool(self._script(run_scripts.EXPIRE, lease.path, lease.attempt, lease.worker))
 
     def states(self, paths: Sequence[str]) -> dict[str, tuple[str, int]]:
-        """Return letter (Q, R, D) and take of each of these files that the broker knows."""
+        """Return the stage (Q, R, D) and delivery number of each of these files that the broker knows."""
         texts = self._client.hmget(self._state, list(paths)) if paths else []
         return {path: _state(path, text) for path, text in zip(paths, texts, strict=True) if text is not None}
 
     def queued(self) -> int:
-        """Return how many messages the run's queue holds. Fewer than wait: some were lost on their way."""
+        """Return the number of messages in the run's queue. Fewer than queued files means that some were
+        lost."""
         return sum(int(self._client.llen(key)) for key in queue_keys(self._run_id))
 
     def cancel(self) -> None:
-        """Let nothing start any more, and have what runs ended. Results are still taken."""
+        """Cancel the run: no file starts any more, and running ones are stopped. Results are still
+        accepted."""
         self._script(run_scripts.CANCEL, "", 0, "", self._run_id)
 
     def is_settled(self) -> bool:
-        """Whether nobody holds a lease."""
+        """Whether no worker holds a lease."""
         return int(self._client.zcard(self._lease)) == 0
 
     def end(self) -> None:
@@ -225,19 +227,19 @@ class RunStore:
     # The worker's side.
 
     def some_paths(self, most: int) -> list[str]:
-        """Return up to so many of the run's files, whatever has become of them, in no order."""
+        """Return up to so many of the run's files, in any stage and order."""
         return list(self._client.hrandfield(self._state, most))
 
     def claim(self, path: str, attempt: int, worker: str) -> ClaimReply:
-        """Ask for a file; after `OK` it is this worker's as long as it renews. Writes a "started" entry."""
+        """Claim a file; `OK` grants a lease that must be renewed. Writes a "started" entry."""
         return ClaimReply(self._script(run_scripts.CLAIM, path, attempt, worker))
 
     def renew(self, path: str, attempt: int, worker: str) -> RenewReply:
-        """Keep a file. One that waits again, because this worker was thought lost, is taken back."""
+        """Renew a lease. A file that is queued again because the lease had expired is leased again."""
         return RenewReply(self._script(run_scripts.RENEW, path, attempt, worker))
 
     def finish(self, path: str, attempt: int, worker: str, body: str) -> bool:
-        """Give a file back with its result. Safe to repeat.
+        """Submit the result of a file and end its lease. Safe to repeat.
 
         Returns:
             Whether it counted and was written to the stream. False: another one did, the file was withdrawn,
@@ -246,15 +248,16 @@ class RunStore:
         return bool(self._script(run_scripts.FINISH, path, attempt, worker, body))
 
     def release(self, path: str, attempt: int, worker: str) -> None:
-        """Give a file back without a result: it waits again with the same take. Writes a "released" entry."""
+        """Return a file without a result: it is queued with the same delivery number. Writes a "released"
+        entry."""
         self._script(run_scripts.RELEASE, path, attempt, worker)
 
     def waits(self, path: str, attempt: int) -> bool:
-        """Whether the run is under way and this file waits with this take: its message is still wanted."""
+        """Whether the run is active and this file is queued with this delivery number."""
         return bool(self._script(run_scripts.WAITS, path, attempt))
 
     def terms(self) -> str | None:
-        """Return the message that says what the run asks of workers; None: the broker knows no such run."""
+        """Return the signed spec of the run, or None if the broker does not know the run."""
         found = self._client.hget(self._meta, "terms")
         return None if found is None else str(found)
 
@@ -277,7 +280,8 @@ class RunStore:
         return SlotRange(first=first, total=total)
 
     def refuse(self, worker: str, body: str) -> None:
-        """Say that a worker does not serve the run; `body` is the sealed reason. Writes a "refused" entry."""
+        """Report that a worker does not serve the run; `body` is the signed reason. Writes a "refused"
+        entry."""
         self._script(run_scripts.REFUSE, "", 0, worker, body)
 
     @staticmethod
@@ -315,13 +319,13 @@ class RunStore:
 
 
 class WorkerDirectory:
-    """Where workers say that they are there."""
+    """The directory of the statuses that workers publish."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client: Any = client
 
     def announce(self, card: WorkerStatus) -> None:
-        """Put a worker's card up, for `WORKER_TTL_S` seconds."""
+        """Publish a worker's status for `WORKER_TTL_S` seconds."""
         text = encode(card, what="the worker's card", max_chars=_MAX_CARD_CHARS)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.set(worker_key(card.name), text, ex=WORKER_TTL_S)
@@ -330,14 +334,14 @@ class WorkerDirectory:
             pipeline.execute()
 
     def remove(self, name: str) -> None:
-        """Take a worker's card down."""
+        """Remove a worker's status."""
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.delete(worker_key(name))
             pipeline.srem(WORKERS_KEY, name)
             pipeline.execute()
 
     def cards(self) -> list[WorkerStatus]:
-        """Return the cards that hold, by name. One that cannot be read has `UNREADABLE_VERSION`."""
+        """Return the valid worker statuses by name. One that cannot be decoded has `UNREADABLE_VERSION`."""
         names = sorted(self._client.smembers(WORKERS_KEY))
         texts = self._client.mget([worker_key(name) for name in names]) if names else []
         found = []

@@ -1,4 +1,4 @@
-"""The secret that signs messages: where it comes from, where one is required, and what weakens it."""
+"""Reads the secret that signs messages, enforces it where one is required, and warns of weaknesses."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.broker_settings import SECRET_VARIABLE
 
 MIN_SECRET_CHARS = 16
-"""Shorter secrets are warned of: 16 random letters and digits hold 80 bits or more."""
+"""Length below which a warning appears: 16 random letters and digits hold at least 80 bits."""
 
 MAX_SECRETS = 2
-"""Secrets that are valid at once: a new one, and the one that it replaces."""
+"""Maximum number of valid secrets: a new one, and the one that it replaces."""
 
 _CONTAINER_SECRETS = "/run/secrets/"
-"""Where container engines mount secrets, readable for every user of the container."""
+"""Directory in which container engines mount secrets, readable for every user of the container."""
 
 
 def read_secret_file(path: Path, *, source: str) -> str:
-    """Return what a file with a secret or a password holds, without the last line's end.
+    """Return the stripped content of a file with a secret or a password.
 
     Args:
         path: the file.
-        source: who named it (`--secret-file`), for errors.
+        source: the option that names it (`--secret-file`), for errors.
 
     Raises:
         ConfigurationError: it cannot be read, or is empty.
@@ -40,7 +40,7 @@ def read_secret_file(path: Path, *, source: str) -> str:
 
 
 def require_secret(address: BrokerAddress, secret: str) -> None:
-    """Refuse a broker that other users can reach without a secret: they could have tests run.
+    """Refuse a broker without a secret if other users can reach it: they could start tests.
 
     Every user of this machine can reach a port on the loopback address. A socket in the file system is
     trusted without a secret if only its owner, who is this user or root, can connect to it.
@@ -64,12 +64,12 @@ def require_secret(address: BrokerAddress, secret: str) -> None:
 
 
 def secret_warnings(address: BrokerAddress, secret: str, *, file: Path | None) -> tuple[str, ...]:
-    """Return what weakens the protection of messages, a line each.
+    """Return the weaknesses of the protection of messages, one line each.
 
     Args:
         address: the broker's.
         secret: what signs messages; empty: none is required.
-        file: where it was read; None: it is in the environment.
+        file: the file that it was read from; None: it is in the environment.
     """
     source = str(file) if file is not None else SECRET_VARIABLE
     found = []
@@ -90,11 +90,11 @@ def secret_warnings(address: BrokerAddress, secret: str, *, file: Path | None) -
 
 
 def _is_private_socket(path: str) -> bool:
-    """Whether a socket belongs to this user or root, and nobody else may connect: that takes write access."""
+    """Whether a socket belongs to this user or root, and no other user has the write access to connect."""
     try:
         status = os.stat(path)  # noqa: PTH116 - the path is a text.
     except OSError:
-        return True  # That it is missing is told when it is opened.
+        return True  # A missing socket is reported when it is opened.
     is_trusted = status.st_uid in (0, os.geteuid())
     return is_trusted and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
