@@ -313,7 +313,7 @@ class RunLoop:
         )
 
     def _withdraw(self, why: str) -> None:
-        """Withdraw tasks that have not started: provisional verdicts become final, other files are cancelled."""
+        """Withdraw what has not started: provisional verdicts become final, other files are cancelled."""
         for task in self._backend.withdraw():
             self._waiting -= not self._state.is_spare(task.file_path)
             if not self._settle(task.file_path):

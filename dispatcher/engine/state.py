@@ -192,7 +192,7 @@ class RunState:
         return self._entries[path].is_spare
 
     def start(self, path: str, at_s: float) -> bool:
-        """Note that an attempt started; False if the file already has a final verdict, and nothing changes."""
+        """Note that an attempt started; False, without a change, if the verdict is already final."""
         entry = self._entries[path]
         if entry.is_decided:
             return False
