@@ -11,9 +11,12 @@ if __name__ == "__main__":
     _home = Path(__file__).resolve().parent.parent
     if not sys.flags.safe_path:
         del sys.path[0]  # This folder holds a package `queue`, and must not hide Python's own.
-    sys.path.insert(0, str(_home))
-    if (_home / "requirements").is_dir():
-        # A checkout runs in its own private environment; an installed package is in one already.
+    if not (_home / "requirements").is_dir():
+        # An installed package, `…/passmuster/_program/worker`, in an environment that has what it needs.
+        sys.path.insert(0, str(_home.parent.parent))
+    else:
+        # A checkout, which has a private environment.
+        sys.path.insert(0, str(_home))
         from passmuster.launch.bootstrap import ensure_environment
 
         ensure_environment(home=_home)

@@ -64,12 +64,13 @@ def _at_once(figures: Figures, suite: str) -> Group:
 
 
 def _limited(records: Sequence[AtOnce]) -> Group:
-    rounds_of = [tuple(one for one in records if one.runner == runner) for runner in RUNNERS]
+    runners = [runner for runner in RUNNERS if any(one.runner == runner for one in records)]
+    rounds_of = [tuple(one for one in records if one.runner == runner) for runner in runners]
     first = records[0]
     limit_mib = (first.limit_bytes or 0) / MIB
     return Group(
         title=f"{first.suite}: {first.runs} runs in a control group of {limit_mib:.0f} MiB",
-        rows=[(f"{first.runs} × {runner}", runner == OURS) for runner in RUNNERS],
+        rows=[(f"{first.runs} × {runner}", runner == OURS) for runner in runners],
         panels=(
             Panel(
                 title="peak memory, MiB (line: limit)",

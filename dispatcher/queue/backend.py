@@ -350,11 +350,13 @@ class QueueBackend:
             return
         self._record.beat(self._book.kept)
         now_s = self._clock()
+        names = self._crew.names
         self._notice(*self._crew.update(self._cards(), now_s=now_s, has_waiting=self._record.queued() > 0))
         self._outbox += self._book.unbind(self._crew.names, now_s=now_s)
+        if names - self._crew.names:
+            self._outbox += self._book.waiting_alone()
         if self._stopped is not None or now_s < self._judge_from:
             return
-        is_any_lost = False
         for lease in self._record.expired():
             # If the reply is lost, the broker may have dropped a file that no worker runs.
             self._is_unsure = True
@@ -362,9 +364,6 @@ class QueueBackend:
             self._is_unsure = False
             if is_lost:
                 self._events += self._book.lost(lease.path, lease.attempt, lease.worker)
-                is_any_lost = True
-        if is_any_lost:
-            self._outbox += self._book.waiting_alone()
         self._find_swallowed()
 
     def _seed_again(self) -> None:
@@ -403,7 +402,6 @@ class QueueBackend:
             self._record.add({message.task.file_path: message.take for message in messages})
             self._publish_all(messages)
             self._outbox = []
-            self._record.beat(self._book.kept)  # The queue's keys, which may be new, get their lifetime.
 
     def _withdraw_published(self, found: list[TestTask]) -> None:
         unsent = {(message.task.file_path, message.take) for message in self._outbox}

@@ -19,6 +19,7 @@ from passmuster.wire.broker_client import damage_named
 from passmuster.wire.broker_keys import (
     PRIORITY_FIRST,
     PRIORITY_NORMAL,
+    RUN_TTL_S,
     TASK_NAME,
     WORKER_QUEUE_TTL_S,
     queue_name,
@@ -73,11 +74,9 @@ class Publisher:
 
     def _publish(self, messages: Sequence[Message]) -> None:
         with self._app.producer_pool.acquire(block=True) as producer, producer.batch(_BATCH):
-            for worker in {message.worker for message in messages if message.worker}:
+            for queue, seconds in self._lifetimes(messages).items():
                 # No key comes of this: the transport only learns what to let expire.
-                name = worker_queue_name(self._run_id, worker)
-                expires = {"x-expires": WORKER_QUEUE_TTL_S * 1000}
-                producer.channel.queue_declare(queue=name, arguments=expires)
+                producer.channel.queue_declare(queue=queue, arguments={"x-expires": seconds * 1000})
             for message in messages:
                 task = self._complete(message.task)
                 text = self._envelope.seal(TASK_KIND, encode_task(task), str(message.take))
@@ -93,6 +92,12 @@ class Publisher:
                     argsrepr="",  # Else all of it travels once more, for people to read.
                     kwargsrepr="",
                 )
+
+    def _lifetimes(self, messages: Sequence[Message]) -> dict[str, int]:
+        """Return after how many seconds each queue of these messages expires."""
+        workers = {message.worker for message in messages if message.worker}
+        queues = {worker_queue_name(self._run_id, worker): WORKER_QUEUE_TTL_S for worker in workers}
+        return {self._queue.name: RUN_TTL_S, **queues}
 
     def _queue_of(self, message: Message) -> Queue:
         return _queue(worker_queue_name(self._run_id, message.worker)) if message.worker else self._queue

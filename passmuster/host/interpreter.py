@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
-from passmuster.launch.environment import base_python
+from passmuster.launch.environment import base_python, private_python
 from passmuster.model.errors import ConfigurationError
 
 OLDEST = (3, 9)
@@ -147,7 +146,13 @@ def _choose(named: str | None, root: Path, environ: Mapping[str, str]) -> tuple[
         if path.exists():
             return str(path), f"{folder}/ of the root"
     active = environ.get("VIRTUAL_ENV")
-    # Our own environment may be active when a worker is started by hand; its packages are not the tests'.
-    if active and Path(active).resolve() != Path(sys.prefix).resolve():
+    # The private environment of a checkout may be active when a worker is started by hand; its packages are
+    # not the tests'. One that an installed package is in is the project's as well.
+    if active and not _is_private(Path(active)):
         return str(Path(active).absolute() / "bin" / "python"), "VIRTUAL_ENV"
     return base_python(), "the worker's own interpreter"
+
+
+def _is_private(environment: Path) -> bool:
+    checkout = Path(__file__).parents[2]
+    return environment.resolve() == Path(private_python(checkout)).parents[1].resolve()

@@ -1,7 +1,8 @@
-"""The doors of the installed package: what its commands call.
+"""The commands of an installed package.
 
-The commands themselves are the modules `run_tests`, `run_ci_replica` and `worker.queue.cli`, installed beside
-this package. They are looked up by name, because this package imports neither the worker nor the dispatcher.
+They are looked up by name, because this room imports neither the worker nor the dispatcher. An installed
+package has them below `passmuster._program`, where `hatch_build.py` puts them; an editable installation uses
+those of its checkout.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from passmuster.launch.bootstrap import import_msgspec
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class _Command(Protocol):
@@ -34,8 +37,9 @@ def run_tests_worker() -> int:
 
 
 def _command(name: str) -> _Command:
-    # Our folder goes first, because the PYTHONPATH of a user's project may hold a module called `worker`,
-    # or the `run_tests` that ours replaces.
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    # The folder that holds this package goes first, in this process alone: PYTHONPATH may name a project that
+    # has modules called like our dependencies.
+    sys.path.insert(0, str(_PACKAGE.parent))
     import_msgspec()
-    return cast(_Command, importlib.import_module(name))
+    is_installed = (_PACKAGE / "_program").is_dir()
+    return cast(_Command, importlib.import_module(f"passmuster._program.{name}" if is_installed else name))

@@ -112,10 +112,11 @@ return 1
 
 ADD = (
     _HEAD
-    + """
+    + f"""
 local s = redis.call('HGET', state, path)
 if s and string.sub(s, 1, 2) == 'R:' then return 0 end
 redis.call('HSET', state, path, 'Q:' .. take)
+redis.call('EXPIRE', state, {RUN_TTL_S})
 return 1
 """
 )

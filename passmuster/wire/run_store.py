@@ -162,8 +162,6 @@ class RunStore:
     def beat(self, kept: int = 0) -> None:
         """Give the dispatcher's sign of life. Without one, all keys of the run expire in a day.
 
-        To be called after messages were published, too: that may have made the queue anew.
-
         Args:
             kept: files that wait at the dispatcher, and not on the queue yet.
         """

@@ -21,6 +21,9 @@ ALLOWED = {
 
 OURS = {*ALLOWED, "run_tests", "run_ci_replica"}
 
+API = "passmuster/api.py"
+"""The one module of a package that may import everything of ours: it shows names of all packages."""
+
 THIRD_PARTY = {"msgspec", "psutil", "rich"}
 """What else of the outside may be imported: the package's dependencies."""
 
@@ -43,8 +46,8 @@ WORKFLOW_PLACES = ("dispatcher/replica/reading.py",)
 
 TEMPLATES = {"jinja2", "markupsafe"}
 TEMPLATE_PLACES = (
-    "dispatcher/reporters/html/reporter.py",
     "dispatcher/reporters/templates.py",
+    "dispatcher/reporters/html/reporter.py",
 )
 """The only places that may load Jinja2, and only inside functions: its import takes 50 ms."""
 
@@ -95,7 +98,6 @@ PURE = (
     "dispatcher/replica/script.py",
     "dispatcher/replica/workflow_command.py",
     "dispatcher/reporters/ci/annotations.py",
-    "dispatcher/reporters/ci/summary.py",
     "dispatcher/reporters/console/lines.py",
     "dispatcher/reporters/console/summary.py",
     "dispatcher/reporters/console/totals.py",
@@ -171,7 +173,7 @@ def _wrong_imports(name: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
         top = module.partition(".")[0]
         if module.startswith("."):
             yield line, "a relative import"
-        elif top in OURS and top not in ALLOWED[package]:
+        elif top in OURS and top not in ALLOWED[package] and name != API:
             yield line, f"{package} must not import {module}"
         elif top in QUEUE and not _is_at(name, QUEUE_PLACES):
             yield line, f"{top} belongs into {', '.join(QUEUE_PLACES)} alone"

@@ -41,5 +41,5 @@ def test_the_readme_is_the_home_page(site: Path) -> None:
 def test_the_api_page_has_the_docstrings(site: Path) -> None:
     text = (site / "reference" / "api.html").read_text(encoding="utf-8")
 
-    assert 'id="run_tests.TestRunner.discover_tests"' in text
-    assert 'id="run_tests.TestConfig"' in text
+    assert 'id="passmuster.api.TestRunner.discover_tests"' in text
+    assert 'id="passmuster.api.TestConfig"' in text

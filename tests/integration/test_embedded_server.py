@@ -63,8 +63,9 @@ def test_its_password_is_not_for_others_to_read(tmp_path: Path, monkeypatch: pyt
     modes: list[int] = []
     opened = os.open
 
-    def noted(path: Path, flags: int, mode: int) -> int:
-        modes.append(mode)
+    def noted(path: Path | str, flags: int, mode: int = 0o777) -> int:
+        if Path(path).is_relative_to(tmp_path):
+            modes.append(mode)
         return opened(path, flags, mode)
 
     monkeypatch.setattr(os, "open", noted)

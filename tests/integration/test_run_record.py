@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 import redis
 
+from dispatcher.queue.delivery_tracker import Message
 from dispatcher.queue.embedded_server import EmbeddedServer
+from dispatcher.queue.publisher import Publisher
 from passmuster.model.executor import SlotRange
+from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import (
     DELIVERIES_PER_ATTEMPT,
     DISPATCHER_TIMEOUT_S,
@@ -21,8 +25,10 @@ from passmuster.wire.broker_keys import (
     meta_key,
     queue_keys,
     results_key,
+    state_key,
 )
 from passmuster.wire.broker_messages import ClaimReply, Lease, RenewReply
+from passmuster.wire.envelope import Envelope
 from passmuster.wire.run_store import RunStore, connect
 from tests.support.queue_worker import waiting
 
@@ -339,6 +345,25 @@ def test_every_key_of_a_run_that_nobody_ends_expires(client: Any, record: RunSto
 
     for key in (*client.keys(f"*{run_of(record)}*"), RUNS_KEY):
         assert RUN_TTL_S - 60 < client.ttl(key) <= RUN_TTL_S, key
+
+
+def test_what_a_dispatcher_writes_before_its_next_beat_expires(client: Any, server: EmbeddedServer) -> None:
+    record = RunStore(client, secrets.token_hex(8))
+    run_id = run_of(record)
+    record.seed({}, epoch="e1")
+    messages = [
+        Message(task=TestTask(run_id=run_id, file_path="a.py"), take=FIRST, is_first=is_first, worker=worker)
+        for is_first, worker in ((True, ""), (False, ""), (True, "w1"), (False, "w1"))
+    ]
+
+    record.add({"a.py": FIRST})
+    with closing(Publisher(server.url, run_id, Envelope("secret"), lambda task: task)) as publisher:
+        publisher.publish(messages)
+
+    keys = client.keys(f"*{run_id}*")
+    assert set(queue_keys(run_id)) | {state_key(run_id)} <= set(keys)
+    assert all(0 < client.ttl(key) <= RUN_TTL_S for key in keys), keys
+    record.end()
 
 
 def test_what_workers_write_after_the_dispatcher_was_killed_expires(client: Any, record: RunStore) -> None:

@@ -11,6 +11,19 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def build(folder: Path, *kinds: str, source: Path = REPOSITORY) -> list[Path]:
+    """Build the package without asking an index; return the files, sorted.
+
+    Args:
+        folder: where they go.
+        kinds: `wheel`, `sdist`.
+        source: the checkout.
+    """
+    targets = [word for kind in kinds for word in ("-t", kind)]
+    _run([sys.executable, "-P", "-m", "hatchling", "build", "-d", folder, *targets], cwd=source)
+    return sorted(folder.iterdir())
+
+
 def make_python(base: Path) -> tuple[Path, dict[str, str]]:
     """Make an environment and a wheel of this checkout; return the folder of its programs and pip's settings.
 
@@ -18,14 +31,16 @@ def make_python(base: Path) -> tuple[Path, dict[str, str]]:
     and from nowhere else.
     """
     environment, wheels = base / "python", base / "wheels"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    commands: tuple[list[str | Path], ...] = (
-        [sys.executable, "-m", "venv", environment],
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-input", "--no-deps", "-w", wheels, REPOSITORY],
-    )
-    for command in commands:
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environ, timeout=110)
+    _run([sys.executable, "-m", "venv", environment], cwd=base)
+    build(wheels, "wheel")
     [packages] = environment.glob("lib/python*/site-packages")
-    (packages / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if not (packages / package.name).exists():
+            (packages / package.name).symlink_to(package)
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     return environment / "bin", pip
+
+
+def _run(command: list[str | Path], *, cwd: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run(command, check=True, cwd=cwd, stdin=subprocess.DEVNULL, env=environ, timeout=110)

@@ -1,18 +1,21 @@
-"""The summary page that GitHub shows of a run: verdict, failures, flaky files, timeline, ranks. Pure.
+"""The summary page that GitHub shows of a run: verdict, failures, flaky files, timeline, ranks.
 
 It keeps to GitHub's limit of bytes; what does not fit is left out, and the page says so.
 
-Text of tests stays text: every ASCII character that is no letter, digit or space becomes a character
-reference, which never stands for structure, neither for Markdown's (CommonMark, "Entity and numeric character
-references") nor for HTML's. Around it is `<code>`, in which GitHub looks for no mentions, issue numbers or
-emoji. In the Mermaid diagram, names keep their letters, digits and `_ . / -` alone, and a task's name begins
-with its duration or is a dot, so that none begins with a word of the language.
+`summary.md.j2` prints it. Text of tests stays text: every ASCII character that is no letter, digit or space
+becomes a character reference, which never stands for structure, neither for Markdown's (CommonMark, "Entity
+and numeric character references") nor for HTML's. Around it is `<code>`, in which GitHub looks for no
+mentions, issue numbers or emoji. In the Mermaid diagram, names keep their letters, digits and `_ . / -`
+alone, and a task's name begins with its duration or is a dot, so that none begins with a word of the
+language.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -29,9 +32,10 @@ from dispatcher.reporters.ci.annotations import (
     told_cases,
 )
 from dispatcher.reporters.console.lines import BUDGET_LIMIT, status_text
-from dispatcher.reporters.console.summary import NO_TEST_RAN, count_text, regression_text
-from dispatcher.reporters.console.totals import Summary, biggest, slowest, summarize
+from dispatcher.reporters.console.summary import count_text, regression_text
+from dispatcher.reporters.console.totals import biggest, slowest, summarize
 from dispatcher.reporters.failure_text import headline
+from dispatcher.reporters.templates import make_environment
 from passmuster.model.executor import Limit
 from passmuster.model.text import one_line
 from passmuster.model.units import format_bytes, format_seconds
@@ -40,41 +44,18 @@ _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def plain(text: str) -> str:
-    """Return one line as text; only letters, digits and spaces stand for themselves."""
+    """Return one line as Markdown text; only letters, digits and spaces stand for themselves."""
     return _PUNCTUATION.sub(_reference, one_line(text))
-
-
-def code(text: str, most_chars: int) -> str:
-    """Return one line as code, cut to its first `most_chars` characters."""
-    text = one_line(text)
-    if len(text) > most_chars:
-        text = f"{text[:most_chars]}..."
-    return f"<code>{plain(text)}</code>" if text.strip() else ""
-
-
-def linked(shown: str, url: str) -> str:
-    """Return a piece of the page as a link.
-
-    Args:
-        shown: what is shown, escaped.
-        url: percent-encoded; empty: no link.
-    """
-    return f'<a href="{url}">{shown}</a>' if url and shown else shown
-
-
-def row(cells: Iterable[str]) -> str:
-    """Return a row of a table; the cells are escaped."""
-    return f"| {' | '.join(cells)} |\n"
-
-
-def table(heads: Sequence[str], rows: Iterable[str]) -> str:
-    """Return a table with an empty line around it."""
-    return f"\n{row(heads)}{row('---' for _ in heads)}{''.join(rows)}\n"
 
 
 def _reference(match: re.Match[str]) -> str:
     # GitHub makes mail addresses links after it has resolved the references: a word joiner prevents that.
     return f"&#{ord(match[0])};" + ("&#8288;" if match[0] == "@" else "")
+
+
+def _cut(text: str, max_chars: int) -> str:
+    text = one_line(text)
+    return text if len(text) <= max_chars else f"{text[:max_chars]}..."
 
 
 MAX_FILES = 40
@@ -161,11 +142,6 @@ MAX_CASES = 10
 MAX_FLAKY = 50
 MAX_GROWN = 20
 RANKED_FILES = 10
-NAME_CHARS = 200
-WHY_CHARS = 300
-
-_FAILURE_HEADS = ("File", "Test", "Why")
-_CUT = "\n_Not everything is shown: the page has no more room. The log has it all._\n"
 
 
 class PageRequest(Struct, frozen=True, kw_only=True):
@@ -185,139 +161,90 @@ class PageRequest(Struct, frozen=True, kw_only=True):
 
 
 def summary_page(request: PageRequest, room_bytes: int) -> str:
-    """Return the page, in at most `room_bytes` bytes of UTF-8; empty: there is no room for anything."""
+    """Return the page, in at most `room_bytes` bytes of UTF-8; "" if not even the verdict fits."""
+    templates = make_environment(
+        Path(__file__).parent,
+        escape=plain,
+        filters={"bytes": format_bytes, "cut": _cut, "seconds": format_seconds},
+    )
+    write: Any = templates.get_template("summary.md.j2").module
     summary = summarize(request.results)
-    head = f"\n{_verdict(request.results, summary)}{_numbers(request, summary)}"
-    room_bytes -= _size(head) + _size(_CUT)
+    budget = next((limit.value for limit in request.limits if limit.name == BUDGET_LIMIT), "")
+    head = write.head(request.results, summary, budget, _grown_text(request.results))
+    room_bytes -= _size(head) + _size(write.cut_note())
     if room_bytes < 0:
         return ""
     is_cut, kept = False, []
-    for block in (_flaky(request), _grown(request), _timeline(request), _slowest(request), _biggest(request)):
+    for block in _blocks(request, write):
         # What comes first on the page, the failures, gets at least half of the room.
         if _size(block) <= room_bytes // 2:
             kept.append(block)
             room_bytes -= _size(block)
         else:
             is_cut = True
-    failures, is_short = _failures(request, room_bytes)
-    return "".join([head, failures, *kept, _CUT * (is_cut or is_short)])
+    failures, is_short = _failures(request, write, room_bytes)
+    return "".join([head, failures, *kept, write.cut_note() if is_cut or is_short else ""])
 
 
-def _verdict(results: TestResults, summary: Summary) -> str:
-    if summary.failed:
-        return f"## ❌ {summary.failed} of {summary.total} test files failed\n\n"
-    if summary.not_run:
-        return f"## ⚠️ {summary.not_run} of {summary.total} test files did not run to their end\n\n"
-    if results.differing:
-        return f"## ❌ {len(results.differing)} of {summary.total} test files differ when forked\n\n"
-    if results.failing_regressions:
-        return f"## ❌ {count_text(results)} too much more than before\n\n"
-    if results.ran_no_test:
-        return f"## ⚠️ {NO_TEST_RAN}\n\n"
-    return f"## ✅ All {summary.total} test files passed\n\n"
+def _grown_text(results: TestResults) -> str:
+    return count_text(results) if results.failing_regressions else ""
 
 
-def _numbers(request: PageRequest, summary: Summary) -> str:
-    parts = [f"**{summary.passed}** passed", f"**{summary.failed}** failed"]
-    parts += [f"**{summary.not_run}** not run"] if summary.not_run else []
-    parts += [f"**{summary.without_tests}** without tests"] if summary.without_tests else []
-    parts += [f"**{summary.flaky}** flaky"] if summary.flaky else []
-    lines = [f"{', '.join(parts)}, in {format_seconds(summary.duration_s)}."]
-    if summary.cases:
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in summary.cases)
-        lines.append(f"Tests inside the files: {counts}.")
-    if summary.peak_bytes:
-        budgets = [limit for limit in request.limits if limit.name == BUDGET_LIMIT]
-        of = f" of a budget of {plain(budgets[0].value)}" if budgets else ""
-        lines.append(f"Peak memory of all together: {format_bytes(summary.peak_bytes)}{of}.")
-    return "\n".join(lines) + "\n"
-
-
-def _failures(request: PageRequest, room_bytes: int) -> tuple[str, bool]:
-    """Return the table of failures, and whether it is not complete."""
-    failed = sorted(request.results.failed, key=lambda record: record.file.path)
-    if not failed:
-        return "", False
-    room_bytes -= _size("\n### Failures\n" + table(_FAILURE_HEADS, ()))
-    rows = []
-    for line in (line for record in failed for line in _failure_rows(request, record)):
-        room_bytes -= _size(line)
-        if room_bytes < 0:
-            break  # A shorter one may still fit, but then nobody could tell what is missing.
-        rows.append(line)
-    return "\n### Failures\n" + table(_FAILURE_HEADS, rows) if rows else "", room_bytes < 0
-
-
-def _failure_rows(request: PageRequest, record: FileAttempts) -> Iterator[str]:
-    result = record.final
-    if needs_own(result):
-        yield row((_place(request, record, file_line(result, record)), "", _why(status_text(result))))
-    cases = told_cases(record)
-    for case in cases[:MAX_CASES]:
-        place = _place(request, record, case_line(case, record))
-        what = headline(case.message) or str(case.outcome)
-        yield row((place, code(case_name(case.case_id), NAME_CHARS), _why(what)))
-    if len(cases) > MAX_CASES:
-        yield row((_place(request, record, None), f"and {len(cases) - MAX_CASES} more", ""))
-
-
-def _flaky(request: PageRequest) -> str:
+def _blocks(request: PageRequest, write: Any) -> Iterator[str]:
+    """Yield the parts of the page below the failures; "" for one without content."""
     flaky = shaky_files(request.results)
-    if not flaky:
-        return ""
     rows = [
-        row(
-            (
-                _place(request, record, None),
-                how_it_ended(record),
-                _why("; ".join(status_text(one) for one in record.attempts if one.status.is_failure)),
-            )
-        )
+        {
+            "place": _place(request, record),
+            "attempts": how_it_ended(record),
+            "why": "; ".join(status_text(one) for one in record.attempts if one.status.is_failure),
+        }
         for record in flaky[:MAX_FLAKY]
     ]
-    more = f"and {len(flaky) - MAX_FLAKY} more\n" if len(flaky) > MAX_FLAKY else ""
-    return "\n### Flaky files\n" + table(("File", "Attempts", "Failures"), rows) + more
-
-
-def _grown(request: PageRequest) -> str:
-    """Return what took much more than it used to."""
+    yield write.flaky(rows, len(flaky) - len(rows)) if rows else ""
     grown = request.results.regressions
-    if not grown:
-        return ""
-    rows = [
-        row((code(found.file.label, NAME_CHARS), plain(regression_text(found))))
-        for found in grown[:MAX_GROWN]
-    ]
-    more = f"and {len(grown) - MAX_GROWN} more\n" if len(grown) > MAX_GROWN else ""
-    return "\n### Much more than before\n" + table(("File", "What"), rows) + more
-
-
-def _timeline(request: PageRequest) -> str:
+    texts = [(found.file.label, regression_text(found)) for found in grown[:MAX_GROWN]]
+    yield write.grown(texts, len(grown) - len(texts)) if texts else ""
     picture = timeline(request.results)
-    if not picture:
-        return ""
-    return f"\n### Timeline\n\nThe longest files (at most {MAX_FILES}), by slot; red: failed.\n\n{picture}"
-
-
-def _slowest(request: PageRequest) -> str:
-    rows = [
-        row((_place(request, record, None), format_seconds(record.final.duration)))
-        for record in slowest(request.results, RANKED_FILES)
+    yield write.timeline(picture, MAX_FILES) if picture else ""
+    slow = [(_place(request, one), one.final.duration) for one in slowest(request.results, RANKED_FILES)]
+    yield write.slowest(slow) if slow else ""
+    big = [
+        (_place(request, one), one.final.peak_bytes or 0, _limit(request, one))
+        for one in biggest(request.results, RANKED_FILES)
     ]
-    return "\n### Slowest files\n" + table(("File", "Time"), rows) if rows else ""
+    yield write.biggest(big, any(limit for _, _, limit in big)) if big else ""
 
 
-def _biggest(request: PageRequest) -> str:
-    records = biggest(request.results, RANKED_FILES)
-    if not records:
-        return ""
-    limits = [_limit(request, record) for record in records]
-    heads = ("File", "Peak", "Of its own limit") if any(limits) else ("File", "Peak")
-    rows = []
-    for record, limit in zip(records, limits, strict=True):
-        cells = (_place(request, record, None), format_bytes(record.final.peak_bytes or 0), limit)
-        rows.append(row(cells[: len(heads)]))
-    return "\n### Files with the highest peak memory\n" + table(heads, rows)
+def _failures(request: PageRequest, write: Any, room_bytes: int) -> tuple[str, bool]:
+    """Return the table of failures, and whether rows are missing."""
+    failed = sorted(request.results.failed, key=lambda record: record.file.path)
+    room_bytes -= _size(write.failures([]))
+    rows: list[str] = []
+    for row in (row for record in failed for row in _failure_rows(request, record)):
+        line = write.failure_row(row)
+        room_bytes -= _size(line)
+        if room_bytes < 0:
+            break  # A shorter one may still fit, but then nothing would tell which are missing.
+        rows.append(line)
+    return write.failures(rows) if rows else "", bool(failed) and room_bytes < 0
+
+
+def _failure_rows(request: PageRequest, record: FileAttempts) -> Iterator[dict[str, object]]:
+    result = record.final
+    if needs_own(result):
+        place = _place(request, record, file_line(result, record))
+        yield {"place": place, "test": "", "why": status_text(result), "more": 0}
+    cases = told_cases(record)
+    for case in cases[:MAX_CASES]:
+        yield {
+            "place": _place(request, record, case_line(case, record)),
+            "test": case_name(case.case_id),
+            "why": headline(case.message) or str(case.outcome),
+            "more": 0,
+        }
+    if len(cases) > MAX_CASES:
+        yield {"place": _place(request, record), "more": len(cases) - MAX_CASES}
 
 
 def _limit(request: PageRequest, record: FileAttempts) -> str:
@@ -329,16 +256,13 @@ def _limit(request: PageRequest, record: FileAttempts) -> str:
     return f"{(record.final.peak_bytes or 0) / limit_bytes:.0%} of {format_bytes(limit_bytes)}"
 
 
-def _place(request: PageRequest, record: FileAttempts, line: int | None) -> str:
+def _place(request: PageRequest, record: FileAttempts, line: int | None = None) -> dict[str, str]:
+    """Return a file as it is shown, and where its source is; the URL is percent-encoded."""
     url = ""
     if request.source_url:
         url = request.source_url + quote(record.file.path, errors="backslashreplace")
         url += f"#L{line}" if line else ""
-    return linked(code(record.file.label + (f":{line}" if line else ""), NAME_CHARS), url)
-
-
-def _why(text: str) -> str:
-    return code(text, WHY_CHARS)
+    return {"text": record.file.label + (f":{line}" if line else ""), "url": url}
 
 
 def _size(text: str) -> int:

@@ -45,7 +45,6 @@ class Broker:
         self.loses_the_answer = False
         self.cards = [card("w1")]
         self.kept = 0
-        self.is_queue_kept_for_ever = False
 
     def _ask(self) -> None:
         if self.is_away:
@@ -84,7 +83,7 @@ class Broker:
 
     def beat(self, kept: int) -> None:
         self._write()
-        self.kept, self.is_queue_kept_for_ever = kept, False
+        self.kept = kept
 
     def expired(self) -> Sequence[Lease]:
         self._ask()
@@ -127,7 +126,6 @@ class Broker:
 
     def publish(self, messages: Sequence[Message]) -> None:
         self._ask()
-        self.is_queue_kept_for_ever = self.is_queue_kept_for_ever or not self.queue
         for message in messages:
             if message.worker:
                 self.of_workers.append((message.task.file_path, message.take, message.worker))

@@ -69,21 +69,6 @@ def test_a_file_is_published_started_and_ended(broker: Broker, backend: QueueBac
     assert backend.poll(1) == ()
 
 
-def test_the_queue_of_a_dispatcher_that_is_killed_does_not_stay_for_ever(
-    broker: Broker, backend: QueueBackend
-) -> None:
-    backend.submit([task("a")])
-    assert broker.queue
-    assert not broker.is_queue_kept_for_ever
-
-    broker.start("a", 101)
-    broker.end_file("a", 101)
-    backend.poll(5)
-    backend.submit([task("b")])
-    assert broker.queue
-    assert not broker.is_queue_kept_for_ever
-
-
 def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a")])
     broker.start("a", 101)
@@ -100,20 +85,20 @@ def test_a_dead_workers_file_goes_again(broker: Broker, backend: QueueBackend) -
 def test_what_waited_alone_at_a_dead_worker_goes_again_although_others_wait(
     broker: Broker, backend: QueueBackend
 ) -> None:
-    backend.submit([task("kills"), task("beside"), task("other")])
-    broker.start("kills", 101)
+    broker.cards = [card("w1"), card("w2")]
+    backend.submit([task("beside"), task("other")])
     broker.start("beside", 101)
     backend.poll(1)
-    broker.dead += [Lease(path=path, attempt=101, worker="w1") for path in ("kills", "beside")]
+    broker.dead.append(Lease(path="beside", attempt=101, worker="w1"))
     backend.poll(2 * TICK_S)
-    broker.start("kills", 102)
-    broker.queue.remove(("beside", 102))  # The worker took it, to run it once it is alone.
-    backend.poll(1)
-    broker.dead.append(Lease(path="kills", attempt=102, worker="w2"))
+    broker.queue.remove(("beside", 102))  # The other worker took it, to run it once it is alone.
+    backend.poll(2 * TICK_S)
+    assert broker.queue == [("other", 101)]
 
+    broker.cards = [card("w1")]
     backend.poll(2 * TICK_S)
 
-    assert sorted(broker.queue) == [("beside", 102), ("kills", 103), ("other", 101)]
+    assert sorted(broker.queue) == [("beside", 102), ("other", 101)]
 
 
 def test_a_file_that_was_given_back_is_published_again(broker: Broker, backend: QueueBackend) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from passmuster.host.interpreter import describe_interpreter, find_interpreter, why_no_coverage
+from passmuster.launch.environment import base_python
 from passmuster.model.errors import ConfigurationError
+
+REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
@@ -23,6 +26,21 @@ def bare(tmp_path: Path) -> str:
 
 def test_the_project_s_own_is_found(tmp_path: Path, bare: str) -> None:
     assert find_interpreter(None, tmp_path / "root", os.environ).path == bare
+
+
+def test_an_active_environment_is_used_also_if_passmuster_is_installed_there(
+    tmp_path: Path, bare: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active = tmp_path / "root/.venv"
+    monkeypatch.setattr(sys, "prefix", str(active))
+
+    assert find_interpreter(None, tmp_path, {"VIRTUAL_ENV": str(active)}).path == bare
+
+
+def test_the_private_environment_of_a_checkout_is_never_the_tests(tmp_path: Path) -> None:
+    found = find_interpreter(None, tmp_path, {"VIRTUAL_ENV": str(REPOSITORY / ".venv")})
+
+    assert found.path == base_python()
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_a_run_that_passed_says_so() -> None:
 
     assert "## ✅ All 1 test files passed" in read
     assert "**1** passed, **0** failed, in 12.5s." in read
-    assert "Peak memory of all together: 1 GiB of a budget of 4 GiB." in html.unescape(read)
+    assert "Peak memory of all files together: 1 GiB of a budget of 4 GiB." in html.unescape(read)
     assert "Failures" not in read
 
 
@@ -131,6 +131,14 @@ def test_flaky_slow_and_big_files_are_listed() -> None:
 
 def test_a_run_that_is_not_complete_is_no_success() -> None:
     assert "## ⚠️ 1 of 1 test files did not run" in page(results(record(result("a.py", Status.CANCELLED))))
+
+
+def test_of_very_many_flaky_files_the_rest_is_counted() -> None:
+    files = (f"{number:02}.py" for number in range(53))
+    text = page(results(*(record(result(one), result(one, Status.PASS, attempt=2)) for one in files)))
+
+    assert "\nand 3 more\n" in text
+    assert Reader(text).cells[3 * 49] == "49.py"
 
 
 def test_without_a_repository_there_are_no_links() -> None:

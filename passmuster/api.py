@@ -1,0 +1,77 @@
+"""The Python API: run a project's test files from a program of yours.
+
+Only the names in `__all__` are kept stable; everything else in this package can change with any version.
+"""
+
+from dispatcher.model.events import StopCause
+from dispatcher.model.plan import TestFile
+from passmuster.model.version import VERSION
+from run_ci_replica import CIReplicaRunner, setup_ci_environment
+from run_tests import (
+    AttemptFinished,
+    AttemptStarted,
+    CaseResult,
+    ConfigurationError,
+    ExitCode,
+    FileSlow,
+    InfrastructureError,
+    Notice,
+    Outcome,
+    PassmusterError,
+    ProcessManager,
+    Reporter,
+    RunEvent,
+    RunFinished,
+    RunnerKind,
+    RunStarted,
+    RunStopping,
+    Status,
+    TestConfig,
+    TestResult,
+    TestResults,
+    TestRunner,
+    UsageSampled,
+    VerdictSettled,
+    calculate_max_workers,
+    get_test_environment,
+    parse_amount,
+    parse_seconds,
+    run_single_test,
+)
+
+__all__ = [
+    "VERSION",
+    "AttemptFinished",
+    "AttemptStarted",
+    "CIReplicaRunner",
+    "CaseResult",
+    "ConfigurationError",
+    "ExitCode",
+    "FileSlow",
+    "InfrastructureError",
+    "Notice",
+    "Outcome",
+    "PassmusterError",
+    "ProcessManager",
+    "Reporter",
+    "RunEvent",
+    "RunFinished",
+    "RunStarted",
+    "RunStopping",
+    "RunnerKind",
+    "Status",
+    "StopCause",
+    "TestConfig",
+    "TestFile",
+    "TestResult",
+    "TestResults",
+    "TestRunner",
+    "UsageSampled",
+    "VerdictSettled",
+    "calculate_max_workers",
+    "get_test_environment",
+    "parse_amount",
+    "parse_seconds",
+    "run_single_test",
+    "setup_ci_environment",
+]
