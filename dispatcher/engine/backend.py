@@ -29,7 +29,7 @@ class TaskStarted(Struct, frozen=True, kw_only=True):
 
 
 class TaskFinished(Struct, frozen=True, kw_only=True):
-    """This task finished with this result: exactly one for every task that was submitted and not withdrawn."""
+    """This task finished: exactly one for every task that was submitted and not withdrawn."""
 
     task: TestTask
     result: TestResult
