@@ -110,7 +110,7 @@ class FileRun:
         self._source = b""
         self._definitions: "Any" = None
         self._ending = load("passmuster_child_end")
-        self.reporter = load("passmuster_child_report").Reporter(REPORT_FD)
+        self.reporter = load("passmuster_child_report").ReportWriter(REPORT_FD)
         self._watch_stacks()
         self._learner = self._start_learner(project)
         sys.argv[:] = [self.file]
@@ -161,7 +161,7 @@ class FileRun:
         """Begin to record what the file imports; None where nobody wants to know."""
         if not project:
             return None
-        learner = load("passmuster_child_learn").Learner(
+        learner = load("passmuster_child_learn").ImportRecorder(
             project, load("passmuster_child_preload").interpreter_roots()
         )
         learner.start()
@@ -187,7 +187,7 @@ class FileRun:
             import pytest
 
             ours = load("passmuster_child_pytest")
-            plugin = ours.Plugin(self.reporter, self.file, load("passmuster_child_collect").Way)
+            plugin = ours.Plugin(self.reporter, self.file, load("passmuster_child_collect").CollectionPath)
             raise SystemExit(pytest.main([ours.cache_option()], plugins=[plugin]))
         self._watch_unittest()
         folder, name = module_name(self.file)
