@@ -225,7 +225,7 @@ def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None
 def write_rows(
     connection: sqlite3.Connection, rows: Iterable[HistoryRow], *, seen_at: float, max_files: int
 ) -> None:
-    """Insert or replace rows, and drop the longest unseen beyond `max_files`; call this within a transaction."""
+    """Insert or replace rows, and drop the longest unseen beyond `max_files`; needs a transaction."""
     connection.executemany(
         f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({', '.join('?' * 21)})",
         ((*_to_row(row), seen_at) for row in rows),

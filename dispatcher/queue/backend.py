@@ -213,7 +213,7 @@ class QueueBackend:
                 return found
 
     def wake(self) -> None:
-        """Make `poll` return within `LOOK_S` seconds; it only sets a flag, so a signal handler may call it."""
+        """Make `poll` return within `LOOK_S` seconds; it only sets a flag: safe in a signal handler."""
         self._is_woken = True
 
     def withdraw(self) -> tuple[TestTask, ...]:
@@ -229,7 +229,7 @@ class QueueBackend:
         self._with_broker(self._record.cancel)
 
     def usage(self) -> Usage:
-        """Return the running files as workers last reported them; a file that just started uses nothing yet."""
+        """Return the last reported usage of running files; a file that just started uses nothing yet."""
         workers = self._crew.usage()
         used_bytes = sum(worker.used_bytes for worker in workers)
         self._peak_bytes = max(self._peak_bytes, used_bytes)

@@ -400,7 +400,7 @@ class DeliveryTracker:
         job.is_running = True
 
     def _job(self, path: str, take: int) -> _Job | None:
-        """Return the task of this delivery. An older delivery counts too: its worker was only believed dead."""
+        """Return the task of this delivery. An older one counts too: its worker was only believed dead."""
         job = self._jobs.get(path)
         if job is None or take > job.take or take // DELIVERIES_PER_ATTEMPT != job.task.attempt:
             return None

@@ -124,7 +124,7 @@ class TestRunner:
 
     @property
     def shard_plan(self) -> ShardPlan | None:
-        """The shard plan of this machine's files; None: they are the whole run, or discovery has not run yet."""
+        """This machine's shard plan; None: the run is not split, or discovery has not run yet."""
         return self._files.shard_plan
 
     def _found(self) -> Discovered:
