@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatcher.engine.retry import NextAttempt
 from dispatcher.engine.state import TAIL_CHARACTERS, RunState
 from dispatcher.model.plan import PlannedFile, TestFile
+from dispatcher.model.rerun_reason import RerunReason
 from dispatcher.model.results import TestResults
 from passmuster.model.result import TestResult
 from passmuster.model.status import Outcome, Status, StopReason
@@ -64,6 +66,26 @@ def test_an_attempt_that_is_answered_twice_is_counted_once() -> None:
     [record] = finish(state).records
     assert record.is_flaky
     assert [attempt.attempt for attempt in record.attempts] == [1, 2]
+
+
+@pytest.mark.parametrize("reason", [RerunReason.EXCLUSIVE, RerunReason.VERIFY_PASS])
+def test_a_verdict_that_stands_is_kept_when_the_further_attempt_is_evicted(reason: RerunReason) -> None:
+    status = Status.PASS if reason is RerunReason.VERIFY_PASS else Status.FAIL
+    state = RunState(planned("a.py"))
+    task = TestTask(run_id="r", file_path="a.py")
+    further = NextAttempt(task=task, again=reason, is_spare=True)
+    state.end_attempt("a.py", result("a.py", status), is_final=False, following=further)
+    evicted = result("a.py", Status.MEMORY, attempt=2, evicted=True)
+    once_more = NextAttempt(task=task, again=RerunReason.EVICTED, is_spare=True)
+    state.end_attempt("a.py", evicted, is_final=False, following=once_more)
+
+    assert state.past("a.py").reason is reason
+    assert state.best_effort_files == 1
+    assert state.failed_files == (1 if reason is RerunReason.EXCLUSIVE else 0)
+    settled = state.settle("a.py")
+    assert settled is not None
+    assert settled.status is status
+    assert state.open_files == 0
 
 
 def test_a_file_that_is_decided_does_not_start_again() -> None:

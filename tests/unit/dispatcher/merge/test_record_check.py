@@ -94,6 +94,24 @@ def test_a_record_of_another_run_of_the_ci_is_foreign(tmp_path: Path) -> None:
     assert "GITHUB_RUN_ID=78" in line
 
 
+def _of_commit(record: RecordedRun, commit: str) -> RecordedRun:
+    return structs.replace(record, header=structs.replace(record.header, commit=commit))
+
+
+def test_a_record_of_another_commit_is_foreign(first: RecordedRun, tmp_path: Path) -> None:
+    second = record(tmp_path, shard_plan(2))
+    (line,) = proof(_of_commit(first, "aaaa"), _of_commit(second, "bbbb")).strangers
+    assert "different commits: aaaa (shard 1/2" in line
+    assert "bbbb (shard 2/2" in line
+
+
+def test_a_record_of_an_unknown_commit_is_not_one_of_another_commit(
+    first: RecordedRun, tmp_path: Path
+) -> None:
+    second = record(tmp_path, shard_plan(2))
+    assert proof(_of_commit(first, "aaaa"), _of_commit(second, "")) == RecordCheck(strangers=())
+
+
 def test_a_record_that_holds_other_files_than_its_plan_says_is_foreign(tmp_path: Path) -> None:
     events = shard_events(shard_plan(1))
     last = events[-1]

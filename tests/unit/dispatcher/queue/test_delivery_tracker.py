@@ -117,6 +117,21 @@ def test_only_so_many_files_wait_on_the_queue() -> None:
     assert len(book.next_messages(slots=MIN_PUBLISHED)) == 3
 
 
+def test_a_file_that_is_put_back_takes_a_place_on_the_queue_once() -> None:
+    book = DeliveryTracker()
+    book.submit([task(f"f{number}") for number in range(MIN_PUBLISHED + 5)])
+    book.next_messages(slots=2)
+    book.started("f0", 101, "w1")
+
+    book.released("f0", 101)
+    book.released("f0", 101)
+
+    assert sent(book.next_messages(slots=2)) == [("f0", 101)]
+    assert book.next_messages(slots=2) == []
+    book.started("f0", 101, "w2")
+    assert sent(book.next_messages(slots=2)) == [(f"f{MIN_PUBLISHED}", 101)]
+
+
 def test_the_result_of_a_worker_that_was_only_thought_dead_counts() -> None:
     book = DeliveryTracker()
     book.submit([task("a")])

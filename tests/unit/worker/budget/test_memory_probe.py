@@ -9,10 +9,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from worker.budget.memory_probe import STALE_S, TreeMemory, TreeProbe
+from worker.budget.memory_probe import (
+    ALARM_PRICE_RATIO,
+    GROWTH_PRICE_RATIO,
+    STALE_S,
+    TreeMemory,
+    TreeProbe,
+)
 
 MIB = 1024**2
 PLENTY = 1000 * 1024**3
@@ -161,6 +168,35 @@ def test_sharing_is_measured_again_when_the_tree_grew_by_much_or_by_a_process(pr
     assert _used(_look(probe, [1, 2], now_s=0.9, spare_bytes=PLENTY)) == 1200
     proc.put(3, anon=10, pss=1)
     assert _used(_look(probe, [1, 2, 3], now_s=1.5, spare_bytes=PLENTY)) == 1201
+
+
+@pytest.mark.parametrize(
+    ("new_process", "spare_bytes", "ratio"),
+    [(True, PLENTY, ALARM_PRICE_RATIO), (False, 0, ALARM_PRICE_RATIO), (False, PLENTY, GROWTH_PRICE_RATIO)],
+)
+def test_sharing_is_measured_again_only_when_its_price_is_a_small_share_of_the_time_since(
+    new_process: bool, spare_bytes: int, ratio: int, proc: Proc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price_s = 2.0
+    clock = SimpleNamespace(thread_time=iter((10.0, 10.0 + price_s)).__next__)
+    monkeypatch.setattr("worker.budget.memory_probe.time", clock)
+    probe = TreeProbe(proc=proc.root)
+    proc.put(1, anon=1000, pss=500)
+    proc.put(2, anon=1000, pss=500)
+    probe.measure([1, 2], now_s=0, spare_bytes=PLENTY, exact=True)
+    assert probe.price_s == price_s
+    proc.put(3, anon=10, pss=1)
+    pids = [1, 2, 3] if new_process else [1, 2]
+
+    def is_due(now_s: float) -> bool:
+        return probe.measure(pids, now_s=now_s, spare_bytes=spare_bytes).is_due
+
+    assert not is_due(price_s * ratio - 0.01)
+    assert is_due(price_s * ratio)
+
+
+def test_reading_shares_takes_at_most_a_quarter_of_a_cpu_in_alarm_and_a_twentieth_else() -> None:
+    assert (1 / ALARM_PRICE_RATIO, 1 / GROWTH_PRICE_RATIO) == (0.25, 0.05)
 
 
 def test_an_estimate_with_a_new_process_is_not_settled_until_it_was_measured(proc: Proc) -> None:

@@ -1,4 +1,4 @@
-"""Runs `preload` or a `Learner` in a process of a project's interpreter, with packages made for the test."""
+"""Runs `preload` or an `ImportRecorder` under an interpreter, with packages made for the test."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ sys.path.insert(0, {child!r})
 import passmuster_child_learn as learn
 sys.path[0] = root
 sys.path.append(site)
-learner = learn.Learner([root], [site, os.path.dirname(os.__file__)])
+learner = learn.ImportRecorder([root], [site, os.path.dirname(os.__file__)])
 learner.start()
 path = os.path.join(root, main)
 namespace = {{"__name__": "__main__", "begin": learner.tests_begin, "__file__": path}}
