@@ -134,7 +134,7 @@ class GroupQueue:
         return lower(self._tree.first(), self._unknown[0] if self._unknown else None)
 
     def first_fitting(self, room: FreeCapacity) -> int | None:
-        """Return the key of the first task that fits into the free memory; unknown tasks all need the same."""
+        """Return the key of the first task that fits into the free memory; unknown ones all need the same."""
         unknown = self._unknown[0] if self._unknown and room.unknown_bytes <= room.free_bytes else None
         return lower(self._tree.first_at_most(room.free_bytes), unknown)
 
