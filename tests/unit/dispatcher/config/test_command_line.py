@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dispatcher.config.command_line import RUN_WORDS, SILENT, unknown_warning
@@ -133,6 +133,7 @@ WORDS = st.one_of(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(WORDS, max_size=8))
 def test_any_command_line_is_read_without_an_exception_and_no_word_is_lost(argv: list[str]) -> None:
     arguments = RUN_WORDS.read(argv)

@@ -11,7 +11,7 @@ from msgspec import structs
 from dispatcher.merge.reader import RecordedRun, read_record
 from dispatcher.merge.record_check import RecordCheck, check_records
 from dispatcher.merge.record_format import RECORD_NAME
-from dispatcher.model.events import RunFinished
+from dispatcher.model.events import RunFinished, RunStarted
 from dispatcher.model.plan import ShardPlan
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
 
@@ -118,5 +118,15 @@ def test_a_record_that_holds_other_files_than_its_plan_says_is_foreign(tmp_path:
     assert isinstance(last, RunFinished)
     fewer = structs.replace(last.results, records=last.results.records[:1])
     events[-1] = structs.replace(last, results=fewer)
+    (line,) = proof(read_record(write_record(tmp_path, events))).strangers
+    assert "holds other files than its plan says" in line
+
+
+def test_a_record_whose_run_planned_other_files_than_its_shard_has_is_foreign(tmp_path: Path) -> None:
+    events = shard_events(shard_plan(1))
+    begin = events[0]
+    assert isinstance(begin, RunStarted)
+    fewer = structs.replace(begin.plan, files=begin.plan.files[:1])
+    events[0] = structs.replace(begin, plan=fewer)
     (line,) = proof(read_record(write_record(tmp_path, events))).strangers
     assert "holds other files than its plan says" in line
