@@ -1,4 +1,4 @@
-"""How a subcommand is called: what each of them gets of the command line and of the process."""
+"""The call of a subcommand: its part of the command line, and the process it runs in."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from passmuster.model.hidden_fields import repr_without
 
 
 class SubcommandCall(Struct, frozen=True, kw_only=True):
-    """How a subcommand was called.
+    """The call of a subcommand.
 
     Args:
-        argv: the words behind it.
-        environ: the environment.
+        argv: the words after it.
         cwd: the current directory, absolute.
         program: the program and the subcommand, as the user called them.
-        write: prints text.
-        stdout: where `write` prints to.
-        stderr: where warnings and errors go.
-        runner_python: the interpreter for a project that has none.
+        write: prints text to `stdout`.
+        stderr: receives warnings and errors.
+        runner_python: the interpreter for a project without its own.
         site: where files would run.
     """
 

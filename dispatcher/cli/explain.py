@@ -1,4 +1,4 @@
-"""`run-tests explain FILE`: how a file ran last, and how and why it will run next."""
+"""`run-tests explain FILE`: how a file last ran, and how and why it will run next."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from passmuster.settings.values import on_one_line
 
 
 def show_explanation(call: SubcommandCall) -> int:
-    """Print what is known of a file; return the exit status.
+    """Print what is known about a file; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
@@ -80,7 +80,7 @@ def _explain(config: TestConfig, call: SubcommandCall, wanted: str | None) -> Ex
 
 
 def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> Explanation:
-    """Return what is known with how the file is planned in a run that has it."""
+    """Return the explanation, completed with the plan of a run that includes the file."""
     runner = _runner(config, call)
     plan, budget_bytes = runner.plan(), runner.capacity().budget_bytes
     place = _place(plan, what.file.path)
@@ -113,7 +113,7 @@ def _place(plan: RunPlan, path: str) -> int:
 
 
 def _remembered(root: Path) -> dict[str, FileHistory]:
-    """Return what is remembered; where there is no history, none is begun."""
+    """Return the history; if there is none, do not create one."""
     if not (root / STATE_DIRECTORY / HISTORY).exists():
         return {}
     with closing(open_history(root)) as history:
@@ -130,7 +130,7 @@ def _outcomes(root: Path, known: FileHistory | None) -> tuple[tuple[Status, ...]
 def _locate(
     config: TestConfig, call: SubcommandCall, found: Iterable[TestFile], remembered: dict[str, FileHistory]
 ) -> tuple[TestFile, bool]:
-    """Return the file that is meant, and whether it exists.
+    """Return the file that the user means, and whether it exists.
 
     Raises:
         ConfigurationError: there is none, and never was.
@@ -148,7 +148,7 @@ def _locate(
 
 
 def _advice(text: str, message: str, found: Iterable[TestFile]) -> str:
-    """Return which of all test files may be meant, where the message does not say so already."""
+    """Return which test files the user may mean, unless the message already says so."""
     # Only ever needed on the way out.
     from difflib import get_close_matches
 

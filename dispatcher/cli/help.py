@@ -1,4 +1,4 @@
-"""The texts of `--help`, `--version` and `completion`, made of the table of settings."""
+"""The texts of `--help`, `--version` and `completion`, generated from the table of settings."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ _EXTRA = {"--help": "print the help text, and exit", "--version": "print the ver
 
 _EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "all files passed, or there was nothing to run",
-    ExitCode.FAILED: "some file did not pass, or what else was demanded (coverage, regressions) was not kept",
+    ExitCode.FAILED: "at least one file did not pass, or a required check failed (coverage, regressions)",
     ExitCode.USAGE: "wrong arguments or configuration; nothing was run",
-    ExitCode.INFRASTRUCTURE: "what the run needs failed, so it could not be complete",
-    ExitCode.NO_TESTS: "no test ran: the files hold none, or all are deselected (0 with --allow-no-tests)",
+    ExitCode.INFRASTRUCTURE: "infrastructure error: the run could not complete",
+    ExitCode.NO_TESTS: "no test ran: the files contain none, or all are deselected (0 with --allow-no-tests)",
     ExitCode.INTERRUPTED: "stopped by Ctrl-C or SIGTERM",
 }
 
 
 def early_answer(argv: Sequence[str], *, program: str, version: str) -> str | None:
-    """Return what `--help` or `--version` prints (the caller exits with 0); None: neither was asked for.
+    """Return the output of `--help` or `--version` (the caller exits with 0); None: neither was requested.
 
     Args:
-        argv: the words after the program's name. Wrong ones beside `--help` do not matter.
+        argv: the words after the program's name. Wrong words next to `--help` do not matter.
         program: the program's name as it was called.
-        version: this program's version.
     """
     arguments = RUN_WORDS.read(argv)
     if arguments.wants_help:
@@ -52,7 +51,7 @@ def format_help(program: str) -> str:
         f"usage: {program} [OPTION...] [PATH...]",
         f"       {program} {'|'.join(SUBCOMMAND_HELP)} [OPTION...]",
         "",
-        "Runs a project's test files, one isolated process each, in parallel, never over a memory budget.",
+        "Runs a project's test files in parallel, each in its own process, within a memory budget.",
         "",
         *entry("PATH...", f"{PATHS.summary} (default: {PATHS.default_text})"),
     ]
@@ -62,16 +61,16 @@ def format_help(program: str) -> str:
             entries += entry("-V, --version", "print the version, and exit")
             entries += entry("-h, --help", "print this text, and exit")
         lines += ["", f"{group.value}:", *entries]
-    lines += ["", "Instead of running (a file or folder of that name is given as ./NAME):"]
+    lines += ["", "Subcommands (to name a file or directory like one, write ./NAME):"]
     lines += [line for word, text in SUBCOMMAND_HELP.items() for line in entry(word, text)]
     lines += ["", *_notes(program)]
     return "\n".join(lines)
 
 
 def _notes(program: str) -> Iterable[str]:
-    yield "A switch such as --integration is taken back by --no-integration, and --no-history by --history."
-    yield "An unknown argument is warned of and ignored, unless --strict-args is given. One that is almost an"
-    yield "option of this program, or that is an option of pytest which nothing here obeys, is an error."
+    yield "--no-integration undoes a switch such as --integration, and --history undoes --no-history."
+    yield "An unknown argument is ignored with a warning, unless --strict-args is given. One that is almost"
+    yield "an option of this program, or is an option of pytest without effect here, is an error."
     yield ""
     yield "Examples:"
     yield f"  {program}                                  unit tests"
@@ -94,10 +93,10 @@ def _notes(program: str) -> Iterable[str]:
 
 
 def show_completion(call: SubcommandCall) -> int:
-    """Print the text for one shell; return the exit status.
+    """Print the completion script for one shell; return the exit status.
 
     Raises:
-        ConfigurationError: none of the shells is named.
+        ConfigurationError: the argument is not a supported shell.
     """
     called = COMPLETION.read(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:

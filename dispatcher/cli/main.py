@@ -1,4 +1,4 @@
-"""The command: arguments in, the contract's output out, exit status back."""
+"""The command line: reads the arguments, prints the contract's output, returns the exit status."""
 
 from __future__ import annotations
 
@@ -86,13 +86,12 @@ class Command:
 
     Args:
         argv: the words after the program's name.
-        environ: the environment.
         cwd: the current directory, absolute.
         site: where files run.
-        program: the program as the user called it, for `--help` and the command that runs a file again.
-        runner_python: the interpreter for projects that have none.
-        stdout: where the report goes.
-        stderr: where warnings and errors go.
+        program: as the user called it, for `--help` and rerun commands.
+        runner_python: the interpreter for projects without their own.
+        stdout: receives the report.
+        stderr: receives warnings and errors.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Command:
         self._err = SafeStream(stderr)
 
     def run(self) -> int:
-        """Do what was asked for and return the exit status."""
+        """Execute the request and return the exit status."""
         try:
             if self._argv and self._argv[0] in SUBCOMMANDS:
                 return self._subcommand(*self._argv)
@@ -219,12 +218,12 @@ class Command:
             return self._run_tests(runner, runner.config, output, color=color)
 
     def _print_through(self, output: PlainOutput) -> None:
-        """Let nothing of ours go elsewhere from here on, up to the last error."""
+        """Send all further output of Passmuster through this object, up to the last error."""
         self._stdout, self._stderr = output.out, output.err
         self._out, self._err = SafeStream(output.out), SafeStream(output.err)
 
     def _join(self, loaded: Loaded) -> int | None:
-        """Take part in the run of several machines; return the exit status, None: there is nothing to run."""
+        """Join the run of several machines; return the exit status, None: there is nothing to run."""
         from dispatcher.join.command_context import CommandContext  # Loads redis, as does the next.
         from dispatcher.join.member import join
 
@@ -253,7 +252,7 @@ class Command:
         self._err.write(f"{tagged(Tag.INFO, one_line(line), color=False)}\n")
 
     def _tell(self, *, color: bool) -> Callable[[str], None]:
-        """Return what prints a line of the report itself."""
+        """Return a function that prints a line of the report."""
         return lambda line: self._out.write(f"{tagged(Tag.INFO, one_line(line), color=color)}\n")
 
     def _complain(self, line: str) -> None:
@@ -327,7 +326,7 @@ class Command:
         return finalize_coverage(make, config, self._out.write, color=color)
 
     def _rerun(self, record: FileAttempts) -> str:
-        """Return the command that runs one file again, as this run ran it."""
+        """Return the command that reruns one file as this run ran it."""
         from dispatcher.config.rerun import rerun_command  # Only a run with failures waits for this.
 
         return rerun_command(self._program, self._argv, record.file.label)

@@ -29,11 +29,11 @@ from passmuster.model.text import one_line
 
 
 def run_merge(call: SubcommandCall) -> int:
-    """Merge the records in the folders that are named; return the exit status.
+    """Merge the records in the named directories; return the exit status.
 
     Raises:
-        ConfigurationError: an argument is wrong, or no folder was named.
-        InfrastructureError: there are no records, or a report cannot be made of them.
+        ConfigurationError: an argument is wrong, or no directory was named.
+        InfrastructureError: there are no records, or they cannot be reported.
     """
     called = MERGE.read(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
@@ -46,10 +46,10 @@ def run_merge(call: SubcommandCall) -> int:
 
 
 def find_all(directories: Iterable[Path]) -> list[Path]:
-    """Return every folder with a record at or below these, each once.
+    """Return every directory with a record at or below these, each once.
 
     Raises:
-        InfrastructureError: a folder does not exist, or there is no record in any.
+        InfrastructureError: a directory does not exist, or none contains a record.
     """
     named = list(directories)
     folders = list(dict.fromkeys(folder for directory in named for folder in find_records(directory)))

@@ -1,4 +1,4 @@
-"""`run-tests migrate`: shows, checks, makes or undoes the change from the shell scripts to this program."""
+"""`run-tests migrate`: previews, checks, makes or undoes the migration from the shell scripts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _lines(content: bytes | None) -> list[str]:
 
 
 def left_line(left: ManualEdit) -> str:
-    """Return where something is left to a person, what stands there, and why."""
+    """Return the place that a person must edit, its text, and the reason."""
     text = left.text if len(left.text) <= _MAX_SHOWN else f"...{bounded_tail(left.text, _MAX_SHOWN)}"
     return f"{one_line(left.path)}:{left.line}: {one_line(text)}" + (
         f"  [{left.reason}]" if left.reason else ""
@@ -78,7 +78,7 @@ def left_line(left: ManualEdit) -> str:
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """Yield how the files of the old script and of a run compare, each difference by name."""
+    """Yield the comparison between the files of the old script and of a run, each difference by name."""
     counts = f"{comparison.unit} unit test file(s), {comparison.integration} with --integration"
     if not comparison.differences:
         yield said(Tag.PASS, f"Discovery: {counts}: those of the old script")
@@ -92,7 +92,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def manual_edit_lines(plan: MigrationPlan) -> Iterator[str]:
-    """Yield what is left to a person."""
+    """Yield the places that a person must edit."""
     if plan.left:
         yield said(Tag.WARN, f"{len(plan.left)} line(s) are left for you:")
         yield from map(left_line, plan.left)
@@ -105,11 +105,12 @@ _NOTHING_TO_CALL = (
 
 
 def migrate(call: SubcommandCall) -> int:
-    """Do what the words behind `migrate` ask for; return the exit status.
+    """Execute the request; return the exit status.
 
     Raises:
-        ConfigurationError: a word is wrong, `pyproject.toml` is broken, or there is nothing to roll back.
-        InfrastructureError: git or the disk refuses; nothing was changed.
+        ConfigurationError: an argument is wrong, `pyproject.toml` is broken, or there is nothing to roll
+            back.
+        InfrastructureError: git or the disk fails; nothing was changed.
     """
     called = MIGRATE.read(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
@@ -137,7 +138,7 @@ def is_our_file(path: Path) -> bool:
 
 
 def choose_command(root: Path, environ: Mapping[str, str]) -> NewCommand | None:
-    """Return what is there to be called: the file in the repository, else the installed command."""
+    """Return the available command: the file in the repository, else the installed command."""
     if is_our_file(root / f"{TESTS}.py"):
         return NewCommand.FILE
     name = NewCommand.PACKAGE.for_stem(TESTS)
@@ -145,7 +146,7 @@ def choose_command(root: Path, environ: Mapping[str, str]) -> NewCommand | None:
 
 
 class _Migration:
-    """One call."""
+    """One call of the subcommand."""
 
     def __init__(self, call: SubcommandCall, options: MigrateOptions, root: Path) -> None:
         self._call = call
@@ -184,7 +185,7 @@ class _Migration:
         return self._show(plan, found, comparison, nothing_to_call=chosen is None)
 
     def _compare(self) -> Comparison:
-        """Compare with the settings as every call would have them, and without anybody's own variables."""
+        """Compare with the settings of every call, ignoring the variables of this user."""
         home = {name: value for name, value in self._call.environ.items() if name == "HOME"}
         config = load_config(["--root", str(self._root)], home, self._root).config
         config = replace(TestConfig(), root=config.root, layout=config.layout, mode=Mode.LIST)
@@ -258,7 +259,7 @@ class _Migration:
             self._say(Tag.INFO, note)
 
     def _refuse_what_is_missing(self, chosen: NewCommand | None, found: Survey) -> None:
-        """Refuse to make callers call what is not there, unless they were said to."""
+        """Refuse to change references to a missing command, unless the user named it."""
         if chosen is None:
             raise ConfigurationError(_NOTHING_TO_CALL)
         if chosen is not NewCommand.FILE or self._options.command is not None:

@@ -1,4 +1,4 @@
-"""`run-tests plan`: what a run would take, and what would make it quicker, without running anything."""
+"""`run-tests plan`: predicts a run, and what would make it faster, without running anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from passmuster.model.errors import ConfigurationError
 
 
 def show_plan(call: SubcommandCall) -> int:
-    """Print what a run would take; return the exit status.
+    """Print the prediction for a run; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong, or there is no history.
@@ -50,7 +50,7 @@ def show_plan(call: SubcommandCall) -> int:
 
 
 def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanReport:
-    """Return what can be said of a plan on so many machines of that capacity."""
+    """Return the prediction for a plan on this many machines of that capacity."""
     planned = [item.task for item in plan.files]
     unknown = sum(task.predicted_s is None for task in planned)
     tasks = fill_in(planned)

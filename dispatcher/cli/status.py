@@ -1,4 +1,4 @@
-"""`run-tests status`: the runs on this machine, and what there is on a broker, as lines or as JSON."""
+"""`run-tests status`: the runs on this machine, and the runs and workers of a broker, as lines or as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from passmuster.wire.run_store import WorkerDirectory
 
 
 def show_status(call: SubcommandCall) -> int:
-    """Print the runs on this machine, and the runs and the workers on a broker; return the exit status.
+    """Print the runs on this machine, and the runs and workers of a broker; return the exit status.
 
     Raises:
         ConfigurationError: an argument is wrong.

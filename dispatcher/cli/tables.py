@@ -1,4 +1,4 @@
-"""What each subcommand is told: its own options as rows, and the settings that it takes besides."""
+"""The arguments of each subcommand: its own options as rows, and the run settings that it accepts."""
 
 # Without `from __future__ import annotations`: the annotations are tables.
 
@@ -34,14 +34,14 @@ _Options = TypeVar("_Options")
 
 
 class Called(Struct, Generic[_Options], frozen=True, kw_only=True):
-    """How a subcommand was called.
+    """A parsed call of a subcommand.
 
     Args:
-        options: its own.
-        origins: where the values of these came from.
-        config: the configuration of a run, with the settings that it takes.
-        words: those that are no options, of a subcommand whose paths are not a run's.
-        answer: its help text or the version, where one was asked for and nothing else is to be done.
+        options: its own options.
+        origins: where each value of these comes from.
+        config: the configuration of a run, with the settings that the subcommand accepts.
+        words: the words that are not options, for a subcommand that takes no paths of a run.
+        answer: the help text or the version, if one was requested and nothing else is to be done.
     """
 
     options: _Options
@@ -52,16 +52,15 @@ class Called(Struct, Generic[_Options], frozen=True, kw_only=True):
 
 
 class SubcommandTable(Generic[_Options]):
-    """The words of one subcommand.
+    """The arguments of one subcommand.
 
     Args:
         name: its word.
         record: the class of its own options.
-        usage: what follows its word.
-        description: what it does.
-        notes: what its help ends with.
-        renamed: further arguments of settings that it takes.
-        takes_words: whether it takes words that are no options; paths, where it takes those of a run.
+        usage: the usage line after its word.
+        notes: the last lines of its help.
+        renamed: further option names of settings that it accepts.
+        takes_words: whether it accepts words that are not options.
     """
 
     def __init__(
@@ -89,16 +88,14 @@ class SubcommandTable(Generic[_Options]):
     def read(
         self, argv: Sequence[str], environ: Mapping[str, str], cwd: Path, *, program: str
     ) -> Called[_Options]:
-        """Return what the words behind a subcommand ask for.
+        """Parse the words after a subcommand.
 
         Args:
-            argv: the words.
-            environ: the environment.
             cwd: the current directory, absolute.
             program: the program and the subcommand, as the user called them.
 
         Raises:
-            ConfigurationError: a word is none of its own, or a value is wrong.
+            ConfigurationError: a word is unknown, or a value is wrong.
         """
         arguments = self.words.read(argv)
         if arguments.wants_help or arguments.wants_version:
@@ -137,8 +134,8 @@ class ExplainOptions(Struct, frozen=True, kw_only=True):
         option(
             "run",
             replace(TEXT, metavar="RUN"),
-            "the run to report; the last ten are kept",
-            default="the last one that had the file",
+            "the run to report on; the last ten are kept",
+            default="the last one with the file",
         ),
     ] = None
     json: Annotated[bool, _JSON] = False
@@ -150,7 +147,9 @@ class PlanOptions(Struct, frozen=True, kw_only=True):
     nodes: Annotated[
         int,
         option(
-            "nodes", count(least=1, most=MAX_NODES), "machines like this one, each with its part of the files"
+            "nodes",
+            count(least=1, most=MAX_NODES),
+            "number of machines like this one, each with its shard of the files",
         ),
     ] = 1
     json: Annotated[bool, _JSON] = False
@@ -190,12 +189,15 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
             name="action",
             group=Group.OTHER,
             kind=choice(MigrateAction),
-            summary="what is done",
+            summary="what to do",
             constants=tuple((f"--{action}", action.value) for action in MigrateAction if action != "show"),
             values_help=(
-                ("check", "name what still refers to the scripts, and files that only one of both finds"),
+                (
+                    "check",
+                    "list remaining references to the scripts, and test files that only one of the two finds",
+                ),
                 ("apply", "make the changes, all or none; the scripts become run_tests.sh.backup, ..."),
-                ("rollback", "bring every file back to what it was before --apply"),
+                ("rollback", "restore every file to its content before --apply"),
             ),
             is_exclusive=True,
             in_file=False,
@@ -205,7 +207,7 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
         bool,
         flag(
             "wrappers",
-            "keep scripts of the old names that call the new commands, for callers elsewhere",
+            "keep scripts under the old names that call the new commands, for callers elsewhere",
             conflicts=(
                 With(
                     name="action",
@@ -221,7 +223,7 @@ class MigrateOptions(Struct, frozen=True, kw_only=True):
             "command",
             _NEW_COMMAND,
             "run-tests (the installed command) or ./run_tests.py (the file in the repository)",
-            default="what is there",
+            default="the one that exists",
         ),
     ] = None
     root: Annotated[
@@ -240,7 +242,7 @@ COMPLETION = SubcommandTable(
     Subcommand.COMPLETION,
     NoOptions,
     usage="|".join(Shell),
-    description="Prints what a shell reads to complete the words of this program.",
+    description="Prints the completion script for a shell.",
     notes=(
         "  bash    source <(run-tests completion bash)     in ~/.bashrc",
         "  zsh     source <(run-tests completion zsh)      in ~/.zshrc, after compinit",
@@ -252,32 +254,32 @@ EXPLAIN = SubcommandTable(
     Subcommand.EXPLAIN,
     ExplainOptions,
     usage="[OPTION...] FILE",
-    description="Prints how a test file ran in the last run that had it, how its next run is planned and why,"
-    " and how its last runs ended. Nothing is run.",
+    description="Prints how a test file ran in the last run that included it, how its next run is planned"
+    " and why, and how its last runs ended. Runs nothing.",
 )
 MERGE = SubcommandTable(
     Subcommand.MERGE,
     NoOptions,
     usage="[OPTION...] DIR...",
-    description="Merges the records that --record wrote on the machines of a sharded run: proves that they"
-    " are of one plan and complete, and reports what they come to as one run, with the reports that are asked"
-    " for. Coverage is reported where the shards measured it.",
+    description="Merges the records that --record wrote on the machines of a sharded run: checks that they"
+    " belong to one plan and are complete, and reports them as one run, with all requested"
+    " reports. Includes coverage if the shards measured it.",
     notes=(
         "Exit status:",
         "  0    every planned file passed",
-        "  1    some file did not pass",
-        "  3    a record is missing, doubled, of another plan, or breaks off; each is named",
+        "  1    at least one file did not pass",
+        "  3    a record is missing, duplicated, of another plan, or incomplete; each is named",
     ),
 )
 MIGRATE = SubcommandTable(
     Subcommand.MIGRATE,
     MigrateOptions,
     usage="[--check|--apply|--rollback] [--wrappers] [--command NAME] [--root PATH]",
-    description="Changes every reference to run_tests.sh and run_ci_replica.sh in a repository to this"
+    description="Replaces every reference to run_tests.sh and run_ci_replica.sh in a repository by this"
     " program. Without --check, --apply or --rollback it shows what would change, as a diff, and changes"
     " nothing.",
     notes=(
-        'A line that holds "passmuster: keep" stays as it is, and so does a file with',
+        'A line that contains "passmuster: keep" is not changed, and neither is a file with',
         '"passmuster: keep file".',
     ),
 )
@@ -285,15 +287,15 @@ PLAN = SubcommandTable(
     Subcommand.PLAN,
     PlanOptions,
     usage="[--jobs N] [--memory SIZE] [--nodes N] [OPTION...] [PATH...]",
-    description="Prints what a run of these files would take, from what earlier runs took, what bounds it,"
-    " and what other jobs, memory and machines would come to. Nothing is run.",
+    description="Predicts the time and memory of a run of these files from earlier runs, shows what"
+    " limits it, and compares other numbers of jobs, memory and machines. Runs nothing.",
     renamed={"memory-budget": "--memory"},
 )
 STATUS = SubcommandTable(
     Subcommand.STATUS,
     StatusOptions,
     usage="[OPTION...]",
-    description="Prints the runs on this machine, and the runs and the workers on a broker where one is given"
+    description="Prints the runs on this machine, and the runs and the workers on a broker if one is given"
     " by --broker, PASSMUSTER_BROKER_URL, or [tool.passmuster] in the root's pyproject.toml.",
 )
 TABLES: Mapping[Subcommand, WordTable] = {

@@ -1,4 +1,4 @@
-"""What settings hold besides numbers, texts and paths: choices, and the records of tables."""
+"""The value types of settings other than numbers, texts and paths: choices, and the records of tables."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Verbosity(StrEnum):
 
 
 class LayoutKind(StrEnum):
-    """Who decides which files are tests, and how they run."""
+    """Which configuration decides which files are tests and how they run."""
 
     AUTO = "auto"
     """The project's own files decide which of the others it is."""
@@ -59,7 +59,7 @@ class LayoutKind(StrEnum):
 
 
 class Overcommit(StrEnum):
-    """Whether more files run than the machine has places for, while those that run leave processors idle."""
+    """Whether more files than slots run while the running files leave CPUs idle."""
 
     OFF = "off"
     AUTO = "auto"
@@ -72,18 +72,16 @@ class Explain(StrEnum):
 
 
 class Override(Struct, frozen=True, kw_only=True):
-    """What holds for some files only; None everywhere: as for all others.
+    """Settings for some files only. None in a field: the file has the same value as all others.
 
     Args:
-        files: shell patterns of paths, relative to the root; `*` stays within a folder, `**` does not, and a
-            folder stands for all that is in it.
-        isolation: how their processes come into being.
-        runner: how they are executed.
-        timeout_s: wall-clock seconds for each.
-        memory: what each may use.
-        retries: how often one that failed runs again.
-        group: the group they belong to; empty: to none.
-        command: the words of the command that runs each of them, as `TestConfig.command`.
+        files: shell patterns of paths, relative to the root; `*` does not match a slash, `**` does, and a
+            directory stands for everything in it.
+        timeout_s: wall-clock seconds for each file.
+        memory: the limit of each file.
+        retries: how often a failed file runs again.
+        group: the files' concurrency group; empty: none.
+        command: the words of the command that runs each file, as `TestConfig.command`.
     """
 
     files: tuple[str, ...]
@@ -97,10 +95,10 @@ class Override(Struct, frozen=True, kw_only=True):
 
 
 class FileGroup(Struct, frozen=True, kw_only=True):
-    """Files of which only so many run at once.
+    """A concurrency group: a limited number of its files run at once.
 
     Args:
-        name: what overrides call it.
+        name: as overrides refer to it.
         most: how many of its files may run at the same time.
     """
 
@@ -109,7 +107,7 @@ class FileGroup(Struct, frozen=True, kw_only=True):
 
 
 class Subcommand(StrEnum):
-    """The words that may stand first instead of options and paths."""
+    """The subcommands: a first word that replaces options and paths."""
 
     COMPLETION = "completion"
     EXPLAIN = "explain"

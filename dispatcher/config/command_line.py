@@ -1,4 +1,4 @@
-"""The words of a run: those of the settings, and those that name what happens anyway."""
+"""The arguments of a run: those of the settings, and those that only restate the default."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ RUN_WORDS = WordTable(SETTINGS, ignored=SILENT)
 
 
 def unknown_warning(word: str) -> str:
-    """Return the shell scripts' own warning for a word they did not know."""
+    """Return the shell scripts' own warning for an unknown word."""
     return f"Unknown argument: {on_one_line(word)}"

@@ -48,7 +48,8 @@ _TOML_NAMES: dict[type, str] = {
 
 
 def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
-    """Return what the environment gives. For each setting the strongest variable that is not empty counts.
+    """Return the values from the environment. For each setting the strongest variable that is not empty
+    counts.
 
     Raises:
         ConfigurationError: a variable's name is almost that of a setting.
@@ -63,11 +64,11 @@ def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
 
 
 def read_file(root: Path) -> tuple[Given, ...]:
-    """Return what `[tool.passmuster]` in the root's `pyproject.toml` gives; nothing when there is none.
+    """Return the values of `[tool.passmuster]` in the root's `pyproject.toml`; empty if it has no such table.
 
     Raises:
-        ConfigurationError: the file cannot be read or is broken, or the table holds an unknown key or a
-            value of a wrong type.
+        ConfigurationError: the file is unreadable or broken, or the table contains an unknown key or a value
+            of a wrong type.
     """
     path = root / FILE_NAME
     try:
@@ -161,7 +162,7 @@ def _advice(key: str) -> str:
 def texts_of(name: str, kind: Kind, value: object, origin: str) -> tuple[str, ...]:
     """Return a value of the file as the texts that its kind reads; several only for a list.
 
-    The type is compared exactly: in Python `true` is a number too, in a configuration it is a slip.
+    The type is compared exactly: in Python `true` is also a number, in a configuration that is a mistake.
     """
     if type(value) in kind.toml_types:
         if not isinstance(value, list):
@@ -176,7 +177,7 @@ def texts_of(name: str, kind: Kind, value: object, origin: str) -> tuple[str, ..
 
 
 def described(value: object) -> str:
-    """Return a value of the file as messages show it: its kind, and the value where that is short."""
+    """Return a value of the file as messages show it: its type, and the value if it is short."""
     kind = _TOML_NAMES.get(type(value), "a date or time")
     shown = str(value).lower() if isinstance(value, bool) else repr(value)
     if isinstance(value, dict | list) or not shown.isprintable():
@@ -200,15 +201,15 @@ GROUP_KEYS: dict[str, Kind] = {"max": count(least=1, most=MAX_JOBS)}
 
 
 def read_table(setting: Setting, value: object, origin: str) -> tuple[tuple[str, ...], tuple[object, ...]]:
-    """Return what a table holds: a line for people for each of its parts, and each part as a record.
+    """Return the content of a table: a line for people and a record for each of its entries.
 
     Args:
         setting: `overrides` or `groups`.
         value: as the parser returned it.
-        origin: where it stands.
+        origin: file and key, for messages.
 
     Raises:
-        ConfigurationError: it is none, or holds an unknown key or a wrong value.
+        ConfigurationError: it is not a table, or contains an unknown key or a wrong value.
     """
     kind = setting.kind
     if type(value) not in kind.toml_types:
@@ -296,7 +297,7 @@ def _read_keys(what: str, kinds: Mapping[str, Kind], value: object, origin: str)
 
 
 def _of(expected: type[_Type], value: Value) -> _Type | None:
-    """Return a value as the type that its kind reads it as."""
+    """Return a value, converted to the type of its kind."""
     assert value is None or isinstance(value, expected)
     return value
 

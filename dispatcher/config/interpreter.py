@@ -1,7 +1,7 @@
-"""Finds the project's interpreter: the one its tests run under, which is seldom ours.
+"""Finds the project's interpreter: the one that runs its tests, usually not the one that runs Passmuster.
 
-It is run once to ask for its version and its pytest; it may be no Python at all. The answer is cached in a
-file, which is a convenience: broken, missing or not writable, it costs one more probe.
+The interpreter is run once to ask for its version and its pytest; it may not even be Python. The answer is
+cached in a file. If the cache is broken, missing or not writable, the only cost is one more probe.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
 
 
 class ProjectInterpreter(Struct, frozen=True, kw_only=True):
-    """The interpreter the tests run under.
+    """The interpreter that runs the tests.
 
     Args:
-        path: as it will be executed, absolute. Symlinks are kept: a virtual environment's `python` is
-            one, and its target knows nothing of the environment.
+        path: as it will be executed, absolute. Symlinks are kept: a virtual environment's `python` is one,
+            and its target does not know the environment.
         version: major, minor, micro.
-        implementation: as `sys.implementation.name` has it (`cpython`).
-        origin: why it is this one, for people to read.
+        implementation: its `sys.implementation.name` (`cpython`).
+        origin: why it was chosen, for people.
     """
 
     path: str
@@ -73,16 +73,16 @@ def find_interpreter(
     origins: Origins = NO_ORIGINS,
     runner_implementation: str = "cpython",
 ) -> ProjectInterpreter:
-    """Return the project's interpreter, and make sure that it is one and new enough.
+    """Return the project's interpreter, after checking that it is Python and new enough.
 
     Args:
         config: its `python` is used, else `venv/` or `.venv/` of its root.
         environ: for `VIRTUAL_ENV` and `PATH`.
-        runner_python: what is used when the project has none: the interpreter that the runner's own
-            environment was made from, so that tests do not see the runner's packages.
-        runner_version: the version of the runner's interpreter; it is not asked again.
-        cache_dir: where answers are remembered; None: nowhere.
-        origins: where the configuration's values came from, for messages.
+        runner_python: the interpreter for a project without its own: the base of the runner's environment, so
+            that tests do not see the runner's packages.
+        runner_version: its version; it is not asked again.
+        cache_dir: the directory for cached answers; None: there is none.
+        origins: where each value of the configuration comes from, for messages.
         runner_implementation: the runner's `sys.implementation.name`.
 
     Raises:
@@ -125,7 +125,7 @@ def _choose(
 
 
 def _named(text: str, environ: Mapping[str, str], *, origin: str) -> _Candidate:
-    """Return what the user named: a path, the folder of an environment, or a name on PATH."""
+    """Return what the user named: a path, the directory of an environment, or a name on PATH."""
     if "/" in text:
         path = str(Path(text).absolute())
         if is_directory(path):
@@ -219,12 +219,12 @@ _PYTEST = re.compile(rb"^passmuster-pytest (\[.*\])\r?$", re.MULTILINE)
 
 
 class ProbeResult(Struct, frozen=True, kw_only=True):
-    """What an interpreter answered.
+    """The answer of an interpreter.
 
     Args:
-        version: major, minor, micro; zeros when there is a problem.
-        implementation: its `sys.implementation.name`; empty when there is a problem.
-        problem: what is wrong, a fragment that follows its path; empty: nothing.
+        version: major, minor, micro; zeros if there is a problem.
+        implementation: its `sys.implementation.name`; empty if there is a problem.
+        problem: a fragment that follows the path in a message; empty: none.
     """
 
     version: tuple[int, int, int] = (0, 0, 0)
@@ -233,10 +233,10 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
 
 
 def probe(path: str, environ: Mapping[str, str], *, timeout_s: float = PROBE_TIMEOUT_S) -> ProbeResult:
-    """Run `path` and return its answer, within `timeout_s` seconds. Nothing it started survives.
+    """Run `path` and return its answer, within `timeout_s` seconds. No process that it started survives.
 
     Raises:
-        InfrastructureError: no process is to be had, which says nothing about the interpreter.
+        InfrastructureError: no process can be started, which says nothing about the interpreter.
     """
     try:
         match, is_late = _ask([path, *_COMMAND], environ, _ANSWER, timeout_s=timeout_s)
@@ -255,8 +255,8 @@ class InstalledPytest(Struct, frozen=True, kw_only=True):
     """The pytest of an interpreter.
 
     Args:
-        version: such as `8.4.1`; `?`: it does not say; empty: it is not installed.
-        search_path: the folders in which it was looked for, absolute.
+        version: such as `8.4.1`; `?`: it does not report one; empty: it is not installed.
+        search_path: the directories that were searched, absolute.
     """
 
     version: str
@@ -266,12 +266,11 @@ class InstalledPytest(Struct, frozen=True, kw_only=True):
 def probe_pytest(
     path: str, environ: Mapping[str, str], workdir: Path, *, timeout_s: float = PROBE_TIMEOUT_S
 ) -> InstalledPytest | None:
-    """Return which pytest `path -m pytest` would run in a folder; None: it gave no answer.
+    """Return the pytest that `path -m pytest` would run in a directory; None: it gave no answer.
 
     Args:
         path: the interpreter, which is a Python.
-        environ: the environment in which it is asked.
-        workdir: where it is asked.
+        workdir: the current directory of the probe.
         timeout_s: seconds to wait.
     """
     try:
@@ -344,12 +343,11 @@ _MAX_CACHE_BYTES = 65536
 
 
 def ask_once(path: str, environ: Mapping[str, str], *, cache_dir: Path | None) -> ProbeResult:
-    """Return the answer of the interpreter `path`, from the cache when the file is still the same.
+    """Return the answer of the interpreter `path`, from the cache while the file is unchanged.
 
     Args:
-        path: the interpreter, absolute.
-        environ: the environment in which it is asked.
-        cache_dir: where `interpreters.json` lies; None: it is asked every time.
+        path: absolute.
+        cache_dir: the directory of `interpreters.json`; None: do not cache.
     """
     key = _key(path)
     if cache_dir is None or key is None:
@@ -369,13 +367,12 @@ def ask_once(path: str, environ: Mapping[str, str], *, cache_dir: Path | None) -
 def ask_pytest_once(
     path: str, environ: Mapping[str, str], workdir: Path, *, cache_dir: Path | None
 ) -> InstalledPytest | None:
-    """Return which pytest `path -m pytest` would run, from the cache while nothing was installed since.
+    """Return the pytest that `path -m pytest` would run, from the cache while no package was installed since.
 
     Args:
-        path: the interpreter, absolute.
-        environ: the environment in which it is asked.
-        workdir: where it is asked.
-        cache_dir: where `interpreters.json` lies; None: it is asked every time.
+        path: absolute.
+        workdir: the current directory of the probe.
+        cache_dir: the directory of `interpreters.json`; None: do not cache.
     """
     key = _key(path)
     if cache_dir is None or key is None:
@@ -404,10 +401,10 @@ def _mtime_ns(folder: str) -> int:
 
 
 def _key(path: str) -> str | None:
-    """Return what changes whenever the program does; None when nothing of the kind is known.
+    """Return a key that changes whenever the program does; None if there is none.
 
-    A script that stands for an interpreter (pyenv's, for example) may choose another one tomorrow
-    without changing itself, so what it answered is not kept.
+    A script in place of an interpreter (pyenv's, for example) may choose another one tomorrow without
+    changing itself, so its answer is not cached.
     """
     real = os.path.realpath(path)
     try:
@@ -438,7 +435,7 @@ def _answer(entry: object) -> ProbeResult | None:
 
 
 def _store(directory: Path, entries: Mapping[str, object]) -> None:
-    """Replace the file in one step: two runs at once may both do it, and either's file is whole."""
+    """Replace the file in one step: two runs may do so at once, and either file is complete."""
     temporary = directory / f".{FILE_NAME}.{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)

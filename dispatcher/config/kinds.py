@@ -1,4 +1,4 @@
-"""The kinds of values that only the configuration of a run has: which shard, and which report."""
+"""The value kinds that only the configuration of a run has: the shard and the report."""
 
 from __future__ import annotations
 

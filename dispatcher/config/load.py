@@ -1,7 +1,7 @@
-"""Makes one configuration of all sources: arguments over environment over file over defaults.
+"""Combines all sources into one configuration: arguments over environment over file over defaults.
 
-Every value that was given is read and checked, also one that a stronger source overrides: a slip in a file
-should not wait for the day on which it counts.
+Every given value is read and checked, even if a stronger source overrides it, so that a mistake in a file
+shows at once.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ class Loaded(Struct, frozen=True, kw_only=True):
     """A complete configuration.
 
     Args:
-        config: the values.
-        origins: where they came from.
-        texts: the values that were given, as `--show-config` prints them, by the setting's name.
+        origins: where each value comes from.
+        texts: the given values, as `--show-config` prints them, by the setting's name.
         warnings: lines for the user that stop nothing, without a tag.
     """
 
@@ -51,15 +50,14 @@ _THE_CURRENT_DIRECTORY = Origin(source=Source.DEFAULT, name="the current directo
 
 
 def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> Loaded:
-    """Return the configuration of a run, where each value came from, and what to warn of.
+    """Return the configuration of a run, with the origin of each value and the warnings.
 
     Args:
         argv: the words after the program's name.
-        environ: the environment.
         cwd: the caller's current directory, absolute.
 
     Raises:
-        ConfigurationError: some value is wrong; the message names it, its origin, and what is allowed.
+        ConfigurationError: a value is wrong; the message names it, its origin, and what is allowed.
     """
     arguments = RUN_WORDS.read(argv)
     if arguments.problems:
@@ -73,7 +71,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
 
 
 def config_of(arguments: Arguments, environ: Mapping[str, str], cwd: Path) -> Loaded:
-    """Return the configuration of a run whose words were read and are right; see `load_config`."""
+    """Return the configuration of a run from words that were already read and checked; see `load_config`."""
     stronger = (*read_environment(environ), *_from_arguments(arguments))
     root, root_given = _find_root(stronger, cwd, environ)
     bases = PathResolver(cwd=cwd, root=root, home=environ.get("HOME", ""))
@@ -100,7 +98,7 @@ def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
 
 
 def _find_root(stronger: Iterable[Given], cwd: Path, environ: Mapping[str, str]) -> tuple[Path, Given | None]:
-    """Return the root, with symlinks resolved, and who named it; None: nobody."""
+    """Return the root, with symlinks resolved, and its origin; None: it was not set."""
     given = next((given for given in reversed(tuple(stronger)) if given.setting is ROOT), None)
     if given is None:
         return Path(os.path.realpath(cwd)), None

@@ -1,8 +1,8 @@
 """The configuration of a run, with every value in the type and unit that the program uses.
 
-`TestConfig()` is what a run without any argument, variable or configuration file gets. Its fields are the
-table of settings: from them come arguments, variables, keys of the file, help and documents. Add a setting
-here, or in the module of its part of the table, and nowhere else.
+`TestConfig()` is the configuration of a run without arguments, variables and a configuration file. Its fields
+are the table of settings, which yields arguments, variables, keys of the file, help and documents. Add a
+setting here, or in the module of its part of the table, and nowhere else.
 """
 
 # Without `from __future__ import annotations`: the annotations are the table.
@@ -51,7 +51,7 @@ _COUNT_FROM_ONE = optional(count(least=1, most=MAX_FILES))
 
 
 class Layout(Struct, frozen=True, kw_only=True):
-    """Where test files lie.
+    """The location of test files.
 
     Each field is a row of the table of settings, as those of `TestConfig`.
     """
@@ -62,8 +62,8 @@ class Layout(Struct, frozen=True, kw_only=True):
             "layout",
             choice(LayoutKind),
             Group.SELECTION,
-            "which files are tests: those that pytest collects, that the scripts' names and"
-            " folders say, or that unittest discovers; auto: the project's own files decide",
+            "which files are tests: those that pytest collects, that match the names and folders of the"
+            " shell scripts, or that unittest discovers; auto: decide by the project's own files",
         ),
     ] = LayoutKind.AUTO
     workdir: Annotated[
@@ -71,8 +71,8 @@ class Layout(Struct, frozen=True, kw_only=True):
         layout(
             "workdir",
             TEXT,
-            "folder the tests run in, relative to the root",
-            "mvp_site where it exists, else the root",
+            "working directory of the tests, relative to the root",
+            "mvp_site if it exists, else the root",
         ),
     ] = None
     unit_roots: Annotated[
@@ -80,8 +80,8 @@ class Layout(Struct, frozen=True, kw_only=True):
         layout(
             "unit-roots",
             TEXTS,
-            "folders of unit tests, relative to the working directory",
-            "tests; where there are none, every test file below the root",
+            "directories of unit tests, relative to the working directory",
+            "tests; if it has none, every test file below the root",
         ),
     ] = None
     integration_roots: Annotated[
@@ -89,13 +89,13 @@ class Layout(Struct, frozen=True, kw_only=True):
         layout(
             "integration-roots",
             TEXTS,
-            "folders of integration tests",
+            "directories of integration tests",
             "test_integration, tests/test_integration",
         ),
     ] = None
     extra_roots: Annotated[
         tuple[str, ...] | None,
-        layout("extra-roots", TEXTS, "further folders of unit tests", "those of the shell scripts"),
+        layout("extra-roots", TEXTS, "further directories of unit tests", "those of the shell scripts"),
     ] = None
     patterns: Annotated[
         tuple[str, ...] | None,
@@ -111,17 +111,17 @@ class Layout(Struct, frozen=True, kw_only=True):
         layout(
             "exclude",
             TEXTS,
-            "names, or paths relative to the working directory, that are left out",
+            "names, or paths relative to the working directory, to leave out",
             "nothing",
         ),
     ] = ()
 
 
 class TestConfig(MachineSettings, frozen=True, kw_only=True):
-    """What a run is asked to do.
+    """The configuration of a run.
 
-    Each field is a row of the table of settings (`setting.py`), which says what it means. Where a value of
-    None means "decide at run time", the row's default says how.
+    Each field is a row of the table of settings (`setting.py`), which describes it. If None means "decide at
+    run time", the row's default describes how.
     """
 
     __test__: ClassVar[bool] = False
@@ -132,7 +132,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             name="paths",
             group=Group.SELECTION,
             kind=TEXTS,
-            summary="files or folders to which the run is narrowed",
+            summary="files or directories to run",
             default="everything",
             in_file=False,
             commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
@@ -144,7 +144,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "root",
             PATH,
             Group.SELECTION,
-            "the project's folder",
+            "the project's root directory",
             default="the current directory",
             in_file=False,
             commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN, Subcommand.STATUS),
@@ -165,7 +165,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         switch(
             "failed",
             Group.SELECTION,
-            "only the files that did not pass when they last ran",
+            "run only the files that did not pass in their last run",
             aliases=("--lf", "--last-failed"),
             in_file=False,
             whole_run=True,
@@ -179,7 +179,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "limit",
             _COUNT_FROM_ONE,
             Group.SELECTION,
-            "at most this many files",
+            "run at most this many files",
             default="no limit",
             legacy="CI_TEST_LIMIT",
             whole_run=True,
@@ -204,8 +204,8 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             name="command",
             group=Group.EXECUTION,
             kind=COMMAND,
-            summary="the project's own command for a file: a list of words with {file} or {module}, and"
-            " {python}, {slot}, {junit}",
+            summary="the project's own command for a file: a list of words with {file} or {module}, with"
+            " optional {python}, {slot}, {junit}",
             default="none",
             same_on_all=True,
             per_file="command",
@@ -217,7 +217,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "python",
             TEXT,
             Group.EXECUTION,
-            "the project's interpreter: a path, a name on PATH, or a virtual environment's folder",
+            "the project's interpreter: a path, a name on PATH, or the directory of a virtual environment",
             default="venv/, then .venv/ of the root, then $VIRTUAL_ENV, then the runner's own",
             commands=(Subcommand.MERGE,),
         ),
@@ -228,8 +228,8 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "isolation",
             choice(Isolation),
             Group.EXECUTION,
-            "how a file's process comes into being: forked from a warm server, a fresh"
-            " interpreter, or forked where that is known to change nothing",
+            "how to start a file's process: fork it from a fork server, spawn a fresh interpreter, or"
+            " fork only if that is known to change nothing",
             same_on_all=True,
             per_file="isolation",
             commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
@@ -252,7 +252,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         switch(
             "verify-isolation",
             Group.EXECUTION,
-            "run every forked file in a fresh interpreter too, and fail where that makes a difference",
+            "run every forked file in a fresh interpreter too, and fail if the results differ",
             same_on_all=True,
             conflicts=(
                 With(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
@@ -264,7 +264,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         switch(
             "allow-no-tests",
             Group.EXECUTION,
-            "let a file that runs no test pass",
+            "pass a file that runs no test",
             same_on_all=True,
             commands=(Subcommand.MERGE,),
         ),
@@ -272,7 +272,10 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
     keep_tmp: Annotated[
         bool,
         switch(
-            "keep-tmp", Group.EXECUTION, "keep the temporary folder of a file that fails", worker_option=True
+            "keep-tmp",
+            Group.EXECUTION,
+            "keep the temporary directory of a file that fails",
+            worker_option=True,
         ),
     ] = False
     retries: Annotated[
@@ -281,7 +284,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "retries",
             count(least=0, most=MAX_RETRIES),
             Group.EXECUTION,
-            "how often a file that failed runs again",
+            "how often a failed file runs again",
             same_on_all=True,
             per_file="retries",
         ),
@@ -292,7 +295,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "resume",
             optional(TEXT),
             Group.EXECUTION,
-            "go on with a run that was broken off, by its id or as `last`; what had ended does not run again",
+            "continue an interrupted run, by ID or `last`; finished files are not rerun",
             default="a new run",
             in_file=False,
             whole_run=True,
@@ -316,7 +319,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "jobs",
             optional(count(least=1, most=MAX_JOBS), word="auto"),
             Group.LIMITS,
-            "files at once at most",
+            "maximum number of files at once",
             default="the smallest of the CPUs, GiB of memory / 2 (at least 2), and 8",
             short="-j",
             aliases=("-n", "--numprocesses"),
@@ -329,8 +332,8 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "overcommit",
             choice(Overcommit),
             Group.LIMITS,
-            "whether further files start while those that run leave processors idle",
-            default="auto; off where jobs is given",
+            "start extra files while running files leave CPUs idle",
+            default="auto; off if jobs is given",
             commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
@@ -351,7 +354,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "machine-memory",
             optional(SIZE),
             Group.LIMITS,
-            "memory for the test processes of all runs on this machine; a share is one of what it can give",
+            "memory for the test processes of all runs on this machine; a share is of what it can give",
             default="80%",
             worker_option=True,
         ),
@@ -362,7 +365,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "machine-folder",
             PATH,
             Group.LIMITS,
-            "folder in which runs of several users or containers share the machine",
+            "directory through which runs of several users or containers share the machine",
             default="one of the user's own",
             commands=(Subcommand.EXPLAIN, Subcommand.STATUS),
             worker_option=True,
@@ -373,7 +376,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         switch(
             "nice",
             Group.LIMITS,
-            "give way to other programs and runs: test processes get a lower priority, and no"
+            "yield to other programs and runs: test processes get a lower priority, and no"
             " further file starts while another run waits",
             worker_option=True,
         ),
@@ -418,7 +421,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         ),
     ] = None
     slow_s: Annotated[
-        float, setting("slow", TIME, Group.LIMITS, "time after which a running file is mentioned")
+        float, setting("slow", TIME, Group.LIMITS, "time after which a running file is reported as slow")
     ] = DEFAULT_SLOW_S
     grace_s: Annotated[
         float, setting("grace", TIME, Group.LIMITS, "time between SIGTERM and SIGKILL", same_on_all=True)
@@ -443,7 +446,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "regression-factor",
             RATIO,
             Group.LIMITS,
-            "how many times its own usual time or memory a file may take before it is warned of",
+            "warn when a file takes this many times its usual time or memory",
             commands=(Subcommand.MERGE,),
         ),
     ] = DEFAULT_REGRESSION_FACTOR
@@ -452,7 +455,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         switch(
             "fail-on-regression",
             Group.LIMITS,
-            "fail where a file takes that much more than it used to",
+            "fail the run when a file exceeds --regression-factor",
             whole_run=True,
             same_on_all=True,
             only_with=("history", "history-from"),
@@ -467,7 +470,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         table(
             "overrides",
             TABLES,
-            "what holds for the files that match patterns: files, and any of isolation, runner,"
+            "settings for files that match patterns: files, and any of isolation, runner,"
             " command, timeout, memory, retries, group, serial",
             same_on_all=True,
         ),
@@ -477,7 +480,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         table(
             "groups",
             TABLE,
-            "files of which only max run at once, by the name that overrides call them",
+            "concurrency groups, by the name used in overrides: at most max of a group's files run at once",
             same_on_all=True,
         ),
     ] = ()
@@ -488,7 +491,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             is_exclusive=True,
             group=Group.OTHER,
             kind=choice(Mode),
-            summary="only show something: the files, the plan, or all settings with their origins",
+            summary="run nothing; show the files, the plan, or all settings with their origins",
             constants=(
                 ("--list", "list"),
                 ("--collect-only", "list"),
@@ -510,7 +513,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "explain",
             choice(Explain),
             Group.OTHER,
-            "only explain what would be imported before files are forked, what would not, and why",
+            "run nothing; explain which modules are imported before files are forked, which not, and why",
             default="nothing",
             in_file=False,
             conflicts=(With(name="mode", why="each asks for something else"),),
@@ -522,7 +525,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
 
     @property
     def usual_runner(self) -> RunnerKind:
-        """How a file is executed for which no override says it: by the command, unless a runner was named."""
+        """How a file without an override is executed: by the command, unless a runner was named."""
         if self.command and self.runner is RunnerKind.AUTO:
             return RunnerKind.COMMAND
         return self.runner

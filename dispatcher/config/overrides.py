@@ -1,4 +1,4 @@
-"""Which overrides of the configuration hold for a file. Pure."""
+"""Finds the overrides that apply to a file. Pure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _NOTHING = Override(files=())
 
 
 def group_limits(config: TestConfig) -> dict[str, int]:
-    """Return how many files of each group may run at once: of a `serial` one, one."""
+    """Return how many files of each group may run at once; for the group `serial`, one."""
     limits = {group.name: group.most for group in config.groups}
     serial = {override.group for override in config.overrides if (override.group or "").startswith(SERIAL)}
     return limits | {name: 1 for name in serial if name}
 
 
 def project_commands(config: TestConfig) -> ProjectCommands | None:
-    """Return the commands that a configuration has; None where it has none."""
+    """Return the commands of a configuration; None if it has none."""
     if not config.command and all(override.command is None for override in config.overrides):
         return None
     from passmuster.model.project_commands import make_commands  # Few projects have one.
@@ -41,7 +41,7 @@ def project_commands(config: TestConfig) -> ProjectCommands | None:
 
 
 def command_lines(files: Sequence[TestFile], config: TestConfig) -> tuple[str, ...]:
-    """Return which command runs how many of these files, a line for each command."""
+    """Return, for each command, a line with the number of these files that it runs."""
     commands = project_commands(config)
     if commands is None:
         return ()
@@ -60,17 +60,17 @@ def command_lines(files: Sequence[TestFile], config: TestConfig) -> tuple[str, .
 
 
 class Overrides:
-    """Overrides, asked for by path.
+    """Overrides by path.
 
     Args:
-        overrides: as configured; where several hold for a file the last that says something counts.
+        overrides: as configured; for each value, the last matching override that sets it counts.
     """
 
     def __init__(self, overrides: Sequence[Override]) -> None:
         self._overrides = [(override, compile_patterns(override.files)) for override in overrides]
 
     def rule_for(self, path: str) -> Override:
-        """Return what holds for a file: an override without patterns that joins all that match.
+        """Return the settings of a file: one override without patterns that combines all that match.
 
         Args:
             path: relative to the root, with forward slashes.
@@ -87,7 +87,7 @@ class Overrides:
         return rule
 
     def unmatched(self, paths: Iterable[str]) -> tuple[Override, ...]:
-        """Return the overrides that hold for none of these files."""
+        """Return the overrides that match none of these files."""
         left = list(self._overrides)
         for path in paths:
             if not left:

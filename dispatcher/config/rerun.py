@@ -1,4 +1,4 @@
-"""The command that runs one file again, exactly as this run ran it."""
+"""Makes the command that reruns one file exactly as this run ran it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
     """Return a line for a shell.
 
     Args:
-        program: the program as the user called it.
-        argv: the words of this run's call.
-        label: the file as it is printed.
+        program: as the user called it.
+        argv: the arguments of this run.
+        label: the file as printed.
     """
     return " ".join(map(_quoted, (program, *options_for_one_file(argv), *_named([label]))))
 
 
 def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
-    """Return a line for a shell that goes on with a run.
+    """Return a line for a shell that resumes a run.
 
     Args:
-        program: the program as the user called it.
-        argv: the words of the run's call.
-        run_id: the run.
+        program: as the user called it.
+        argv: the arguments of the run.
     """
     arguments = RUN_WORDS.read(argv)
     words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
@@ -35,7 +34,7 @@ def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
 
 
 def options_for_one_file(argv: Sequence[str]) -> list[str]:
-    """Return the words of a call that are no paths and that a run of one file needs again."""
+    """Return the options of a call that a run of one file needs again."""
     words: list[str] = []
     for given in RUN_WORDS.read(argv).given:
         if not given.setting.whole_run:
@@ -44,7 +43,7 @@ def options_for_one_file(argv: Sequence[str]) -> list[str]:
 
 
 def _words(given: Given) -> list[str]:
-    """Return an argument as it was given, without what nobody may see."""
+    """Return an argument as it was given, with secrets removed."""
     option = given.origin.name
     if option not in given.setting.options:
         return [option]
@@ -52,12 +51,12 @@ def _words(given: Given) -> list[str]:
 
 
 def _named(paths: Sequence[str]) -> list[str]:
-    """Return paths so that none is taken for an option."""
+    """Return paths in a form that cannot be mistaken for options."""
     return ["--", *paths] if any(path.startswith("-") for path in paths) else list(paths)
 
 
 def _quoted(word: str) -> str:
-    """Return a word as a shell must be given it, on one line of harmless characters."""
+    """Return a word quoted for a shell, on one line of harmless characters."""
     if word.isprintable():
         return shlex.quote(word)
     escaped = word.replace("\\", "\\\\").replace("'", "\\'")

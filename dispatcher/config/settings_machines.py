@@ -1,4 +1,4 @@
-"""The settings about several machines: a broker with workers, and shards. A part of the table."""
+"""The settings for several machines: a broker with workers, and shards. A part of the table."""
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
@@ -17,10 +17,10 @@ from passmuster.settings.values import OUT_FOLDER, PATH, RUN_NAME, TEXT, TIME, c
 from passmuster.wire.broker_settings import BROKER_ROW, PASSWORD_FILE_ROW, SECRET_FILE_ROW
 
 DEFAULT_WAIT_WORKERS_S = 60.0
-"""Seconds to wait for a first worker: a container takes some of them to start."""
+"""Seconds to wait for the first worker: a container takes several to start."""
 
 MAX_WORKERS = 64
-"""More workers than this on one machine share too little memory to be of use."""
+"""More workers than this on one machine have too little memory each."""
 
 
 class MachineSettings(ReportSettings, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "cluster",
             optional(count(least=1, most=MAX_WORKERS)),
             Group.QUEUE,
-            "run over a server and this many workers of its own, all on this machine, to try that",
+            "try a distributed run on this machine: start a server and this many workers for it",
             default="none",
             in_file=False,
             many_machines=True,
@@ -67,7 +67,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
         switch(
             "ship",
             Group.QUEUE,
-            "send the project's files to the workers: what git tracks, and what it does not ignore",
+            "send the project's files to the workers: those that git tracks or does not ignore",
             many_machines=True,
             needs=(Needs(name="broker", what="a broker with workers elsewhere", of_this_call=True),),
             conflicts=(
@@ -81,8 +81,8 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "join",
             optional(RUN_NAME),
             Group.QUEUE,
-            "take part in the run of this name on the broker, with every machine that says the"
-            " same: one leads, all work, all end alike",
+            "join the run of this name: every machine runs this command, one is elected leader, and all"
+            " report the same result",
             default="none: this machine alone leads, and workers run the files",
             in_file=False,
             whole_run=True,
@@ -107,7 +107,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "shard",
             optional(SHARD),
             Group.SHARDS,
-            "run only one of N parts, balanced by what files take; auto: as the CI's variables say",
+            "run only one of N shards, balanced by predicted time; auto: as the CI's variables say",
             default="everything",
             in_file=False,
             whole_run=True,
@@ -126,7 +126,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "history-from",
             optional(PATH),
             Group.SHARDS,
-            "the history by which shards are balanced, the same on every machine",
+            "balance shards with this history file; must be identical on every machine",
             default="none: shards are balanced by the number of files",
             whole_run=True,
             many_machines=True,
@@ -139,7 +139,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             "record",
             optional(OUT_FOLDER),
             Group.SHARDS,
-            "write down all that happens below this folder, for merge",
+            "record the run's events below this directory, for merge",
             default="none",
             in_file=False,
             whole_run=True,
@@ -152,7 +152,7 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             name="tail",
             group=Group.QUEUE,
             kind=replace(TEXT, metavar="FILE"),
-            summary="run nothing, but print what this file of a run on the broker prints, until it ends",
+            summary="run nothing; print the output of this file of a run on the broker until it finishes",
             default="nothing",
             options=("--tail",),
             in_file=False,
@@ -169,8 +169,8 @@ class MachineSettings(ReportSettings, frozen=True, kw_only=True):
             name="run",
             group=Group.QUEUE,
             kind=replace(TEXT, metavar="RUN"),
-            summary="the run that --tail means, where several have that file",
-            default="the one that has the file",
+            summary="the run that --tail follows, if several contain the file",
+            default="the one that contains the file",
             options=("--run",),
             in_file=False,
             many_machines=True,

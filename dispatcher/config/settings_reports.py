@@ -1,4 +1,4 @@
-"""The settings about coverage, and about what a run prints and writes. A part of the table."""
+"""The settings for coverage, and for what a run prints and writes. A part of the table."""
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
@@ -18,7 +18,7 @@ DEFAULT_COVERAGE_DIR = Path("/tmp/worldarchitectai/coverage")
 
 
 class ReportSettings(Struct, frozen=True, kw_only=True):
-    """What a run reports, and where to."""
+    """What a run reports, and where."""
 
     enable_coverage: Annotated[
         bool,
@@ -49,7 +49,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
             "coverage-source",
             TEXTS,
             Group.COVERAGE,
-            "what is measured; may be repeated",
+            "package or directory to measure; may be repeated",
             default="the project's own coverage settings, else the working directory",
             whole_run=True,
             same_on_all=True,
@@ -117,8 +117,8 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
             "report",
             REPORT,
             Group.OUTPUT,
-            "write a report to look at: one page that needs nothing else; report.html among the"
-            " run's own files, or where =PATH says",
+            "write a self-contained HTML report: report.html in the run's own directory, or the file"
+            " that =PATH names",
             default="none",
             whole_run=True,
             commands=(Subcommand.MERGE,),
@@ -130,7 +130,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
             "events",
             OUT_FILE,
             Group.OUTPUT,
-            "write every event as a line of JSON",
+            "write every event as one line of JSON",
             default="none",
             whole_run=True,
             commands=(Subcommand.MERGE,),
@@ -142,7 +142,7 @@ class ReportSettings(Struct, frozen=True, kw_only=True):
             "ci",
             one_of(CHOICES),
             Group.OUTPUT,
-            "for which CI annotations, a summary and folded output are printed; auto: for the"
+            "the CI for which annotations, a summary and folded output are printed; auto: the"
             " one whose variables are set",
             commands=(Subcommand.MERGE,),
         ),

@@ -1,15 +1,15 @@
-"""The words that may stand first instead of options and paths, with what the help says of each.
+"""The subcommands, with their help texts.
 
-The first word alone decides: a file or folder of such a name is given as `./status`.
+Only the first word counts: to name a file or directory like a subcommand, write `./status`.
 """
 
 from __future__ import annotations
 
 SUBCOMMAND_HELP = {
-    "completion": "print what bash, zsh, or fish reads to complete the words of this program",
-    "explain": "print how a file ran last, and how and why it will run next (--json)",
-    "merge": "prove that the records of all shards are there, and report them as one run",
-    "plan": "print what a run would take, and what would make it quicker (--json)",
-    "migrate": "change what calls the shell scripts to this program (shows it; --apply does it)",
+    "completion": "print the completion script for bash, zsh, or fish",
+    "explain": "print how a file last ran, and how and why it will run next (--json)",
+    "merge": "check that the records cover every shard, and report them as one run",
+    "plan": "predict a run's time and memory, and what would make it faster (--json)",
+    "migrate": "replace calls of the shell scripts by this program (a preview; --apply makes the changes)",
     "status": "print the runs on this machine, and the runs and workers on a broker (--json), and exit",
 }

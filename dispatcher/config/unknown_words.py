@@ -1,8 +1,8 @@
-"""Refuses unknown words that the user surely did not want ignored; any other is only warned of.
+"""Refuses unknown words that the user surely did not want ignored; any other word only causes a warning.
 
-These are words that are almost one of ours, and options of other test runners that say which tests run or
-how: to go on without them would run something else than was asked for, and may be green. Loaded only for a
-word that is unknown.
+Refused are words that are almost an option of this program, and options of other test runners that select
+tests or change how they run: ignoring them would run something else than was asked for, and could pass.
+Loaded only for an unknown word.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def refuse_options(words: Iterable[str], argv: Sequence[str] = ()) -> None:
     """Raise for the first unknown word that must not be ignored.
 
     Args:
-        words: words that look like options and are none of ours, as typed.
-        argv: all words, for the value that stands behind an option.
+        words: unknown words that look like options, as typed.
+        argv: all words, to find the value that follows an option.
 
     Raises:
         ConfigurationError: there is such a word; the message says what to use instead.
@@ -116,7 +116,7 @@ def _foreign(option: str, word: str, argv: Sequence[str]) -> ConfigurationError:
 
 
 def _words_of(option: str, word: str, argv: Sequence[str]) -> list[str]:
-    """Return the option with its value: of the same word, or the word behind it."""
+    """Return the option with its value, from the same word or the next one."""
     if option in _WITHOUT_VALUE:
         return [option]
     if option.startswith("--"):
@@ -132,7 +132,7 @@ def _words_of(option: str, word: str, argv: Sequence[str]) -> list[str]:
 
 
 def _quoted(words: Sequence[str]) -> str:
-    """Return words as one value of a variable, quoted for a shell as people would type it."""
+    """Return words as one value of a variable, quoted for a shell."""
     text = shlex.join(words)
     if "'" not in text:
         return f"'{text}'"

@@ -1,7 +1,7 @@
-"""Checks that a configuration makes sense as a whole; each single value was checked when it was read.
+"""Checks that a configuration is consistent as a whole; each single value was checked when it was read.
 
-`validate` needs nothing but the configuration and the file system; `validate_against_machine` also
-needs to know how much memory there is, which its caller finds out.
+`validate` needs only the configuration and the file system; `validate_against_machine` also needs the amount
+of memory, which its caller finds out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def validate(config: TestConfig, origins: Origins) -> None:
     """Check values against each other and against the file system.
 
     Raises:
-        ConfigurationError: some cannot be; the message names it and its origin.
+        ConfigurationError: a value is impossible; the message names it and its origin.
     """
     Relations(SETTINGS, config, origins).check()
     _check_memory(config, origins)
@@ -38,12 +38,11 @@ def validate(config: TestConfig, origins: Origins) -> None:
 
 
 def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: Origins) -> None:
-    """Check sizes against the memory this machine, or its container, has.
+    """Check sizes against the memory of this machine or its container.
 
     Args:
-        config: what to check.
-        total_bytes: the memory there is, in bytes.
-        origins: where the values came from.
+        total_bytes: the memory of the machine, in bytes.
+        origins: where each value comes from.
 
     Raises:
         ConfigurationError: a size is larger than that.
@@ -57,7 +56,7 @@ def validate_against_machine(config: TestConfig, *, total_bytes: int, origins: O
 
 
 def warnings_of(config: TestConfig, origins: Origins) -> tuple[str, ...]:
-    """Return what stops nothing, but is not as it should be, a line each."""
+    """Return problems that stop nothing, a line each."""
     useless = Relations(SETTINGS, config, origins).without_effect()
     return (*_visible_password(config, origins), *useless)
 
@@ -87,7 +86,7 @@ def _check_memory(config: TestConfig, origins: Origins) -> None:
 
 
 def _check_outputs(config: TestConfig, origins: Origins) -> None:
-    """Refuse to write where something else lies, or two reports to one file."""
+    """Refuse to overwrite something else, or to write two reports to one file."""
     taken: dict[Path, str] = {}
     relations = Relations(SETTINGS, config, origins)
     for row in SETTINGS:

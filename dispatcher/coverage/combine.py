@@ -1,10 +1,9 @@
 """Combines the coverage data of all files and writes the reports, once, at the end of a run.
 
-The work is done by `child/passmuster_child_coverage_report.py` in the project's interpreter, because data and
-settings belong to the project's version of coverage. Here the data are found, the request is put together,
-the answer judged, and an HTML report put in the place of the last one. Of that, only files are removed that
-an earlier report put there: those that our own list names, or coverage's `status.json` where the earlier
-report was not ours.
+`child/passmuster_child_coverage_report.py` does the work in the project's interpreter, because data and
+settings belong to the project's version of coverage. This module finds the data, makes the request, checks
+the answer, and replaces the previous HTML report. It removes only files of an earlier report: those that its
+own list names, or coverage's `status.json` if Passmuster did not write the earlier report.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ _JOURNAL_SUFFIXES = ("-journal", "-wal", "-shm")
 
 
 class CollectedData(Struct, frozen=True, kw_only=True):
-    """What there is to combine.
+    """The data to combine.
 
     Args:
         data_files: absolute paths of coverage data files, sorted.
-        files_without_data: labels of the files that passed and yet delivered no data.
-        roots: the project's roots in the data of workers elsewhere, sorted.
+        files_without_data: labels of the files that passed but delivered no data.
+        roots: the project's roots in the data of remote workers, sorted.
     """
 
     data_files: tuple[str, ...]
@@ -45,8 +44,8 @@ class CollectedData(Struct, frozen=True, kw_only=True):
 def collect_data(results: TestResults) -> CollectedData:
     """Return the data of each file's attempt that counts.
 
-    The data of earlier attempts is left out: a sequential run without retries would not have it. Files
-    that failed count like the others, as far as they got.
+    The data of earlier attempts is left out: a sequential run without retries would not have it. Failed files
+    count like the others, as far as they got.
     """
     data_files: set[str] = set()
     without_data: list[str] = []
@@ -77,11 +76,11 @@ _NEVER_REPLACED = frozenset({".gitignore"})
 
 
 def publish(source: Path, target: Path) -> None:
-    """Copy the files of `source` into `target`, and remove what the last report left and this one lacks.
+    """Copy the files of `source` into `target`, and remove files of the last report that are not in this one.
 
     Args:
         source: a flat directory with a complete report.
-        target: the directory people look into; it exists.
+        target: the existing directory of the published report.
 
     Raises:
         OSError: a file could not be written.
@@ -123,7 +122,7 @@ def _last_report(target: Path) -> set[str]:
 
 
 def _read(path: Path) -> object:
-    """Return what a JSON file holds; None when it is missing or none."""
+    """Return the content of a JSON file; None if it is missing or invalid."""
     try:
         found: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -148,8 +147,8 @@ class CoverageRow(Struct, frozen=True, kw_only=True):
     """One file in the text report.
 
     Args:
-        path: the file as coverage names it.
-        percent_text: what is covered, as coverage displays it, without the percent sign.
+        path: as coverage names it.
+        percent_text: the coverage as coverage displays it, without the percent sign.
         line: the whole row.
     """
 
@@ -159,18 +158,17 @@ class CoverageRow(Struct, frozen=True, kw_only=True):
 
 
 class CoverageReport(Struct, frozen=True, kw_only=True):
-    """What the run covered and where it is written down.
+    """The coverage of the run and the paths of its reports.
 
     Args:
         percent: the total.
         percent_text: the total as coverage displays it, without the percent sign.
-        precision: digits after the point that the project's settings ask for.
+        precision: decimal places according to the project's settings.
         rows: the rows of the configured key files, in the order of the text report.
-        text_path: the text report.
         html_path: the HTML report's first page.
-        xml_path: the XML report; None: none was asked for.
+        xml_path: the XML report; None: not requested.
         files_without_data: labels of files that passed and delivered no data.
-        warnings: what coverage warned of while combining and reporting.
+        warnings: coverage's warnings while combining and reporting.
     """
 
     percent: float
@@ -184,9 +182,9 @@ class CoverageReport(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
     def is_below(self, fail_under: float) -> bool:
-        """Return whether the total misses `fail_under` percent, judged as coverage judges it.
+        """Return whether the total misses `fail_under` percent, by coverage's own rule.
 
-        The total is rounded as it is displayed; only a demanded 100 must be reached exactly.
+        The total is rounded as displayed, except that 100 must be reached exactly.
         """
         if fail_under >= 100:
             return self.percent < 100
@@ -237,7 +235,7 @@ def merge_coverage(plan: CoveragePlan, data: CollectedData) -> CoverageReport:
 
 
 def combined_file(plan: CoveragePlan) -> Path:
-    """Return where the combined data of a run lies, until its data is removed."""
+    """Return the path of a run's combined data, which exists until the data is removed."""
     return plan.data_directory / "combined"
 
 
@@ -271,7 +269,7 @@ def _is_key(path: str, key_files: tuple[str, ...]) -> bool:
 
 
 def _ask(plan: CoveragePlan, data: CollectedData, *, html_directory: Path, text_path: Path) -> _Answer:
-    """Run the combining process and judge its answer."""
+    """Run the combining process and check its answer."""
     request = {
         "combined_file": str(combined_file(plan)),
         "data_files": data.data_files,

@@ -1,4 +1,4 @@
-"""Makes the coverage report at the end of a run, and prints what was covered as the old scripts did."""
+"""Writes the coverage report at the end of a run, and prints the summary in the format of the old scripts."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ def format_coverage_summary(
     """Return the lines of the coverage summary, without line ends.
 
     Args:
-        report: what was covered.
-        info_tag: the tag of ordinary lines, coloured where the caller colours.
+        info_tag: the tag of ordinary lines, coloured if the caller colours.
         warn_tag: the tag of warnings.
-        fail_tag: the tag of a coverage that is too low.
-        fail_under: percent that were demanded; None: none.
-        clean: makes a name harmless to print.
+        fail_tag: the tag of the line for insufficient coverage.
+        fail_under: the required percentage; None: none.
+        clean: makes a name safe to print.
     """
     lines = [f"{info_tag} 📈 Coverage Summary:", _RULE, f"Overall Coverage: {report.percent_text}%"]
     if report.rows:
@@ -59,7 +58,7 @@ def format_coverage_summary(
 def finalize_coverage(
     make: Callable[[], CoverageReport], config: TestConfig, write: Callable[[str], None], *, color: bool
 ) -> ExitCode:
-    """Print the summary of the report that `make` writes, and return the status it gives the run.
+    """Print the summary of the report that `make` writes, and return the resulting exit status.
 
     Raises:
         InfrastructureError: the report could not be made.

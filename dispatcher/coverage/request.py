@@ -1,7 +1,7 @@
-"""What a run with coverage needs to know from its start: where data and reports go, and who combines.
+"""The coverage settings that a run needs from its start: where data and reports go, and what combines them.
 
 `plan_coverage` makes the checks that should fail before the first test; `combine` then finds and combines the
-data, and `finalize` prints what was covered.
+data, and `finalize` prints the summary.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _CHECK_TIMEOUT_S = 60.0
 
 
 class CoveragePlan(Struct, frozen=True, kw_only=True):
-    """Everything about coverage that is fixed before the first test starts.
+    """The coverage settings that are fixed before the first test starts.
 
     Args:
         root: the project's root, absolute.
         interpreter: the project's interpreter, which runs the tests and combines their data.
-        workdir: the directory the tests run in; the project's coverage settings are looked for there.
-        data_directory: where this run's data is kept; made when needed.
-        report_directory: where the HTML and the text report go.
+        workdir: the working directory of the tests; coverage reads the project's settings there.
+        data_directory: the directory of this run's data; created when needed.
+        report_directory: the directory of the HTML and the text report.
         source: what is measured; empty: the project's own settings, else `workdir`.
-        xml_path: where a Cobertura XML report goes; None: nowhere.
+        xml_path: the Cobertura XML report; None: none.
         key_files: files whose rows are printed with the summary: names, paths or shell patterns.
-        fail_under: percent below which the run fails; None: never.
+        fail_under: the percentage below which the run fails; None: none.
     """
 
     root: Path
@@ -56,12 +56,11 @@ class CoveragePlan(Struct, frozen=True, kw_only=True):
 def plan_coverage(
     config: TestConfig, *, interpreter: str, workdir: Path, run_directory: Path
 ) -> CoveragePlan:
-    """Return the plan, after checking all that can fail.
+    """Return the plan, after checking everything that can fail.
 
     Args:
-        config: what the user asked for.
         interpreter: absolute path of the project's interpreter.
-        workdir: absolute path of the directory the tests run in.
+        workdir: absolute path of the working directory of the tests.
         run_directory: absolute path of the run's own directory.
 
     Raises:
@@ -85,10 +84,11 @@ def plan_coverage(
 
 
 def require_coverage(interpreter: str) -> None:
-    """Check that the project's interpreter has coverage, without importing it (some 20 ms).
+    """Check that the project's interpreter has coverage, without importing it (about 20 ms).
 
     Raises:
-        ConfigurationError: it has not, with the command that installs it; or it does not start.
+        ConfigurationError: it lacks coverage (the message has the command that installs it), or does not
+            start.
     """
     try:
         answer = subprocess.run(

@@ -1,8 +1,8 @@
-"""Remembers what pytest collected, and tells whether that can have changed.
+"""Caches what pytest collected, and detects whether it may have changed.
 
-An answer depends on names in the listed folders, on the configuration, on the conftests with all that they
-import of the project, on what is installed, and on variables. Each is noted as it was. Where an answer
-depends on anything else, such as the time of day, `.passmuster/collected` has to be removed.
+An answer depends on names in the listed directories, on the configuration, on the conftests with all project
+modules that they import, on the installed packages, and on variables. The state of each is stored with the
+answer. If an answer depends on anything else, such as the time of day, remove `.passmuster/collected`.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ class PytestAnswer(Struct, frozen=True, kw_only=True):
     """What pytest collects.
 
     Args:
-        files: absolute paths, in its order.
+        files: absolute paths, in pytest's order.
         errors: what it could not collect, a line each.
-        warnings: what it says of its own settings.
-        options: what the project's settings change of its options.
+        warnings: its warnings about its own settings.
+        options: the options that the project's settings change.
         inifile: its configuration file, absolute; empty: none.
-        folders: the folders that were listed, with the time of modification before that, in nanoseconds.
+        folders: the listed directories, with the modification time before the listing, in nanoseconds.
         modules: files of the project that were imported for it.
-        search_path: folders from which packages are imported.
-        reads_environment: whether one of the modules may decide by a variable.
+        search_path: directories from which packages are imported.
+        reads_environment: whether one of the modules may depend on a variable.
     """
 
     files: tuple[str, ...]
@@ -77,7 +77,7 @@ class PytestAnswer(Struct, frozen=True, kw_only=True):
 
 
 def read_answer(content: object) -> PytestAnswer | None:
-    """Return what the child wrote; None where that is no answer."""
+    """Return what the child wrote; None if it is not an answer."""
     try:
         return convert(content, PytestAnswer)
     except (ValidationError, UnicodeEncodeError):
@@ -85,14 +85,14 @@ def read_answer(content: object) -> PytestAnswer | None:
 
 
 class AnswerCache:
-    """The remembered answer to one question.
+    """The cached answer to one question.
 
     Args:
-        state_dir: `.passmuster/` of the root; None: nothing is remembered.
+        state_dir: `.passmuster/` of the root; None: nothing is cached.
         python: the project's interpreter.
-        environment: what pytest is asked in.
-        workdir: where it is asked.
-        paths: what it is asked about; empty: everything.
+        environment: the environment in which pytest runs.
+        workdir: the directory in which it runs.
+        paths: the paths that it is asked about; empty: everything.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class AnswerCache:
         self._file = None if state_dir is None else state_dir / FOLDER / f"{name}.json"
 
     def load(self) -> PytestAnswer | None:
-        """Return the answer if everything it depends on is as it was; None: ask."""
+        """Return the answer if everything it depends on is unchanged; None: ask pytest."""
         if self._file is None:
             return None
         try:
@@ -133,7 +133,7 @@ class AnswerCache:
         return answer if is_same else None
 
     def store(self, answer: PytestAnswer) -> None:
-        """Remember an answer, unless a folder changed meanwhile; failure only costs time."""
+        """Store an answer, unless a directory changed meanwhile; a failure only costs time."""
         if self._file is None or answer.errors:
             return
         listings = {}
@@ -159,14 +159,14 @@ class AnswerCache:
                 temporary.unlink(missing_ok=True)
 
     def _digest_environment(self, answer: PytestAnswer) -> str:
-        """Return what tells the variables apart that the project's modules may read."""
+        """Return a digest of the variables that the project's modules may read."""
         if not answer.reads_environment:
             return ""
         kept = sorted(item for item in self._environment.items() if item[0] not in _PASSING_VARIABLES)
         return hashlib.sha256(repr(kept).encode("utf-8", "surrogatepass")).hexdigest()
 
     def _stamps(self, answer: PytestAnswer) -> list[list[object]]:
-        """Return size and time of each file that decides, None: there is none; of folders the time."""
+        """Return size and time of each relevant file (None: missing), and the time of directories."""
         stamps: list[list[object]] = [[path, _as_list(_stamp(path))] for path in self._deciding_files(answer)]
         stamps += [[path, _mtime_ns(path)] for path in answer.search_path if self._holds_packages(path)]
         return stamps
@@ -181,7 +181,7 @@ class AnswerCache:
         return list(files)
 
     def _holds_packages(self, path: str) -> bool:
-        """Whether a folder of the search path is one of installed packages, and not of the project itself."""
+        """Whether a directory of the search path contains installed packages, not the project itself."""
         return not path.startswith(self._workdir) or path.endswith("-packages")
 
     def _same_folders(self, content: Mapping[str, object], answer: PytestAnswer) -> bool:
@@ -198,7 +198,7 @@ class AnswerCache:
 
 
 def _upwards(folder: str, top: str) -> Iterable[str]:
-    """Yield the folders from `folder`, which is left out, up to `top`."""
+    """Yield the directories above `folder`, without itself, up to `top`."""
     while folder != top and folder.startswith(top):
         folder = os.path.dirname(folder)  # noqa: PTH120 - of each folder of the project.
         yield folder
@@ -222,7 +222,7 @@ def _mtime_ns(path: str) -> int:
 
 
 def _listing(folder: str) -> str:
-    """Return what tells the entries of a folder apart, but for what comes and goes with runs."""
+    """Return a digest of a directory's entries, without those that come and go with runs."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(

@@ -1,4 +1,4 @@
-"""Takes the files that pytest collects, in the whole project or in the paths that the user named."""
+"""Discovers the files that pytest collects, in the whole project or in the paths that the user named."""
 
 from __future__ import annotations
 
@@ -30,22 +30,20 @@ def collect(
     *,
     cwd: str,
 ) -> tuple[ProjectOption, ...]:
-    """Give `walker` the files that pytest collects; return what the project's settings change of its options.
+    """Add the files that pytest collects to `walker`; return the options that the project's settings change.
 
-    Files that are only named are not asked about, and so their project's options are not known.
+    If only files are named, pytest is not asked, and the project's options are unknown.
 
-    A Python file that the user named is taken without asking: pytest collects it whatever it is called.
-    `exclude` and, without `--integration`, configured folders of integration tests leave files out.
+    A Python file that the user named is taken without asking, because pytest collects it whatever its name.
+    `exclude` and, without `--integration`, configured directories of integration tests leave files out.
 
     Args:
-        config: what the user asks for.
-        places: the project's layout.
         walker: receives the files and the warnings.
         python: returns the project's interpreter.
-        cwd: what named paths are relative to, absolute.
+        cwd: the base of named paths, absolute.
 
     Raises:
-        ConfigurationError: a named path does not exist or holds no tests, or pytest cannot collect.
+        ConfigurationError: a named path does not exist or contains no tests, or pytest cannot collect.
     """
     named = [find_named(text, places=places, walker=walker, cwd=cwd) for text in config.paths]
     files = [one for one in named if not one.is_directory and one.path.endswith(".py")]
@@ -87,7 +85,7 @@ def _holds_nothing(one: Named) -> ConfigurationError:
 
 
 def _inside(files: tuple[str, ...], walker: Walker) -> list[str]:
-    """Return files relative to the root; those that lie elsewhere cannot run."""
+    """Return files relative to the root, without those outside it, which cannot run."""
     found = []
     for file in files:
         path = walker.inside(file)

@@ -1,4 +1,4 @@
-"""Finds the test files of a run, in the way of the project's layout, or among what the user named."""
+"""Finds the test files of a run, by the project's layout or in the paths that the user named."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from passmuster.settings.values import on_one_line
 
 
 class Discovered(Struct, frozen=True, kw_only=True):
-    """What there is to run.
+    """The result of discovery.
 
     Args:
-        workdir: the directory the tests run in, absolute.
-        files: the test files, sorted by path, each once.
-        total: how many there were before `limit` cut the list.
-        layout: who says which files are tests, and why.
-        warnings: lines for the user about what could not be looked at, without a tag.
-        options: what the project's settings change of pytest's options; empty where pytest was not asked.
+        workdir: the working directory of the tests, absolute.
+        files: sorted by path, each once.
+        total: the number of files before `limit` cut the list.
+        layout: which configuration decides what is a test file, and why.
+        warnings: lines for the user about what could not be read, without a tag.
+        options: the pytest options that the project's settings change; empty if pytest was not asked.
     """
 
     workdir: Path
@@ -55,18 +55,17 @@ def discover(
 ) -> Discovered:
     """Find the test files.
 
-    With `failed_only` the list is not cut to `limit`: the caller first takes out what passed.
+    With `failed_only` the list is not cut to `limit`: the caller first removes the files that passed.
 
     Args:
-        config: what to look for and where.
-        cwd: what the named paths are relative to; None: the root.
-        python: returns the project's interpreter, which a pytest project is asked by; None: names and
-            folders decide, whatever the project is.
-        origins: where the configuration's values came from, for messages.
+        cwd: the base of named paths; None: the root.
+        python: returns the project's interpreter, which is used to ask pytest; None: names and directories
+            decide, whatever the project is.
+        origins: where each value of the configuration comes from, for messages.
 
     Raises:
-        ConfigurationError: a named path or the root does not exist, lies outside, or holds no tests; or the
-            project's pytest is missing or cannot collect; or nothing was found in a Django project, whose
+        ConfigurationError: a named path or the root does not exist, lies outside, or contains no tests; or
+            the project's pytest is missing or cannot collect; or nothing was found in a Django project, whose
             tests a command would find.
     """
     places = find_places(config)
@@ -136,7 +135,7 @@ def _test_file(found: FoundFile, places: ResolvedLayout, runner: RunnerKind) -> 
 
 
 def _find_unittests(config: TestConfig, places: ResolvedLayout, walker: Walker, *, cwd: str) -> None:
-    """Take the files that `python -m unittest` in the working directory discovers, or those named."""
+    """Find the files that `python -m unittest` in the working directory discovers, or the named ones."""
     if config.paths:
         select(config.paths, places=places, walker=walker, cwd=cwd)
         return
@@ -147,7 +146,7 @@ def _find_unittests(config: TestConfig, places: ResolvedLayout, walker: Walker, 
 
 
 def _add_unittests(places: ResolvedLayout, walker: Walker, *, include_integration: bool) -> None:
-    """Take what `python -m unittest` would run beside the folders of the layout."""
+    """Add the files that `python -m unittest` would run besides the directories of the layout."""
     everywhere = Walker(root=places.root)  # The other one does not visit a folder twice.
     everywhere.walk(places.workdir, places.unittest_rules(skips_integration=not include_integration))
     for path in everywhere.files.keys() - walker.files.keys():
@@ -178,7 +177,7 @@ def _walk_layout(places: ResolvedLayout, walker: Walker, *, include_integration:
 
 
 def _walk_roots(roots: Iterable[str], places: ResolvedLayout, walker: Walker, rules: DiscoveryRules) -> None:
-    """Walk each root that exists; say so when one the user named does not."""
+    """Walk each root that exists; warn about a missing one that the user named."""
     everything = places.script_rules(skips_integration=False)
     for root in roots:
         if everything.leaves_out(root):

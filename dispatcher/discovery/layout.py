@@ -1,4 +1,4 @@
-"""Where a project's tests lie: the configured layout, or the shell scripts', as paths below the root."""
+"""Locates a project's tests: the configured layout, or that of the shell scripts, as paths below the root."""
 
 from __future__ import annotations
 
@@ -42,17 +42,16 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
 
     Args:
         root: the project root, absolute, its symlinks resolved.
-        workdir: where the tests run; empty: the root.
+        workdir: the working directory of the tests; empty: the root.
         unit_roots: directories of unit tests, the extra ones included.
-        integration_roots: directories of integration tests.
-        configured_roots: those of both that the user named.
-        always_file: runs with the unit tests wherever it lies; empty: there is none.
-        ordinary_start: where the walk starts when this layout holds nothing; None: the user configured
-            roots, and nothing else is tried.
+        configured_roots: those of both kinds that the user named.
+        always_file: runs with the unit tests wherever it lies; empty: none.
+        ordinary_start: where the walk starts if this layout has no files; None: the user configured roots,
+            and nothing else is tried.
         patterns: names of test files; None: those of the rules.
-        excluded_names: names and shell patterns of names that the user left out.
-        excluded_paths: paths that the user left out.
-        script_excluded_paths: paths that the shell scripts left out.
+        excluded_names: excluded names and shell patterns of names.
+        excluded_paths: paths that the user excluded.
+        script_excluded_paths: paths that the shell scripts excluded.
     """
 
     root: str
@@ -80,11 +79,11 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
         return self.patterns or ORDINARY_PATTERNS
 
     def script_rules(self, *, skips_integration: bool) -> DiscoveryRules:
-        """Return what the walks of the layout's roots take."""
+        """Return the rules for walks of the layout's roots."""
         return self._rules(SCRIPT_PATTERNS, SCRIPT_EXCLUDED_NAMES, skips_integration=skips_integration)
 
     def ordinary_rules(self, *, skips_integration: bool) -> DiscoveryRules:
-        """Return what a walk through an ordinary repository, or a directory named by the user, takes."""
+        """Return the rules for a walk through an ordinary repository, or a directory that the user named."""
         return self._rules(
             ORDINARY_PATTERNS,
             ORDINARY_EXCLUDED_NAMES,
@@ -93,14 +92,14 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
         )
 
     def configured_rules(self) -> DiscoveryRules:
-        """Return rules that leave out what the user excluded, and nothing else."""
+        """Return rules that leave out only what the user excluded."""
         return structs.replace(
             self._rules(ORDINARY_PATTERNS, frozenset(), skips_integration=False),
             excluded_paths=self.excluded_paths,
         )
 
     def unittest_rules(self, *, skips_integration: bool) -> DiscoveryRules:
-        """Return what discovery by unittest takes."""
+        """Return the rules of discovery by unittest."""
         return self._rules(
             UNITTEST_PATTERNS,
             ORDINARY_EXCLUDED_NAMES,
@@ -131,7 +130,7 @@ class ResolvedLayout(Struct, frozen=True, kw_only=True):
 
 
 def find_places(config: TestConfig) -> ResolvedLayout:
-    """Return where the tests of `config.root` lie.
+    """Return the resolved layout of `config.root`.
 
     Raises:
         ConfigurationError: the root or a configured working directory does not exist or lies outside.
@@ -172,7 +171,7 @@ def find_places(config: TestConfig) -> ResolvedLayout:
 
 
 def find_workdir(config: TestConfig) -> Path:
-    """Return the directory the tests run in, absolute.
+    """Return the working directory of the tests, absolute.
 
     Raises:
         ConfigurationError: the root or a configured working directory does not exist or lies outside.

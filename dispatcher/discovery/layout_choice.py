@@ -1,4 +1,4 @@
-"""Decides which layout a project has: who says which files are tests, and who runs them."""
+"""Chooses the layout of a project: what decides which files are tests, and what runs them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class LayoutChoice(Struct, frozen=True, kw_only=True):
         kind: never `AUTO`.
         reason: one line.
         has_command: whether a command of the project runs the files.
-        warnings: what a user of pytest should know of the choice, a line each.
-        may_have_scripts: whether only the tests themselves say that the project is one of pytest, so that a
-            file with a `__main__` guard and without tests is a script.
-        is_default: whether nothing in the project or its settings says which layout it has.
+        warnings: what a user of pytest should know about the choice, a line each.
+        may_have_scripts: whether only the tests themselves show that this is a pytest project, so that a file
+            with a `__main__` guard and without tests is a script.
+        is_default: whether nothing in the project or its settings determines its layout.
     """
 
     kind: LayoutKind
@@ -48,7 +48,9 @@ class LayoutChoice(Struct, frozen=True, kw_only=True):
 
     @property
     def headline(self) -> str:
-        """What a run says of it first; empty: nothing, as the shell scripts printed nothing of the kind."""
+        """Return the line that a run prints about its layout first; empty for the shell scripts' layout,
+        which printed none.
+        """
         return "" if self.kind is LayoutKind.SCRIPTS and not self.has_command else str(self)
 
     def __str__(self) -> str:
@@ -65,10 +67,9 @@ def choose_layout(
     """Return the layout of a project.
 
     Args:
-        config: what the user asks for.
-        places: where the scripts' layout has its folders.
-        has_pytest: whether the project's interpreter has pytest; called only where that decides.
-        origins: where the configuration's values came from, for messages.
+        places: the directories of the scripts' layout.
+        has_pytest: whether the project's interpreter has pytest; called only if that decides.
+        origins: where each value of the configuration comes from, for messages.
     """
     workdir = Path(places.root, places.workdir)
     configurations = find_configurations(workdir)
@@ -101,7 +102,7 @@ def choose_layout(
 
 
 def _why_scripts(config: TestConfig, places: ResolvedLayout, origins: Origins) -> str:
-    """Return why the scripts' layout holds; empty: nothing says so."""
+    """Return why the scripts' layout applies; empty: nothing indicates it."""
     configured = _folder_settings(config)
     if configured:
         return f"{configured[0]} is set (from {origins[configured[0]]})"
@@ -127,7 +128,7 @@ def _folder_settings(config: TestConfig) -> list[str]:
 
 
 def _ignored_settings(config: TestConfig, configurations: Sequence[str], origins: Origins) -> tuple[str, ...]:
-    """Return which of pytest's settings do not count because ours say which files are tests."""
+    """Return pytest's settings that do not count because Passmuster's settings define the test files."""
     ours = _folder_settings(config)
     if not configurations or not ours:
         return ()
@@ -139,7 +140,7 @@ def _ignored_settings(config: TestConfig, configurations: Sequence[str], origins
 def _why_pytest(
     workdir: Path, configurations: Sequence[str], has_pytest: Callable[[], bool]
 ) -> tuple[str, Sign]:
-    """Return why this is a pytest project, and how clear that is; empty: it is none."""
+    """Return why this is a pytest project, and how clear that is; empty: it is not one."""
     if configurations:
         return configurations[0], Sign.EXPLICIT
     for name in ("conftest.py", "tests/conftest.py", "test/conftest.py"):

@@ -1,4 +1,4 @@
-"""Which names are test files, and which are never looked at."""
+"""The rules for names: which files are tests, and which directories a walk never enters."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class DiscoveryRules(Struct, frozen=True, kw_only=True):
 
     Args:
         files: matches the names of test files.
-        excluded_names: directories of these names are not entered.
-        excluded_patterns: matches names, of directories and files, that the user left out; None: none.
-        excluded_paths: paths, relative to the root, that are left out.
+        excluded_names: names of directories that are not entered.
+        excluded_patterns: matches names, of directories and files, that the user excluded; None: none.
+        excluded_paths: excluded paths, relative to the root.
         skips_hidden: whether directories that start with a dot are not entered.
     """
 
@@ -49,20 +49,20 @@ class DiscoveryRules(Struct, frozen=True, kw_only=True):
         return self.files.match(name) is not None and not self._is_left_out(name, path)
 
     def enters(self, name: str, path: str) -> bool:
-        """Return whether the directory `path` (relative to the root), called `name`, is looked into."""
+        """Return whether a walk enters the directory `path` (relative to the root), called `name`."""
         if name in self.excluded_names or (self.skips_hidden and name.startswith(".")):
             return False
         return not self._is_left_out(name, path)
 
     def leads_to(self, path: str) -> bool:
-        """Return whether a walk from the root could come to the directory `path`."""
+        """Return whether a walk from the root could reach the directory `path`."""
         parts = path.split("/")
         return path == "" or all(
             self.enters(name, "/".join(parts[: count + 1])) for count, name in enumerate(parts)
         )
 
     def leaves_out(self, path: str) -> bool:
-        """Return whether `path`, or a directory it lies in, was left out by the user or by its path."""
+        """Return whether `path`, or a directory above it, is excluded by the user or by its path."""
         parts = path.split("/")
         return any(self._is_left_out(name, "/".join(parts[: count + 1])) for count, name in enumerate(parts))
 

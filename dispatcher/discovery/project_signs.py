@@ -1,4 +1,4 @@
-"""Tells from settings and test files whether a project is one of pytest, or of Django's `manage.py test`.
+"""Detects from settings and test files whether a project uses pytest, or Django's `manage.py test`.
 
 Runs nothing of the project.
 """
@@ -40,7 +40,7 @@ _GUARD = re.compile(rb"^if\b[^\n]*__name__[^\n]*__main__", re.M)
 
 
 class Sign(IntEnum):
-    """How clearly a test file is one of pytest."""
+    """How clearly a test file uses pytest."""
 
     NONE = 0
     """It holds nothing that only pytest runs."""
@@ -53,7 +53,7 @@ class Sign(IntEnum):
 
 
 def find_configurations(folder: Path) -> tuple[str, ...]:
-    """Return what configures pytest in a folder, as `NAME` or `[SECTION] in NAME`; the first one counts."""
+    """Return what configures pytest in a directory, `NAME` or `[SECTION] in NAME`; the first one counts."""
     found = []
     for name, section in _SECTIONS.items():
         try:
@@ -71,7 +71,7 @@ def find_configurations(folder: Path) -> tuple[str, ...]:
 
 
 def sign_in(source: bytes) -> Sign:
-    """Return how clearly the text of a test file is for pytest."""
+    """Return how clearly the text of a test file uses pytest."""
     if _IMPORTS_PYTEST.search(source):
         return Sign.EXPLICIT
     if _FUNCTION.search(source) or _PLAIN_CLASS.search(source):
@@ -83,8 +83,8 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
     """Return the clearest sign in test files, and the first file that shows it.
 
     Args:
-        root: what the paths are relative to.
-        files: in the order in which they are read; at most 500 of them are.
+        root: the base of the paths.
+        files: in reading order; at most 500 of them are read.
     """
     best, where = Sign.NONE, ""
     for number, path in enumerate(files):
@@ -102,7 +102,7 @@ def clearest_sign(root: Path, files: Iterable[str]) -> tuple[Sign, str]:
 
 
 def defines_unittests(file: Path) -> bool:
-    """Whether the text of a file looks as if it defined tests of unittest."""
+    """Whether the text of a file seems to define unittest tests."""
     try:
         return _has_unittests(file.read_bytes())
     except OSError:
@@ -114,7 +114,7 @@ def _has_unittests(source: bytes) -> bool:
 
 
 def is_plain_script(file: Path) -> bool:
-    """Whether a file is meant for `python FILE` alone: it has a `__main__` guard and defines no test."""
+    """Whether a file is only meant for `python FILE`: it has a `__main__` guard and defines no test."""
     try:
         source = file.read_bytes()
     except OSError:
@@ -144,11 +144,10 @@ COMMAND = '["{python}", "manage.py", "test", "--noinput", "{module}"]'
 
 
 def django_advice(config: TestConfig, workdir: Path) -> str | None:
-    """Return the command that a Django project should configure; None where none is needed.
+    """Return the command that a Django project should configure; None if none is needed.
 
     Args:
-        config: what the user asks for.
-        workdir: where tests run, absolute.
+        workdir: the working directory of the tests, absolute.
     """
     if config.usual_runner is not RunnerKind.AUTO or _SETTINGS in os.environ:
         return None

@@ -1,7 +1,7 @@
-"""Asks the project's pytest which files it collects, and remembers the answer.
+"""Asks the project's pytest which files it collects, and caches the answer.
 
-The question is put by `child/passmuster_child_discover.py`, under the project's interpreter. A run that finds
-nothing changed since (`answer_cache.py`) does not ask again.
+`child/passmuster_child_discover.py` asks, under the project's interpreter. If nothing has changed since
+(`answer_cache.py`), a run does not ask again.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class ProjectPython(Struct, frozen=True, kw_only=True):
 
     Args:
         path: absolute.
-        environ: the environment that tests start from.
-        cache_dir: where answers are remembered; None: nowhere.
+        environ: the environment from which tests start.
+        cache_dir: the directory for cached answers; None: there is none.
     """
 
     path: str
@@ -59,7 +59,7 @@ class CollectionError(ConfigurationError):
 
 
 def has_pytest(python: ProjectPython, workdir: Path) -> bool:
-    """Return whether `python -m pytest` would find pytest in a folder."""
+    """Return whether `python -m pytest` would find pytest in a directory."""
     from dispatcher.config.interpreter import ask_pytest_once  # Few runs have to ask.
 
     environment = base_test_environment(python.environ)
@@ -68,12 +68,11 @@ def has_pytest(python: ProjectPython, workdir: Path) -> bool:
 
 
 def ask_pytest(python: ProjectPython, workdir: Path, paths: Sequence[str]) -> PytestAnswer:
-    """Return what pytest collects in a folder, remembered or asked for now.
+    """Return what pytest collects in a directory, from the cache if possible.
 
     Args:
-        python: the project's interpreter.
         workdir: where `pytest` would be called, absolute, its symlinks resolved.
-        paths: absolute paths to collect from; empty: what the project's settings say.
+        paths: absolute paths to collect from; empty: as the project's settings say.
 
     Raises:
         CollectionError: its settings, a conftest or a plugin is wrong; the message says which.
@@ -132,10 +131,10 @@ def _run(
     workdir: Path,
     output_file: Path,
 ) -> int | None:
-    """Run the child to its end, its output into a file; return its status, None: it took too long.
+    """Run the child to its end, with its output into a file; return its status, None: it took too long.
 
-    It is given one end of a pipe that nothing is ever written to: when this process dies, by whatever signal,
-    the other end closes, and the child ends.
+    The child gets one end of a pipe to which nothing is ever written: when this process dies, by whatever
+    signal, the other end closes, and the child ends.
     """
     alive_fd, our_end = os.pipe()
     with open(output_file, "wb") as output, open(our_end, "wb", buffering=0):
@@ -178,7 +177,7 @@ def _end_of(path: Path) -> str:
 
 
 def _reason(output: str, status: int) -> str:
-    """Return, in one line, why pytest ended without an answer, from what it printed."""
+    """Return, in one line, why pytest ended without an answer, taken from its output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     conftest = next((line for line in lines if line.startswith("ImportError while loading conftest")), "")
     if conftest:

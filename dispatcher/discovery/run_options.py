@@ -1,7 +1,7 @@
-"""What a run does with options of pytest that a project's settings give for a whole run. Pure.
+"""Applies pytest options of a project's settings that concern a whole run. Pure.
 
-`worker/child/passmuster_child_options.py` takes them out of the session of each file. The run honours an
-option here, once, or says in a line that it does not, and what to use instead.
+`worker/child/passmuster_child_options.py` removes them from the session of each file. The run honours an
+option here, once, or prints a line that it does not, and what to use instead.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ OptionValue = str | int | float | bool
 
 
 class ProjectOption(Struct, frozen=True, kw_only=True, array_like=True):
-    """An option of pytest that the project's settings change from its default.
+    """A pytest option that the project's settings change from its default.
 
     Args:
-        name: under which pytest keeps it.
-        value: what it is set to; of several values the first.
-        source: where it stands: a path, or `PYTEST_ADDOPTS`.
+        name: as pytest stores it.
+        value: its value; of several values the first.
+        source: a path, or `PYTEST_ADDOPTS`.
     """
 
     name: str
@@ -60,14 +60,14 @@ NOT_HONOURED = {
 def take_over(
     config: TestConfig, options: Sequence[ProjectOption], *, workdir: Path, writes_reports: bool = True
 ) -> tuple[TestConfig, tuple[str, ...]]:
-    """Return the configuration with what the project's options ask of a run, and lines for the user.
+    """Return the configuration with the project's options applied, and lines for the user.
 
-    What a run honours as pytest would is not mentioned.
+    Options that a run honours as pytest would are not mentioned.
 
     Args:
-        config: what the user asks for, which wins.
+        config: the user's configuration, which wins.
         options: from the project's settings.
-        workdir: what paths in them are relative to, absolute.
+        workdir: the base of paths in them, absolute.
         writes_reports: whether this run can still be given a report.
     """
     lines = []

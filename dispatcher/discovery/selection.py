@@ -1,4 +1,4 @@
-"""Takes the files and directories that the user named, instead of the layout's."""
+"""Discovers the files and directories that the user named, instead of the layout's."""
 
 from __future__ import annotations
 
@@ -34,19 +34,18 @@ class Named(Struct, frozen=True, kw_only=True):
 
 
 def select(paths: Iterable[str], *, places: ResolvedLayout, walker: Walker, cwd: str) -> None:
-    """Give `walker` the files that `paths` name.
+    """Add the files that `paths` name to `walker`.
 
-    A named file is taken whatever it is called and wherever in the root it lies. Of a named directory
-    all files with a test file's name are taken, integration tests among them.
+    A named file is taken whatever its name and wherever in the root it lies. Of a named directory all files
+    with a test file's name are taken, integration tests among them.
 
     Args:
         paths: as the user wrote them: relative to `cwd`, else to the working directory, else to the root.
-        places: the project's layout.
         walker: receives the files and the warnings.
         cwd: the caller's current directory, absolute.
 
     Raises:
-        ConfigurationError: a path does not exist, lies outside of the root, or holds no tests.
+        ConfigurationError: a path does not exist, lies outside the root, or contains no tests.
     """
     for text in paths:
         named = find_named(text, places=places, walker=walker, cwd=cwd)
@@ -62,7 +61,7 @@ def find_named(text: str, *, places: ResolvedLayout, walker: Walker, cwd: str) -
     """Return the file or directory inside the root that a path of the user means; see `select`.
 
     Raises:
-        ConfigurationError: there is none, it lies outside of the root, or is neither.
+        ConfigurationError: it does not exist, lies outside the root, or is neither.
     """
     bases = (cwd, walker.absolute(places.workdir), places.root)
     absolute, status = _find(text, bases, walker)
@@ -125,7 +124,7 @@ def _candidates(text: str, bases: Iterable[str]) -> Iterator[str]:
 
 
 def _relative(absolute: str, walker: Walker) -> str:
-    """Return a path inside the root relative to it, as it was named where that is possible."""
+    """Return a path inside the root relative to it, as it was named if possible."""
     path = walker.inside(absolute)
     if path is None:
         path = walker.inside(os.path.realpath(absolute))

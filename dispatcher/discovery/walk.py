@@ -20,7 +20,7 @@ MAX_MTIME_NS = 2**63 - 1
 
 
 class FoundFile(Struct, frozen=True, kw_only=True):
-    """A test file as the walk met it; the path is relative to the root."""
+    """A test file found by the walk; the path is relative to the root."""
 
     path: str
     size_bytes: int
@@ -28,11 +28,11 @@ class FoundFile(Struct, frozen=True, kw_only=True):
 
 
 class Walker(Struct, kw_only=True):
-    """Walks below one root and remembers where it was, so that no link leads it in circles.
+    """Walks below one root and remembers visited directories, so that no link makes it loop.
 
     Args:
         root: the project root, absolute, its symlinks resolved.
-        files: what was found, by path.
+        files: the result, by path.
         warnings: what could not be read or was left out, for the user.
     """
 
@@ -65,7 +65,7 @@ class Walker(Struct, kw_only=True):
                 pending.append(link)
 
     def take(self, path: str) -> bool:
-        """Take one file, whatever it is called; return whether it is a regular file inside the root."""
+        """Take one file, whatever its name; return whether it is a regular file inside the root."""
         absolute = self.absolute(path)
         try:
             status = os.stat(absolute)  # noqa: PTH116 - of ten thousand files a path object is half the cost.
@@ -78,7 +78,9 @@ class Walker(Struct, kw_only=True):
         return True
 
     def _is_inside(self, absolute: str, *, is_link: bool) -> bool:
-        """Return whether a file really lies in the root; where it is no link its folder decides, once."""
+        """Return whether a file really lies in the root; for a file that is not a link, its directory
+        decides, once.
+        """
         if is_link:
             return self.inside(os.path.realpath(absolute)) is not None
         folder = absolute.rpartition("/")[0]
@@ -168,7 +170,7 @@ class Walker(Struct, kw_only=True):
                 self._add(path, status)
 
     def _is_new(self, path: str) -> bool:
-        """Return whether a directory was not walked yet; True also where that cannot be told."""
+        """Return whether a directory has not been walked yet; True also if that cannot be determined."""
         try:
             status = Path(self.absolute(path)).stat()
         except OSError:

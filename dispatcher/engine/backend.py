@@ -1,7 +1,7 @@
-"""The seam between a run and where its files are executed.
+"""The interface between a run and the place where its files execute.
 
-A backend takes tasks in the order in which they should start and says what became of them. It decides
-placement; it never decides whether a result counts, or whether a file runs again.
+A backend takes tasks in the order in which they should start, decides where each one runs, and reports the
+results. It never decides whether a result counts or whether a file runs again.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from passmuster.model.task import TestTask
 
 
 class TaskStarted(Struct, frozen=True, kw_only=True):
-    """A worker began with this task; `worker`: which, where there are several."""
+    """A worker started this task. `worker` names it if there are several."""
 
     task: TestTask
     worker: str = ""
 
 
 class TaskFinished(Struct, frozen=True, kw_only=True):
-    """This task ended with this result: exactly one for every task that was submitted and not withdrawn."""
+    """This task finished: exactly one for every task that was submitted and not withdrawn."""
 
     task: TestTask
     result: TestResult
 
 
 class BackendNotice(Struct, frozen=True, kw_only=True):
-    """Something the user should know that belongs to no file: one line."""
+    """A one-line warning that belongs to no file."""
 
     text: str
 
@@ -45,65 +45,67 @@ BackendEvent = TaskStarted | TaskFinished | BackendNotice
 
 
 class Backend(Protocol):
-    """Executes tasks somewhere. All methods are called from the run's one thread."""
+    """Executes tasks. All methods are called from the run's only thread."""
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know of the place, a line each; known from the start."""
+        """What the user should know about the backend, a line each; available from the start."""
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the limits in force where the tasks run, each with its source."""
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
-        """Take tasks, in the order in which they should start.
+        """Queue tasks, in the order in which they should start.
 
         Args:
-            tasks: what is to run.
-            first: before those that wait.
-            spare: only while no other task waits, where there is room beside those that run. What runs
-                is not ended for others' sake.
+            first: queue them before the tasks that already wait.
+            spare: best effort: start them only while no other task waits and a slot is free next to a running
+                file. No running file is evicted for them.
         """
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
         """Return what happened since the last call, waiting up to `timeout_s` seconds for something.
 
-        May return early with nothing; a signal handler may call `wake` to make it so.
+        May return early with nothing; a signal handler may call `wake` for that.
 
         Raises:
-            InfrastructureError: nothing further can start; what runs still ends, and is told by later
-                calls. Raised once for each such failure.
+            InfrastructureError: nothing further can start. Running files still finish and later calls report
+                them. Raised once for each such failure.
         """
 
     def wake(self) -> None:
         """Make a waiting `poll` return. Safe in a signal handler."""
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        """Take back and return every task that has not started, spare ones too. They produce no event."""
+        """Remove and return every task that has not started, best-effort ones included. They produce no
+        event.
+        """
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """End what runs, with `grace_s` seconds between SIGTERM and SIGKILL. Results still come by `poll`."""
+        """Stop running files, with `grace_s` seconds between SIGTERM and SIGKILL. `poll` still delivers their
+        results.
+        """
 
     def usage(self) -> Usage:
-        """Return what the running files use, as last measured."""
+        """Return the last measured usage of the running files."""
 
     def close(self) -> None:
-        """End whatever still runs and release everything. Called once, whatever happened."""
+        """Stop whatever still runs and release all resources. Called exactly once, even after a failure."""
 
 
 class BackendRequest(Struct, frozen=True, kw_only=True):
     """What a backend must know about a run before its first file.
 
     Args:
-        config: what the user wants.
-        run_id: the run, unlike any other.
-        workdir: the directory the tests run in, absolute.
+        run_id: unique.
+        workdir: the working directory of the tests, absolute.
         interpreter: the project's Python, absolute.
         cache_tag: its `sys.implementation.cache_tag`; empty: unknown.
-        interpreter_identity: what results call it (`CPython 3.11.7`); empty: unknown.
-        environ: the environment the tests start from.
-        coverage_dir: where coverage data is to be put; None: none is measured.
-        tasks: the first attempt at each file that will run, in the order in which they should start.
-        is_resumed: whether the run was broken off before, so that some of it may still be under way.
+        interpreter_identity: its name in results (`CPython 3.11.7`); empty: unknown.
+        environ: the environment from which tests start.
+        coverage_dir: the directory for coverage data; None: coverage is off.
+        tasks: the first attempt at each file, in the order in which they should start.
+        is_resumed: whether this resumes an interrupted run, so that some files may still be running.
     """
 
     config: TestConfig
@@ -121,13 +123,15 @@ class BackendRequest(Struct, frozen=True, kw_only=True):
 
 
 class ExecutionTarget(Protocol):
-    """A place where runs can be held: this machine, or a queue. Chosen by the composition root."""
+    """Where a run executes: this machine, a broker or a cluster. The composition root chooses it."""
 
     def capacity(self, config: TestConfig) -> Capacity:
-        """Return what a run with this configuration would get."""
+        """Return the capacity that a run with this configuration gets."""
 
     def backend(self, request: BackendRequest) -> Backend:
         """Make the backend of one run."""
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
-        """Return what would be imported before the run's files are forked, what not, and why: lines."""
+        """Return, as lines, which modules would be preloaded before the run's files are forked, which not,
+        and why.
+        """

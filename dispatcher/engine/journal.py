@@ -1,11 +1,12 @@
-"""The diary of a run on the dispatcher's disk: which attempts have ended, and how. `--resume` reads it.
+"""The journal of a run on the dispatcher's disk: the finished attempts and their results. `--resume` reads
+it.
 
-.passmuster/runs/RUN_ID/journal     a line for the run, and one for each attempt that ended
+    .passmuster/runs/RUN_ID/journal     a line for the run, and one for each finished attempt
 
-Each line is the CRC-32 of a JSON text, a space, and the text. A line is written by one call, so a killed
-dispatcher loses at most the line that it was writing. A line whose checksum does not match is ignored, and
-its file runs again: a damaged line could otherwise name another file, or another status. The file is locked
-while its run lasts, so that no two programs resume the same run.
+Each line is the CRC-32 of a JSON text, a space, and the text. One write call writes one line, so a killed
+dispatcher loses at most the line that it was writing. A line whose checksum does not match is ignored and its
+file runs again, because a damaged line could name another file or another status. The file is locked during
+its run, so that no two programs resume the same run.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ Ended = Mapping[tuple[str, int], TestResult]
 
 
 class JournalWriter(Protocol):
-    """Where it is written down that attempts have ended."""
+    """Records finished attempts."""
 
     def add(self, results: Sequence[TestResult]) -> None:
-        """Write down that attempts have ended; they are safe once this returns.
+        """Record finished attempts. They are on disk when this returns.
 
         Raises:
             OSError: they cannot be written.
         """
 
     def end(self) -> None:
-        """Write down that the run has come to its end.
+        """Record that the run is complete.
 
         Raises:
             OSError: it cannot be written.
@@ -54,32 +55,32 @@ class JournalWriter(Protocol):
 
 
 class JoinedRunHandle(Protocol):
-    """A run that several machines may hold, one after the other."""
+    """A run that several machines may lead, one after the other."""
 
     @property
     def run_id(self) -> str:
-        """The run, unlike any other; the same on every machine."""
+        """The run's unique ID, the same on every machine."""
 
     def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, JournalWriter, Ended]:
-        """Return the plan, its diary, and the attempts that have ended already, wherever that was.
+        """Return the plan, its journal, and the attempts that already finished on any machine.
 
-        What passed in an earlier round is marked in the plan as nothing to look into any further.
+        Files that passed in an earlier round are marked in the plan as needing no further investigation.
 
         Args:
-            plan: of this machine.
-            coverage_dir: where coverage data is put; None: none is measured.
+            plan: this machine's plan.
+            coverage_dir: the directory for coverage data; None: coverage is off.
         """
 
 
 class Journal:
-    """The diary of a run under way.
+    """The journal of a run in progress.
 
     Args:
-        path: the file; made, or continued.
-        is_durable: whether a line must outlive a crash of the machine too, not only of this program.
+        path: created if missing, else continued.
+        is_durable: whether a line must survive a crash of the machine, not only of this program.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path, *, is_durable: bool) -> None:
@@ -95,12 +96,12 @@ class Journal:
             ) from None
 
     def begin(self, run_id: str, files: Sequence[TestFile]) -> None:
-        """Write down what the run is about."""
+        """Write the first line, which identifies the run."""
         known = {file.path: [file.size_bytes, file.mtime_ns] for file in files}
         self._write(json.dumps({"format": _FORMAT, "run": run_id, "files": known}))
 
     def add(self, results: Sequence[TestResult]) -> None:
-        """Write down that attempts have ended; they are safe once this returns.
+        """Record finished attempts. They are on disk when this returns.
 
         Raises:
             OSError: they cannot be written.
@@ -116,7 +117,7 @@ class Journal:
             os.fdatasync(self._descriptor)
 
     def end(self) -> None:
-        """Write down that the run has come to its end.
+        """Record that the run is complete.
 
         Raises:
             OSError: it cannot be written.
@@ -124,7 +125,7 @@ class Journal:
         self._write(json.dumps(END))
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         os.close(self._descriptor)
 
     def _write(self, line: str) -> None:
@@ -136,16 +137,16 @@ class Journal:
             data = data[os.write(self._descriptor, data) :]
 
     def _is_cut_short(self) -> bool:
-        """Whether the last line has no end: a full disk took a part of it, or its writer was killed."""
+        """Whether the last line is incomplete: the disk was full, or its writer was killed."""
         size = os.fstat(self._descriptor).st_size
         return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
 
 class Opened(NamedTuple):
-    """A run's diary as it was found.
+    """A run's journal as it was found.
 
-    Its `journal` is None where it cannot be written; `ended` has the attempts that have ended, and `notice`
-    what the user should know.
+    `journal` is None if it cannot be written; `ended` holds the finished attempts, and `notice` is a line for
+    the user.
     """
 
     journal: Journal | None
@@ -162,18 +163,16 @@ def open_journal(
     needs_data: bool,
     stack: ExitStack,
 ) -> Opened:
-    """Return the diary of a new run, or of one that is gone on with, and what has ended in that.
+    """Return the journal of a new or resumed run, with the attempts that already finished.
 
     Args:
-        path: the file.
-        run_id: the run.
-        files: what it consists of.
+        files: the files of the run.
         is_durable: as for `Journal`.
-        needs_data: whether only attempts count whose coverage data is still there.
-        stack: closes it.
+        needs_data: whether an attempt counts only if its coverage data still exists.
+        stack: closes the journal.
 
     Raises:
-        ConfigurationError: the run cannot be gone on with.
+        ConfigurationError: the run cannot be resumed.
     """
     try:
         journal = stack.enter_context(closing(Journal(path, is_durable=is_durable)))
@@ -193,22 +192,22 @@ def open_journal(
 
 
 def resume_message(run_id: str, ended: Ended, total: int) -> str:
-    """Return the line that says how much of a run had been done before."""
+    """Return the line that says how much of a run is already done."""
     paths = {file_path for file_path, _ in ended}
     return f"going on with run {run_id}: {len(paths)} of {total} files had been run"
 
 
 def find_run(runs_dir: Path, wanted: str) -> str:
-    """Return the id of the run to go on with.
+    """Return the ID of the run to resume.
 
     Args:
-        runs_dir: where the runs are.
-        wanted: its id, or `last`.
+        runs_dir: the directory of all runs.
+        wanted: its ID, or `last`.
 
     Raises:
-        ConfigurationError: there is none that can be gone on with.
+        ConfigurationError: there is no such run, or it cannot be resumed.
     """
-    # The ids begin with the time at which their run started, so they sort by it.
+    # A run ID begins with the time at which its run started, so IDs sort by time.
     names = sorted(path.parent.name for path in runs_dir.glob(f"*/{FILE_NAME}"))
     if not names:
         raise ConfigurationError(f"there is no run to resume in {runs_dir}: start one without --resume")
@@ -226,11 +225,10 @@ def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[Ended, int]:
     """Return the attempts of a run at files that are unchanged, and the number of damaged lines.
 
     Args:
-        path: the file.
-        files: what the run consists of now.
+        files: the current files of the run.
 
     Raises:
-        ConfigurationError: the run has finished, consisted of other files, or its first line is damaged.
+        ConfigurationError: the run has finished, had other files, or its first line is damaged.
     """
     run_id = path.parent.name
     try:
@@ -255,10 +253,10 @@ def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[Ended, int]:
 
 
 def read_entries(lines: Iterable[bytes]) -> Iterator[TestResult | str | None]:
-    """Yield what each line below the first says: a result, `END`, or None for a damaged line.
+    """Yield the content of each line after the first: a result, `END`, or None for a damaged line.
 
     Args:
-        lines: without their ends.
+        lines: without line ends.
     """
     from passmuster.wire.codec import decode_result  # As above.
 
@@ -276,10 +274,10 @@ def read_entries(lines: Iterable[bytes]) -> Iterator[TestResult | str | None]:
 
 
 def _checked(line: bytes) -> object:
-    """Return what a line says.
+    """Return the content of a line.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the line is damaged.
     """
     checksum, _, data = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(data):
@@ -288,7 +286,7 @@ def _checked(line: bytes) -> object:
 
 
 def has_data(result: TestResult) -> bool:
-    """Whether the coverage data of an attempt is still there: the report of a broken-off run removes it."""
+    """Whether the coverage data of an attempt still exists: the report of an interrupted run removes it."""
     return bool(result.coverage_files) and all(map(os.path.exists, result.coverage_files))
 
 
@@ -301,7 +299,7 @@ def _known(head: object) -> dict[str, object]:
 
 
 def _compare(run_id: str, known: Mapping[str, object], files: Sequence[TestFile]) -> None:
-    """Refuse a run of other files: give the arguments it had, or the tree it had."""
+    """Refuse a run of other files; the message names its arguments or its tree."""
     now = {file.path for file in files}
     for paths, words in ((now - known.keys(), "did not belong to it"), (known.keys() - now, "does now not")):
         if paths:

@@ -1,7 +1,7 @@
-"""A backend whose results are written down before the run hears of them, and that knows those of before.
+"""A backend that journals results before the run sees them, and replays those of an interrupted run.
 
-Going on with a run is running it again, where attempts that have ended answer at once: the run decides anew
-what follows from them, and comes to the same.
+Resuming a run executes it again, but attempts that already finished answer at once. The run derives the same
+decisions from the same results.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from passmuster.model.task import TestTask
 
 
 class JournaledBackend:
-    """A `Backend` around another one.
+    """A `Backend` that wraps another one.
 
     Args:
-        inner: runs what has not run yet.
-        journal: gets every result; closed by who opened it.
-        ended: the results there are already.
+        inner: runs the files without a result.
+        journal: receives every result; its opener closes it.
+        ended: the results that already exist.
     """
 
     def __init__(self, inner: Backend, journal: JournalWriter, ended: Ended) -> None:
@@ -32,7 +32,7 @@ class JournaledBackend:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know of the place."""
+        """What the user should know about the backend."""
         return self._inner.notices
 
     def limits(self) -> tuple[Limit, ...]:
@@ -40,7 +40,7 @@ class JournaledBackend:
         return self._inner.limits()
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
-        """Take tasks; those that have ended answer with the next `poll`."""
+        """Queue tasks; those that already finished answer with the next `poll`."""
         new = [task for task in tasks if (task.file_path, task.attempt) not in self._ended]
         for task in tasks:
             result = self._ended.get((task.file_path, task.attempt))
@@ -50,7 +50,7 @@ class JournaledBackend:
             self._inner.submit(new, first=first, spare=spare)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
-        """Return what happened, written down."""
+        """Return what happened, after journaling it."""
         if self._again:
             found, self._again = tuple(self._again), deque()
             return found
@@ -75,17 +75,17 @@ class JournaledBackend:
         self._inner.wake()
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        """Take back what has not started."""
+        """Remove tasks that have not started."""
         return self._inner.withdraw()
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """End what runs."""
+        """Stop running files."""
         self._inner.stop(reason, grace_s=grace_s)
 
     def usage(self) -> Usage:
-        """Return what the running files use."""
+        """Return the usage of the running files."""
         return self._inner.usage()
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """Stop whatever still runs."""
         self._inner.close()

@@ -1,7 +1,7 @@
-"""Runs files in this process's own pool: a thread for each running file, no infrastructure.
+"""Runs files in this process's own pool: one thread for each running file, no infrastructure.
 
-The threads only wait: the test processes belong to the executor, which the composition root provides. The
-line of waiting tasks decides who is next, the executor whether it fits.
+The threads only wait; the test processes belong to the executor, which the composition root provides. The
+ready queue picks the next task, and the executor decides whether it fits.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class LocalBackend:
 
     Args:
         executor: runs the files; closed with the backend.
-        notices: what the user should know of this place, a line each.
-        groups: how many files of each group may run at once.
+        notices: what the user should know about this machine, a line each.
+        groups: how many files of each concurrency group may run at once.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class LocalBackend:
         return self._executor.limits()
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
-        """Take tasks in order and start what fits."""
+        """Queue tasks in order and start those that fit."""
         if not first:
             self._executor.expect(tasks)
         with self._lock:
@@ -127,26 +127,26 @@ class LocalBackend:
             return tuple(events)
 
     def wake(self) -> None:
-        """Make `poll` return; a `SimpleQueue` may be filled from a signal handler."""
+        """Make `poll` return; a signal handler may put into a `SimpleQueue`."""
         self._events.put(None)
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        """Take back what has not started."""
+        """Remove tasks that have not started."""
         with self._lock:
             spare = tuple(self._spare)
             self._spare.clear()
             return (*self._line.withdraw(), *spare)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """End what runs."""
+        """Stop running files."""
         self._executor.stop(reason, grace_s=grace_s)
 
     def usage(self) -> Usage:
-        """Return what the running files use."""
+        """Return the usage of the running files."""
         return self._executor.usage()
 
     def close(self) -> None:
-        """End everything and wait for the threads."""
+        """Stop all files and wait for the threads."""
         self.withdraw()
         self._executor.stop(StopReason.CANCELLED, grace_s=0)
         with self._lock:
@@ -156,7 +156,7 @@ class LocalBackend:
         self._executor.close()
 
     def _check_executor(self, events: Sequence[BackendEvent] = ()) -> None:
-        """Make the run hear, once and before these events, that the executor cannot go on."""
+        """Report, once and before these events, that the executor has failed."""
         if self._is_broken:
             return
         try:
@@ -168,7 +168,7 @@ class LocalBackend:
             raise
 
     def _place(self) -> None:
-        """Start every task that fits now, unless the run must hear of a failure first."""
+        """Start every task that fits now, unless a failure must be reported first."""
         with self._lock:
             if self._is_held:
                 return
@@ -181,7 +181,7 @@ class LocalBackend:
                     self._events.put(error)
 
     def _resume(self) -> None:
-        """Go on after a failure once the run has taken every event and asks for more."""
+        """Resume after a failure once the run has received every event and polls again."""
         with self._lock:
             if not self._is_held or not self._events.empty():
                 return
@@ -189,7 +189,7 @@ class LocalBackend:
         self._place()
 
     def _start_what_fits(self) -> None:
-        # A thread whose file has ended keeps its place until its result is told.
+        # A thread whose file has finished keeps its slot until its result is reported.
         while len(self._line) and len(self._threads) < self._executor.usage().slots:
             room = self._executor.room()
             task = self._line.next_fit(room)
@@ -208,7 +208,7 @@ class LocalBackend:
                 return
 
     def _start_spare(self) -> None:
-        """Start the spare tasks that fit, while no other waits and some other runs."""
+        """Start the best-effort tasks that fit, while no other task waits and another file runs."""
         while self._spare and not len(self._line) and self._has_idle_slot():
             task = self._take_spare()
             if task is None:
@@ -225,19 +225,23 @@ class LocalBackend:
             self._spare_running.add(task.attempt_id)
 
     def _take_spare(self) -> TestTask | None:
-        """Take a spare task that fits, by the rules of the line, which is empty now."""
+        """Pop a best-effort task that fits, by the rules of the ready queue, which is empty now."""
         self._line.append([self._spare.popleft() for _ in range(min(len(self._spare), SPARE_LOOKS))])
         task = self._line.next_fit(self._executor.room())
         self._spare.extendleft(reversed(self._line.withdraw()))
         return task
 
     def _has_idle_slot(self) -> bool:
-        """Whether a slot is free beside a file that is no spare one: where there is none the run is over."""
+        """Whether a slot is free while a file that is not best effort runs; without such a file, the run is
+        over.
+        """
         running = len(self._threads)
         return len(self._spare_running) < running < self._executor.usage().slots
 
     def _say_what_is_waited_for(self) -> None:
-        """Tell the user, once and then rarely, which other runs keep this one from starting files."""
+        """Tell the user, once and then rarely, which other runs on this machine keep this one from starting
+        files.
+        """
         usage, now_s = self._executor.usage(), time.monotonic()
         if usage.other_runs is None or now_s - self._said_at_s < SAY_AGAIN_S:
             return
@@ -246,7 +250,7 @@ class LocalBackend:
             self._events.put(BackendNotice(text=f"this run {usage.other_runs}"))
 
     def _note_shortage(self, *, is_short: bool, of: str = MEMORY) -> None:
-        """Remember since when a free slot has found no file that fits, and for want of what."""
+        """Record since when a free slot has found no file that fits, and what it lacks."""
         if not is_short:
             self._short_since = None
             return
@@ -258,10 +262,10 @@ class LocalBackend:
             self._short_of += f" held by {others.held_by}"
 
     def _try_start(self, task: TestTask) -> str:
-        """Start a task; return what it must wait for where it cannot start now, "" where it has started.
+        """Start a task. Return what it must wait for if it cannot start now, "" if it has started.
 
         Raises:
-            InfrastructureError: the executor cannot go on, or there is no thread although no file runs.
+            InfrastructureError: the executor has failed, or no thread can start although no file runs.
         """
         if not self._executor.admit(task):
             return MEMORY
@@ -275,7 +279,7 @@ class LocalBackend:
             if not any(one.is_alive() for one in (*self._threads, *self._ended_threads)):
                 raise
             return PROCESSES  # Those of a running file become free when it ends.
-        # Its result is reported under the lock that is held here, and therefore after this.
+        # Its result is reported under the lock held here, and therefore after this.
         self._threads.add(thread)
         self._events.put(TaskStarted(task=task))
         return ""

@@ -1,6 +1,6 @@
-"""One run: hands the plan to a backend, listens, decides what runs again and when to stop, tells everybody.
+"""The loop of one run: submits the plan to a backend, decides on reruns and on stopping, and emits events.
 
-The only thread of a run that decides anything. It waits in `Backend.poll` and nowhere else.
+The only thread of a run that decides anything. It waits only in `Backend.poll`.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ class RunPolicy(Struct, frozen=True, kw_only=True):
     """What a run does about failures and time.
 
     Args:
-        retries: how often a file that failed runs again.
+        retries: how often a failed file runs again.
         max_fail: failed files after which nothing further starts; None: no limit.
         run_timeout_s: seconds for the whole run; None: no limit.
-        slow_s: seconds after which a running file is mentioned.
+        slow_s: seconds after which a running file is reported as slow.
         grace_s: seconds between SIGTERM and SIGKILL when the run is stopped.
         allow_no_tests: whether a file that runs no test passes.
         may_run_no_test: whether the run may pass although no test ran in any file: the user allows it, or
             other shards may have all the tests.
-        watched: whether samples of the usage are wanted.
+        watched: whether reporters want usage samples.
         verify_isolation: whether every forked file runs spawned too.
-        recheck_alone: whether a file that failed beside others, and did not when it last ran, gets one
-            chance alone.
-        regression_factor: how many times its usual a file may take before it is named.
-        fail_on_regression: whether that makes the run fail.
+        recheck_alone: whether a file that failed while others ran, and passed in its last run, gets one
+            exclusive rerun.
+        regression_factor: the factor above the baseline from which a file counts as regressed.
+        fail_on_regression: whether a regression fails the run.
     """
 
     retries: int = 0
@@ -92,7 +92,7 @@ class RunPolicy(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, config: TestConfig, *, watched: bool) -> RunPolicy:
-        """Return what a configuration says about them."""
+        """Return the policy that a configuration sets."""
         return cls(
             retries=config.retries,
             max_fail=config.max_fail,
@@ -110,21 +110,19 @@ class RunPolicy(Struct, frozen=True, kw_only=True):
 
     @property
     def rules(self) -> RetryPolicy:
-        """What of this decides whether a file runs again."""
+        """The part of this policy that decides whether a file runs again."""
         return RetryPolicy(retries=self.retries, verifies_forks=self.verify_isolation)
 
 
 class RunLoop:
-    """Everything about one run while it lasts.
+    """The state of one run while it lasts.
 
     Args:
-        plan: what runs.
-        backend: where; the caller closes it.
-        reporters: who is told.
-        keepers: who is told too, and may fail without the run being any less complete.
-        policy: what is done about failures and time.
-        notices: what everybody should be told at the start, a line each.
-        clock: seconds that only go forward.
+        backend: executes the tasks; the caller closes it.
+        reporters: receive the events.
+        keepers: also receive the events; the run counts as complete even if one of them fails.
+        notices: lines that every reporter receives at the start.
+        clock: monotonic seconds.
         wall_clock: Unix time in seconds.
     """
 
@@ -160,7 +158,7 @@ class RunLoop:
 
     @property
     def lost_reports(self) -> tuple[str, ...]:
-        """Why reports are not complete, a line each."""
+        """Why reports are incomplete, a line each."""
         return self._announce.failures
 
     @property
@@ -201,7 +199,7 @@ class RunLoop:
         return results
 
     def _listen(self) -> None:
-        """Wait for what the backend has to say."""
+        """Wait for events of the backend."""
         try:
             events = self._backend.poll(self._poll_s())
         except InfrastructureError as error:
@@ -231,7 +229,7 @@ class RunLoop:
         return wait_s
 
     def _is_timed(self, limit_s: float | None) -> TypeGuard[float]:
-        """Whether the time of the whole run still has to be watched: also while the last files finish."""
+        """Whether the timeout of the run still applies; it does while the last files finish."""
         return limit_s is not None and self._cause in (None, StopCause.MAX_FAIL)
 
     def _submit(self, following: NextAttempt) -> None:
@@ -287,14 +285,14 @@ class RunLoop:
             self._submit(following)
 
     def _has_chance_alone(self) -> bool:
-        """Whether a file that fails now may run once more alone; one that ends the run may not."""
+        """Whether a file that fails now may rerun exclusively; a failure that ends the run may not."""
         if not self._policy.recheck_alone or self._rechecks >= MAX_EXCLUSIVE_RERUNS:
             return False
         max_fail = self._policy.max_fail
         return max_fail is None or self._state.failed_files + 1 < max_fail
 
     def _settle(self, path: str) -> bool:
-        """Let the verdict on a file stand that there is already; False: there is none."""
+        """Make the provisional verdict of a file final; False: it has none."""
         reason = self._state.past(path).reason
         record = self._state.settle(path)
         if record is None:
@@ -315,14 +313,14 @@ class RunLoop:
         )
 
     def _withdraw(self, why: str) -> None:
-        """Take back what has not started: a verdict that stands counts, the others are cancelled."""
+        """Withdraw what has not started: provisional verdicts become final, other files are cancelled."""
         for task in self._backend.withdraw():
             self._waiting -= not self._state.is_spare(task.file_path)
             if not self._settle(task.file_path):
                 self._state.cancel(task.file_path, why)
 
     def _end_spare(self) -> None:
-        """End the run when all that is left may be left out."""
+        """End the run when only best-effort attempts are left."""
         if self._is_over or not self._state.open_files == self._state.best_effort_files > 0:
             return
         if self._cause is None and self._overtime_ends_s is None:
@@ -335,7 +333,7 @@ class RunLoop:
             self._backend.stop(StopReason.CANCELLED, grace_s=0.0)
 
     def _start_overtime(self) -> None:
-        """Let confirmations run beyond the last file for a share of the run's time, the oldest files first.
+        """Let verifications run after the last file for a share of the run's time, the oldest files first.
 
         On a machine that is never idle they would otherwise never run.
         """
@@ -348,20 +346,20 @@ class RunLoop:
                 self._settle(task.file_path)
         self._overtime_ends_s = now + overtime_s
         if fitting:
-            # As ordinary tasks: what waits only for idle time starts beside other files only.
+            # As ordinary tasks: a best-effort task starts only while another file runs.
             self._backend.submit(sorted(fitting, key=self._confirm_order))
 
     def _confirm_order(self, task: TestTask) -> tuple[int, str]:
-        """Return what sorts a file the earlier, the longer it has been as it is."""
+        """Return the sort key that puts the files that are unchanged for longest first."""
         return self._state.file(task.file_path).mtime_ns, task.file_path
 
     def _as_policy_has_it(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
-        """Return a result with the status that this run gives it."""
+        """Return a result with the status that the policy gives it."""
         if result.status is Status.NO_TESTS and self._may_hold_no_tests(result):
             note = result.note or result.error
             return structs.replace(result, status=Status.PASS, error="", note=note)
         if result.is_evicted and self._cause is not None:
-            # It was stopped only to make room and would run again, if the run went on.
+            # It was evicted and would run again if the run continued.
             return structs.replace(result, status=Status.CANCELLED)
         is_doubtful = result.status.is_failure and needs_verification(task, result, self._policy.rules)
         if is_doubtful and reason is not RerunReason.REFORK and self._cause is not None:
@@ -371,15 +369,15 @@ class RunLoop:
         return result
 
     def _may_hold_no_tests(self, result: TestResult) -> bool:
-        """Whether a file in which no test ran is no failure.
+        """Whether a file in which no test ran counts as passed.
 
-        A module of helpers may be called as test files are; but a file that the user named was to run tests.
+        A module of helpers may be named like a test file; but a file that the user named must run tests.
         """
         is_helper = result.note == HOLDS_NO_TESTS and not self._state.planned(result.file_path).is_named
         return is_helper or self._policy.allow_no_tests
 
     def _look_around(self, interrupts: Interrupts) -> None:
-        """Do what time, signals and failures ask for."""
+        """Apply timeouts, signals and failure limits."""
         now = self._now()
         for file in self._state.newly_slow(now, self._policy.slow_s):
             seconds = self._state.seconds_running(file.path, now)
@@ -400,7 +398,7 @@ class RunLoop:
             self._stop(StopCause.MAX_FAIL, None, 0.0)
 
     def _stop(self, cause: StopCause, reason: StopReason | None, grace_s: float) -> None:
-        """Let nothing further start; end what runs where a reason is given, else let it finish."""
+        """Start nothing further. Stop running files if a reason is given, else let them finish."""
         self._cause = cause
         self._withdraw(f"not run: {cause.value}")
         self._announce(RunStopping(at_s=self._now(), cause=cause))

@@ -1,21 +1,22 @@
-"""Whether a file that has just ended runs again, and how.
+"""Decides whether a file whose attempt has just finished runs again, and how. Pure.
 
-Pure. A file runs again because
+A file runs again in these cases:
 
-- it was stopped only to make room for others, which is the runner's doing and costs it nothing;
-- it did not pass when forked: it is *checked*, spawned. If it passes, it is spawned once more, and if that
-  passes, forked once more. Only if that fails, forking is proven to be the cause. The order is not forked,
-  spawned, forked, spawned: a file that fails every other time would fail in step with the forks;
-- it failed and the user allowed retries;
-- it failed beside others, for the first time as far as anybody knows: it runs once more alone;
-- it passed when forked and nobody knows whether it does when spawned: it is *confirmed*, and if that fails,
-  spawned once more.
+- It was evicted to free memory for other files. An eviction is not a failure and uses up no retry.
+- It did not pass when forked: it is *verified*, that is spawned. If it passes, it is spawned once more, and
+  if that passes, forked once more. Only if that fails, forking is proven to be the cause. The order is not
+  forked, spawned, forked, spawned, because a file that fails every other time would fail in step with the
+  forks.
+- It failed and the user allowed retries.
+- It failed while other files ran, for the first time as far as is known: it reruns exclusively.
+- It passed when forked and no spawned result is known: it is *verified*, and if that fails, spawned once
+  more.
 
-What is checked, confirmed or run alone is compared with the attempt before it. So it asks for the same
-worker. Where it ran on another one all the same, or a signal from outside ended it, nothing is proven, and no
-further attempt is made to prove it.
+A verification or an exclusive rerun is compared with the attempt before it, and therefore requests the same
+worker. If it ran on another one, or a signal from outside ended it, nothing is proven, and no further attempt
+is made.
 
-An attempt here never makes a verdict better by itself: `dispatcher.engine.state` says which attempt counts.
+An attempt here never improves a verdict by itself: `dispatcher.engine.state` decides which attempt counts.
 There are at most three attempts beyond the first one and the retries.
 """
 
@@ -52,11 +53,11 @@ POSSIBLY_INTERFERENCE = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
-    """What a run does about files that have ended.
+    """What a run does about finished attempts.
 
     Args:
-        retries: how often a file that failed runs again, unless its task says otherwise.
-        verifies_forks: whether every forked file runs spawned too, whatever is known and whatever it takes.
+        retries: how often a failed file runs again, unless its task sets its own number.
+        verifies_forks: whether every forked file runs spawned too, whatever is known and whatever it costs.
     """
 
     retries: int = 0
@@ -64,19 +65,19 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
 
 
 class AttemptContext(Struct, frozen=True, kw_only=True):
-    """What came before the end of an attempt.
+    """What happened before the end of an attempt.
 
     Args:
-        reason: what the attempt was for; None: it was the first. An attempt after one that made room is
-            for the same.
-        failures: earlier attempts at the file that failed, without this one, without those that made room,
-            and without forked ones that were checked because they had no fair chance.
-        forked_status: how the forked attempt failed that was checked; None: none was checked.
-        evictions: earlier attempts that were stopped to make room.
-        is_confirmed: whether an earlier run saw it pass forked and spawned, as it is now.
-        may_run_alone: whether it gets a chance alone.
-        spawned_bytes: peak bytes to reserve for it when it is spawned; None: unknown.
-        before: the attempt before, not counting those that made room; None: there was none.
+        reason: why the attempt was made; None: it was the first. An attempt after an eviction keeps the
+            reason of the evicted one.
+        failures: earlier failed attempts at the file; without this one, without evicted ones, and without
+            forked ones that were verified because they were not fair.
+        forked_status: the status of the forked attempt that was verified; None: none was.
+        evictions: earlier evicted attempts.
+        is_confirmed: whether an earlier run saw this version of the file pass forked and spawned.
+        may_run_alone: whether it may rerun exclusively.
+        spawned_bytes: peak bytes to reserve for it when spawned; None: unknown.
+        before: the attempt before, evicted ones not counted; None: there was none.
     """
 
     reason: RerunReason | None = None
@@ -93,9 +94,8 @@ class NextAttempt(Struct, frozen=True, kw_only=True):
     """A further attempt.
 
     Args:
-        task: what to run.
-        again: why.
-        is_spare: whether it only uses idle time, and may be left out.
+        again: why it is made.
+        is_spare: whether it is best effort.
     """
 
     task: TestTask
@@ -104,12 +104,12 @@ class NextAttempt(Struct, frozen=True, kw_only=True):
 
     @property
     def goes_first(self) -> bool:
-        """Whether it starts before all that wait: the user waits for its verdict."""
+        """Whether it is urgent: the user waits for its verdict."""
         return not self.task.alone and self.again is not RerunReason.VERIFY_PASS
 
     @property
     def is_provisional(self) -> bool:
-        """Whether there is a verdict already that holds if this attempt comes to nothing."""
+        """Whether the file already has a verdict that holds if this attempt gives no result."""
         return self.again in PROVISIONAL_AFTER
 
 
@@ -121,14 +121,13 @@ def next_attempt(
     rules: RetryPolicy,
     budget_bytes: int | None = None,
 ) -> NextAttempt | None:
-    """Return the attempt that follows this one; None: the file is decided.
+    """Return the attempt that follows this one; None: the verdict is final.
 
     Args:
-        task: the attempt that ended.
-        result: what came of it.
-        past: what came before.
-        rules: what the run does about it.
-        budget_bytes: what all files together may use; no prediction is above it; None: not known here.
+        task: the attempt that finished.
+        past: what happened before.
+        budget_bytes: the memory budget of all files together, which bounds every prediction; None: unknown
+            here.
     """
     if result.is_evicted:
         return _after_eviction(task, result, past=past, budget_bytes=budget_bytes)
@@ -164,7 +163,7 @@ def next_attempt(
 def _next_of_proof(
     task: TestTask, result: TestResult, *, past: AttemptContext, budget_bytes: int | None
 ) -> NextAttempt | None:
-    """Return the attempt that a proof for or against forking needs after one for that purpose."""
+    """Return the attempt that a proof for or against forking needs after an attempt for this reason."""
     if past.before is not None and not past.before.is_comparable(result):
         return None
     passes = result.status.is_pass
@@ -181,20 +180,19 @@ def _next_of_proof(
 
 
 def needs_verification(task: TestTask, result: TestResult, rules: RetryPolicy) -> bool:
-    """Whether an attempt was forked where a spawned one has to say the same.
+    """Whether a forked attempt must be repeated spawned.
 
-    Where the user demands forks they are trusted, but for a verification.
+    If the user demands forks they are trusted, except with verification on.
     """
     if result.isolation is not Isolation.FORK:
         return False
-    # Whoever was told to spawn and forked all the same is not told once more.
+    # A worker that forked although the task said spawn is not asked again.
     return task.isolation is Isolation.AUTO or (rules.verifies_forks and task.isolation is Isolation.FORK)
 
 
 def is_inconclusive(result: TestResult, *, past: AttemptContext, rules: RetryPolicy) -> bool:
-    """Whether an attempt for which there was a verdict before leaves everything as it was.
-
-    It was stopped, or never got a fair chance: what was known before it stands.
+    """Whether an attempt after a provisional verdict leaves the verdict unchanged: it was stopped, or was not
+    fair.
     """
     if past.reason is RerunReason.VERIFY_PASS and not rules.verifies_forks:
         no_chance = result.is_evicted or result.status.is_infrastructure
@@ -212,7 +210,7 @@ def _after_eviction(
     again = replace(
         _following(task),
         predicted_bytes=_corrected_bytes(task, result, budget_bytes=budget_bytes),
-        # The second time the prediction was wrong as well; alone there is nobody to make room for.
+        # The second prediction was wrong as well; an exclusive file is never evicted for another one.
         alone=task.alone or past.evictions > 0,
     )
     return NextAttempt(task=again, again=RerunReason.EVICTED)
@@ -223,23 +221,23 @@ def _following(task: TestTask) -> TestTask:
 
 
 def _spawned(task: TestTask, past: AttemptContext) -> TestTask:
-    """Return a task that is spawned, which takes other memory than forked: no pages are shared."""
+    """Return a task that is spawned. Its memory differs from forked, because no pages are shared."""
     predicted_bytes = task.predicted_bytes if task.alone else past.spawned_bytes
     return replace(task, isolation=Isolation.SPAWN, predicted_bytes=predicted_bytes)
 
 
 def _with_room(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> TestTask:
-    """Return the following attempt, alone after one that broke a limit of memory."""
+    """Return the following attempt, exclusive after one that exceeded a memory limit."""
     again = _following(task)
     if result.status is not Status.MEMORY:
         return again
-    # It gets the best chance there is: nothing beside it, and nobody else hurt if it happens again.
+    # An exclusive rerun has the best chance, and affects no other file if it fails again.
     predicted_bytes = _corrected_bytes(task, result, budget_bytes=budget_bytes)
     return replace(again, predicted_bytes=predicted_bytes, alone=True)
 
 
 def _corrected_bytes(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> int | None:
-    """Return what to reserve for a file that used more than was thought; None: still nobody knows."""
+    """Return the bytes to reserve for a file that used more than predicted; None: still unknown."""
     if result.peak_bytes is None:
         return task.predicted_bytes
     corrected_bytes = max(task.predicted_bytes or 0, math.ceil(result.peak_bytes * EVICTED_MARGIN))

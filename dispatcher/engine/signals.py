@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into a count that the run's loop looks at. Nothing is raised anywhere."""
+"""Turns SIGINT and SIGTERM into a count that the run's loop reads. No handler raises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Interrupts:
-    """How often the user, or the system, asked for the end of the run. Is itself the signals' handler."""
+    """Counts the requests to end the run. The object is itself the signal handler."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.count = 0
@@ -26,15 +26,16 @@ class Interrupts:
 def watch_interrupts(
     wake: Callable[[], None] = lambda: None, *, ignored_afterwards: bool = False
 ) -> Iterator[Interrupts]:
-    """Count SIGINT and SIGTERM while the context lasts; afterwards the old handlers are back.
+    """Count SIGINT and SIGTERM while the context lasts, then restore the old handlers.
 
-    Inside another such context there is one count, that of the outer one: so whoever prepares a run and
-    cleans up after it is not torn out of that by an impatient user.
+    Nested contexts share the count of the outer one, so that an impatient user does not interrupt the
+    preparation and clean-up around a run.
 
     Args:
-        wake: called at each signal, inside the handler, to end a wait; at once if one was counted already.
-        ignored_afterwards: once a signal was counted, let all that follow do nothing even after the
-            context: for a process that is about to end anyway.
+        wake: called inside the handler at each signal, to end a wait; called at once if a signal was already
+            counted.
+        ignored_afterwards: after the first counted signal, ignore all further ones, even after the context:
+            for a process that is about to end.
 
     Outside the main thread, where Python allows no handlers, nothing is counted.
     """

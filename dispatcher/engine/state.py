@@ -1,12 +1,11 @@
-"""What is known of each planned file while a run goes on. Pure.
+"""The state of each planned file during a run. Pure.
 
-Every planned file ends in exactly one counted result: a second answer for a file that is decided is dropped,
-and `results` refuses while a file is open.
+Every planned file ends in exactly one counted result: a second answer for a file with a final verdict is
+dropped, and `results` raises while a file is open.
 
-A verdict is what happened, never better because Passmuster tried again: of the attempts at a file as many
-count as the user allowed, the first one and `retries` more, and the file passes if one of these passed.
-Further attempts only find out why, and change the verdict where they prove that Passmuster itself was the
-cause.
+A verdict is what happened, never better because Passmuster tried again. As many attempts count as the user
+allowed, the first one and `retries` more, and the file passes if one of these passed. Further attempts only
+investigate the cause, and change the verdict only if they prove that Passmuster itself was the cause.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ def verdict_position(
 
     Args:
         attempts: at one file, in their order; at least one.
-        reasons: what each was for.
+        reasons: why each attempt was made.
         retries: how many further attempts the user allowed.
     """
     last = len(attempts) - 1
     if attempts[last].status.is_cancelled:
         return last
-    # One that had to make room too often is the last, and counts.
+    # An attempt that was evicted too often is the last, and counts.
     told = [at for at, attempt in enumerate(attempts) if at == last or not attempt.is_evicted]
     if reasons[last] is RerunReason.VERIFY_PASS and attempts[last].status.is_pass:
         return told[-2]
@@ -61,7 +60,7 @@ def verdict_position(
 def _could_count(
     attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], position: int
 ) -> bool:
-    """Whether an attempt may be the verdict: not one that was for a proof, or that had no fair chance."""
+    """Whether an attempt may be the verdict: not one that was part of a proof, or that was not fair."""
     attempt = attempts[position]
     is_unfair = attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK
     was_checked = position + 1 < len(reasons) and reasons[position + 1] is RerunReason.VERIFY_FAILURE
@@ -111,11 +110,10 @@ class _Entry(Struct):
 
 
 class RunState:
-    """The files of a plan, each open until it is decided.
+    """The files of a plan, each open until its verdict is final.
 
     Args:
-        files: the plan.
-        retries: how many further attempts the user allowed for a file whose task says nothing.
+        retries: how many further attempts the user allowed for a file whose task sets no number.
     """
 
     def __init__(self, files: Sequence[PlannedFile], *, retries: int = 0) -> None:
@@ -128,22 +126,22 @@ class RunState:
 
     @property
     def open_files(self) -> int:
-        """How many files are not decided yet."""
+        """How many files have no final verdict yet."""
         return self._open
 
     @property
     def best_effort_files(self) -> int:
-        """How many of the open files wait for nothing but an attempt that may be left out."""
+        """How many of the open files wait only for a best-effort attempt."""
         return self._spare
 
     @property
     def failed_files(self) -> int:
-        """How many files failed: those that are decided, and those that only run once more alone."""
+        """How many files failed, including those whose exclusive rerun is pending."""
         return self._failed
 
     @property
     def running_files(self) -> int:
-        """How many files run at this moment."""
+        """How many files run now."""
         return len(self._running)
 
     def file(self, path: str) -> TestFile:
@@ -151,11 +149,11 @@ class RunState:
         return self._entries[path].file
 
     def planned(self, path: str) -> PlannedFile:
-        """Return what was planned of a file."""
+        """Return the plan of a file."""
         return self._entries[path].planned
 
     def record(self, path: str) -> FileAttempts:
-        """Return what happened to a file that has been answered at least once."""
+        """Return the attempts at a file that has at least one result."""
         return self._entries[path].record()
 
     def failures(self, path: str) -> int:
@@ -163,15 +161,14 @@ class RunState:
         return self._entries[path].failures
 
     def evictions(self, path: str) -> int:
-        """Return how often a file was stopped to make room."""
+        """Return how often a file was evicted."""
         return self._entries[path].evictions
 
     def past(self, path: str, *, may_run_alone: bool = False) -> AttemptContext:
-        """Return what came before the attempt that runs, or comes next.
+        """Return what happened before the current or next attempt.
 
         Args:
-            path: the file.
-            may_run_alone: whether the run has a chance alone left for a file that did not fail before.
+            may_run_alone: whether the run has an exclusive rerun left for a file that did not fail before.
         """
         entry = self._entries[path]
         return AttemptContext(
@@ -186,16 +183,16 @@ class RunState:
         )
 
     def awaits(self, path: str, attempt: int) -> bool:
-        """Whether an answer to that attempt at a file would be the first, and the file is not decided."""
+        """Whether a result of that attempt would be the first, and the file is open."""
         entry = self._entries[path]
         return not entry.is_decided and attempt > entry.last_attempt
 
     def is_spare(self, path: str) -> bool:
-        """Whether what runs, or comes next, of a file may be left out."""
+        """Whether the current or next attempt at a file is best effort."""
         return self._entries[path].is_spare
 
     def start(self, path: str, at_s: float) -> bool:
-        """Note that an attempt began; False when the file is decided already, and nothing changes."""
+        """Note that an attempt started; False, without a change, if the verdict is already final."""
         entry = self._entries[path]
         if entry.is_decided:
             return False
@@ -206,13 +203,11 @@ class RunState:
     def end_attempt(
         self, path: str, result: TestResult, *, is_final: bool, following: NextAttempt | None = None
     ) -> bool:
-        """Note that an attempt ended; False when it was answered before, and nothing is counted.
+        """Note that an attempt finished; False if it already has a result, and nothing is counted.
 
         Args:
-            path: the file.
-            result: what came of the attempt.
-            is_final: whether this decides the file.
-            following: the attempt that follows; None: nothing is known of one.
+            is_final: whether this makes the verdict final.
+            following: the attempt that follows; None: not known.
         """
         if not self.awaits(path, result.attempt):
             return False
@@ -246,7 +241,7 @@ class RunState:
         return verdict_position(entry.attempts, entry.reasons, retries=retries)
 
     def settle(self, path: str) -> FileAttempts | None:
-        """Decide a file by the verdict that stands; None: there is none, and nothing changes."""
+        """Make the provisional verdict of a file final; None: it has none, and nothing changes."""
         entry = self._entries[path]
         if entry.is_decided or entry.standing is None:
             return None
@@ -256,7 +251,7 @@ class RunState:
         return entry.record()
 
     def cancel(self, path: str, reason: str) -> None:
-        """Decide a file that will not start (again)."""
+        """Record a file that will not start (again) as decided."""
         entry = self._entries[path]
         cancelled = TestResult(
             file_path=path, status=Status.CANCELLED, error=reason, attempt=entry.last_attempt + 1
@@ -275,7 +270,7 @@ class RunState:
         self._mark_spare(entry, is_spare=False)
 
     def _let_stand(self, entry: _Entry, position: int | None) -> None:
-        """Change which verdict stands."""
+        """Set the attempt that is the verdict."""
         self._failed -= self._counts_as_failed(entry)
         entry.standing = position
         self._failed += self._counts_as_failed(entry)
@@ -294,7 +289,7 @@ class RunState:
     def newly_slow(self, at_s: float, slow_s: float) -> tuple[TestFile, ...]:
         """Return the files that have been running for `slow_s` seconds, each once for each attempt.
 
-        Nobody waits for an attempt that may be left out.
+        Best-effort attempts are never reported, because the run does not wait for them.
         """
         found = []
         for entry in self._running.values():
@@ -325,13 +320,13 @@ class RunState:
         fails_on_regression: bool = False,
         allows_no_tests: bool = False,
     ) -> TestResults:
-        """Return what the run came to; the arguments are those of `TestResults`.
+        """Return the results of the run; the arguments are those of `TestResults`.
 
         Args:
-            regression_factor: how many times its usual a file may take before that is one of `regressions`.
+            regression_factor: the factor above the baseline from which a file is one of `regressions`.
 
         Raises:
-            RuntimeError: a file is not decided; that would be a fault of the run's loop.
+            RuntimeError: a file is still open; that would be an error in the run's loop.
         """
         if self._open:
             raise RuntimeError(f"{self._open} planned files have no result")

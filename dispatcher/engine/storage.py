@@ -1,7 +1,7 @@
-"""Where a run leaves what outlives it: `.passmuster/` in the project root, ignored by git.
+"""The directories that outlive a run: `.passmuster/` in the project root, ignored by git.
 
-.passmuster/history.sqlite3     what is remembered of each file
-.passmuster/runs/RUN_ID/        outputs of one run's files; the last runs are kept
+.passmuster/history.sqlite3     the history of each file
+.passmuster/runs/RUN_ID/        the files of one run; the last runs are kept
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEPT_RUNS = 10
 
 
 class RunLock:
-    """Keeps `prune_runs` from removing a run's directory, until this object or the process is gone."""
+    """Keeps `prune_runs` from removing a run's directory while this object and its process exist."""
 
     def __init__(self, descriptor: int) -> None:
         self._release = weakref.finalize(self, os.close, descriptor)
@@ -36,7 +36,7 @@ class RunLock:
 class TemporaryRun:
     """A directory that is removed with this object, or with the process.
 
-    `tempfile.TemporaryDirectory` would call that a leak, in a warning that a user of the API sees.
+    `tempfile.TemporaryDirectory` would warn about a leak, visibly for a user of the API.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Storage(Struct, frozen=True, kw_only=True):
     Args:
         state_dir: `.passmuster/` of the root; None: nothing is kept there.
         run_dir: the run's own directory, which exists.
-        temporary: what removes `run_dir` once this object is gone; None: it stays.
+        temporary: removes `run_dir` once this object is gone; None: it stays.
         notice: why nothing can be kept although it was wanted; empty: it can, or was not wanted.
         lock: keeps other runs from removing `run_dir`; None: it is temporary.
     """
@@ -70,10 +70,9 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
     """Make the directories of a run.
 
     Args:
-        root: the project root.
         run_id: names the run's directory.
-        wanted: whether anything is to be kept in the root; otherwise, and where it cannot be written,
-            a temporary directory serves for the time of the run.
+        wanted: whether anything is to be kept in the root; if not, or if the root cannot be written, a
+            temporary directory serves for the run.
     """
     notice = ""
     if wanted:
@@ -91,7 +90,7 @@ def open_storage(root: Path, run_id: str, *, wanted: bool) -> Storage:
 
 
 def make_state_dir(root: Path) -> None:
-    """Make `.passmuster/` if that is possible; where it is not, `open_storage` says why."""
+    """Make `.passmuster/` if possible; if not, `open_storage` reports why."""
     state_dir = root / STATE_DIRECTORY
     with contextlib.suppress(OSError):
         state_dir.mkdir(mode=0o700, exist_ok=True)
@@ -99,7 +98,7 @@ def make_state_dir(root: Path) -> None:
 
 
 def _make_locked(run_dir: Path) -> RunLock:
-    """Make a run's directory, which a resumed run has already, and lock it.
+    """Make a run's directory, which already exists for a resumed run, and lock it.
 
     Raises:
         OSError: it cannot be made or locked.
@@ -119,13 +118,14 @@ def _make_locked(run_dir: Path) -> RunLock:
 
 
 def prune_runs(runs_dir: Path, *, keep: int) -> tuple[Path, ...]:
-    """Remove the oldest run directories that no run uses, and return those that are gone.
+    """Remove the oldest run directories that no run uses, and return the removed ones.
 
-    What cannot be removed stays; links are never followed, neither `runs_dir` itself nor what is in it.
+    A directory that cannot be removed stays. Links are never followed, neither `runs_dir` itself nor its
+    entries.
 
     Args:
         runs_dir: the directory with one directory for each run; it need not exist.
-        keep: how many of the newest (by modification time) stay, at least 0; those in use stay besides.
+        keep: how many of the newest (by modification time) stay, at least 0; those in use stay in addition.
     """
     if runs_dir.is_symlink():
         return ()

@@ -1,10 +1,11 @@
-"""What is remembered of a test file from earlier runs.
+"""The history of one test file.
 
-`dispatcher.history.history` stores and loads these; `dispatcher.planning.order` makes predictions of them.
+`dispatcher.history.history` stores and loads these; `dispatcher.planning.order` derives predictions from
+them.
 
-A file that is forked takes other time and memory than one that is spawned: what the server has imported is
-there already, and its pages are shared. So both are remembered apart, each from the attempts that ran so,
-whatever these attempts were for, and a prediction takes those of the way in which the file will run.
+A forked file uses other time and memory than a spawned one: the fork server has imported modules already, and
+their pages are shared. Both are therefore recorded separately, each from the attempts with that start method,
+and a prediction uses those of the start method that the file will have.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["FileHistory", "ForkObservation", "UsageStats"]
 
 
 class ForkObservation(StrEnum):
-    """What is known of how a file, as it is, takes to being forked."""
+    """What is known about forking the current version of a file."""
 
     UNKNOWN = "unknown"
     CONFIRMED = "confirmed"
@@ -36,20 +37,20 @@ class FileHistory(Struct, frozen=True, kw_only=True):
 
     Args:
         path: the file, as `TestFile.path`.
-        duration_s: wall-clock seconds it is expected to take; this and the next two, `most_s` and
-            `most_cpu_s` hold where it is spawned, `runs` counts those attempts.
-        cpu_s: processor seconds it is expected to take; None when unknown.
-        peak_bytes: the most memory its process tree is expected to use; None when never measured.
-        last_status: the verdict of its last attempt that counted.
-        size_bytes: the file's size when it last ran.
-        mtime_ns: its modification time then; with the size it tells whether it changed since.
-        runs: how many attempts this is drawn from.
-        forked: the same figures where it is forked; None: it never was.
-        forking: how it takes to being forked, as it was when it last ran.
-        is_crowded: whether it was seen to fail beside others and to pass alone, as it was then.
-        last_run_id: the run in which it last ran; empty: nothing is known of that.
+        duration_s: expected wall-clock seconds. This and the next two, `most_s` and `most_cpu_s` apply to the
+            spawned file; `runs` counts those attempts.
+        cpu_s: expected CPU seconds; None: unknown.
+        peak_bytes: expected peak memory of its process tree; None: never measured.
+        last_status: the verdict of its last run.
+        size_bytes: the file's size in its last run.
+        mtime_ns: its modification time then; together with the size it shows whether the file changed.
+        runs: the number of attempts behind these values.
+        forked: the same values for the forked file; None: it never was forked.
+        forking: what its last run showed about forking it.
+        is_crowded: whether its last version was seen to fail in parallel and to pass alone.
+        last_run_id: the run in which it last ran; empty: unknown.
         most_s: as in `UsageStats`.
-        most_cpu_s: as there.
+        most_cpu_s: as in `UsageStats`.
     """
 
     path: str
@@ -69,7 +70,7 @@ class FileHistory(Struct, frozen=True, kw_only=True):
 
     @property
     def spawned(self) -> UsageStats:
-        """What it takes where it is spawned."""
+        """The values for the spawned file."""
         return UsageStats(
             duration_s=self.duration_s,
             cpu_s=self.cpu_s,
@@ -80,7 +81,7 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         )
 
     def with_spawned(self, figures: UsageStats) -> FileHistory:
-        """Return the same file with other figures for where it is spawned."""
+        """Return the same history with other values for the spawned file."""
         return replace(
             self,
             duration_s=figures.duration_s,
@@ -96,30 +97,30 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         return (self.size_bytes, self.mtime_ns) == (file.size_bytes, file.mtime_ns)
 
     def must_spawn(self, file: TestFile) -> bool:
-        """Whether the file, as it is, is known to come to something else when forked."""
+        """Whether the current version of the file is known to give another result when forked."""
         return self.forking is ForkObservation.HARMFUL and self.is_of(file)
 
     def is_spawned(self, file: TestFile) -> bool:
-        """Whether the file, as it is, should be spawned where the user leaves that open.
+        """Whether the current version of the file should be spawned if the user leaves that open.
 
-        One that did not pass is likely not to pass again, and a forked failure would have to be checked by
-        a spawned attempt: that is had at once, or a file that hangs would hang twice in every run.
+        A file that did not pass is likely to fail again, and a forked failure needs verification by a spawned
+        attempt. Spawning it at once saves that, and a file that hangs does not hang twice in every run.
         """
         return self.must_spawn(file) or (self.last_status.is_failure and self.is_of(file))
 
     def is_confirmed(self, file: TestFile) -> bool:
-        """Whether the file, as it is, is known to come to the same forked and spawned."""
+        """Whether the current version of the file is known to give the same result forked and spawned."""
         return self.forking is ForkObservation.CONFIRMED and self.is_of(file)
 
     def baseline(self, file: TestFile, *, is_alike: bool) -> Baseline:
-        """Return what the file took so far, for comparison.
+        """Return the usual values of the file, for comparison.
 
-        What a forked file takes depends on what its server has imported for other files that need the same.
-        Without these it imports that itself, as it does where it is spawned.
+        The usage of a forked file depends on what its fork server has imported for other files with the same
+        needs. Without these the file imports the modules itself, as a spawned one does.
 
         Args:
-            file: the file as it is now.
-            is_alike: whether the files run now that ran beside it when it last ran.
+            file: the current version.
+            is_alike: whether the same files run now that ran next to it in its last run.
         """
         forked = self.forked or UsageStats()
         if not is_alike:
@@ -127,17 +128,17 @@ class FileHistory(Struct, frozen=True, kw_only=True):
         return Baseline(spawned=self.spawned, forked=forked, is_changed=not self.is_of(file))
 
     def needs_room(self, file: TestFile) -> bool:
-        """Whether the file, as it is, is known to fail beside others."""
+        """Whether the current version of the file is known to fail in parallel."""
         return self.is_crowded and self.is_of(file)
 
     def as_run(self, file: TestFile, isolation: Isolation) -> FileHistory:
-        """Return this with the figures of the way in which the file will run, in place of the spawned ones.
+        """Return this history with the values of the coming start method in place of the spawned ones.
 
-        Where it never ran in that way the figures of the other one have to do.
+        If the file never ran with that start method, the values of the other one are used.
 
         Args:
-            file: the file as it is now.
-            isolation: what is asked for.
+            file: the current version.
+            isolation: the requested isolation.
         """
         forks = isolation is Isolation.FORK or (isolation is Isolation.AUTO and not self.is_spawned(file))
         forked = self.forked

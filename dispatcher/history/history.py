@@ -1,11 +1,11 @@
-"""What earlier runs of a project measured, in `.passmuster/history.sqlite3` of its root.
+"""The measurements of earlier runs of a project, in `.passmuster/history.sqlite3` of its root.
 
-`merge` says what an attempt changes, and `schema` keeps the file; here it is decided what happens when the
-file cannot be used: a run continues without it, and says so once. Two runs at once are safe: a flush reads,
-merges and writes in one transaction that holds the write lock from its start. A history that several machines
-split a run by is only read.
+`merge` computes what an attempt changes, and `schema` manages the file. This module decides what happens if
+the file cannot be used: the run continues without it and warns once. Two simultaneous runs are safe: a flush
+reads, merges and writes in one transaction that holds the write lock from its start. A history that balances
+shards is only read.
 
-Imports `sqlite3` (some 10 ms): import this module only where history is used.
+Importing `sqlite3` takes about 10 ms, so import this module only where history is used.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _BROKEN_ERRORS = (history_schema.ForeignFileError, sqlite3.DatabaseError)
 
 
 class History:
-    """The remembered files. Made by `open_history`; used from one thread.
+    """The history of all files. Made by `open_history`; used from one thread.
 
     Attributes:
-        notices: what people should be told, one line each, for example that history cannot be kept.
+        notices: warnings for the user, one line each, for example that history cannot be kept.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float], max_files: int) -> None:
@@ -57,7 +57,7 @@ class History:
         self._inode = -1
 
     def open(self) -> None:
-        """Prepare the directory and the file; whatever fails leaves a history in memory."""
+        """Prepare the directory and the file; after any failure the history stays in memory."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             ignore_by_git(self._path.parent)
@@ -67,7 +67,7 @@ class History:
         self._connection = self._connect()
 
     def load(self) -> Mapping[str, FileHistory]:
-        """Return everything that is remembered, by path, with what this run recorded so far."""
+        """Return the whole history, by path, including what this run has recorded so far."""
         rows = self._read_all()
         _apply(rows, self._pending)
         return {path: row.file for path, row in rows.items()}
@@ -82,7 +82,7 @@ class History:
     def load_earlier_outcomes(
         self, paths: Collection[str], *, run_id: str
     ) -> dict[str, tuple[tuple[Status, ...], ...]]:
-        """Return for each path that is remembered how the last runs ended, without the run `run_id`."""
+        """Return, for each path in the history, how its last runs ended, without the run `run_id`."""
         rows = self._read_all()
         found = {
             path: (rows[path].last_run_id, read_outcomes(rows[path].outcomes))
@@ -94,23 +94,18 @@ class History:
     def record(
         self, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
     ) -> None:
-        """Take note of one attempt; nothing is written before `flush`.
+        """Record one attempt; nothing is written before `flush`.
 
         Args:
-            file: the file.
-            result: what came of it.
-            run_id: the run it belongs to.
-            finding: what all attempts of that run at the file say; None: nothing, or not yet.
+            finding: what all attempts of that run at the file say together; None: nothing, or not yet.
         """
         self._pending.append(AttemptSample.of(file, result, run_id=run_id, finding=finding))
 
     def settle(self, file: TestFile, status: Status, *, run_id: str, finding: Finding | None = None) -> None:
-        """Take note of the verdict on a file, after the last of its attempts was recorded.
+        """Record the verdict on a file, after its last attempt was recorded.
 
         Args:
-            file: the file.
-            status: the verdict, where it is another one than that of the last attempt too.
-            run_id: the run.
+            status: the verdict, which may differ from the status of the last attempt.
             finding: what all attempts say together; None: nothing.
         """
         nothing_new = TestResult(file_path=file.path, status=Status.CANCELLED)
@@ -118,7 +113,7 @@ class History:
         self._pending.append(replace(attempt, verdict=status))
 
     def flush(self) -> None:
-        """Write what was recorded, in one transaction. Never raises for want of disk or permission."""
+        """Write what was recorded, in one transaction. A full disk or a missing permission never raises."""
         if not self._pending:
             return
         try:
@@ -131,7 +126,7 @@ class History:
             self._pending.clear()
 
     def close(self) -> None:
-        """Flush, and let go of the file."""
+        """Flush and close the file."""
         self.flush()
         if self._connection is not None:
             self._connection.close()
@@ -153,12 +148,12 @@ class History:
         return connection
 
     def _rebuild(self, error: Exception, *, proven_inode: int | None) -> sqlite3.Connection | None:
-        """Put the broken file aside and begin a new one, unless another run just did.
+        """Set the broken file aside and create a new one, unless another run just did.
 
         Args:
-            error: what is wrong with it, for people.
-            proven_inode: the file that turned out to be broken after it could be opened; None: it could
-                not be opened.
+            error: the problem with it, for people.
+            proven_inode: the file that turned out to be broken after it was opened; None: it could not be
+                opened.
         """
         try:
             with history_schema.exclusive(self._path.parent):
@@ -202,7 +197,7 @@ class History:
         self._pending.clear()
 
     def _recover(self, error: sqlite3.Error, *, retry: bool = True) -> None:
-        """Rebuild a file that turned out to be broken, or go on in memory."""
+        """Rebuild a file that turned out to be broken, or continue in memory."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -220,7 +215,7 @@ class History:
             self._give_up(exc)
 
     def _give_up(self, error: Exception) -> None:
-        """Say once that nothing will be kept."""
+        """Warn once that nothing will be kept."""
         if not self._told:
             self._told = True
             self.notices.append(f"the history of this run is not kept: {self._path}: {error}")
@@ -233,8 +228,8 @@ def open_history(
 
     Args:
         directory: the project root; `.passmuster/` is made in it.
-        clock: Unix time in seconds; it tells which files were unseen for longest.
-        max_files: how many files are remembered.
+        clock: Unix time in seconds; decides which files were unseen for longest.
+        max_files: the maximum number of files in the history.
     """
     history = History(
         directory / STATE_DIRECTORY / history_schema.FILE_NAME, clock=clock, max_files=max_files
@@ -244,7 +239,7 @@ def open_history(
 
 
 def _apply(rows: dict[str, HistoryRow], attempts: list[AttemptSample]) -> None:
-    """Work attempts into `rows`, in their order."""
+    """Merge attempts into `rows`, in their order."""
     for attempt in attempts:
         row = merge_attempt(rows.get(attempt.file.path), attempt)
         if row is not None:
@@ -278,7 +273,7 @@ class HistoryReporter:
         self._flushed_s = 0.0
 
     def handle(self, event: RunEvent) -> None:
-        """Take note of a finished attempt, and of what a file came to without a further one."""
+        """Record a finished attempt, or a verdict that became final without a further one."""
         if isinstance(event, RunStarted):
             self._run_id = event.plan.run_id
         elif isinstance(event, AttemptFinished):
@@ -292,19 +287,20 @@ class HistoryReporter:
             self._history.flush()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the rest."""
         self._history.close()
 
 
 def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]:
-    """Return what a history file says, by path.
+    """Return the content of a history file, by path.
 
     Args:
-        path: the file, absolute.
-        origin: who named it, for messages.
+        path: absolute.
+        origin: where the option was set, for messages.
 
     Raises:
-        ConfigurationError: there is none, or it cannot be read: a split without it would not be the others'.
+        ConfigurationError: it does not exist or cannot be read; without it the split would differ from that
+            of other machines.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):

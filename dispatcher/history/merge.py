@@ -1,4 +1,4 @@
-"""What one more attempt changes in what is remembered of a file: arithmetic only.
+"""Computes how one more attempt changes the history of a file. Arithmetic only.
 
 `dispatcher.history.history` stores the rows; `dispatcher.planning.order` reads them as `FileHistory`.
 """
@@ -41,10 +41,11 @@ _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 
 
 class AttemptSample(Struct, frozen=True, kw_only=True):
-    """One finished attempt, reduced to what history learns from it.
+    """One finished attempt, reduced to what the history needs.
 
-    `finding` is what all attempts of the run at the file said, with the last of them; None: nothing.
-    `verdict` is that on the file, where an earlier attempt decided; None: this attempt's status is.
+    `finding` is what all attempts of the run at the file say together, given with the last of them; None:
+    nothing. `verdict` is the file's verdict if an earlier attempt decided it; None: this attempt's status is
+    the verdict.
     """
 
     file: TestFile
@@ -62,7 +63,7 @@ class AttemptSample(Struct, frozen=True, kw_only=True):
     def of(
         cls, file: TestFile, result: TestResult, *, run_id: str, finding: Finding | None = None
     ) -> AttemptSample:
-        """Reduce a result; its output and cases are not held on to."""
+        """Reduce a result; its output and test cases are not kept."""
         return cls(
             file=file,
             run_id=run_id,
@@ -80,9 +81,9 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
     """One row of the history.
 
     Args:
-        file: what is predicted from, as the rest of the program sees it.
-        outcomes: a letter for each attempt, runs apart by a bar, oldest first (`P|FP|P`).
-        last_run_id: the run that the last group of `outcomes` belongs to.
+        file: the values behind predictions, as the rest of the program sees them.
+        outcomes: a letter for each attempt, runs separated by a bar, oldest first (`P|FP|P`).
+        last_run_id: the run of the last group of `outcomes`.
     """
 
     file: FileHistory
@@ -91,14 +92,13 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
 
 
 def merge_attempt(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow | None:
-    """Return what is remembered after `attempt`; None: still nothing.
+    """Return the history of a file after `attempt`; None: still nothing.
 
-    An attempt that was stopped for others' sake says nothing about time and no verdict; its peak is a
-    lower bound. One that never got a fair chance only leaves its verdict. One that broke a limit gives
-    lower bounds of time and memory. Any other is averaged in. Time and memory of forked attempts and of
-    spawned ones are kept apart.
+    An evicted attempt says nothing about time and gives no verdict; its peak is a lower bound. An attempt
+    that was not fair only leaves its verdict. One that exceeded a limit gives lower bounds of time and
+    memory. Any other is averaged in. The values of forked and of spawned attempts are kept apart.
 
-    How a file takes to being forked, and to company, is forgotten when the file changes.
+    The findings about forking and about parallel runs are discarded when the file changes.
     """
     if attempt.is_evicted or attempt.status.is_cancelled:
         row = _raise_peak(old, attempt)
@@ -137,7 +137,7 @@ def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
 
 
 def _figures(file: FileHistory, attempt: AttemptSample) -> UsageStats:
-    """Return what is known of the way in which the attempt ran."""
+    """Return the known values for the attempt's start method."""
     return (file.forked or UsageStats()) if attempt.is_forked else file.spawned
 
 
@@ -172,7 +172,7 @@ def _raise_peak(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow | 
 
 
 def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
-    """Return `known` with the attempt's time and memory worked in."""
+    """Return `known` with the attempt's time and memory merged in."""
     broke_limit = attempt.status in (Status.TIMEOUT, Status.MEMORY)
     if broke_limit:
         duration_s = max(known.duration_s, attempt.duration_s)

@@ -1,20 +1,20 @@
-"""Finds the files of a run that took much more time or memory than they used to. Pure.
+"""Finds the files of a run that used much more time or memory than usual. Pure.
 
-A file is compared with itself, as it was where it ran in the same way, forked or spawned. Only a pass says
-what a file takes; and a figure drawn from a run or two is no habit yet.
+A file is compared with its own earlier runs with the same start method, forked or spawned. Only a pass shows
+what a file uses, and a value from one or two runs is not yet a baseline.
 
-What a machine, or the files beside it, do to a file's time must not count as its own:
+The influence of the machine, or of the files that run at the same time, must not count as the file's own:
 
-- It is compared with about the most that it took in its last runs. What a forked file takes goes up and down:
-  while its server has not imported what it needs it imports that itself.
-- Processor time is compared where it is known, since waiting for a processor adds nothing to it. Wall-clock
-  time is compared beside it for files that leave the processor alone most of the time, before or now: a file
-  that begins to wait for something takes no more of the processor.
-- The growth that is common to the files that ran on one machine, their *pace*, is taken off each: where a
-  machine is half as fast, or crowded, none stands out. It is the lower median over all that are compared, so
-  at least half of them would have to grow by themselves to hide it. It needs `MIN_PACE` files; fewer go by
-  the pace of the whole run, and a single one is compared as it is. Files that all became quicker make none
-  slower: the pace is never below 1.
+- The time is compared with about the highest of its last runs. A forked file varies: while its fork server
+  lacks an import, the file imports the module itself.
+- CPU time is compared if it is known, since waiting for a CPU adds nothing to it. Wall-clock time is compared
+  in addition for files that are I/O-bound, before or now: a file that starts to wait for something uses no
+  more CPU.
+- The growth that is common to the files on one machine, their *pace*, is divided out: if a machine is half as
+  fast, or busy, no file stands out. The pace is the lower median over all compared files, so at least half of
+  them would have to grow by themselves to hide a regression. It needs `MIN_PACE` files; with fewer, the pace
+  of the whole run applies, and a single file is compared directly. The pace is never below 1, so files that
+  all became quicker make none slower.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _Times = tuple[float, float]
 
 
 class _Pair(Struct, frozen=True, kw_only=True):
-    """What a file took, and what it used to take."""
+    """What a file used, and its baseline."""
 
     record: FileAttempts
     usual: UsageStats
@@ -57,12 +57,12 @@ class _Pair(Struct, frozen=True, kw_only=True):
 
     @property
     def worker(self) -> str:
-        """Where it ran."""
+        """The worker that ran it."""
         return self.record.final.worker
 
     @property
     def cpu_s(self) -> _Times | None:
-        """The processor time that it used to take, and what it took; None: unknown."""
+        """Baseline and current CPU time; None: unknown."""
         usual_s, now_s = self.usual.cpu_s, self.record.final.cpu_s
         if usual_s is None or now_s is None:
             return None
@@ -70,12 +70,12 @@ class _Pair(Struct, frozen=True, kw_only=True):
 
     @property
     def wall_s(self) -> _Times:
-        """The same of wall-clock time."""
+        """Baseline and current wall-clock time."""
         return max(self.usual.duration_s, self.usual.most_s, _SMALLEST_S), self.record.final.duration
 
     @property
     def waits(self) -> bool:
-        """Whether it left the processor alone most of the time, before or now, as far as anybody knows."""
+        """Whether it was or is I/O-bound, as far as is known."""
         cpu, wall = self.cpu_s, self.wall_s
         return cpu is None or any(
             part < MOSTLY_WAITS_SHARE * whole for part, whole in zip(cpu, wall, strict=True)
@@ -85,11 +85,11 @@ class _Pair(Struct, frozen=True, kw_only=True):
 def find_regressions(
     planned: Sequence[PlannedFile], records: Iterable[FileAttempts], *, factor: float
 ) -> tuple[Regression, ...]:
-    """Return what grew beyond `factor` times its usual, the largest factors first.
+    """Return the values beyond `factor` times their baselines, the largest factors first.
 
     Args:
-        planned: the files of the run with what they took before.
-        records: what the run came to; of a run in parts, of all of them, so that there is one pace.
+        planned: the files of the run with their baselines.
+        records: the results of the run; for a sharded run those of all shards, so that one pace applies.
         factor: above 1.
     """
     pairs = list(_pairs(planned, records))
@@ -116,7 +116,7 @@ def _pairs(planned: Sequence[PlannedFile], records: Iterable[FileAttempts]) -> I
 
 
 def _paces(times: Iterable[tuple[str, _Times | None]]) -> Callable[[str], float]:
-    """Return what gives the pace of a machine by its worker's name."""
+    """Return a function that gives the pace of a machine by its worker's name."""
     ratios: dict[str, list[float]] = defaultdict(list)
     for worker, pair in times:
         if pair is not None:

@@ -1,7 +1,7 @@
-"""The SQLite file behind the history: its table, its rows, and how a file that is not ours is put aside.
+"""The SQLite file of the history: its table, its rows, and how a foreign or broken file is set aside.
 
 Only `dispatcher.history.history` and `history` use this. Everything here may raise `sqlite3.Error` or
-`OSError`; what a run does about it is decided there.
+`OSError`; the caller decides what a run does about it.
 """
 
 from __future__ import annotations
@@ -79,15 +79,15 @@ _Row = tuple[
 
 
 class ForeignFileError(Exception):
-    """The file is a database, but not one this program understands."""
+    """The file is a database that this program does not understand."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open or create the history file and check that it is ours.
+    """Open or create the history file and check that it is a history.
 
     Raises:
         ForeignFileError: it belongs to another or to a newer program.
-        sqlite3.Error: it is no database, damaged, or cannot be opened.
+        sqlite3.Error: it is not a database, is damaged, or cannot be opened.
     """
     # `isolation_level=None`: transactions are begun by hand, so that a merge can take the write lock
     # before it reads.
@@ -107,16 +107,16 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def read_file(path: Path) -> dict[str, HistoryRow]:
-    """Return the rows of a history file, which is not changed, and need not be one that can be.
+    """Return the rows of a history file without changing it; it may be read-only.
 
     Args:
-        path: the file, absolute.
+        path: absolute.
 
     Raises:
         ForeignFileError: it belongs to another or to a newer program, or is empty.
-        sqlite3.Error: it is no database, damaged, or cannot be opened.
+        sqlite3.Error: it is not a database, is damaged, or cannot be opened.
     """
-    # All at once, so that an older file can be brought up to date where that costs nobody anything.
+    # All at once, so that an older file is updated only when that costs nothing.
     with (
         closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as file,
         closing(sqlite3.connect(":memory:", isolation_level=None)) as memory,
@@ -129,10 +129,10 @@ def read_file(path: Path) -> dict[str, HistoryRow]:
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
-    """Return whether the file carries our mark; False: it is empty.
+    """Return whether the file carries the mark of Passmuster; False: it is empty.
 
     Raises:
-        ForeignFileError: it carries somebody else's, or a newer version of ours.
+        ForeignFileError: it carries the mark of another program, or of a newer version.
     """
     application_id = _number(connection, "PRAGMA application_id")
     version = _number(connection, "PRAGMA user_version")
@@ -161,7 +161,7 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     with transaction_end(connection):
-        # Asked again under the lock: two runs may begin at once.
+        # Asked again under the lock: two runs may start at once.
         for version in range(_number(connection, "PRAGMA user_version") + 1, SCHEMA_VERSION + 1):
             for column in _ADDED[version]:
                 connection.execute(f"ALTER TABLE files ADD COLUMN {column}")
@@ -187,7 +187,7 @@ def transaction_end(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
-    """Hold the lock under which a broken file is put aside, so that two runs do not do it twice."""
+    """Hold the lock under which a broken file is set aside, so that two runs do not do it twice."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -197,9 +197,9 @@ def exclusive(directory: Path) -> Iterator[None]:
 
 
 def put_aside(path: Path) -> None:
-    """Rename the file to its one `.broken` generation, and remove what SQLite keeps beside it.
+    """Rename the file to its single `.broken` generation, and remove SQLite's companion files.
 
-    A journal left behind would be played back into the new file.
+    SQLite would replay a remaining journal into the new file.
     """
     path.replace(path.with_name(BROKEN_NAME))
     for suffix in _SIDE_FILES:
@@ -225,7 +225,7 @@ def read_rows(connection: sqlite3.Connection, paths: Sequence[str] | None = None
 def write_rows(
     connection: sqlite3.Connection, rows: Iterable[HistoryRow], *, seen_at: float, max_files: int
 ) -> None:
-    """Insert or replace rows, and drop the longest unseen beyond `max_files`; within a transaction."""
+    """Insert or replace rows, and drop the longest unseen beyond `max_files`; needs a transaction."""
     connection.executemany(
         f"INSERT OR REPLACE INTO files ({_COLUMNS}, seen_at) VALUES ({', '.join('?' * 21)})",
         ((*_to_row(row), seen_at) for row in rows),

@@ -1,6 +1,6 @@
-"""What is on a broker, as lines for people and as JSON for programs. Pure.
+"""Formats the runs and workers of a broker, as lines for people and as JSON for programs. Pure.
 
-Names and paths come from the wire: in lines they are escaped.
+Names and paths come from the wire and are escaped in lines.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ VERSION = 1
 
 
 class BrokerState(Struct, frozen=True, kw_only=True):
-    """What is on a broker.
+    """The runs and workers of a broker.
 
     Args:
-        broker: its address, fit to be shown.
-        runs: those under way.
-        workers: the cards that are up.
+        broker: its address, without a password.
+        runs: the active runs.
+        workers: the statuses of active workers.
     """
 
     broker: str
@@ -35,7 +35,7 @@ class BrokerState(Struct, frozen=True, kw_only=True):
 
 
 def status_lines(state: BrokerState) -> list[str]:
-    """Return what people are shown."""
+    """Return the lines for people."""
     lines = [f"Broker: {one_line(state.broker)}", "", f"Runs: {len(state.runs)}"]
     lines += map(_run_line, state.runs)
     lines += ["", f"Workers: {len(state.workers)}"]
@@ -45,10 +45,10 @@ def status_lines(state: BrokerState) -> list[str]:
 
 
 def status_json(state: BrokerState | None, local: LivingClaims | None = None) -> bytes:
-    """Return the same as one object of JSON on one line.
+    """Return the same as one JSON object on one line.
 
     Args:
-        state: what is on the broker; None: there is no broker.
+        state: the broker's state; None: there is no broker.
         local: the runs on this machine; None: there are none.
     """
     empty = BrokerState(broker="", runs=(), workers=())
@@ -121,7 +121,7 @@ def _run_line(run: RunStatus) -> str:
 
 
 def _instant(unix_s: float) -> str:
-    """Return an instant in the reader's own time; what came may be beyond any calendar."""
+    """Return an instant in the reader's time zone; a value from the wire may exceed every calendar."""
     try:
         return datetime.datetime.fromtimestamp(unix_s).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):

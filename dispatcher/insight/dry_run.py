@@ -1,4 +1,4 @@
-"""What `--dry-run` prints: the order, the slots, and what the run will probably take. Pure."""
+"""Formats the output of `--dry-run`: the order, the slots, and the prediction for the run. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ def dry_run_lines(
     """Return the lines.
 
     Args:
-        plan: what would run.
-        layout: who says which files are tests, and why.
-        capacity: what it would run in.
+        layout: which configuration decides what is a test file, and why.
+        capacity: the slots and the memory that the run would get.
         interpreter: the project's.
-        color: whether tags are coloured.
     """
 
     def info(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What `explain` prints: aligned lines for people, or one JSON object on one line. Pure."""
+"""Formats the output of `explain`: aligned lines for people, or one JSON object on one line. Pure."""
 
 from __future__ import annotations
 

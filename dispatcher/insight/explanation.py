@@ -1,4 +1,4 @@
-"""Everything that is known of one test file, and why it is expected to run as it is. Pure."""
+"""Collects everything known about one test file, and why it will run as planned. Pure."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from passmuster.model.units import Amount, format_seconds
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """What is known of a file.
+    """What is known about a file.
 
     Args:
         file: as it is now, or was.
-        last: the run that is told of; None: none that is kept ran it.
-        known: what is remembered of it; None: nothing.
+        last: the reported run; None: no kept run ran the file.
+        known: its history; None: it has none.
         outcomes: how its last runs ended, oldest first, each with all its attempts.
-        planned: how it is planned; None: it exists no more.
-        place: where it stands in the order of the next run, from 1.
-        total: how many files that run has.
-        is_found: whether a run finds it that does not name it.
-        limit_bytes: what it may use.
-        budget_bytes: what all files may use.
-        rules: what the configuration says of it and not of all files: patterns, and what they say.
-        group_most: how many of its group run at once; None: it is in none.
-        way: how its process will come into being, and why.
-        waits: what the project's runs under way wait for that other runs on this machine hold, by process id.
+        planned: its plan; None: it no longer exists.
+        place: its position in the order of the next run, from 1.
+        total: the number of files in that run.
+        is_found: whether a run that does not name it finds it.
+        limit_bytes: its memory limit.
+        budget_bytes: the memory budget of all files together.
+        rules: the overrides that apply to it: patterns and settings.
+        group_most: how many files of its group run at once; None: it is in none.
+        way: its start method, and why.
+        waits: which resources, held by other runs on this machine, the project's active runs wait for, by
+            process ID.
     """
 
     file: TestFile
@@ -57,7 +58,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
     @property
     def never_ran(self) -> bool:
-        """Whether nothing is known of it."""
+        """Whether it has no history."""
         return self.last is None and self.known is None
 
     @property
@@ -67,7 +68,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) -> str:
-    """Return how a file's process will come into being, and why."""
+    """Return a file's start method, and why."""
     rule = Overrides(config.overrides).rule_for(planned.file.path)
     if planned.task.runner is RunnerKind.COMMAND:
         return "spawned: it runs by a command of the project"
@@ -90,7 +91,7 @@ _WAYS = {Isolation.FORK: "forked", Isolation.SPAWN: "spawned"}
 
 
 def rules_of(path: str, config: TestConfig) -> tuple[tuple[str, str], ...]:
-    """Return the overrides that hold for a file, each with what it says."""
+    """Return the overrides that apply to a file, each with its settings."""
     found: list[tuple[str, str]] = []
     for override in config.overrides:
         said = Overrides((override,)).rule_for(path)
@@ -114,9 +115,9 @@ def _said(rule: Override) -> Iterator[str]:
 
 
 def reason_of(before: TestResult, attempt: TestResult) -> RerunReason:
-    """Return why an attempt came after another one, as its journal lets see.
+    """Return why an attempt followed another one, as far as its journal shows.
 
-    A retry during which by chance nothing else ran cannot be told from a chance alone.
+    A retry during which, by chance, nothing else ran cannot be distinguished from an exclusive rerun.
     """
     if before.is_evicted:
         return RerunReason.EVICTED

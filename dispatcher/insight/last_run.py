@@ -1,4 +1,4 @@
-"""What the journal of a past run says of one file: its attempts, and what ran beside them."""
+"""Reads from the journal of a past run one file's attempts and how many files ran at the same time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ class PastAttempt(Struct, frozen=True, kw_only=True):
     """One attempt of a past run.
 
     Args:
-        result: what came of it.
         after_s: seconds from the start of the run's first file to its own.
         beside: how many other files ran on the same worker when it started.
-        output: the file with what it printed; empty: it is gone.
+        output: the file with its output; empty: it no longer exists.
     """
 
     result: TestResult
@@ -32,12 +31,11 @@ class PastAttempt(Struct, frozen=True, kw_only=True):
 
 
 class PastRun(Struct, frozen=True, kw_only=True):
-    """What a past run says of one file.
+    """One file in a past run.
 
     Args:
-        run_id: the run.
         attempts: in their order.
-        is_complete: whether it came to its end; else it was broken off, or is under way.
+        is_complete: whether the run finished; else it was interrupted, or is active.
     """
 
     run_id: str
@@ -46,11 +44,11 @@ class PastRun(Struct, frozen=True, kw_only=True):
 
 
 def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastRun | None:
-    """Return what the newest run that is kept, and that ran a file, says of it; None: none did.
+    """Return the newest kept run that ran a file, reduced to that file; None: there is none.
 
     Args:
-        runs_dir: where the runs are.
-        path: the file, relative to the root.
+        runs_dir: the directory of all runs.
+        path: relative to the root.
         wanted: the only run to look at; None: all.
 
     Raises:
@@ -71,7 +69,7 @@ def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastR
 
 
 def _read(journal: Path, path: str) -> PastRun | None:
-    """Return what a journal says of a file; None: nothing that can be read."""
+    """Return a file's attempts in a journal; None: nothing that can be read."""
     try:
         lines = journal.read_bytes().split(b"\n")[1:-1]
     except OSError:

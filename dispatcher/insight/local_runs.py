@@ -1,6 +1,6 @@
-"""The runs on this machine, as their claims have them: lines for people, figures for programs.
+"""Formats the runs on this machine from their budget requests: lines for people, values for programs.
 
-A claim may come from another user: its text is escaped.
+A request may come from another user, so its text is escaped.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from passmuster.model.units import format_bytes, format_seconds
 
 
 def local_runs(folder: Path | None, environ: Mapping[str, str]) -> LivingClaims:
-    """Return the claims of the runs on this machine; none where they share nothing.
+    """Return the budget requests of the runs on this machine; none if runs share nothing.
 
     Args:
-        folder: the folder of `machine-folder`; None: the user's own.
-        environ: the environment.
+        folder: the directory of `machine-folder`; None: the user's own.
     """
     place = folder or default_folder(environ)
     try:
@@ -42,11 +41,11 @@ def local_runs(folder: Path | None, environ: Mapping[str, str]) -> LivingClaims:
 
 
 def waits_of(root: Path, local: LivingClaims, *, now_at: float) -> tuple[tuple[int, OtherRuns], ...]:
-    """Return what the runs of a project wait for now that other runs on this machine hold, by process id.
+    """Return which resources, held by other runs on this machine, a project's runs wait for, by process ID.
 
     Args:
-        root: the project's folder.
-        local: the claims of all runs.
+        root: the project's root.
+        local: the requests of all runs.
         now_at: Unix time in seconds.
     """
     return tuple(
@@ -65,10 +64,10 @@ def waits_of(root: Path, local: LivingClaims, *, now_at: float) -> tuple[tuple[i
 
 
 def local_lines(local: LivingClaims, *, now_at: float) -> list[str]:
-    """Return what people are shown of the runs.
+    """Return the lines about the runs for people.
 
     Args:
-        local: their claims.
+        local: their requests.
         now_at: Unix time in seconds.
     """
     lines = [f"Runs on this machine: {len(local.runs) + len(local.unreadable)}"]
@@ -102,7 +101,7 @@ def local_lines(local: LivingClaims, *, now_at: float) -> list[str]:
 
 
 def unreadable_records(local: LivingClaims) -> list[JsonValue]:
-    """Return the claims that cannot be understood, for programs."""
+    """Return the requests that cannot be parsed, for programs."""
     return [{"path": claim.path, "problem": claim.problem} for claim in local.unreadable]
 
 
@@ -129,7 +128,7 @@ def local_records(local: LivingClaims) -> list[JsonValue]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether a process was stopped, as by Ctrl-Z; False where that cannot be known."""
+    """Return whether a process is stopped, as by Ctrl-Z; False if that cannot be determined."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""What `plan` says: lines for people, JSON for programs. Pure."""
+"""Formats the output of `plan`: lines for people, JSON for programs. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ WORTH_IT = 1.1
 
 
 class PlanReport(Struct, frozen=True, kw_only=True):
-    """What is known of a run that was not run.
+    """The prediction for a run.
 
     Args:
-        files: how many it has.
-        unknown: how many of them never ran, and were taken for the median.
-        usual_s: that median; None: none ever ran, and nothing can be predicted.
-        asked: what it would take as it was asked for; None: as above.
-        others: what it would take otherwise.
+        files: the number of files.
+        unknown: how many of them never ran, and were assumed to take the median.
+        usual_s: that median; None: no file ever ran, and nothing can be predicted.
+        asked: the prediction for the requested configuration; None: as above.
+        others: the predictions for other configurations.
         groups: how many files of each group run at once.
     """
 
@@ -39,7 +39,7 @@ class PlanReport(Struct, frozen=True, kw_only=True):
 
 
 def plan_lines(answer: PlanReport) -> list[str]:
-    """Return what people are shown."""
+    """Return the lines for people."""
     asked = answer.asked
     if asked is None:
         return [f"{answer.files} test file(s), of which none ever ran: nothing can be predicted"]
@@ -57,7 +57,7 @@ def plan_lines(answer: PlanReport) -> list[str]:
 
 
 def plan_json(answer: PlanReport) -> bytes:
-    """Return the same as one object of JSON on one line."""
+    """Return the same as one JSON object on one line."""
     return json_line(
         {
             "version": VERSION,
@@ -116,7 +116,7 @@ def _bound_text(bound: LowerBound, asked: Prediction, answer: PlanReport) -> str
 
 
 def _difference_text(other: Prediction, asked: Prediction) -> str:
-    """Return in what another choice differs from the one that was asked for."""
+    """Return how another configuration differs from the requested one."""
     if other.nodes != asked.nodes:
         return "1 machine" if other.nodes == 1 else f"{other.nodes} machines"
     if other.machine.budget_bytes != asked.machine.budget_bytes:
@@ -125,7 +125,7 @@ def _difference_text(other: Prediction, asked: Prediction) -> str:
 
 
 def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield two columns below their heads, the second one to the right."""
+    """Yield two columns below their headings, the second one right-aligned."""
     left = max(len(one) for one, _ in (head, *rows))
     right = max(len(other) for _, other in (head, *rows))
     for number, (one, other) in enumerate((head, *rows)):
@@ -133,7 +133,7 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> Iterator[s
 
 
 def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
-    """Return what would help, in a sentence, and what not."""
+    """Return, in a sentence, what would make the run faster and what would not."""
     more = [other for other in others if other.nodes > asked.nodes]
     tried = [other for other in others if other.nodes == asked.nodes] + more[:1]
     good = [other for other in tried if other.wall_s * WORTH_IT < asked.wall_s]

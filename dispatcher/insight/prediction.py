@@ -1,8 +1,8 @@
-"""How long a run would take with given jobs, memory and machines, and what limits it. Pure.
+"""Predicts how long a run takes with given jobs, memory and machines, and what limits it. Pure.
 
-`planning.simulation` gives the time; with several machines, for the files that each would get as a shard. It
-lets any number of files run side by side as quickly as one, which processors do not: so a machine never takes
-less than its files' processor time divided by its processors.
+`planning.simulation` gives the time; for several machines, that of the files that each would get as a shard.
+The simulation lets any number of files run in parallel at full speed, which CPUs do not. Therefore a machine
+never takes less than its files' CPU time divided by its CPUs.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from passmuster.model.task import TestTask
 def assign_to_machines(
     tasks: Sequence[TestTask], total: int, *, slots: int, budget_bytes: int, groups: Mapping[str, int]
 ) -> list[list[TestTask]]:
-    """Return the files of each machine, in the order in which they came.
+    """Return the files of each machine, in their original order.
 
     Args:
-        tasks: the files.
-        total: how many machines there are.
-        slots: how many files one runs at once.
-        budget_bytes: the memory that all of them may use there.
-        groups: how many files of each group one runs at once.
+        slots: how many files one machine runs at once.
+        budget_bytes: the memory budget of one machine.
+        groups: how many files of each group one machine runs at once.
     """
     places = assign_shards(tasks, total, slots=slots, budget_bytes=budget_bytes, groups=groups)
     parts: list[list[TestTask]] = [[] for _ in range(total)]
@@ -43,13 +41,13 @@ NEARLY = 1.05
 
 
 class MachineSpec(Struct, frozen=True, kw_only=True):
-    """What each machine is like.
+    """The size of each machine.
 
     Args:
-        slots: files at once usually.
-        budget_bytes: memory for all of them together.
-        cpus: its processors; None: unknown, and bounds nothing.
-        idle_cpus: processors for which further files start while they are idle; None: for none.
+        slots: the usual number of files at once.
+        budget_bytes: the memory budget of all files together.
+        cpus: its CPUs; None: unknown, and no limit.
+        idle_cpus: CPUs for which extra files start while they are idle; None: no oversubscription.
     """
 
     slots: int
@@ -59,7 +57,7 @@ class MachineSpec(Struct, frozen=True, kw_only=True):
 
 
 class LowerBoundKind(StrEnum):
-    """What a run cannot be quicker than."""
+    """What limits the speed of a run."""
 
     FILE = "file"
     """The longest file takes so long by itself."""
@@ -74,10 +72,9 @@ class LowerBoundKind(StrEnum):
 
 
 class LowerBound(Struct, frozen=True, kw_only=True):
-    """One thing that a machine's part of a run cannot be quicker than.
+    """One lower bound for the time of a machine's shard.
 
     Args:
-        kind: what it is.
         least_s: seconds.
         name: the path of the file, or the group.
     """
@@ -88,14 +85,14 @@ class LowerBound(Struct, frozen=True, kw_only=True):
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
-    """What a run would take.
+    """The prediction for a run.
 
     Args:
-        machine: what each machine is like.
-        nodes: how many machines there are.
-        wall_s: seconds until the last is done.
-        peak_bytes: the most memory that is reserved on one at any moment.
-        bounds: those of the machine that is done last, the tightest first.
+        machine: the size of each machine.
+        nodes: the number of machines.
+        wall_s: seconds until the last machine finishes.
+        peak_bytes: the highest memory reserved on one machine at any moment.
+        bounds: those of the machine that finishes last, the tightest first.
         longest: the longest file of all machines.
     """
 
@@ -121,12 +118,11 @@ def fill_in(tasks: Sequence[TestTask]) -> tuple[TestTask, ...] | None:
 def predict(
     tasks: Sequence[TestTask], machine: MachineSpec, *, nodes: int = 1, groups: Mapping[str, int]
 ) -> Prediction:
-    """Return what a run would take.
+    """Return the prediction for a run.
 
     Args:
-        tasks: at least one, in the order in which they start, each with a time.
-        machine: what each machine is like.
-        nodes: how many there are.
+        tasks: at least one, in starting order, each with a time.
+        nodes: the number of machines.
         groups: how many files of each group one machine runs at once.
     """
     slots, budget_bytes = machine.slots, machine.budget_bytes
@@ -186,12 +182,12 @@ def _seconds(task: TestTask) -> float:
 
 
 def _cpu_s(task: TestTask) -> float:
-    """Return the processor time of a file; one of which nobody knows it is thought to use one throughout."""
+    """Return the CPU time of a file; an unknown one is assumed to use one CPU throughout."""
     return _seconds(task) if task.predicted_cpu_s is None else task.predicted_cpu_s
 
 
 def _share(task: TestTask, machine: MachineSpec) -> float:
-    """Return which share of a machine's memory a file holds: all of it where nothing may run beside it."""
+    """Return the share of a machine's memory that a file reserves: all of it for an exclusive file."""
     if task.alone:
         return 1.0
     if task.predicted_bytes is None:
@@ -202,9 +198,9 @@ def _share(task: TestTask, machine: MachineSpec) -> float:
 def alternatives(
     tasks: Sequence[TestTask], asked: Prediction, *, groups: Mapping[str, int]
 ) -> tuple[Prediction, ...]:
-    """Return what other jobs, memory and machines would come to: half and twice of what was asked for.
+    """Return the predictions for half and twice the requested jobs, memory and machines.
 
-    More machines are tried until one more helps nothing.
+    More machines are tried until another one no longer helps.
     """
     machine = asked.machine
     found = [
@@ -238,5 +234,5 @@ def _machines(
 
 
 def is_limited_by_longest_file(prediction: Prediction) -> bool:
-    """Whether further machines help nothing: one file alone takes as long as all."""
+    """Whether more machines do not help: one file alone takes as long as all."""
     return prediction.wall_s <= prediction.longest.least_s * NEARLY

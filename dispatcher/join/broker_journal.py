@@ -1,4 +1,4 @@
-"""The diary of a round on the broker: whoever leads writes it, whoever leads after that goes on from it."""
+"""The journal of a round on the broker: each leader writes it, and the next leader resumes from it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from passmuster.wire.join_store import JoinStore, LeaderLease
 
 
 class BrokerJournal:
-    """A round, held by this machine. Both a `JoinedRunHandle` and its `Diary`.
+    """A round led by this machine. Both a `JoinedRunHandle` and its `JournalWriter`.
 
     Args:
-        record: of the run.
-        seals: seal and open what is written.
-        claim: the right to write.
-        patience: waits for a broker that is away.
+        record: the run store of the joined run.
+        seals: signs and verifies entries.
+        claim: the leader lease, which gives the right to write.
+        patience: retries while the broker is unavailable.
         run_id: of the round.
     """
 
@@ -39,14 +39,15 @@ class BrokerJournal:
         self.run_id = run_id
 
     def open(self, plan: RunPlan, coverage_dir: Path | None) -> tuple[RunPlan, BrokerJournal, Ended]:
-        """Return the plan, the diary, and what has ended in this round, or passed in those before it.
+        """Return the plan, the journal, and the attempts that finished in this round or passed in earlier
+        ones.
 
-        A pass of an earlier round stands: it is neither confirmed here, nor looked at with other eyes because
-        this machine remembers a failure.
+        A pass of an earlier round stands: it is not verified here, and this machine's history of the file is
+        ignored.
 
         Raises:
-            PassmusterError: an entry is none of ours.
-            InfrastructureError: the broker is away, or coverage data cannot be written.
+            PassmusterError: an entry is malformed or not signed with the secret.
+            InfrastructureError: the broker is unavailable, or coverage data cannot be written.
         """
         found = self._patience.ask(lambda: self._read(coverage_dir))
         ended = {key: result for key, (_, result) in found.items()}
@@ -63,11 +64,11 @@ class BrokerJournal:
         return plan, self, {key: result for key, result in ended.items() if key[0] not in unfit}
 
     def add(self, results: Sequence[TestResult]) -> None:
-        """Write down that attempts have ended, with their coverage data.
+        """Record finished attempts, with their coverage data.
 
         Raises:
             NotLeadingError: another machine leads; nothing was written.
-            InfrastructureError: the broker was away for too long.
+            InfrastructureError: the broker was unavailable for too long.
         """
         entries = [self._entry(result) for result in results]
         if entries:
@@ -75,7 +76,7 @@ class BrokerJournal:
             self._patience.ask(lambda: self._record.append(self._claim, entries))
 
     def end(self) -> None:
-        """Nothing: the round ends when its outcome is there."""
+        """Do nothing: the round ends when its result is published."""
 
     def _entry(self, result: TestResult) -> str:
         coverage = tuple(pack_bytes(Path(path).read_bytes()) for path in result.coverage_files)
@@ -101,7 +102,7 @@ class BrokerJournal:
 
 
 def _standing(item: PlannedFile, *, was_forked: bool) -> PlannedFile:
-    """Return a file of the plan that has passed in an earlier round, for what came of it to mean the same."""
+    """Return a planned file that passed in an earlier round, marked so that its result keeps its meaning."""
     isolation = (
         Isolation.AUTO if was_forked and item.task.isolation is Isolation.SPAWN else item.task.isolation
     )
@@ -110,7 +111,7 @@ def _standing(item: PlannedFile, *, was_forked: bool) -> PlannedFile:
 
 
 def _kept(coverage: Sequence[str], folder: Path | None) -> Iterator[str]:
-    """Yield where coverage data was written."""
+    """Yield the coverage data files that were written."""
     if folder is None:
         return
     for packed in coverage:

@@ -1,4 +1,4 @@
-"""What a machine that joins a run needs of the command that it is."""
+"""What a joining machine needs from the command that it runs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,14 @@ class CommandContext(Struct, frozen=True, kw_only=True):
     """The command.
 
     Args:
-        environ: the environment.
         cwd: the current directory, absolute.
-        runner_python: the interpreter for projects that have none.
-        origins: where the configuration's values came from.
-        run: runs tests with all reports that are asked for, and returns the exit status.
-        console: returns what prints a run that is told after its end.
+        runner_python: the interpreter for projects without their own.
+        origins: where each value of the configuration comes from.
+        run: runs tests with all requested reports, and returns the exit status.
+        console: returns the console reporter for a replayed run.
         files: returns the reporters that write files.
-        write: prints text.
-        say: tells the user something, a line.
-        complain: tells the user what went wrong, a line.
-        color: whether output is coloured.
+        say: prints a line for the user.
+        complain: prints an error line for the user.
     """
 
     environ: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a machine that joins a run does next. Pure: told what the broker knows, and what time it is."""
+"""Decides the next action of a member. Pure: the caller passes the broker's state and the time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MAX_ATTEMPTS = 1_000_000
 
 
 class MemberIdentity(Struct, frozen=True, kw_only=True):
-    """Which machine of the CI this is.
+    """Identifies this machine within the CI.
 
     Args:
-        identity: the same when the CI starts this machine's job again.
-        attempt: which attempt at the job this is, from 1; 0: unknown.
+        identity: keeps its value when the CI restarts this machine's job.
+        attempt: the number of the attempt at the job, from 1; 0: unknown.
     """
 
     identity: str
@@ -27,14 +27,13 @@ class MemberIdentity(Struct, frozen=True, kw_only=True):
 
 
 def machine_of(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
-    """Return what the environment says of this machine.
+    """Return this machine's identity from the environment.
 
     Args:
-        environ: the environment.
         host: the machine's name.
 
     Raises:
-        ConfigurationError: the number of the attempt is none.
+        ConfigurationError: the number of the attempt is not a number.
     """
     numbered = next((ci.job_index for ci in CIS if environ.get(ci.job_index)), None)
     identity = f"host {host}" if numbered is None else f"{numbered}={environ[numbered]}"
@@ -53,12 +52,12 @@ def machine_of(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
 
 
 def is_retry(found: EnterReply, machine: MemberIdentity, *, status: int) -> bool:
-    """Whether a machine that comes to a complete round is a retry of it, and no late one.
+    """Whether a machine that arrives at a complete round retries it, and is not merely late.
 
     Args:
         found: the round.
-        machine: who comes.
-        status: the exit status that the round came to.
+        machine: the arriving machine.
+        status: the exit status of the round.
     """
     if status == 0:
         return False
@@ -68,7 +67,7 @@ def is_retry(found: EnterReply, machine: MemberIdentity, *, status: int) -> bool
 
 
 class MemberAction(StrEnum):
-    """What to do next."""
+    """What a member does next."""
 
     WAIT = "wait"
     LEAD = "ask to lead"
@@ -78,12 +77,12 @@ class MemberAction(StrEnum):
 
 
 def next_action(look: JoinStatus, number: int, *, may_judge: bool) -> MemberAction:
-    """Return what a machine does that does not lead.
+    """Return the next action of a member that does not lead.
 
     Args:
-        look: the run, as the broker knows it.
+        look: the state of the run on the broker.
         number: the machine's round.
-        may_judge: whether the broker has been there for long enough that who leads could have said so.
+        may_judge: whether the broker has been available for long enough for the leader to renew its lease.
     """
     if look.has_outcome:
         return MemberAction.LEAVE

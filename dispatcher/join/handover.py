@@ -1,4 +1,4 @@
-"""A backend that a leader can leave: what runs goes on for the next one, where there is one."""
+"""A backend whose leader can hand over: running files continue for the next leader, if there is one."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from passmuster.wire.join_store import NotLeadingError
 
 
 class HandedOverError(PassmusterError):
-    """This machine leaves the run to others."""
+    """This machine handed the run over to another member."""
 
 
 class HandoverBackend:
-    """A `Backend` around another one.
+    """A `Backend` that wraps another one.
 
     Args:
-        inner: runs the files.
-        leaves: whether this machine leaves the run to others, and does not end it; gives up the claim then.
+        leaves: returns whether this machine hands the run over instead of ending it; releases the leader
+            lease if so.
     """
 
     def __init__(self, inner: Backend, leaves: Callable[[], bool]) -> None:
@@ -30,7 +30,7 @@ class HandoverBackend:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know of the place."""
+        """What the user should know about the backend."""
         return self._inner.notices
 
     def limits(self) -> tuple[Limit, ...]:
@@ -38,7 +38,7 @@ class HandoverBackend:
         return self._inner.limits()
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
-        """Take tasks."""
+        """Queue tasks."""
         self._inner.submit(tasks, first=first, spare=spare)
 
     def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
@@ -50,24 +50,24 @@ class HandoverBackend:
         self._inner.wake()
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        """Take back what has not started.
+        """Remove tasks that have not started.
 
         Raises:
-            HandedOverError: it was left to others.
+            HandedOverError: the run was handed over.
         """
         if self._leaves():
             raise HandedOverError("this machine has left the run")
         return self._inner.withdraw()
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """End what runs."""
+        """Stop running files."""
         self._inner.stop(reason, grace_s=grace_s)
 
     def usage(self) -> Usage:
-        """Return what the running files use."""
+        """Return the usage of the running files."""
         return self._inner.usage()
 
     def close(self) -> None:
-        """End whatever still runs, unless that is another machine's by now."""
+        """Stop whatever still runs, unless another machine leads now."""
         with contextlib.suppress(NotLeadingError):
             self._inner.close()

@@ -1,4 +1,4 @@
-"""What all machines of a run must have in common: the first one says it, all others compare themselves."""
+"""What all members of a run must have in common: the first publishes it, the others compare themselves."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ def local_join_spec(
     *,
     machine: str,
 ) -> JoinSpec:
-    """Return what this machine would have all others have in common with it.
+    """Return what this machine requires of all other members.
 
     Args:
-        config: what its user wants.
-        files: the test files that this comes to.
-        address: of the broker, which gets the list of the tree's files.
-        patience: waits for a broker that is away.
-        machine: what this one is called.
+        files: the test files of the run.
+        address: of the broker, which receives the tree's file list.
+        patience: retries while the broker is unavailable.
+        machine: the name of this machine.
 
     Raises:
-        InfrastructureError: git cannot say which tree this is, or the broker does not take the list.
+        InfrastructureError: git cannot identify the tree, or the broker does not accept the list.
     """
 
     def listed() -> str:
@@ -64,12 +63,11 @@ def check_join_spec(
     address: BrokerAddress,
     patience: BrokerRetry,
 ) -> RunSource:
-    """Compare this machine with the first one of the run, and return which files the run is of.
+    """Compare this machine with the first member of the run, and return the run's files.
 
     Raises:
-        InfrastructureError: its files are others, its version or its secret is another one, or the broker is
-            away.
-        ConfigurationError: it asks for something else.
+        InfrastructureError: its files, its version or its secret differ, or the broker is unavailable.
+        ConfigurationError: its request differs.
     """
     name = on_one_line(config.join or "")
     text = patience.ask(record.agree)
@@ -92,7 +90,7 @@ def check_join_spec(
 
 
 def _why_other_tree(own: JoinSpec, found: JoinSpec, config: TestConfig, address: BrokerAddress) -> str:
-    """Return why this machine's tree is not the run's; empty: it is, but for what was made in it besides."""
+    """Return why this machine's tree is not the run's; empty: it is, apart from generated files."""
     here, wanted = own.identity, found.identity
     if here != wanted and found.listing and may_have_the_same_files(here, wanted):
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:

@@ -1,6 +1,6 @@
-"""Heartbeats of a machine in a joined run, patience with a broker that restarts, and how far the leader is.
+"""The heartbeat of a member, retries while the broker restarts, and the progress of the leader.
 
-The heartbeat has a thread of its own that nothing else delays; it renews the lease of the leader too.
+The heartbeat runs in its own thread, which nothing else delays; it also renews the leader lease.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from passmuster.wire.join_store import JoinStore, LeaderLease
 
 
 class MemberHeartbeat:
-    """The thread.
+    """The thread that sends the heartbeat.
 
     Args:
-        record: of the run.
+        record: the run store of the joined run.
         name: of this machine.
-        also: is called each time that the broker was there.
+        also: called each time the broker answered.
     """
 
     def __init__(self, record: JoinStore, name: str, also: Callable[[], None]) -> None:
@@ -35,15 +35,15 @@ class MemberHeartbeat:
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     def start(self) -> None:
-        """Begin, at once with a first one."""
+        """Start the thread, which sends a first heartbeat at once."""
         self._thread.start()
 
     def hold(self, claim: LeaderLease | None) -> None:
-        """Renew this claim from here on; None: none."""
+        """Renew this lease from now on; None: none."""
         self._claim = claim
 
     def close(self) -> None:
-        """End. May be called twice."""
+        """Stop the thread. May be called twice."""
         self._stopped.set()
         self._thread.join(MEMBER_HEARTBEAT_S)
 
@@ -71,12 +71,12 @@ Answer = TypeVar("Answer")
 
 
 class BrokerRetry:
-    """Asks again and again, and remembers when the broker was not as it should be.
+    """Retries broker calls, and records when the broker was unavailable.
 
     Args:
-        is_leaving: whether nobody waits for an answer any more.
-        clock: seconds that never go back.
-        pause: waits so many seconds.
+        is_leaving: returns whether the machine is leaving, so that no answer is needed any more.
+        clock: monotonic seconds.
+        pause: waits for a number of seconds.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class BrokerRetry:
         self._is_missing = False
 
     def ask(self, step: Callable[[], Answer]) -> Answer:
-        """Return what a step returns that needs the broker, and that may be repeated.
+        """Return the result of an idempotent call to the broker, retried while it is unavailable.
 
         Raises:
-            InfrastructureError: the broker was away for too long, or somebody asked for the end meanwhile.
+            InfrastructureError: the broker was unavailable for too long, or the end was requested meanwhile.
         """
         began_s = self._clock()
         while True:
@@ -111,13 +111,13 @@ class BrokerRetry:
             self._pause(_RETRY_S)
 
     def note_missing_run(self, *, is_missing: bool) -> None:
-        """Note whether the broker knows the run that this machine takes part in."""
+        """Record whether the broker knows the run that this machine joined."""
         if is_missing and not self._is_missing:
             self._wrong_s = self._clock()
         self._is_missing = is_missing
 
     def may_judge(self) -> bool:
-        """Whether the broker has been there for long enough that who leads could have renewed its claim."""
+        """Whether the broker has been available for long enough for the leader to renew its lease."""
         return self._wrong_s is None or self._clock() - self._wrong_s >= JUDGE_S
 
 
@@ -125,14 +125,13 @@ EVERY_S = 60.0
 
 
 class LeaderProgress:
-    """What was told.
+    """Prints the progress of the run on a member that does not lead.
 
     Args:
-        client: of the broker.
         run: the run's name, for people.
-        run_id: the round's id on the broker.
-        say: tells the user something, a line.
-        clock: seconds that never go back.
+        run_id: the round's ID on the broker.
+        say: prints a line for the user.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -150,10 +149,10 @@ class LeaderProgress:
         self._next_s = clock() + EVERY_S
 
     def tell(self, leader: str) -> None:
-        """Say what is new.
+        """Print what is new.
 
         Args:
-            leader: who leads; empty: nobody does at this moment.
+            leader: the leader's name; empty: there is none at the moment.
         """
         if leader and leader != self._leader:
             self._leader = leader

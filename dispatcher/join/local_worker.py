@@ -1,4 +1,4 @@
-"""This machine's own worker for the run that it joined: begun again where it dies, and ended in any case."""
+"""This machine's own worker in a joined run: restarted if it dies, and always stopped at the end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class LocalWorker:
     """A worker. Thread-safe.
 
     Args:
-        name: of this machine; its workers are called after it.
+        name: of this machine; its workers' names derive from it.
         words: the worker's arguments.
-        environ: what tests start from.
+        environ: the environment from which tests start.
         url: the broker, password included.
         secret: signs messages.
-        complain: tells the user what went wrong, a line.
+        complain: prints an error line for the user.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LocalWorker:
             self._start()
 
     def restart_if_dead(self) -> None:
-        """Look whether it lives; begin another one where it does not."""
+        """Start another worker if the current one is dead."""
         with self._lock:
             why = self._worker.why_ended() if self._worker is not None else ""
             if not why:
@@ -63,7 +63,7 @@ class LocalWorker:
                 )
 
     def close(self) -> None:
-        """End it. May be called twice."""
+        """Stop it. May be called twice."""
         with self._lock:
             worker, self._worker, self._starts = self._worker, None, MAX_STARTS
             if worker is not None:

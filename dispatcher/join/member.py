@@ -1,6 +1,6 @@
-"""A machine in a run that it joined: it compares itself, works, leads if nobody does, and ends with all.
+"""A member of a joined run: compares itself with the run, works, leads if no machine does, and reports.
 
-Loads redis: only a run with --join may import this.
+Loads redis: import this only for a run with --join.
 """
 
 from __future__ import annotations
@@ -49,19 +49,15 @@ LOOK_S = 0.25
 
 
 def join(config: TestConfig, host: CommandContext) -> int | None:
-    """Take part in the run that the configuration names; return the exit status.
-
-    Args:
-        config: what this machine's user wants.
-        host: the command.
+    """Join the configured run; return the exit status.
 
     Returns:
         None: there is nothing to run.
 
     Raises:
-        ConfigurationError: the broker or the secret is none, or this machine asks for something else than the
-            run is about.
-        InfrastructureError: the broker cannot be used, or this machine's files or its version are others.
+        ConfigurationError: the broker or the secret is missing or invalid, or this machine's request differs
+            from the run's.
+        InfrastructureError: the broker cannot be used, or this machine's files or its version differ.
     """
     with watch_interrupts(ignored_afterwards=True) as interrupts, ExitStack() as undo:
         return _Member(config, host, interrupts, undo).run()
@@ -116,7 +112,7 @@ class _Member:
         return self._end(read_outcome(self._record, self._seals, self._patience, number))
 
     def _enter(self) -> tuple[int, RoundOutcome | None]:
-        """Return the round that this machine comes to, and what it came to where it is complete."""
+        """Return the round that this machine enters, and its result if it is complete."""
         has_begun = False
         while True:
             found = self._patience.ask(lambda: self._record.enter(self._machine.identity))
@@ -183,7 +179,7 @@ class _Member:
         return self._left()
 
     def _lead(self, number: int, source: RunSource) -> int | None:
-        """Ask to lead, and lead; return the exit status, None: another machine does, or does now."""
+        """Request the leader lease, and lead; return the exit status, None: another machine leads."""
         claim = LeaderLease(self._name, number)
         if not self._patience.ask(lambda: self._record.claim(claim)):
             return None
@@ -215,7 +211,7 @@ class _Member:
                 self._record.give_up(claim)
 
     def _conclude(self, runner: TestRunner, claim: LeaderLease, scratch: Path, code: int) -> int:
-        """Give all machines what a run came to that this one led; return its exit status here."""
+        """Publish the result of a run that this machine led; return its exit status here."""
         results = runner.results
         if runner.breakdown or results is None:
             return code
@@ -236,7 +232,7 @@ class _Member:
         return code
 
     def _leaves(self, claim: LeaderLease) -> bool:
-        """Whether the run goes on without this machine, which was asked to end."""
+        """Whether the run continues without this machine, which was asked to end."""
         if not self._interrupts.count:
             return False
         with contextlib.suppress(*UNUSABLE):  # Else the claim runs out by itself.
@@ -257,7 +253,7 @@ class _Member:
             self._record.part(self._name)
 
     def _end(self, outcome: RoundOutcome) -> int:
-        """Make this machine's reports of a round that is complete; return the exit status."""
+        """Write this machine's reports of a complete round; return the exit status."""
         self._host.say(
             f"run {self._run} is complete (round {outcome.number}, led by {on_one_line(outcome.leader)}); "
             "what follows is its report"
@@ -289,7 +285,7 @@ class _Member:
 
 
 def _not_passed(results: TestResults) -> tuple[str, ...]:
-    """Return the files that a retry of a run is about."""
+    """Return the files that a retry of a run executes."""
     paths = [record.file.path for record in results.records if not record.status.is_pass]
     paths += [difference.file.path for difference in results.differing]
     return tuple(dict.fromkeys(paths))

@@ -1,4 +1,4 @@
-"""Makes on this machine the reports of a run that another one led."""
+"""Makes this machine's reports of a run that another machine led."""
 
 from __future__ import annotations
 
@@ -19,17 +19,15 @@ from passmuster.model.errors import InfrastructureError, PassmusterError
 def replay_record(
     folder: Path, config: TestConfig, host: CommandContext, *, status: int, remembers: bool
 ) -> int:
-    """Tell this machine's reporters what a record holds; return the exit status.
+    """Replay a record to this machine's reporters; return the exit status.
 
     Args:
-        folder: with the record.
-        config: what this machine's user wants.
-        host: the command.
-        status: what the run came to.
-        remembers: whether it goes into the history here.
+        folder: contains the record.
+        status: the exit status of the run.
+        remembers: whether the run goes into the history here.
 
     Raises:
-        InfrastructureError: the record is not whole.
+        InfrastructureError: the record is incomplete.
         ConfigurationError: a report cannot be written.
     """
     record = read_record(folder)
@@ -57,7 +55,7 @@ def _retell(
 
 
 def _report_coverage(record: RecordedRun, config: TestConfig, host: CommandContext) -> str:
-    """Make the coverage reports; return why there are none, empty: there are."""
+    """Write the coverage reports; return why there are none, empty: there are."""
     # Only runs with coverage pay for these.
     from dispatcher.coverage.combine import CoverageReport
     from dispatcher.coverage.finalize import finalize_coverage

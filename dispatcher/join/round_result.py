@@ -1,4 +1,4 @@
-"""The record of a round, on its way from who led to all others: compressed, in parts, each sealed."""
+"""Publishes and fetches the record of a round: compressed, in parts, each signed."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def publish(
     status: int,
     again: Sequence[str],
 ) -> None:
-    """Give all machines the record in a folder, and say that the round is complete.
+    """Upload the record in a directory for all machines, and mark the round as complete.
 
     Args:
-        record: of the run.
-        seals: seal what is given.
-        claim: the right to say so.
-        patience: waits for a broker that is away.
-        folder: its files are given, none of its folders.
+        record: the run store of the joined run.
+        seals: signs the parts.
+        claim: the leader lease, which gives the right to publish.
+        patience: retries while the broker is unavailable.
+        folder: its files are uploaded, not its subdirectories.
         status: the exit status of every machine.
         again: the files that did not pass.
 
     Raises:
         NotLeadingError: another machine leads; the round is not complete.
-        InfrastructureError: the broker was away for too long, or a file is too large.
+        InfrastructureError: the broker was unavailable for too long, or a file is too large.
     """
     files = []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
@@ -70,11 +70,11 @@ def publish(
 
 
 def read_outcome(record: JoinStore, seals: JoinCodec, patience: BrokerRetry, number: int) -> RoundOutcome:
-    """Return what a round came to.
+    """Return the result of a round.
 
     Raises:
-        InfrastructureError: it is gone.
-        PassmusterError: it is none of ours.
+        InfrastructureError: it has expired.
+        PassmusterError: it is malformed or not signed with the secret.
     """
     text = patience.ask(lambda: record.outcome(number))
     if text is None:
@@ -85,11 +85,11 @@ def read_outcome(record: JoinStore, seals: JoinCodec, patience: BrokerRetry, num
 def fetch(
     record: JoinStore, seals: JoinCodec, patience: BrokerRetry, outcome: RoundOutcome, folder: Path
 ) -> None:
-    """Write the files of a round's record into a folder.
+    """Write the files of a round's record into a directory.
 
     Raises:
-        InfrastructureError: a part is gone, or cannot be written.
-        PassmusterError: a part is none of ours.
+        InfrastructureError: a part has expired, or cannot be written.
+        PassmusterError: a part is malformed or not signed with the secret.
     """
     for file in outcome.files:
         if _NAME.fullmatch(file.name) is None or file.size_bytes > MAX_FILE_BYTES:

@@ -1,4 +1,4 @@
-"""What a machine asks for that must be the same on all machines of a run. Pure."""
+"""The part of a member's configuration that must be the same on all members of a run. Pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _NAMED = 3
 
 
 def request_of(config: TestConfig, files: Sequence[TestFile]) -> Request:
-    """Return what is asked for.
+    """Return the request of this machine.
 
     Args:
-        config: what the user wants.
-        files: the test files that this comes to.
+        files: the test files of the run.
     """
     paths = sorted(file.path for file in files)
     text = "\n".join(paths).encode("utf-8", "surrogateescape")
@@ -35,24 +34,24 @@ def request_of(config: TestConfig, files: Sequence[TestFile]) -> Request:
 
 
 def _name(row: Setting) -> str:
-    """Return a setting's name as people know it: its argument, or its key in the configuration file."""
+    """Return a setting's name as users know it: its option, or its key in the configuration file."""
     return next((word for word in row.words if word.startswith("--")), row.name)
 
 
 def request_digest(request: Request) -> str:
-    """Return what tells one request from another, for people."""
+    """Return a short digest that distinguishes requests, for people."""
     text = "\0".join(word for pair in request for word in pair)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def why_other_request(here: Request, there: Request, *, run: str, machine: str) -> str:
-    """Return in what two requests differ, on one line; empty: in nothing.
+    """Return the differences between two requests, on one line; empty: they are equal.
 
     Args:
         here: this machine's.
         there: that of the run.
         run: its name.
-        machine: who came first to it.
+        machine: the first member of the run.
     """
     if here == there:
         return ""

@@ -1,7 +1,7 @@
-"""Tells several records as if they were one run. Pure.
+"""Combines several records into the events of one run. Pure.
 
-Each machine's time begins with its own run: clocks that differ move nothing. What happened on shard 2 has it
-for its worker. Memory is each machine's own, so the peak of the whole is the highest of theirs, beside a
+Each machine's time starts with its own run, so clock differences have no effect. Events of shard 2 name it as
+their worker. Memory belongs to each machine, so the peak of the whole is the highest of theirs, next to the
 budget that each of them had.
 """
 
@@ -48,10 +48,10 @@ def combine_records(
 
     Args:
         records: of one plan, at most one of each shard.
-        proof: what is missing of them.
-        regression_factor: how many times its usual a file may take before it is named.
-        fails_on_regression: whether that makes the run fail.
-        allows_no_tests: whether it may pass although no test ran.
+        proof: what is missing from them.
+        regression_factor: the factor above the baseline from which a file counts as regressed.
+        fails_on_regression: whether a regression fails the run.
+        allows_no_tests: whether the run may pass although no test ran.
     """
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
@@ -99,12 +99,11 @@ def _notices(record: RecordedRun) -> Iterator[str]:
 
 
 def _moved(record: RecordedRun, starts_at: float, common: Set[str]) -> Iterator[RunEvent]:
-    """Yield what a record tells between its first and its last event, as part of the whole.
+    """Yield a record's events between its first and its last one, as part of the whole.
 
     Args:
-        record: the record.
-        starts_at: when the whole began.
-        common: what all records notice, which is told once.
+        starts_at: when the whole started.
+        common: the notices that all records share, which are emitted once.
     """
     name, by_s = _name(record), _shift_s(record, starts_at)
     last: Usage | None = None
@@ -135,12 +134,12 @@ def _moved(record: RecordedRun, starts_at: float, common: Set[str]) -> Iterator[
 
 
 def _shift_s(record: RecordedRun, starts_at: float) -> float:
-    """Return what is added to a machine's clock to have it begin with the others."""
+    """Return the offset that makes a machine's clock start with the others."""
     return starts_at - record.started.started_at if record.started is not None else 0.0
 
 
 def _worker(name: str, worker: str) -> str:
-    """Return who ran a file, as part of the whole: a shard, or a worker of a run that was not split."""
+    """Return the worker of a file, as part of the whole: a shard, or a worker of a run that was not split."""
     return name if name and worker in ("", LOCAL_WORKER) else f"{name}, {worker}" if name else worker
 
 
@@ -163,7 +162,7 @@ def _usage(usage: Usage, name: str) -> Usage:
 
 
 def _with_all_machines(events: Sequence[RunEvent]) -> Iterator[RunEvent]:
-    """Yield the events, each sample with what was last known of the other machines."""
+    """Yield the events, each usage sample combined with the latest ones of the other machines."""
     last: dict[str, UsageSampled] = {}
     for event in events:
         if not isinstance(event, UsageSampled) or not event.usage.workers:
@@ -186,7 +185,7 @@ def _with_all_machines(events: Sequence[RunEvent]) -> Iterator[RunEvent]:
 
 
 def _limits(started: Sequence[RunStarted]) -> tuple[Limit, ...]:
-    """Return the limits of all machines, those that are the same everywhere once."""
+    """Return the limits of all machines; those that are equal everywhere appear once."""
     found: dict[str, list[Limit]] = {}
     for event in started:
         for limit in event.limits:
@@ -200,14 +199,14 @@ def _limits(started: Sequence[RunStarted]) -> tuple[Limit, ...]:
 
 
 def _is_told(record: RecordedRun) -> bool:
-    """Whether a record breaks off before the run's end, and what stands before that can be believed."""
+    """Whether a record is incomplete, and the part before its end can be trusted."""
     return record.is_cut and record.results is None
 
 
 def _of_cut(
     records: Sequence[RecordedRun], cut: Mapping[int, Sequence[CutFile]], starts_at: float
 ) -> list[CutFile]:
-    """Return the files of records that break off, as part of the whole."""
+    """Return the files of incomplete records, as part of the whole."""
     return [
         file._replace(record=_file_record(file.record, _name(record), _shift_s(record, starts_at)))
         for record in records
@@ -216,7 +215,7 @@ def _of_cut(
 
 
 def _has_untold_end(file: CutFile) -> bool:
-    """Whether the record breaks off before it tells what a file came to."""
+    """Whether the record ends before a file's verdict."""
     return file.settled is not None or file.is_lost
 
 
@@ -265,14 +264,13 @@ def _file_record(record: FileAttempts, name: str, by_s: float) -> FileAttempts:
 
 
 def _lost_files(records: Sequence[RecordedRun], proof: RecordCheck, *, told: Set[int]) -> list[FileAttempts]:
-    """Return a lost result for each planned file of which nothing can be believed.
+    """Return a lost result for each planned file without a trusted result.
 
-    It stands behind what a damaged record still tells of the file.
+    It follows whatever a damaged record still says about the file.
 
     Args:
-        records: of one plan.
-        proof: what is missing of them.
-        told: the shards whose record breaks off, and is told as far as it goes.
+        proof: what is missing from them.
+        told: the shards whose record is incomplete but used as far as it goes.
     """
     header = records[0].header
     broken = {
@@ -302,7 +300,7 @@ def _lost_files(records: Sequence[RecordedRun], proof: RecordCheck, *, told: Set
 
 
 def _prefix(records: Sequence[RecordedRun]) -> str:
-    """Return what the paths of files have before their labels: the folder that the tests run in."""
+    """Return what the paths of files have before their labels: the working directory of the tests."""
     for record in records:
         for planned in record.started.plan.files if record.started is not None else ():
             if planned.file.path.endswith(planned.file.label):

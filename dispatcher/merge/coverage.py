@@ -1,4 +1,4 @@
-"""Reports the coverage of records: what each machine combined is combined once more."""
+"""Reports the coverage of records by combining the combined data of each machine."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def report_recorded_coverage(
 
     Args:
         records: those of one run.
-        config: where the reports go, and the project's interpreter and layout.
-        environ: where an interpreter may be named.
-        runner_python: the interpreter for a project that has none.
-        scratch: a folder for what is needed meanwhile.
+        config: the report paths, and the project's interpreter and layout.
+        environ: may name an interpreter.
+        runner_python: the interpreter for a project without its own.
+        scratch: a temporary directory.
 
     Raises:
         ConfigurationError: the interpreter has no coverage, or a report cannot be written.
         PassmusterError: there is nothing to report.
-        InfrastructureError: the data could not be combined, or a report not be written.
+        InfrastructureError: the data could not be combined, or a report could not be written.
     """
     interpreter = find_interpreter(
         config,
@@ -60,7 +60,7 @@ def report_recorded_coverage(
 
 
 def _measured(records: Sequence[RecordedRun]) -> tuple[str, ...]:
-    """Return what the shards were told to measure: a report of more would count what they left out."""
+    """Return what the shards measured: a wider report would count what they left out."""
     for record in records:
         for planned in record.started.plan.files if record.started is not None else ():
             if planned.task.coverage is not None:

@@ -1,7 +1,7 @@
-"""What the record of a run that was killed tells of its files. Pure.
+"""Reads the verdicts of files from the record of a killed run. Pure.
 
-What it tells is taken as the run took it: a verdict that was reached counts. What was not known when the
-record breaks off is lost, with as much as was known of what ran.
+A verdict that was reached counts, as in the run itself. A file without a verdict is lost; what is known about
+its running attempt is kept.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from passmuster.model.units import format_bytes, format_seconds
 
 
 class CutFile(NamedTuple):
-    """A planned file of a record that breaks off.
+    """A planned file of an incomplete record.
 
     Args:
-        record: what it came to.
-        is_lost: whether the record breaks off before a verdict.
-        settled: what the attempt was for that came to nothing, where a verdict before it stands; else None.
+        is_lost: whether the record ends before a verdict.
+        settled: why the unfinished attempt was made, if an earlier verdict stands; else None.
     """
 
     record: FileAttempts
@@ -35,7 +34,7 @@ class CutFile(NamedTuple):
 
 
 def cut_files(record: RecordedRun) -> list[CutFile]:
-    """Return what each planned file of a record that breaks off came to; none without its first event."""
+    """Return the result of each planned file of an incomplete record; none without its first event."""
     if record.started is None:
         return []
     planned = {item.file.path: item for item in record.started.plan.files}
@@ -76,7 +75,7 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
 def _lost(
     path: str, record: RecordedRun, last: AttemptStarted | AttemptFinished | None, used: FileUsage | None
 ) -> TestResult:
-    """Return what is known of an attempt of which no result was told."""
+    """Return what is known about an attempt without a result."""
     shard = record.header.shard
     where = f"the record of shard {shard.number} of {shard.total} breaks off"
     match last:

@@ -1,6 +1,6 @@
-"""Reads records, and distrusts them: each line is checked for its form, and the whole for its digest.
+"""Reads records without trusting them: checks the form of each line and the digest of the whole.
 
-What can be read of a record that breaks off is returned, and says so.
+An incomplete record is returned as far as it can be read, and marked as such.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ _Line = TypeVar("_Line", bound=Struct)
 
 
 class RecordedRun(Struct, frozen=True, kw_only=True):
-    """What a run left.
+    """The record of a run.
 
     Args:
         folder: where it was read.
-        header: whose it is.
-        events: all that was told, in its order, without the last event where the record breaks off.
-        broken: why it is not whole; empty: it is.
-        is_cut: whether it only breaks off: its run was killed, and what stands there holds.
+        events: in their order, without the last event if the record is incomplete.
+        broken: why it is incomplete; empty: it is complete.
+        is_cut: whether it merely ends early: its run was killed, and its content can be trusted.
         coverage: the combined coverage data; None: there is none.
         files_without_data: labels of the files that passed and delivered no coverage data.
     """
@@ -60,21 +59,21 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
 
     @property
     def started(self) -> RunStarted | None:
-        """The first event; None: the record breaks off before it."""
+        """The first event; None: the record ends before it."""
         return next((event for event in self.events if isinstance(event, RunStarted)), None)
 
     @property
     def results(self) -> TestResults | None:
-        """What the run came to; None: the record breaks off before its end."""
+        """The results of the run; None: the record ends before them."""
         last = self.events[-1] if self.events else None
         return last.results if isinstance(last, RunFinished) else None
 
 
 def find_records(directory: Path) -> tuple[Path, ...]:
-    """Return the folders at or below `directory` that hold a record, sorted.
+    """Return the directories at or below `directory` that contain a record, sorted.
 
     Raises:
-        InfrastructureError: the folder does not exist, or cannot be looked into.
+        InfrastructureError: the directory does not exist or is not readable.
     """
     try:
         if not directory.is_dir():
@@ -89,10 +88,10 @@ def find_records(directory: Path) -> tuple[Path, ...]:
 
 
 def read_record(folder: Path) -> RecordedRun:
-    """Return the record in a folder, perhaps one that breaks off.
+    """Return the record in a directory, which may be incomplete.
 
     Raises:
-        InfrastructureError: there is none, or nothing of it can be used.
+        InfrastructureError: there is none, or nothing in it can be used.
     """
     path = folder / RECORD_NAME
     try:
@@ -138,7 +137,7 @@ class _Telling:
         self._told: dict[tuple[str, int], TestResult] = {}
 
     def take_all(self, lines: Sequence[bytes]) -> str:
-        """Take lines until one is wrong; return what is wrong with it, empty: nothing."""
+        """Read lines until one is wrong; return the problem with it, empty: none."""
         for number, line in enumerate(lines, start=2):
             try:
                 self._take(line)
@@ -192,7 +191,7 @@ class _Telling:
 
 
 def _header(line: bytes) -> Header:
-    """Return the header, of this version alone: another one may mean something else by the same words."""
+    """Return the header. It must have this version: in another one the same words may mean something else."""
     body = line.partition(b" ")[2]
     try:
         found = json.loads(body)
@@ -215,7 +214,7 @@ def _read(kind: type[_Line], word: str, line: bytes) -> _Line:
 
 
 def _what_is_wrong(end: Trailer, lines: Sequence[bytes], folder: Path) -> str:
-    """Return in what the record and its end disagree; empty: in nothing."""
+    """Return in what the record and its trailer disagree; empty: in nothing."""
     digest = hashlib.sha256()
     for line in lines[:-1]:
         digest.update(line + b"\n")

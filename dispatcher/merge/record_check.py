@@ -1,7 +1,7 @@
-"""Proves that records are those of one run, all of them, each once. Pure.
+"""Checks that records belong to one run and cover every shard exactly once. Pure.
 
-Records of different plans are not merged at all. What is missing of one plan is: then the files that nobody
-told of count as lost, by name, so that whatever is reported of the rest cannot be taken for the whole.
+Records of different plans are not merged at all. If a record of a plan is missing, its files without a result
+count as lost, by name, so that the report of the rest cannot be mistaken for the whole.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _SHOWN = 12
 
 
 class RecordCheck(Struct, frozen=True, kw_only=True):
-    """What records are together.
+    """The result of checking a set of records.
 
     Args:
         strangers: why they do not belong together, a line each; empty: they do.
-        gaps: what is missing of them, a line each; empty: nothing.
-        missing: the numbers of the shards that left no record.
+        gaps: what is missing, a line each; empty: nothing.
+        missing: the numbers of the shards without a record.
     """
 
     strangers: tuple[str, ...]
@@ -56,17 +56,17 @@ def check_records(records: Sequence[RecordedRun]) -> RecordCheck:
 
 
 def lacks_coverage(record: RecordedRun) -> bool:
-    """Whether coverage was measured, by at least one file, and nothing of it is there."""
+    """Whether coverage was measured, for at least one file, but its data is missing."""
     return record.header.has_coverage and record.coverage is None
 
 
 def short(digest: str) -> str:
-    """Return a digest for people."""
+    """Return a shortened digest for people."""
     return digest[:_SHOWN]
 
 
 def _different(records: Sequence[RecordedRun]) -> list[str]:
-    """Return in what records differ that must be the same in all."""
+    """Return the properties in which records differ although they must agree."""
     found = []
     for what, value, hint in (
         ("commits", lambda header: header.commit, "check out the same one in every job"),
@@ -99,7 +99,7 @@ def _both(sides: Mapping[str, Sequence[RecordedRun]]) -> str:
 
 
 def _why(plans: Mapping[str, Sequence[RecordedRun]]) -> str:
-    """Return where two plans differ first, for who has to make them the same."""
+    """Return the first difference between two plans, so that the user can remove it."""
     one, other = (records[0].header for records in list(plans.values())[:2])
     here, there = dict(one.whole), dict(other.whole)
     for paths, header in ((here.keys() - there.keys(), one), (there.keys() - here.keys(), other)):
@@ -125,7 +125,7 @@ def _doubled(records: Sequence[RecordedRun]) -> list[str]:
 
 
 def _foreign_files(records: Sequence[RecordedRun]) -> list[str]:
-    """Return where a record holds other files than its own plan gives to its shard."""
+    """Return where a record contains other files than its own plan assigns to its shard."""
     found = []
     for record in records:
         expected = _files(record.header, record.header.shard.number)

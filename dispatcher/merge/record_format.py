@@ -1,12 +1,13 @@
-"""The form of a record: a folder with `run.record` and, where coverage was measured, `coverage.data`. Pure.
+"""The format of a record: a directory with `run.record` and, if coverage was measured, `coverage.data`. Pure.
 
 Each line is a word, a space, and a JSON object:
 
-    header        whose record it is: `Header`
-    EVENT         an event of the run (`EVENTS`), as `model.events` has it; the last is `run-finished`
-    end           `Trailer`: how many lines came before, and their digest. A record without it breaks off.
+    header        identifies the record: `Header`
+    EVENT         an event of the run (`EVENTS`), as in `model.events`; the last is `run-finished`
+    end           `Trailer`: the number of lines before it, and their digest; missing if incomplete
 
-What was told of an attempt when it ended is not repeated at the end of the run: there it is a number.
+The results at the end of the run refer to an attempt by its number; its `attempt-finished` event holds the
+result.
 """
 
 from __future__ import annotations
@@ -55,18 +56,17 @@ EVENTS: dict[str, type[RunEvent]] = {
 
 
 class Header(Struct, frozen=True, kw_only=True):
-    """Whose record it is, and what must be the same in all records that are merged.
+    """Identifies a record, with the values that must agree in all records of a merge.
 
     Args:
         format: `FORMAT`.
         version: of Passmuster.
-        run_id: the run.
-        shard: which part of a plan ran; the only one where it was not split.
-        digest: that of the whole plan.
-        history_digest: that of the history by which the plan was split; empty: by none.
+        shard: the shard that ran; the only one if the run was not split.
+        digest: of the whole plan.
+        history_digest: of the history by which the plan was split; empty: there was none.
         whole: each planned file of all shards with the number of its shard, sorted.
-        commit: what was checked out; empty: unknown.
-        ci_run: which run of which CI this is (`GITHUB_RUN_ID=123`); empty: none.
+        commit: the commit of the checkout; empty: unknown.
+        ci_run: the ID of the CI run (`GITHUB_RUN_ID=123`); empty: none.
         host: the machine's name.
         root: the project's root there, links resolved.
         has_coverage: whether coverage was measured.
@@ -87,21 +87,16 @@ class Header(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The record's name for people, and of its folder."""
+        """The record's name, for people and for its directory."""
         return f"shard-{self.shard.number}-of-{self.shard.total}"
 
 
 class RecordedFile(Struct, frozen=True, kw_only=True):
-    """What a planned file came to: `dispatcher.model.results.FileAttempts`, with attempts by their numbers.
+    """The result of a planned file: `dispatcher.model.results.FileAttempts`, with attempts by their numbers.
 
     Args:
-        file: the file.
         attempts: the numbers of its attempts.
-        untold: those of them that no event told.
-        started: as in a `FileAttempts`.
-        reasons: as there.
-        stands: as there.
-        is_unconfirmed: as there.
+        untold: those of them without an event.
     """
 
     file: TestFile
@@ -117,12 +112,7 @@ class RecordedRunEnd(Struct, frozen=True, kw_only=True):
     """The end of a run: `dispatcher.model.events.RunFinished` in short.
 
     Args:
-        at_s: as there.
-        files: what came of each planned file.
-        duration_s: as in `TestResults`.
-        peak_bytes: as there.
-        interrupted: as there.
-        is_verified: as there.
+        files: the result of each planned file.
     """
 
     at_s: float
@@ -134,10 +124,10 @@ class RecordedRunEnd(Struct, frozen=True, kw_only=True):
 
 
 class CoverageData(Struct, frozen=True, kw_only=True):
-    """The combined coverage data beside the record.
+    """The combined coverage data next to the record.
 
     Args:
-        size_bytes: how large the file is.
+        size_bytes: the size of the file.
         sha256: its digest.
         files_without_data: labels of the files that passed and delivered none.
     """
@@ -151,9 +141,9 @@ class Trailer(Struct, frozen=True, kw_only=True):
     """The last line.
 
     Args:
-        lines: how many came before.
+        lines: the number of lines before it.
         sha256: the digest of all their bytes.
-        coverage: what lies beside them; None: nothing.
+        coverage: the coverage data next to them; None: there is none.
     """
 
     lines: int

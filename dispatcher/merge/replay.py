@@ -1,4 +1,4 @@
-"""Tells reporters what was recorded, as a run tells what happens."""
+"""Feeds recorded events to reporters, as a run does."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from passmuster.model.errors import PassmusterError
 def replay_events(
     events: Sequence[RunEvent], reporters: Sequence[Reporter], *, keepers: Sequence[Reporter] = ()
 ) -> tuple[str, ...]:
-    """Tell every reporter every event, and close them; return why reports are not complete, a line each.
+    """Pass every event to every reporter, and close them; return why reports are incomplete, a line each.
 
     Args:
         events: in their order.
-        reporters: who is told.
-        keepers: who is told too, and may fail without any report being less complete.
+        reporters: receive the events.
+        keepers: also receive the events; reports count as complete even if one of them fails.
     """
     announce = EventBus(reporters, keepers)
     for event in events:

@@ -1,8 +1,8 @@
-"""Writes the record of a run while it goes on: of a killed run all is there but the end.
+"""Writes the record of a run while it runs, so that a killed run leaves everything but the end.
 
-The head says what this machine knows of the run, its plan and the CI around it. The folder of a shard below
-the one that the user names is this record's alone: an older record of the same shard is replaced, and two
-programs that write the same one at once are refused.
+The header describes the run, its plan and the CI around it. The shard's directory, below the one that the
+user names, belongs to this record alone: an older record of the same shard is replaced, and two programs
+cannot write the same one at once.
 """
 
 from __future__ import annotations
@@ -46,13 +46,7 @@ from passmuster.wire.codec import encode
 
 
 def header_of(plan: RunPlan, *, root: Path, environ: Mapping[str, str]) -> Header:
-    """Return the head of the record of a run.
-
-    Args:
-        plan: the run's.
-        root: the project's root.
-        environ: the environment.
-    """
+    """Return the header of the record of a run."""
     shards = plan.shard or _only_one(plan)
     return Header(
         format=FORMAT,
@@ -71,7 +65,7 @@ def header_of(plan: RunPlan, *, root: Path, environ: Mapping[str, str]) -> Heade
 
 
 def _only_one(plan: RunPlan) -> ShardPlan:
-    """Return the plan of a run that was not split."""
+    """Return the shard plan of a run that was not split."""
     whole = tuple(sorted((planned.file.path, 1) for planned in plan.files))
     return ShardPlan(
         shard=Shard(number=1, total=1),
@@ -84,7 +78,7 @@ def _only_one(plan: RunPlan) -> ShardPlan:
 
 
 def _commit(root: Path) -> str:
-    """Return what is checked out; empty: git does not know."""
+    """Return the commit of the checkout; empty: git does not know."""
     try:
         return ask_git(root, "rev-parse", "HEAD").decode("ascii", "replace").strip()
     except InfrastructureError:
@@ -100,12 +94,12 @@ _WORDS = {kind: word for word, kind in EVENTS.items()}
 
 
 class RecordReporter:
-    """Writes each event; `finish` makes the record whole.
+    """Writes each event; `finish` completes the record.
 
     Args:
-        directory: where the record's own folder is made.
+        directory: the parent of the record's own directory.
         root: the project's root.
-        environ: the environment, which may name the CI's run.
+        environ: may name the CI's run.
 
     Raises:
         ConfigurationError: nothing can be written there.
@@ -132,7 +126,7 @@ class RecordReporter:
             )
 
     def handle(self, event: RunEvent) -> None:
-        """Write one event down.
+        """Write one event.
 
         Raises:
             ConfigurationError: another program writes this record.
@@ -154,7 +148,7 @@ class RecordReporter:
         self._write(_WORDS[type(event)], event)
 
     def close(self) -> None:
-        """Nothing is held back; `finish` ends the record."""
+        """Do nothing: every event is already written; `finish` completes the record."""
 
     def keep_coverage(self, combined: Path, files_without_data: tuple[str, ...]) -> None:
         """Copy the run's combined coverage data into the record.
@@ -176,7 +170,7 @@ class RecordReporter:
         )
 
     def finish(self) -> None:
-        """End the record of a run that came to its end; that of another one stays broken off.
+        """Complete the record of a finished run; that of any other run stays incomplete.
 
         Raises:
             InfrastructureError: it cannot be written.
@@ -189,7 +183,7 @@ class RecordReporter:
 
     @property
     def folder(self) -> Path | None:
-        """Where the record is; None before the run has begun."""
+        """The record's directory; None before the run has started."""
         return self._folder
 
     def _begin(self, event: RunStarted) -> None:
@@ -231,7 +225,7 @@ class RecordReporter:
 
 
 def _portable(result: TestResult) -> TestResult:
-    """Return a result as it can be told elsewhere: the end of its output, and no paths of this machine."""
+    """Return a result without paths of this machine, and with only the end of its output."""
     keep = 0 if result.status.is_pass else TAIL_CHARACTERS
     output = result.output[-keep:] if keep else ""
     return structs.replace(result, output=output, coverage_files=(), coverage_root="")

@@ -1,4 +1,4 @@
-"""Changes several files, all or none, each at once: no reader ever sees half a file."""
+"""Changes several files, all or none, each atomically: no reader ever sees a partial file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from passmuster.model.hidden_fields import repr_without
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """What becomes of a file.
+    """The change of a file.
 
     Args:
         path: relative to the root.
-        before: what it holds; None: it is not there.
-        after: what it will hold; None: it will not be there.
+        before: its current content; None: it does not exist.
+        after: its new content; None: it is removed.
         mode: its permissions afterwards.
     """
 
@@ -33,7 +33,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 def current(path: Path) -> bytes | None:
-    """Return what a file holds; None: it is not there.
+    """Return the content of a file; None: it does not exist.
 
     Raises:
         OSError: it cannot be read.
@@ -50,7 +50,7 @@ def mode_of(path: Path) -> int:
 
 
 def stage_path(root: Path, path: str, number: int) -> Path:
-    """Return where the new content of the change with this number waits: beside the file that it replaces."""
+    """Return the path of the new content of the change with this number, next to the replaced file."""
     return (root / path).parent / f".passmuster-{number}.new"
 
 
@@ -58,7 +58,7 @@ def change_all(root: Path, changes: Sequence[Change]) -> None:
     """Make all the changes, or none.
 
     Raises:
-        InfrastructureError: a file cannot be written, or is not what is said; nothing was changed.
+        InfrastructureError: a file cannot be written, or differs from `before`; nothing was changed.
     """
     try:
         for number, change in enumerate(changes):
@@ -87,17 +87,17 @@ def change_all(root: Path, changes: Sequence[Change]) -> None:
 
 
 def clear_stages(root: Path, paths: Iterable[str]) -> None:
-    """Remove what a process that was killed has left beside the files of its changes."""
+    """Remove the files that a killed process left next to the files of its changes."""
     for number, path in enumerate(paths):
         with suppress(OSError):
             stage_path(root, path, number).unlink()
 
 
 def write_flushed(path: Path, content: bytes, mode: int) -> None:
-    """Write a new file, down to the disk.
+    """Write a new file, and flush it to the disk.
 
     Raises:
-        OSError: it cannot be written, or is there.
+        OSError: it cannot be written, or already exists.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""Compares the test files that the shell scripts found with those that a run finds now."""
+"""Compares the test files that the shell scripts found with those that a run finds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dispatcher.model.plan import TestFile
 
 
 class DiscoveryDifference(Struct, frozen=True, kw_only=True):
-    """One file that only the scripts, or only a run now, finds.
+    """A file that only the scripts find, or only a run.
 
     Args:
         path: relative to the root.
-        is_lost: whether the scripts found it and a run does not; else the other way round.
+        is_lost: whether only the scripts find it; else only a run does.
         with_integration: whether the two differ only with `--integration`.
     """
 
@@ -35,14 +35,13 @@ class DiscoveryDifference(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """What came of comparing.
+    """The result of the comparison.
 
     Args:
         unit: how many unit test files the scripts found.
         integration: how many files they found with `--integration`.
-        differences: where a run differs, with the settings as they are.
-        exclude: what `exclude` has to hold so that nothing differs; empty: nothing has to, or that does not
-            help.
+        differences: the differences with the current settings.
+        exclude: the value of `exclude` that removes all differences; empty: none is needed, or none helps.
     """
 
     unit: int
@@ -56,7 +55,7 @@ Find = Callable[[TestConfig], Iterable[TestFile]]
 
 
 def compare(config: TestConfig, find: Find) -> Comparison:
-    """Compare what the scripts found with what a run with `config` finds, for both kinds of a run.
+    """Compare what the scripts found with what a run with `config` finds, with and without integration tests.
 
     Raises:
         ConfigurationError: the configured layout is wrong.
@@ -89,7 +88,7 @@ def _compared(
 def _excluding(
     old: LegacyFiles, config: TestConfig, differences: tuple[DiscoveryDifference, ...], find: Find
 ) -> tuple[str, ...]:
-    """Return the shortest list that leaves out what the scripts did not run: links whole, else files."""
+    """Return the shortest list that excludes what the scripts did not run: whole links, else files."""
     if not differences or any(one.is_lost for one in differences):
         return ()
     workdir = find_places(config).workdir

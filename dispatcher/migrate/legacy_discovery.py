@@ -1,8 +1,8 @@
-"""Which test files the shell scripts found: their rules, written down once more, as `find` goes by them.
+"""Reimplements the discovery of the shell scripts, which used `find`.
 
-Nothing of `dispatcher.discovery` is used, on purpose: what is compared must not share its mistakes. Where a
-folder of tests is a link, it is followed, as `find` does with a path that ends in a slash. Links below it are
-not, and a link is no regular file.
+It uses nothing of `dispatcher.discovery`, on purpose: what is compared must not share its mistakes. A test
+directory that is a link is followed, as `find` does with a path that ends in a slash. Links below it are not
+followed, and a link is not a regular file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NEVER = ("*/venv/*", "*/node_modules/*", "*/prototype/*")
 
 
 class LegacyFiles(Struct, frozen=True, kw_only=True):
-    """What the scripts ran, by path relative to the root.
+    """The files that the scripts ran, by path relative to the root.
 
     Args:
         unit: without an argument.

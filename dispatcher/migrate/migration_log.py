@@ -1,10 +1,10 @@
-"""The private record of what was migrated, so that it can be taken back byte for byte.
+"""The private log of a migration, which allows undoing it byte for byte.
 
-.passmuster/migration/0001/record.json     what became of each file, by the digests of before and after
-.passmuster/migration/0001/originals/      what the files held before
+    .passmuster/migration/0001/record.json     the changes of each file, with the digests of before and after
+    .passmuster/migration/0001/originals/      the previous content of the files
 
-Each `--apply` that changes something is a step. It is on the disk before the first file changes, so that a
-process that is killed in the middle can be taken back too.
+Each `--apply` that changes something is a step. It is on the disk before the first file changes, so that the
+work of a process killed in the middle can be undone too.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
     Args:
         path: relative to the root.
-        before: the digest of what it held; None: it was not there.
-        after: the digest of what it was made to hold; None: it was removed.
+        before: the digest of its previous content; None: it did not exist.
+        after: the digest of its new content; None: it was removed.
         mode: its permissions.
-        original: the name under which what it held is kept; None: it was not there.
+        original: the name of the copy of its previous content; None: it did not exist.
     """
 
     path: str
@@ -72,12 +72,12 @@ def apply_recorded(root: Path, changes: Sequence[Change]) -> None:
 
 
 class RollbackPlan(Struct, frozen=True, kw_only=True):
-    """What takes steps back.
+    """What undoes steps.
 
     Args:
-        steps: the steps that are taken back.
-        changes: what becomes of files.
-        conflicts: the files because of which an earlier step, or all, must stay: they were changed since.
+        steps: the steps to undo.
+        changes: the changes of files.
+        conflicts: the files that changed since, so that an earlier step, or all, cannot be undone.
     """
 
     steps: tuple[Path, ...]
@@ -86,10 +86,10 @@ class RollbackPlan(Struct, frozen=True, kw_only=True):
 
 
 def plan_rollback(root: Path) -> RollbackPlan:
-    """Return what takes the steps back, the last one first, as far as no file was changed since.
+    """Return what undoes the steps, the last one first, as far as no file changed since.
 
     Raises:
-        ConfigurationError: there is no step, or the record is broken.
+        ConfigurationError: there is no step, or the log is broken.
     """
     steps = _steps(root)
     if not steps:
@@ -107,7 +107,7 @@ def plan_rollback(root: Path) -> RollbackPlan:
 
 
 def _undoing(root: Path, step: Path, later: Mapping[str, Change]) -> tuple[dict[str, Change], list[str]]:
-    """Return what undoes a step once the later ones are undone, and the files that were changed since."""
+    """Return what undoes a step once the later ones are undone, and the files that changed since."""
     changes: dict[str, Change] = {}
     conflicts = []
     for recorded in _read_step(root, step):
@@ -127,7 +127,7 @@ def _undoing(root: Path, step: Path, later: Mapping[str, Change]) -> tuple[dict[
 
 
 def roll_back(root: Path, back: RollbackPlan) -> None:
-    """Take steps back, all of them or none, and forget them.
+    """Undo steps, all of them or none, and remove them from the log.
 
     Raises:
         InfrastructureError: a file cannot be written; nothing was changed.
@@ -140,7 +140,7 @@ def roll_back(root: Path, back: RollbackPlan) -> None:
 
 
 def has_steps(root: Path) -> bool:
-    """Return whether something was migrated here."""
+    """Return whether this repository was migrated."""
     return bool(_steps(root))
 
 
@@ -223,7 +223,7 @@ def _forget(root: Path, step: Path, *, had_state: bool) -> None:
 
 
 def _remove_empty_state(root: Path) -> None:
-    """Remove the folder of what runs leave, when nothing but a migration was ever in it."""
+    """Remove the state directory if it never contained anything but a migration."""
     state = root / STATE_DIRECTORY
     with suppress(OSError):
         if {path.name for path in state.iterdir()} <= {".gitignore"}:

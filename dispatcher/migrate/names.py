@@ -14,7 +14,7 @@ BACKUPS = tuple(f"{script}.backup" for script in SCRIPTS)
 
 
 class NewCommand(StrEnum):
-    """What references are changed to; the value is what `--command` is given."""
+    """The replacement for references; the value is the argument of `--command`."""
 
     FILE = "./run_tests.py"
     """The files `run_tests.py` and `run_ci_replica.py` beside where the scripts lay."""
@@ -22,7 +22,7 @@ class NewCommand(StrEnum):
     """The commands `run-tests` and `run-ci-replica` of the installed package."""
 
     def for_stem(self, stem: str) -> str:
-        """Return what is called instead of a script."""
+        """Return the command that replaces a script."""
         return f"./{stem}.py" if self is NewCommand.FILE else stem.replace("_", "-")
 
 

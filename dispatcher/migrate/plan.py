@@ -1,4 +1,4 @@
-"""What a migration changes and what it leaves to a person, decided before anything is written."""
+"""Plans a migration, what it changes and what a person must edit, before anything is written."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class MigrationPlan(Struct, frozen=True, kw_only=True):
 
     Args:
         root: the repository.
-        command: what references become.
-        changes: what becomes of files, all of them or none.
-        references: how many references are changed.
-        left: what is left to a person.
-        scripts: what becomes of the scripts, a line each.
-        settings: what becomes of the configuration file, one line.
+        command: the replacement for references.
+        changes: the changes of files, all of them or none.
+        references: the number of changed references.
+        left: what a person must edit.
+        scripts: the changes of the scripts, a line each.
+        settings: the change of the configuration file, one line.
     """
 
     root: Path
@@ -83,7 +83,7 @@ def make_plan(
 
 
 def old_scripts(root: Path) -> list[str]:
-    """Return the scripts that are still there as they were."""
+    """Return the scripts that still exist in their original form."""
     paths = (root / f"{stem}.sh" for stem in STEMS)
     return [path.name for path in paths if path.is_file() and not is_wrapper(path.read_bytes())]
 
@@ -91,7 +91,7 @@ def old_scripts(root: Path) -> list[str]:
 def _script_changes(
     root: Path, stem: str, command: NewCommand, *, wrappers: bool
 ) -> Iterator[tuple[Change, str]]:
-    """Yield what becomes of a script and of its backup, each with what is told of it."""
+    """Yield the changes of a script and of its backup, each with a line about it."""
     script, backup = root / f"{stem}.sh", root / f"{stem}.sh.backup"
     content, saved = current(script), current(backup)
     if content is None and saved is None:
@@ -118,7 +118,7 @@ def _script_changes(
 
 
 def _with_settings(root: Path, changes: Sequence[Change], comparison: Comparison) -> tuple[list[Change], str]:
-    """Return the changes with the section that is needed in `pyproject.toml`, and what is told of it."""
+    """Return the changes with the required section in `pyproject.toml`, and a line about it."""
     path, kept = root / FILE_NAME, [change for change in changes if change.path != FILE_NAME]
     known = next((change for change in changes if change.path == FILE_NAME), None)
     before = current(path)

@@ -1,9 +1,10 @@
-"""Finds what refers to the old scripts in a text, and says what each reference becomes. Pure.
+"""Finds references to the old scripts in a text, and their replacements. Pure.
 
-A reference is the whole name of a script with the path before it. Where a shell is given it, as in
-`bash run_tests.sh`, the shell becomes `python3`, or it would run Python as shell. What cannot be changed
-without knowing more than the text (`source run_tests.sh`, `shellcheck run_tests.sh`) is left to a person,
-with the reason. A line with `passmuster: keep` stays, and so does a file with `passmuster: keep file`.
+A reference is the whole name of a script with the path before it. If a shell runs it, as in `bash
+run_tests.sh`, the shell becomes `python3`, because it would run Python as shell code. A reference that cannot
+be changed without knowing more than the text (`source run_tests.sh`, `shellcheck run_tests.sh`) is left to a
+person, with the reason. A line with `passmuster: keep` is not changed, and neither is a file with
+`passmuster: keep file`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _UNCLEAR = "it names a file; run-tests is a command"
 
 
 class Edit(Struct, frozen=True, kw_only=True):
-    """A stretch of a text, and what stands there afterwards."""
+    """A span of a text, and its replacement."""
 
     start: int
     end: int
@@ -62,10 +63,10 @@ class Reference(Struct, frozen=True, kw_only=True):
     """One reference to a script.
 
     Args:
-        stem: the script, without its ending.
+        stem: the script, without its extension.
         line: its line, from 1.
-        edits: what changes it, in order; empty: a person has to.
-        reason: why a person has to; empty: nobody has to.
+        edits: the changes, in order; empty: a person must edit it.
+        reason: why a person must edit it; empty: not needed.
     """
 
     stem: str
@@ -75,12 +76,12 @@ class Reference(Struct, frozen=True, kw_only=True):
 
 
 def find_references(text: str, place: ReferenceContext, command: NewCommand) -> list[Reference]:
-    """Return the references of a text that are not to be kept, in order.
+    """Return the references of a text that are not marked to be kept, in order.
 
     Args:
-        text: the file, decoded as UTF-8 with surrogates for what is not.
-        place: where it lies.
-        command: what references become.
+        text: the file, decoded as UTF-8 with surrogates for invalid bytes.
+        place: the position of the text in the repository.
+        command: the replacement.
     """
     if HINT not in text or KEEP_FILE in text:
         return []
@@ -95,7 +96,7 @@ def find_references(text: str, place: ReferenceContext, command: NewCommand) -> 
 
 
 def edited(text: str, references: list[Reference]) -> str:
-    """Return the text with the references changed that need no person."""
+    """Return the text with all references changed that need no person."""
     edits = sorted(
         (edit for reference in references for edit in reference.edits), key=lambda edit: edit.start
     )
@@ -144,7 +145,7 @@ def _change(
     *,
     is_address: bool,
 ) -> tuple[str, tuple[Edit, ...]]:
-    """Return why a person has to change a reference, or what changes it."""
+    """Return why a person must edit a reference, or the edits that change it."""
     call = shell_before(text, word)
     if call is not None and runs_as_command_text(text, word):
         call = None
@@ -166,7 +167,7 @@ def _change(
 
 
 def _without_shell(text: str, start: int, word: int, end: int, new: str) -> tuple[Edit, ...]:
-    """Return what puts a command in the place of a shell and the script that it is given."""
+    """Return the edits that replace a shell and its script by a command."""
     opening = re.search(r"\\?[\"']\Z", text[start:word])
     closing = opening[0] if opening is not None and text.startswith(opening[0], end) else ""
     if closing == text[start - 1 : start]:
@@ -176,7 +177,7 @@ def _without_shell(text: str, start: int, word: int, end: int, new: str) -> tupl
 
 
 def _is_called(text: str, word: int, match: re.Match[str], path: str) -> bool:
-    """Return whether a command may stand in the place of a name, or it is only talked about."""
+    """Return whether a name is called as a command, not only mentioned."""
     name, is_bold = match.start(), text[match.end() : match.end() + 1] == "*"
     if is_file_operation(text, word) or (not is_bold and "*" in text[max(0, word - 1) : name]):
         return False

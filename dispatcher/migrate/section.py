@@ -1,4 +1,4 @@
-"""Puts `[tool.passmuster]` into the text of a `pyproject.toml`, and disturbs nothing else in it. Pure."""
+"""Adds `[tool.passmuster]` to the text of a `pyproject.toml` without changing anything else. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILE_NAME = "pyproject.toml"
 
 
 def check_toml(content: bytes) -> bool:
-    """Return whether the file has a table of ours.
+    """Return whether the file has a `[tool.passmuster]` table.
 
     Raises:
         ConfigurationError: it is broken.
@@ -37,11 +37,11 @@ def with_section(content: bytes | None, exclude: Sequence[str]) -> bytes | None:
     """Return a file with the section at its end.
 
     Args:
-        content: the file, which is valid; None: there is none yet.
-        exclude: what the section leaves out.
+        content: the file, which is valid; None: it does not exist yet.
+        exclude: the value of the section's `exclude`.
 
     Returns:
-        None: it cannot be put there without changing what stands there.
+        None: the section cannot be added without changing existing text.
     """
     text = (content or b"").decode()
     newline = "\r\n" if "\r\n" in text else "\n"

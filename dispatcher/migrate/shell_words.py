@@ -1,7 +1,7 @@
-"""What stands around the name of a script on a line: its path, a shell before it, a tool that reads it. Pure.
+"""Analyses what surrounds the name of a script on a line: its path, a shell, a tool that reads it. Pure.
 
-All functions take a whole text and positions in it, because a list of arguments may go over several lines. A
-path before the name means the repository's own script, another one, or nobody can tell.
+All functions take a whole text and positions in it, because a list of arguments may span several lines. A
+path before the name means the repository's own script, another one, or is ambiguous.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ _SEPARATOR = re.compile(r"[|;&\n`]")
 
 
 class ShellCall(Struct, frozen=True, kw_only=True):
-    """A shell that is given a script.
+    """A shell that runs a script.
 
     Args:
-        start: where its name starts.
-        end: where its name ends.
-        options_start: where its options start.
-        options_end: where they end.
-        is_plain: whether its options change nothing that a Python program would miss.
+        start: the start of its name.
+        end: the end of its name.
+        options_start: the start of its options.
+        options_end: the end of its options.
+        is_plain: whether its options have no effect that a Python program would lack.
     """
 
     start: int
@@ -162,7 +162,7 @@ def _opening(text: str, closing: int, first: int) -> int | None:
 
 
 def shell_before(text: str, word: int) -> ShellCall | None:
-    """Return the shell that is given the word at `word`; None: there is none."""
+    """Return the shell that runs the word at `word`; None: there is none."""
     window = max(0, word - _WINDOW)
     for pattern in (_CALL, _QUOTED_CALL, _YAML_CALL):
         call = pattern.search(text, window, word)
@@ -179,13 +179,13 @@ def shell_before(text: str, word: int) -> ShellCall | None:
 
 
 def runs_as_command_text(text: str, word: int) -> bool:
-    """Return whether the word stands in what a shell is given by `-c`: then it is a command of its own."""
+    """Return whether the word is part of the text that a shell gets by `-c`, where it is a command itself."""
     call = shell_before(text, word)
     return call is not None and bool(re.search(r"[-+][a-z]*c\b", text[call.start : call.options_end]))
 
 
 def hand_reason(text: str, word: int, end: int) -> str:
-    """Return why what is around a script's name can only be changed by a person; empty: it can be changed."""
+    """Return why only a person can change a script's name in this context; empty: it can be changed."""
     before = text[line_start(text, word) : word]
     segment = before[max((match.end() for match in _SEPARATOR.finditer(before)), default=0) :]
     if _SOURCED.search(before):
@@ -211,7 +211,7 @@ def is_file_operation(text: str, word: int) -> bool:
 
 
 def shell_uses(text: str) -> dict[str, int]:
-    """Return the names of what is given to shells somewhere in a text, each with the line of that."""
+    """Return the names of what shells run anywhere in a text, each with its line."""
     uses: dict[str, int] = {}
     for match in _USE.finditer(text):
         for name in [match["name"]] if match["name"] else re.findall(r"\w+", match["words"]):
@@ -246,12 +246,12 @@ class ScriptMatch(Enum):
 
 
 class ReferenceContext(Struct, frozen=True, kw_only=True):
-    """What is known about the place of a text.
+    """What is known about the position of a text.
 
     Args:
         path: the file, relative to the root.
-        root_name: the root folder's own name.
-        exists: whether a path, relative to the root or absolute, is there and is not the root's script.
+        root_name: the name of the root directory.
+        exists: whether a path, relative to the root or absolute, exists and is not the root's script.
         addresses: `host/owner/repository` of the repository's remotes.
     """
 
@@ -262,18 +262,18 @@ class ReferenceContext(Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> set[str]:
-        """What the folder of the repository is called, here or elsewhere."""
+        """The names of the repository's directory, here or elsewhere."""
         return {self.root_name, *(address.rpartition("/")[2] for address in self.addresses)}
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The folder of the file and those above it, below the root, the nearest first."""
+        """The directory of the file and those above it, below the root, the nearest first."""
         parts = self.path.split("/")[:-1]
         return tuple("/".join(parts[:count]) for count in range(len(parts), 0, -1))
 
 
 def meant_script(text: str, start: int, name_start: int, name: str, place: ReferenceContext) -> ScriptMatch:
-    """Return which script is meant by the path `text[start:name_start]` and the name behind it."""
+    """Return which script the path `text[start:name_start]` and the name after it mean."""
     path = text[start:name_start].replace("\\", "/")
     if "*" in path or "?" in path:
         return ScriptMatch.OURS
@@ -308,7 +308,7 @@ def _by_folder(folder: str, name: str, place: ReferenceContext) -> ScriptMatch:
 
 
 def _by_current_folder(text: str, start: int, name: str, place: ReferenceContext) -> ScriptMatch:
-    """Return which script a name without folders means, where some folder may have been entered before."""
+    """Return which script a name without directories means where the current directory may have changed."""
     entered = re.findall(
         r"\b(?:cd|pushd)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*(?:&&|;)", text[line_start(text, start) : start]
     )
@@ -331,10 +331,10 @@ def _is_folder_of_another(folder: str, name: str, place: ReferenceContext) -> bo
 
 
 def by_address(text: str, start: int, name_start: int, place: ReferenceContext) -> ScriptMatch | None:
-    """Return which script the address means in which a name stands; None: it stands in none.
+    """Return which script a name inside an address means; None: it is not inside one.
 
-    Of the repository's own addresses those of a branch that moves on are ours. An address of a commit or a
-    tag shows what was there then.
+    Of the repository's own addresses, those of a branch mean the script; the address of a commit or a tag
+    shows its content at that time.
     """
     first = max(text.rfind("\n", 0, start) + 1, start - _NEARBY)
     last = text.find("\n", name_start, name_start + _NEARBY)

@@ -1,4 +1,4 @@
-"""Reads the files of a repository and finds what refers to the old scripts in them."""
+"""Reads the files of a repository and finds references to the old scripts in them."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ class Document(Struct, frozen=True, kw_only=True):
     Args:
         path: relative to the root.
         content: its bytes.
-        text: the same as text, with surrogates for what is not UTF-8.
-        references: what refers to them.
-        after: the text with all of them changed that need no person.
+        text: its text, with surrogates for invalid UTF-8.
+        after: the text with all references changed that need no person.
     """
 
     path: str
@@ -71,7 +70,7 @@ class Document(Struct, frozen=True, kw_only=True):
 
 
 class ManualEdit(Struct, frozen=True, kw_only=True):
-    """What is left to a person: a line of a file, as it is now, and why."""
+    """A place that a person must edit: a line of a file, as it is now, and why."""
 
     path: str
     line: int
@@ -80,13 +79,13 @@ class ManualEdit(Struct, frozen=True, kw_only=True):
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """What refers to the scripts in a repository.
+    """The references to the scripts in a repository.
 
     Args:
-        files: how many files were looked at.
+        files: the number of files that were read.
         documents: those that refer to the scripts.
         links: links to the scripts.
-        notes: what was not looked at.
+        notes: what was not read.
     """
 
     files: int
@@ -108,15 +107,15 @@ class Survey(Struct, frozen=True, kw_only=True):
 
     @property
     def left(self) -> tuple[ManualEdit, ...]:
-        """What is left to a person."""
+        """What a person must edit."""
         return tuple(line for line in self.lines if line.reason)
 
 
 def survey(root: Path, command: NewCommand) -> Survey:
-    """Find what refers to the scripts in the repository at `root`.
+    """Find the references to the scripts in the repository at `root`.
 
     Raises:
-        InfrastructureError: git cannot say which files there are.
+        InfrastructureError: git cannot list the files.
         ConfigurationError: outside git, there are too many files.
     """
     paths, notes = _own_paths(root)
@@ -155,7 +154,8 @@ def survey(root: Path, command: NewCommand) -> Survey:
 def _settled(text: str, references: list[Reference], place: ReferenceContext, command: NewCommand) -> str:
     """Return the text with references changed until a second migration would find nothing to change.
 
-    What stands beside a reference decides about it, and may be another one: few texts need two turns.
+    The words next to a reference affect its replacement, and may be another reference: few texts need two
+    passes.
     """
     for _ in range(_MAX_TURNS):
         if not any(reference.edits for reference in references):
@@ -170,7 +170,7 @@ def _some(names: list[str]) -> str:
 
 
 def _own_paths(root: Path) -> tuple[list[str], list[str]]:
-    """Return the files that are the repository's own, and what is told of those that are not."""
+    """Return the files that belong to the repository, and notes about those that do not."""
     left_out: set[str] = set()
     kept = []
     is_vendored = _folder_check(root)
@@ -185,7 +185,7 @@ def _own_paths(root: Path) -> tuple[list[str], list[str]]:
 
 
 def _folder_check(root: Path) -> Callable[[str], str]:
-    """Return what says which folder of somebody else a folder lies in; empty: in none."""
+    """Return a function that names the foreign repository that a directory lies in; empty: none."""
 
     @cache
     def check(folder: str) -> str:
@@ -202,7 +202,7 @@ def _folder_check(root: Path) -> Callable[[str], str]:
 
 
 def _is_ours(root: Path, path: str) -> bool:
-    """Return whether a file belongs to this very program, where that lies in the repository."""
+    """Return whether a file belongs to Passmuster itself, if that lies in the repository."""
     if not _HOME.is_relative_to(root):
         return False
     own = _HOME.relative_to(root).as_posix()

@@ -1,4 +1,6 @@
-"""What is known of each CI: the variables by which it says where a job runs. A CI is a row. Pure."""
+"""Describes each supported CI: the variables that identify a run, a job and its checkout. One row for each
+CI. Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,18 @@ class Ci(Struct, frozen=True, kw_only=True):
     """One CI.
 
     Args:
-        name: its name, for people.
-        choice: its name for `--ci`; empty: nothing is printed for it.
+        choice: its name for `--ci`; empty: Passmuster prints no annotations for it.
         sign: the variable that is `true` or `1` in its jobs.
-        also: a variable that must be set besides: programs that imitate a CI set only the sign.
-        log: how its log is written, a key of `reporters/ci/logs.py`; empty: without marks.
+        also: a variable that must be set in addition, because programs that imitate a CI set only `sign`.
+        log: the log format, a key of `reporters/ci/logs.py`; empty: plain.
         job_index: the variable with the number of a parallel job.
         job_total: the variable with the number of parallel jobs.
-        first_job: the number of the first of them.
-        run: the variable that names a run of all its jobs, the same when some of them run again.
+        first_job: the number of the first parallel job.
+        run: the variable that identifies a run; it keeps its value when some jobs rerun.
         attempt: the variable that counts the attempts at a job.
-        first_attempt: what it begins with.
-        checkout: the variable that names the repository's folder.
-        summary: the variable that names the file with the summary of a step.
+        first_attempt: the value of `attempt` in the first attempt.
+        checkout: the variable with the directory of the repository.
+        summary: the variable with the path of the step summary file.
     """
 
     name: str
@@ -126,7 +127,7 @@ CHOICES = (AUTO, NONE, *(ci.choice for ci in CIS if ci.choice))
 
 
 def detect_ci(choice: str, environ: Mapping[str, str]) -> Ci | None:
-    """Return the CI that was asked for, or with `auto` the one whose variables are set; None: no CI."""
+    """Return the requested CI, or with `auto` the one whose variables are set; None: no CI."""
     if choice != AUTO:
         return next((ci for ci in CIS if ci.choice == choice), None)
     for ci in CIS:
@@ -137,5 +138,5 @@ def detect_ci(choice: str, environ: Mapping[str, str]) -> Ci | None:
 
 
 def ci_run(environ: Mapping[str, str]) -> str:
-    """Return which run of which CI this is (`GITHUB_RUN_ID=123`), or "" if that is not known."""
+    """Return the ID of this CI run (`GITHUB_RUN_ID=123`), or "" if it is unknown."""
     return next((f"{ci.run}={environ[ci.run]}" for ci in CIS if environ.get(ci.run)), "")

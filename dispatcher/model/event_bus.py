@@ -1,4 +1,4 @@
-"""Tells every reporter every event, and goes on without a reporter that fails."""
+"""Passes every event to every reporter, and drops a reporter that fails."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from passmuster.model.errors import PassmusterError
 
 
 class EventBus:
-    """Hands events on in the order of the reporters.
+    """Passes events to the reporters, in their order.
 
-    A run must not be lost because its report cannot be written: a reporter that raises is dropped, the
-    others are told why, and `failures` makes sure that the command does not end as if all were well.
+    A reporter that raises is dropped and the others receive a notice, so that a run is not lost because its
+    report cannot be written. `failures` lists the dropped reporters, so that the command does not exit with
+    success.
 
     Args:
-        reporters: who is told.
-        keepers: who is told too, and may fail without the run being any less complete.
+        reporters: receive every event.
+        keepers: also receive every event; the run counts as complete even if one of them fails.
     """
 
     def __init__(self, reporters: Sequence[Reporter], keepers: Sequence[Reporter] = ()) -> None:
@@ -30,7 +31,7 @@ class EventBus:
         return tuple(self._failures)
 
     def __call__(self, event: RunEvent) -> None:
-        """Tell everybody of one event."""
+        """Pass one event to all reporters."""
         for reporter in list(self._reporters):
             if reporter not in self._reporters:
                 continue  # It was dropped just now, by the notice of another one's failure.

@@ -1,7 +1,7 @@
-"""What happens in a run, told once to everybody who listens.
+"""The events of a run, emitted once and received by every reporter.
 
-The run emits `RunEvent`s; reporters consume them and know nothing of each other. `at_s` is seconds
-since the start of the run on a clock that only goes forward.
+The run emits `RunEvent`s; reporters consume them independently of each other. `at_s` is the time in seconds
+since the start of the run, on a monotonic clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from passmuster.model.result import TestResult
 
 
 class StopCause(StrEnum):
-    """Why a run ends before all its files ran."""
+    """Why a run stops before all its files ran."""
 
     INTERRUPT = "interrupted"
     MAX_FAIL = "too many failures"
@@ -29,7 +29,7 @@ class StopCause(StrEnum):
 
 
 class RunStarted(Struct, frozen=True, kw_only=True):
-    """The plan stands and the first file is about to start."""
+    """The plan is complete and the first file is about to start."""
 
     at_s: float
     started_at: float
@@ -41,11 +41,8 @@ class AttemptStarted(Struct, frozen=True, kw_only=True):
     """An attempt at a file has started.
 
     Args:
-        at_s: when.
-        file: the file.
-        attempt: which.
-        reason: what for; None: it is the first that counts.
-        worker: who runs it, where there are several.
+        reason: why the attempt was made; None: it is the first that counts.
+        worker: the worker that runs it, if there are several.
     """
 
     at_s: float
@@ -56,7 +53,7 @@ class AttemptStarted(Struct, frozen=True, kw_only=True):
 
 
 class FileSlow(Struct, frozen=True, kw_only=True):
-    """A file has been running for longer than the slow warning allows; said once for each attempt."""
+    """A file has been running for longer than the slow warning allows; emitted once for each attempt."""
 
     at_s: float
     file: TestFile
@@ -64,15 +61,14 @@ class FileSlow(Struct, frozen=True, kw_only=True):
 
 
 class AttemptFinished(Struct, frozen=True, kw_only=True):
-    """An attempt ended.
+    """An attempt finished.
 
     Args:
-        at_s: when.
-        file: the file.
-        result: what came of the attempt. A confirmation that passes leaves the verdict to the one before.
-        again: why another attempt follows; None: the file is decided.
-        reason: what the attempt was for; None: it was the first, or took the place of the first.
-        finding: what the attempts say together, once the file is decided; None: nothing to say.
+        result: the result of the attempt. A verification that passes leaves the verdict to the attempt before
+            it.
+        again: why another attempt follows; None: the verdict is final.
+        reason: why the attempt was made; None: it was the first, or replaced the first.
+        finding: what the attempts say together once the verdict is final; None: nothing beyond their results.
     """
 
     at_s: float
@@ -84,17 +80,15 @@ class AttemptFinished(Struct, frozen=True, kw_only=True):
 
 
 class VerdictSettled(Struct, frozen=True, kw_only=True):
-    """A file is decided by an attempt that ended before.
+    """An earlier attempt becomes the verdict of a file.
 
-    Either the one that was to follow came to nothing: it was withdrawn, or ended with the run, and has no
-    `AttemptFinished` then even if it had started. Or it ended, but does not count: its `AttemptFinished` has
-    `RerunReason.SETTLED`, and this event follows at once.
+    Either the following attempt was withdrawn or stopped with the run; it then has no `AttemptFinished`, even
+    if it had started. Or it finished but does not count: its `AttemptFinished` has `RerunReason.SETTLED`, and
+    this event follows at once.
 
     Args:
-        at_s: when.
-        file: the file.
-        result: what stands; it was told before.
-        reason: what the attempt was for that does not count.
+        result: the result that is the verdict; an earlier `AttemptFinished` carried it.
+        reason: why the attempt that does not count was made.
         finding: as in `AttemptFinished`.
     """
 
@@ -106,7 +100,7 @@ class VerdictSettled(Struct, frozen=True, kw_only=True):
 
 
 class UsageSampled(Struct, frozen=True, kw_only=True):
-    """What the running files use; emitted a few times a second while somebody watches."""
+    """The resource usage of the running files; emitted a few times a second while a reporter shows it."""
 
     at_s: float
     usage: Usage
@@ -114,21 +108,21 @@ class UsageSampled(Struct, frozen=True, kw_only=True):
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """Something the user should know that belongs to no file: a warning of one line."""
+    """A one-line warning that belongs to no file."""
 
     at_s: float
     text: str
 
 
 class RunStopping(Struct, frozen=True, kw_only=True):
-    """No further file starts; what runs is ended, or may finish, by `cause`."""
+    """No further file starts. `cause` decides whether running files are stopped or may finish."""
 
     at_s: float
     cause: StopCause
 
 
 class RunFinished(Struct, frozen=True, kw_only=True):
-    """The last result is in. Coverage, where asked for, follows."""
+    """The last result has arrived. Coverage, if requested, follows."""
 
     at_s: float
     results: TestResults
@@ -148,13 +142,13 @@ RunEvent = (
 
 
 class Reporter(Protocol):
-    """Somebody who is told what happens. A reporter that raises is dropped with a notice."""
+    """Consumes the events of a run. A reporter that raises is dropped with a notice."""
 
     def handle(self, event: RunEvent) -> None:
-        """Take note of one event."""
+        """Process one event."""
 
     def close(self) -> None:
-        """Finish what was begun: called once, whatever happened."""
+        """Complete the output. Called exactly once, even after a failure."""
 
 
 Reporters = Sequence[Reporter]

@@ -1,4 +1,4 @@
-"""The exit statuses of the commands: part of the interface that scripts depend on."""
+"""The exit statuses of the commands. Scripts depend on them: they are part of the interface."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `run_tests.py` returns to its caller."""
+    """The exit status of `run_tests.py`."""
 
     OK = 0
     """All files passed, or there was nothing to run."""

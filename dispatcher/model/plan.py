@@ -1,4 +1,4 @@
-"""What is going to run: test files as discovered, and the plan made of them."""
+"""The discovered test files, and the plan made of them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from passmuster.model.task import TestTask
 
 
 class FileKind(StrEnum):
-    """Which of the project's layers a file belongs to."""
+    """The layer of the project to which a file belongs."""
 
     UNIT = "unit"
     INTEGRATION = "integration"
 
 
 class TestFile(Struct, frozen=True, kw_only=True):
-    """A test file that was discovered.
+    """A discovered test file.
 
     Args:
-        path: relative to the project root, with forward slashes: its identity everywhere.
-        label: the path as it is printed, relative to the working directory of the tests.
-        kind: unit or integration.
-        size_bytes: the file's size when it was discovered.
-        mtime_ns: its modification time then; with the size it tells whether a file changed.
-        runner: what runs it unless the user says otherwise; `AUTO`: the file's own text decides.
+        path: relative to the project root, with forward slashes; identifies the file everywhere.
+        label: the path as printed, relative to the working directory of the tests.
+        size_bytes: the file's size at discovery.
+        mtime_ns: its modification time at discovery; together with the size it shows whether a file changed.
+        runner: what runs the file unless the user sets it; `AUTO`: the file's text decides.
     """
 
     __test__: ClassVar[bool] = False
@@ -43,17 +42,16 @@ class TestFile(Struct, frozen=True, kw_only=True):
 
 
 class PlannedFile(Struct, frozen=True, kw_only=True):
-    """A file with its first task and the reason for its place in the order.
+    """A file with its first task and the reason for its position in the order.
 
     Args:
-        file: what was discovered.
         task: the first attempt.
-        because: why it stands where it stands (`failed last time`, `longest first`, `never ran`).
-        is_named: whether the user named this very file, not a folder or nothing.
-        failed_before: whether it did not pass when it last ran.
-        is_confirmed: whether it is known to come to the same forked and spawned, as it is now.
-        spawned_bytes: peak bytes to reserve for it where it is spawned; None: unknown.
-        baseline: what it took in earlier runs; None: it never ran.
+        because: the reason for its position (`failed last time`, `longest first`, `never ran`).
+        is_named: whether the user named this file itself, not a directory that contains it.
+        failed_before: whether its last run did not pass.
+        is_confirmed: whether its current version is known to give the same result forked and spawned.
+        spawned_bytes: peak bytes to reserve for it when spawned; None: unknown.
+        baseline: what it used in earlier runs; None: it never ran.
     """
 
     file: TestFile
@@ -67,16 +65,16 @@ class PlannedFile(Struct, frozen=True, kw_only=True):
 
 
 class ShardPlan(Struct, frozen=True, kw_only=True):
-    """How the whole run is split, and which part of it this machine has.
+    """How the whole run is split, and which shard this machine runs.
 
     Args:
-        shard: this machine's part.
+        shard: this machine's shard.
         whole: every file of the whole run with the number of its shard, sorted by path.
-        digest: SHA-256 of that, in hexadecimal: machines that have the same one run each file once.
-        history_digest: the same of what was predicted of the files; empty: nothing was.
-        slots: how many files one machine was thought to run at once.
-        budget_bytes: the memory they were thought to have there.
-        predicted_s: seconds that this part should take on this machine; None: nothing is known.
+        digest: SHA-256 of `whole`, in hexadecimal; machines with equal digests run each file exactly once.
+        history_digest: SHA-256 of the predictions that the split used; empty: there were none.
+        slots: the number of slots that the split assumes for each machine.
+        budget_bytes: the memory budget that the split assumes for each machine.
+        predicted_s: predicted seconds of this shard on this machine; None: unknown.
     """
 
     shard: Shard
@@ -89,14 +87,14 @@ class ShardPlan(Struct, frozen=True, kw_only=True):
 
 
 class RunPlan(Struct, frozen=True, kw_only=True):
-    """Everything that will run.
+    """All files of a run.
 
     Args:
-        run_id: names the run.
         files: in the order in which they should start.
-        groups: how many files of each group may run at once.
-        shard: what part of a run these files are; None: they are the whole.
-        layout: who says which files are tests, and why; empty: the shell scripts' layout, as ever.
+        groups: how many files of each concurrency group may run at once.
+        shard: the shard that these files are; None: they are the whole run.
+        layout: which configuration decides what is a test file, and why; empty: the layout of the shell
+            scripts.
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""Why a file runs once more in the same run."""
+"""Why a file runs again in the same run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RerunReason(StrEnum):
-    """Why a file starts once more after an attempt, and so what that further attempt is for."""
+    """Why another attempt at a file follows, and therefore what that attempt is for."""
 
     RETRY = "retry"
     """It failed and retries are left."""

@@ -1,8 +1,8 @@
 """The results of a run: every planned file with its attempts, its finding and its regression. Pure.
 
-A file has at most one finding. *Flaky* is none: such a file passed and failed without a known cause. A
-finding rests only on attempts that are comparable (`TestResult.is_comparable`): on the same worker and
-interpreter, and none of them ended by a signal that may have come from outside.
+A file has at most one finding. *Flaky* is not a finding: a flaky file passed and failed without a known
+cause. A finding uses only comparable attempts (`TestResult.is_comparable`): made by the same worker and
+interpreter, and not ended by a signal that may have come from outside.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from passmuster.model.status import Isolation, Outcome, Status
 
 
 class Finding(StrEnum):
-    """What was found out about a file by running it more than once."""
+    """What several attempts at a file revealed together."""
 
     VERIFIED = "confirmed"
     """It passed when forked, and when spawned too."""
@@ -38,19 +38,20 @@ class Finding(StrEnum):
 
     @property
     def must_spawn(self) -> bool:
-        """Whether forking is known to change what comes of the file."""
+        """Whether the finding proves that forking changes the result of the file."""
         return self in (Finding.FAILS_WHEN_FORKED, Finding.PASSES_ONLY_FORKED)
 
 
 def derive_finding(
     attempts: Sequence[TestResult], reasons: Sequence[RerunReason | None], *, is_unconfirmed: bool
 ) -> Finding | None:
-    """Return what the attempts of a decided file say; None: nothing but their results.
+    """Return what the attempts at a file with a final verdict say together; None: nothing beyond their
+    results.
 
     Args:
         attempts: in their order.
-        reasons: what each was for, one for each attempt.
-        is_unconfirmed: whether a confirmation was wanted and came to nothing.
+        reasons: why each attempt was made, one for each attempt.
+        is_unconfirmed: whether a verification was wanted and gave no result.
     """
     said = [
         (reason, attempt)
@@ -67,7 +68,7 @@ def derive_finding(
         return None
     if confirm is not None and confirm.status.is_pass:
         return Finding.VERIFIED
-    # Each is made only if all before it point to forking, so that the last attempt of a proof tells.
+    # Each attempt is made only if all before it point to forking, so the last attempt of a proof decides.
     recheck, refork = last.get(RerunReason.RECHECK), last.get(RerunReason.REFORK)
     if confirm is not None and _failed_fairly(recheck):
         return Finding.PASSES_ONLY_FORKED
@@ -79,22 +80,21 @@ def derive_finding(
 def _are_comparable(
     said: Sequence[tuple[RerunReason | None, TestResult]], purposes: Collection[RerunReason]
 ) -> bool:
-    """Whether the attempts for these purposes, and the one before the first of them, may be compared."""
+    """Whether the attempts made for these reasons, and the one before the first of them, are comparable."""
     positions = [at for at, (reason, _) in enumerate(said) if reason in purposes]
     compared = [said[at][1] for at in (max(positions[0] - 1, 0), *positions)] if positions else []
     return all(one.is_comparable(other) for one, other in pairwise(compared))
 
 
 def _failed_fairly(attempt: TestResult | None) -> bool:
-    """Whether an attempt was made, and failed for a reason of the file's own."""
+    """Whether an attempt was made and the file itself caused its failure."""
     return attempt is not None and attempt.status.is_failure and not attempt.status.is_infrastructure
 
 
 class IsolationDifference(Struct, frozen=True, kw_only=True):
-    """A file that came to something else when forked.
+    """A file that gave another result when forked.
 
     Args:
-        file: the file.
         texts: each difference as a phrase, at least one.
     """
 
@@ -103,9 +103,9 @@ class IsolationDifference(Struct, frozen=True, kw_only=True):
 
 
 def differences(forked: TestResult, spawned: TestResult) -> tuple[str, ...]:
-    """Return every difference in the verdicts, in which tests there were, and in how each ended.
+    """Return every difference in verdict, in the set of tests, and in their outcomes.
 
-    Times and messages differ from run to run and say nothing.
+    Times and messages vary from run to run and are not compared.
     """
     return tuple(_differences(forked, spawned))
 
@@ -127,7 +127,9 @@ def _differences(forked: TestResult, spawned: TestResult) -> Iterator[str]:
 
 
 def _outcomes(result: TestResult) -> dict[str, Counter[Outcome]]:
-    """Return how often each test ended how: a name may stand for several (subtests, parameters)."""
+    """Return how often each test had each outcome; one name may stand for several tests (subtests,
+    parameters).
+    """
     found: dict[str, Counter[Outcome]] = {}
     for case in result.cases:
         found.setdefault(case.case_id, Counter())[case.outcome] += 1
@@ -143,7 +145,7 @@ def _named(outcomes: Counter[Outcome]) -> str:
 
 
 class Measure(StrEnum):
-    """What of a file is compared; the value is its name in the events, with its unit."""
+    """The measure that is compared; the value is its name in the events, with its unit."""
 
     CPU = "cpu_s"
     """Processor seconds."""
@@ -154,16 +156,15 @@ class Measure(StrEnum):
 
 
 class Regression(Struct, frozen=True, kw_only=True):
-    """One file that took much more of something.
+    """A file that exceeded its baseline by more than the allowed factor.
 
     Args:
-        file: the file.
-        what: of what.
-        baseline: what it took before, in the unit of `what`.
-        now: what it took in this run.
-        pace: how many times longer than before the files of this run took as a rule where this one ran: so
-            much of the growth is not its own. 1 for memory.
-        is_changed: whether the file was changed since it last ran.
+        what: the measure.
+        baseline: the usual value, in the unit of `what`.
+        now: the value in this run.
+        pace: the general slowdown of the files on the same machine in this run; this share of the growth is
+            not the file's own. 1 for memory.
+        is_changed: whether the file changed since its last run.
     """
 
     file: TestFile
@@ -175,22 +176,21 @@ class Regression(Struct, frozen=True, kw_only=True):
 
     @property
     def factor(self) -> float:
-        """How many times its usual it took, the pace of the run left out."""
+        """By which factor the value exceeds the baseline, after the pace of the run is divided out."""
         return self.now / self.pace / self.baseline
 
 
 class FileAttempts(Struct, frozen=True, kw_only=True):
-    """One planned file and what happened to it.
+    """One planned file and its attempts.
 
     Args:
-        file: the file.
-        attempts: every attempt in order, those that only made room included. Outputs of passed
-            attempts are dropped and of others cut to their end, so that a large run stays small.
-        started: whether any attempt started; the files of a stopped run may never have.
-        reasons: what each attempt was for; empty: nothing is known of that.
-        stands: the position of the attempt that counts; None: the last. What came after it confirmed it, or
-            came to nothing.
-        is_unconfirmed: whether a confirmation was wanted and came to nothing.
+        attempts: every attempt in order, evicted ones included. The output of passed attempts is dropped and
+            that of others is cut to its end, so that a large run stays small.
+        started: whether any attempt started; in a stopped run some files never start.
+        reasons: why each attempt was made; empty: unknown.
+        stands: the position of the attempt that counts; None: the last. Later attempts confirmed it or gave
+            no result.
+        is_unconfirmed: whether a verification was wanted and gave no result.
     """
 
     file: TestFile
@@ -212,13 +212,13 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
 
     @property
     def judged(self) -> tuple[TestResult, ...]:
-        """The attempts up to the one that counts, without those that only made room for others."""
+        """The attempts up to the one that counts, without evicted ones."""
         count = len(self.attempts) if self.stands is None else self.stands + 1
         return tuple(attempt for attempt in self.attempts[:count] if not attempt.is_evicted)
 
     @property
     def failures(self) -> tuple[TestResult, ...]:
-        """The failed attempts beside the one that counts, unless forking is proven to be the cause."""
+        """The failed attempts other than the one that counts, unless forking is proven to be the cause."""
         if self.finding is Finding.FAILS_WHEN_FORKED:
             return ()
         return tuple(
@@ -227,30 +227,30 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
 
     @property
     def passes(self) -> tuple[TestResult, ...]:
-        """The attempts that passed, beside the one that counts."""
+        """The passed attempts other than the one that counts."""
         return tuple(attempt for attempt in self.others if attempt.status.is_pass)
 
     @property
     def others(self) -> tuple[TestResult, ...]:
-        """The attempts beside the one that counts."""
+        """The attempts other than the one that counts."""
         final = self.final
         return tuple(attempt for attempt in self.attempts if attempt is not final)
 
     @property
     def finding(self) -> Finding | None:
-        """What the attempts say together; None: nothing but their results."""
+        """What the attempts say together; None: nothing beyond their results."""
         return derive_finding(self.attempts, self.reasons, is_unconfirmed=self.is_unconfirmed)
 
     @property
     def is_flaky(self) -> bool:
-        """Whether it passed and failed in this run, and no cause is known."""
+        """Whether it passed and failed in this run without a known cause."""
         if self.finding in (Finding.FAILS_WHEN_FORKED, Finding.PASSES_ONLY_FORKED, Finding.FAILS_IN_PARALLEL):
             return False
         return bool(self.failures if self.status.is_pass else self.status.is_failure and self.passes)
 
     @property
     def holds_no_tests(self) -> bool:
-        """Whether there is nothing in it to run, so that it has no verdict of its own."""
+        """Whether the file contains no test, so that it has no verdict of its own."""
         return self.final.holds_no_tests
 
     @property
@@ -260,9 +260,9 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
 
     @property
     def difference(self) -> IsolationDifference | None:
-        """In what its forked attempt differs from the spawned one after it.
+        """How the forked attempt differs from the spawned one after it.
 
-        None: in nothing, or that is not known: there is no such attempt, or none that may be compared.
+        None: they do not differ, or there is no such pair of comparable attempts.
         """
         pair = self._verified
         if pair is None or not pair[0].is_comparable(pair[1]):
@@ -272,13 +272,13 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
 
     @property
     def is_incomparable(self) -> bool:
-        """Whether its forked attempt may not be compared with the spawned one after it."""
+        """Whether the forked attempt cannot be compared with the spawned one after it."""
         pair = self._verified
         return pair is not None and not pair[0].is_comparable(pair[1])
 
     @property
     def _verified(self) -> tuple[TestResult, TestResult] | None:
-        """A forked attempt and the spawned one that was to verify it; None: there are none."""
+        """The forked attempt and the spawned one that verifies it; None: there is no such pair."""
         for reason in (RerunReason.VERIFY_FAILURE, RerunReason.VERIFY_PASS):
             if reason not in self.reasons:
                 continue
@@ -292,7 +292,9 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
 
 
 def _is_without_blame(attempt: TestResult) -> bool:
-    """Whether a failure says nothing of the file: it made room, or was forked and never got a fair chance."""
+    """Whether a failure says nothing about the file: it was evicted, or the forked attempt was not a fair
+    one.
+    """
     is_unfair = attempt.status.is_infrastructure and attempt.isolation is Isolation.FORK
     return attempt.is_evicted or is_unfair
 
@@ -307,12 +309,12 @@ class TestResults(Struct, frozen=True, kw_only=True):
     Args:
         records: exactly one for each planned file.
         duration_s: wall-clock seconds of the run.
-        peak_bytes: the most memory all files used together; 0 when it was never measured.
+        peak_bytes: peak memory of all files together; 0 if it was never measured.
         interrupted: whether a signal ended the run.
-        is_verified: whether every forked file was to run spawned too, and each difference counts.
-        regressions: what took much more than it used to.
-        fails_on_regression: whether that makes the run fail.
-        allows_no_tests: whether it may pass although no test ran.
+        is_verified: whether every forked file had to run spawned too, so that each difference counts.
+        regressions: the files that exceeded their baselines.
+        fails_on_regression: whether a regression fails the run.
+        allows_no_tests: whether the run may pass although no test ran.
     """
 
     __test__: ClassVar[bool] = False
@@ -328,22 +330,22 @@ class TestResults(Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> tuple[FileAttempts, ...]:
-        """The files that passed, without those that hold no tests."""
+        """The files that passed, without those that contain no tests."""
         return tuple(record for record in self.records if record.status.is_pass and not record.holds_no_tests)
 
     @property
     def without_tests(self) -> tuple[FileAttempts, ...]:
-        """The files that hold no tests."""
+        """The files that contain no tests."""
         return tuple(record for record in self.records if record.holds_no_tests)
 
     @property
     def ran_no_test(self) -> bool:
-        """Whether there were files to run, and not one test in them ran."""
+        """Whether there were files to run but no test in any of them ran."""
         return bool(self.records) and all(record.final.ran_no_test for record in self.records)
 
     @property
     def failed(self) -> tuple[FileAttempts, ...]:
-        """The files that ran, or should have, and did not pass; without the cancelled ones."""
+        """The files that did not pass, whether they ran or not; without the cancelled ones."""
         return tuple(record for record in self.records if record.status.is_failure)
 
     @property
@@ -353,12 +355,12 @@ class TestResults(Struct, frozen=True, kw_only=True):
 
     @property
     def flaky(self) -> tuple[FileAttempts, ...]:
-        """The files that passed and failed in this run without a known cause; the red ones among them."""
+        """The files that passed and failed in this run without a known cause, whatever their verdict."""
         return tuple(record for record in self.records if record.is_flaky)
 
     @property
     def differing(self) -> tuple[IsolationDifference, ...]:
-        """Where forked files differed from spawned ones, if that was to be verified."""
+        """The differences between forked and spawned files, if the run had to verify them."""
         if not self.is_verified:
             return ()
         found = (record.difference for record in self.records)
@@ -366,20 +368,20 @@ class TestResults(Struct, frozen=True, kw_only=True):
 
     @property
     def failing_regressions(self) -> tuple[Regression, ...]:
-        """What took much more than it used to, if that makes the run fail."""
+        """The regressions, if they fail the run."""
         return self.regressions if self.fails_on_regression else ()
 
     def found(self, finding: Finding) -> tuple[FileAttempts, ...]:
-        """Return the files of which that was found."""
+        """Return the files with this finding."""
         return tuple(record for record in self.records if record.finding is finding)
 
     def count_cases(self, outcome: Outcome) -> int:
-        """Return how many tests inside all files ended in `outcome`, final attempts only."""
+        """Return how many tests inside all files had this outcome, counting only final attempts."""
         return sum(record.final.count(outcome) for record in self.records)
 
 
 def exit_code_of(results: TestResults) -> ExitCode:
-    """Return the exit status that a run's results ask for."""
+    """Return the exit status for a run's results."""
     if results.interrupted:
         return ExitCode.INTERRUPTED
     if results.failed or results.cancelled or results.differing or results.failing_regressions:

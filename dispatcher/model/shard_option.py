@@ -1,4 +1,4 @@
-"""Which part of a run this machine has: `--shard 2/4`, or `auto`, as the CI's own variables say."""
+"""Reads which shard of a run this machine runs: `--shard 2/4`, or `auto` for the CI's own variables."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SHARD = re.compile(r"([0-9]{1,5})/([0-9]{1,5})")
 
 
 class Shard(Struct, frozen=True, kw_only=True):
-    """One of the parts into which a run is split.
+    """One of the shards into which a run is split.
 
     Args:
-        number: which, from 1.
-        total: how many there are.
+        number: from 1.
+        total: the number of shards.
     """
 
     number: int
@@ -39,7 +39,7 @@ def read_shard(text: str) -> Shard | None:
     """Return the shard that a text names; None: `auto`.
 
     Raises:
-        ValueError: it names none; says what is expected.
+        ValueError: the text names no shard; the message says what is expected.
     """
     word = text.strip().lower()
     if word == AUTO:
@@ -55,11 +55,10 @@ def shard_of(environ: Mapping[str, str], *, origin: str) -> Shard:
     """Return the shard that the CI's variables name.
 
     Args:
-        environ: the environment.
-        origin: who asked for it, for messages.
+        origin: where the option was set, for messages.
 
     Raises:
-        ConfigurationError: no pair of variables is set, or one of them is no number that can be.
+        ConfigurationError: no pair of variables is set, or one of them is not a valid number.
     """
     for ci in CIS:
         if ci.job_index and (ci.job_index in environ or ci.job_total in environ):

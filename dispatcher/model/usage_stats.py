@@ -1,4 +1,4 @@
-"""What a file takes in one of the ways it can run, and what earlier runs say of it before it runs again."""
+"""The expected resource usage of a file for one start method, and its baseline from earlier runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _Number = TypeVar("_Number", int, float)
 
 
 class UsageStats(Struct, frozen=True, kw_only=True):
-    """What a file takes in one of the ways it can run.
+    """The expected resource usage of a file for one start method.
 
     Args:
-        duration_s: wall-clock seconds it is expected to take.
-        cpu_s: processor seconds it is expected to take; None when unknown.
-        peak_bytes: the most memory its process tree is expected to use; None when never measured.
-        runs: how many attempts this is drawn from; 0: `peak_bytes` is a lower bound, and all that is known.
-        most_s: about the most wall-clock seconds that one of its last attempts took.
-        most_cpu_s: the same of processor seconds.
+        duration_s: expected wall-clock seconds.
+        cpu_s: expected CPU seconds; None: unknown.
+        peak_bytes: expected peak memory of the process tree; None: never measured.
+        runs: the number of attempts behind these values; 0: only `peak_bytes` is known, and it is a lower
+            bound.
+        most_s: about the highest wall-clock seconds among its last attempts.
+        most_cpu_s: about the highest CPU seconds among its last attempts.
     """
 
     duration_s: float = 0.0
@@ -32,7 +33,7 @@ class UsageStats(Struct, frozen=True, kw_only=True):
 
 
 def larger_of(one: UsageStats, other: UsageStats) -> UsageStats:
-    """Return the larger of all figures."""
+    """Return the larger of each pair of values."""
     return UsageStats(
         duration_s=max(one.duration_s, other.duration_s),
         cpu_s=_larger(one.cpu_s, other.cpu_s),
@@ -48,11 +49,11 @@ def _larger(one: _Number | None, other: _Number | None) -> _Number | None:
 
 
 class Baseline(Struct, frozen=True, kw_only=True):
-    """What a file took in earlier runs, for comparison with what it takes in this one. Without any margin.
+    """What a file used in earlier runs, without any margin, for comparison with this run.
 
     Args:
-        spawned: where it was spawned.
-        forked: where it was forked, from a server that had imported as much as now.
+        spawned: when spawned.
+        forked: when forked from a fork server with the same imports as now.
         is_changed: whether the file changed since.
     """
 
@@ -61,5 +62,5 @@ class Baseline(Struct, frozen=True, kw_only=True):
     is_changed: bool = False
 
     def of(self, isolation: Isolation) -> UsageStats:
-        """Return what it took in the way in which it ran."""
+        """Return the values for the start method of the attempt."""
         return self.forked if isolation is Isolation.FORK else self.spawned

@@ -1,6 +1,7 @@
-"""In which way each file of a plan runs, by what earlier runs found: forked or spawned, alone or not.
+"""Decides how each planned file runs (forked or spawned, exclusively or not) from the findings of earlier
+runs.
 
-Pure. `dispatcher.planning.planner` asks; `dispatcher.history.file_history` holds what was found.
+Pure. `dispatcher.planning.planner` uses this; `dispatcher.history.file_history` holds the findings.
 """
 
 from __future__ import annotations
@@ -24,16 +25,14 @@ the last that needs something, and so has to import it by itself."""
 
 
 class IsolationPolicy:
-    """The ways of a run's files.
+    """The start methods of a run's files.
 
     Args:
-        files: what is to run.
-        remembered: what earlier runs know, by path.
-        config: what the user wants.
-        rules: what the user wants for some files only.
+        remembered: the history of the files, by path.
+        rules: the overrides for some files.
 
     Attributes:
-        remembered: the same, with the time and memory that each file takes in the way it will run.
+        remembered: the same, with the time and memory that each file uses with its start method.
     """
 
     def __init__(
@@ -55,14 +54,14 @@ class IsolationPolicy:
         }
 
     def is_alike(self, known: FileHistory) -> bool:
-        """Whether the files run now that ran beside a file when it last ran; those of a shard do."""
+        """Whether the same files run now that ran next to a file in its last run; those of a shard do."""
         run_id = known.last_run_id
         return self._config.shard is not None or self._now[run_id] >= ALIKE_SHARE * self._then[run_id]
 
     def isolation(self, file: TestFile) -> Isolation:
-        """Return how a file's process is to come into being.
+        """Return the start method of a file.
 
-        What the user demands is obeyed, and a verification is there to see what forking does.
+        An explicit choice of the user is obeyed, and a verification exists to observe forking.
         """
         asked_for, known = self._asked_for(file), self._known.get(file.path)
         if asked_for is not Isolation.AUTO or known is None or self._config.verify_isolation:
@@ -70,12 +69,12 @@ class IsolationPolicy:
         return Isolation.SPAWN if known.is_spawned(file) else Isolation.AUTO
 
     def needs_room(self, file: TestFile) -> bool:
-        """Whether a file is to run alone, since it was seen to fail of company."""
+        """Whether a file must run exclusively, because it was seen to fail when other files ran."""
         known = self._known.get(file.path)
         return known is not None and known.needs_room(file)
 
     def mark(self, planned: PlannedFile) -> PlannedFile:
-        """Return a planned file with what the run must know of its past to judge what comes of it."""
+        """Return a planned file with the history that the run needs to judge its results."""
         known = self._known.get(planned.file.path)
         if known is None:
             return planned

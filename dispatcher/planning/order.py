@@ -1,7 +1,7 @@
-"""In which order the files of a run should start, and what each is expected to take.
+"""The order in which the files of a run should start, and the predictions for each.
 
-Pure: a function of the files and their history. The machine departs from the order only where memory
-demands it (`dispatcher.planning.ready_queue`).
+Pure: a function of the files and their history. A machine departs from the order only if memory requires it
+(`dispatcher.planning.ready_queue`).
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ LARGEST_FIRST = "largest first"
 
 
 class Ordered(Struct, frozen=True, kw_only=True):
-    """A file in its place.
+    """A file in its position.
 
     Args:
-        file: the file.
-        predicted_s: seconds it should take; None: it never ran.
+        predicted_s: predicted seconds; None: it never ran.
         predicted_bytes: memory to reserve for it, with a margin; None: it was never measured.
-        predicted_cpu_s: processor seconds it should take; None: unknown.
-        because: why it stands here, for people.
+        predicted_cpu_s: predicted CPU seconds; None: unknown.
+        because: the reason for its position, for people.
     """
 
     file: TestFile
@@ -48,21 +47,22 @@ def order_files(
 ) -> tuple[Ordered, ...]:
     """Return every file once, in the order in which they should start.
 
-    Two lanes are merged. The main lane holds all files: those that never ran first, since any of them may
-    be the longest, then the known ones by the larger of two shares, the largest first: of the time that the
-    whole run takes at least, and of the memory that all may use. So the end of a run neither waits for
-    one late long file, nor do files that fill the memory remain for it, to run one after another. (By time
-    alone a simulated run of 60 files on 32 slots took 1.16 times what it had to, by this rule 1.06.) The
-    early lane holds what failed last time and what changed
-    since, the quickest first, so that something shows at once. One of every `slots` starts comes from the
-    early lane until it is empty: one slot answers the question the user most likely has, and
-    the others begin with the longest files. A file is taken from whichever lane reaches it first.
+    Two tiers are merged. The main tier holds all files: first those that never ran, since any of them may be
+    the longest, then the known ones by the larger of two shares, the largest first: the share of the minimum
+    time of the whole run, and the share of the memory budget. The end of a run therefore neither waits for
+    one late long file, nor is left with the files that fill the memory and must run one after another. (In a
+    simulated run of 60 files on 32 slots, ordering by time alone took 1.16 times the minimum, this rule
+    1.06.)
+
+    The early tier holds the files that failed last time or changed since, the quickest first, so that their
+    results appear early. One of every `slots` starts comes from the early tier until it is empty: one slot
+    answers the most likely question of the user, and the others start with the longest files. A file is taken
+    from the tier that reaches it first.
 
     Args:
-        files: what is to run.
-        history: what is remembered, by path; may hold other files too.
+        history: by path; may contain other files too.
         slots: how many files run at once.
-        budget_bytes: what all files together may use.
+        budget_bytes: the memory budget of all files together.
     """
     predicted = [_predict(file, history.get(file.path)) for file in files]
     least_s = sum(item.predicted_s or 0.0 for item in predicted) / max(1, slots)
@@ -75,7 +75,7 @@ def order_files(
 
 
 def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
-    """Return a file with what its history says about it."""
+    """Return a file with the predictions from its history."""
     if known is None:
         return Ordered(file=file, predicted_s=None, predicted_bytes=None, because=NEVER_RAN)
     predicted_bytes = None if known.peak_bytes is None else math.ceil(known.peak_bytes * MEMORY_MARGIN)
@@ -96,7 +96,7 @@ def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
 
 
 def _with_reason(item: Ordered, *, least_s: float, budget_bytes: int) -> Ordered:
-    """Return a file with the reason for its place in the main lane, where it has no better one."""
+    """Return a file with the reason for its position in the main tier, unless it already has a better one."""
     by_time, by_memory = _shares(item, least_s=least_s, budget_bytes=budget_bytes)
     if item.because == LONGEST_FIRST and by_memory > by_time:
         return replace(item, because=LARGEST_FIRST)
@@ -104,7 +104,7 @@ def _with_reason(item: Ordered, *, least_s: float, budget_bytes: int) -> Ordered
 
 
 def _shares(item: Ordered, *, least_s: float, budget_bytes: int) -> tuple[float, float]:
-    """Return which share a file has of the time a run takes at least, and of the memory."""
+    """Return a file's share of the minimum time of a run, and its share of the memory."""
     by_time = (item.predicted_s or 0.0) / least_s if least_s > 0 else 0.0
     return by_time, (item.predicted_bytes or 0) / max(1, budget_bytes)
 
@@ -115,7 +115,7 @@ def _is_early(item: Ordered) -> bool:
 
 
 def _main_rank(item: Ordered, *, least_s: float, budget_bytes: int) -> tuple[bool, float, float, str]:
-    """Return the sorting key of the main lane; among unknown files a long text promises a long run."""
+    """Return the sort key of the main tier; among unknown files a long text suggests a long run."""
     if item.predicted_s is None:
         return (False, 0.0, float(-item.file.size_bytes), item.file.path)
     return (
@@ -127,7 +127,7 @@ def _main_rank(item: Ordered, *, least_s: float, budget_bytes: int) -> tuple[boo
 
 
 def _early_rank(item: Ordered) -> tuple[bool, float, str]:
-    """Return the sorting key of the early lane: failures, then changes; the quickest first."""
+    """Return the sort key of the early tier: failures, then changes; the quickest first."""
     return (item.because != FAILED_LAST_TIME, item.predicted_s or 0.0, item.file.path)
 
 

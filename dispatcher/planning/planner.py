@@ -29,12 +29,11 @@ def make_plan(
     """Return the plan of a run.
 
     Args:
-        files: what was discovered.
-        remembered: what earlier runs know of them, by path.
-        config: what the user wants.
-        run_id: names the run.
-        slots: how many files run at once; decides how densely the early lane is mixed in.
-        budget_bytes: what all files together may use: no file may use more, and shares are taken of it.
+        files: the discovered files.
+        remembered: the history of the files, by path.
+        slots: how many files run at once; decides how densely the early tier is mixed in.
+        budget_bytes: the memory budget of all files together; bounds each file and is the base of memory
+            shares.
     """
     limits = Limits(
         timeout_s=config.timeout_s,
@@ -74,13 +73,13 @@ def make_plan(
 
 
 def _runner(file: TestFile, rule: Override, config: TestConfig) -> RunnerKind:
-    """Return what runs a file: what its override or the user says, else what its layout says."""
+    """Return what runs a file: as its override or the user says, else as its layout says."""
     asked = rule.runner or config.usual_runner
     return file.runner if asked is RunnerKind.AUTO else asked
 
 
 def _limits(rule: Override, limits: Limits, *, budget_bytes: int) -> Limits:
-    """Return the limits of a file: the run's but for what its rule says."""
+    """Return the limits of a file: those of the run, except where its override differs."""
     if rule.timeout_s is not None:
         limits = structs.replace(limits, timeout_s=rule.timeout_s)
     if rule.memory is not None:

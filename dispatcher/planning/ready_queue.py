@@ -1,7 +1,7 @@
 """The ready queue: the tasks that wait for a slot on one machine, and which of them starts next. Pure.
 
 Not thread-safe: its owner locks. The order is that of `planning.order`; a later task may overtake an earlier
-one that does not fit into the memory. There is a queue for each concurrency group and one for all other
+one that does not fit into the memory. There is one queue for each concurrency group and one for all other
 tasks. A segment tree of minima finds the first task that fits in a number of steps that grows with the
 logarithm of the tasks.
 """
@@ -51,11 +51,13 @@ class MinTree:
         return self._search(bound)
 
     def _search(self, bound: float) -> int:
-        """Return the lowest key within a bound that some number is known to keep."""
+        """Return the lowest key, within a limit, whose number satisfies the bound; the caller knows that one
+        exists.
+        """
         node = 1
         while node < self._size:
             node *= 2
-            # An empty leaf is as large as no bound: without one, whatever is there will do.
+            # An empty leaf equals "no bound", so without a bound every task that exists matches.
             if self._minima[node] > bound or self._minima[node] == _NOTHING:
                 node += 1
         return self._base_key + node - self._size
@@ -72,9 +74,10 @@ class MinTree:
             self._minima[node] = minimum
 
     def _rebuild(self) -> None:
-        """Lay the numbers out anew, in the middle of twice the keys they span: there is room at both ends.
+        """Rebuild the tree with the numbers in the middle of twice the keys they span, so that both ends can
+        grow.
 
-        The span at least doubles before the next time, so that a key costs no more on average than a step.
+        The span at least doubles before the next rebuild, so the average cost of a key is constant.
         """
         lowest, highest = min(self._numbers), max(self._numbers)
         span = highest - lowest + 1
@@ -105,7 +108,7 @@ class GroupQueue:
         return dict(self._tasks)
 
     def put(self, key: int, task: TestTask) -> None:
-        """Let a task wait at a key that is the first or the last of all."""
+        """Add a task at a key that is lower or higher than all others."""
         self._tasks[key] = task
         if task.predicted_bytes is not None:
             self._tree.set(key, task.predicted_bytes)
@@ -115,7 +118,7 @@ class GroupQueue:
             self._unknown.append(key)
 
     def take(self, key: int) -> TestTask:
-        """Remove a task that `first` or `first_fitting` named."""
+        """Remove a task that `first` or `first_fitting` returned."""
         if self._unknown and self._unknown[0] == key:
             self._unknown.popleft()
         else:
@@ -131,7 +134,7 @@ class GroupQueue:
         return lower(self._tree.first(), self._unknown[0] if self._unknown else None)
 
     def first_fitting(self, room: FreeCapacity) -> int | None:
-        """Return the key of the first task that the free memory suffices for; all unknown need the same."""
+        """Return the key of the first task that fits into the free memory; unknown ones all need the same."""
         unknown = self._unknown[0] if self._unknown and room.unknown_bytes <= room.free_bytes else None
         return lower(self._tree.first_at_most(room.free_bytes), unknown)
 
@@ -165,18 +168,18 @@ _Place = tuple[GroupQueue, int]
 class ReadyQueue:
     """Tasks that wait, in order.
 
-    - The first task that fits the room goes.
-    - The first of the line, once passed by as many others as `MAX_OVERTAKES` says, is passed no more until it
-      fits. Only the first counts: whoever stands behind it gets there, and then has the same right.
-    - When nothing runs the first of the line goes, fitting or not; where other runs on the machine hold
-      memory that it needs, only if no other fits.
-    - A task whose group is full is passed over, and has lost nothing: for memory it does not wait.
-    - Exclusive tasks wait until the queue is empty or `MAX_STARTS_BEFORE_EXCLUSIVE` is used up, and then for
-      the machine to be idle.
+    - The first task that fits into the free memory starts.
+    - Once `MAX_OVERTAKES` other tasks have overtaken the head of the queue, nothing starts before it until it
+      fits. Only the head has this right; the tasks behind it get it when they become the head.
+    - If nothing runs, the head starts even if it does not fit; if other runs on the machine hold memory that
+      it needs, only if no other task fits.
+    - A task whose group is full is skipped, and keeps its position: it does not wait for memory.
+    - Exclusive tasks wait until the queue is empty or `MAX_STARTS_BEFORE_EXCLUSIVE` is used up, and then
+      until the machine is idle.
 
     Args:
-        tasks: what waits from the start.
-        groups: how many tasks of each group may run at once; of one that is not named, any number.
+        tasks: the tasks that wait from the start.
+        groups: how many tasks of each group may run at once; a group that is not named has no limit.
     """
 
     def __init__(self, tasks: Sequence[TestTask] = (), *, groups: Mapping[str, int] | None = None) -> None:
@@ -197,7 +200,7 @@ class ReadyQueue:
         return sum(map(len, self._lanes.values())) + len(self._alone)
 
     def append(self, tasks: Sequence[TestTask]) -> None:
-        """Put tasks at the end of the line, in their order."""
+        """Put tasks at the end of the queue, in their order."""
         for task in tasks:
             if task.alone:
                 self._alone.append(task)
@@ -215,18 +218,18 @@ class ReadyQueue:
                 self._lane_of(task).put(self._first_key, task)
 
     def requeue(self, task: TestTask) -> None:
-        """Put a task that was taken, and could not start after all, before all that wait."""
+        """Put a task that could not start after all before all that wait."""
         self.ended(task)
         self.push_front([task])
 
     def ended(self, task: TestTask) -> None:
-        """Give back the place in its group of a task that was taken. Each must be told once."""
+        """Release the group slot of a task that was popped. Call this exactly once for each popped task."""
         self._together -= 1
         if task.group in self._groups:
             self._running[task.group] -= 1
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        """Empty the line; return what waited, in order, tasks to run alone at the end."""
+        """Empty the queue; return the tasks in order, exclusive ones at the end."""
         waiting = {key: task for lane in self._lanes.values() for key, task in lane.tasks().items()}
         found = (*(waiting[key] for key in sorted(waiting)), *self._alone)
         self._lanes.clear()
@@ -235,10 +238,10 @@ class ReadyQueue:
         return found
 
     def next_fit(self, room: FreeCapacity) -> TestTask | None:
-        """Take the task that should start now; None: none that may start fits.
+        """Pop the task that should start now; None: none that may start fits.
 
-        Whoever is refused by the machine after all is to be `put_back`, and asked for again only when
-        something has changed. Whoever ends is to be told by `ended`.
+        If the machine refuses the task after all, requeue it, and ask again only when something has changed.
+        When a popped task finishes, report it to release its group slot.
         """
         self.is_held_by_groups = False
         if room.is_full or not self:
@@ -265,7 +268,7 @@ class ReadyQueue:
         return self._take(lane, key)
 
     def _find(self, room: FreeCapacity) -> tuple[_Place | None, _Place | None]:
-        """Return the places of the first task that may go, and of the first that also fits."""
+        """Return the positions of the first task that may start, and of the first that also fits."""
         first: _Place | None = None
         fitting: _Place | None = None
         for group, lane in self._lanes.items():
@@ -282,19 +285,19 @@ class ReadyQueue:
         return first, fitting
 
     def _lane_of(self, task: TestTask) -> GroupQueue:
-        """Return where a task waits: with those of its group, if that bounds anything."""
+        """Return the queue of a task: that of its group if the group is limited."""
         group = task.group if task.group in self._groups else ""
         return self._lanes.setdefault(group, GroupQueue())
 
     def _take(self, lane: GroupQueue, key: int) -> TestTask:
-        """Remove a task that is to start."""
+        """Remove a task that is about to start."""
         self._passed.pop(key, None)
         if self._alone:
             self._starts_beside_alone += 1
         return self._started(lane.take(key))
 
     def _take_alone(self) -> TestTask:
-        """Remove the first of the tasks that run alone."""
+        """Remove the first exclusive task."""
         self._starts_beside_alone = 0
         return self._started(self._alone.popleft())
 

@@ -1,10 +1,10 @@
-"""Which of a run's shards each file belongs to: the same answer on every machine that is asked.
+"""Assigns each file of a run to a shard, with the same result on every machine.
 
-Pure, and a function of the files' set, never of their order. Files are placed from the heaviest to the
-lightest, a file's weight being the share of a machine that it takes, for as long as it takes it. Each has a
-few shards that it prefers, which its path alone decides, and takes the first that is not too full: so a file
-that comes or goes moves few others, and what a machine has cached for its files stays of use. Where that
-leaves one machine to run longer than the others, as the play of the run shows, the least that helps is moved.
+Pure, and a function of the set of files, never of their order. Files are placed from the heaviest to the
+lightest; a file's weight is the share of a machine that it uses, times its duration. Each file prefers a few
+shards, derived from its path alone, and gets the first that is not too full. An added or removed file
+therefore moves few others, and per-shard caches stay useful. If the simulation shows that one machine would
+run longer than the others, the smallest change that helps is made.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class _Weighed(Struct, frozen=True, kw_only=True):
     Args:
         task: with a time in whole steps, known or not.
         seconds: that time.
-        weight: seconds for which it takes a whole machine.
-        group_s: seconds by which it makes its group's queue longer; 0: it is in no bounded one.
+        weight: the seconds for which it would occupy a whole machine.
+        group_s: the seconds that it adds to its group's queue; 0: its group has no limit.
     """
 
     task: TestTask
@@ -83,15 +83,14 @@ def assign_shards(
     budget_bytes: int,
     groups: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
-    """Return the shard of each file, by path: from 1 to `total`, some perhaps without a file.
+    """Return the shard of each file, by path: from 1 to `total`; a shard may be empty.
 
-    A file without a known time is taken for an ordinary one; where none has one all weigh the same.
+    A file without a known time is assumed to take the median; if no time is known, all files weigh the same.
 
     Args:
         tasks: each file once, in any order, with its predictions.
-        total: how many shards there are.
         slots: how many files one machine runs at once.
-        budget_bytes: the memory that all of them may use there.
+        budget_bytes: the memory budget of one machine.
         groups: how many files of each group one machine runs at once.
     """
     weighed = _weigh(tasks, slots=slots, budget_bytes=budget_bytes, groups=groups or {})
@@ -123,7 +122,7 @@ def _weigh(
 
 
 def _steps() -> Iterator[float]:
-    """Yield the times that there are. Products, unlike logarithms, are the same on every machine."""
+    """Yield the time steps. Products, unlike logarithms, are the same on every machine."""
     seconds = SHORTEST_S
     while seconds < LONGEST_S:
         yield seconds
@@ -134,12 +133,12 @@ _STEPS = tuple(_steps())
 
 
 def _in_steps(seconds: float) -> float:
-    """Return the last of the steps that a time has reached."""
+    """Return the last step that a time has reached."""
     return _STEPS[max(0, bisect(_STEPS, seconds) - 1)]
 
 
 def _preferred(path: str, total: int) -> Iterator[int]:
-    """Yield shards, from 0, in an order that is the path's own."""
+    """Yield shards, from 0, in an order derived from the path."""
     digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()
     for start in range(0, 4 * PREFERENCES, 4):
         yield int.from_bytes(digest[start : start + 4], "big") * total >> 32
@@ -169,37 +168,33 @@ def _place(weighed: Sequence[_Weighed], total: int) -> list[list[_Weighed]]:
 
 
 class _Loads:
-    """How much each shard has of something, and which has least, however many there are.
-
-    Args:
-        total: how many shards there are.
-    """
+    """The load of each shard, with fast access to the least loaded one."""
 
     def __init__(self, total: int) -> None:
         self.of = [0.0] * total
         self._by_load = [(0.0, number) for number in range(total)]
 
     def add(self, number: int, load: float) -> None:
-        """Give a shard more."""
+        """Add to the load of a shard."""
         self.of[number] += load
         heapq.heappush(self._by_load, (self.of[number], number))
 
     def least(self) -> int:
-        """Return the shard that has least, the first of several."""
+        """Return the least loaded shard, the first of several."""
         while self._by_load[0][0] != self.of[self._by_load[0][1]]:
             heapq.heappop(self._by_load)
         return self._by_load[0][1]
 
 
 class _Machine(Struct, frozen=True, kw_only=True):
-    """What each of the machines is thought to be."""
+    """The assumed size of each machine."""
 
     slots: int
     budget_bytes: int
     groups: Mapping[str, int]
 
     def finish_s(self, files: Sequence[_Weighed]) -> float:
-        """Return when a machine with these files is done: they start as in a run, largest share first."""
+        """Return when a machine with these files finishes; they start as in a run, largest share first."""
         least_s = max(sum(item.seconds for item in files) / self.slots, SHORTEST_S)
 
         def rank(item: _Weighed) -> tuple[float, float, str]:
@@ -216,7 +211,7 @@ class _Machine(Struct, frozen=True, kw_only=True):
 
 
 class _Trade(Struct, frozen=True, kw_only=True):
-    """What one shard gives another for what, and when both would be done."""
+    """An exchange of files between two shards, and when both would finish."""
 
     given: _Weighed
     taken: _Weighed | None
@@ -224,11 +219,11 @@ class _Trade(Struct, frozen=True, kw_only=True):
 
 
 class _Evening:
-    """Takes work off the shard that is done last until that is soon enough, or nothing helps.
+    """Moves work off the shard that finishes last until the shards are balanced or nothing helps.
 
     Args:
-        placed: the files of each shard; changed.
-        machine: what runs each.
+        placed: the files of each shard; changed in place.
+        machine: the size of each machine.
     """
 
     def __init__(self, placed: list[list[_Weighed]], machine: _Machine) -> None:
@@ -238,7 +233,7 @@ class _Evening:
         self._left = _PLAYED_FILES
 
     def run(self) -> None:
-        """Even out."""
+        """Balance the shards."""
         while self._left > 0:
             slowest = max(range(len(self._finish)), key=self._finish.__getitem__)
             longest_s = max((item.seconds for item in self._placed[slowest]), default=0.0)
@@ -248,7 +243,7 @@ class _Evening:
                 return
 
     def _relieve(self, slowest: int) -> bool:
-        """Move or swap what helps most; False: nothing does."""
+        """Make the move or swap that helps most; False: nothing helps."""
         quickest = sorted(range(len(self._finish)), key=self._finish.__getitem__)[:_PARTNERS]
         for other in quickest:
             trades = (self._played(slowest, other, *pair) for pair in self._candidates(slowest, other))
@@ -262,7 +257,7 @@ class _Evening:
         return False
 
     def _candidates(self, slowest: int, other: int) -> list[tuple[_Weighed, _Weighed | None]]:
-        """Return what is worth trying: what comes closest to half of the difference."""
+        """Return the files worth trying: those closest to half of the difference."""
         wanted = (self._finish[slowest] - self._finish[other]) / 2
         given, taken = self._placed[slowest], self._placed[other]
         pairs: list[tuple[_Weighed, _Weighed | None]] = [(item, None) for item in given]
@@ -286,7 +281,7 @@ class _Evening:
     def _after(
         self, slowest: int, other: int, given: _Weighed, taken: _Weighed | None
     ) -> tuple[list[_Weighed], list[_Weighed]]:
-        """Return the files of both as they would be."""
+        """Return the files of both shards after a trade."""
         first = [item for item in self._placed[slowest] if item is not given]
         second = [item for item in self._placed[other] if item is not taken]
         return (first if taken is None else [*first, taken]), [*second, given]

@@ -1,8 +1,8 @@
-"""What this machine has to run of a run that is split, worked out alike on every machine. Pure.
+"""Selects the files of this machine's shard, consistently on every machine. Pure.
 
-All that goes into the split is the same everywhere: the files' paths and sizes, the configuration, and a
-history that all were given. What differs from one machine to the next stays out of it: modification times,
-what this machine remembers, and how large it is.
+The split uses only what is the same everywhere: the files' paths and sizes, the configuration, and the shared
+history. It ignores what differs between machines: modification times, this machine's own history, and its
+size.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _FORMAT = "passmuster shards 1"
 
 
 class ShardSelection(Struct, frozen=True, kw_only=True):
-    """The part of a run that this machine has.
+    """The shard that this machine runs.
 
     Args:
         files: its files, sorted by path.
         plan: how the whole is split.
-        known: what the history that all were given says of all files, as it holds for them here.
-        notices: what the user should know, a line each.
+        known: the shared history of all files, as it applies to the files here.
+        notices: warnings for the user, a line each.
     """
 
     files: tuple[TestFile, ...]
@@ -60,13 +60,11 @@ def part_of(
     *,
     history: Mapping[str, FileHistory] | None,
 ) -> ShardSelection:
-    """Split a run and return the part that is asked for.
+    """Split a run and return the requested shard.
 
     Args:
         files: those of the whole run, as found on this machine.
-        shard: which part.
-        config: what the user wants.
-        history: what all machines were given to split by; None: nothing.
+        history: the shared history that balances the split; None: there is none.
     """
     remembered = history or {}
     known = {file.path: _as_found(remembered[file.path], file) for file in files if file.path in remembered}
@@ -93,20 +91,19 @@ def part_of(
 
 
 def split_digest(total: int, whole: Iterable[tuple[str, int]]) -> str:
-    """Return what machines that split a run alike have in common.
+    """Return a digest that is equal on machines with the same split.
 
     Args:
-        total: how many shards there are.
         whole: every file with the number of its shard, sorted by path.
     """
     return _digest((str(total), *(f"{path}\0{number}" for path, number in whole)))
 
 
 def _as_found(known: FileHistory, file: TestFile) -> FileHistory:
-    """Return what is known of a file that was written anew, as a clone's files are, and has the same text.
+    """Return the history of a file that was written anew with the same text, as the files of a clone are.
 
-    Whether it has is told by its size alone. What could be wrong then costs time at most: a file may be
-    spawned or kept from company in vain, but none is taken to be the same forked and spawned.
+    Only the size shows whether the text is the same. A mistake costs time at most: a file may be spawned or
+    run exclusively without need, but none is assumed to give the same result forked and spawned.
     """
     forking = ForkObservation.UNKNOWN if known.forking is ForkObservation.CONFIRMED else known.forking
     return structs.replace(known, mtime_ns=file.mtime_ns, forking=forking)
@@ -123,7 +120,7 @@ def _nominal_budget_bytes(config: TestConfig) -> int:
 
 
 def _predictions(tasks: Iterable[TestTask]) -> list[str]:
-    """Return what the split goes by besides the paths, a text for each file that something is known of."""
+    """Return the inputs of the split besides the paths, a text for each file with a history."""
     return sorted(
         f"{task.file_path}\0{task.predicted_s!r}\0{task.predicted_bytes!r}\0{task.alone}"
         for task in tasks

@@ -19,12 +19,12 @@ from passmuster.model.task import TestTask
 
 
 class SimulatedRun(Struct, frozen=True, kw_only=True):
-    """What a run will probably take.
+    """The prediction for a run.
 
     Args:
-        wall_s: seconds from the first start to the last end; None when no file has ever run.
-        peak_bytes: the most memory that will be reserved at any moment.
-        unknown: how many files never ran and were taken for ordinary ones.
+        wall_s: seconds from the first start to the last end; None if no file has ever run.
+        peak_bytes: the highest memory reserved at any moment.
+        unknown: how many files never ran and were assumed to be ordinary.
     """
 
     wall_s: float | None
@@ -33,7 +33,7 @@ class SimulatedRun(Struct, frozen=True, kw_only=True):
 
 
 class _Play(Struct):
-    """The state of the play: what runs, until when, and what it holds."""
+    """The state of the simulation: what runs, until when, and what it reserves."""
 
     now_s: float = 0.0
     reserved_bytes: int = 0
@@ -48,14 +48,14 @@ def simulate_run(
     idle_cpus: int | None = None,
     groups: Mapping[str, int] | None = None,
 ) -> SimulatedRun:
-    """Return what running files in their order will probably take.
+    """Simulate a run of these files in their order.
 
     Args:
         tasks: the files with their predictions; one without takes the median of the others' seconds and an
             equal share of the budget.
-        slots: how many files run at once usually.
-        budget_bytes: what all files together may use.
-        idle_cpus: processors for which further files start while they are idle; None: for none.
+        slots: the usual number of files that run at once.
+        budget_bytes: the memory budget of all files together.
+        idle_cpus: CPUs for which extra files start while they are idle; None: no oversubscription.
         groups: how many files of each group may run at once.
     """
     known_s = [task.predicted_s for task in tasks if task.predicted_s is not None]
@@ -95,5 +95,5 @@ def simulate_run(
 
 
 def _need_bytes(task: TestTask, share_bytes: int) -> int:
-    """Return what is reserved for a file."""
+    """Return the memory reserved for a file."""
     return share_bytes if task.predicted_bytes is None else task.predicted_bytes

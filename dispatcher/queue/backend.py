@@ -1,7 +1,7 @@
-"""Runs files on workers elsewhere: keeps the run store on the broker and the delivery tracker here in step.
+"""Runs files on workers of a broker: keeps the run store there and the delivery tracker here consistent.
 
-Nothing depends on a message arriving. What is lost on its way, dies with its worker or is forgotten by the
-broker is noticed here and delivered again; the run store lets only one result count.
+Correctness never depends on the arrival of a message. A message that is lost in transit, with its worker, or
+by the broker is detected here and delivered again; the run store counts only one result.
 """
 
 from __future__ import annotations
@@ -24,62 +24,64 @@ from passmuster.wire.broker_messages import DamagedRecordError, Lease, StreamEnt
 
 
 class DispatcherRunStore(Protocol):
-    """What is asked of the broker; see `passmuster.wire.run_store.RunStore`, which explains more."""
+    """The dispatcher's operations on the run store; `passmuster.wire.run_store.RunStore` explains them."""
 
     def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
-        """Begin, or begin again, with these files waiting."""
+        """Create or recreate the run with these files waiting."""
 
     def recall(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
-        """Return the epoch of a run under way, and letter and take of its files; None: there is none."""
+        """Return the epoch of an existing run, with the state letter and delivery of its files; None: there
+        is none.
+        """
 
     def add(self, attempts: Mapping[str, int]) -> None:
-        """Let files wait, but for those that run."""
+        """Add waiting files, except those that run."""
 
     def withdraw(self, path: str, attempt: int) -> bool:
-        """Take a waiting file back; False: it waits no longer."""
+        """Withdraw a waiting file; False: it no longer waits."""
 
     def epoch(self) -> str | None:
-        """Return the word of the last `seed`; None: the broker knows no such run."""
+        """Return the word of the last `seed`; None: the broker does not know the run."""
 
     def beat(self, kept: int) -> None:
-        """Give a sign of life, and say how many files are not on the queue yet."""
+        """Send a heartbeat, with the number of files that are not on the queue yet."""
 
     def expired(self) -> Sequence[Lease]:
-        """Return the leases whose time is over."""
+        """Return the expired leases."""
 
     def expire(self, lease: Lease) -> bool:
-        """End such a lease and forget its file; False: it was renewed, or the file is done."""
+        """Remove an expired lease and its file's state; False: it was renewed, or the file is done."""
 
     def states(self, paths: Sequence[str]) -> Mapping[str, tuple[str, int]]:
-        """Return letter (Q, R, D) and take of each of these files that the broker knows."""
+        """Return the state letter (Q, R, D) and delivery of those of these files that the broker knows."""
 
     def queued(self) -> int:
         """Return how many messages the queue holds."""
 
     def cancel(self) -> None:
-        """Let nothing start any more, and have what runs ended."""
+        """Forbid further starts and have running files stopped."""
 
     def is_settled(self) -> bool:
-        """Whether nobody holds a lease."""
+        """Whether no worker holds a lease."""
 
     def end(self) -> None:
-        """Remove everything of the run."""
+        """Remove the run from the broker."""
 
     def read(self, last_id: str, *, block_s: float) -> Sequence[StreamEntry]:
-        """Return what came after `last_id`."""
+        """Return the entries after `last_id`."""
 
     def trim(self, last_id: str) -> None:
-        """Remove the entries up to and with `last_id`."""
+        """Remove the entries up to and including `last_id`."""
 
 
 class ResultSource(Protocol):
-    """Opens what workers sent; see `dispatcher.queue.results`."""
+    """Decodes messages of workers; see `dispatcher.queue.results`."""
 
     def result(self, entry: StreamEntry, task: TestTask) -> TestResult:
-        """Return the result of this task in an entry; one that says so where there is none."""
+        """Return the result of this task in an entry; an error result if it contains none."""
 
     def refusal(self, entry: StreamEntry) -> str:
-        """Return why a worker does not take part."""
+        """Return why a worker refuses the run."""
 
 
 TICK_S = 1.0
@@ -104,23 +106,22 @@ class QueueBackend:
     """A `Backend` over a broker.
 
     Args:
-        record: the run, as the broker has it; seeded and ended here.
+        record: the run store; seeded and removed here.
         publish: puts messages on the run's queue, in their order.
-        mail: opens what workers sent.
-        crew: the workers.
-        cards: asks the broker which workers are there.
-        terms: the sealed message that says what the run asks of workers.
+        mail: decodes the messages of workers.
+        cards: reads the worker statuses from the broker.
+        terms: the signed message with the run's requirements for workers.
         new_epoch: returns a fresh random word.
-        broken: the errors that mean that the broker is away.
-        limits: what holds there, for people.
+        broken: the errors that mean that the broker is unavailable.
+        limits: the limits in force, for people.
         groups: how many files of each group may run at once.
-        is_resumed: whether the run may be there already, from a dispatcher that is gone.
-        release: gives back what the backend was made of; called when it is closed.
-        clock: seconds that never go back.
-        pause: waits so many seconds.
+        is_resumed: whether a dispatcher that is gone may have left the run on the broker.
+        release: frees the backend's resources; called when it is closed.
+        clock: monotonic seconds.
+        pause: waits for a number of seconds.
 
     Raises:
-        InfrastructureError: the broker is away from the start.
+        InfrastructureError: the broker is unavailable from the start.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class QueueBackend:
             raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
 
     def _attached(self) -> str:
-        """Return the epoch of the run as the broker has it, and take it over; empty: it has none."""
+        """Attach to the run on the broker and return its epoch; empty: the broker has none."""
         found = self._record.recall()
         if found is None:
             return ""
@@ -182,11 +183,11 @@ class QueueBackend:
         return epoch
 
     def limits(self) -> tuple[Limit, ...]:
-        """Return what holds where the files run."""
+        """Return the limits in force where the files run."""
         return self._limits
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
-        """Take tasks in order and publish those that may go."""
+        """Queue tasks in order and publish those that may run."""
         self._book.submit(tasks, first=first, spare=spare)
         for task in tasks:
             self._notice(self._crew.oversized_warning(task.file_path, task.predicted_bytes))
@@ -212,23 +213,23 @@ class QueueBackend:
                 return found
 
     def wake(self) -> None:
-        """Make `poll` return within `LOOK_S` seconds; only sets a flag, so a signal handler may."""
+        """Make `poll` return within `LOOK_S` seconds; it only sets a flag: safe in a signal handler."""
         self._is_woken = True
 
     def withdraw(self) -> tuple[TestTask, ...]:
-        """Take back what has not started. What the broker cannot be asked for stays."""
+        """Withdraw tasks that have not started. Those for which the broker does not answer stay."""
         found: list[TestTask] = []
         self._with_broker(lambda: self._withdraw_published(found))
         return (*found, *self._book.withdraw_backlog())
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """End what runs, and let nothing start any more. Workers have their own grace."""
+        """Stop running files and forbid further starts. Workers have their own grace period."""
         self._stopped = self._stopped or reason
         self._abandon_at = self._clock() + grace_s + LAST_RESULTS_S
         self._with_broker(self._record.cancel)
 
     def usage(self) -> Usage:
-        """Return what runs, as the workers last said: a file that has just begun uses nothing yet."""
+        """Return the last reported usage of running files; a file that just started uses nothing yet."""
         workers = self._crew.usage()
         used_bytes = sum(worker.used_bytes for worker in workers)
         self._peak_bytes = max(self._peak_bytes, used_bytes)
@@ -242,7 +243,7 @@ class QueueBackend:
         )
 
     def close(self) -> None:
-        """End what runs, wait a little for it, and remove the run from the broker."""
+        """Stop running files, wait briefly for them, and remove the run from the broker."""
         try:
             self._with_broker(self._settle)
             self._with_broker(self._record.end)
@@ -250,7 +251,7 @@ class QueueBackend:
             self._release()
 
     def _with_broker(self, step: Callable[[], object]) -> bool:
-        """Do something with the broker; False: it is away, and everything is to be tried again later."""
+        """Call the broker; False: it is unavailable, and everything is to be retried later."""
         try:
             step()
         except DamagedRecordError as error:
@@ -262,19 +263,19 @@ class QueueBackend:
                 self._away_since = now
                 self._notice(f"the broker is of no use now: {error}; waiting up to {AWAY_S:.0f} s for it")
             self._away_reason = str(error)
-            # Workers could not renew either: nobody is dead because of that.
+            # Workers could not renew their leases either, so an expired lease proves nothing.
             self._judge_from = now + LEASE_S + HEARTBEAT_S
             return False
         return True
 
     def _tell_damage(self) -> None:
-        """Raise once when something on the broker is not what we or our workers wrote."""
+        """Raise once when data on the broker was not written by this run or its workers."""
         if self._damage and not self._is_damage_told:
             self._is_damage_told = True
             raise InfrastructureError(self._damage)
 
     def _tell_away(self) -> None:
-        """Raise once when the broker has been away, or has refused to serve, for too long."""
+        """Raise once when the broker has been unavailable, or has refused to serve, for too long."""
         since = self._away_since
         if since is None or self._is_away_told or self._clock() - since < AWAY_S:
             return
@@ -285,7 +286,7 @@ class QueueBackend:
         )
 
     def _tell_nobody(self) -> None:
-        """Raise once when no worker takes part for too long, or those that do must not be mixed."""
+        """Raise once when no worker serves the run for too long, or when those that do must not be mixed."""
         if self._away_since is None and self._stopped is None:
             reason = self._crew.no_worker_problem(now_s=self._clock()) or self._crew.why_mixed()
             if reason:
@@ -295,9 +296,9 @@ class QueueBackend:
         self._events += [BackendNotice(text=text) for text in texts if text]
 
     def _look(self, block_s: float) -> None:
-        """Take the broker's news, and once in `TICK_S` look after what no news comes of."""
+        """Read the result stream, and once in `TICK_S` check what the stream does not report."""
         if self._is_read:
-            # Only now: the run has written down what the last call told it.
+            # Only now: the run has recorded what the last call returned.
             self._record.trim(self._last_id)
             self._is_read = False
         entries = self._record.read(self._last_id, block_s=0.0 if self._is_catching_up else block_s)
@@ -317,7 +318,7 @@ class QueueBackend:
             self._away_since, self._is_away_told = None, False
 
     def _meaning(self, entry: StreamEntry) -> Sequence[BackendEvent]:
-        """Return what a line of the stream means for the run."""
+        """Return what an entry of the stream means for the run."""
         match entry.kind:
             case "started":
                 return self._book.started(entry.path, entry.attempt, entry.worker)
@@ -357,7 +358,7 @@ class QueueBackend:
         if self._stopped is not None or now_s < self._judge_from:
             return
         for lease in self._record.expired():
-            # When its answer does not arrive, the broker may have forgotten a file that nobody runs.
+            # If the reply is lost, the broker may have dropped a file that no worker runs.
             self._is_unsure = True
             is_lost = self._record.expire(lease)
             self._is_unsure = False
@@ -366,7 +367,7 @@ class QueueBackend:
         self._find_swallowed()
 
     def _seed_again(self) -> None:
-        """Tell a broker that came back empty of everything that has not ended."""
+        """Recreate the run, with everything unfinished, on a broker that restarted empty."""
         self._book.forgotten()
         epoch = self._new_epoch()
         self._record.seed(self._book.takes(), epoch=epoch, terms=self._terms)
@@ -377,7 +378,7 @@ class QueueBackend:
             self._record.cancel()
 
     def _find_swallowed(self) -> None:
-        """Send once more what nobody runs although the queue is empty: a message or a word of it was lost."""
+        """Republish what no worker runs although the queue is empty: a message or a reply was lost."""
         paths = [] if self._record.queued() else list(self._book.takes())
         states = self._record.states(paths)
         if all(states.get(path, ("", 0))[0] == "R" for path in paths):
@@ -389,7 +390,9 @@ class QueueBackend:
             self._outbox += self._book.swallowed(states)
 
     def _publish(self) -> None:
-        """Send what may go. What is uncertain stays in the outbox: a second copy is dropped at its claim."""
+        """Publish the next messages. Unconfirmed ones stay in the outbox; a duplicate is dropped when it is
+        claimed.
+        """
         if self._stopped is not None:
             return
         self._outbox += self._book.next_messages(slots=self._crew.slots)
@@ -412,7 +415,7 @@ class QueueBackend:
                 found.append(task)
 
     def _abandon(self) -> None:
-        """Make the results that did not come in time after a stop."""
+        """Make the results that did not arrive in time after a stop."""
         if self._stopped is None or self._abandon_at is None or self._clock() < self._abandon_at:
             return
         self._abandon_at = None
@@ -420,7 +423,7 @@ class QueueBackend:
             self._events += self._book.abandoned(path, self._stopped)
 
     def _settle(self) -> None:
-        """Let workers end what they run: once the run is unknown to the broker, they would go on."""
+        """Let workers stop what they run; they would continue if the broker no longer knew the run."""
         self._record.cancel()
         until = self._clock() + LAST_RESULTS_S
         while not self._record.is_settled() and self._clock() < until:

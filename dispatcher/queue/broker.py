@@ -1,4 +1,4 @@
-"""The broker that a configuration names: its address and the secret, from wherever they come."""
+"""The configured broker: its address and the secret, from their various sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def broker_address(config: TestConfig) -> BrokerAddress:
     """Return the broker's address, password included.
 
     Raises:
-        ConfigurationError: there is none, or the file with the password cannot be read.
+        ConfigurationError: none is configured, or the file with the password cannot be read.
     """
     if config.broker is None:
         raise ConfigurationError(
@@ -33,7 +33,7 @@ def broker_access(config: TestConfig, environ: Mapping[str, str]) -> tuple[Broke
     """Return the broker's address, password included, and the secret.
 
     Raises:
-        ConfigurationError: there is no broker, a file cannot be read, or there must be a secret and is none.
+        ConfigurationError: no broker is configured, a file cannot be read, or a required secret is missing.
     """
     address = broker_address(config)
     secret = environ.get(SECRET_VARIABLE, "")

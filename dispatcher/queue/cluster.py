@@ -1,6 +1,6 @@
-"""A queue on this machine alone, for one run: a server and workers that begin and end with it.
+"""A broker and workers on this machine for one run, started and stopped with it.
 
-All of it ends with this process, also when that is killed: the server has a watcher for that.
+All of them end with this process, even if it is killed: the server has a watcher for that.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _LOOK_S = 0.05
 
 
 class ClusterTarget:
-    """As many workers on this machine as the configuration says, made for each run.
+    """The configured number of workers on this machine, started for each run.
 
     Args:
-        machine: this machine, as a place of its own.
+        machine: this machine as an execution target.
     """
 
     def __init__(self, machine: ExecutionTarget) -> None:
         self._machine = machine
 
     def capacity(self, config: TestConfig) -> Capacity:
-        """Return what this machine offers; its workers share it."""
+        """Return the capacity of this machine; its workers share it."""
         return self._machine.capacity(config)
 
     def backend(self, request: BackendRequest) -> Backend:
-        """Start the server and the workers, and return the backend that ends them.
+        """Start the server and the workers, and return the backend that stops them.
 
         Raises:
             ConfigurationError: the server's package is not installed.
@@ -60,11 +60,11 @@ class ClusterTarget:
             return open_queue(request, address, secret, release=undo.pop_all())
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
-        """Return what would be imported before files are forked, as lines."""
+        """Return, as lines, what would be imported before files are forked."""
         return self._machine.explain_preload(request)
 
     def commands(self, request: BackendRequest) -> dict[str, list[str]]:
-        """Return the words for each worker, by its name. They share this machine evenly."""
+        """Return the arguments of each worker, by its name. The workers share this machine evenly."""
         capacity, count = self.capacity(request.config), request.config.cluster or 1
         shares = [capacity.slots // count + (number < capacity.slots % count) for number in range(count)]
         return {
@@ -85,7 +85,7 @@ def _start(
 
 
 def _wait(workers: list[WorkerProcess], address: BrokerAddress, wait_s: float) -> None:
-    """Wait until all workers are there."""
+    """Wait until all workers are ready."""
     until = time.monotonic() + wait_s
     with closing(open_broker(address)) as client:
         board = WorkerDirectory(client)

@@ -1,9 +1,9 @@
-"""What a run has on its queue: what to publish, and what the broker's news mean for the run.
+"""Tracks the deliveries of a run: what to publish, and what the broker's messages mean for the run.
 
-Pure: it asks nobody and knows no clock. Its owner tells it what the broker said and does what it answers.
-The broker knows a file by its path alone, so of two tasks for one file the second is kept back until the
-first has ended. The run counts attempts; the wire counts takes (`routing.TAKES`), because a file whose worker
-died goes out again without the run hearing of it.
+Pure: it makes no calls and has no clock. Its owner passes in what the broker said and executes the answers.
+The broker identifies a file by its path alone, so of two tasks for one file the second is kept back until the
+first has finished. The run counts attempts; the wire counts deliveries, because a file whose worker died is
+redelivered without the run noticing.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ class Message(Struct, frozen=True, kw_only=True):
     """One message for the queue.
 
     Args:
-        task: what is to run.
-        take: the number under which the broker is to know it.
-        is_first: whether it goes before what waits.
-        worker: the only one that is to get it; empty: any.
+        take: the delivery number on the broker.
+        is_first: whether it goes before the messages that wait.
+        worker: the only worker that may get it; empty: any.
     """
 
     task: TestTask
@@ -54,20 +53,19 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class _Job(Struct, kw_only=True):
-    """A task that the queue has.
+    """A task on the queue.
 
     Args:
-        task: what it is.
-        take: the newest number it was published under.
-        is_spare: whether it was given as spare.
-        is_running: whether some worker has it, as far as is known.
-        is_told: whether the run has heard of its start.
-        is_doubtful: whether it had ended before the run was resumed, and its result is still to be read.
-        worker: who has it, or had it last; empty: not known.
+        take: the newest delivery number under which it was published.
+        is_spare: whether it is best effort.
+        is_running: whether a worker has it, as far as is known.
+        is_told: whether its start was reported to the run.
+        is_doubtful: whether it had finished before the run was resumed, and its result is still to be read.
+        worker: the worker that has it, or had it last; empty: unknown.
         lost_on: the workers that died while they had it.
-        forged: how many results of it could not be used.
+        forged: how many of its results were rejected.
         bound_to: the only worker that may run it; empty: any.
-        bound_since_s: since when it waits for that one; None: not known yet.
+        bound_since_s: since when it waits for that worker; None: not known yet.
     """
 
     task: TestTask
@@ -84,10 +82,11 @@ class _Job(Struct, kw_only=True):
 
 
 class DeliveryTracker:
-    """The tasks of one run that have not ended.
+    """The unfinished tasks of one run.
 
     Args:
-        groups: how many files of each group may be on the queue at once; of one not named, any number.
+        groups: how many files of each group may be on the queue at once; a group that is not named has no
+            limit.
     """
 
     def __init__(self, groups: Mapping[str, int] | None = None) -> None:
@@ -102,7 +101,7 @@ class DeliveryTracker:
         self._waiting = 0  # of the jobs: those that no worker has begun with
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
-        """Take tasks in order; `due` says what of them can be published."""
+        """Accept tasks in order; `next_messages` returns those that can be published."""
         tasks = [task for task in tasks if not self._is_resumed(task)]
         if spare:
             self._spare.extend(tasks)
@@ -112,20 +111,20 @@ class DeliveryTracker:
             self._held.extend((task, False) for task in tasks)
 
     def recall(self, states: Mapping[str, tuple[str, int]]) -> None:
-        """Take what the broker knows of a run that is gone on with: of each file its letter and its take."""
+        """Take over the broker's state of a resumed run: the state letter and delivery of each file."""
         self._recalled = dict(states)
 
     def republish_missing(self) -> None:
-        """Have published again what had ended, but whose result did not come: it was read and lost."""
+        """Republish finished files whose results did not arrive: they were read and lost."""
         for job in self._jobs.values():
             if job.is_doubtful:
                 self._take_again(job)
 
     def next_messages(self, *, slots: int) -> list[Message]:
-        """Return what is to be published now; it counts as published from here on.
+        """Return the messages to publish now; they count as published from here on.
 
         Args:
-            slots: how many files all workers together run at once: spare tasks take only free ones.
+            slots: the slots of all workers together; best-effort tasks use only free ones.
         """
         found = [_message(self._jobs[path], is_first=True) for path in self._again]
         self._again.clear()
@@ -146,14 +145,15 @@ class DeliveryTracker:
         return found
 
     def unbind(self, workers: Collection[str], *, now_s: float) -> list[Message]:
-        """Return what any worker may run from now on, to be published: it waited for one in vain.
+        """Release tasks that waited in vain for one worker, so that any worker may run them; they are
+        published again.
 
-        The message that its worker has not taken may still be there. The second of both is dropped at its
-        claim.
+        The message that its worker has not taken may still exist. The later of the two is dropped when it is
+        claimed.
 
         Args:
-            workers: those that are there.
-            now_s: the time; asked now and then.
+            workers: the workers that are present.
+            now_s: the current time; called every now and then.
         """
         found = []
         for path, job in self._jobs.items():
@@ -167,7 +167,7 @@ class DeliveryTracker:
         return found
 
     def started(self, path: str, take: int, worker: str) -> list[BackendEvent]:
-        """Return what it means for the run that a worker began with a file."""
+        """Return what the start of a file on a worker means for the run."""
         job = self._job(path, take)
         if job is None:
             return []
@@ -176,7 +176,7 @@ class DeliveryTracker:
         return self._start_events(job, worker)
 
     def finished(self, path: str, take: int, result: TestResult) -> list[BackendEvent]:
-        """Return what it means for the run that a file ended. Only the first result of a task counts."""
+        """Return what the end of a file means for the run. Only the first result of a task counts."""
         job = self._job(path, take)
         if job is None:
             return []
@@ -185,12 +185,10 @@ class DeliveryTracker:
         return [*started, TaskFinished(task=job.task, result=result)]
 
     def lost(self, path: str, take: int, worker: str) -> list[BackendEvent]:
-        """Return what it means for the run that a worker died with a file: it goes again, or was the cause.
+        """Return what the death of a worker means for the run: its file is redelivered, or was the cause.
 
         Args:
-            path: the file.
-            take: the take the worker had.
-            worker: its name.
+            take: the delivery that the worker had.
         """
         job = self._job(path, take)
         if job is None:
@@ -213,10 +211,10 @@ class DeliveryTracker:
         return self.finished(path, take, result)
 
     def waiting_alone(self) -> list[Message]:
-        """Return what waits to run alone, to be published once more because a worker was lost.
+        """Return the exclusive tasks to publish once more because a worker was lost.
 
-        A worker that took such a message waits until nothing else runs there, and may be lost before it has
-        begun. The second of two messages is dropped at its claim.
+        A worker that takes such a message waits until it is idle, and may be lost before the file starts. The
+        later of two messages is dropped when it is claimed.
         """
         return [
             _message(job, is_first=True)
@@ -225,15 +223,15 @@ class DeliveryTracker:
         ]
 
     def forged(self, path: str, take: int, worker: str, why: str) -> list[BackendEvent]:
-        """Return what it means for the run that a result cannot be used: the file's real one still counts.
+        """Return what a rejected result means for the run: the file's real result still counts.
 
-        To the broker the file may be done, so it goes again; whoever runs it now may finish all the same.
+        The broker may count the file as done, so it is redelivered; a worker that runs it now may still
+        finish.
 
         Args:
-            path: the file.
-            take: the take that the result is said to be of.
-            worker: who is said to have sent it.
-            why: what is wrong with it.
+            take: the delivery that the result claims.
+            worker: the worker that the result claims.
+            why: the problem with it.
         """
         job = self._job(path, take)
         if job is None:
@@ -249,7 +247,7 @@ class DeliveryTracker:
         return self.finished(path, take, result)
 
     def released(self, path: str, take: int) -> None:
-        """Have a file published again: its worker gave it back without running it. That is no loss."""
+        """Republish a file that its worker returned without running it. This does not count as a loss."""
         job = self._job(path, take)
         if job is None:
             return
@@ -260,26 +258,26 @@ class DeliveryTracker:
             self._take_again(job)  # The worker had it under an older number.
 
     def forgotten(self) -> None:
-        """Have everything published again: the broker has lost its memory."""
+        """Republish everything: the broker has lost its data."""
         for job in self._jobs.values():
             self._take_again(job)
 
     def takes(self) -> dict[str, int]:
-        """Return the newest take of every task that the queue has, by path."""
+        """Return the newest delivery of every task on the queue, by path."""
         return {path: job.take for path, job in self._jobs.items()}
 
     def is_current(self, message: Message) -> bool:
-        """Whether a message is still to be sent: its task has not ended, and has no newer number."""
+        """Whether a message is still to be sent: its task has not finished, and has no newer delivery."""
         job = self._jobs.get(message.task.file_path)
         return job is not None and job.take == message.take
 
     def swallowed(self, states: Mapping[str, tuple[str, int]]) -> list[Message]:
-        """Return the messages to publish once more, when the queue has been empty for a while.
+        """Return the messages to republish once the queue has been empty for a while.
 
         Args:
-            states: letter and take of the files, as the broker has them. One that does not run there is
-                meant: its message was lost, or word of what became of it, and then it gets a new number. One
-            that waits for a certain worker is not: its message is on another queue.
+            states: state letter and delivery of the files on the broker. A file that does not run there is
+                republished: its message was lost, or the reply about it, and then it gets a new number. A
+                file that waits for a certain worker is not: its message is on another queue.
         """
         found = []
         for path, job in self._jobs.items():
@@ -293,13 +291,13 @@ class DeliveryTracker:
         return found
 
     def published(self) -> list[tuple[str, int]]:
-        """Return path and take of what no worker has begun with, as far as is known."""
+        """Return path and delivery of what no worker has started, as far as is known."""
         return [(path, job.take) for path, job in self._jobs.items() if not job.is_running]
 
     def withdrawn(self, path: str) -> TestTask | None:
-        """Forget a task that the broker gave back; None: the run has heard of its start, so it must end.
+        """Forget a task that the broker returned; None: its start was reported to the run, so it must finish.
 
-        A task whose worker died and that waits again is such a one: `abandoned` gives it a result.
+        A task whose worker died and that waits again is such a case: `abandoned` gives it a result.
         """
         job = self._jobs[path]
         if job.is_told:
@@ -308,7 +306,7 @@ class DeliveryTracker:
         return job.task
 
     def withdraw_backlog(self) -> tuple[TestTask, ...]:
-        """Take back what was never published."""
+        """Withdraw what was never published."""
         found = (*(task for task, _ in self._held), *self._spare)
         self._held.clear()
         self._spare.clear()
@@ -327,17 +325,17 @@ class DeliveryTracker:
         return self.finished(path, job.take, result)
 
     def task(self, path: str, take: int) -> TestTask | None:
-        """Return the task that this take is of; None: it has ended, or never was."""
+        """Return the task of this delivery; None: it has finished, or never existed."""
         job = self._job(path, take)
         return None if job is None else job.task
 
     @property
     def kept(self) -> int:
-        """How many tasks, without spare ones, wait here until there is room on the queue."""
+        """How many tasks, without best-effort ones, wait here for space on the queue."""
         return len(self._held)
 
     def running(self) -> tuple[tuple[TestTask, str], ...]:
-        """Return what workers have begun with and not ended, each with its worker."""
+        """Return the tasks that workers have started and not finished, each with its worker."""
         return tuple((job.task, job.worker) for job in self._jobs.values() if job.is_running)
 
     def _may_go(self, task: TestTask) -> bool:
@@ -345,7 +343,7 @@ class DeliveryTracker:
         return task.file_path not in self._jobs and (most is None or self._used[task.group] < most)
 
     def _has_idle_slot(self, slots: int) -> bool:
-        """Whether a spare task may go: nothing waits, some task that is not spare runs, a slot is free."""
+        """Whether a best-effort task may start: nothing waits, some other task runs, and a slot is free."""
         jobs = self._jobs.values()
         return (
             bool(self._spare)
@@ -355,7 +353,7 @@ class DeliveryTracker:
         )
 
     def _is_resumed(self, task: TestTask) -> bool:
-        """Take a task over that the queue already has from before the run was resumed."""
+        """Take over a task that the queue already has from before the run was resumed."""
         letter, take = self._recalled.pop(task.file_path, ("", 0))
         if take // DELIVERIES_PER_ATTEMPT != task.attempt or task.file_path in self._jobs:
             return False
@@ -402,7 +400,7 @@ class DeliveryTracker:
         job.is_running = True
 
     def _job(self, path: str, take: int) -> _Job | None:
-        """Return the task of this take. An older take counts too: its worker was only thought dead."""
+        """Return the task of this delivery. An older one counts too: its worker was only believed dead."""
         job = self._jobs.get(path)
         if job is None or take > job.take or take // DELIVERIES_PER_ATTEMPT != job.task.attempt:
             return None

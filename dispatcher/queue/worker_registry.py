@@ -1,6 +1,7 @@
-"""The workers of a run over a queue: who is there, who does not take part and why, and whether any is left.
+"""The workers of a run over a broker: which are present, which refuse the run and why, and whether any is
+left.
 
-Pure: its owner reads the cards, and tells it what time it is.
+Pure: its owner reads the worker statuses and passes the time.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ LATE_S = 10.0
 
 
 class WorkerRegistry:
-    """Who runs a run's files.
+    """The workers that run a run's files.
 
     Args:
-        version: of this program; workers of another one do not count.
-        patience_s: seconds without anybody after which nobody is waited for any more.
-        now_s: the time.
-        run_id: the run; empty: there is none yet.
-        refuses_mixture: whether workers whose interpreters or packages differ end the run.
+        version: of this program; workers with another version do not count.
+        patience_s: seconds without any worker after which the run stops waiting.
+        now_s: the current time.
+        run_id: empty: there is no run yet.
+        refuses_mixture: whether workers with different interpreters or packages end the run.
     """
 
     def __init__(
@@ -53,17 +54,17 @@ class WorkerRegistry:
 
     @property
     def slots(self) -> int:
-        """How many files all of them run at once."""
+        """The slots of all workers together."""
         return sum(card.slots for card in self._serving())
 
     @property
     def names(self) -> frozenset[str]:
-        """Who runs files of the run, or will: a worker's card says up to two seconds late that it does."""
+        """The workers that serve the run, or will: a worker's status reports it up to two seconds late."""
         return frozenset(card.name for card in self._serving())
 
     @property
     def budget_bytes(self) -> int:
-        """The memory of all of them."""
+        """The memory budgets of all workers together."""
         return sum(card.budget_bytes for card in self._serving())
 
     @property
@@ -72,15 +73,14 @@ class WorkerRegistry:
         return max((card.budget_bytes for card in self._serving()), default=0)
 
     def update(self, cards: Sequence[WorkerStatus], *, now_s: float, has_waiting: bool = False) -> list[str]:
-        """Take the cards that hold now; return what the user should know, a line each.
+        """Process the current worker statuses; return what the user should know, a line each.
 
         Args:
-            cards: those that hold.
-            now_s: the time.
-            has_waiting: whether messages lie on the run's queue.
+            cards: the current statuses.
+            has_waiting: whether messages wait on the run's queue.
         """
         before = {card.name for card in self._serving()}
-        # A worker that is there for another run alone is none of ours.
+        # A worker that is reserved for another run does not serve this one.
         self._cards = {card.name: card for card in cards if card.only_run in ("", self._run_id)}
         for name in self._refusals.keys() - self._cards.keys():
             del self._refusals[name]  # Under this name it may come back mended.
@@ -100,7 +100,7 @@ class WorkerRegistry:
         ]
 
     def _mixed(self) -> list[str]:
-        """Return what to say, once for each mixture, of workers whose interpreters or packages differ."""
+        """Return a warning, once for each mixture, about workers with different interpreters or packages."""
         by_python: dict[str, str] = {}
         for card in sorted(self._serving(), key=lambda card: card.name):
             if card.python and self._run_id in card.runs:
@@ -118,12 +118,12 @@ class WorkerRegistry:
         return [] if self._refuses_mixture else [line]
 
     def why_mixed(self) -> str:
-        """Return why the run is not to go on with these workers, once; empty: it is."""
+        """Return why the run must not continue with these workers, once; empty: it may."""
         reason, self._refused_mixture = self._refused_mixture, ""
         return reason
 
     def _late(self, now_s: float) -> list[str]:
-        """Return what to say, once, of workers that do not serve the run yet."""
+        """Return a warning, once, about workers that do not serve the run yet."""
         waiting = [card.name for card in self._serving() if self._run_id and self._run_id not in card.runs]
         return [
             f"worker {name} takes no file of this run yet: it serves another run, or makes the files ready"
@@ -131,7 +131,7 @@ class WorkerRegistry:
         ]
 
     def _idle(self, now_s: float, *, has_waiting: bool) -> list[str]:
-        """Return what to say, once, of workers that serve the run and leave its messages lying."""
+        """Return a warning, once, about workers that serve the run but do not fetch its messages."""
         idle = [
             card.name
             for card in self._serving()
@@ -144,14 +144,14 @@ class WorkerRegistry:
         ]
 
     def refused(self, worker: str, reason: str) -> list[str]:
-        """Note that a worker does not take part; return what the user should know."""
+        """Record that a worker refuses the run; return what the user should know."""
         if self._refusals.get(worker) == reason:
             return []
         self._refusals[worker] = reason
         return [f"worker {worker} does not take part: {reason}"]
 
     def no_worker_problem(self, *, now_s: float) -> str:
-        """Return why nothing can run any more, once; empty: somebody is there, or may still come."""
+        """Return why nothing can run any more, once; empty: a worker is present, or may still come."""
         since_s = self._nobody_since_s
         if since_s is None or self._is_told or now_s - since_s < self._patience_s:
             return ""
@@ -174,7 +174,7 @@ class WorkerRegistry:
         return f"no worker takes part: {text}"
 
     def usage(self) -> tuple[WorkerUsage, ...]:
-        """Return what each of them has and uses, by name."""
+        """Return the resources and usage of each worker, by name."""
         return tuple(
             WorkerUsage(
                 name=card.name,
@@ -187,7 +187,7 @@ class WorkerRegistry:
         )
 
     def file_usage(self, running: Sequence[tuple[TestTask, str]]) -> tuple[FileUsage, ...]:
-        """Return what each task uses, given with its worker, as that last said: at first nothing."""
+        """Return the usage of each running task, given with its worker, as last reported."""
         told = {(card.name, file.run_id, file.path): file for card in self._serving() for file in card.files}
         return tuple(
             _file_usage(task, worker, told.get((worker, task.run_id, task.file_path)))
@@ -195,7 +195,7 @@ class WorkerRegistry:
         )
 
     def oversized_warning(self, path: str, predicted_bytes: int | None) -> str:
-        """Return what to say of a file that fits no worker; empty: it fits, or that is not known."""
+        """Return a warning about a file that fits no worker; empty: it fits, or that is unknown."""
         if predicted_bytes is None or not 0 < self.most_bytes < predicted_bytes:
             return ""
         return (
@@ -212,12 +212,11 @@ class WorkerRegistry:
 
 
 def _lasting(since_s: dict[str, float], names: Sequence[str], now_s: float) -> list[str]:
-    """Return, once for each, who has been among `names` for `LATE_S` seconds.
+    """Return, once for each, the names that have been present for `LATE_S` seconds.
 
     Args:
-        since_s: since when each has been, changed here; infinite: it was returned.
-        names: who is now.
-        now_s: the time.
+        since_s: since when each is present, changed here; infinite: it was returned.
+        names: the names present now.
     """
     for name in since_s.keys() - set(names):
         del since_s[name]

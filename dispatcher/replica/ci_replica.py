@@ -1,7 +1,7 @@
 """Runs the unit tests as CI would: in a clean environment, with a CI runner's CPUs and memory.
 
-`environment` says what that environment is, and `workflow/` what a workflow's job runs in it.
-`run_ci_replica.py` hands in the function that runs the tests, because the dispatcher does not know the
+`environment` defines that environment, and the workflow modules what a workflow's job runs in it.
+`run_ci_replica.py` passes in the function that runs the tests, because the dispatcher does not know the
 composition roots.
 """
 
@@ -41,16 +41,15 @@ class CIReplicaRunner:
     """Runs the unit tests of a project as CI would.
 
     Args:
-        run: what runs the tests.
+        run: runs the tests.
         environ: the caller's environment.
         root: the project root, which must be the current directory of the caller.
         cpus: CPUs to imitate; None: those of GitHub's standard runner.
         memory: memory to imitate; None: that of GitHub's standard runner.
-        machine: what this machine has; None: it is asked.
+        machine: the resources of this machine; None: detected.
         replica: what a workflow's job runs; None: the unit tests.
         is_dry: whether each run only says what it would do.
-        out: where the report goes; None: standard output.
-        color: whether tags are coloured.
+        out: receives the report; None: standard output.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class CIReplicaRunner:
         self._color = color
 
     def setup_ci_environment(self, scratch: Path) -> Environment:
-        """Return the environment that the tests will get, with its files in the folder `scratch`."""
+        """Return the environment for the tests, with its files in the directory `scratch`."""
         return setup_ci_environment(
             self._environ,
             root=self._root,
@@ -90,12 +89,12 @@ class CIReplicaRunner:
         )
 
     def run_ci_tests(self) -> int:
-        """Run the tests and say what CI would say.
+        """Run the tests and print what CI would print.
 
         Returns:
-            0 when they passed, 1 when they failed or this is no project root. The other statuses of the
-            run stay as they are, because CI would not fail that way: 2 (usage), 3 (infrastructure), 130
-            (interrupted).
+            0 if they passed, 1 if they failed or this is not a project root. The other statuses of the run
+                stay unchanged, because CI would not fail that way: 2 (usage), 3 (infrastructure), 130
+                (interrupted).
         """
         missing = what_is_missing(self._root)
         if missing is not None:
@@ -117,7 +116,7 @@ class CIReplicaRunner:
         return status
 
     def _run_job(self, replica: Replica, environment: Environment) -> int:
-        """Run what a workflow's job runs, one after another; as there, the first failure ends it."""
+        """Run the commands of a workflow's job one after another; as in CI, the first failure ends it."""
         self._say(Tag.INFO, f"Job: {replica.job}{replica.matrix and f', {replica.matrix}'}")
         for text in replica.unlike:
             self._say(Tag.INFO, f"Not replicated: {text}")
@@ -175,7 +174,7 @@ class CIReplicaRunner:
 
 
 def what_is_missing(root: Path) -> str | None:
-    """Return what `root` lacks to be a project root; None when it is one."""
+    """Return what `root` lacks to be a project root; None: nothing."""
     if (root / "mvp_site").is_dir():
         needed = "mvp_site/requirements.txt"
         return None if (root / needed).is_file() else needed
@@ -187,13 +186,12 @@ def what_is_missing(root: Path) -> str | None:
 def run_replica_command(
     argv: Sequence[str], environ: Mapping[str, str], *, run: RunTests, color: bool = False
 ) -> int:
-    """Do what `run_ci_replica.py` does in the current directory; return its exit status.
+    """Run `run_ci_replica.py` in the current directory; return its exit status.
 
     Args:
         argv: the arguments, without the program's name.
         environ: the caller's environment.
-        run: what runs the tests.
-        color: whether tags are coloured.
+        run: runs the tests.
 
     Raises:
         ConfigurationError: an argument has a wrong value, or is misspelt.
@@ -243,7 +241,7 @@ def _read_replica(workflow: Path, job: str | None) -> Replica:
 
 @contextmanager
 def _bound_to(cpus: Sequence[int]) -> Iterator[None]:
-    """Bind this process and what it starts to some CPUs, for a while; to all when none are named."""
+    """Bind this process and its children to some CPUs while the context lasts; to all if none are named."""
     if not cpus:
         yield
         return
@@ -257,7 +255,7 @@ def _bound_to(cpus: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def _in_folder(folder: Path) -> Iterator[None]:
-    """Make a folder the current directory for a while."""
+    """Change to a directory while the context lasts."""
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -1,6 +1,6 @@
-"""What CI gives to the tests, and how much of it this machine can imitate.
+"""The environment that CI gives to the tests, and how much of it this machine can imitate.
 
-Pure but for `this_machine`. `ci_replica` makes the folders, binds the process and runs the tests.
+Pure except for `this_machine`. `ci_replica` makes the directories, binds the process and runs the tests.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ KEPT_VARIABLES = frozenset(
 
 
 class HostResources(Struct, frozen=True, kw_only=True):
-    """What this machine has to give.
+    """The resources of this machine.
 
     Args:
         cpus: the numbers of the CPUs that this process may use.
@@ -68,14 +68,14 @@ class HostResources(Struct, frozen=True, kw_only=True):
 
 
 class Environment(Struct, frozen=True, kw_only=True):
-    """What the tests get in place of the caller's environment and machine.
+    """The environment of the tests, in place of the caller's environment and machine.
 
     Args:
         variables: the whole environment, sorted by name.
-        removed: the names of the caller's variables that are gone.
-        cpus: the CPUs to be bound to; as many as imitated, or as there are.
-        memory_bytes: the memory of the machine that is imitated, or what there is.
-        remarks: where less is imitated than was asked for, a sentence each.
+        removed: the names of the removed variables of the caller.
+        cpus: the CPUs to bind to; as many as imitated, or as exist.
+        memory_bytes: the imitated memory, limited to what exists.
+        remarks: a sentence for each resource of which less is imitated than requested.
         not_imitated: what cannot be imitated, a fragment each.
     """
 
@@ -93,7 +93,7 @@ class Environment(Struct, frozen=True, kw_only=True):
 
     @property
     def budget_bytes(self) -> int | None:
-        """What all tests together may use on the imitated machine, where that is less than usual."""
+        """The memory budget on the imitated machine, if it is less than usual."""
         share_bytes = ceiling_bytes(available_bytes=self.memory_bytes)
         return share_bytes if share_bytes < DEFAULT_BUDGET_BYTES else None
 
@@ -113,15 +113,15 @@ def setup_ci_environment(
     cpus: int | None = None,
     memory: Amount | None = None,
 ) -> Environment:
-    """Work out the clean environment; touches nothing.
+    """Compute the clean environment, without changing anything.
 
     Args:
         environ: the caller's environment.
         root: the project root.
-        scratch: an empty folder, for the home and the temporary files of the tests.
-        machine: what this machine has.
+        scratch: an empty directory, for the home and the temporary files of the tests.
+        machine: the resources of this machine.
         cpus: CPUs to imitate; None: 4, as GitHub's standard runner has.
-        memory: memory to imitate, a share meaning of this machine's; None: 16 GiB, as that runner has.
+        memory: memory to imitate, where a share is of this machine's; None: 16 GiB, as that runner has.
     """
     kept = {name: value for name, value in environ.items() if name in KEPT_VARIABLES}
     variables = {
@@ -169,7 +169,7 @@ def setup_ci_environment(
 
 
 def this_machine() -> HostResources:
-    """Return what this machine has."""
+    """Return the resources of this machine."""
     # macOS can neither say nor set on which CPUs a process runs.
     is_bindable = hasattr(os, "sched_getaffinity")
     cpus = os.sched_getaffinity(0) if is_bindable else range(os.cpu_count() or 1)

@@ -16,17 +16,17 @@ _MARK = re.compile("\ue000([0-9]+)\ue001")
 
 
 class Unknowns(Struct):
-    """Parts of texts that cannot be known here; each is a mark of two private characters in its text."""
+    """Parts of texts whose value is unknown here; each is a mark of two private characters in its text."""
 
     texts: list[str] = field(default_factory=list)
 
     def mark(self, text: str) -> str:
-        """Return the mark that stands for a part from now on."""
+        """Return the mark that now represents a part."""
         self.texts.append(" ".join(text.split()))
         return f"\ue000{len(self.texts) - 1}\ue001"
 
     def are_in(self, text: str) -> bool:
-        """Whether a text holds such a part."""
+        """Whether a text contains such a part."""
         return _MARK.search(text) is not None
 
     def shown(self, text: str) -> str:
@@ -35,14 +35,14 @@ class Unknowns(Struct):
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """What expressions may ask for.
+    """The values that expressions may use.
 
     Args:
         workspace: the project's root.
-        env: the variables that the workflow has set so far, those that are known.
+        env: the known variables that the workflow has set so far.
         matrix: the chosen combination.
-        job_index: which of the matrix's jobs that is, from 0.
-        job_total: how many jobs the matrix has.
+        job_index: the index of the job in the matrix, from 0.
+        job_total: the number of jobs in the matrix.
     """
 
     workspace: str
@@ -63,7 +63,7 @@ def evaluate(text: str, context: Context, unknowns: Unknowns) -> str:
 
 
 def _value(expression: str, context: Context) -> str | None:
-    """Return what an expression gives; None: it is none of the simple ones."""
+    """Return the value of an expression; None: it is not one of the simple ones."""
     if not _NAME.fullmatch(expression):
         return None
     scope, _, name = expression.partition(".")
@@ -97,13 +97,13 @@ Combination = dict[str, object]
 
 
 def combinations(matrix: Node) -> tuple[Combination, ...] | None:
-    """Return every combination of a matrix; None: an expression makes it, so nothing is known.
+    """Return every combination of a matrix; None: an expression makes it, so it is unknown.
 
     Args:
-        matrix: what stands under `matrix`; nothing: one combination of nothing.
+        matrix: the value under `matrix`; if missing, there is one empty combination.
 
     Raises:
-        ConfigurationError: it has another shape than a matrix has.
+        ConfigurationError: it does not have the shape of a matrix.
     """
     if not matrix.is_there:
         return ({},)
@@ -135,7 +135,7 @@ def described(combination: Combination) -> str:
 
 
 def _with_included(originals: list[Combination], included: Iterable[Combination]) -> list[Combination]:
-    """Return the combinations after `include`: one adds to those whose own values it does not change."""
+    """Return the combinations after `include`: an entry extends those whose own values it does not change."""
     made = [dict(one) for one in originals]
     further: list[Combination] = []
     for addition in included:

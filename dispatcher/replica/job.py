@@ -1,4 +1,4 @@
-"""Chooses the job of a workflow that runs the tests, and reads its steps in their order. Pure."""
+"""Chooses the job of a workflow that runs the tests, and reads its steps in order. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class JobReader:
 
     Args:
         name: its name in the workflow.
-        workflow: the workflow.
         workspace: the project's root.
     """
 
@@ -52,10 +51,10 @@ class JobReader:
         return self.workflow["jobs"][self.name]
 
     def read(self) -> Replica:
-        """Return what the job does; without calls where it does not run the tests.
+        """Return what the job does; without calls if it does not run the tests.
 
         Raises:
-            ConfigurationError: something has another shape than in a workflow.
+            ConfigurationError: a part does not have the shape that it has in a workflow.
         """
         self._set_variables(self.workflow["env"])
         self._choose_combination()
@@ -102,7 +101,7 @@ class JobReader:
         return any(word in self._runs_on(context).lower() for word in ("ubuntu", "linux"))
 
     def _read_machine(self) -> None:
-        """Note what the job has around its steps and this machine has not."""
+        """Record the features of the job's machine that this machine lacks."""
         if self.job["runs-on"].is_there and not self._is_linux(self.context):
             machine = self.unknowns.shown(self._runs_on(self.context))
             self.unlike.append(f"runs-on: {machine}: this is Linux")
@@ -122,7 +121,7 @@ class JobReader:
             self.unlike.append(f"continue-on-error of {what}: here a failure counts")
 
     def _set_variables(self, env: Node) -> None:
-        """Add the variables of the workflow or of the job, and let expressions ask for them."""
+        """Add the variables of the workflow or of the job, and make them available to expressions."""
         self.variables |= self._evaluated(env)
         self._renew_context(self.variables)
 
@@ -159,7 +158,7 @@ class JobReader:
             self._read_python(step["with"])
 
     def _read_python(self, inputs: Node) -> None:
-        """Remember the Python that a step sets up; of several the last one is in use."""
+        """Record the Python that a step sets up; of several, the last one counts."""
         wanted = [line.strip() for line in self._text(inputs["python-version"]).splitlines() if line.strip()]
         if wanted and _VERSION.fullmatch(wanted[-1]):
             self.python = wanted[-1]
@@ -229,7 +228,7 @@ class JobReader:
         )
 
     def _usable(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that can be set here; the others are noted."""
+        """Return the variables that can be set here; the others are recorded."""
         usable = {}
         for name, value in variables.items():
             if name in OF_MANY_MACHINES:
@@ -251,16 +250,15 @@ _LOOKED_FOR = "a step that runs run_tests.py, run-tests, run_tests.sh or run_ci_
 
 
 def choose_job(workflow: Node, *, workspace: str, wanted: str | None) -> Replica:
-    """Return what the job does that runs the tests.
+    """Return the job that runs the tests.
 
     Args:
-        workflow: the workflow.
         workspace: the project's root.
         wanted: the job's name; None: the only one that runs the tests.
 
     Raises:
-        ConfigurationError: no such job, none that runs the tests, several, or something in another shape
-            than it has in a workflow.
+        ConfigurationError: there is no such job, none that runs the tests, or several; or a part does not
+            have the shape that it has in a workflow.
     """
     names = [name for name, _ in workflow["jobs"].items()]
     if wanted is not None and wanted not in names:

@@ -1,4 +1,4 @@
-"""A value of a loaded file together with where it stands, so that what is wrong with it can be said. Pure."""
+"""A value of a loaded file together with its position, for error messages. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from passmuster.model.errors import ConfigurationError
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """A value: a mapping, a list, a text, a number, true or false, or None where there is nothing.
+    """A value: a mapping, a list, a text, a number, true or false, or None for a missing value.
 
     Args:
-        value: the value, as the file's reader has it.
-        where: file and place, for messages.
+        value: as the file's reader returned it.
+        where: file and position, for messages.
     """
 
     value: object
@@ -22,12 +22,12 @@ class Node(Struct, frozen=True, kw_only=True):
 
     @property
     def is_there(self) -> bool:
-        """Whether there is anything."""
+        """Whether the value exists."""
         return self.value is not None
 
     @property
     def is_text(self) -> bool:
-        """Whether it is one value instead of several."""
+        """Whether it is a single value, not a collection."""
         return not isinstance(self.value, dict | list)
 
     @property
@@ -36,16 +36,16 @@ class Node(Struct, frozen=True, kw_only=True):
         return isinstance(self.value, list)
 
     def __getitem__(self, key: str) -> Node:
-        """Return what stands under a key, which need not exist."""
+        """Return the node under a key, which need not exist."""
         return Node(value=self._mapping().get(key), where=f"{self.where}, {key}")
 
     def items(self) -> Iterator[tuple[str, Node]]:
-        """Yield the keys of a mapping with what stands under them; nothing where there is none."""
+        """Yield the keys of a mapping with their nodes; nothing for any other value."""
         for key, value in self._mapping().items():
             yield as_text(key), Node(value=value, where=f"{self.where}, {as_text(key)}")
 
     def elements(self) -> Iterator[Node]:
-        """Yield the elements of a list; nothing where there is none."""
+        """Yield the elements of a list; nothing for any other value."""
         if self.value is None:
             return
         if not isinstance(self.value, list):
@@ -54,7 +54,7 @@ class Node(Struct, frozen=True, kw_only=True):
             yield Node(value=value, where=f"{self.where}, number {number}")
 
     def text(self) -> str:
-        """Return it as the text that CI makes of it; empty where there is nothing."""
+        """Return it as the text that CI makes of it; empty if it is missing."""
         if not self.is_text:
             raise ConfigurationError(f"{self.where} must be one value, got {_kind(self.value)}")
         return as_text(self.value)

@@ -1,4 +1,4 @@
-"""What of a command in CI the replica leaves out: it runs everything, and on this machine. Pure."""
+"""Selects the options of a CI command that the replica forwards to a run on this machine. Pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OF_MANY_MACHINES = frozenset(
 
 
 class ForwardedOptions(Struct, frozen=True, kw_only=True):
-    """What is handed on to the run, and what is not.
+    """The forwarded options, and those that are not.
 
     Args:
-        arguments: what is handed on.
-        elsewhere: options about other machines, which are left out, for people.
-        unknown: options and paths that hold something unknown, which are left out, for people.
+        arguments: the forwarded ones.
+        elsewhere: options about other machines, which are dropped, for people.
+        unknown: options and paths with an unknown part, which are dropped, for people.
     """
 
     arguments: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class ForwardedOptions(Struct, frozen=True, kw_only=True):
 
 
 def forward_options(arguments: Sequence[str], unknowns: Unknowns) -> ForwardedOptions:
-    """Return what of the arguments of `run_tests.py` can be handed to a run on this machine alone."""
+    """Return which arguments of `run_tests.py` can be forwarded to a run on this machine alone."""
     kept: list[str] = []
     elsewhere: list[str] = []
     unknown: list[str] = []
@@ -59,7 +59,7 @@ def known_variables(
 
 
 def _groups(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Setting | None]]:
-    """Yield each option together with its value, and each path, with the setting that it is of."""
+    """Yield each option together with its value, and each path, with the setting that it belongs to."""
     words = list(reversed(arguments))
     while words:
         word = words.pop()
@@ -73,7 +73,9 @@ def _groups(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Setting
 
 
 def _option(word: str) -> str:
-    """Return the option in a word: `--limit` of `--limit=3`, `-j` of `-qj4`; the word where there is none."""
+    """Return the option in a word: `--limit` of `--limit=3`, `-j` of `-qj4`; the word itself if there is
+    none.
+    """
     if word.startswith("--") or not word.startswith("-"):
         return word.partition("=")[0] if word.startswith("--") else word
     letters = (f"-{letter}" for letter in word[1:])

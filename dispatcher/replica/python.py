@@ -1,4 +1,4 @@
-"""Finds the Python that a workflow sets up, where the project has no environment of its own."""
+"""Finds the Python version that a workflow sets up, for a project without its own environment."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from passmuster.launch.environment import base_python
 
 
 class ChosenPython(Struct, frozen=True, kw_only=True):
-    """What a call runs under.
+    """The interpreter of a call.
 
     Args:
-        arguments: what makes `run_tests.py` use it.
-        said: which it is, for people.
-        is_the_same: whether it is the one of CI.
+        arguments: make `run_tests.py` use it.
+        said: its description, for people.
+        is_the_same: whether it has the version of CI.
     """
 
     arguments: tuple[str, ...]
@@ -37,13 +37,13 @@ def choose_python(
 ) -> ChosenPython:
     """Return the Python to use for a call.
 
-    A project's own environment stays in use whatever its version, because it holds the project's packages.
+    A project's own environment stays in use whatever its version, because it contains the project's packages.
 
     Args:
         wanted: the version in CI, such as `3.12` or `3.12.4`.
         arguments: the arguments of the call.
         environ: its environment.
-        folder: where it runs.
+        folder: its working directory.
 
     Raises:
         ConfigurationError: the arguments, the settings or the project's interpreter are wrong.

@@ -1,4 +1,4 @@
-"""Reads a workflow file. Nothing else needs PyYAML, which may be missing without `--workflow`."""
+"""Reads a workflow file. Only this needs PyYAML, which may be missing without `--workflow`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MAX_BYTES = 1024 * 1024
 
 
 def read_workflow(path: Path) -> Node:
-    """Return what a workflow file holds.
+    """Return the content of a workflow file.
 
     Args:
-        path: the file, as the user named it.
+        path: as the user named it.
 
     Raises:
-        ConfigurationError: it cannot be read, is no YAML, or is no workflow.
+        ConfigurationError: it cannot be read, is not YAML, or is not a workflow.
     """
     try:
         with path.open("rb") as file:
@@ -46,11 +46,10 @@ def parse_yaml(content: bytes, *, name: str) -> object:
     """Return the value of a YAML text.
 
     Args:
-        content: the text.
-        name: what it is called in messages.
+        name: of the text in messages.
 
     Raises:
-        ConfigurationError: it is no YAML, or holds a key twice, which CI refuses too.
+        ConfigurationError: it is not YAML, or contains a key twice, which CI refuses too.
     """
     try:
         return yaml.load(content, _Loader)
@@ -59,7 +58,7 @@ def parse_yaml(content: bytes, *, name: str) -> object:
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows the types that CI knows, those of YAML 1.2: with the library's own, `on` is true."""
+    """Supports the types that CI supports, those of YAML 1.2: with the library's own, `on` is true."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as the library calls it
         keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]

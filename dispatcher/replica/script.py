@@ -1,6 +1,7 @@
-"""Takes the script of a CI step to pieces: the commands in it that run the tests, and the others. Pure.
+"""Parses the script of a CI step into the commands that run the tests, and the others. Pure.
 
-No shell runs it. Variables that the workflow sets are filled in; what only a shell could say becomes a mark.
+No shell runs it. Variables that the workflow sets are substituted; what only a shell could evaluate becomes a
+mark.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ class TestCommand(Struct, frozen=True, kw_only=True):
 
     Args:
         program: `run_tests` or `run_ci_replica`.
-        arguments: its arguments; parts that are unknown are marks.
-        variables: what the script sets for it; the values may hold marks.
-        folder: where the script has gone before, relative to where it began; empty: nowhere.
-        around: what stands around it and has a part in what CI makes of it (`timeout 600`, `||`).
+        arguments: its arguments; unknown parts are marks.
+        variables: the variables that the script sets for it; the values may contain marks.
+        folder: its working directory, relative to where the script starts; empty: there.
+        around: surrounding words that affect the result in CI (`timeout 600`, `||`).
     """
 
     __test__: ClassVar[bool] = False
@@ -71,7 +72,7 @@ class TestCommand(Struct, frozen=True, kw_only=True):
 
 
 class Script(Struct, frozen=True, kw_only=True):
-    """A script in pieces.
+    """A parsed script.
 
     Args:
         runs: its commands that run the tests, in their order.
@@ -91,12 +92,11 @@ class _Command(Struct, frozen=True, kw_only=True):
 
 
 def read_script(text: str, variables: Mapping[str, str], unknowns: Unknowns) -> Script:
-    """Take a script to pieces.
+    """Parse a script.
 
     Args:
-        text: the script.
-        variables: what the workflow sets.
-        unknowns: keeps what cannot be known.
+        variables: those that the workflow sets.
+        unknowns: stores unknown parts.
 
     Raises:
         ValueError: a quotation is not closed.
@@ -184,7 +184,7 @@ def _commands(text: str) -> Iterator[_Command]:
 
 
 def _position_of_runner(words: tuple[str, ...]) -> int | None:
-    """Return which word is the command that runs the tests; None: these words run something else."""
+    """Return the position of the command that runs the tests; None: these words run something else."""
     interpreter = last = ""
     for position, word in enumerate(words):
         name = word.rpartition("/")[2]
@@ -205,7 +205,7 @@ def _position_of_runner(words: tuple[str, ...]) -> int | None:
 
 
 def _wrapper(words: tuple[str, ...]) -> list[str]:
-    """Return of the words before the command those that change what it does: no interpreter, no variables."""
+    """Return the words before the command that change what it does, without interpreter and variables."""
     kept: list[str] = []
     for word in words:
         if _INTERPRETER.fullmatch(word.rpartition("/")[2]):

@@ -1,4 +1,4 @@
-"""The words of `run_ci_replica.py`: its options, as rows."""
+"""The arguments of `run_ci_replica.py`: its options, as rows."""
 
 # Without `from __future__ import annotations`: the annotations are the table.
 
@@ -21,7 +21,7 @@ _OF_A_WORKFLOW = (Needs(name="workflow", what="a workflow"),)
 
 
 class ReplicaArguments(Struct, frozen=True, kw_only=True):
-    """What the replica is told."""
+    """The options of the replica."""
 
     cpus: Annotated[
         int | None,

@@ -1,4 +1,4 @@
-"""What the replica takes from a job of a workflow. Pure."""
+"""The commands that the replica takes from a job of a workflow. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class WorkflowCommand(Struct, frozen=True, kw_only=True):
     """A command of the job that runs the tests.
 
     Args:
-        step: the step that it is in, for people.
+        step: the step that contains it, for people.
         arguments: the arguments of `run_tests.py`.
-        variables: what the workflow sets for it.
-        folder: where it runs, relative to the project's root, or absolute; empty: there.
+        variables: those that the workflow sets for it.
+        folder: its working directory, relative to the project's root, or absolute; empty: the root.
     """
 
     step: str
@@ -22,14 +22,14 @@ class WorkflowCommand(Struct, frozen=True, kw_only=True):
 
 
 class Replica(Struct, frozen=True, kw_only=True):
-    """What a job does as far as it can be done here.
+    """What a job does, as far as it can be replicated.
 
     Args:
         job: its name in the workflow.
         calls: its commands that run the tests, in their order.
-        matrix: what was chosen of its matrix, for people; empty: it has none.
-        python: the Python that it sets up, such as `3.12`; empty: none that can be told.
-        unlike: what of it is not replicated, a fragment each.
+        matrix: the chosen combination of its matrix, for people; empty: it has none.
+        python: the Python version that it sets up, such as `3.12`; empty: unknown.
+        unlike: what is not replicated, a fragment each.
     """
 
     job: str

@@ -1,4 +1,4 @@
-"""Runs given files and returns their results: the smallest way into the program from Python."""
+"""Runs given files and returns their results: the smallest Python API."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from passmuster.model.result import TestResult
 
 
 class ProcessManager:
-    """Runs files one by one or side by side, each in a process of its own.
+    """Runs files one after another or in parallel, each in its own process.
 
     Args:
         make_runner: makes the runner of one run.
-        config: what holds for every run; its paths and number of workers are replaced.
-        max_workers: files at once; None: what the machine allows.
+        config: applies to every run; its paths and number of workers are replaced.
+        max_workers: files at once; None: as many as the machine allows.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ProcessManager:
         self.max_workers = max_workers
 
     def run_parallel_tests(self, test_files: Sequence[str]) -> tuple[TestResult, ...]:
-        """Run files side by side and return the last result of each, sorted by path.
+        """Run files in parallel and return the last result of each, sorted by path.
 
         Raises:
             PassmusterError: a file does not exist, or the run could not be started.
@@ -54,7 +54,7 @@ class ProcessManager:
 
 
 class _WholeResults:
-    """Keeps each result with its output, which the results of a run leave out or cut."""
+    """Keeps each result with its complete output, which the results of a run drop or cut."""
 
     def __init__(self) -> None:
         self.results: dict[tuple[str, int], TestResult] = {}

@@ -1,4 +1,4 @@
-"""Which files a run is about, and in which order: found, narrowed to what was asked for, and planned."""
+"""Selects the files of a run: discovers them, narrows them to the request, and plans their order."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ class RunSelection:
     """The files of one run.
 
     Args:
-        config: what to do.
-        cwd: what named paths are relative to; None: the current directory.
-        python: returns the project's interpreter, called only where a pytest project may be asked.
-        origins: where the configuration's values came from, for messages.
-        notice: told what the user should know before the run, a line each.
+        cwd: the base of named paths; None: the current directory.
+        python: returns the project's interpreter; called only for a possible pytest project.
+        origins: where each value of the configuration comes from, for messages.
+        notice: receives what the user should know before the run, a line each.
     """
 
     def __init__(
@@ -56,14 +55,14 @@ class RunSelection:
 
     @property
     def shard_plan(self) -> ShardPlan | None:
-        """What these files are a part of; None: they are the whole, or were not looked for yet."""
+        """The shard plan of these files; None: they are the whole run, or discovery has not run yet."""
         return self._part.plan if self._part is not None else None
 
     def found(self) -> Discovered:
-        """Return what was found, looked for once.
+        """Return the discovered files; discovery runs once.
 
         Raises:
-            ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
+            ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
         """
         if self._found is None:
             found = self._discover(self._config, cwd=self._cwd)
@@ -83,9 +82,8 @@ class RunSelection:
         """Return the files in the order in which they should start.
 
         Args:
-            remembered: what earlier runs know of them, by path.
-            run_id: names the run.
-            capacity: what the place offers where they run.
+            remembered: the history of the files, by path.
+            capacity: of the place where they run.
         """
         files = self.found().files
         if self._part is not None:
@@ -107,7 +105,7 @@ class RunSelection:
         return plan if self._part is None else self._part.of_run(plan, capacity)
 
     def _mark_named(self, planned: Sequence[PlannedFile]) -> Sequence[PlannedFile]:
-        """Return the planned files, those marked that the user named one by one."""
+        """Return the planned files, with those marked that the user named individually."""
         root, workdir = self._config.root, self.found().workdir
         bases = (str(self._cwd or root), str(workdir), str(root))
         named = named_files(self._config.paths, bases=bases)
@@ -143,7 +141,7 @@ class RunSelection:
         return structs.replace(found, files=tuple(files[: self._config.limit]), total=len(files))
 
     def _take_part(self, found: Discovered, shard: Shard) -> Discovered:
-        """Return what was found without the files that other machines run."""
+        """Return the discovered files without those that other machines run."""
         # Only a run in shards pays for these imports.
         from dispatcher.history.history import read_shared_history
         from dispatcher.planning.shard_selection import part_of
@@ -157,7 +155,7 @@ class RunSelection:
         return structs.replace(found, files=self._part.files)
 
     def _notice_unmeasured(self, plan: RunPlan) -> None:
-        """Name the commands that run files of the plan and that coverage cannot measure."""
+        """Warn about commands that run files of the plan and that coverage cannot measure."""
         commands = project_commands(self._config)
         if commands is None:
             return
@@ -171,7 +169,7 @@ class RunSelection:
                 )
 
     def _notice_useless(self, files: Sequence[TestFile]) -> None:
-        """Name the overrides that hold for no file of the project, whatever this run was narrowed to."""
+        """Warn about overrides that match no file of the project, regardless of this run's selection."""
         rules = Overrides(self._config.overrides)
         if not rules.unmatched(file.path for file in files):
             return

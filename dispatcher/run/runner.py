@@ -1,7 +1,7 @@
-"""The Python API: a run from configuration to results, without a word printed.
+"""The Python API: runs tests from a configuration to results, without printing anything.
 
-The command runs tests through `TestRunner`, and adds reporters that print. The composition root chooses the
-`ExecutionTarget`, which says where files run.
+The command line uses `TestRunner` too, and adds reporters that print. The composition root chooses the
+`ExecutionTarget`, which decides where files run.
 """
 
 from __future__ import annotations
@@ -59,13 +59,12 @@ class TestRunner:
     """Discovers and runs a project's test files.
 
     Args:
-        config: what to do.
         site: where the files run.
-        environ: the environment that tests start from; None: this process's.
-        cwd: what named paths are relative to; None: the current directory.
-        runner_python: the interpreter for a project that has none; None: the one that runs this.
-        origins: where the configuration's values came from, for messages.
-        shared: the run that this program holds at present, perhaps after others; None: one of its own.
+        environ: the environment from which tests start; None: this process's.
+        cwd: the base of named paths; None: the current directory.
+        runner_python: the interpreter for a project without its own; None: this process's.
+        origins: where each value of the configuration comes from, for messages.
+        shared: the joined run that this program leads; None: an ordinary run.
     """
 
     __test__: ClassVar[bool] = False
@@ -102,21 +101,21 @@ class TestRunner:
         """Why the last run could not run all its files; empty: it could."""
 
     def discover_tests(self) -> tuple[TestFile, ...]:
-        """Return the test files that `run_tests` will run, sorted by path: those of this machine's shard.
+        """Return the test files that `run_tests` will run (those of this machine's shard), sorted by path.
 
         Raises:
-            ConfigurationError: a named path does not exist, lies outside the root, or holds no tests.
+            ConfigurationError: a named path does not exist, lies outside the root, or contains no tests.
         """
         return self._found().files
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was noticed up to now and that no run has told, a line each."""
+        """The warnings so far that no run has emitted, a line each."""
         return tuple(self._notices)
 
     @property
     def layout(self) -> LayoutChoice:
-        """Who says which files are tests, and why.
+        """Which configuration decides what is a test file, and why.
 
         Raises:
             ConfigurationError: as for `discover_tests`.
@@ -125,11 +124,13 @@ class TestRunner:
 
     @property
     def shard_plan(self) -> ShardPlan | None:
-        """What this machine's files are a part of; None: they are the whole, or were not looked for yet."""
+        """This machine's shard plan; None: the run is not split, or discovery has not run yet."""
         return self._files.shard_plan
 
     def _found(self) -> Discovered:
-        """Return what was found, looked for once; then `config` has what the project's pytest asks for."""
+        """Return the discovered files; discovery runs once, and applies the options of the project's pytest
+        to `config`.
+        """
         found = self._files.found()
         if not self._has_taken_over:
             self._has_taken_over = True
@@ -143,7 +144,7 @@ class TestRunner:
         """Return the project's interpreter.
 
         Raises:
-            ConfigurationError: it is missing, broken, too old, or no Python.
+            ConfigurationError: it is missing, broken, too old, or not Python.
         """
         return find_interpreter(
             self.config,
@@ -156,7 +157,7 @@ class TestRunner:
 
     @property
     def _cache_dir(self) -> Path | None:
-        """Where answers of the project's interpreter are remembered; None: nowhere."""
+        """The directory for cached answers of the project's interpreter; None: there is none."""
         state_dir = self.config.root / STATE_DIRECTORY
         return state_dir if self.config.history and state_dir.is_dir() else None
 
@@ -166,7 +167,7 @@ class TestRunner:
         return ProjectPython(path=self.interpreter().path, environ=self._environ, cache_dir=self._cache_dir)
 
     def capacity(self) -> Capacity:
-        """Return what the site offers this run; asked for once.
+        """Return the capacity that the execution target gives this run; computed once.
 
         Raises:
             ConfigurationError: the configuration asks for more than the machine has.
@@ -187,7 +188,7 @@ class TestRunner:
             return self._plan(history.load())
 
     def explain_preload(self) -> tuple[str, ...]:
-        """Return what the site would import before it forks this run's files, and what not, as lines.
+        """Return, as lines, what would be imported before this run's files are forked, and what would not.
 
         Raises:
             ConfigurationError: as for `run_tests`; nothing is run.
@@ -199,11 +200,11 @@ class TestRunner:
         """Run every test file that `discover_tests` returns.
 
         Args:
-            reporters: who is told what happens; closed at the end.
-            watched: whether they want samples of what the files use.
+            reporters: receive the events; closed at the end.
+            watched: whether they want usage samples.
 
         Raises:
-            ConfigurationError: something asked for cannot be; nothing was run.
+            ConfigurationError: the configuration is invalid; nothing was run.
             InfrastructureError: the run could not be started.
         """
         with ExitStack() as stack:
@@ -248,13 +249,13 @@ class TestRunner:
 
     @property
     def can_be_resumed(self) -> bool:
-        """Whether the last run was broken off, and what had ended was written down."""
+        """Whether the last run was interrupted and has a journal."""
         is_broken_off = bool(self.breakdown) or (self._results is not None and self._results.interrupted)
         return is_broken_off and self._storage.temporary is None and self._shared is None
 
     @property
     def results(self) -> TestResults | None:
-        """What the last run came to; None: there was none."""
+        """The results of the last run; None: there was none."""
         return self._results
 
     @property
@@ -268,11 +269,11 @@ class TestRunner:
         """Combine the coverage data of the last run and write the reports.
 
         Args:
-            keep: takes the combined data before it is removed, and the labels of files without any.
+            keep: receives the combined data before it is removed, and the labels of files without any.
 
         Raises:
             PassmusterError: there was no run with coverage, or it delivered no data.
-            InfrastructureError: the data could not be combined or a report not be written.
+            InfrastructureError: the data could not be combined, or a report could not be written.
         """
         # Only runs with coverage pay for these imports.
         from dispatcher.coverage.combine import collect_data, combined_file, merge_coverage
@@ -307,7 +308,7 @@ class TestRunner:
         )
 
     def _close(self, reporter: Reporter) -> None:
-        """Close a reporter; where that fails its report is lost, and nothing else."""
+        """Close a reporter; a failure loses only its report."""
         try:
             reporter.close()
         except Exception as error:  # A border, like the announcer's: results must not be lost for a report.
@@ -317,7 +318,7 @@ class TestRunner:
                 self.lost_reports = (*self.lost_reports, text)
 
     def _keepers(self, history: History | None) -> list[Reporter]:
-        """Return the listeners that keep what outlives the run; nothing of theirs has to be closed."""
+        """Return the listeners that keep what outlives the run; none of them needs closing."""
         keepers: list[Reporter] = []
         if history is not None:
             keepers.append(HistoryReporter(history))
@@ -329,7 +330,7 @@ class TestRunner:
     def _open_journal(
         self, plan: RunPlan, files: Sequence[TestFile], stack: ExitStack
     ) -> tuple[RunPlan, JournalWriter | None, Ended]:
-        """Return the plan, its journal, None where there can be none; and the attempts that have ended."""
+        """Return the plan, its journal (None if there can be none), and the finished attempts."""
         if self._shared is not None:
             coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None
             plan, diary, ended = self._shared.open(plan, coverage_dir)
@@ -370,14 +371,14 @@ class TestRunner:
         self._notices.append(text)
 
     def _take_notices(self) -> tuple[str, ...]:
-        """Return what was noticed before the run, and forget it."""
+        """Return and clear the warnings from before the run."""
         notices = [*self._notices, self._storage.notice]
         self._notices = []
         return tuple(dict.fromkeys(notice for notice in notices if notice))
 
 
 def new_run_id(now_ns: int) -> str:
-    """Return an id for a run that starts now: ids sort by the microsecond at which their run started.
+    """Return an ID for a run that starts now: IDs sort by the microsecond of the start.
 
     Args:
         now_ns: nanoseconds since 1970.

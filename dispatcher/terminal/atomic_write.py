@@ -1,4 +1,4 @@
-"""Writes a report's file beside its place and moves it there: it appears complete or not at all."""
+"""Writes a report to a temporary file and renames it, so that it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from passmuster.model.errors import ConfigurationError
 
 
 def check_place(path: Path, *, what: str, option: str) -> None:
-    """Make the folder of `path`, and see before the run that a file can be written there.
+    """Create the directory of `path`, and check before the run that a file can be written there.
 
     Args:
-        path: where the file is to be.
-        what: which report it is, for people.
-        option: the setting that names it.
+        what: the report, for people.
+        option: the setting that names the path.
 
     Raises:
-        ConfigurationError: there can be no such file.
+        ConfigurationError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,11 +39,11 @@ def check_place(path: Path, *, what: str, option: str) -> None:
 
 @contextmanager
 def atomic_writer(path: Path, *, mode: int = 0o666) -> Iterator[TextIO]:
-    """Give a file to write text to, which lies at `path` once everything is written.
+    """Yield a text file that appears at `path` once everything is written.
 
     Args:
-        path: where; what is there is replaced.
-        mode: who may read it, less what the user's umask takes away.
+        path: an existing file is replaced.
+        mode: its permissions, minus the user's umask.
 
     Raises:
         OSError: it cannot be written.

@@ -1,7 +1,7 @@
-"""A text stream that can always be written to, and whether it may be coloured or show a live footer.
+"""A text stream that tolerates lost readers, and whether to colour it or show a live footer.
 
-A reader that goes away (`| head`), a terminal that hangs up, and an encoding that lacks a character are
-everyday events and must not end a run.
+A reader that disappears (`| head`), a terminal that hangs up, and an encoding that lacks a character are
+common and must not end a run.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ _READER_IS_GONE = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ENX
 
 
 class TextStream(Protocol):
-    """What is needed of a stream; every text file has it."""
+    """The required methods of a stream; every text file has them."""
 
     @property
     def encoding(self) -> str | None:
-        """The encoding of what is written, where it has one."""
+        """The encoding of the output, if it has one."""
 
     def write(self, text: str, /) -> int:
-        """Take text."""
+        """Write text, possibly buffered."""
 
     def flush(self) -> None:
-        """Pass on what was taken."""
+        """Write buffered text."""
 
     def fileno(self) -> int:
-        """Return the descriptor behind the stream.
+        """Return the file descriptor of the stream.
 
         Raises:
-            OSError: there is none.
+            OSError: it has none.
         """
 
 
 class SafeStream:
-    """Writes to `stream` until nobody reads it any more, and then keeps silent."""
+    """Writes to `stream` until its reader disappears, then discards the output."""
 
     def __init__(self, stream: TextStream) -> None:
         self._stream = stream
@@ -48,14 +48,14 @@ class SafeStream:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the reader has gone."""
+        """Whether the reader has disappeared."""
         return self._silent
 
     def write(self, text: str) -> None:
         """Write `text` and flush it.
 
         Raises:
-            InfrastructureError: the stream broke for another reason than its reader (a full disk).
+            InfrastructureError: the stream failed for another reason than its reader (a full disk).
         """
         if self._silent or not text:
             return
@@ -105,7 +105,7 @@ _OFF = frozenset({"0", "false", "no", "off"})
 
 
 def use_color(choice: ColorChoice, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
-    """Return whether to colour: the choice, then `NO_COLOR`, then `FORCE_COLOR`, then the terminal itself.
+    """Return whether to colour: decided by the choice, then `NO_COLOR`, `FORCE_COLOR`, and the terminal.
 
     An empty `NO_COLOR` or `FORCE_COLOR` counts as unset (https://no-color.org), and `FORCE_COLOR=0` as off.
     """
@@ -120,14 +120,14 @@ def use_color(choice: ColorChoice, environ: Mapping[str, str], *, is_terminal: b
 
 
 def use_live_footer(verbosity: Verbosity, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
-    """Return whether to keep a footer on the terminal: never when quiet, on a dumb one, or on a CI's."""
+    """Return whether to show a live footer: never when quiet, on a dumb terminal, or on a CI."""
     if verbosity is Verbosity.QUIET or not is_terminal:
         return False
     return not _is_dumb(environ) and environ.get("CI", "").lower() in ("", *_OFF)
 
 
 def is_terminal(stream: TextStream) -> bool:
-    """Return whether a stream goes to a terminal."""
+    """Return whether a stream is connected to a terminal."""
     isatty = getattr(stream, "isatty", None)
     return bool(isatty is not None and isatty())
 

@@ -1,4 +1,4 @@
-"""How a line of our output looks: its tag, its indentation, and lists under a heading. Pure."""
+"""The format of output lines: tags, indentation, and lists under a heading. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INDENT = " " * 6
 
 
 class Tag(Enum):
-    """What a line starts with, and the parameters of its colour sequence."""
+    """The start of a line, with the parameters of its colour sequence."""
 
     INFO = ("[INFO]", "34")
     PASS = ("[PASS]", "32")
@@ -19,7 +19,7 @@ class Tag(Enum):
 
 
 def tagged(tag: Tag, text: str, *, color: bool) -> str:
-    """Return a line with its tag; the colour covers the tag alone."""
+    """Return a line with its tag; only the tag is coloured."""
     word, code = tag.value
     return f"\x1b[{code}m{word}\x1b[0m {text}" if color else f"{word} {text}"
 
@@ -30,10 +30,10 @@ def bulleted(text: str) -> str:
 
 
 def listed(heading: str, items: Sequence[str], *, color: bool) -> list[str]:
-    """Return a warning and what it is about; nothing where there is nothing to warn of."""
+    """Return a warning with its list of subjects; nothing if the list is empty."""
     return [tagged(Tag.WARN, heading, color=color), *map(bulleted, items)] if items else []
 
 
 def indented(lines: Iterable[str]) -> list[str]:
-    """Return lines that a test printed, so indented that none can be taken for one of ours."""
+    """Return lines that a test printed, indented so that none can be mistaken for a line of Passmuster."""
     return [f"{INDENT}{line}" for line in lines]

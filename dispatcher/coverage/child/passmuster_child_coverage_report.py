@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _claim_stdout() -> TextIO:
-    """Keep stdout for the answer alone: whatever else prints goes to stderr."""
+    """Reserve stdout for the answer: everything else that prints goes to stderr."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return stream
@@ -90,7 +90,7 @@ def _new(
 def _unexecuted_file(coverage_module: Any, request: dict[str, Any]) -> list[str]:
     """Write data that only names the files which could have been executed; the test processes did not.
 
-    Measuring next to nothing does it: saving walks the source folders.
+    Measuring an empty run does this: saving it walks the source directories.
     """
     path = request["combined_file"] + ".unexecuted"
     cov = _new(coverage_module, path, request, suffix="all")
@@ -109,7 +109,7 @@ def _unexecuted_file(coverage_module: Any, request: dict[str, Any]) -> list[str]
 
 
 def _option(cov: coverage.Coverage, name: str) -> object:
-    """Return a setting; None where this version of coverage does not know it."""
+    """Return a setting; None if this version of coverage does not know it."""
     try:
         return cov.get_option(name)
     except Exception:  # The base of coverage's exceptions moved between versions.

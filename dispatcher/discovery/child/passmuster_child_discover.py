@@ -31,18 +31,18 @@ def _first(hook: "_Hook") -> "_Hook":
 
 
 class Folders:
-    """Notes each folder that is listed, with its time of modification before that."""
+    """Records each listed directory, with its modification time before the listing."""
 
     def __init__(self) -> None:
         self.mtimes_ns: dict[str, int] = {}
         self._original = os.scandir
 
     def watch(self) -> None:
-        """Start to note."""
+        """Start recording."""
         os.scandir = self._scandir
 
     def note(self, folder: str) -> None:
-        """Note a folder that decides what is found, whether it is listed or not."""
+        """Record a directory that affects the answer, whether it is listed or not."""
         try:
             self.mtimes_ns.setdefault(os.path.abspath(folder), os.stat(folder).st_mtime_ns)
         except OSError:
@@ -55,11 +55,11 @@ class Folders:
 
 
 class Collection:
-    """A pytest plugin that notes the files of a collection.
+    """A pytest plugin that records the files of a collection.
 
     Args:
-        paths: what is collected instead of what the project's settings say; empty: that.
-        folders: notes what is listed.
+        paths: what to collect instead of what the project's settings say; empty: as they say.
+        folders: records the listed directories.
         answer: called once, when the collection is complete.
     """
 
@@ -73,7 +73,7 @@ class Collection:
 
     @_first
     def pytest_configure(self, config: "Any") -> None:
-        """Switch off what starts processes or writes reports: nothing runs here."""
+        """Switch off plugins that start processes or write reports: nothing runs here."""
         self.config = config
         self.options = _changed_options(config)
         for name, value in _NEUTRAL:
@@ -91,7 +91,7 @@ class Collection:
 
     @_first
     def pytest_collection(self, session: "Any") -> None:
-        """Say what to collect: whole files, whatever the settings name inside them."""
+        """Set what to collect: whole files, whatever the settings name inside them."""
         args = self._paths or [str(arg).split("::")[0] for arg in session.config.args]
         session.config.args = list(dict.fromkeys(args))
         for arg in session.config.args:
@@ -100,7 +100,7 @@ class Collection:
 
     @_first
     def pytest_make_collect_report(self, collector: "Any") -> "Any":
-        """Note a file instead of collecting it; folders are collected as ever."""
+        """Record a file instead of collecting it; directories are collected as usual."""
         import pytest
 
         # Before pytest 8 a package is a kind of module.
@@ -110,12 +110,12 @@ class Collection:
         return pytest.CollectReport(collector.nodeid, "passed", None, [])
 
     def pytest_collectreport(self, report: "Any") -> None:
-        """Note why a folder could not be collected."""
+        """Record why a directory could not be collected."""
         if report.failed:
             self.errors.append("%s: %s" % (report.nodeid or ".", _last_error(report.longreprtext)))
 
     def pytest_warning_recorded(self, warning_message: "Any", when: str) -> None:
-        """Note what pytest says about its own configuration."""
+        """Record pytest's warnings about its own configuration."""
         if when == "config" and warning_message.category.__name__ == "PytestConfigWarning":
             self.warnings.append(" ".join(str(warning_message.message).split()))
 
@@ -167,7 +167,7 @@ def _changed_options(config: "Any") -> "list[list[Any]]":
 
 
 def _last_error(text: str) -> str:
-    """Return the line of a traceback that names the error; of a text that is none, how it begins."""
+    """Return the line of a traceback that names the error; of any other text, its beginning."""
     lines = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
     if lines:
         return lines[0]
@@ -179,7 +179,7 @@ def _last_error(text: str) -> str:
 
 
 def _project_modules(roots: "Iterable[str]") -> "list[str]":
-    """Return the files of all modules of the project that were imported: conftests and what they import."""
+    """Return the files of all imported modules of the project: conftests and what they import."""
     found = []
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
@@ -210,8 +210,8 @@ def _write(path: str, answer: "dict[str, object]") -> None:
 def end_with(descriptor: int) -> None:
     """Have the kernel kill this process group when the other end of a pipe closes (fcntl(2), F_SETSIG).
 
-    No thread waits for it, since a conftest may fork. Where there is no such signal (not Linux), only the
-    runner's own time limit bounds this process.
+    No thread waits for it, since a conftest may fork. Without that signal (not Linux), only the runner's own
+    time limit bounds this process.
     """
     fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     if not hasattr(fcntl, "F_SETSIG"):
@@ -227,7 +227,7 @@ def end_with(descriptor: int) -> None:
 
 
 def main(argv: "list[str]") -> int:
-    """Ask pytest and write its answer; the status is that of pytest where it gives none."""
+    """Ask pytest and write its answer; the status is pytest's own if it gives no answer."""
     answer_file, descriptor, *paths = argv[1:]
     end_with(int(descriptor))
     here = os.getcwd()

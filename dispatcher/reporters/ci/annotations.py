@@ -1,4 +1,4 @@
-"""What a CI is told at places in the source: failing tests, failed files, flaky ones. Pure."""
+"""Makes a CI's annotations of source lines: failing tests, failed files, flaky ones. Pure."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ MESSAGE_CHARS = 1500
 
 
 class AnnotationLevel(StrEnum):
-    """How bad it is; the words are GitHub's and Azure's."""
+    """The severity, in the words of GitHub and Azure."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class Annotation(Struct, frozen=True, kw_only=True):
-    """Something to show at a place.
+    """A message at a source line.
 
     Args:
-        level: how bad it is.
         title: one line.
         message: one line or more, sanitized.
         path: the file, relative to the project root; empty: it belongs to the run.
-        line: the line there; None: the file as a whole.
+        line: None: the file as a whole.
     """
 
     level: AnnotationLevel
@@ -54,15 +53,16 @@ class Annotation(Struct, frozen=True, kw_only=True):
 def annotations_of(
     results: TestResults, failed_before: Collection[str] = (), most: int = MAX_OF_A_LEVEL
 ) -> list[Annotation]:
-    """Return what is shown, the most important first; of each level the last may say how many more there are.
+    """Return the annotations, the most important first; the last of each level may give the number of further
+    ones.
 
-    The first trouble of each file comes before the second one of any, so that a file with fifty failing
-    tests hides no other; and files that passed when they last ran come before those that did not.
+    The first problem of each file precedes the second one of any, so that a file with fifty failing tests
+    hides no other; and files that passed in their last run precede those that did not.
 
     Args:
         results: the whole run.
-        failed_before: the paths of files that did not pass when they last ran.
-        most: annotations of one level that are shown.
+        failed_before: the paths of files that did not pass in their last run.
+        most: the maximum number of annotations of one level.
     """
 
     def importance(record: FileAttempts) -> tuple[bool, bool, str]:
@@ -91,7 +91,7 @@ def annotations_of(
 def _bounded(
     shown: Sequence[Annotation], total: int, most: int, level: AnnotationLevel, what: str
 ) -> Sequence[Annotation]:
-    """Return at most `most`, the last of which says how many of the `total` are missing."""
+    """Return at most `most`, the last of which gives the number of missing ones out of `total`."""
     if total <= most:
         return shown
     left = total - most + 1
@@ -100,7 +100,7 @@ def _bounded(
 
 
 def shaky_files(results: TestResults) -> list[FileAttempts]:
-    """Return the files that passed and failed in this run: by chance, or beside others."""
+    """Return the files that passed and failed in this run: without a known cause, or only in parallel."""
     found = [*results.flaky, *results.found(Finding.FAILS_IN_PARALLEL)]
     return sorted(found, key=lambda record: record.file.path)
 
@@ -119,12 +119,12 @@ def case_name(case_id: str) -> str:
 
 
 def case_line(case: CaseResult, record: FileAttempts) -> int | None:
-    """Return the line of the file at which a test failed; None: nobody knows."""
+    """Return the line at which a test failed; None: unknown."""
     return fault_line(case.message, record.file.path, record.file.label)
 
 
 def file_line(result: TestResult, record: FileAttempts) -> int | None:
-    """Return the line at which a file failed as a whole, or was when its time was over; None: unknown."""
+    """Return the line at which a file failed as a whole, or where it was at its timeout; None: unknown."""
     path, label = record.file.path, record.file.label
     return fault_line(result.stacks, path, label) or fault_line(result.output, path, label)
 
@@ -135,15 +135,16 @@ def bad_cases(result: TestResult) -> list[CaseResult]:
 
 
 def needs_own(result: TestResult) -> bool:
-    """Whether a failed file has a trouble beyond its tests', as with a time limit, or no test to blame.
+    """Whether a failed file has a problem beyond its tests', such as a timeout, or no failing test.
 
-    A file that could not be collected is reported by pytest as a case that is the file: it is named once.
+    A file that could not be collected is reported by pytest as a test case with the file's name: it appears
+    once.
     """
     return result.status is not Status.FAIL or not bad_cases(result)
 
 
 def told_cases(record: FileAttempts) -> list[CaseResult]:
-    """Return the failing tests of a file that are told beside the file itself."""
+    """Return the failing tests of a file that get their own annotations."""
     is_the_file = record.final.status is Status.COLLECT_ERROR
     return [] if is_the_file else bad_cases(record.final)
 

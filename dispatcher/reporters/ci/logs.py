@@ -1,7 +1,7 @@
-"""What a CI's log understands, as far as we use it: a class for each log that has marks.
+"""The log formats of CIs: one class for each log with control sequences.
 
-Whatever tests print or are named reaches the log as well. So each of these also says how text that is not
-ours is kept from being obeyed.
+Output and names of tests also reach the log. Each class therefore defines how foreign text is escaped, so
+that the CI does not obey it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ ten that a step may have.
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """Something to fold away in the log.
+    """A foldable section of the log.
 
     Args:
         number: counts the sections of a run, from 1.
         title: one line, sanitized.
-        lines: what is folded, sanitized.
-        started_at: Unix time in seconds at which what printed it started.
-        ended_at: and ended.
+        lines: the folded lines, sanitized.
+        started_at: Unix time in seconds at which the process behind the output started.
+        ended_at: Unix time in seconds at which it ended.
     """
 
     number: int
@@ -43,25 +43,27 @@ class Section(Struct, frozen=True, kw_only=True):
 
 
 class Dialect(Protocol):
-    """One CI's log. All of it is pure: text in, text out, whole lines."""
+    """The log format of one CI. Pure: text in, text out, whole lines."""
 
     most_section_chars: int
     """Characters of all sections of a run together."""
 
     def begin(self) -> str:
-        """Return what is printed before all else."""
+        """Return what is printed before everything else."""
 
     def end(self) -> str:
-        """Return what is printed after all else, however the run ended."""
+        """Return what is printed after everything else, however the run ended."""
 
     def section(self, section: Section) -> str:
-        """Return a folded section, with all that has to be around it."""
+        """Return a folded section, with everything that must surround it."""
 
     def annotations(self, shown: Sequence[Annotation]) -> str:
-        """Return what shows annotations at the source; empty: this CI has none."""
+        """Return the text that makes the CI show annotations; empty: this CI has none."""
 
     def inert(self, text: str) -> str:
-        """Return a text for standard output, that may hold what tests print, so that none of it is obeyed."""
+        """Return a text for standard output, which may contain test output, escaped so that none of it is
+        obeyed.
+        """
 
     def inert_warning(self, text: str) -> str:
         """Return the same for standard error."""
@@ -73,7 +75,7 @@ def margined(lines: Sequence[str]) -> str:
 
 
 class PlainLog:
-    """A log without marks: nothing in it is folded, and nothing that tests print is obeyed."""
+    """A log without control sequences: nothing is folded, and no test output is obeyed."""
 
     most_section_chars = 2 * 1024 * 1024
 

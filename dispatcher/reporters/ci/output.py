@@ -1,7 +1,6 @@
-"""A run's output on a CI: streams for what tests print, and the reporters beside the console.
+"""A run's output on a CI: streams that escape test output, and the reporters around the console.
 
-`detection` finds the CI, `reporters` decide what is printed, and `github`, `gitlab`, `buildkite` and `azure`
-how.
+`detection` finds the CI, `reporters` decide what is printed, and `logs` defines the format.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 def project_folder(ci: Ci, environ: Mapping[str, str], root: Path) -> str:
     """Return the project root in the repository, with a slash at its end; empty: it is the repository.
 
-    It is empty too where the repository's folder is not known, or the root lies elsewhere.
+    It is also empty if the repository's directory is unknown, or the root lies elsewhere.
     """
     named = environ.get(ci.checkout, "")
     checkout = Path(named)
@@ -42,7 +41,7 @@ def project_folder(ci: Ci, environ: Mapping[str, str], root: Path) -> str:
 
 
 def source_url(environ: Mapping[str, str], folder: str) -> str:
-    """Return where GitHub shows the project's files of this commit, with a slash at its end, or nothing."""
+    """Return the URL prefix of the project's files of this commit on GitHub, ending with a slash, or ""."""
     server, repository, commit = (
         environ.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "SHA")
     )
@@ -51,11 +50,11 @@ def source_url(environ: Mapping[str, str], folder: str) -> str:
 
 
 class EscapingStream:
-    """A stream on which nothing is obeyed that a test prints: whatever is not ours is written here.
+    """A stream that escapes test output so that the CI does not obey it; all foreign text is written here.
 
     Args:
-        stream: where it goes.
-        inert: makes a text inert; it gets whole lines.
+        stream: the underlying stream.
+        inert: escapes a text; it gets whole lines.
     """
 
     def __init__(self, stream: TextStream, inert: Callable[[str], str]) -> None:
@@ -81,20 +80,19 @@ class EscapingStream:
         return self._stream.fileno()
 
     def isatty(self) -> bool:
-        """Say no: a terminal's footer would be torn by what the CI is told."""
+        """Return False: the CI's commands would corrupt a terminal's footer."""
         return False
 
 
 class CiOutput(PlainOutput):
-    """What is printed for one CI, from before the run to after its last word.
+    """The output for one CI, from before the run to its last line.
 
     Args:
-        ci: which.
         root: the project root.
-        environ: the environment: where the repository and the summary's file are.
+        environ: names the repository and the summary file.
         out: standard output.
         err: standard error.
-        verbosity: of the console. A verbose one prints every output already, so that nothing is folded.
+        verbosity: of the console. A verbose one prints every output already, so nothing is folded.
     """
 
     def __init__(
@@ -124,7 +122,7 @@ class CiOutput(PlainOutput):
         self._ours.write(self._log.end())
 
     def around(self, console: Reporter) -> Sequence[Reporter]:
-        """Return the console with the reporters that have to come before and after it."""
+        """Return the console reporter with the reporters that must run before and after it."""
         fold = FoldReporter(self._log, self._ours.write)
         before: list[Reporter] = [VerdictReporter(self._log, self._ours.write, lambda: fold.left_out)]
         if self._ci.summary:

@@ -1,4 +1,4 @@
-"""What a run prints through where no CI reads it. All that such a run loads of this package."""
+"""The output of a run outside a CI. Such a run loads nothing else of this package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dispatcher.terminal.stream import TextStream
 
 
 class PlainOutput:
-    """A run's output where no CI reads it; `output` has the one for CIs.
+    """A run's output outside a CI; `output` has the one for CIs.
 
     Args:
         out: standard output.
@@ -30,8 +30,8 @@ class PlainOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Print the last word, however the run ended."""
+        """Print the last line, however the run ended."""
 
     def around(self, console: Reporter) -> Sequence[Reporter]:
-        """Return the console with the reporters that have to come before and after it."""
+        """Return the console reporter with the reporters that must run before and after it."""
         return [console]

@@ -1,8 +1,8 @@
-"""The reporters for a CI: outputs of failed files folded into the log, annotations, and the summary page.
+"""The reporters for a CI: fold the output of failed files, annotate the source, and write the summary page.
 
-The contract's lines stay as they are and in their order. A folded output follows its file's verdict, and the
+The contract's lines keep their form and order. A folded output follows its file's verdict, and the
 annotations precede the summary, so that the log ends with the list of failed files. A summary file that
-cannot be written fails no run.
+cannot be written does not fail the run.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def append_summary(path: str, make: Callable[[int], str]) -> str:
     """Append a page to the file.
 
     Args:
-        path: the file; empty: there is none.
-        make: returns the page, given the bytes there are for it; empty: it does not fit.
+        path: empty: there is none.
+        make: returns the page for a number of available bytes; empty: it does not fit.
 
     Returns:
         Why it was not written, one line; empty: it was.
@@ -62,11 +62,11 @@ MIN_ROOM_CHARS = 16 * 1024
 
 
 class FoldReporter:
-    """Folds away what failed files printed; told of each event after the console.
+    """Folds the output of failed files; receives each event after the console.
 
     Args:
-        log: how the CI's log is written.
-        write: prints text that is ours.
+        log: the log format of the CI.
+        write: prints Passmuster's own text.
     """
 
     def __init__(self, log: Dialect, write: Callable[[str], None]) -> None:
@@ -78,7 +78,7 @@ class FoldReporter:
         """Failed files of which the output is not in the log, because there is too much of it."""
 
     def handle(self, event: RunEvent) -> None:
-        """Print the output of a file that was said to have failed; of each file once."""
+        """Print the output of a failed file after its verdict; once for each file."""
         if not isinstance(event, AttemptFinished) or not event.result.status.is_failure:
             return
         is_told = event.again is None or event.again in PROVISIONAL_AFTER
@@ -105,15 +105,15 @@ class FoldReporter:
         self._write(self._log.section(section))
 
     def close(self) -> None:
-        """Every section is closed already."""
+        """Do nothing: every section is already closed."""
 
 
 class VerdictReporter:
-    """Annotates the source and writes the summary page; told of each event before the console.
+    """Annotates the source and writes the summary page; receives each event before the console.
 
     Args:
-        log: how the CI's log is written.
-        write: prints text that is ours.
+        log: the log format of the CI.
+        write: prints Passmuster's own text.
         left_out: returns how many outputs are not in the log.
     """
 
@@ -124,7 +124,7 @@ class VerdictReporter:
         self._failed_before: set[str] = set()
 
     def handle(self, event: RunEvent) -> None:
-        """Take the plan; at the end say what there is to say."""
+        """Store the plan; at the end print the annotations."""
         if isinstance(event, RunStarted):
             self._failed_before = {one.file.path for one in event.plan.files if one.failed_before}
         elif isinstance(event, RunFinished):
@@ -134,16 +134,16 @@ class VerdictReporter:
             self._write(self._log.annotations(shown))
 
     def close(self) -> None:
-        """A run that did not finish is annotated by nothing."""
+        """Do nothing: a run that did not finish has no annotations."""
 
 
 class SummaryReporter:
-    """Writes GitHub's summary of the step when the run is finished.
+    """Writes GitHub's step summary when the run is finished.
 
     Args:
-        path: the file it is appended to.
+        path: the file to append to.
         source_url: as for the page.
-        warn: says why it cannot be written.
+        warn: reports why it cannot be written.
     """
 
     def __init__(self, path: str, source_url: str, warn: Callable[[str], None]) -> None:
@@ -154,7 +154,7 @@ class SummaryReporter:
         self._planned: dict[str, PlannedFile] = {}
 
     def handle(self, event: RunEvent) -> None:
-        """Take the plan; at the end write the page."""
+        """Store the plan; at the end write the page."""
         if isinstance(event, RunStarted):
             self._limits = event.limits
             self._planned = {one.file.path: one for one in event.plan.files}
@@ -170,11 +170,11 @@ class SummaryReporter:
                 self._warn(trouble)
 
     def close(self) -> None:
-        """A run that did not finish has no summary."""
+        """Do nothing: a run that did not finish has no summary."""
 
 
 def _ending(lines: Sequence[str], room_chars: int) -> Sequence[str]:
-    """Return the lines, or as many of the last as there is room for; none where that is hardly any."""
+    """Return the lines, or as many of the last as fit; none if hardly any fit."""
     chars, count = 0, 0
     for line in reversed(lines):
         chars += len(line) + 1

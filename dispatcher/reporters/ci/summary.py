@@ -145,13 +145,13 @@ RANKED_FILES = 10
 
 
 class PageRequest(Struct, frozen=True, kw_only=True):
-    """What the page is made of.
+    """The input of the page.
 
     Args:
         results: the whole run.
-        limits: the limits it started with; the memory budget is quoted from them.
-        planned: what was planned, by path: the files' own memory limits.
-        source_url: where the project's files are shown, with a slash at its end; empty: nowhere.
+        limits: the limits at the start of the run; the memory budget is quoted from them.
+        planned: the plan, by path: the files' own memory limits.
+        source_url: the URL prefix of the project's files, with a slash at its end; empty: none.
     """
 
     results: TestResults
@@ -161,7 +161,7 @@ class PageRequest(Struct, frozen=True, kw_only=True):
 
 
 def summary_page(request: PageRequest, room_bytes: int) -> str:
-    """Return the page, in at most `room_bytes` bytes of UTF-8; "" if not even the verdict fits."""
+    """Return the page, in at most `room_bytes` bytes of UTF-8; empty: nothing fits."""
     templates = make_environment(
         Path(__file__).parent,
         escape=plain,
@@ -217,7 +217,7 @@ def _blocks(request: PageRequest, write: Any) -> Iterator[str]:
 
 
 def _failures(request: PageRequest, write: Any, room_bytes: int) -> tuple[str, bool]:
-    """Return the table of failures, and whether rows are missing."""
+    """Return the table of failures, and whether it is incomplete."""
     failed = sorted(request.results.failed, key=lambda record: record.file.path)
     room_bytes -= _size(write.failures([]))
     rows: list[str] = []
@@ -248,7 +248,7 @@ def _failure_rows(request: PageRequest, record: FileAttempts) -> Iterator[dict[s
 
 
 def _limit(request: PageRequest, record: FileAttempts) -> str:
-    """Return what a file uses of a limit that holds for it alone; empty: it has none."""
+    """Return a file's usage of its own limit; empty: it has none."""
     planned = request.planned.get(record.file.path)
     limit_bytes = planned.task.limits.memory_bytes if planned is not None else None
     if not limit_bytes:

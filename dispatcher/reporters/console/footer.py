@@ -1,4 +1,4 @@
-"""What the live footer looks like: progress in, something `rich` can render out.
+"""Renders the live footer from the run's progress with `rich`.
 
 The only module that imports rich; `live` loads it when the first footer is drawn, while tests already run.
 """
@@ -32,10 +32,9 @@ _NARROW_CELLS = 50
 
 
 def footer(progress: RunProgress, *, columns: int, rows: int) -> RenderableType:
-    """Return the footer for a terminal of that size; at most half of its rows are used.
+    """Return the footer for a terminal of that size; it uses at most half of the rows.
 
     Args:
-        progress: how far the run is.
         columns: width in cells.
         rows: height in lines.
     """
@@ -73,7 +72,7 @@ def footer(progress: RunProgress, *, columns: int, rows: int) -> RenderableType:
 
 
 def footer_lines(progress: RunProgress, *, columns: int, rows: int, color: bool) -> tuple[str, ...]:
-    """Return the footer as lines for the terminal, none wider than `columns` cells."""
+    """Return the footer as lines for the terminal, each at most `columns` cells wide."""
     console = Console(
         file=io.StringIO(),
         width=columns,
@@ -141,7 +140,7 @@ def _running_table(files: tuple[FooterRow, ...]) -> Table:
 
 
 def _most_loaded(workers: tuple[WorkerUsage, ...], rows: int) -> tuple[WorkerUsage, ...]:
-    """Return those worth a row of their own, by name; one row is left for all others, if there are any."""
+    """Return the workers with a row of their own, by name; one row is left for all others."""
     if len(workers) <= rows:
         return workers
 

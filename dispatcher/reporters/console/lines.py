@@ -1,7 +1,7 @@
-"""The console's lines, letter by letter as the shell scripts printed them. Pure.
+"""Formats the console's lines exactly as the shell scripts printed them. Pure.
 
-Users parse these lines. What is new stands in lines of its own, or at the end of a block, so that whoever
-read the old output reads the new one. `reporter` prints single lines, `summary` builds the end.
+Users parse these lines. New information is on separate lines, or at the end of a block, so that parsers of
+the old output can read the new one. `reporter` prints single lines, `summary` builds the end.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ DIGEST_SHOWN = 12
 
 
 def nothing_found_line(*, include_integration: bool, color: bool) -> str:
-    """Return what is said when there is no test file; the exit status is 0 all the same."""
+    """Return the line for a project without test files; the exit status is 0 in that case."""
     what = "No test files found" if include_integration else "No unit test files found"
     return tagged(Tag.WARN, what, color=color)
 
 
 def layout_lines(layout: str, *, color: bool) -> list[str]:
-    """Return the line that says who decides which files are tests; none for an empty text."""
+    """Return the line that says which configuration decides what is a test file; none for an empty text."""
     return [tagged(Tag.INFO, f"Layout: {one_line(layout)}", color=color)] if layout else []
 
 
 def found_lines(files: Iterable[TestFile], *, color: bool) -> list[str]:
-    """Return the list of what runs, sorted by path: the order of discovery, not that of the start."""
+    """Return the list of files, sorted by path: in the order of discovery, not of the start."""
     labels = [one_line(file.label) for file in sorted(files, key=lambda file: file.path)]
     return [tagged(Tag.INFO, f"Found {len(labels)} test file(s):", color=color), *map(bulleted, labels)]
 
 
 def limits_line(limits: Sequence[Limit], *, color: bool) -> str | None:
-    """Return how many workers and how much memory the run starts with; None when nothing is known."""
+    """Return the number of workers and the memory with which the run starts; None if nothing is known."""
     if not limits:
         return None
     slots = [limit for limit in limits if limit.name == SLOTS_LIMIT]
@@ -60,7 +60,7 @@ def limits_line(limits: Sequence[Limit], *, color: bool) -> str | None:
 
 
 def shard_line(plan: RunPlan, *, color: bool) -> str | None:
-    """Return which part of a run this is; None: it is the whole. The digest is for comparing machines."""
+    """Return which shard this run is; None: it is the whole. The digest serves to compare machines."""
     part = plan.shard
     if part is None:
         return None
@@ -72,7 +72,7 @@ def shard_line(plan: RunPlan, *, color: bool) -> str | None:
 
 
 def running_line(file: TestFile, *, attempt: int, color: bool, worker: str = "") -> str:
-    """Return the line at a file's start; it says `Running:` once for a file, however often it runs."""
+    """Return the line at a file's start; `Running:` appears once for each file, however often it runs."""
     label = one_line(file.label)
     where = f" on {one_line(worker)}" if worker else ""
     if attempt == 1:
@@ -81,7 +81,7 @@ def running_line(file: TestFile, *, attempt: int, color: bool, worker: str = "")
 
 
 def verdict_lines(file: TestFile, result: TestResult, *, color: bool) -> list[str]:
-    """Return what is said when a file is decided, without the rule that follows it."""
+    """Return the lines of a final verdict, without the rule that follows it."""
     label = one_line(file.label)
     match result.status:
         case Status.PASS:
@@ -99,14 +99,14 @@ def verdict_lines(file: TestFile, result: TestResult, *, color: bool) -> list[st
 
 
 def note_lines(file: TestFile, result: TestResult, *, color: bool) -> list[str]:
-    """Return what there is to say of a verdict that is no failure; mostly nothing."""
+    """Return remarks about a verdict that is not a failure; usually none."""
     if not result.note:
         return []
     return [tagged(Tag.INFO, f"{one_line(file.label)}: {one_line(result.note)}", color=color)]
 
 
 def again_line(file: TestFile, result: TestResult, again: RerunReason, *, color: bool) -> str:
-    """Return what is said of an attempt after which the file runs once more, so that nothing is decided."""
+    """Return the line for an attempt after which the file runs again, so that the verdict is open."""
     label = one_line(file.label)
     match again:
         case RerunReason.EVICTED:
@@ -126,7 +126,7 @@ def again_line(file: TestFile, result: TestResult, again: RerunReason, *, color:
 
 
 def other_verdict_line(file: TestFile, reason: RerunReason | None, *, color: bool) -> str:
-    """Return why a file does not come to the verdict that has been printed."""
+    """Return why a file does not get the verdict that has been printed."""
     is_alone = reason is RerunReason.EXCLUSIVE
     what = (
         "failed beside others, passed when run alone"
@@ -137,13 +137,13 @@ def other_verdict_line(file: TestFile, reason: RerunReason | None, *, color: boo
 
 
 def same_again_line(file: TestFile, reason: RerunReason | None, *, color: bool) -> str:
-    """Return what is said of a file whose verdict has been printed and was right."""
+    """Return the line for a file whose printed verdict was confirmed."""
     what = "failed when run alone too" if reason is RerunReason.EXCLUSIVE else "passed when spawned too"
     return tagged(Tag.INFO, f"{one_line(file.label)}: {what}", color=color)
 
 
 def overruled_line(file: TestFile, result: TestResult, reason: RerunReason | None, *, color: bool) -> str:
-    """Return what is said of an attempt that does not count."""
+    """Return the line for an attempt that does not count."""
     label = one_line(file.label)
     if reason is RerunReason.EXCLUSIVE:
         text = f"{label}: failed beside others, passed when run alone; it stays failed, see --retries"
@@ -156,7 +156,7 @@ def overruled_line(file: TestFile, result: TestResult, reason: RerunReason | Non
 
 
 def passed_again_line(file: TestFile, result: TestResult, *, color: bool) -> str:
-    """Return what is said of a file whose pass has been printed, became doubtful, and was right."""
+    """Return the line for a file whose printed pass became doubtful and was confirmed."""
     text = f"{one_line(file.label)}: passed in attempt {result.attempt}"
     return tagged(Tag.INFO, text, color=color)
 
@@ -169,7 +169,7 @@ def slow_line(file: TestFile, seconds: float, *, color: bool) -> str:
 
 
 def status_text(result: TestResult) -> str:
-    """Return the status with the reason, where one is known: `TIMEOUT: no end after 300 s`."""
+    """Return the status with the reason, if it is known: `TIMEOUT: no end after 300 s`."""
     reason = one_line(result.error)
     return f"{result.status}: {reason}" if reason else str(result.status)
 

@@ -1,8 +1,8 @@
-"""The console's report with a live footer below it, for terminals.
+"""The console report with a live footer below it, for terminals.
 
-The lines are the console reporter's, unchanged: the footer is wiped before each and drawn again after it,
-in one write. There is no thread, and the cursor is never hidden, so that nothing needs to be repaired
-even after SIGKILL. `progress` knows the numbers, `footer` draws them.
+The lines are the console reporter's, unchanged: the footer is erased before each and redrawn after it, in one
+write. There is no thread, and the cursor is never hidden, so nothing needs repair even after SIGKILL.
+`progress` computes the numbers, `footer` draws them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class FooterStream:
-    """A stream whose last lines on the terminal are a footer; what is written appears above it."""
+    """A stream that keeps a footer as the last lines of the terminal; written text appears above it."""
 
     def __init__(self, stream: TextStream, *, size: Callable[[], os.terminal_size]) -> None:
         self._out = SafeStream(stream)
@@ -54,11 +54,11 @@ class FooterStream:
         return self._encoding
 
     def fileno(self) -> int:
-        """Raise: nobody may write past the footer."""
+        """Raise: output must not bypass the footer."""
         raise io.UnsupportedOperation("fileno")
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: nothing is buffered."""
 
     def write(self, text: str, /) -> int:
         """Print whole lines above the footer."""
@@ -66,11 +66,11 @@ class FooterStream:
         return len(text)
 
     def draw(self, lines: tuple[str, ...], cells: tuple[int, ...]) -> None:
-        """Replace the footer; no lines remove it.
+        """Replace the footer; without lines, remove it.
 
         Args:
-            lines: with their colours; each narrower than the terminal.
-            cells: how many cells of the terminal each of them takes.
+            lines: coloured; each narrower than the terminal.
+            cells: how many cells of the terminal each of them occupies.
         """
         if lines == self._lines:
             return
@@ -94,12 +94,11 @@ class LiveReporter:
     Args:
         stream: the terminal.
         color: whether tags and footer are coloured.
-        verbosity: as for the console.
-        rerun: gives the command that runs one file again.
-        warn_stream: where notices go; above the footer when it is the terminal too.
+        rerun: gives the command that reruns one file.
+        warn_stream: receives notices; they appear above the footer if it is the terminal too.
         warn_is_terminal: whether `warn_stream` shows on the same terminal.
-        clock: seconds that only go forward.
-        size: the terminal's size now; None: ask the stream's descriptor.
+        clock: monotonic seconds.
+        size: returns the terminal's size; None: ask the stream's descriptor.
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class LiveReporter:
         self._has_footer = (stream.encoding or "").lower().replace("-", "").startswith("utf")
 
     def handle(self, event: RunEvent) -> None:
-        """Print the event's lines, and draw the footer again when it is due."""
+        """Print the event's lines, and redraw the footer when it is due."""
         match event:
             case RunStarted():
                 self._progress.run_started(event)

@@ -1,4 +1,4 @@
-"""How far a run has come, and how long it may still take. Pure: told by events, read by the footer.
+"""The progress of a run and its estimated remaining time. Pure: fed by events, read by the footer.
 
 The cost of an event does not depend on the size of the run, so that a plan of 100,000 files can be watched.
 """
@@ -18,8 +18,8 @@ class FooterRow(Struct, frozen=True, kw_only=True):
     Args:
         label: its path as printed.
         seconds: wall-clock seconds since its start.
-        used_bytes: memory it uses; None when that is not known.
-        worker: who runs it, where there are several.
+        used_bytes: its memory; None: unknown.
+        worker: the worker that runs it, if there are several.
     """
 
     label: str
@@ -36,7 +36,7 @@ class _Started(Struct, frozen=True):
 
 
 class RunProgress:
-    """Counts what is done, runs, and waits."""
+    """Counts finished, running, and waiting files."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -52,14 +52,14 @@ class RunProgress:
         self._finished = 0
 
     def run_started(self, event: RunStarted) -> None:
-        """Take the plan: everything waits."""
+        """Register the plan: all files wait."""
         self.total = len(event.plan.files)
         for planned in event.plan.files:
             self._predicted[planned.file.path] = planned.task.predicted_s
             self._wait(planned.task.predicted_s, 1)
 
     def file_started(self, event: AttemptStarted) -> None:
-        """A file no longer waits; one that is to be confirmed is done, and did not."""
+        """Note that a file no longer waits; a file in verification counts as finished and did not wait."""
         predicted_s = self._predicted.get(event.file.path)
         if event.reason is not RerunReason.VERIFY_PASS:
             self._wait(predicted_s, -1)
@@ -67,9 +67,9 @@ class RunProgress:
         self._now_s = event.at_s
 
     def file_finished(self, event: AttemptFinished) -> None:
-        """A file is done, or waits once more. One that never started leaves the waiting files.
+        """Note that a file is finished, or waits again. A file that never started leaves the waiting ones.
 
-        A file that passed and is only to be confirmed is done, until the confirmation fails.
+        A file that passed and awaits only verification counts as finished, until the verification fails.
         """
         self._now_s = event.at_s
         predicted_s = self._predicted.get(event.file.path)
@@ -88,7 +88,7 @@ class RunProgress:
         self._finished_s += event.result.duration
 
     def _confirmed(self, event: AttemptFinished, predicted_s: float | None) -> None:
-        """Take what became of a file that was done and had only to be confirmed."""
+        """Process the result of a verification of a finished file."""
         if event.again is None:
             self.failed += event.result.status.is_failure
         elif event.again is not RerunReason.EVICTED:
@@ -96,7 +96,7 @@ class RunProgress:
             self._wait(predicted_s, 1)
 
     def file_settled(self, event: VerdictSettled) -> None:
-        """A file that waited, or ran, once more is done with what it came to before."""
+        """Note that a file that waited or ran again is finished with its earlier verdict."""
         self._now_s = event.at_s
         was_running = self._running.pop(event.file.path, None) is not None
         if event.reason is RerunReason.VERIFY_PASS:
@@ -107,7 +107,7 @@ class RunProgress:
         self.failed += event.result.status.is_failure
 
     def usage_sampled(self, event: UsageSampled) -> None:
-        """Take what the running files use."""
+        """Store the usage of the running files."""
         self._now_s = event.at_s
         self.usage = event.usage
 
@@ -126,9 +126,9 @@ class RunProgress:
         )
 
     def left_s(self) -> float | None:
-        """Return the seconds the run may still take; None while nothing tells.
+        """Return the estimated remaining seconds of the run; None while there is no basis.
 
-        A file that never ran is taken to need the average of those that finished.
+        A file that never ran is assumed to take the average of the finished ones.
         """
         average_s = self._finished_s / self._finished if self._finished else None
         is_unknown = self._waiting_unknown or any(file.predicted_s is None for file in self._running.values())

@@ -1,7 +1,7 @@
-"""Prints a run as lines of text, in the order of its events: on a pipe this is the whole report.
+"""Prints a run as lines of text, in the order of its events; on a pipe this is the whole report.
 
-`lines` and `summary` say what the lines are, `stream` how they are written. On a terminal
-`live` keeps a footer below what this reporter prints.
+`lines` and `summary` format the lines, `stream` writes them. On a terminal `live` keeps a footer below what
+this reporter prints.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class ConsoleReporter:
     """Prints the contract's lines to `stream`, and notices to `warn_stream`.
 
     Args:
-        stream: where the report goes.
+        stream: receives the report.
         color: whether tags in `stream` are coloured.
         verbosity: quiet prints failures and the summary only; verbose adds what each file printed.
-        rerun: gives the command that runs one file again.
-        warn_stream: where notices go, usually standard error.
+        rerun: gives the command that reruns one file.
+        warn_stream: receives notices, usually standard error.
         warn_color: whether tags in `warn_stream` are coloured; None: as in `stream`.
     """
 
@@ -83,7 +83,7 @@ class ConsoleReporter:
         """Whether the verdict that is printed of a file is a pass, while a further attempt may change it."""
 
     def handle(self, event: RunEvent) -> None:
-        """Print what `event` is worth, at once."""
+        """Print the lines of an event at once."""
         if isinstance(event, Notice):
             line = tagged(Tag.WARN, one_line(event.text), color=self._warn_color)
             self._warnings.write(f"{line}\n")
@@ -93,7 +93,7 @@ class ConsoleReporter:
             self._out.write("\n".join(lines) + "\n")
 
     def close(self) -> None:
-        """Nothing is held back, so nothing is left to print."""
+        """Do nothing: every line is already printed."""
 
     def _lines(self, event: RunEvent) -> list[str]:
         match event:
@@ -173,12 +173,14 @@ class ConsoleReporter:
         return lines + self._decided_lines(file, result)
 
     def _settled_lines(self, event: VerdictSettled) -> list[str]:
-        """Return the verdict on a file that an earlier attempt decided, unless it is printed."""
+        """Return the verdict that an earlier attempt decided, unless it is already printed."""
         is_printed = self._printed.pop(event.file.path, None) is event.result.status.is_pass
         return [] if is_printed else self._decided_lines(event.file, event.result)
 
     def _decided_lines(self, file: TestFile, result: TestResult) -> list[str]:
-        """Return a file's verdict and the rule below it; a quiet report has failures only, without rules."""
+        """Return a file's verdict and the rule below it; a quiet report contains only failures, without
+        rules.
+        """
         if result.holds_no_tests:
             is_told = self._verbosity is Verbosity.VERBOSE
             return note_lines(file, result, color=self._color) if is_told else []

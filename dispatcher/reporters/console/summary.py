@@ -1,8 +1,8 @@
-"""What the console prints after the last result: the old scripts' summary, and additions to it. Pure.
+"""Formats the end of the console report: the old scripts' summary, and additions to it. Pure.
 
-The scripts' lines keep their order. Everything new stands between `  Failed: N` and `Failed test details:`,
-or at the end of a failed file's details, so that the last block is still the list of paths. Forked and
-spawned files are mentioned only where forking changed something.
+The scripts' lines keep their order. Additions stand between `  Failed: N` and `Failed test details:`, or at
+the end of a failed file's details, so that the last block is still the list of paths. Forked and spawned
+files are mentioned only if forking changed something.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_TEXT = 300
 
 
 def isolation_lines(results: TestResults, *, color: bool) -> list[str]:
-    """Return what is found about files that differ when forked, and about crowded ones."""
+    """Return the findings about files that differ when forked, or that fail in parallel."""
     return [
         *_failed_forked_lines(results, color=color),
         *_crowded_lines(results, color=color),
@@ -45,7 +45,7 @@ def isolation_lines(results: TestResults, *, color: bool) -> list[str]:
 
 
 def ways_lines(results: TestResults, summary: Summary, *, color: bool) -> list[str]:
-    """Return how many files were forked, if any was; for who wants to know more."""
+    """Return the number of forked files, if there were any, for verbose output."""
     if not summary.forked:
         return []
     spawned = sum(record.started and record.final.isolation is Isolation.SPAWN for record in results.records)
@@ -75,7 +75,7 @@ def _failed_forked_lines(results: TestResults, *, color: bool) -> list[str]:
 
 
 def _forked(record: FileAttempts) -> TestResult:
-    """Return the attempt that was checked."""
+    """Return the forked attempt that was verified."""
     forked = [attempt for attempt in record.others if attempt.isolation is Isolation.FORK]
     return forked[-1] if forked else record.final
 
@@ -105,7 +105,7 @@ def _difference_lines(results: TestResults, *, color: bool) -> list[str]:
 
 
 def _not_forked_lines(results: TestResults, *, color: bool) -> list[str]:
-    """Return the files of a verification that could not be verified, for each reason."""
+    """Return the files that could not be verified, for each reason."""
     if not results.is_verified:
         return []
     by_reason: dict[str, list[FileAttempts]] = {}
@@ -123,7 +123,7 @@ def _not_forked_lines(results: TestResults, *, color: bool) -> list[str]:
 
 
 def _not_compared_lines(results: TestResults, *, color: bool) -> list[str]:
-    """Return the files of a verification whose attempts differ in more than how they were started."""
+    """Return the files whose attempts differ in more than their start method and were not compared."""
     found = [record for record in _by_path(results.records) if record.is_incomparable]
     if not results.is_verified or not found:
         return []
@@ -147,19 +147,19 @@ MIN_PACE_TOLD = 1.05
 
 
 def regression_lines(results: TestResults, *, color: bool) -> list[str]:
-    """Return what grew, the largest factors first; nothing where nothing did."""
+    """Return the regressions, the largest factors first; nothing if there are none."""
     heading = f"{count_text(results)} much more than before:"
     items = [f"{one_line(found.file.label)}: {regression_text(found)}" for found in results.regressions]
     return listed(heading, items, color=color)
 
 
 def count_text(results: TestResults) -> str:
-    """Return how many files it is."""
+    """Return the number of files as a phrase."""
     return f"{len({found.file.path for found in results.regressions})} file(s) took"
 
 
 def regression_text(found: Regression) -> str:
-    """Return what grew from what to what: `CPU time 6.1s instead of 0.42s (14.5 times)`."""
+    """Return a regression as text: `CPU time 6.1s instead of 0.42s (14.5 times)`."""
     show = _bytes if found.what is Measure.MEMORY else format_seconds
     notes = [f"{found.factor:.1f} times"]
     if found.pace >= MIN_PACE_TOLD:
@@ -188,14 +188,12 @@ RANKED_FILES = 5
 
 
 class SummaryRequest(Struct, frozen=True, kw_only=True):
-    """What the end of the report is made of.
+    """The input of the summary.
 
     Args:
-        results: all files of the run.
-        limits: the limits it started with; the memory budget is quoted from them.
-        rerun: gives the command that runs one file again.
+        limits: the limits at the start of the run; the memory budget is quoted from them.
+        rerun: gives the command that reruns one file.
         verbosity: verbose adds the slowest and the biggest files.
-        color: whether tags are coloured.
     """
 
     results: TestResults
@@ -206,7 +204,7 @@ class SummaryRequest(Struct, frozen=True, kw_only=True):
 
 
 def summary_lines(request: SummaryRequest) -> list[str]:
-    """Return the whole end of the report."""
+    """Return all lines of the summary."""
     summary = summarize(request.results)
     failed = sorted(request.results.failed, key=lambda record: record.file.path)
     lines = _count_lines(request, summary)
@@ -354,7 +352,7 @@ def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) ->
 
 
 def attempts_text(record: FileAttempts) -> str:
-    """Return how the attempts at a file ended, in their order, without those that only made room."""
+    """Return how the attempts at a file ended, in their order, without evicted ones."""
     return ", ".join(attempt.status for attempt in record.attempts if not attempt.is_evicted)
 
 

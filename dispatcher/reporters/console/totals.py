@@ -1,6 +1,6 @@
-"""The numbers at the end of a run: counts, success rate, slowest and biggest files. Pure.
+"""The totals of a run: counts, success rate, slowest and biggest files. Pure.
 
-The console prints them; other reporters may.
+The console and other reporters print them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from passmuster.model.status import Isolation, Outcome, Status
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What a run came to, in numbers. All but `cases` count files.
+    """The totals of a run. All but `cases` count files.
 
     Args:
-        total: planned files that hold tests; always the sum of the next three.
-        passed: files that passed.
+        total: planned files that contain tests; always the sum of the next three.
         failed: files that did not pass.
-        not_run: files that did not run to their end because the run was stopped.
-        without_tests: files that hold no tests; they are not in `total`.
+        not_run: files that did not finish because the run was stopped.
+        without_tests: files that contain no tests; not part of `total`.
         flaky: files that passed and failed in this run without a known cause, whatever their verdict.
-        forked: files of which the attempt that counts was forked.
-        cases: how many tests inside the files ended how, without the outcomes that did not occur.
-        statuses: how many files ended how, without the statuses that did not occur.
+        forked: files whose attempt that counts was forked.
+        cases: the number of tests inside the files by outcome, without zeros.
+        statuses: the number of files by status, without zeros.
         duration_s: wall-clock seconds of the run.
-        peak_bytes: the most memory all files used together; 0: never measured.
+        peak_bytes: peak memory of all files together; 0: never measured.
     """
 
     total: int
