@@ -1,8 +1,8 @@
-"""Lets the runner start on a bare Python: uses its private environment, and has it made when missing.
+"""Lets Passmuster start on a bare Python: enters its private environment, which is created if missing.
 
-Imported before everything else, and paid for at every start: it imports nothing that the interpreter
-has not loaded already. `private_venv` makes the environment; `run_tests.py` and `scripts/` call
-`ensure_environment` as their first act.
+Imported before everything else at every start, so it imports nothing that the interpreter has not loaded
+already. `private_venv` creates the environment; `run_tests.py` and `scripts/` call `ensure_environment`
+first.
 """
 
 # ruff: noqa: PTH118, PTH119, PTH120

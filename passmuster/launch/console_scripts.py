@@ -1,6 +1,6 @@
 """The commands of an installed package.
 
-They are looked up by name, because this room imports neither the worker nor the dispatcher. An installed
+They are resolved by name, because this package imports neither the worker nor the dispatcher. An installed
 package has them below `passmuster._program`, where `hatch_build.py` puts them; an editable installation uses
 those of its checkout.
 """

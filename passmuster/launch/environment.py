@@ -1,4 +1,4 @@
-"""The private environment beside the script: its place, its marks, and the Python under it.
+"""The private environment next to the script: its location, its marker files, and its base Python.
 
 Loaded at every start with `bootstrap`, under the same rules: it imports nothing that the interpreter has not
 loaded already, and uses nothing newer than Python 3.6.

@@ -1,8 +1,8 @@
-"""Makes or repairs the private environment beside the script: the slow path behind `bootstrap`.
+"""Creates or repairs the private environment next to the script: the slow path of `bootstrap`.
 
-Standard library only, because nothing else is installed when it runs. One process does the work under a
-lock; others that start meanwhile wait for it. The lock file says `making` until the work is complete, so
-that what an interrupted start left behind is thrown away by the next one.
+Uses the standard library only, because nothing else is installed when it runs. One process does the work
+under a lock; other processes that start meanwhile wait for it. The lock file contains `making` until the work
+is complete, so the next start discards the remains of an interrupted one.
 """
 
 from __future__ import annotations

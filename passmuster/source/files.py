@@ -1,6 +1,6 @@
-"""Which files make up the tree of a project: what git tracks or would take, or else all that lies there.
+"""Lists the files of a project's source tree: those that git tracks or would add, or all files outside git.
 
-Never among them: what programs leave behind and make again (`LEFT_OUT`, caches, virtual environments).
+The list never includes generated files (`LEFT_OUT`, caches, virtual environments).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Asks git about a tree, within a bounded time, and so that its answers have one form everywhere.
+"""Runs git queries on a tree, with a timeout and with output that does not depend on the user's
+configuration.
 
-What the user's configuration has git ignore is respected. What it would have git execute is not: no hook and
-no file watcher runs, and nothing is written.
+The user's ignore rules apply. Programs from the user's configuration are not executed: no hook and no file
+watcher runs, and nothing is written.
 """
 
 from __future__ import annotations

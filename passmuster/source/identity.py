@@ -1,10 +1,10 @@
-"""What tells one tree from another, in a few words: its commit, and a digest of what differs from it.
+"""Computes the identity of a source tree: its commit, and a digest of the differences from it.
 
     git:COMMIT[:FOLDER]                 as committed; the folder where the root is not the repository's top
     git:COMMIT[:FOLDER]+COUNT:DIGEST    with so many files changed, deleted, or not known to git
     files:COUNT:DIGEST                  outside git: all files
 
-Two trees with the same words have the same files as far as git does not ignore them.
+Two trees with the same identity have the same files, except for those that git ignores.
 """
 
 from __future__ import annotations

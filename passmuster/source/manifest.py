@@ -1,7 +1,7 @@
-"""The list of all files of a tree, as it goes over a wire: by digests, so that whoever has its own has all.
+"""The manifest of a source tree: its files by digest, so the digest of the manifest identifies all contents.
 
-What is decoded can be laid down in an empty folder and lies in that folder alone: no path leads upwards, no
-file lies below a link, and no link leads out.
+A decoded manifest is safe to materialize in an empty directory: no path leads upwards, no file is below a
+link, and no link leads out of the directory.
 """
 
 from __future__ import annotations

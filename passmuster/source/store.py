@@ -1,10 +1,10 @@
-"""The broker's store of trees: each content once, under its digest, compressed, for a day.
+"""Stores uploaded trees on the broker: each content once, under its digest, compressed, for one day.
 
-pm:blob:SHA256  STRING  content as `manifest.pack_content` makes it; a tree's list is content too
+pm:blob:SHA256  STRING  content as `manifest.pack_content` makes it; a manifest is content too
 
-Whoever knows the digest of a tree's list, from a message that is signed, gets that tree or an error: every
-content is checked against its digest. Methods may raise `redis.RedisError`, and should be given a client that
-has time: one content can have megabytes.
+A worker takes the digest of the manifest from a signed message and gets exactly that tree or an error,
+because every content is checked against its digest. Methods may raise `redis.RedisError`. Their client needs
+a long timeout, because one content can have megabytes.
 """
 
 from __future__ import annotations

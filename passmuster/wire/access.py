@@ -1,7 +1,7 @@
-"""Opens the broker: checks that the server can be used, and names the errors that mean it is not reachable.
+"""Connects to the broker: checks that the server is usable, and lists the errors that mean it is unreachable.
 
-Imports redis: only runs with a broker may load this module. A refused server is named with what was found,
-what is needed and what to do.
+Imports redis: only runs with a broker may load this module. The error for an unusable server states what was
+found, what is required, and what to do.
 """
 
 from __future__ import annotations

@@ -1,33 +1,33 @@
-"""Names and times on the broker that dispatcher and workers must agree on. Nothing else.
+"""The keys and timeouts on the broker that dispatcher and workers share.
 
-Every key expires: what killed programs leave is gone within a day, and `holder` within a week.
+Every key expires: the keys of killed programs within a day, and `holder` within a week.
 
-pm:runs               SET    runs under way; workers subscribe to their queues
+pm:runs               SET    active runs; workers subscribe to their queues
 pm:{run}:meta         HASH   state (run, cancelled), epoch, begun and dispatcher_beat (ms), kept (files that
-                             wait at the dispatcher), terms (`run_spec`)
+                             are queued at the dispatcher), terms (`run_spec`)
 pm:{run}:state        HASH   path -> Q:take | R:take:worker | D:take:worker
 pm:{run}:lease        ZSET   take, worker, path -> deadline in ms, by the broker's clock alone
-pm:{run}:results      STREAM an entry for each claim, counted result, file given back and refusal
-pm:pm.RUN             LIST   the queue: what is to go first
-pm:pm.RUN 0x06 0x16 5 LIST   the queue: the rest
-pm:pm.RUN@WORKER      LIST   what only one worker is to run, with a second list like the run's; expires
-pm:{run}:tail:PATH    STRING somebody wants to see what a running file prints; expires (PATH: its SHA-256)
-pm:{run}:out:PATH     STREAM what it printed while that was so; expires
-pm:w:NAME             STRING the card of a worker
-pm:workers            SET    names of the cards there may be
-pm:blob:SHA256        STRING a file of a tree that was sent, compressed
+pm:{run}:results      STREAM an entry for each claim, counted result, returned file and refusal
+pm:pm.RUN             LIST   the queue: urgent tasks
+pm:pm.RUN 0x06 0x16 5 LIST   the queue: all other tasks
+pm:pm.RUN@WORKER      LIST   tasks for one worker only, with a second list like the run's; expires
+pm:{run}:tail:PATH    STRING a subscription to the output of a running file; expires (PATH: its SHA-256)
+pm:{run}:out:PATH     STREAM the output since the subscription; expires
+pm:w:NAME             STRING the status of a worker
+pm:workers            SET    names of workers that may have a status
+pm:blob:SHA256        STRING a file of an uploaded tree, compressed
 
-Of a run that machines join (`join_store`); {join} is made of its name by `join_key`:
+Keys of a joined run (`join_store`); `join_key` derives {join} from its name:
 
-pm:{join}:terms       STRING what all machines must have in common, sealed
-pm:{join}:claim       STRING the token of the machine that leads; short-lived
-pm:{join}:holder      STRING the token of who took the claim last, until it is given up
+pm:{join}:terms       STRING the spec that all members must share, signed
+pm:{join}:claim       STRING the token of the leader; short-lived
+pm:{join}:holder      STRING the token of the last leader, until it gives up the lease
 pm:{join}:round       HASH   number, state (run, done), attempt, leader (its name)
-pm:{join}:members     HASH   name of a machine -> when it was last there, in ms by the broker's clock
-pm:{join}:seen        HASH   ROUND:IDENTITY -> the CI's attempt, of the machines that ever took part
-pm:{join}:journal     STREAM results of attempts that have ended, and beginnings of rounds, sealed
-pm:{join}:outcome:N   STRING what round N came to, sealed
-pm:{join}:record:N:FILE:I  STRING a part of that round's record, sealed
+pm:{join}:members     HASH   name of a member -> time of its last heartbeat, in ms by the broker's clock
+pm:{join}:seen        HASH   ROUND:IDENTITY -> the CI's attempt, for all machines that were ever members
+pm:{join}:journal     STREAM results of finished attempts, and starts of rounds, signed
+pm:{join}:outcome:N   STRING the outcome of round N, signed
+pm:{join}:record:N:FILE:I  STRING a chunk of that round's record, signed
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Values as text for a wire or a file, strictly: `decode(encode(x)) == x`, and nothing else is accepted.
+"""Encodes values as text for a message or a file, and decodes them strictly: `decode(encode(x)) == x`.
 
-The text is JSON of ASCII characters, made by `json`: names of files need not be UTF-8, and msgspec's own JSON
-refuses what stands for such bytes. Nothing here chooses a class by what the text says: the caller names it.
+The text is ASCII JSON made by `json`, because file names need not be UTF-8 and msgspec's JSON rejects the
+surrogates that represent such bytes. The caller names the class to decode; the text never chooses it.
 
-A task's path is checked here for being relative and within its root by its letters; whether links lead out of
-the root, only the worker can see. `coverage_files` of a result are paths on the worker's machine: whoever
-receives a result must replace them and never open them.
+The path of a task is checked to be relative and, lexically, inside its root; only the worker can check for
+links that lead out of the root. `coverage_files` of a result are paths on the worker's machine: the receiver
+must replace them and never open them.
 """
 
 from __future__ import annotations

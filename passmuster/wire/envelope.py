@@ -1,8 +1,8 @@
-"""Messages between dispatcher and workers: text in, signed text out, and nothing unsigned in.
+"""Signs the messages between dispatcher and workers, and rejects messages without a valid signature.
 
-The form is a JSON array: version, kind, the parts, and an HMAC-SHA256 over all before it. Long parts are
-compressed. The kind is signed too, so that a result cannot be passed off as a task. There is no protection
-against a message that comes again: that is what claims are for (`run_store`).
+The form is a JSON array: version, kind, the parts, and an HMAC-SHA256 over all of these. Long parts are
+compressed. The kind is signed too, so a result is not accepted as a task. Replayed messages are not detected
+here; leases make them harmless (`run_store`).
 """
 
 from __future__ import annotations

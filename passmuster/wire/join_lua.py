@@ -1,8 +1,8 @@
-"""The steps of joining that must happen at once: Lua, run by the broker. `join_store` calls them.
+"""The atomic steps of joining a run, as Lua scripts that the broker executes. `join_store` calls them.
 
-Each gets the keys claim, holder, round, members, seen, journal, terms. Who leads is whoever's token is in the
-claim. A claim that has run out, and that nobody else took since, is still its last holder's: the journal is
-as that one left it. Time is the broker's: the clocks of machines need not agree.
+Each script gets the keys claim, holder, round, members, seen, journal, terms. The leader is the member whose
+token is in `claim`. An expired lease that no other member has taken still belongs to its last holder, because
+the journal is unchanged since. All times are the broker's, so the clocks of the machines need not agree.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What running files print, on its way to those who want to see it now: wishes there, pieces of output back.
+"""Streams the output of running files over the broker: subscriptions in one direction, pieces of output in
+the other.
 
-Nothing is sent while nobody wants it, and what is sent has a bound and expires; the whole output comes with
-the result. Pieces are sealed, because what is shown to somebody must come from a worker. Every method that
-asks the broker may raise `redis.RedisError`.
+Output without a subscription is not sent. The streamed output is bounded and expires; the whole output is
+part of the result. Pieces are signed, so observers see only output that a worker sent. Every method that
+calls the broker may raise `redis.RedisError`.
 """
 
 from __future__ import annotations

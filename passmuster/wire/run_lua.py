@@ -1,11 +1,11 @@
-"""The steps of the protocol that must happen at once: Lua, run by the broker. `run_store` calls them.
+"""The atomic steps of a run, as Lua scripts that the broker executes. `run_store` calls them.
 
-Each gets the keys meta, state, lease, results, runs, and the run's two queues, and as arguments a path, a
-take and a worker. A lease's member is take, worker and path, joined by NUL, which none of them can hold. Time
-is the broker's: the clocks of workers need not agree.
+Each script gets the keys meta, state, lease, results, runs, and the run's two queues, and as arguments a
+path, a delivery number and a worker. The member of a lease is delivery, worker and path, joined by NUL, which
+none of them can contain. All times are the broker's, so the clocks of workers need not agree.
 
-Every key has a lifetime, which each step that may have made the key sets again: a killed program must leave
-nothing that stays for ever.
+Every key has a lifetime, which each step that may have created the key sets again, so a killed program leaves
+no key forever.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What a run asks of the workers that serve it: written once by the dispatcher, read before a worker joins.
+"""The spec of a run, which workers must meet: the dispatcher writes it once, and workers read it before they
+join.
 
-On the broker it is a sealed message (`envelope`) of the kind `TERMS_KIND`, whose one part is `encode_terms`.
-A worker that cannot serve the run answers with one of the kind `REFUSED_KIND`; its one part is the reason.
+On the broker it is a signed message (`envelope`) of the kind `TERMS_KIND`, whose only part is `encode_terms`.
+A worker that cannot serve the run replies with a message of the kind `REFUSED_KIND`, whose only part is the
+reason.
 """
 
 from __future__ import annotations

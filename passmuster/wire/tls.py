@@ -1,4 +1,5 @@
-"""TLS to the broker: the server's certificate and name are always checked, and the files for that first."""
+"""Sets up TLS to the broker. The server's certificate and name are always verified; unusable files are
+errors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Messages with descriptors over a private socket pair: what the runner, servers and keepers speak.
+"""Messages with descriptors over a private socket pair, between runner, fork servers and process supervisors.
 
 A message is a tuple of simple values as `marshal` writes them, in the format that every Python from 3.4 on
 reads (the runner and the project may have different ones), after its length in four bytes. Both ends are
-ours and nobody else holds the socket, so nothing foreign is ever decoded.
+Passmuster's and no other process holds the socket, so foreign data is never decoded.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Lets pytest find one file without visiting everything beside it.
+"""Lets pytest collect one file without visiting the other entries of its directories.
 
-From version 8 on, pytest makes a node for each entry of each folder between the root and the wanted file, and
-drops all but one: in a folder of 1,000 files each file's run costs 1,000 visits. The folders on the way are
-listed here as if only the way's next entry lay in them, and only while pytest lists such a folder for the
-session that the runner started: what a test collects by itself sees everything.
+From version 8 on, pytest makes a node for each entry of each directory between the root and the wanted file,
+and drops all but one: in a directory of 1,000 files, the run of each file costs 1,000 visits. This module
+lists only the entry that leads to the file, and only while pytest collects the session that the runner
+started. Collections that a test starts itself see all entries.
 """
 
 import os

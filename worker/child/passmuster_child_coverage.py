@@ -8,10 +8,9 @@ where `coverage run` stops: when the main code ended, before other threads are w
 
 What differs from `coverage run`, none of it in the combined data:
 
-- data goes to a file of its own for each process, `<data_file>.<host>.<pid>...`, so that nothing is
-  overwritten whoever forks;
-- files that were never executed are not looked for in each process, but once when the data is combined;
-- SIGTERM saves the data first. Only in this process: a child that it forks dies as it would have.
+- each process writes a data file of its own, `<data_file>.<host>.<pid>...`, so forks overwrite nothing;
+- files that were never executed are searched once, when the data is combined, and not in each process;
+- SIGTERM saves the data first, only in this process: a forked child dies as it would without coverage.
 - warnings that only make sense for a whole run (`Module ... was never imported`) are not printed.
 """
 

@@ -1,8 +1,9 @@
 """Counts the tests that a script defines, and how many of them ran.
 
-Loaded before a script whose source holds a `def test`, and asked when it has ended. Definitions are read
-from the script's own namespace, where classes have their real bases. The source is parsed only where some
-tests were not reported: a script may call tests itself, and those that it may have called are not counted.
+Loaded before a script whose source contains `def test`, and evaluated after its end. Definitions are read
+from the script's own namespace, where classes have their real bases. The source is parsed only if some tests
+were not reported: a script may call tests itself, and tests that it may have called are not counted as
+missing.
 """
 
 import sys

@@ -1,12 +1,12 @@
-"""Ends a test process: all that a normal exit owes the file, without the interpreter taking itself to pieces.
+"""Ends a test process with all visible effects of a normal exit, but without the teardown of the interpreter.
 
-Tearing down the interpreter takes a fifth of the time of a process that imported much, and changes nothing
-that anybody sees. So the interpreter begins its end (`Py_FinalizeEx` in CPython's `Python/pylifecycle.c`): it
-waits for threads and calls what was registered with `atexit`. Our own callbacks were registered first, so
-they are called last. They go on in the interpreter's own order: streams are flushed, the file's own globals
-go, with their `__del__` methods and `ResourceWarning`s, files that are left open and C's streams are flushed.
-There the process ends. Left out: modules that the file imported are not taken to pieces, so that what only
-they keep alive gets no `__del__`; and what C and C++ code registered with `atexit(3)` is not called.
+The teardown takes a fifth of the time of a process that imported much, and has no visible effect. The
+interpreter starts its finalization (`Py_FinalizeEx` in CPython's `Python/pylifecycle.c`): it waits for
+threads and calls the `atexit` callbacks. Passmuster's callbacks were registered first, so they are called
+last. They continue in the interpreter's own order: they flush streams, clear the file's globals, with their
+`__del__` methods and `ResourceWarning`s, and flush open files and C's streams. Then the process exits. Two
+effects are missing: objects that only imported modules keep alive get no `__del__`, and callbacks that C and
+C++ code registered with `atexit(3)` are not called.
 """
 
 import _io

@@ -1,10 +1,10 @@
-"""Knows which random generators a fork server holds, and gives each forked process new ones.
+"""Tracks the random generators that a fork server holds, and reseeds them in each forked process.
 
-A generator that was seeded by chance differs from process to process, and must differ in forked processes,
-too; one that was seeded with a value gives the same numbers in each. So a server notes how generators are
-seeded while it imports, and a forked process renews those that no value was given to. Other random values
-that are drawn by an import, such as an identifier of the session, cannot be renewed: `EntropyWatch.take` says
-that a module draws some, and then it is not imported ahead of a fork.
+A randomly seeded generator differs from process to process and must also differ in forked processes; one
+seeded with a value yields the same numbers in each. A server therefore records how generators are seeded
+while it imports, and a forked process reseeds those without a value. Other random values that an import
+draws, such as a session identifier, cannot be renewed: `EntropyWatch.take` reports that a module draws some,
+and that module is not preloaded.
 """
 
 import gc

@@ -1,9 +1,11 @@
-"""Freezes what a fork server has made, and shows it to code that asks the collector for objects.
+"""Freezes the objects of a fork server, and keeps them visible to code that asks the garbage collector for
+objects.
 
-Frozen objects are not visited by collections, so that forked processes go on sharing the memory they lie in.
-But `gc.get_objects` and `gc.get_referrers` leave them out as well, and a test would miss what it finds in a
-fresh interpreter: hypothesis, for one, warns of a random generator that only frozen objects refer to. So both
-functions thaw everything first. That costs nothing by itself; the next full collection visits all objects.
+Collections do not visit frozen objects, so forked processes keep sharing their memory. But `gc.get_objects`
+and `gc.get_referrers` omit them too, so a test would miss objects that it finds in a fresh interpreter:
+hypothesis, for example, warns of a random generator that only frozen objects refer to. Both functions
+therefore unfreeze everything first. That costs nothing by itself; the next full collection visits all
+objects.
 """
 
 import gc

@@ -1,7 +1,7 @@
-"""Notices who reads the number of a file's slot before the file is known, and hides it from who must not.
+"""Detects code that reads the slot number before the file is known, and hides the number from such code.
 
-Forked files share what a server has imported and configured. A name made there of `PYTEST_XDIST_WORKER`, of a
-database for example, would be one for all files that run at once.
+Forked files share everything that a server has imported and configured. A name derived there from
+`PYTEST_XDIST_WORKER`, such as that of a database, would be the same for all files that run at once.
 """
 
 import os

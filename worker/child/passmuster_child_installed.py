@@ -1,7 +1,7 @@
-"""Prints which of the packages named on standard input are installed, a name and its version a line.
+"""Prints the installed ones of the packages named on standard input, one name with its version per line.
 
-Names are given one a line, in their normal form (PEP 503). Those that are not installed are left out. Runs
-under the project's interpreter, and with the tests' environment: what they can import is what counts.
+Names come one per line, in normalized form (PEP 503). Packages that are not installed are omitted. Runs under
+the project's interpreter and in the tests' environment, so it finds the packages that tests can import.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The keeper: a small process that owns the processes of one slot, one file at a time.
+"""The process supervisor (keeper): a small process that owns the processes of one slot, one file at a time.
 
-It is the parent of the test process, so a test that kills its parent, or its parent's group, loses its
-keeper and nothing else. It is a child subreaper (prctl(2)): whatever a file leaves behind, daemons
-included, becomes a child of this process and of no other, so it is found and ended without guessing whose
-it was. When its socket closes, the runner is gone, and everything below this process is killed.
+It is the parent of the test process, so a test that kills its parent, or its parent's group, kills only its
+supervisor. It is a child subreaper (prctl(2)): all processes that a file leaves behind, including daemons,
+become children of its own supervisor, which finds and kills them. When its socket closes, the runner is gone,
+and the supervisor kills all its descendants.
 
-There are two ways to become one. The runner starts `python -I -S passmuster_child_keeper.py FD` with its own
-interpreter: such a keeper executes commands. A fork server (`passmuster_child_server`) forks one: that one
-can also fork a test process out of itself, with everything the server has imported.
+A supervisor is created in two ways. The runner starts `python -I -S passmuster_child_keeper.py FD` with its
+own interpreter; such a supervisor spawns files. A fork server (`passmuster_child_server`) forks one, which
+can also fork a test process from itself, with everything that the server has imported.
 
 Messages (`passmuster_child_channel`):
 

@@ -1,9 +1,9 @@
 """Records which modules a test file itself imports, and how long each took.
 
-Used in the process that runs the file, to know for the next run what is worth importing before the fork.
-What a test imports, once the tests have begun, is not recorded: it is not needed before.
-A finder that comes first looks at each import that the project's code begins, lets the others find the
-module, and times its execution; imports within an installed module are not looked at.
+Runs in the process of the file, so that the next run knows which modules are worth preloading. Imports after
+the start of the first test are not recorded, because preloading them saves nothing. A finder at the head of
+`sys.meta_path` observes each import by the project's code, lets the other finders find the module, and times
+its execution. Imports within an installed module are not observed.
 """
 
 import os

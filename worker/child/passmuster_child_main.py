@@ -1,4 +1,4 @@
-"""First file that a test process executes; kept tiny because a script is compiled at every start.
+"""The first file that a test process executes; kept tiny because a script is compiled at every start.
 
     python passmuster_child_main.py FILE RUNNER COVERAGE_DATA_FILE [COVERAGE_SOURCE...]
     python passmuster_child_main.py --serve FD

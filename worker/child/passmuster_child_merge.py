@@ -1,7 +1,7 @@
-"""Joins the coverage data of several processes: `passmuster_child_merge.py TARGET SOURCE…`.
+"""Combines the coverage data of several processes: `passmuster_child_merge.py TARGET SOURCE…`.
 
-Runs under the project's interpreter, because the form of the data is that of the project's own `coverage`.
-Nothing is renamed, left out or reported: that is for the end of the run.
+Runs under the project's interpreter, because the data has the format of the project's own `coverage`. Paths
+are neither renamed nor filtered, and nothing is reported; that happens at the end of the run.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The options of pytest that mean a whole run, and what they are set to in the session of one file.
+"""The options of pytest that apply to a whole run, and their values in the session of one file.
 
-They stand in a project's `addopts` for one process that runs all files. In a session that has one file, each
-would do its work once for every file: the last file's report would replace all others, a total over one file
-would fail, workers would start inside a worker. `dispatcher/discovery/run_options.py` says what a run does
-with each of them instead.
+In a project's `addopts` they are meant for one process that runs all files. In a session of one file, each
+would act once per file: the report of the last file would replace all others, a coverage total over one file
+would fail, and workers would start inside a worker. `dispatcher/discovery/run_options.py` defines what a run
+does with each of them.
 """
 
 TYPE_CHECKING = False

@@ -1,8 +1,8 @@
-"""Imports modules in a process that is to be forked, and tells of each what it cost and whether it is clean.
+"""Imports modules in a process that will be forked, and reports the cost of each and whether it is clean.
 
-Only installed modules are imported, and the project's own packages that were named; what cannot be found
-is skipped, so that it stays missing for the tests. The first module that does more than define things makes
-the process unfit to be forked: the list ends with it, and another process starts without it.
+Only installed modules and the listed packages of the project are imported. Modules that are not found are
+skipped, so they stay missing for the tests. A module whose import has side effects makes the process unfit
+for forking: the list ends with it, and another process starts without it.
 """
 
 import os

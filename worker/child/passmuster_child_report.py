@@ -1,8 +1,8 @@
 """Writes records about the tests to the runner: the other end of `worker/process/child_report.py`.
 
-Each record is one JSON object on one line, written by one `write` so that records never mix. Only the
-process that the runner started reports; what a test forks does not. A test may close the descriptor, and
-another file may then take its number, so its identity is checked before every record.
+Each record is one JSON object on one line, written by a single `write` so that records never mix. Only the
+process that the runner started reports; processes that a test forks do not. A test may close the descriptor,
+and another file may then get its number, so the identity of the descriptor is checked before every record.
 """
 
 from os import fstat, getpid, set_inheritable, write

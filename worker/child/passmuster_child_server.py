@@ -1,10 +1,11 @@
-"""The fork server: imports modules once, then forks keepers, each of which forks one process for each file.
+"""The fork server: imports modules once, then forks process supervisors, each of which forks one process per
+file.
 
-Started by the runner as `python passmuster_child_main.py --serve FD` under the project's interpreter, in the
-folder and the environment that tests get. It has one thread and never *runs* anything of a library or of the
-project. A server is never changed once it is ready: whoever wants more modules has it fork another server,
-which imports them on top. So a server that turns out unclean (see `passmuster_child_preload`) is simply
-ended.
+The runner starts it as `python passmuster_child_main.py --serve FD` under the project's interpreter, in the
+directory and the environment of the tests. It has one thread and only imports: it never calls code of a
+library or of the project. A server never changes after it is ready: to preload more modules, it forks another
+server, which imports them on top. A server that turns out unclean (see `passmuster_child_preload`) is
+stopped.
 
 Messages (`passmuster_child_channel`):
 
@@ -12,14 +13,14 @@ Messages (`passmuster_child_channel`):
                         ("keeper",)         with the descriptor of the new keeper's socket
     server to runner    ("importing", name) before a module is preloaded
                         ("ready", answer)   once, when it has imported what it was set up with
-                        ("forked", pid)     a server or keeper is on its way
+                        ("forked", pid)     a server or supervisor was forked
                         ("failed", errno, text)
 
 A setup is a dictionary: `base` (`script`, `pytest`, or empty for neither), `coverage` (whether to load it),
 `modules` and `own` (what to preload, see `passmuster_child_preload.preload`), `path` (where to look for it
-first), `session` (a file to prepare a pytest session for; empty: none). An answer is one, too: `verdicts`,
-`why_not` (why it is no good; empty: it is), `pytest` (whether the interpreter has it), `version`, `modules`
-(all that a server with a framework has), `rss_bytes`, `anon_bytes`.
+first), `session` (a file to prepare a pytest session for; empty: none). An answer is also a dictionary:
+`verdicts`, `why_not` (why it is not usable; empty: it is), `pytest` (whether the interpreter has it),
+`version`, `modules` (all that a server with a framework has), `rss_bytes`, `anon_bytes`.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@
     if os.fork() == 0:                              # in a child
         status = prepared.run("tests/test_b.py", reporter)
 
-What takes longest is done before the fork: pytest and its plugins are imported, the configuration is read,
-the plugins are configured, and the fixtures of the plugins are found. No code of the project runs there: the
-conftests are loaded in the child, with capturing begun anew, and are then given the place that they would
-have had among the plugins. Where that could make a difference to `pytest.main`, `Unsupported` is raised.
+The slow steps happen before the fork: pytest and its plugins are imported, the configuration is read, the
+plugins are configured, and their fixtures are found. No code of the project runs there: the child restarts
+capturing, loads the conftests, and puts them at their usual position among the plugins. If the result could
+differ from `pytest.main`, `Unsupported` is raised.
 """
 
 import glob

@@ -1,6 +1,6 @@
-"""Tells why a pytest session that was prepared once may not stand for the one that `pytest.main` would start.
+"""Checks whether a prepared pytest session is equivalent to the one that `pytest.main` would start.
 
-Everything here only looks; each function returns one line that names the reason, or an empty text.
+The functions change nothing. Each returns the reason why it is not, in one line, or an empty text.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""The half of a pytest session that comes when its file is known; see `passmuster_child_session`.
+"""The second half of a pytest session, after its file is known; see `passmuster_child_session`.
 
-The functions are called in a forked child, in the order in which they stand here, and all but the last may
-find that the file cannot run in this session.
+The functions are called in a forked child, in the order of this module. All but the last may find that the
+file cannot run in this session.
 """
 
 import copy

@@ -1,7 +1,7 @@
-"""The half of a pytest session that comes before its file is known; see `passmuster_child_session`.
+"""The first half of a pytest session, before its file is known; see `passmuster_child_session`.
 
-`Preparation` goes the way of `pytest.main` without conftests, and keeps what is needed to go the rest of it
-later.
+`Preparation` performs the steps of `pytest.main` without conftests, and keeps the state that the second half
+needs.
 """
 
 import copy

@@ -1,6 +1,7 @@
-"""Makes a process that was forked from a server as good as a fresh interpreter, before its file runs.
+"""Resets a forked process to the state of a fresh interpreter before its file runs.
 
-The keeper has given it its own session, folder, streams and signals; here are the things that live in Python.
+The supervisor has set its session, directory, streams and signals; this module resets the state inside
+Python.
 """
 
 from __future__ import annotations

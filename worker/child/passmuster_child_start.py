@@ -1,13 +1,13 @@
 """Makes a test process look like `python FILE` (or pytest, or unittest) and has its tests reported.
 
-Imported by `passmuster_child_main`, under the project's interpreter, before anything of the project. What
-a test can notice: one frame of ours below its own, a handler for one real-time signal, the descriptor that
-reports go to, a finder that comes first in `sys.meta_path`, and the modules `_json`, `atexit`, `gc` and
+Imported by `passmuster_child_main`, under the project's interpreter, before any module of the project. A test
+can notice the following: one frame of Passmuster below its own, a handler for one real-time signal, the
+report's descriptor, a finder at the head of `sys.meta_path`, and the modules `_json`, `atexit`, `gc` and
 `faulthandler`.
 
-Tests replace functions of `os`, `time` or `gc`, take modules out of `sys.modules`, or replace `__import__`,
-and some never put them back. Therefore the child scripts bind what they call after the file has started when
-they are loaded, and import nothing later.
+Tests replace functions of `os`, `time` or `gc`, remove modules from `sys.modules`, or replace `__import__`,
+and some never restore them. The child scripts therefore bind, when they are loaded, all functions that they
+call after the file has started, and import nothing later.
 """
 
 import os

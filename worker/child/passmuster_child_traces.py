@@ -1,6 +1,6 @@
-"""Tells what an import did to the process beside defining things, so that only clean ones come before a fork.
+"""Detects the side effects of an import on the process, so that only clean modules are preloaded.
 
-Linux only: elsewhere nobody could say what a module left behind, so nothing there counts as clean.
+Linux only: on other systems the side effects cannot be detected, so no module counts as clean.
 """
 
 import os

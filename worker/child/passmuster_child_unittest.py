@@ -1,7 +1,7 @@
-"""Reports each unittest case, whoever runs it, without changing what a test sees of its result object.
+"""Reports each unittest case, by whichever runner, without changing the result object that a test sees.
 
-`TestCase.run` is wrapped. How a case ended is read off the result's lists, which every result class keeps,
-before and after it. Only the outermost run of a thread counts: tests of test frameworks run tests inside.
+`TestCase.run` is wrapped. The outcome of a case is the change of the result's lists, which every result class
+keeps. Only the outermost run of a thread counts, because tests of test frameworks run tests inside tests.
 """
 
 from _thread import get_ident
