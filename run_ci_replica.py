@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the unit tests as CI would: in a clean environment, with a CI runner's processors and memory.
+"""Runs the unit tests as CI would: in a clean environment, with a CI runner's CPUs and memory.
 
 As a command: `./run_ci_replica.py`, from the project root. As a module: `CIReplicaRunner`.
 """
@@ -17,7 +17,7 @@ if __name__ == "__main__":
         raise_at_interrupt,
     )
 
-    # Only who names a workflow needs what reads it.
+    # Only a call with a workflow needs the YAML reader.
     _is_workflow = any(word.startswith("--workflow") for word in sys.argv)
     ensure_environment(home=sys.path[0], groups=("runtime", "workflow") if _is_workflow else ("runtime",))
     end_at_interrupt()
@@ -42,7 +42,7 @@ class CIReplicaRunner(ci_replica.CIReplicaRunner):
 
     Args:
         root: the project root; None: the current directory.
-        cpus: processors to imitate; None: those of GitHub's standard runner.
+        cpus: CPUs to imitate; None: those of GitHub's standard runner.
         memory: memory to imitate; None: that of GitHub's standard runner.
     """
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str], environ: Mapping[str, str]) -> int:
-    # A single file is run again by the other command, which lies beside this one.
+    # A single file is rerun by the other command, in the same directory.
     folder, name = os.path.split(sys.argv[0])
     name = name.replace("ci_replica", "tests").replace("ci-replica", "tests")
     return run_tests.main(words, environ=environ, program=os.path.join(folder, name))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Run a project's test files, one isolated process each, in parallel, never over a memory budget.
+"""Runs a project's test files in parallel, each in its own process, within a memory budget.
 
 As a command: `./run_tests.py --help`. As a module: the Python API, see `docs/reference/api.md`. This is the
-composition root, the one place that knows both who decides (`dispatcher`) and who executes (`worker`).
+composition root, the only module that imports both `dispatcher`, which decides, and `worker`, which executes.
 """
 
 import gc
@@ -20,12 +20,12 @@ if __name__ == "__main__":
         raise_at_interrupt,
     )
 
-    # The server of --cluster is large, and few want it.
+    # The server of --cluster is large and rarely needed.
     _is_cluster = any(word.startswith("--cluster") for word in sys.argv) or "PASSMUSTER_CLUSTER" in os.environ
     ensure_environment(home=sys.path[0], groups=("runtime", "cluster") if _is_cluster else ("runtime",))
     end_at_interrupt()
     import_msgspec()
-    gc.disable()  # What is imported stays; looking for garbage in it takes a tenth of the time.
+    gc.disable()  # Imported modules stay; collecting garbage among them takes a tenth of the time.
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -115,11 +115,11 @@ class LocalSite:
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        # A run inside a test of another run stays within what that test may use.
+        # A run inside a test of another run stays within that test's limit.
         self._file_memory_bytes = file_memory_of(os.environ if environ is None else environ)
 
     def capacity(self, config: TestConfig) -> Capacity:
-        """Return the slots and the memory of this machine, or of the container it is."""
+        """Return the slots and the memory of this machine or container."""
         machine = read_machine()
         slots = config.max_workers
         slots_source = "asked for"
@@ -154,11 +154,11 @@ class LocalSite:
         )
 
     def backend(self, request: BackendRequest) -> Backend:
-        """Return a pool for one run, its processes already on their way up.
+        """Return a pool for one run; its first processes are already starting.
 
         Raises:
-            ConfigurationError: files are to be forked, and cannot be here; or a command's program is missing.
-            InfrastructureError: too few open files are allowed.
+            ConfigurationError: forking is required but not possible; or a command's program is missing.
+            InfrastructureError: the limit of open files is too low.
         """
         require_open_files()
         config, settings = request.config, self._settings(request)
@@ -197,8 +197,10 @@ class LocalSite:
         return LocalBackend(executor, notices=notices, groups=group_limits(config))
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
-        """Return what is imported before a file's process is forked, what is not, and why, as lines."""
-        # Only who asks for it pays for it.
+        """Return, as lines, which modules are preloaded before a file's process is forked, which not, and
+        why.
+        """
+        # Imported only here, because few runs need it.
         from worker.forkserver.explain import explain
 
         with closing(ServerPool(self._settings(request))) as fleet:
@@ -229,17 +231,17 @@ class LocalSite:
 
 
 class ChosenSite:
-    """The place that a run's configuration asks for: this machine, a cluster on it, or workers elsewhere."""
+    """The configured execution target: this machine, a cluster on it, or remote workers."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._environ = os.environ if environ is None else environ
 
     def capacity(self, config: TestConfig) -> Capacity:
-        """Return what that place offers."""
+        """Return the capacity of that target."""
         return self._of(config).capacity(config)
 
     def backend(self, request: BackendRequest) -> Backend:
-        """Return the backend of one run there."""
+        """Return the backend of one run on that target."""
         return self._of(request.config).backend(request)
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
@@ -264,7 +266,7 @@ def _say(line: str) -> None:
 
 
 def _overcommits(config: TestConfig) -> bool:
-    """Whether further files start while processors are idle: who says how many gets as many."""
+    """Whether extra files start while CPUs are idle: by default only if the number of slots was not set."""
     if config.overcommit is None:
         return config.max_workers is None
     return config.overcommit is Overcommit.AUTO
@@ -278,14 +280,14 @@ def _further_files(slots: int) -> Limit:
 
 
 def _state_dir(config: TestConfig) -> Path | None:
-    """Return where the worker may keep what it learns between runs; None: nowhere."""
+    """Return the directory for what the worker learns between runs; None: there is none."""
     state_dir = config.root / STATE_DIRECTORY
     if not config.history:
         return None
     try:
         state_dir.mkdir(mode=0o700, exist_ok=True)
     except OSError:
-        return None  # The run's own directories could not be made either, and that was said.
+        return None  # The run's own directories could not be made either, which was reported.
     return state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None
 
 
@@ -316,7 +318,7 @@ class ProcessManager(process_manager.ProcessManager):
     """A `dispatcher.run.process_manager.ProcessManager` on this machine.
 
     Args:
-        max_workers: files at once; None: what the machine allows.
+        max_workers: files at once; None: as many as the machine allows.
         config: everything else.
     """
 
@@ -327,7 +329,7 @@ class ProcessManager(process_manager.ProcessManager):
 
 
 def calculate_max_workers() -> int:
-    """Return how many files run at once on this machine by default."""
+    """Return the default number of files that run at once on this machine."""
     machine = read_machine()
     return workers_for(cpus=machine.cpus, total_bytes=machine.total_bytes)
 
@@ -336,8 +338,8 @@ def run_single_test(test_file: str, *, config: TestConfig | None = None) -> Test
     """Run one file as a run would, and return its result.
 
     Args:
-        test_file: the file, relative to the current directory or the root.
-        config: how; None: the defaults, with the current directory as root.
+        test_file: relative to the current directory or the root.
+        config: None: the defaults, with the current directory as root.
     """
     return ProcessManager(1, config=config).run_sequential_tests([test_file])[0]
 
@@ -352,8 +354,8 @@ def main(
 
     Args:
         argv: the words after the program's name; None: this process's.
-        environ: the environment; None: this process's.
-        program: how the user calls this command; None: as this process was called.
+        environ: None: this process's.
+        program: as the user called the command; None: as this process was called.
     """
     return cli.main(
         sys.argv[1:] if argv is None else argv,

@@ -1,1 +1,1 @@
-"""Decides what runs, in which order and where; collects what came of it; reports it."""
+"""Decides what runs, in which order and where; collects the results; reports them."""

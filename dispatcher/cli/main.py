@@ -214,7 +214,7 @@ class Command:
             return ExitCode.OK
         with make_output(config, self._environ, out=self._stdout, err=self._stderr) as output:
             self._print_through(output)
-            # As it is by now: the project's pytest may have asked for a report.
+            # The current configuration: the project's pytest may have requested a report.
             return self._run_tests(runner, runner.config, output, color=color)
 
     def _print_through(self, output: PlainOutput) -> None:
@@ -238,7 +238,7 @@ class Command:
                 runner_python=self._runner_python,
                 origins=loaded.origins,
                 run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
-                # What CIs show besides, the machine that leads shows: once is enough.
+                # Only the leader prints annotations and pages for a CI: once is enough.
                 console=lambda: self._console(told, color=color, live=False),
                 files=lambda: make_reporters(config, rerun=self._rerun, say=self._tell(color=color)),
                 write=self._out.write,

@@ -33,7 +33,7 @@ from passmuster.settings.values import on_one_line
 from passmuster.source.git import git_prefix
 
 _OWN_MARK = b"passmuster"
-"""Both commands import this package of ours; a script of somebody else that has their name does not."""
+"""Both commands import this package; a foreign script of the same name does not."""
 
 _MAX_SHOWN = 160
 """Characters of a line that are shown where only its place matters."""

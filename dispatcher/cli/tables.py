@@ -27,7 +27,7 @@ from passmuster.settings.values import PATH, TEXT, Kind, choice, count
 from passmuster.settings.words import WordTable, read_record, read_variables, refuse_problems, refuse_unknown
 
 MAX_NODES = 1024
-"""More machines than this are a slip of the finger."""
+"""A higher number of machines is a typing error."""
 
 _JSON = flag("json", "one object on one line, for programs")
 _Options = TypeVar("_Options")

@@ -1,1 +1,1 @@
-"""What the user wants, read from arguments, environment and configuration file."""
+"""The configuration of a run, read from arguments, environment and configuration file."""

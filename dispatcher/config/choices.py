@@ -10,7 +10,7 @@ from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.units import Amount
 
 SERIAL = "serial: "
-"""How the name of a group begins that `serial = true` makes: one of its files runs at a time."""
+"""The prefix of the group names that `serial = true` creates: one of the group's files runs at a time."""
 
 
 class Mode(StrEnum):
@@ -49,7 +49,7 @@ class LayoutKind(StrEnum):
     """Which configuration decides which files are tests and how they run."""
 
     AUTO = "auto"
-    """The project's own files decide which of the others it is."""
+    """The project's own files decide which of the other layouts applies."""
     PYTEST = "pytest"
     """pytest decides which files are tests, and runs them all."""
     SCRIPTS = "scripts"

@@ -193,8 +193,10 @@ OVERRIDE_KEYS: dict[str, Kind] = {
     "group": TEXT,
     "serial": FLAG,
 }
-"""The keys of an override: which files, the settings that may differ from file to file, and their group.
-`serial = true` is a group of its own of which one file runs at a time."""
+"""The keys of an override: its files, the settings that may differ from file to file, and their group.
+
+`serial = true` creates a group of its own, of which one file runs at a time.
+"""
 
 GROUP_KEYS: dict[str, Kind] = {"max": count(least=1, most=MAX_JOBS)}
 """The keys of a group."""

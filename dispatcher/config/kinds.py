@@ -7,7 +7,7 @@ from dispatcher.model.shard_option import Shard, read_shard
 from passmuster.settings.values import Kind, Value, quoted
 
 IN_RUN = ""
-"""Stands for a report's usual place: among the files of its own run."""
+"""The default place of a report: the directory of its own run."""
 
 AUTO_SHARD = Shard(number=0, total=0)
 """Stands for the shard that the CI's variables name, until they were read."""

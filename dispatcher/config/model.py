@@ -36,16 +36,16 @@ from passmuster.settings.values import (
 )
 
 MAX_JOBS = 4096
-"""More files at once than this is a slip of the finger: no machine we plan for has as many cores."""
+"""A higher number of files at once is a typing error: no supported machine has as many cores."""
 
 MAX_FILES = 10_000_000
 MAX_RETRIES = 100
 
 DEFAULT_SLOW_S = 60.0
-"""Seconds after which a running file is mentioned: a fifth of the default time limit."""
+"""Seconds after which a running file is reported as slow: a fifth of the default time limit."""
 
 DEFAULT_REGRESSION_FACTOR = 2.0
-"""What times its own usual time or memory a file may take: shared machines vary by half of it."""
+"""The allowed multiple of a file's usual time or memory: shared machines vary by half."""
 
 _COUNT_FROM_ONE = optional(count(least=1, most=MAX_FILES))
 

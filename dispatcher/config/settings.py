@@ -12,6 +12,6 @@ SETTINGS: tuple[Setting, ...] = rows_of(TestConfig)
 BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
 PRIVATE_VARIABLES = private_variables(SETTINGS)
-"""What tests never see."""
+"""Variables that are removed from the environment of tests."""
 
 MODE, PATHS, ROOT = (BY_NAME[name] for name in ("mode", "paths", "root"))

@@ -24,7 +24,7 @@ from dispatcher.model.results import TestResults
 from passmuster.model.errors import InfrastructureError, PassmusterError
 
 _JOURNAL_SUFFIXES = ("-journal", "-wal", "-shm")
-"""SQLite's own files beside the data of a process that was killed while it saved."""
+"""SQLite's companion files of a process that was killed while it saved its data."""
 
 
 class CollectedData(Struct, frozen=True, kw_only=True):

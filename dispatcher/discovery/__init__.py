@@ -1,1 +1,1 @@
-"""Which files are tests."""
+"""Finds the test files."""

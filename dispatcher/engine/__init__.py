@@ -1,1 +1,1 @@
-"""One run from its first file to its verdict, and the seam to where files are executed."""
+"""One run from its first file to its verdict, and the interface to where files execute."""

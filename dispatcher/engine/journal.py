@@ -26,14 +26,14 @@ from passmuster.model.result import TestResult
 
 FILE_NAME = "journal"
 LAST = "last"
-"""What stands for the run that began last, in place of its id."""
+"""The value that stands for the run that started last, in place of its ID."""
 
 _FORMAT = 3
 END = "end"
 """The entry that says that the run has finished."""
 
 Ended = Mapping[tuple[str, int], TestResult]
-"""The results of the attempts that have ended, by path and attempt."""
+"""The results of the finished attempts, by path and attempt."""
 
 
 class JournalWriter(Protocol):

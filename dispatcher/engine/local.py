@@ -25,25 +25,30 @@ from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 
 RETRY_PLACE_S = 0.1
-"""How often a waiting file is offered again when nothing ended: memory may have become free elsewhere."""
+"""Seconds after which a waiting file is tried again although no file finished: other processes may have freed
+memory.
+"""
 
 SPARE_LOOKS = 16
-"""How many of the spare tasks are looked at for one that fits: they wait in no order that matters, and all of
-them may be as many as the files of a run."""
+"""How many best-effort tasks are examined for one that fits. They wait in no particular order, and there may
+be as many as the run has files.
+"""
 
 MAX_ENDED_THREADS = 64
-"""How many threads are remembered whose files have ended: each is about to end as well."""
+"""How many threads of finished files are remembered; each is about to end as well."""
 
 WAITED_S = 0.05
-"""A file that found a free slot but no memory for longer than this is said to have waited for memory."""
+"""A file that found a free slot but no memory for longer than this is reported as having waited for memory.
+"""
 
 MEMORY, PROCESSES = "memory", "processes"
 """What a file may wait for."""
 
 SAID_AFTER_S = 1.0
 SAID_AFTER_WORKING_S = 10.0
-"""Seconds for which other runs keep a run from starting files until it says so: where none of its files
-runs, and where some do."""
+"""Seconds for which other runs keep this run from starting files until it says so: if none of its files runs,
+and if some do.
+"""
 
 SAY_AGAIN_S = 300.0
 """Seconds after which it is said again, if files still wait."""

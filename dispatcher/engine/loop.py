@@ -46,15 +46,16 @@ from passmuster.model.status import Status, StopReason
 from passmuster.model.task import TestTask
 
 SAMPLE_S = 0.25
-"""Seconds between two samples of what the files use, where somebody watches: as often as a footer moves."""
+"""Seconds between two usage samples while a reporter wants them: the refresh interval of a footer."""
 
 IDLE_POLL_S = 1.0
-"""The longest wait for an event: bounds how late a slow file is mentioned."""
+"""The longest wait for an event; bounds how late a slow file is reported."""
 
 
 CONFIRM_SHARE = 0.05
-"""The share of a run's time that confirmations of forked passes may take after its last file has ended, while
-some are left: small enough to go unnoticed, large enough that all are confirmed after some runs."""
+"""The share of a run's time that verifications of forked passes may take after its last file: small enough to
+go unnoticed, large enough to verify all files after some runs.
+"""
 
 
 class RunPolicy(Struct, frozen=True, kw_only=True):

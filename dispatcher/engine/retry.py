@@ -33,23 +33,26 @@ from passmuster.model.status import Isolation, Status
 from passmuster.model.task import TestTask
 
 EVICTED_MARGIN = 1.25
-"""What the peak of a file that had to make room is multiplied with: it was stopped before its real one."""
+"""The factor for the peak of an evicted file, which was killed before it reached its real peak."""
 
 MAX_EVICTIONS = 5
-"""Times a file may make room for others of its run. Alone it never has to, so more than two mean a fault of
-ours. For files of other runs on the machine it makes room as often as it takes: it waits each time until
-there is."""
+"""How often a file may be evicted for other files of its run. Running exclusively it never is, so more than
+two evictions indicate an error in Passmuster. For files of other runs on the machine it is evicted any
+number of times, and waits each time until memory is free.
+"""
 
 MAX_EXCLUSIVE_RERUNS = 10
-"""Files of a run that run once more alone: more failures than that have another cause than the other files,
-and each such attempt costs the time in which nothing else runs."""
+"""Files of a run that rerun exclusively: more failures than that have another cause than interference, and
+each such attempt blocks all other files.
+"""
 
 NEVER_RETRIED = frozenset({Status.COLLECT_ERROR, Status.NO_TESTS})
-"""Failures that are no matter of luck: which tests a file holds, and whether it can be imported at all,
-depends on its text and its environment. Running it again would only say the same once more."""
+"""Deterministic failures: a retry would give the same result, because which tests a file contains, and
+whether it can be imported, depends on its text and its environment.
+"""
 
 POSSIBLY_INTERFERENCE = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
-"""Failures that others who ran at the same time may have caused."""
+"""Failures that other files running at the same time may have caused."""
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ def verdict_position(
     if reasons[last] is RerunReason.VERIFY_PASS and attempts[last].is_comparable(attempts[told[-2]]):
         return last  # Open, and it did fail.
     if finding is Finding.FAILS_IN_PARALLEL and len(told) > 1 and attempts[told[-2]].was_extra:
-        return last  # It would not have started beside others without overcommit.
+        return last  # Without oversubscription it would not have run next to others.
     counted = [position for position in told if _could_count(attempts, reasons, position)]
     allowed = counted[: 1 + retries] or told
     passed = [position for position in allowed if attempts[position].status.is_pass]
@@ -71,8 +71,9 @@ def _could_count(
 
 
 TAIL_CHARACTERS = 64 * 1024
-"""Characters of output kept of an attempt that did not pass. The whole lies in the run's directory;
-a run of 100,000 files must not hold all of theirs in memory."""
+"""Characters of output kept of an attempt that did not pass. The whole output is in the run's directory; a
+run of 100,000 files must not hold all of theirs in memory.
+"""
 
 
 class _Entry(Struct):
@@ -80,10 +81,10 @@ class _Entry(Struct):
     attempts: list[TestResult] = field(default_factory=list)
     reasons: list[RerunReason | None] = field(default_factory=list)
     reason: RerunReason | None = None
-    """What the attempt is for that runs, or comes next."""
+    """Why the current or next attempt is made."""
     is_spare: bool = False
     standing: int | None = None
-    """The position of the attempt that counts: for now while another one follows, else for good."""
+    """The position of the attempt that counts: provisionally while another one follows, else finally."""
     last_attempt: int = 0
     failures: int = 0
     forked_status: Status | None = None

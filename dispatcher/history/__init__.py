@@ -1,1 +1,1 @@
-"""What earlier runs measured of each file."""
+"""The measurements of earlier runs for each file."""

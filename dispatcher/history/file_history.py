@@ -29,7 +29,7 @@ class ForkObservation(StrEnum):
     CONFIRMED = "confirmed"
     """It passed forked and spawned."""
     HARMFUL = "harmful"
-    """It came to something else when forked: it must be spawned."""
+    """It gave another result when forked: it must be spawned."""
 
 
 class FileHistory(Struct, frozen=True, kw_only=True):

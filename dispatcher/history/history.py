@@ -33,7 +33,7 @@ from passmuster.settings.values import on_one_line
 """Where everything that is kept between runs lies, below the project root."""
 
 MAX_FILES = 20_000
-"""Files remembered, about 6 MB; beyond that the longest unseen are forgotten."""
+"""The maximum number of files, about 6 MB; beyond that the longest unseen are dropped."""
 
 _BROKEN_ERRORS = (history_schema.ForeignFileError, sqlite3.DatabaseError)
 
@@ -257,7 +257,7 @@ def _is_broken(error: Exception) -> bool:
 
 
 FLUSH_AFTER_S = 2.0
-"""Seconds between two transactions: what a killed runner forgets at most."""
+"""Seconds between two transactions: a killed runner loses at most this much history."""
 
 
 class HistoryReporter:

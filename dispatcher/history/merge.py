@@ -15,11 +15,12 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import Isolation, Status
 
 NEWEST_SHARE = 0.5
-"""How much of a blended duration the newest attempt is: two runs suffice to follow a changed test."""
+"""The weight of the newest attempt in an averaged duration: two runs suffice to follow a changed test."""
 
 PEAK_DECAY = 0.25
-"""The share of the way from an old peak, or most time, down to a lower new one that is gone after one run: an
-outlier of ten times the usual is down to twice of it after eight runs, yet survives the next few."""
+"""The share by which an old peak, or highest time, decays toward a lower new one in each run: an outlier of
+ten times the usual value is down to twice of it after eight runs, yet survives the next few.
+"""
 
 OUTCOME_RUNS = 20
 """How many runs' outcomes are kept for each file."""

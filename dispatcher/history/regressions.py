@@ -30,22 +30,22 @@ from dispatcher.model.usage_stats import UsageStats
 from passmuster.model.task import MOSTLY_WAITS_SHARE
 
 MIN_RUNS = 3
-"""Runs that a baseline is drawn from at least."""
+"""The minimum number of runs behind a baseline."""
 
 MIN_PACE = 2
-"""Files that a pace is taken from at least: of two, what both grew by is common."""
+"""The minimum number of files behind a pace: of two, the growth that both share is the common one."""
 
 MIN_S = 1.0
-"""Seconds that a time grows by at least: what lies below is how a machine's load differs from run to run."""
+"""The minimum growth in seconds; smaller differences come from the varying load of a machine."""
 
 MIN_BYTES = 32 * 1024 * 1024
-"""Bytes that a peak grows by at least: a library more is loaded, and nothing has happened."""
+"""The minimum growth in bytes; smaller differences come from one more loaded library."""
 
 _SMALLEST_S = 0.01
-"""What a time of nothing is taken for: a processor clock ticks a hundred times a second."""
+"""The value that replaces a time of zero: a CPU clock ticks a hundred times a second."""
 
 _Times = tuple[float, float]
-"""Seconds that something used to take, and that it took."""
+"""Seconds: the baseline, and the value in this run."""
 
 
 class _Pair(Struct, frozen=True, kw_only=True):

@@ -21,15 +21,17 @@ FILE_NAME = "history.sqlite3"
 BROKEN_NAME = "history.sqlite3.broken"
 
 APPLICATION_ID = 0x504D5431
-"""`PMT1` in SQLite's header: tells our file from anybody else's."""
+"""`PMT1` in SQLite's header: distinguishes a history from any other database."""
 
 SCHEMA_VERSION = 3
-"""Counts up when the table changes; a file of an older program is given what it lacks, one of a newer program
-is put aside, never guessed at."""
+"""Increases when the table changes. A file of an older program gets the missing columns; one of a newer
+program is set aside, never guessed at.
+"""
 
 BUSY_TIMEOUT_S = 5.0
-"""How long a write waits for another run's: a flush takes milliseconds, so this is never reached unless
-a run was stopped (SIGSTOP) in the middle of one."""
+"""How long a write waits for that of another run. A flush takes milliseconds, so this is reached only if a
+run was stopped (SIGSTOP) in the middle of one.
+"""
 
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _COLUMNS = (

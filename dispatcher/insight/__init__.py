@@ -1,1 +1,1 @@
-"""What is known of files and runs, as values and texts, without running anything."""
+"""Explains files and predicts runs, as values and texts, without running anything."""

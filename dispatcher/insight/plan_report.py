@@ -15,7 +15,7 @@ VERSION = 1
 """Of the JSON: counts up when a field changes its meaning or goes away."""
 
 WORTH_IT = 1.1
-"""How many times longer a run must take for it to be worth to change something."""
+"""The factor in a run's time from which a change of configuration is worth suggesting."""
 
 
 class PlanReport(Struct, frozen=True, kw_only=True):

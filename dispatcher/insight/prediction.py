@@ -60,15 +60,15 @@ class LowerBoundKind(StrEnum):
     """What limits the speed of a run."""
 
     FILE = "file"
-    """The longest file takes so long by itself."""
+    """The duration of the longest file."""
     CPUS = "cpus"
-    """All files together use so much processor time."""
+    """The CPU time of all files together."""
     MEMORY = "memory"
-    """All files together hold so much memory for so long."""
+    """The memory of all files together, multiplied by their durations."""
     GROUP = "group"
-    """Few files of a group run at once."""
+    """The limit of a concurrency group."""
     JOBS = "jobs"
-    """So few files run at once."""
+    """The number of slots."""
 
 
 class LowerBound(Struct, frozen=True, kw_only=True):
@@ -219,7 +219,9 @@ def alternatives(
 
 
 _LADDER = (1, 2, 3, 4, 6, 8, 16)
-"""How many machines are tried. Each costs a split and a play: a second for all of them with 3000 files."""
+"""The numbers of machines that are tried. Each costs a split and a simulation: a second for all of them with
+3000 files.
+"""
 
 
 def _machines(

@@ -1,1 +1,1 @@
-"""The same command on many machines: one leads, all work, and all end alike."""
+"""One run on several machines by the same command: one leads, all work, and all report the same result."""

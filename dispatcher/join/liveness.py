@@ -60,10 +60,10 @@ class MemberHeartbeat:
 
 
 AWAY_S = 120.0
-"""Seconds that the broker may be away: as long as a run over it waits, and workers keep results."""
+"""Seconds that the broker may be unavailable: as long as a run over it waits, and workers keep results."""
 
 JUDGE_S = LEADER_LEASE_MS / 1000 + MEMBER_HEARTBEAT_S
-"""Seconds after the broker was away, or had forgotten the run, in which who leads is waited for."""
+"""Seconds to wait for the leader after the broker was unavailable or had forgotten the run."""
 
 _RETRY_S = 0.5
 

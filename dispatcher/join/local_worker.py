@@ -10,7 +10,7 @@ from pathlib import Path
 from dispatcher.queue.worker_process import WorkerProcess
 
 MAX_STARTS = 3
-"""Workers that are tried one after the other: a third one that dies does so for a reason that stays."""
+"""Workers that are started one after the other: if a third one dies, the cause is permanent."""
 
 
 class LocalWorker:

@@ -45,7 +45,7 @@ from passmuster.wire.join_messages import JoinCodec, NewRound, RoundOutcome
 from passmuster.wire.join_store import JoinStore, LeaderLease, NotLeadingError
 
 LOOK_S = 0.25
-"""Seconds between two looks at who leads and whether all is done."""
+"""Seconds between two checks of the leader and of the round's state."""
 
 
 def join(config: TestConfig, host: CommandContext) -> int | None:

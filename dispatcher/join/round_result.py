@@ -18,7 +18,7 @@ CHUNK_BYTES = 2 * 1024 * 1024
 """Compressed bytes of one part: less than 4 MiB as the text it travels as."""
 
 MAX_FILE_BYTES = 1 << 30
-"""Bytes of one file of a record: what one that is forged may cost."""
+"""Bytes of one file of a record: bounds the damage of a forged one."""
 
 _NAME = re.compile(r"[a-z][a-z0-9.-]{0,40}")
 

@@ -1,1 +1,1 @@
-"""The change from the old shell scripts to this program, with a way back."""
+"""The migration from the old shell scripts to Passmuster, and its rollback."""

@@ -17,7 +17,7 @@ class NewCommand(StrEnum):
     """The replacement for references; the value is the argument of `--command`."""
 
     FILE = "./run_tests.py"
-    """The files `run_tests.py` and `run_ci_replica.py` beside where the scripts lay."""
+    """The files `run_tests.py` and `run_ci_replica.py` in the directory of the old scripts."""
     PACKAGE = "run-tests"
     """The commands `run-tests` and `run-ci-replica` of the installed package."""
 

@@ -37,13 +37,13 @@ from dispatcher.migrate.shell_words import (
 )
 
 KEEP = "passmuster: keep"
-"""A line that holds this stays as it is."""
+"""A line that contains this is not changed."""
 
 KEEP_FILE = f"{KEEP} file"
-"""A file that holds this stays as it is: a history tells of the scripts as they were."""
+"""A file that contains this is not changed, for example a history that mentions the old scripts."""
 
 HINT = "run_"
-"""Every reference holds this: most files do not, and need no second look."""
+"""Every reference contains this text: most files do not, and need no further analysis."""
 
 _NAME = re.compile(r"(run_tests|run_ci_replica)(\\{0,2}\.)sh")
 _GLOB = re.compile(r"(?<![\w./-])(?:[^\s/]*/)*(run_\w*(?:[*?]|\[[^\]\s]*\]|\{[\w,]+\})[\w*?]*\.sh)(?!\w)")

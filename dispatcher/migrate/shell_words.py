@@ -124,7 +124,7 @@ def path_start(text: str, name: int) -> int:
     if escaped is not None and (text[position - 1 : position] == "[" or "\\" in escaped[0]):
         position = escaped.end()
     while position < name and text[position] == "-":
-        # What make is told before a command.
+        # Prefixes of a command in a makefile.
         position += 1
     earlier = text.rfind(".sh/", position, name)
     if earlier >= 0:

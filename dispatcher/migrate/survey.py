@@ -33,7 +33,7 @@ VENDORED = frozenset(
         ".passmuster",
     }
 )
-"""Folders of other people's files, and of files that are made."""
+"""Directories of third-party and generated files."""
 
 MAX_BYTES = 4 * 1024 * 1024
 """Bytes of the largest file that is read: what people write is smaller, and data is not."""

@@ -1,1 +1,1 @@
-"""The words of a run: plan, events, results, rerun reasons, exit statuses."""
+"""The model of a run: plan, events, results, rerun reasons, exit statuses."""

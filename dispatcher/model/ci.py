@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 AUTO = "auto"
-"""The choice that stands for the CI whose variables are set."""
+"""The choice of the CI whose variables are set."""
 
 NONE = "none"
-"""The choice that stands for no CI."""
+"""The choice of no CI."""
 
 
 class Ci(Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ CIS = (
         name="GitHub",
         choice="github",
         sign="GITHUB_ACTIONS",
-        also="GITHUB_RUN_ID",  # run_ci_replica.py sets the sign alone, and nobody there reads annotations
+        also="GITHUB_RUN_ID",  # run_ci_replica.py sets only the sign, and shows no annotations
         log="github",
         run="GITHUB_RUN_ID",
         attempt="GITHUB_RUN_ATTEMPT",
@@ -119,11 +119,12 @@ CIS = (
         run="BITBUCKET_BUILD_NUMBER",
     ),
 )
-"""In this order their variables are looked for. GitHub and Jenkins do not number their jobs: there a workflow
-sets the variables of our own, as `docs/how-to/ci.md` shows."""
+"""In the order in which their variables are checked. GitHub and Jenkins do not number their jobs: there a
+workflow sets Passmuster's own variables, as `docs/how-to/ci.md` shows.
+"""
 
 CHOICES = (AUTO, NONE, *(ci.choice for ci in CIS if ci.choice))
-"""What `--ci` takes."""
+"""The values of `--ci`."""
 
 
 def detect_ci(choice: str, environ: Mapping[str, str]) -> Ci | None:

@@ -11,12 +11,12 @@ class ExitCode(IntEnum):
     OK = 0
     """All files passed, or there was nothing to run."""
     FAILED = 1
-    """Some file did not pass, a demanded coverage was not reached, or a file took more than allowed."""
+    """At least one file did not pass, or a required check failed (coverage, regressions)."""
     USAGE = 2
     """Wrong arguments or configuration; nothing was run."""
     INFRASTRUCTURE = 3
-    """What the run needs failed, so that it could not be complete."""
+    """Infrastructure error: the run could not complete."""
     NO_TESTS = 5
-    """Not one test ran, or the project's framework found no file: the number that pytest uses."""
+    """No test ran, or the project's framework found no file. pytest uses the same number."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C or SIGTERM (128 + SIGINT, as shells report it)."""

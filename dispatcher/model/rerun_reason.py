@@ -11,28 +11,28 @@ class RerunReason(StrEnum):
     RETRY = "retry"
     """It failed and retries are left."""
     EVICTED = "made-room"
-    """It was stopped only because memory ran short beside others; this does not count as a retry."""
+    """It was killed to bring all files under the memory budget; this does not count as a retry."""
     VERIFY_FAILURE = "check"
     """It did not pass when forked: it runs spawned."""
     RECHECK = "recheck"
-    """It runs spawned once more: it passed when it was checked, or failed when it was to be confirmed."""
+    """It runs spawned once more: it passed a verification of a failure, or failed one of a pass."""
     REFORK = "refork"
     """It failed when forked and passed twice when spawned: it is forked once more, which shows the cause."""
     VERIFY_PASS = "confirm"
-    """It passed when forked, and nobody knows yet whether it does when spawned."""
+    """It passed when forked, and no spawned result is known yet."""
     EXCLUSIVE = "alone"
-    """It failed while others ran beside it: it runs once more without them."""
+    """It failed while other files ran: it reruns without them."""
     SETTLED = "settled"
-    """It does not: the file is decided, by an earlier attempt."""
+    """No further attempt follows: an earlier attempt decided the file."""
 
 
 PROVES = frozenset(
     {RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK, RerunReason.VERIFY_PASS}
 )
-"""What a further attempt may be for that shows whether forking changes what comes of a file."""
+"""The reasons of attempts that show whether forking changes the result of a file."""
 
 TOLD_BEFORE = frozenset({RerunReason.VERIFY_PASS, RerunReason.EXCLUSIVE})
-"""What a further attempt may be for while the verdict so far is final unless that attempt proves it wrong."""
+"""The reasons of attempts before which the verdict is final unless they prove it wrong."""
 
 PROVISIONAL_AFTER = TOLD_BEFORE | {RerunReason.REFORK, RerunReason.RECHECK}
-"""What a further attempt may be for while there is a verdict that holds if that attempt comes to nothing."""
+"""The reasons of attempts before which there is a verdict that holds if they give no result."""

@@ -28,13 +28,13 @@ class Finding(StrEnum):
     VERIFIED = "confirmed"
     """It passed when forked, and when spawned too."""
     UNVERIFIED = "unconfirmed"
-    """It passed when forked, and there was no time to see whether it does when spawned."""
+    """It passed when forked, and there was no time to verify it spawned."""
     FAILS_WHEN_FORKED = "failed-forked"
     """It failed when forked, passed twice when spawned, and failed when forked once more: a pass decides."""
     PASSES_ONLY_FORKED = "failed-spawned"
     """It passed when forked and failed twice when spawned, which decides."""
     FAILS_IN_PARALLEL = "crowded"
-    """It failed beside others and passed when it ran alone."""
+    """It failed while other files ran, and passed exclusively."""
 
     @property
     def must_spawn(self) -> bool:
@@ -148,11 +148,11 @@ class Measure(StrEnum):
     """The measure that is compared; the value is its name in the events, with its unit."""
 
     CPU = "cpu_s"
-    """Processor seconds."""
+    """CPU seconds."""
     TIME = "duration_s"
-    """Wall-clock seconds, of files that mostly wait, before or now, or whose processor time nobody knows."""
+    """Wall-clock seconds, for files that were or are I/O-bound, or whose CPU time is unknown."""
     MEMORY = "peak_bytes"
-    """The most memory its processes used together."""
+    """The peak memory of its processes together."""
 
 
 class Regression(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from passmuster.model.errors import ConfigurationError
 AUTO = "auto"
 
 MAX_SHARDS = 10_000
-"""More machines than this is a slip of the finger."""
+"""A higher number of machines is a typing error."""
 
 ALLOWED = "I/N with I from 1 to N, such as 2/4, or auto"
 

@@ -20,8 +20,9 @@ from dispatcher.planning.order import MEMORY_MARGIN
 from passmuster.model.status import Isolation
 
 ALIKE_SHARE = 0.9
-"""The share of an earlier run's files that one like it has at least. Where fewer are left, one of them may be
-the last that needs something, and so has to import it by itself."""
+"""The minimum share of an earlier run's files that a similar run includes. With fewer, a file may be the last
+one that needs a module, and then has to import it itself.
+"""
 
 
 class IsolationPolicy:

@@ -16,7 +16,7 @@ from dispatcher.history.file_history import FileHistory
 from dispatcher.model.plan import TestFile
 
 MEMORY_MARGIN = 1.15
-"""What a recorded peak is multiplied with: peaks of one file move by about a tenth from run to run."""
+"""The factor for a recorded peak: peaks of one file vary by about a tenth from run to run."""
 
 NEVER_RAN = "never ran"
 FAILED_LAST_TIME = "failed last time"

@@ -147,22 +147,23 @@ def lower(left: int | None, right: int | None) -> int | None:
 
 
 MAX_OVERTAKES = 16
-"""How many files may pass the first of the line before it makes a reservation: then nobody passes it.
+"""How many files may overtake the head of the queue before it makes a reservation; then nothing starts before
+it.
 
-Or twice the most files that ran at once, if that is more. Fewer, and slots would stand idle for every large
-file in turn, which simulations put at up to 1.8 times the run's length; with none at all, small files could
-keep a large one waiting until the end, where it would run alone.
+The limit is twice the highest number of files that ran at once, if that is more. With a lower limit, slots
+would stand idle for every large file in turn; simulations put that at up to 1.8 times the run's length.
+Without a limit, small files could keep a large one waiting until the end, where it would run alone.
 """
 
 MAX_STARTS_BEFORE_EXCLUSIVE = 1000
-"""How many files may start while a file waits to run alone, before nothing further starts until it has run.
+"""How many files may start while an exclusive file waits, before nothing further starts until it has run.
 
-Emptying the machine costs about one file's length on every slot: paid once in a thousand starts that is
-nothing, and in most runs the files to run alone simply come last.
+Emptying the machine costs about one file's length on every slot: once in a thousand starts that is
+negligible, and in most runs the exclusive files simply come last.
 """
 
 _Place = tuple[GroupQueue, int]
-"""Where a task waits: its lane, and its key there."""
+"""The position of a task: its group queue, and its key there."""
 
 
 class ReadyQueue:
@@ -193,7 +194,7 @@ class ReadyQueue:
         self._passed: dict[int, int] = {}
         self._starts_beside_alone = 0
         self.is_held_by_groups = False
-        """Whether nothing that waits might have gone when it was last asked, because its groups were full."""
+        """Whether the last request found no task only because the groups of all waiting ones were full."""
         self.append(tasks)
 
     def __len__(self) -> int:

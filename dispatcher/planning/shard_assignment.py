@@ -22,36 +22,41 @@ from dispatcher.planning.simulation import simulate_run
 from passmuster.model.task import TestTask
 
 FULL = 1.03
-"""A shard takes no further file beyond this many times its fair share, but where all are as full."""
+"""A shard gets no further file beyond this multiple of its fair share, unless all shards are as full."""
 
 EVEN = 1.05
-"""The shards are even enough when the slowest takes this many times the mean: to have it better would move
-files for every second by which a history changes."""
+"""The shards are balanced when the slowest takes at most this multiple of the mean: a stricter limit would
+move files for every second by which a history changes.
+"""
 
 PREFERENCES = 8
-"""How many shards a file prefers before it goes where most room is: a SHA-256 has so many 32-bit numbers."""
+"""How many shards a file prefers before it goes to the least loaded one: a SHA-256 has as many 32-bit
+numbers.
+"""
 
 MAX_PLAYED = 2000
-"""Files up to which the shards are evened out by playing them. With more, none matters to its shard."""
+"""The maximum number of files up to which the shards are balanced by simulation. With more, no single file
+matters.
+"""
 
 STEP = 1.1
-"""Predicted times count in steps of this ratio: what moves less from run to run moves no file."""
+"""The ratio between two time steps: smaller changes from run to run move no file."""
 
 SHORTEST_S = 0.01
 LONGEST_S = 1e6
-"""What a prediction is taken for at least and at most, whatever stands in a history."""
+"""The bounds of a predicted time, whatever the history contains."""
 
 _TRIALS = 24
-"""Moves and swaps that are played between two shards before the next pair is looked at."""
+"""Moves and swaps that are simulated between two shards before the next pair is tried."""
 
 _PARTNERS = 8
-"""How many of the quickest shards are asked to take something off the slowest."""
+"""How many of the quickest shards are candidates to relieve the slowest."""
 
 _SWAPPED = 100
 """How many of a shard's heaviest files may be swapped; any may be moved."""
 
 _PLAYED_FILES = 50_000
-"""Files in all plays together: about a second's worth."""
+"""Files in all simulations together: about a second's worth."""
 
 
 class _Weighed(Struct, frozen=True, kw_only=True):

@@ -1,1 +1,1 @@
-"""Execution over a broker: the backend, its workers, a cluster of this machine's own."""
+"""Execution over a broker: the backend, its workers, and a private cluster on this machine."""

@@ -85,19 +85,21 @@ class ResultSource(Protocol):
 
 
 TICK_S = 1.0
-"""Seconds between two looks at leases and at whether the broker still knows the run."""
+"""Seconds between two checks of the leases and of the run's existence on the broker."""
 
 LOOK_S = 0.2
-"""Seconds the broker is asked to wait for news at most: what `wake` may have to wait too."""
+"""Maximum seconds of one blocking read from the broker; `wake` may have to wait as long."""
 
 SWALLOWED_S = 5.0
-"""Seconds the queue may be empty while files wait, until they are sent once more: workers take a moment."""
+"""Seconds for which the queue may be empty while files wait, until they are republished: workers take a
+moment.
+"""
 
 AWAY_S = 120.0
-"""Seconds the broker may be away before the run is told: as long as workers keep a result for it."""
+"""Seconds for which the broker may be unavailable before the run fails: as long as workers keep a result."""
 
 LAST_RESULTS_S = 5.0
-"""Seconds beyond the grace in which a stopped file's result must come."""
+"""Seconds beyond the grace period in which a stopped file's result must arrive."""
 
 _SETTLE_LOOK_S = 0.1
 

@@ -20,21 +20,23 @@ from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT
 
 MAX_WORKER_DEATHS = 3
-"""A file whose worker died this often while it ran is taken to be the cause. From the first time on it runs
-alone, so that no file is blamed for what another one did beside it."""
+"""A file during which this many workers died counts as the cause. After the first death it runs exclusively,
+so that no file is blamed for what another one did at the same time.
+"""
 
 MAX_REJECTED_RESULTS = 3
-"""A file of which so many results could not be used is given up: it would go on for ever."""
+"""A file is given up after this many rejected results; otherwise it would be redelivered forever."""
 
 MIN_PUBLISHED = 1000
-"""So many files may wait on the queue at least, however few workers there are: one by one would be slow."""
+"""The minimum number of files on the queue, however few workers there are: one by one would be slow."""
 
 WANTED_WORKER_S = 30.0
-"""Seconds that a file waits for the worker that it is wanted on before any worker may run it: somebody waits
-for the verdict. Less is learned from it then."""
+"""Seconds that a file waits for the requested worker before any worker may run it, because the user waits for
+the verdict. The attempt then proves less.
+"""
 
 PUBLISHED_FOR_A_SLOT = 4
-"""So many files may wait there for each slot, so that no worker ever waits for the dispatcher."""
+"""Files on the queue for each slot, so that no worker ever waits for the dispatcher."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -98,7 +100,7 @@ class DeliveryTracker:
         self._jobs: dict[str, _Job] = {}
         self._last_take: dict[str, int] = {}
         self._recalled: dict[str, tuple[str, int]] = {}
-        self._waiting = 0  # of the jobs: those that no worker has begun with
+        self._waiting = 0  # of the jobs: those that no worker has started
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
         """Accept tasks in order; `next_messages` returns those that can be published."""

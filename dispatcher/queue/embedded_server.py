@@ -23,7 +23,7 @@ _START_S = 15.0
 """Seconds until it must answer: it takes 20 ms on an idle machine."""
 
 _TRIES = 3
-"""A port that was free a moment ago may be taken by somebody else."""
+"""Attempts with another port: one that was free a moment ago may be in use now."""
 
 _END_S = 5.0
 """Seconds for the watcher to end: it only has to kill its child."""
@@ -32,7 +32,7 @@ _LOOK_S = 0.01
 """Seconds between two looks whether the server answers."""
 
 _CLOSED = b"."
-"""Tells the watcher that its owner ends in order, and removes the folder itself."""
+"""Tells the watcher that its owner ends normally, and removes the directory itself."""
 
 _WATCHER = """
 import os, shutil, subprocess, sys, threading

@@ -31,7 +31,7 @@ from passmuster.wire.codec import encode_task
 from passmuster.wire.envelope import Envelope
 
 BROKEN: tuple[type[Exception], ...] = (KombuError, RedisError, OSError)
-"""What publishing may fail with when the broker is away."""
+"""The errors of publishing while the broker is unavailable."""
 
 _BATCH = 500
 """Messages sent in one go: half the cost of one by one."""

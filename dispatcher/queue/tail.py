@@ -28,7 +28,7 @@ LOOK_S = 1.0
 """Seconds one look waits for news."""
 
 PARTIAL_S = 2.0 * HEARTBEAT_S
-"""Seconds without news after which a line is shown that is not complete: its rest would have come by then."""
+"""Seconds without news after which an incomplete line is shown."""
 
 _MAX_NAMED = 3
 

@@ -40,7 +40,7 @@ from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from passmuster.wire.signing_secret import secret_warnings
 
 _LOOK_S = 0.2
-"""Seconds between two looks for a first worker."""
+"""Seconds between two checks for a first worker."""
 
 
 class RunSource(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
 WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
 
 END_S = 10.0
-"""Seconds for a worker to end: it ends at once what it runs, and its own process within five."""
+"""Seconds for a worker to end: it stops its files at once, and its own process ends within five."""
 
 
 class WorkerProcess:

@@ -19,7 +19,7 @@ _MAX_NAMED = 3
 
 
 LATE_S = 10.0
-"""Seconds after which it is said that a worker does not take files: joining a run takes two or three."""
+"""Seconds after which a worker that fetches no files is reported: joining a run takes two or three."""
 
 
 class WorkerRegistry:
@@ -159,7 +159,7 @@ class WorkerRegistry:
         return self.nobody(waited_s=now_s - since_s)
 
     def nobody(self, *, waited_s: float) -> str:
-        """Return the line that says that nobody takes part, and why."""
+        """Return the line that says that no worker can serve the run, and why."""
         reasons = [f"{name}: {reason}" for name, reason in sorted(self._refusals.items())]
         reasons += [
             f"{card.name}: it has version {card.version} of Passmuster, this is {self._version}; "

@@ -1,1 +1,1 @@
-"""The run that a CI workflow describes, on this machine."""
+"""Replicates on this machine the run that a CI workflow describes."""

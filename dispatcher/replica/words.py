@@ -15,7 +15,7 @@ from passmuster.settings.values import PATH, SIZE, TEXT, count
 from passmuster.settings.words import WordTable
 
 MAX_CPUS = 4096
-"""More than this is a slip of the finger."""
+"""A higher number is a typing error."""
 
 _OF_A_WORKFLOW = (Needs(name="workflow", what="a workflow"),)
 

@@ -1,1 +1,1 @@
-"""The reporters: each tells people or programs what happened, from events alone."""
+"""The reporters: each makes a report for people or programs from events alone."""

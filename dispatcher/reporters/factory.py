@@ -1,4 +1,4 @@
-"""The reporters that a configuration asks for, beside the console: each is loaded only where it is wanted."""
+"""Makes the configured reporters other than the console; each is loaded only if it is used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from passmuster.model.status import Status
 def make_output(
     config: TestConfig, environ: Mapping[str, str], *, out: TextStream, err: TextStream
 ) -> PlainOutput:
-    """Return what is printed through, and around the console: on a CI what its pages show besides."""
+    """Return the output streams with the reporters around the console: on a CI, those of its annotations and
+    pages.
+    """
     ci = detect_ci(config.ci, environ)
     if ci is None:
         return PlainOutput(out, err)
@@ -37,9 +39,8 @@ def make_reporters(
     """Return the reporters that write files; they check at once that they can.
 
     Args:
-        config: what the user wants.
-        rerun: gives the command that runs one file again; None: nobody knows.
-        say: is told in one line where a report lies that the user does not know the place of.
+        rerun: gives the command that reruns one file; None: unknown.
+        say: receives a line with the path of a report whose place the user does not know.
 
     Raises:
         ConfigurationError: a file cannot be written.
@@ -59,7 +60,7 @@ def make_reporters(
 
 
 def wants_samples(config: TestConfig) -> bool:
-    """Whether any of them wants to be told what running files use, a few times a second."""
+    """Whether a reporter wants usage samples, a few times a second."""
     return config.events is not None or config.html_report is not None or config.record is not None
 
 

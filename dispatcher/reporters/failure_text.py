@@ -1,4 +1,4 @@
-"""What is printed of a failing test: what went wrong, in one line or whole, and in which line. Pure.
+"""Extracts from a failing test's message what went wrong, in one line or whole, and in which line. Pure.
 
 A failure's message is what its framework wrote: pytest's excerpt of the source with lines that start with an
 E, or a traceback. The line is read from Python's tracebacks, those of faulthandler and of exception groups
@@ -79,7 +79,7 @@ _CUT = "[... cut ...]"
 
 
 def headline(message: str) -> str:
-    """Return the line of a failure's message that says what went wrong, without what follows it."""
+    """Return the line of a failure's message that says what went wrong."""
     return _parts(message)[0]
 
 
@@ -102,12 +102,11 @@ def marked_lines(message: str) -> list[str]:
 
 
 def failing_test_lines(record: FileAttempts, printed: Collection[str]) -> list[str]:
-    """Return what the console says of the failing tests of a file: each with its place and its message.
+    """Return the console's lines about the failing tests of a file: each with its place and its message.
 
     Args:
-        record: the file.
-        printed: the lines of its output that stand above. A message that they hold is not repeated, except
-            for the line that says what went wrong.
+        printed: the lines of its output that appear above. A message among them is not repeated, except for
+            the line that says what went wrong.
     """
     bad = [case for case in record.final.cases if case.outcome.is_bad]
     if not bad:
@@ -138,7 +137,7 @@ def _first_line(case: CaseResult, record: FileAttempts, what: str) -> str:
 
 
 def failure_place(case: CaseResult, record: FileAttempts) -> str:
-    """Return where a test failed as `path:line`, in its own file if possible; empty: nobody knows."""
+    """Return where a test failed as `path:line`, in its own file if possible; empty: unknown."""
     line = fault_line(case.message, record.file.path, record.file.label)
     return one_line(f"{record.file.label}:{line}" if line else last_place(case.message))
 

@@ -27,7 +27,7 @@ class JunitReporter:
     """Writes the results to the file `path` when the run is finished.
 
     Raises:
-        ConfigurationError: there can be no such file.
+        ConfigurationError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class JunitReporter:
         check_place(path, what="JUnit report", option="--junit-xml")
 
     def handle(self, event: RunEvent) -> None:
-        """Remember the run's name, and write the report when all results are in.
+        """Store the run's name, and write the report when all results have arrived.
 
         Raises:
             InfrastructureError: the report cannot be written.
@@ -53,7 +53,7 @@ class JunitReporter:
                 ) from error
 
     def close(self) -> None:
-        """A run that did not finish leaves no report."""
+        """Do nothing: a run that did not finish has no report."""
 
     def _write(self, results: TestResults) -> None:
         records = sorted(results.records, key=lambda record: record.file.path)

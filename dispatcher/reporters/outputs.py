@@ -1,8 +1,8 @@
-"""Keeps what every attempt printed below the run's own directory.
+"""Stores the output of every attempt below the run's own directory.
 
-`tests/test_a.py` is kept as `tests/test_a.py.log`, its second attempt as `tests/test_a.py.2.log`, and the
-stacks of a timeout as `tests/test_a.py.stacks`. The files hold what the test printed, unchanged: control
-characters too.
+The output of `tests/test_a.py` is `tests/test_a.py.log`, that of its second attempt `tests/test_a.py.2.log`,
+and the stacks of a timeout are `tests/test_a.py.stacks`. The files contain the output unchanged, including
+control characters.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class ArtifactsReporter:
 
 
 def output_path(directory: Path, path: str, attempt: int) -> Path:
-    """Return where the output of an attempt at a file lies."""
+    """Return the path of the output of an attempt at a file."""
     suffix = "" if attempt <= 1 else f".{attempt}"
     return directory / f"{safe_name(path)}{suffix}.log"
 

@@ -1,1 +1,1 @@
-"""Streams, colours and files that output is written to."""
+"""Output streams, colours, and files that are written atomically."""

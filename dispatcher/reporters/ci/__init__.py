@@ -1,1 +1,1 @@
-"""What a CI shows of a run: log marks, annotations, and a summary page."""
+"""The output for a CI: log commands, annotations, and a summary page."""

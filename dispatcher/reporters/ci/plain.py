@@ -20,9 +20,9 @@ class PlainOutput:
 
     def __init__(self, out: TextStream, err: TextStream) -> None:
         self.out = out
-        """Standard output for the console and all else that may print what tests do."""
+        """Standard output for the console and for everything that may print test output."""
         self.err = err
-        """Standard error likewise."""
+        """Standard error for the same."""
 
     def __enter__(self) -> Self:
         return self

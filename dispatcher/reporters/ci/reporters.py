@@ -58,7 +58,7 @@ def append_summary(path: str, make: Callable[[int], str]) -> str:
 TITLE_CHARS = 300
 
 MIN_ROOM_CHARS = 16 * 1024
-"""Less room than this is left alone: the last lines of an output are in the summary anyway."""
+"""The minimum number of characters worth printing: the last lines of an output are in the summary anyway."""
 
 
 class FoldReporter:

@@ -21,14 +21,14 @@ MAX_RUNNING_ROWS = 8
 """Running files shown at most: as many as a machine runs by default."""
 
 MAX_WORKER_ROWS = 4
-"""Workers shown at most: who wants to see all asks for `run-tests status`."""
+"""The maximum number of workers shown: `run-tests status` shows all."""
 
 _NEAR_BUDGET = 0.8
 """Share of its budget from which a worker is shown before those that are merely busy."""
 
 _BAR_CELLS = 24
 _NARROW_CELLS = 50
-"""Below this width there is no room for the bar."""
+"""The minimum width for a progress bar."""
 
 
 def footer(progress: RunProgress, *, columns: int, rows: int) -> RenderableType:

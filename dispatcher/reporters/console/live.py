@@ -81,7 +81,7 @@ class FooterStream:
     def _wiped(self) -> str:
         if not self._lines:
             return ""
-        # A terminal that became narrower has wrapped the footer: count the rows it takes by now.
+        # A terminal that became narrower has wrapped the footer: count the rows it takes now.
         columns = max(1, self._size().columns)
         rows = sum(max(1, -(-cells // columns)) for cells in self._cells)
         up = f"\x1b[{rows - 1}A" if rows > 1 else ""
@@ -184,5 +184,5 @@ def _terminal_size(stream: TextStream) -> os.terminal_size:
         size = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
         return _FALLBACK_SIZE
-    # A terminal that was never told its size reports zero (an `expect` script, some CI systems).
+    # A terminal without a known size reports zero (an `expect` script, some CI systems).
     return size if size.columns and size.lines else _FALLBACK_SIZE

@@ -143,7 +143,7 @@ def _named(records: Sequence[FileAttempts]) -> str:
 _NAMES = {Measure.CPU: "CPU time", Measure.TIME: "time", Measure.MEMORY: "peak memory"}
 
 MIN_PACE_TOLD = 1.05
-"""A run whose files take less than this many times their usual is as quick as ever."""
+"""The slowdown of a whole run from which it is mentioned."""
 
 
 def regression_lines(results: TestResults, *, color: bool) -> list[str]:
@@ -175,7 +175,7 @@ def _bytes(size: float) -> str:
 
 
 NO_TEST_RAN = "No test ran: the files hold none, or all of them are deselected"
-"""What is said in place of success where there was nothing to succeed."""
+"""The line that replaces success if no test ran."""
 
 STACK_LINES = 30
 """Lines shown of the stacks of a file that timed out: about two Python stacks."""
