@@ -22,7 +22,7 @@ BYTES_PER_WORKER = 2 * GIB
 """Memory that one worker is counted with; the heaviest known suites stay below it for each file."""
 
 DEFAULT_BUDGET_BYTES = 4 * GIB
-"""What all files together may use unless told otherwise: the promise that replaced 18 GB and more."""
+"""Default memory budget of all files together; the old scripts used 18 GB and more."""
 
 AVAILABLE_SHARE = 0.8
 """Share of the available memory that test files may use; the rest is for us, page cache and the user."""
@@ -68,7 +68,7 @@ def calculate_max_workers(*, cpus: int, total_bytes: int) -> int:
 
 
 def default_budget_bytes(*, available_bytes: int) -> int:
-    """Return what all files together may use when nobody said: 4 GiB, or 80 % of what is available.
+    """Return the default memory budget: 4 GiB, or 80 % of the available memory.
 
     Args:
         available_bytes: memory that could be used now without pushing anything out.

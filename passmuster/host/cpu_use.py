@@ -31,7 +31,7 @@ class CpuMeter(Struct):
 
     Args:
         at_s: when the present window began.
-        cpu_s: what had been used by then; None: nobody knows, the next reading begins a window.
+        cpu_s: CPU seconds at that time; None: unknown, so the next reading starts a window.
         cpus: what was in use in the last window; None: there was none yet.
     """
 

@@ -234,7 +234,7 @@ class HostBudget:
     def report(self, held: Holding) -> None:
         """Publish what this run holds now: after a file ended, and while files run."""
         with self._mutex:
-            self._write(held)  # One write of a claim that is ours alone needs no lock.
+            self._write(held)  # A single write of this run's own request needs no lock.
 
     def other_runs(self) -> OtherRuns | None:
         """Return the resource of other runs that this run waits for, or None if it does not wait."""
@@ -438,7 +438,7 @@ class _Other(Struct, frozen=True):
             )
             as_claim = structs.replace(as_claim, held=used, wanted=None)
         elif claim.processors and claim.processors != processors:
-            # It is bound to other processors than we are: only where it may use ours it does.
+            # The other run is bound to other CPUs: only the shared ones count.
             share = (claim.processors & processors).bit_count() / claim.processors.bit_count()
             held = structs.replace(as_claim.held, cpus=as_claim.held.cpus * share)
             as_claim = structs.replace(as_claim, held=held)
@@ -510,7 +510,7 @@ INSIDE_A_TEST = "PASSMUSTER_SLOT"
 
 def _open_lock(path: Path, mode: int) -> int:
     """Return a descriptor of the common lock; locking needs no more than a right to read."""
-    # In a shared folder anybody may have made it: a pipe, say, whose other end nobody ever opens.
+    # In a shared directory any user may have created it, for example as a pipe without a writer.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         # Without O_CREAT first: the kernel may refuse that for another user's file in a sticky folder.

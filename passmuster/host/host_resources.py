@@ -135,7 +135,7 @@ def oom_kill_count(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
 
 
 def _ram(proc: Path) -> _Ram:
-    """Return the machine's own memory and what told."""
+    """Return the machine's own memory and the source of the figure."""
     fields = _keyed(proc / "meminfo")
     total_kib = fields.get("MemTotal:")
     if total_kib is None:
@@ -199,7 +199,7 @@ def _memory_bounds(proc: Path, cgroups: Path, *, ram_bytes: int) -> Iterator[_Me
             if limit_bytes is None or limit_bytes >= ram_bytes:
                 continue
             usage_bytes = _number(directory / usage_name) or 0
-            # Cache that nobody used lately is given back as soon as somebody asks for memory.
+            # The kernel frees inactive page cache as soon as a process needs memory.
             usage_bytes -= _keyed(directory / "memory.stat").get(cache_key, 0)
             left_bytes = max(0, limit_bytes - max(0, usage_bytes))
             source = f"cgroup v{version} {name}"

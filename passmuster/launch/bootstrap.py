@@ -59,7 +59,7 @@ def end_at_interrupt() -> None:
 
 
 def raise_at_interrupt() -> None:
-    """Let a Ctrl-C raise KeyboardInterrupt again: from here on somebody answers it."""
+    """Let Ctrl-C raise KeyboardInterrupt again, which is handled from here on."""
     import signal
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:

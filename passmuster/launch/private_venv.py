@@ -167,13 +167,13 @@ def _take_lock(lock_fd: int, home: Path) -> None:
 
 
 def _refuse_foreign_folder(venv: Path) -> None:
-    """Protect what somebody keeps in a folder that merely has our environment's name."""
+    """Protect a directory of the user that merely has the name of the private environment."""
     if os.path.lexists(venv) and not (venv / "pyvenv.cfg").exists() and any(venv.iterdir()):
         raise FirstStartError(f"{venv} exists and is no virtual environment; move it away")
 
 
 def _is_usable(home: Path, groups: tuple[str, ...]) -> bool:
-    """Return whether the environment is ready by now, for this Python or for one that still exists."""
+    """Whether the environment is ready now, for this Python or for another one that still exists."""
     venv = str(home / ".venv")
     digests = environment.group_digests(str(home), groups)
     if environment.is_ready(venv, digests, tag=environment.python_tag()):

@@ -17,7 +17,7 @@ PLACEHOLDERS = ("python", "file", "module", "slot", "junit")
 working directory), the number of its slot, and the path at which the command may write a JUnit report."""
 
 NAMES_THE_FILE = ("file", "module")
-"""One of these must be in a command: it would do the same for every file otherwise."""
+"""A command must contain one of these; otherwise it would do the same for every file."""
 
 EXAMPLE = '["{python}", "manage.py", "test", "{module}"]'
 

@@ -45,7 +45,7 @@ class Status(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why somebody other than the test itself ended its processes."""
+    """Why the processes of a test were stopped from outside."""
 
     TIMEOUT = "timeout"
     RUN_TIMEOUT = "run-timeout"

@@ -43,7 +43,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class CoverageRequest(Struct, frozen=True, kw_only=True):
-    """Ask for coverage data beside the result.
+    """Request coverage data in addition to the result.
 
     Args:
         source: what to measure, as `coverage run --source` takes it; empty: what the project's own

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from passmuster.settings.setting import Setting
 
 COLUMN = 30
-"""Where the texts of options begin."""
+"""Column at which the texts of options start."""
 
 WIDTH = 100
 

@@ -166,9 +166,9 @@ def setting(
 
     Args:
         name: see `Setting`, as for all that is not named here.
-        kind: likewise.
-        group: likewise.
-        summary: likewise.
+        kind: as above.
+        group: as above.
+        summary: as above.
         short: the argument of one letter, such as `-j`.
         aliases: what other test runners call the argument.
         legacy: the variable of the shell scripts that means the same.

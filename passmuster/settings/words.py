@@ -31,7 +31,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
     Args:
         given: values, later ones stronger.
         paths: words that are not options.
-        unknown: words that look like options and are none, as typed.
+        unknown: arguments that look like options but are none, as typed.
         problems: what is wrong, one line each.
         wants_help: whether the help text was asked for.
         wants_version: whether the version was asked for.

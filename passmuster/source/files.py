@@ -20,7 +20,7 @@ MARKS = ("pyvenv.cfg", "CACHEDIR.TAG")
 """What every virtual environment holds, and what caches do (bford.info/cachedir)."""
 
 MAX_WALKED = 200_000
-"""Files outside git that are looked at: whoever names a whole disk as root is told so."""
+"""Maximum number of files outside git; more, as with a whole disk as root, is an error."""
 
 _MAX_DEPTH = 20
 """Repositories inside each other."""

@@ -23,7 +23,7 @@ _WORDS = (
     "core.fsmonitor=false",
     "-c",
     "core.hooksPath=/dev/null",
-    # Whoever has tests of a tree run trusts it, whoever owns its files: in containers that is often root.
+    # A user who runs the tests of a tree trusts it, even if another user owns it: often root in containers.
     "-c",
     "safe.directory=*",
 )

@@ -94,7 +94,7 @@ def decode_manifest(data: bytes) -> TreeManifest:
     """Return the manifest that a text holds.
 
     Raises:
-        TreeError: it is not exactly one of ours, or a path, a link or a size is not allowed; names it.
+        TreeError: the manifest is malformed, or a path, a link or a size is not allowed; the error names it.
     """
     try:
         text = data.decode("ascii")
@@ -106,7 +106,7 @@ def decode_manifest(data: bytes) -> TreeManifest:
 
 
 def check_manifest(manifest: TreeManifest) -> None:
-    """Refuse a manifest with anything that may not be laid down.
+    """Refuse a manifest with any entry that is not safe to materialize.
 
     Raises:
         TreeError: names the entry.
@@ -146,7 +146,7 @@ def is_digest(text: str) -> bool:
 
 
 def pack_content(data: bytes) -> bytes:
-    """Return content as it is kept."""
+    """Return content in its stored form."""
     return zlib.compress(data, _LEVEL)
 
 

@@ -45,7 +45,7 @@ def damage_named() -> Iterator[None]:
 
 
 class BrokerClient(redis.Redis):
-    """A client whose commands raise `DamagedRecordError` where a key of ours is damaged."""
+    """A client whose commands raise `DamagedRecordError` if a key of Passmuster is damaged."""
 
     def execute_command(self, *arguments: Any, **options: Any) -> Any:
         """Send a command; return the answer."""

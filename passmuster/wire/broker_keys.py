@@ -36,7 +36,7 @@ import hashlib
 import re
 
 PREFIX = "pm:"
-"""Before every key of ours; Celery's `global_keyprefix` must be the same."""
+"""Prefix of every key; Celery's `global_keyprefix` must be the same."""
 
 QUEUE_PREFIX = "pm."
 TASK_NAME = "pm.run_file"
@@ -162,7 +162,7 @@ def results_key(run_id: str) -> str:
 
 
 def tail_key(run_id: str, path: str) -> str:
-    """Return the key by which somebody wants to see what a file prints."""
+    """Return the key of the subscription to the output of a file."""
     return f"{PREFIX}{{{run_id}}}:tail:{_digest(path)}"
 
 

@@ -32,7 +32,7 @@ MAX_RESULT_CHARS = 64 * 1024 * 1024
 """Characters of a result's text: the output's 2 MiB, each byte six characters at worst, and many cases."""
 
 _MAX_INT = 2**63 - 1
-"""No count of ours needs more than 64 bits, and a float cannot hold them all."""
+"""No valid count needs more than 64 bits, and a float cannot represent them all."""
 
 _STEP = re.compile(r"\.(\w+)|\[([0-9]+)\]")
 """One step of the path by which msgspec names a place: a field, or an item of a list."""
@@ -162,7 +162,7 @@ def _difference(found: Any, exact: object, place: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return the start of what came: it is somebody's data, of any length, on one line."""
+    """Return the start of the received text on one line; it is untrusted and of any length."""
     return ascii(value)[:60]
 
 
@@ -180,7 +180,7 @@ def decode_task(text: str) -> TestTask:
     """Return the task that `text` holds.
 
     Raises:
-        CodecError: it is not exactly a task of ours; names the place.
+        CodecError: the text is not exactly a valid task; the error names the place.
     """
     task = decode(TestTask, text, what="the task", max_chars=MAX_TASK_CHARS)
     _check_path(task.file_path, "the task")
@@ -201,7 +201,7 @@ def decode_result(text: str) -> TestResult:
     """Return the result that `text` holds.
 
     Raises:
-        CodecError: it is not exactly a result of ours; names the place.
+        CodecError: the text is not exactly a valid result; the error names the place.
     """
     result = decode(TestResult, text, what="the result", max_chars=MAX_RESULT_CHARS)
     _check_path(result.file_path, "the result")

@@ -33,7 +33,7 @@ _LEVEL = 1
 
 
 class EnvelopeError(PassmusterError):
-    """A message that is not ours: from elsewhere, from another version, changed, or too large."""
+    """A message that is malformed, not signed with the secret, from another version, or too large."""
 
 
 class Envelope:
@@ -84,7 +84,8 @@ class Envelope:
         """Return the parts of a message that must be of this kind.
 
         Raises:
-            EnvelopeError: it is not one of ours, of another version or kind, changed, or too large.
+            EnvelopeError: it is malformed, not signed with the secret, of another version or kind, or too
+                large.
         """
         if len(text) > MAX_MESSAGE_CHARS:
             raise EnvelopeError(
@@ -133,7 +134,7 @@ def unpack_bytes(text: str, *, limit_bytes: int) -> bytes:
     unpacker = zlib.decompressobj()
     try:
         packed = base64.b64decode(text, validate=True)
-        # One more than allowed: the way to see that there is more, and never to be given all of it.
+        # Read one more than allowed: this detects a larger text without reading all of it.
         data = unpacker.decompress(packed, limit_bytes + 1)
     except (ValueError, binascii.Error, zlib.error) as error:
         raise EnvelopeError(f"packed data is damaged: {error}") from error

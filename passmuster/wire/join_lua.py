@@ -42,7 +42,7 @@ keep()
 return {found[1], found[2], found[3], was_seen and 1 or 0}
 """
 )
-"""A run that the broker does not know begins with the round that the caller names."""
+"""A run that the broker does not know starts with the round that the caller names."""
 
 BEGIN = (
     _HEAD
@@ -87,7 +87,7 @@ end
 return mine(token) and 1 or 0
 """
 )
-"""A broker that came back empty is told of the run again, by the only one who knows all of it."""
+"""If the broker lost its data, the leader, which knows the whole state, restores the run."""
 
 GIVE_UP = (
     _HEAD
@@ -120,7 +120,7 @@ keep()
 return 1
 """
 )
-"""A round that passed is the last one: nobody reads the journal again."""
+"""A round that passed is the last one, so the journal is not read again."""
 
 PULSE = (
     _HEAD

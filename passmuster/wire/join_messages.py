@@ -102,8 +102,8 @@ class JoinStatus(NamedTuple):
 
     Args:
         number: of the present round; 0: the broker knows no such run.
-        is_claimed: whether somebody leads.
-        leader: who led last; empty: nobody has yet.
+        is_claimed: whether a member holds the leader lease.
+        leader: the last leader; empty: none yet.
         has_outcome: whether the round that was asked for is complete.
     """
 
@@ -133,7 +133,7 @@ class JoinCodec:
         """Return the terms in a message; of another version: only that version.
 
         Raises:
-            PassmusterError: there are none of ours in it.
+            PassmusterError: the message is malformed or not signed with the secret.
         """
         parts = self._parts("terms", text, 2)
         if parts[0] != version:

@@ -88,7 +88,7 @@ class OutputStream:
     # The worker's side.
 
     def wanted(self, files: Sequence[tuple[str, str]]) -> list[bool]:
-        """Return for each file, given by run and path, whether somebody wants to see what it prints."""
+        """Return for each file, given by run and path, whether its output has a subscription."""
         keys = [tail_key(run_id, path) for run_id, path in files]
         return [found is not None for found in self._client.mget(keys)] if keys else []
 

@@ -78,7 +78,7 @@ tell('finished', ARGV[4])
 return 1
 """
 )
-"""The first result of an attempt counts, whoever holds the lease; the other's next renewal finds it lost."""
+"""The first result of an attempt counts, whichever worker sent it; the other worker's next renewal fails."""
 
 RELEASE = (
     _HEAD
@@ -171,7 +171,7 @@ tell('refused', ARGV[4])
 return 1
 """
 )
-"""Only where there is a run: a stream of its own would stay for ever."""
+"""Only if the run exists: a stream without a run would stay forever."""
 
 BEAT = (
     _HEAD

@@ -56,6 +56,6 @@ def decode_terms(text: str) -> RunSpec:
     """Return the terms that `text` holds.
 
     Raises:
-        CodecError: it is not exactly terms of ours; names the place.
+        CodecError: the text is not exactly a valid spec; the error names the place.
     """
     return decode(RunSpec, text, what="the run's terms", max_chars=_MAX_TERMS_CHARS)

@@ -207,7 +207,7 @@ class RunStore:
     def read(self, last_id: str, *, block_s: float) -> list[StreamEntry]:
         """Return the entries after `last_id`, oldest first; perhaps not all of them at once.
 
-        One that no program of ours wrote has the kind "damaged".
+        An entry that Passmuster did not write has the kind "damaged".
 
         Args:
             last_id: of the last entry that was read; "0" at first.
@@ -290,7 +290,7 @@ class RunStore:
 
         Args:
             client: from `connect`.
-            on_damaged: is told the id of each run of which that cannot be known, because it is damaged.
+            on_damaged: called with the ID of each run whose data is damaged, so its heartbeat is unknown.
         """
         commands: Any = client
         meta = meta_key("\0").split("\0")

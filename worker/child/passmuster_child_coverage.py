@@ -65,7 +65,7 @@ class Measurement:
         """Save what was measured, then die of the signal after all."""
         if getpid() == self.owner_pid:
             if self.is_saving:
-                # It interrupted the saving itself, which ends the process as soon as it is done.
+                # The signal interrupted the saving itself, which ends the process when it is done.
                 self.is_terminated = True
                 return
             save(self)
@@ -168,7 +168,7 @@ def save(measurement: Measurement) -> bool:
 
 
 def _handle_sigterm(measurement: Measurement) -> None:
-    """Save at SIGTERM, unless somebody else already cares for that signal.
+    """Save at SIGTERM, unless that signal already has a handler.
 
     Not by coverage's own `sigterm` setting: that one stays in force in forked children and is handed to
     subprocesses, which then deliver data that a run without it does not have.

@@ -39,7 +39,7 @@ def status_of(error: SystemExit) -> int:
 
 
 def flush_both() -> None:
-    """Flush the standard streams and let nobody know of errors, which come back at the end."""
+    """Flush the standard streams and ignore errors, which occur again at the end."""
     for stream in (sys.stderr, sys.stdout):
         try:
             stream.flush()
@@ -98,7 +98,7 @@ def register() -> None:
     global _is_registered
     if not atexit._ncallbacks():
         atexit.register(_end)
-        # No line of ours may be under way when the file's own globals go: warnings name the line.
+        # No line of Passmuster may be executing when the file's globals are cleared: warnings name the line.
         atexit.register(gc.collect)
         atexit.register(_going.clear)
         atexit.register(_begin_end)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _get_objects, _get_referrers, _unfreeze = gc.get_objects, gc.get_referrers, gc.unfreeze
 _frozen: "list[bool]" = []
-"""Empty where there is nothing of ours to thaw: what a test itself freezes stays frozen."""
+"""Empty if the server froze nothing: objects that a test itself freezes stay frozen."""
 
 
 def freeze() -> None:

@@ -15,7 +15,7 @@ IDENTITY = (WORKER, "PASSMUSTER_SLOT")
 """Variables with a value that no other running file has."""
 
 _hidden: "list[None]" = []
-"""Not empty while somebody is called who must not see `WORKER`, and who may so look for it."""
+"""Not empty while code is called that may look `WORKER` up but must not see it."""
 
 
 class IdentityReads:

@@ -151,7 +151,7 @@ class Keeper:
                 self.control.close()
                 self.wakeup.close()
                 restore_signals()
-            except BaseException as error:  # It must never go on as a second keeper.
+            except BaseException as error:  # The child must never continue as a second supervisor.
                 os.write(2, f"cannot become a test process: {error}\n".encode("utf-8", "backslashreplace"))
                 os._exit(127)
             return job
@@ -245,7 +245,7 @@ class Keeper:
         return text
 
     def finish_if_done(self) -> float | None:
-        """Report the file's end once nothing of it is left; else say when to look again."""
+        """Report the file's end if all its processes are gone; else return when to check again."""
         if not self.root or self.status is None:
             return None
         again_s = self.clear()
@@ -297,7 +297,7 @@ class Keeper:
                         return job
                 again_s = self.finish_if_done()
         except (BrokenPipeError, ConnectionResetError):
-            pass  # The runner went while we told it something.
+            pass  # The runner exited while a message was sent to it.
         self.end_all()
         return None
 

@@ -65,7 +65,7 @@ def preload(
         names: dotted names; `a:b` stands for what `from a import b` imports.
         allowed_roots: folders whose modules may be imported, see `interpreter_roots`.
         own: top-level names of packages of the project that may be imported as well.
-        on_import: is told of each name before it is imported, so that one that never returns is known.
+        on_import: called with each name before its import, so an import that never returns is known.
         every_warning: warnings that the filters hide count, too: pytest shows more of them than Python.
         find_drawn: says after each import whether it drew random numbers, see `passmuster_child_entropy`.
     """

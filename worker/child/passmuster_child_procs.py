@@ -1,8 +1,7 @@
-"""What the keeper and the fork server know of processes: who is below whom, and the few calls that need libc.
+"""Process utilities of the supervisor and the fork server: descendants, and the few calls that need libc.
 
-Shared with the runner (`worker.process.process_tree`). Imports nothing at its top that a plain interpreter
-has not
-loaded."""
+Shared with the runner (`worker.process.process_tree`). Its top-level imports are modules that a plain
+interpreter has already loaded."""
 
 import os
 

@@ -55,7 +55,7 @@ class Plugin:
         file: the file that is collected, as pytest would be told it. pytest itself is told no path, so that
             its root, configuration and initial conftests are those of the project's own command; empty: it
             collects whatever it is told to.
-        make_way: makes the way to that file, so that nothing beside it is visited.
+        make_way: makes the path of nodes to that file, so no other entry is visited.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Plugin:
         namespace: "Any" = early_config.known_args_namespace
         namespace.no_cov = True
         if self._make_way is not None:
-            # pytest warns because it is told no path, and a project may make its warnings errors.
+            # pytest warns because it gets no path, and a project may turn warnings into errors.
             namespace.pythonwarnings = [*(namespace.pythonwarnings or ()), _TESTPATHS_MATCH_NOTHING]
         yield
 
@@ -92,7 +92,7 @@ class Plugin:
         take_over(config, is_one_file=self._make_way is not None)
 
     def pytest_sessionstart(self) -> None:
-        """The session begins."""
+        """The session starts."""
         self.on_start()
         try:
             os.mkdir(_cache_folder(), 0o700)

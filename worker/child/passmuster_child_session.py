@@ -32,7 +32,7 @@ __all__ = ["PreparedSession", "Unsupported"]
 
 
 class PreparedSession:
-    """A session of pytest that has begun and waits for its file.
+    """A pytest session that has started and waits for its file.
 
     Made once, in a process that runs no tests itself; where that fails the process is no longer as it was
     and should be replaced. The working directory, `sys.path` and the environment are those that the files
@@ -96,7 +96,7 @@ class PreparedSession:
 
         Args:
             file: as `pytest.main` would get it.
-            reporter: who is told about the tests.
+            reporter: gets the reports of the tests.
 
         Returns:
             What `pytest.main` returns.
@@ -123,7 +123,7 @@ class PreparedSession:
         try:
             return pytest.main([cache_option()], plugins=[self._made.plugin])
         except Unsupported:
-            # For whoever runs the file in another way: a conftest may have changed them.
+            # For the fallback to another start method: a conftest may have changed them.
             os.environ.clear()
             os.environ.update(environment)
             os.chdir(folder)

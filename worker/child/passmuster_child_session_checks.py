@@ -36,7 +36,7 @@ _WRAPPABLE = ("pytest_load_initial_conftests", "pytest_cmdline_main", "pytest_se
 
 
 class ProcessSnapshot:
-    """What preparing a session must leave alone, as it is now."""
+    """Snapshot of the process state that preparing a session must not change."""
 
     def __init__(self) -> None:
         self.modules = set(sys.modules)

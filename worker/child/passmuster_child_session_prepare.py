@@ -30,7 +30,7 @@ class Preparation:
     """A configured and started session without its conftests, and what they are to be loaded with.
 
     Args:
-        plugin: ours.
+        plugin: Passmuster's plugin.
 
     Attributes:
         config: pytest's `Config`.
@@ -76,7 +76,7 @@ class Preparation:
         version = tuple(getattr(pytest, "version_tuple", (0,)))[:2]
         if not OLDEST <= version < TOO_NEW:
             raise Unsupported("pytest %s is not known" % pytest.__version__)
-        # As `pytest.main` has it, for plugins that look.
+        # As `pytest.main` does, for plugins that check it.
         before = os.environ.get("PYTEST_VERSION")
         if version >= (8, 2):
             os.environ["PYTEST_VERSION"] = pytest.__version__
@@ -141,7 +141,7 @@ class Preparation:
         def determine_setup(*args: "Any", **named: "Any") -> "Any":
             self._setup_call = (setup, copy.deepcopy(args), copy.deepcopy(named))
             found = setup(*args, **named)
-            self.setup = copy.deepcopy(tuple(found))  # pytest goes on to change them.
+            self.setup = copy.deepcopy(tuple(found))  # pytest changes them later.
             return found
 
         manager._set_initial_conftests = set_initial_conftests

@@ -37,7 +37,7 @@ _loaded: "dict[str, ModuleType]" = {}
 
 
 def load(name: str) -> "Any":
-    """Import a module that lies beside this one, or return it if it is loaded."""
+    """Import a module from the directory of this one, or return it if it is loaded."""
     if name not in _loaded:
         sys.modules.update(_loaded)
         sys.path.insert(0, _HERE)
@@ -50,7 +50,7 @@ def load(name: str) -> "Any":
 
 
 def _hide() -> None:
-    """Take our modules out of `sys.modules`, where libraries look for the project's.
+    """Remove Passmuster's modules from `sys.modules`, in which libraries search for the project's modules.
 
     hypothesis collects constants from them, freezegun replaces the clocks in them, and a test that empties
     `sys.modules` would have them loaded a second time.
@@ -158,7 +158,7 @@ class FileRun:
         raise SystemExit(status)
 
     def _start_learner(self, project: "Sequence[str]") -> "Any":
-        """Begin to record what the file imports; None where nobody wants to know."""
+        """Start to record the imports of the file; return None if they are not requested."""
         if not project:
             return None
         learner = load("passmuster_child_learn").ImportRecorder(
@@ -301,7 +301,7 @@ def watch_imports(patches: "dict[str, Callable[[ModuleType], None]]") -> None:
     """
 
     class Watcher:
-        """A finder that only waits for the modules it was told of."""
+        """A finder that acts only on the given modules."""
 
         @staticmethod
         def find_spec(name: str, path: "Any" = None, target: "Any" = None) -> "Optional[ModuleSpec]":
@@ -348,7 +348,7 @@ def has_guard(source: bytes) -> bool:
 
 
 def runs_as_script(source: bytes) -> bool:
-    """Whether a file that nobody chose a runner for runs as `python FILE`: it has a guard, or no tests.
+    """Whether a file without a configured runner runs as `python FILE`: it has a main guard, or no tests.
 
     The guard of a file with relative imports and tests does not count: such an import fails in `python FILE`.
     """

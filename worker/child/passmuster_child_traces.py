@@ -158,7 +158,7 @@ def _children() -> "set[str]":
             with open("/proc/self/task/%s/children" % task, "r") as file:
                 found.update(file.read().split())
     except FileNotFoundError:
-        # A kernel without that file: ask without reaping, so that nobody loses an exit status.
+        # A kernel without that file: query without reaping, so no exit status is lost.
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             found.add("some")

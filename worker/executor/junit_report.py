@@ -96,7 +96,7 @@ class _CaseBuilder:
         raise ValueError(f"it has a document type {name!r}")
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        """Note where an element begins."""
+        """Handle the start of an element."""
         self._depth += 1
         name = _local(tag)
         if self._depth == 1 and name not in ("testsuite", "testsuites"):

@@ -45,7 +45,7 @@ class Listing(Struct, frozen=True):
 
 
 class Folders:
-    """The folders of a project; each is listed once and then taken to stay as it is."""
+    """The directories of a project; each is listed once and assumed not to change."""
 
     def __init__(self) -> None:
         self._listings: dict[str, Listing] = {}
@@ -62,7 +62,7 @@ class Folders:
         """Return the project's files that importing `name` runs, in order; None when it is not its own.
 
         Args:
-            search: the folders to look in, the first one first.
+            search: the directories to search, in order.
             name: a dotted name. Where only the beginning of it is found, its files are returned.
         """
         key = (search, name)

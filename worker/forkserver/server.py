@@ -165,7 +165,7 @@ class ForkServer(Struct):
 
         Args:
             setup: what.
-            given_up: set as soon as nobody wants it any more.
+            given_up: set when the server is no longer needed.
 
         Raises:
             ServerError: this server or the new one is gone, hangs, or cannot fork. A new one that is merely
@@ -227,7 +227,7 @@ def start_server(
         interpreter: the project's Python, absolute.
         environment: what tests get, but for what differs from file to file.
         cwd: the folder that tests run in.
-        given_up: set as soon as nobody wants it any more.
+        given_up: set when the server is no longer needed.
         nice: by how much its priority is lowered, and that of what is forked from it.
 
     Raises:

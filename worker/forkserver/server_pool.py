@@ -110,7 +110,7 @@ class ServerPool:
         return self._why_never
 
     def why_no_session(self) -> list[str]:
-        """Return why no session of pytest could be begun ahead of files, each reason once."""
+        """Return why no pytest session could be prepared, each reason once."""
         reasons = (why for place, why in self._tree.refusals.items() if place.session and not place.modules)
         return list(dict.fromkeys(why.removeprefix("Unsupported: ") for why in reasons))
 
@@ -242,7 +242,7 @@ class ServerPool:
             return self._known_advisor
 
     def _warm_up_server(self) -> None:
-        with contextlib.suppress(ServerError):  # Whoever needs it is told.
+        with contextlib.suppress(ServerError):  # Each file that needs the server gets the error.
             self._tree.server(ServerKey(base=SCRIPT))
 
     def _best_server(self, task: TestTask, advice: ForkAdvice) -> tuple[ServerKey, ForkServer]:

@@ -21,7 +21,7 @@ _LONGEST_HINT = 100
 
 _HEADERS = (b"def ", b"class ", b"async def ", b"@")
 _DEEPER = (b"", b" ", b"\t", b"\r", b"\f", b"#", b")", b"]", b"}")
-"""What a line begins with that cannot end a function or a class."""
+"""Starts of lines that cannot end a function or a class."""
 
 HOSTILE = (
     ("gevent", "gevent replaces parts of modules that would have been imported already"),

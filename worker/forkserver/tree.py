@@ -35,7 +35,7 @@ class ServerKey(Struct, frozen=True, kw_only=True):
 
     Args:
         base: the framework, `script` or `pytest`; empty: none.
-        session: whether it has begun a pytest session.
+        session: whether it has prepared a pytest session.
         modules: what else, in order.
     """
 
@@ -63,7 +63,7 @@ class ServerTree:
         settings: of the worker.
         environment: what tests get, but for what differs from file to file.
         modules_below: returns, for a framework and modules, those of the server to fork from.
-        on_verdicts: is told, with the framework, what came of importing modules.
+        on_verdicts: called with the framework and the results of the imports.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ServerTree:
             return node.server
 
     def bury(self, place: ServerKey) -> None:
-        """Forget a server that has died or hangs, so that whoever asks next gets a new one."""
+        """Discard a server that died or hangs, so the next request creates a new one."""
         with self._lock:
             self._deaths += 1
             node = self._nodes.pop(place, None)
@@ -142,7 +142,7 @@ class ServerTree:
             node.server.close()
 
     def give_up(self) -> None:
-        """Make no further server, and have whoever waits for one told so."""
+        """Create no further server, and make all waiting requests fail."""
         self._given_up.set()
 
     def close(self) -> None:

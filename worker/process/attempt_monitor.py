@@ -176,7 +176,7 @@ class AttemptMonitor:
                         return message, None
 
     def _time_is_up(self) -> None:
-        """Collect the stacks, then begin to end the file."""
+        """Collect the stacks, then start to stop the file."""
         pids = descendants(self._keeper.pid)
         self._stacks = ask_for_stacks(pids, self._output_inode, self._serve_for)
         detail = f"ran longer than its time limit of {self._limits.timeout_s:g} s"

@@ -178,7 +178,7 @@ def _install(celerys: Any, on_signal: Callable[[], None]) -> None:
 
 
 def _queue(name: str) -> Queue:
-    # Not declared: a declaration leaves keys on the broker for ever.
+    # Not declared: a declaration leaves keys on the broker forever.
     return Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)
 
 

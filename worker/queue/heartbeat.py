@@ -171,7 +171,8 @@ class Heartbeat:
             case RenewReply.CANCELLED:
                 self._end(held, AbortReason.CANCELLED, grace_s=min(held.cancel_grace_s, CANCEL_GRACE_S))
             case RenewReply.UNKNOWN:
-                # A broker that lost its memory is told again. Nobody waits longer for a result than this.
+                # The dispatcher restores a broker that lost its data. No result is waited for longer than
+                # this.
                 since = self._unknown_since.setdefault(held.attempt_id, self._clock())
                 if self._clock() - since >= KEEP_RESULT_S:
                     self._end(held, AbortReason.LOST, grace_s=0)

@@ -25,7 +25,7 @@ Check = Callable[[RunSpec], str]
 """Says why a worker cannot serve a run, in one line with both sides' values and what to do; empty: it can."""
 
 OWN_NAMES = "PASSMUSTER_"
-"""Variables that begin like this may be set by a task in any case."""
+"""Prefix of the variables that a task may always set."""
 
 
 class RunSpecStore(Protocol):
@@ -67,7 +67,7 @@ class RunSubscriptions:
     Args:
         record: returns what the broker knows of a run.
         envelope: opens terms and seals refusals.
-        checks: what must hold for every run.
+        checks: the checks that every run must pass.
         subscriptions: what messages are taken from.
         name: of this worker.
         slots: how many files this worker runs at once.

@@ -48,7 +48,7 @@ from worker.trees.cache import TreeCache, default_base
 from worker.trees.shipped import ShippedTrees
 
 MAX_EXPECTED = 1000
-"""Files of a run that are looked at before it begins, for what they import."""
+"""Maximum number of files of a run whose imports are scanned before it starts."""
 
 
 def serve(options: Options, environ: Mapping[str, str], write: Callable[[str], None]) -> int:

@@ -278,7 +278,8 @@ class TaskHandler:
             self._fail(reason)
 
     def _release(self, record: LeaseStore, held: InFlightFile) -> None:
-        # First: a renewal that is under way might take the file back. The heartbeat looks here after each.
+        # First: a concurrent renewal could lease the file again. The heartbeat checks this after each
+        # renewal.
         self._roster.unclaim(held.attempt_id)
         with contextlib.suppress(DamagedRecordError, *self._broken):  # Its lease runs out by itself.
             record.release(held.path, held.take, self._settings.name)

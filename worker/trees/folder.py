@@ -133,7 +133,7 @@ def remove(path: Path) -> None:
     if not stat.S_ISDIR(mode):
         path.unlink()
         return
-    # Tests leave folders that nobody may change.
+    # Tests leave directories without write permission.
     path.chmod(0o700)
     for folder, folders, _ in os.walk(path):
         for name in folders:

@@ -19,7 +19,7 @@ class ShippedTrees:
         cache: returns the folders; asked when the first tree comes.
         store: where trees come from.
         setup: the worker's own command, run once in each tree; empty: there is none.
-        python: the interpreter for tests as it was named; None: the tree's own, or ours.
+        python: the configured interpreter for tests; None: the tree's own, or the one that runs Passmuster.
         environ: what tests start from.
         say: prints a line.
     """
@@ -44,7 +44,7 @@ class ShippedTrees:
         """Return the folder of a tree, clean and ready for tests. No test may run in it.
 
         Raises:
-            TreeError: the broker does not have it, or it may not be laid down.
+            TreeError: the broker does not have the tree, or the tree is not safe to materialize.
             InfrastructureError: the disk does not do, the command failed, or packages are missing.
             ConfigurationError: the interpreter cannot be used.
         """
