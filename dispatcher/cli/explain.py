@@ -149,7 +149,7 @@ def _locate(
 
 def _advice(text: str, message: str, found: Iterable[TestFile]) -> str:
     """Return which test files the user may mean, unless the message already says so."""
-    # Only ever needed on the way out.
+    # Only needed after an error.
     from difflib import get_close_matches
 
     if "did you mean" in message:

@@ -123,7 +123,7 @@ class Command:
             if self._argv and self._argv[0] in SUBCOMMANDS:
                 return self._subcommand(*self._argv)
             if any(map(_may_ask_early, self._argv)):
-                # The texts of the help take as long to load as a small test takes to run.
+                # Loading the help texts takes as long as a small test.
                 from dispatcher.cli.help import early_answer
 
                 answer = early_answer(self._argv, program=self._program, version=VERSION)
@@ -161,7 +161,7 @@ class Command:
                 f"{tagged(Tag.WARN, one_line(warning), color=self._color(config, self._stderr))}\n"
             )
         if config.mode is Mode.SHOW_CONFIG:
-            from dispatcher.config.load import format_config  # As above: only who asks waits.
+            from dispatcher.config.load import format_config  # As above: imported on demand.
 
             self._out.write(f"{format_config(loaded)}\n")
             return ExitCode.OK
@@ -276,7 +276,7 @@ class Command:
             if trouble:
                 self._complain(trouble)
         if runner.can_be_resumed:
-            from dispatcher.config.rerun import resume_command  # Few runs are broken off.
+            from dispatcher.config.rerun import resume_command  # Few runs are interrupted.
 
             line = f"To go on with this run: {resume_command(self._program, self._argv, runner.run_id)}"
             self._err.write(f"{tagged(Tag.INFO, line, color=self._color(config, self._stderr))}\n")
@@ -287,13 +287,13 @@ class Command:
     def _record(self, config: TestConfig) -> RecordReporter | None:
         if config.record is None:
             return None
-        from dispatcher.merge.writer import RecordReporter  # Only a part of a run is written down.
+        from dispatcher.merge.writer import RecordReporter  # Few runs are recorded.
 
         return RecordReporter(config.record, root=config.root, environ=self._environ)
 
     def _console(self, config: TestConfig, *, color: bool, live: bool) -> Reporter:
         if live:
-            # rich takes longer to import than many a test runs; a pipe does without it.
+            # Importing rich takes longer than many tests run; a pipe does not need it.
             from dispatcher.reporters.console.live import LiveReporter
 
             return LiveReporter(

@@ -28,7 +28,7 @@ def show_plan(call: SubcommandCall) -> int:
         return ExitCode.OK
     if not called.config.history:
         raise ConfigurationError("plan needs the history, which is switched off")
-    # What is asked is what this machine, or some like it, would take.
+    # The prediction is for this machine, or for several like it.
     config = structs.replace(called.config, broker=None, cluster=None, shard=None)
     runner = TestRunner(
         config,

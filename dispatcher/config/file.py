@@ -56,7 +56,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[Given, ...]:
     """
     unknown = [name for name in environ if name.startswith(VARIABLE_PREFIX) and name not in _VARIABLES]
     if unknown:
-        # Rare, so not paid for by every run.
+        # Rarely needed, so imported only here.
         from dispatcher.config.unknown_words import refuse_variables
 
         refuse_variables([name for name in unknown if environ[name]])
@@ -77,7 +77,7 @@ def read_file(root: Path) -> tuple[Given, ...]:
         return ()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    # Most projects do not mention us; then neither the parser nor its import is paid for.
+    # Most projects have no such table; then neither the parser nor its import costs anything.
     if _MARK not in content:
         return ()
     table = _our_table(_parse(content, path), path)
@@ -108,7 +108,7 @@ def _in_file(name: str) -> Origin:
 
 
 def _parse(content: bytes, path: Path) -> Mapping[str, object]:
-    # Not needed by projects that do not configure us, and not light.
+    # Slow to import, and only needed by projects with such a table.
     import tomllib
 
     try:
@@ -150,7 +150,7 @@ def _elsewhere(setting: Setting) -> str:
 
 
 def _advice(key: str) -> str:
-    from difflib import get_close_matches  # Only ever needed on the way out.
+    from difflib import get_close_matches  # Only needed after an error.
 
     # People also try the names of the Python API's fields, such as `max_workers` for `jobs`.
     names = {setting.name: setting.name for setting in SETTINGS if setting.in_file}
@@ -284,7 +284,7 @@ def _read_keys(what: str, kinds: Mapping[str, Kind], value: object, origin: str)
     for key, given in value.items():
         kind = kinds.get(key)
         if kind is None:
-            from difflib import get_close_matches  # Only ever needed on the way out.
+            from difflib import get_close_matches  # Only needed after an error.
 
             matches = get_close_matches(key, kinds, n=1)
             advice = f"did you mean {matches[0]}?" if matches else f"known are {', '.join(kinds)}"

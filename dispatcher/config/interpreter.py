@@ -93,7 +93,7 @@ def find_interpreter(
     if candidate.path == runner_python:
         version, implementation = runner_version, runner_implementation
     else:
-        # Only projects with an environment of their own pay for these imports.
+        # Imported only for a project with its own environment.
 
         answer = ask_once(candidate.path, environ, cache_dir=cache_dir)
         if answer.problem:
@@ -133,7 +133,7 @@ def _named(text: str, environ: Mapping[str, str], *, origin: str) -> _Candidate:
         return _Candidate(path=path, origin=origin)
     for directory in environ.get("PATH", os.defpath).split(os.pathsep):
         path = str(Path(directory or ".").absolute() / text)
-        # `access` first: it only says no where a folder of PATH may not be looked into.
+        # `access` first: for an unreadable directory of PATH it returns False instead of raising.
         if os.access(path, os.X_OK) and Path(path).is_file():
             return _Candidate(path=path, origin=f"{origin}, found on PATH")
     raise ConfigurationError(
@@ -311,7 +311,7 @@ def _ask(
     try:
         output, is_late = _read(process.stdout.fileno(), pattern, timeout_s=timeout_s)
     finally:
-        # It is a session of its own, so this reaches what it started too.
+        # The process has its own session, so this also kills what it started.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -386,7 +386,7 @@ def ask_pytest_once(
     answer = probe_pytest(path, environ, workdir)
     if answer is not None:
         entries.pop(key, None)
-        # The project's own folder changes with every run, and holds no pytest but in pytest's own project.
+        # The project's own directory changes with every run, and only pytest's own project has pytest in it.
         folders = [folder for folder in answer.search_path if folder != str(workdir)]
         entries[key] = [answer.version, {folder: _mtime_ns(folder) for folder in folders}]
         _store(cache_dir, dict(list(entries.items())[-_MAX_ENTRIES:]))

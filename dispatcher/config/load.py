@@ -63,7 +63,7 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str], cwd: Path) -> L
     if arguments.problems:
         raise ConfigurationError(arguments.problems[0])
     if arguments.unknown:
-        # Only ever needed for unknown words, as below.
+        # Only needed for unknown words, as below.
         from dispatcher.config.unknown_words import refuse_options
 
         refuse_options(arguments.unknown, argv)

@@ -101,7 +101,7 @@ def publish(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    # Beside the target and then renamed: a reader, or a second run, never sees half a page.
+    # Written next to the target, then renamed: neither a reader nor a second run sees half a page.
     fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         shutil.copyfile(source, fresh)

@@ -70,7 +70,7 @@ def finalize_coverage(
     except PassmusterError as error:
         write(f"{tagged(Tag.WARN, one_line(str(error)), color=color)}\n")
         return ExitCode.FAILED
-    # A part of a run covers a part of the project: what is demanded of the whole is checked by `merge`.
+    # A shard covers a part of the project: `merge` checks the required percentage of the whole.
     limit = config.coverage_fail_under if config.shard is None else None
     lines = format_coverage_summary(
         report,

@@ -16,8 +16,8 @@ from dispatcher.config.model import TestConfig
 from passmuster.model.errors import ConfigurationError
 
 _HAS_COVERAGE = (
-    # The current directory is taken off the path, and a spec without an origin is not believed: a folder
-    # of reports called `coverage` must not pass for the package.
+    # The current directory is removed from the path, and a spec without an origin is ignored: a directory
+    # of reports called `coverage` must not be mistaken for the package.
     "import sys, importlib.util as u\n"
     "sys.path[:] = [p for p in sys.path if p]\n"
     "s = u.find_spec('coverage')\n"

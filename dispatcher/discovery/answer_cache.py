@@ -175,7 +175,7 @@ class AnswerCache:
         files = dict.fromkeys((*answer.modules, answer.inifile) if answer.inifile else answer.modules)
         for folder in (self._workdir, *map(str, Path(self._workdir).parents)):
             files.update(dict.fromkeys(f"{folder}/{name}" for name in CONFIGURATION_NAMES))
-        # Folders above those that are listed may get a conftest, which no listing would show.
+        # A directory above the listed ones may get a conftest, which no listing would show.
         above = {parent for folder in answer.folders for parent in _upwards(folder, self._workdir)}
         files.update(dict.fromkeys(f"{folder}/conftest.py" for folder in sorted(above)))
         return list(files)

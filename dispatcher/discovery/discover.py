@@ -147,7 +147,7 @@ def _find_unittests(config: TestConfig, places: ResolvedLayout, walker: Walker, 
 
 def _add_unittests(places: ResolvedLayout, walker: Walker, *, include_integration: bool) -> None:
     """Add the files that `python -m unittest` would run besides the directories of the layout."""
-    everywhere = Walker(root=places.root)  # The other one does not visit a folder twice.
+    everywhere = Walker(root=places.root)  # Another one, because a walker visits a directory only once.
     everywhere.walk(places.workdir, places.unittest_rules(skips_integration=not include_integration))
     for path in everywhere.files.keys() - walker.files.keys():
         if _is_importable(path, places) and defines_unittests(Path(places.root, path)):

@@ -149,7 +149,7 @@ def find_places(config: TestConfig) -> ResolvedLayout:
 
     excluded = tuple(_normal(path) for path in layout.exclude)
     start = "" if layout.workdir is None else workdir
-    # Such a project has test files wherever its command finds them.
+    # The command of such a project may find test files anywhere.
     is_command = config.usual_runner is RunnerKind.COMMAND and workdir != SCRIPT_WORKDIR
     unit_roots, extra_roots, integration_roots = (
         ((), (), ()) if is_command else (SCRIPT_UNIT_ROOTS, SCRIPT_EXTRA_ROOTS, SCRIPT_INTEGRATION_ROOTS)

@@ -161,7 +161,7 @@ def _run(
         except subprocess.TimeoutExpired:
             return None
         finally:
-            # It leads a session of its own, so this reaches what plugins and conftests started too.
+            # The child has its own session, so this also kills what plugins and conftests started.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -83,7 +83,7 @@ def named_files(paths: Iterable[str], *, bases: tuple[str, ...]) -> frozenset[st
 
 
 def _take_directory(text: str, path: str, places: ResolvedLayout, walker: Walker) -> None:
-    # A walker of its own tells whether this very directory holds tests.
+    # A separate walker shows whether this directory itself contains tests.
     inner = Walker(root=places.root)
     inner.walk(path, places.ordinary_rules(skips_integration=False))
     walker.warnings.extend(inner.warnings)
@@ -133,7 +133,7 @@ def _relative(absolute: str, walker: Walker) -> str:
 
 
 def _missing(text: str, bases: tuple[str, ...]) -> str:
-    # Only ever needed on the way out.
+    # Only needed after an error.
     from difflib import get_close_matches
 
     from dispatcher.config.subcommand_names import SUBCOMMAND_HELP

@@ -143,7 +143,7 @@ class Walker(Struct, kw_only=True):
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError:
-            # It was removed since the directory was read; then it is no test file any more.
+            # It was removed after the directory was read, so it is no longer a test file.
             return
         self._add(path, status)
 

@@ -112,7 +112,7 @@ class Journal:
             try:
                 self._write(json.dumps([result.attempt, encode_result(result)]))
             except PassmusterError:
-                continue  # A path that no wire takes: the file runs again after a resumption, that is all.
+                continue  # A path that cannot be encoded: the file just runs again after a resume.
         if self._is_durable:
             os.fdatasync(self._descriptor)
 
@@ -242,7 +242,7 @@ def read_journal(path: Path, files: Sequence[TestFile]) -> tuple[Ended, int]:
     unchanged = {file.path for file in files if known[file.path] == [file.size_bytes, file.mtime_ns]}
     ended: dict[tuple[str, int], TestResult] = {}
     damaged = 0
-    for entry in read_entries(lines[:-1]):  # What stands behind the last line's end was cut short.
+    for entry in read_entries(lines[:-1]):  # Text after the last complete line was cut off.
         if entry == END:
             raise ConfigurationError(f"run {run_id} has come to its end: start one without --resume")
         if not isinstance(entry, TestResult):

@@ -61,7 +61,7 @@ class JournaledBackend:
         try:
             self._journal.add([result for result in results if not result.status.is_cancelled])
         except OSError as error:
-            # Without gaps, what is left of the journal is what happened up to now.
+            # Nothing more is written, so that the journal has no gaps.
             self._is_broken = True
             text = (
                 f"the journal of this run cannot be written: {error.strerror};"

@@ -283,7 +283,7 @@ class LocalBackend:
             self._executor.dismiss(task)
             if not any(one.is_alive() for one in (*self._threads, *self._ended_threads)):
                 raise
-            return PROCESSES  # Those of a running file become free when it ends.
+            return PROCESSES  # The resources of a running file become free when it finishes.
         # Its result is reported under the lock held here, and therefore after this.
         self._threads.add(thread)
         self._events.put(TaskStarted(task=task))
@@ -292,7 +292,7 @@ class LocalBackend:
     def _run(self, task: TestTask, waited_for: str) -> None:
         try:
             result = self._executor.run_single_test(task)
-        except Exception:  # The border of a thread: a bug of ours must not lose a file's result.
+        except Exception:  # The boundary of a thread: an internal error must not lose a file's result.
             result = TestResult(
                 file_path=task.file_path,
                 status=Status.LOST,
@@ -304,7 +304,7 @@ class LocalBackend:
             result = structs.replace(result, waited_for=waited_for)
         with self._lock:
             if result.status.is_failure:
-                # It may be the last before nothing further starts: who decides that must hear first.
+                # After it nothing further may start: the run, which decides that, must receive it first.
                 self._is_held = True
             self._events.put(TaskFinished(task=task, result=result))
             self._threads.discard(threading.current_thread())

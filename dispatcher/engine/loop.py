@@ -302,7 +302,7 @@ class RunLoop:
         return True
 
     def _announce_settled(self, record: FileAttempts, reason: RerunReason | None) -> None:
-        assert reason is not None  # The first attempt is never overruled: there is none before it.
+        assert reason is not None  # The first attempt always counts: there is none before it.
         self._announce(
             VerdictSettled(
                 at_s=self._now(),
@@ -364,7 +364,7 @@ class RunLoop:
             return structs.replace(result, status=Status.CANCELLED)
         is_doubtful = result.status.is_failure and needs_verification(task, result, self._policy.rules)
         if is_doubtful and reason is not RerunReason.REFORK and self._cause is not None:
-            # Only a spawned attempt could say that it fails, and nothing further starts.
+            # Only a spawned attempt could prove a failure, and nothing further starts.
             error = f"{result.status} when forked, and not checked: {self._cause.value}"
             return structs.replace(result, status=Status.CANCELLED, error=error)
         return result

@@ -137,7 +137,7 @@ def prune_runs(runs_dir: Path, *, keep: int) -> tuple[Path, ...]:
                 if entry.is_dir(follow_symlinks=False)
             ]
     except OSError:
-        # Nothing there, or another run prunes at this moment: the next run tries again.
+        # The directory is missing, or another run prunes it now: the next run tries again.
         return ()
     oldest = [runs_dir / name for _, name in sorted(found, reverse=True)[max(0, keep) :]]
     return tuple(directory for directory in oldest if _remove_unused(directory))

@@ -178,7 +178,7 @@ class History:
             if self._connection is None:
                 break
             try:
-                # Kept, so that a file that becomes unusable later takes nothing from this run.
+                # Kept in memory, so that this run loses nothing if the file becomes unusable later.
                 self._in_memory = history_schema.read_rows(self._connection)
                 break
             except sqlite3.Error as exc:
@@ -306,7 +306,7 @@ def read_shared_history(path: Path, *, origin: str) -> Mapping[str, FileHistory]
         if not stat.S_ISREG(path.stat().st_mode):
             raise OSError("it is not a regular file")
         with path.open("rb"):
-            pass  # The system says better what is wrong than SQLite does.
+            pass  # The operating system's message is clearer than SQLite's.
         return {name: row.file for name, row in history_schema.read_file(path).items()}
     except (OSError, sqlite3.Error, history_schema.ForeignFileError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -127,7 +127,7 @@ def _paces(times: Iterable[tuple[str, _Times | None]]) -> Callable[[str], float]
 
 
 def _pace(ratios: Sequence[float]) -> float:
-    # By hand: the module `statistics` takes longer to import than a small test to run.
+    # Computed by hand: importing `statistics` takes longer than a small test runs.
     return max(1.0, sorted(ratios)[(len(ratios) - 1) // 2]) if len(ratios) >= MIN_PACE else 1.0
 
 

@@ -64,7 +64,7 @@ _ADDED: Mapping[int, Sequence[str]] = {
         # Null: it was never forked.
         "forked_runs INTEGER",
     ),
-    # Null: it was not written down yet.
+    # Null: it was not recorded yet.
     3: ("most_s REAL", "most_cpu_s REAL", "forked_most_s REAL", "forked_most_cpu_s REAL"),
 }
 """The columns that came with each version after the first."""
@@ -91,14 +91,14 @@ def connect(path: Path) -> sqlite3.Connection:
         ForeignFileError: it belongs to another or to a newer program.
         sqlite3.Error: it is not a database, is damaged, or cannot be opened.
     """
-    # `isolation_level=None`: transactions are begun by hand, so that a merge can take the write lock
+    # `isolation_level=None`: transactions are started explicitly, so that a merge can take the write lock
     # before it reads.
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
         if not _is_ours(connection):
             _create(connection)
         _bring_up_to_date(connection)
-        # This file is a cache. A power cut may cost it, and then it is rebuilt; waiting for the disk
+        # This file is a cache. A power cut may destroy it, and then it is rebuilt; waiting for the disk
         # in every run would cost more.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(f"SELECT {_COLUMNS}, seen_at FROM files LIMIT 1").fetchone()

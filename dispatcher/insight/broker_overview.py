@@ -106,7 +106,7 @@ def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
 
 
 def _is_alive(run: RunStatus) -> bool:
-    # Its sign of life comes each second; a machine that is busy may be late.
+    # The heartbeat comes each second; a busy machine may be late.
     return run.silent_s < LEASE_S
 
 
@@ -137,7 +137,7 @@ def _worker_lines(card: WorkerStatus) -> list[str]:
         f"version {one_line(card.version)}, runs: {runs}"
     )
     hidden = card.busy - len(card.files)
-    # A file that was admitted and has not begun yet is not named either; one alone is not worth a line.
+    # A file that was admitted but has not started is also unnamed; a single one is not worth a line.
     rest = [f"    and {hidden} more"] if card.files and hidden > 1 else []
     return [head, *map(_file_line, card.files), *rest]
 

@@ -74,7 +74,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
         lines = journal.read_bytes().split(b"\n")[1:-1]
     except OSError:
         return None
-    # A journal may hold megabytes of output: one that does not have the file is seen through at once.
+    # A journal may contain megabytes of output: one without the file is skipped without parsing it.
     name = json.dumps(json.dumps(path))[1:-1].encode()
     if not any(name in line for line in lines):
         return None

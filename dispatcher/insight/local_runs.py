@@ -32,7 +32,7 @@ def local_runs(folder: Path | None, environ: Mapping[str, str]) -> LivingClaims:
     place = folder or default_folder(environ)
     try:
         found = place.lstat() if folder is None else place.stat()
-        # Claims of dead runs are removed: not from a folder that another user has put in the place of ours.
+        # Reading removes requests of dead runs, which must not happen in a directory of another user.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.getuid(), *((0,) if folder else ())}:
             return LivingClaims()
         return read_living_claims(place)

@@ -204,7 +204,7 @@ def alternatives(
     """
     machine = asked.machine
     found = [
-        # Who says how many files run at once gets as many, and no further ones.
+        # An explicit number of jobs excludes oversubscription.
         predict(
             tasks, structs.replace(machine, slots=slots, idle_cpus=None), nodes=asked.nodes, groups=groups
         )

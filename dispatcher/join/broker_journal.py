@@ -58,8 +58,8 @@ class BrokerJournal:
             for item in plan.files
         )
         plan = structs.replace(plan, files=tuple(files))
-        # Where another machine forked a file, and this one's history says that it must not be, what came of
-        # it would be taken for more than it is.
+        # If another machine forked a file that must be spawned according to this machine's history, the
+        # result would be trusted too much.
         unfit = forked & {item.file.path for item in plan.files if item.task.isolation is Isolation.SPAWN}
         return plan, self, {key: result for key, result in ended.items() if key[0] not in unfit}
 
@@ -72,7 +72,7 @@ class BrokerJournal:
         """
         entries = [self._entry(result) for result in results]
         if entries:
-            # One that was written though no answer came, and is written again, counts once.
+            # An entry that was written twice because the first reply was lost counts once.
             self._patience.ask(lambda: self._record.append(self._claim, entries))
 
     def end(self) -> None:

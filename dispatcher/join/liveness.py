@@ -49,9 +49,9 @@ class MemberHeartbeat:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            with contextlib.suppress(*UNUSABLE):  # Who needs the broker sees that it is away.
+            with contextlib.suppress(*UNUSABLE):  # Calls that need the broker report that it is unavailable.
                 claim = self._claim
-                # Whether it is lost, each change of what is led finds out by itself.
+                # Each write of the leader itself detects a lost lease.
                 if claim is not None:
                     self._record.renew(claim)
                 self._record.pulse(self._name)

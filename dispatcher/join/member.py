@@ -92,7 +92,7 @@ class _Member:
         if not files:
             return None
         for reporter in self._host.files():
-            reporter.close()  # Made to see that its file can be written: it may be long until it is.
+            reporter.close()  # Created now to check that its file is writable: the run may take long.
         number, outcome = self._enter()
         if outcome is not None:
             return self._end(outcome)
@@ -194,7 +194,7 @@ class _Member:
             guarded=lambda client: self._record.guarded(client, claim),
             around=lambda backend: HandoverBackend(backend, lambda: self._leaves(claim)),
         )
-        # That it waits for its own worker is no news.
+        # Waiting for its own worker is not worth a line.
         runner = self._runner(BrokerTarget(self._host.environ, lambda _: None, queue), shared)
         try:
             with tempfile.TemporaryDirectory(prefix="pm-join-") as scratch:
@@ -207,7 +207,7 @@ class _Member:
             return self._left()
         finally:
             self._pulse.hold(None)
-            with contextlib.suppress(*UNUSABLE):  # It runs out by itself.
+            with contextlib.suppress(*UNUSABLE):  # The lease expires by itself.
                 self._record.give_up(claim)
 
     def _conclude(self, runner: TestRunner, claim: LeaderLease, scratch: Path, code: int) -> int:
@@ -218,7 +218,7 @@ class _Member:
         if results.interrupted:
             self._host.say(f"To go on with run {self._run}, give the same command again")
             return code
-        # 3 without a breakdown: a report of this machine alone is lost.
+        # Status 3 without a breakdown: only a report of this machine is lost.
         status = ExitCode.OK if code == ExitCode.INFRASTRUCTURE else code
         publish(
             self._record,
@@ -235,7 +235,7 @@ class _Member:
         """Whether the run continues without this machine, which was asked to end."""
         if not self._interrupts.count:
             return False
-        with contextlib.suppress(*UNUSABLE):  # Else the claim runs out by itself.
+        with contextlib.suppress(*UNUSABLE):  # Else the lease expires by itself.
             if self._record.pulse(self._name) == 0:
                 return False
             self._record.give_up(claim)

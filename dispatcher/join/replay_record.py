@@ -73,7 +73,7 @@ def _report_coverage(record: RecordedRun, config: TestConfig, host: CommandConte
             )
 
         try:
-            # What it says of the status, the run's own status says already.
+            # The run's own status already includes its result.
             finalize_coverage(make, config, host.write, color=host.color)
         except PassmusterError as error:
             return str(error)

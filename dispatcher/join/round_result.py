@@ -112,7 +112,7 @@ def _write(path: Path, file: RecordFile, chunks: Iterator[bytes]) -> None:
     try:
         with path.open("wb") as target:
             for chunk in chunks:
-                # One more than there is to be: the way to see that there is more, and never to take it all.
+                # Reading one more byte than allowed detects an oversized file without reading all of it.
                 data = unpacker.decompress(chunk, left_bytes + 1)
                 left_bytes -= len(data)
                 if left_bytes < 0:

@@ -113,7 +113,7 @@ def _moved(record: RecordedRun, starts_at: float, common: Set[str]) -> Iterator[
                 continue
             case RunFinished():
                 if last is not None and name:
-                    # What a machine used in the end it does not use while the others go on.
+                    # A machine that has finished uses nothing while the others continue.
                     last = structs.replace(last, used_bytes=0, files=())
                     yield UsageSampled(at_s=event.at_s, waiting=0, usage=_usage(last, name))
             case Notice(text=text) if text in common:

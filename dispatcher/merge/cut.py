@@ -62,7 +62,7 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
                 pass
     found = []
     for path in planned:
-        # A verdict that only waited to be confirmed stands. Of a file that is decided neither does anything.
+        # A verdict that only awaited verification stands. For a decided file neither has an effect.
         reason = state.past(path).reason
         is_settled, is_lost = state.settle(path) is not None, False
         if not is_settled:

@@ -71,7 +71,7 @@ def change_all(root: Path, changes: Sequence[Change]) -> None:
     done: list[Change] = []
     try:
         for number, change in enumerate(changes):
-            # Before, so that what an interrupt leaves is undone too; what was not done yet undoes to itself.
+            # Registered first, so that an interrupted change is undone too.
             done.append(change)
             if change.after is None:
                 (root / change.path).unlink()

@@ -114,7 +114,7 @@ def _undoing(root: Path, step: Path, later: Mapping[str, Change]) -> tuple[dict[
         known = later.get(recorded.path)
         now = known.after if known is not None else _current(root, recorded.path)
         if _digest(now) == recorded.before:
-            # Somebody brought it back already, or the process was killed before it came to this file.
+            # It was restored by hand, or the process was killed before it reached this file.
             continue
         if _digest(now) != recorded.after:
             conflicts.append(recorded.path)
@@ -152,7 +152,9 @@ def _steps(root: Path) -> list[Path]:
 
 
 def _write_step(step: Path, changes: Sequence[Change]) -> None:
-    shutil.rmtree(step, ignore_errors=True)  # One without a record: its process was killed before it began.
+    shutil.rmtree(
+        step, ignore_errors=True
+    )  # A step without a record: its process was killed before it started.
     (step / _ORIGINALS).mkdir(parents=True, mode=0o700)
     files = []
     for number, change in enumerate(changes):

@@ -171,7 +171,7 @@ def _without_shell(text: str, start: int, word: int, end: int, new: str) -> tupl
     opening = re.search(r"\\?[\"']\Z", text[start:word])
     closing = opening[0] if opening is not None and text.startswith(opening[0], end) else ""
     if closing == text[start - 1 : start]:
-        # Two items of a list: what is left of the quotes of both are those of one.
+        # Two items of a list: of their quotes, those of one item remain.
         closing = ""
     return (Edit(start=start, end=end + len(closing), new=new),)
 

@@ -28,7 +28,7 @@ def check_toml(content: bytes) -> bool:
 
 def section_text(exclude: Sequence[str]) -> str:
     """Return the section, with a newline at its end."""
-    # A text of JSON is one of TOML.
+    # A JSON string is also a TOML string.
     values = ", ".join(json.dumps(path, ensure_ascii=False) for path in exclude)
     return f"[tool.passmuster]\nexclude = [{values}]   # the shell script did not run these\n"
 

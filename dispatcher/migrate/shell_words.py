@@ -297,7 +297,7 @@ def _by_absolute_path(folder: str, name: str, place: ReferenceContext) -> Script
         return ScriptMatch.OURS
     if place.exists(f"{folder}/{name}".replace("//", "/")):
         return ScriptMatch.OTHER
-    # What is not on this machine is most likely the repository's copy in a container, but for people's own.
+    # A path missing on this machine is most likely the repository's copy in a container, unless in a home.
     return ScriptMatch.UNKNOWN if folder.startswith(_PERSONAL) else ScriptMatch.OURS
 
 

@@ -37,7 +37,7 @@ class EventBus:
                 continue  # It was dropped just now, by the notice of another one's failure.
             try:
                 reporter.handle(event)
-            except Exception as error:  # A border: whatever goes wrong in a report must not end the run.
+            except Exception as error:  # A boundary: no error in a report may end the run.
                 self._drop(reporter, error, event.at_s)
 
     def _drop(self, reporter: Reporter, error: Exception, at_s: float) -> None:

@@ -79,7 +79,7 @@ def _predict(file: TestFile, known: FileHistory | None) -> Ordered:
     if known is None:
         return Ordered(file=file, predicted_s=None, predicted_bytes=None, because=NEVER_RAN)
     predicted_bytes = None if known.peak_bytes is None else math.ceil(known.peak_bytes * MEMORY_MARGIN)
-    if known.runs == 0:  # It was only ever stopped to make room, so its peak is all that is known.
+    if known.runs == 0:  # All its attempts were evicted, so only its peak is known.
         return Ordered(file=file, predicted_s=None, predicted_bytes=predicted_bytes, because=NEVER_RAN)
     because = LONGEST_FIRST
     if known.last_status.is_failure:

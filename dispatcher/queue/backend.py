@@ -312,7 +312,7 @@ class QueueBackend:
             self._is_catching_up = False
             self._book.republish_missing()
         if self._clock() >= self._next_tick:
-            self._tick()  # When it fails, it is the next thing to be tried.
+            self._tick()  # If it fails, it is retried first.
             self._next_tick = self._clock() + TICK_S
         self._publish()
         if self._away_since is not None:

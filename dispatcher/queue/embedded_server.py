@@ -117,10 +117,10 @@ class EmbeddedServer:
             self._watcher.wait()
 
     def _start(self, binary: Path, port: int) -> subprocess.Popen[bytes]:
-        # A file, not arguments: everybody on the machine can read those.
+        # A file, because every user of the machine can read arguments.
         with open(os.open(self._settings, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(_SETTINGS.format(port=port, password=self._password))
-        # A session of its own: Ctrl-C is for the dispatcher, which still needs the server then.
+        # Its own session: Ctrl-C goes to the dispatcher, which still needs the server then.
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _WATCHER, str(binary), str(self._settings)],
             cwd=self._folder,

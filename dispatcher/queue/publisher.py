@@ -48,7 +48,7 @@ class Publisher:
     def __init__(
         self, url: str, run_id: str, envelope: Envelope, complete: Callable[[TestTask], TestTask]
     ) -> None:
-        # Celery lets these variables win over all that is set here (celery issue 4284).
+        # In Celery these variables override all settings made here (celery issue 4284).
         for variable in [variable for variable in os.environ if variable.startswith("CELERY_")]:
             del os.environ[variable]
         self._app = Celery("passmuster", fixups=[], set_as_current=False)
@@ -75,7 +75,7 @@ class Publisher:
     def _publish(self, messages: Sequence[Message]) -> None:
         with self._app.producer_pool.acquire(block=True) as producer, producer.batch(_BATCH):
             for queue, seconds in self._lifetimes(messages).items():
-                # No key comes of this: the transport only learns what to let expire.
+                # This creates no key: it only sets which keys the transport lets expire.
                 producer.channel.queue_declare(queue=queue, arguments={"x-expires": seconds * 1000})
             for message in messages:
                 task = self._complete(message.task)
@@ -89,7 +89,7 @@ class Publisher:
                     priority=PRIORITY_FIRST if message.is_first else PRIORITY_NORMAL,
                     declare=[],
                     retry=False,
-                    argsrepr="",  # Else all of it travels once more, for people to read.
+                    argsrepr="",  # Otherwise the message repeats everything in a form for people.
                     kwargsrepr="",
                 )
 
@@ -108,5 +108,5 @@ class Publisher:
 
 
 def _queue(name: str) -> Queue:
-    # Not declared with its exchange: such a declaration leaves keys on the broker for ever.
+    # Not declared with its exchange: such a declaration leaves keys on the broker forever.
     return Queue(name, Exchange("", type="direct"), routing_key=name, no_declare=True)

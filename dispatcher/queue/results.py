@@ -71,7 +71,7 @@ class ResultDecoder:
         if not packed or self._coverage_dir is None:
             return ()
         data = unpack_bytes(packed, limit_bytes=MAX_PARTS_BYTES)
-        # The name is ours, so that nothing on the wire chooses where something is written.
+        # The dispatcher chooses the name, so that no message decides where a file is written.
         path = self._coverage_dir / f".coverage.{secrets.token_hex(8)}"
         try:
             self._coverage_dir.mkdir(parents=True, mode=0o700, exist_ok=True)

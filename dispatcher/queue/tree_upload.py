@@ -178,7 +178,7 @@ def _size_bytes(path: Path) -> int:
     try:
         return path.lstat().st_size
     except OSError:
-        return 0  # It is gone; that is said when it is read.
+        return 0  # It is gone, which is reported when it is read.
 
 
 def _entry(root: Path, path: str) -> TreeEntry:

@@ -83,7 +83,7 @@ class WorkerRegistry:
         # A worker that is reserved for another run does not serve this one.
         self._cards = {card.name: card for card in cards if card.only_run in ("", self._run_id)}
         for name in self._refusals.keys() - self._cards.keys():
-            del self._refusals[name]  # Under this name it may come back mended.
+            del self._refusals[name]  # A repaired worker may return under this name.
         serving = {card.name for card in self._serving()}
         notices = [f"worker {name} is gone" for name in sorted(before - self._cards.keys())]
         if serving:

@@ -127,7 +127,7 @@ class CIReplicaRunner:
         return ExitCode.OK
 
     def _run_call(self, call: WorkflowCommand, python: str, environment: Environment) -> int:
-        # A run of its own Python asks for much that only a workflow needs.
+        # Imported only for a workflow, because it needs many modules.
         from dispatcher.replica.python import choose_python
 
         folder = self._root / call.folder
@@ -208,7 +208,7 @@ def run_replica_command(
     origins = Origins({one.setting.name: one.origin for one in arguments.given})
     Relations(ROWS, options, origins).check()
     for word in (*arguments.unknown, *arguments.paths):
-        # The shell script took no arguments and minded none.
+        # The shell script ignored all arguments.
         sys.stderr.write(tagged(Tag.WARN, f"Unknown argument: {on_one_line(word)}", color=color) + "\n")
     replica = CIReplicaRunner(
         run=run,

@@ -22,17 +22,17 @@ from passmuster.model.units import Amount, format_bytes
 
 KEPT_VARIABLES = frozenset(
     {
-        # What finds programs and interpreters.
+        # For finding programs and interpreters.
         "PATH",
         "LD_LIBRARY_PATH",
         "VIRTUAL_ENV",
         "PYENV_ROOT",
         "PYENV_VERSION",
-        # Who runs the tests.
+        # The user that runs the tests.
         "USER",
         "LOGNAME",
         "SHELL",
-        # How to reach the network from here.
+        # Network access from here.
         "ALL_PROXY",
         "HTTP_PROXY",
         "HTTPS_PROXY",
@@ -100,7 +100,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     def arguments(self) -> tuple[str, ...]:
         """Return the arguments that make `run_tests.py` behave as on the imitated machine."""
         slots = ("--jobs", str(self.slots))
-        # Without a budget the run looks at what is available here, which may be less than the usual one.
+        # Without a budget the run uses what is available here, which may be less than the default.
         return slots if self.budget_bytes is None else (*slots, "--memory-budget", str(self.budget_bytes))
 
 

@@ -193,7 +193,7 @@ def _position_of_runner(words: tuple[str, ...]) -> int | None:
         if _INTERPRETER.fullmatch(name):
             interpreter = name
         elif interpreter:
-            # Behind `python` there may be options; a module, a text or a script is another program.
+            # `python` may be followed by options; a module, `-c` or a script is another program.
             if word == "-c" or not (word.startswith("-") or last in ("-X", "-W")):
                 return None
         elif not (name in _WRAPPERS or _ASSIGNMENT.fullmatch(word) or _PLAIN.fullmatch(word)) and not (

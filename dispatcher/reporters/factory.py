@@ -25,7 +25,7 @@ def make_output(
     ci = detect_ci(config.ci, environ)
     if ci is None:
         return PlainOutput(out, err)
-    from dispatcher.reporters.ci.output import CiOutput  # Only CIs pay for it.
+    from dispatcher.reporters.ci.output import CiOutput  # Imported only on a CI.
 
     return CiOutput(ci, root=config.root, environ=environ, out=out, err=err, verbosity=config.verbosity)
 
@@ -47,7 +47,7 @@ def make_reporters(
     """
     reporters: list[Reporter] = []
     if config.junit_xml is not None:
-        from dispatcher.reporters.junit import JunitReporter  # Only runs that want a report pay for it.
+        from dispatcher.reporters.junit import JunitReporter  # Imported only for a run with a report.
 
         reporters.append(JunitReporter(config.junit_xml))
     if config.events is not None:

@@ -190,7 +190,7 @@ def _cases(record: FileAttempts) -> tuple[Case, ...]:
     if result.status.is_pass:
         needs_own = not cases or bool(unmatched)
     elif result.status in (Status.FAIL, Status.COLLECT_ERROR):
-        # The framework reports what it could not load as a case.
+        # The framework reports a file that it could not load as a test case.
         needs_own = not has_bad_case
     else:
         needs_own = True
@@ -261,7 +261,7 @@ def _file_case(record: FileAttempts, *, has_cases: bool) -> Case:
     return Case(
         class_name=record.file.label,
         name=record.file.label,
-        # The cases have their own times; a dashboard that adds all up must come to the file's.
+        # The cases have their own times; the sum on a dashboard must equal the file's time.
         seconds=0.0 if has_cases else result.duration,
         verdict=verdict,
         trouble=trouble,

@@ -142,7 +142,7 @@ class RunSelection:
 
     def _take_part(self, found: Discovered, shard: Shard) -> Discovered:
         """Return the discovered files without those that other machines run."""
-        # Only a run in shards pays for these imports.
+        # Imported only for a sharded run.
         from dispatcher.history.history import read_shared_history
         from dispatcher.planning.shard_selection import part_of
 

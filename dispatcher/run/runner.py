@@ -163,7 +163,7 @@ class TestRunner:
 
     def _project_python(self) -> ProjectPython:
         if self.config.history and self.config.mode is Mode.RUN:
-            make_state_dir(self.config.root)  # So that already the first answer is remembered.
+            make_state_dir(self.config.root)  # Made now, so that the first answer is cached too.
         return ProjectPython(path=self.interpreter().path, environ=self._environ, cache_dir=self._cache_dir)
 
     def capacity(self) -> Capacity:
@@ -242,7 +242,7 @@ class TestRunner:
             self._results = run.execute()
             self.lost_reports, self.breakdown = run.lost_reports, run.breakdown
             if journal is not None and not self.can_be_resumed:
-                # A full disk: all that is lost is that `--resume` could tell a finished run.
+                # A full disk: the only effect is that `--resume` does not recognize the run as finished.
                 with suppress(OSError):
                     journal.end()
         return self._results
@@ -275,7 +275,7 @@ class TestRunner:
             PassmusterError: there was no run with coverage, or it delivered no data.
             InfrastructureError: the data could not be combined, or a report could not be written.
         """
-        # Only runs with coverage pay for these imports.
+        # Imported only for a run with coverage.
         from dispatcher.coverage.combine import collect_data, combined_file, merge_coverage
 
         if self._results is None or self._coverage_plan is None:
@@ -311,7 +311,7 @@ class TestRunner:
         """Close a reporter; a failure loses only its report."""
         try:
             reporter.close()
-        except Exception as error:  # A border, like the announcer's: results must not be lost for a report.
+        except Exception as error:  # A boundary: a failing report must not lose the results.
             is_expected = isinstance(error, PassmusterError)
             text = str(error) if is_expected else f"{type(reporter).__name__} could not be closed: {error}"
             if text not in self.lost_reports:

@@ -63,7 +63,7 @@ class SafeStream:
             self._write_encodable(text)
             self._stream.flush()
         except ValueError:
-            # Only a closed stream raises this here; encoding errors were dealt with.
+            # Only a closed stream raises this here; encoding errors are already handled.
             self._silent = True
         except OSError as error:
             self._silent = True
@@ -82,7 +82,7 @@ class SafeStream:
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
     def _make_blocking(self) -> None:
-        # A parent that shares its pipe with us may have made it non-blocking (Node does). Python would
+        # A parent that shares its pipe with this process may make it non-blocking (Node does). Python would
         # then lose what does not fit the pipe at once.
         try:
             os.set_blocking(self._stream.fileno(), True)

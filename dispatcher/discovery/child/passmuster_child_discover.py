@@ -85,7 +85,7 @@ class Collection:
         namespace = early_config.known_args_namespace
         namespace.no_cov = True
         if self._paths:
-            # They take the place of `testpaths`, but pytest is not told so early.
+            # They replace `testpaths`, but pytest learns about them only later.
             ignored = "ignore:No files were found in testpaths:pytest.PytestConfigWarning"
             namespace.pythonwarnings = [*(namespace.pythonwarnings or ()), ignored]
 

@@ -71,7 +71,7 @@ def annotations_of(
 
     of_the_run = list(_of_the_run(results))
     failed = sorted(results.failed, key=importance)
-    # Every failed file has at least one: no more files than that need to be looked into.
+    # Every failed file has at least one, so no more files than that need to be examined.
     rounds = zip_longest(*(_errors(record) for record in failed[:most]))
     found = (annotation for annotation in chain.from_iterable(rounds) if annotation is not None)
     errors = [*of_the_run, *islice(found, most)]

@@ -41,7 +41,7 @@ def append_summary(path: str, make: Callable[[int], str]) -> str:
         return "the step summary is not written: GITHUB_STEP_SUMMARY is not set"
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        # Tests know the path too: what they may have put there must not hold us up.
+        # Tests know the path too: a pipe that they may have put there must not block this process.
         with open(os.open(path, flags, 0o644), "ab") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):

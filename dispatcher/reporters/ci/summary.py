@@ -176,7 +176,7 @@ def summary_page(request: PageRequest, room_bytes: int) -> str:
         return ""
     is_cut, kept = False, []
     for block in _blocks(request, write):
-        # What comes first on the page, the failures, gets at least half of the room.
+        # The failures, first on the page, get at least half of the space.
         if _size(block) <= room_bytes // 2:
             kept.append(block)
             room_bytes -= _size(block)
@@ -225,7 +225,7 @@ def _failures(request: PageRequest, write: Any, room_bytes: int) -> tuple[str, b
         line = write.failure_row(row)
         room_bytes -= _size(line)
         if room_bytes < 0:
-            break  # A shorter one may still fit, but then nothing would tell which are missing.
+            break  # A shorter one may still fit, but then the missing ones would be arbitrary.
         rows.append(line)
     return write.failures(rows) if rows else "", bool(failed) and room_bytes < 0
 

@@ -49,7 +49,7 @@ def footer(progress: RunProgress, *, columns: int, rows: int) -> RenderableType:
         parts.append(_line(f"  {one_line(str(usage.other_runs))}", style="yellow"))
         room -= 1
     workers = () if usage is None else usage.workers
-    # A run's files matter more than where they are.
+    # The running files matter more than the workers.
     rows_of_workers = min(len(workers), MAX_WORKER_ROWS, room // 2)
     if rows_of_workers > 0:
         shown_workers = _most_loaded(workers, rows_of_workers)

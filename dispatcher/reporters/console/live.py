@@ -174,7 +174,7 @@ class LiveReporter:
 
         from dispatcher.reporters.console.footer import footer_lines
 
-        # One column stays free: in the last one terminals differ about where the cursor goes next.
+        # One column stays free, because terminals differ in how the cursor moves after the last one.
         lines = footer_lines(self._progress, columns=size.columns - 1, rows=size.lines, color=self._color)
         self._screen.draw(lines, tuple(cell_len(_STYLES.sub("", line)) for line in lines))
 

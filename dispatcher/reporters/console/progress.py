@@ -113,7 +113,7 @@ class RunProgress:
 
     def running(self) -> tuple[FooterRow, ...]:
         """Return the files that run now, the longest first."""
-        # Nothing uses no memory: it was not measured yet.
+        # Zero means that it was not measured yet: every process uses memory.
         used = {file.file_path: file.used_bytes or None for file in self.usage.files} if self.usage else {}
         return tuple(
             FooterRow(

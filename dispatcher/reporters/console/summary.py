@@ -216,7 +216,7 @@ def summary_lines(request: SummaryRequest) -> list[str]:
     if failed:
         lines += _failed_lines(request, summary, failed)
     elif summary.not_run:
-        # Not a word of "all tests passed" here: what did not run did not pass.
+        # Never "all tests passed" here: a file that did not run did not pass.
         text = f"The run is not complete: {summary.not_run} file(s) did not run to their end"
         lines.append(tagged(Tag.WARN, text, color=request.color))
     elif request.results.differing:
