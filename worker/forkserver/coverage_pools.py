@@ -54,7 +54,7 @@ class CoveragePools:
             return self._measuring
 
     def why_no_fork(self) -> str:
-        """Return why no file can be forked here; empty: they can."""
+        """Return why no file can be forked here, or "" if files can."""
         return self._plain.why_no_fork()
 
     def warm_up(self, slots: int) -> None:

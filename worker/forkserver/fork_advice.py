@@ -170,7 +170,7 @@ class ForkAdvisor:
                 self._choose(base)
 
     def learn_imports(self, path: str, imported: Iterable[Imported]) -> None:
-        """Take note of what a file was seen to import."""
+        """Record the observed imports of a file."""
         with self._lock:
             needs = self._needs.get(path)
             if self._store is None or needs is None:

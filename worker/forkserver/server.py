@@ -31,13 +31,13 @@ SCRIPT, PYTEST = "script", "pytest"
 """The frameworks that a server may have imported: unittest, or pytest too."""
 
 GIVE_UP_LOOK_S = 0.1
-"""How often is looked whether a server that is being made is still wanted."""
+"""Seconds between two checks whether a server that is being created is still needed."""
 
 CLOSE_WAIT_S = 5.0
 
 
 class ServerError(Exception):
-    """A server cannot do what it was asked for; the message is one line that says why."""
+    """A server cannot fulfill a request; the message is one line with the reason."""
 
 
 class ImportStuckError(ServerError):
@@ -55,15 +55,15 @@ class ImportStuckError(ServerError):
 
 
 class ServerBusyError(ServerError):
-    """A server cannot fork now, because processes or memory are exhausted: that passes."""
+    """A server cannot fork now, because processes or memory are exhausted; a later attempt may succeed."""
 
 
 class ServerGoneError(ServerError):
-    """A server has died or hangs: another one may be started in its place."""
+    """A server died or hangs; another one may be started in its place."""
 
 
 class ImportResult(Struct, frozen=True, kw_only=True):
-    """What came of importing one module in a server.
+    """The result of importing one module in a server.
 
     Args:
         name: the module.
@@ -79,7 +79,7 @@ class ImportResult(Struct, frozen=True, kw_only=True):
 
 
 class Setup(Struct, frozen=True, kw_only=True):
-    """What a server imports on top of the one it is forked from.
+    """The modules that a server imports on top of the one that it is forked from.
 
     Args:
         base: `script` or `pytest`: the framework; empty: none.
@@ -110,7 +110,7 @@ class Setup(Struct, frozen=True, kw_only=True):
 
 
 class ServerInfo(Struct, frozen=True, kw_only=True):
-    """What a server says when it is set up.
+    """The report of a server after its setup.
 
     Args:
         verdicts: of each module it imported.
@@ -148,11 +148,11 @@ class ForkServer(Struct):
 
     @property
     def added_bytes(self) -> int:
-        """What it takes beyond the server that it was forked from."""
+        """Its memory beyond that of the server that it was forked from."""
         return self.answer.anon_bytes - self._below_bytes
 
     def keeper(self) -> SupervisorClient:
-        """Have a keeper forked, which can fork processes that have what this server has imported.
+        """Fork a process supervisor, which can fork processes with everything that this server has imported.
 
         Raises:
             ServerError: the server is gone, hangs, or cannot fork.
@@ -161,7 +161,7 @@ class ForkServer(Struct):
         return SupervisorClient(link, pid)
 
     def derive(self, setup: Setup, given_up: threading.Event) -> ForkServer:
-        """Have another server forked that imports more.
+        """Fork another server that imports more.
 
         Args:
             setup: what.
@@ -181,7 +181,7 @@ class ForkServer(Struct):
             raise
 
     def close(self) -> None:
-        """End it. Keepers and servers that were forked from it live on until they are closed."""
+        """Stop the server. Supervisors and servers forked from it live until they are closed."""
         if self._process is None:
             self._link.close_and_wait(CLOSE_WAIT_S)
             return

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from worker.process.file_imports import Imported
 
 KEEPER_BYTES = 2 * 1024 * 1024
-"""What a keeper takes that was forked from a server: seen were 1 to 2 MiB."""
+"""Memory of a process supervisor that was forked from a server: 1 to 2 MiB were measured."""
 
 
 _COMMAND_NOTE = "it runs by a command of the project, which is always spawned"
@@ -58,12 +58,12 @@ class StartPlan(Struct, frozen=True, kw_only=True):
 
     @property
     def isolation(self) -> Isolation:
-        """How its process comes into being."""
+        """Its start method."""
         return Isolation.SPAWN if self.server is None else Isolation.FORK
 
 
 class ServerPool:
-    """All servers and keepers of one run. Thread-safe.
+    """All fork servers and process supervisors of one run. Thread-safe.
 
     Args:
         settings: of the worker.
@@ -92,7 +92,7 @@ class ServerPool:
 
     @property
     def held_bytes(self) -> int:
-        """What the servers and their keepers take, pages that they share counted once."""
+        """Memory of the servers and their supervisors; shared pages count once."""
         with self._lock:
             forked = sum(1 for _, place in self._keepers if place is not None)
         return forked * KEEPER_BYTES + self._tree.held_bytes
@@ -102,7 +102,7 @@ class ServerPool:
         return self
 
     def why_no_fork(self) -> str:
-        """Return why no file can be forked here; empty: they can."""
+        """Return why no file can be forked here, or "" if files can."""
         try:
             self._tree.server(ServerKey(base=SCRIPT))
         except ServerError as error:
@@ -126,7 +126,7 @@ class ServerPool:
         return "" if name in settings.preload else text
 
     def probe(self, tasks: Sequence[TestTask]) -> ForkAdvisor:
-        """Start every server that these tasks would be forked from; return who knows what came of it."""
+        """Start every server that these tasks would be forked from; return the advisor with the results."""
         self._think(tasks)
         for task in tasks:
             with contextlib.suppress(ServerError):
@@ -136,7 +136,7 @@ class ServerPool:
         return self._advisor
 
     def warm_up(self, slots: int) -> None:
-        """Start what the first files will need: keepers, or the first server."""
+        """Start the processes that the first files need: supervisors, or the first server."""
         if self.wanted(Isolation.AUTO) is Isolation.SPAWN:
             with contextlib.suppress(OSError):  # The file that needs one will say what is wrong.
                 for slot in range(slots):
@@ -145,7 +145,7 @@ class ServerPool:
             _start_helper(threading.Thread(target=self._warm_up_server, name="fork-server", daemon=True))
 
     def expect(self, tasks: Sequence[TestTask]) -> None:
-        """Tell which files will come, so that it can be thought about what they need together."""
+        """Announce the files that will come, so that their common imports can be chosen."""
         forked = [task for task in tasks if self.may_fork(task)]
         if len(forked) > 1:
             _start_helper(
@@ -179,23 +179,23 @@ class ServerPool:
                 return StartPlan(keeper=self._plain(slot), note=str(error))
 
     def learn(self, path: str, imported: Iterable[Imported]) -> None:
-        """Take note of what a file was seen to import."""
+        """Record the observed imports of a file."""
         self._advisor.learn_imports(path, imported)
 
     def refuse_session(self, path: str, server: ForkServer) -> None:
-        """Take note that the files of a folder cannot be forked from the pytest session of a server."""
+        """Record that the files of a directory cannot be forked from the pytest session of a server."""
         with self._lock:
             if any(place.session for place, known in self._tree.servers.items() if known is server):
                 self._without_session.add(_folder(path))
 
     def discard(self, slot: int, keeper: SupervisorClient) -> None:
-        """Forget a keeper that a test has killed; the caller closes it."""
+        """Discard a supervisor that a test killed; the caller closes it."""
         with self._lock:
             for key in [key for key, known in self._keepers.items() if key[0] == slot and known is keeper]:
                 del self._keepers[key]
 
     def release(self, *, used_slots: Collection[int]) -> None:
-        """End the keepers of all other slots: each holds a process until its slot runs a file again."""
+        """Stop the supervisors of all other slots: each holds a process until its slot runs a file again."""
         with self._lock:
             unused = [key for key in self._keepers if key[0] not in used_slots]
             keepers = [self._keepers.pop(key) for key in unused]
@@ -203,11 +203,11 @@ class ServerPool:
             keeper.close()
 
     def give_up(self) -> None:
-        """Make no further server: nothing that starts from now on is to wait for one."""
+        """Create no further server, so that no file waits for one from now on."""
         self._tree.give_up()
 
     def close(self) -> None:
-        """End all keepers, with what they own, and all servers."""
+        """Stop all supervisors with their processes, and all servers."""
         with self._lock:
             self._is_closed = True
             keepers, self._keepers = list(self._keepers.values()), {}

@@ -29,7 +29,7 @@ _PARTS = ("sources", "learned", "facts", "own")
 
 
 class ImportStore:
-    """What is known about imports; `save` writes what was added.
+    """The stored knowledge of imports; `save` writes additions.
 
     Args:
         state_dir: where `imports.json` lies; None: nothing is kept.
@@ -141,7 +141,7 @@ class ImportStore:
             self._added["own"][name] = [files, round(seconds, 6)]
 
     def save(self) -> None:
-        """Write what was added; nothing is said when that cannot be done."""
+        """Write the additions; a failure is ignored."""
         if self._path is None or not any(self._added.values()):
             return
         if _identity(self._path) != self._read_as:

@@ -48,7 +48,7 @@ ROOT = ServerKey()
 
 
 class _Node:
-    """A server that is there, or is being made, or cannot be had."""
+    """A server that exists, is being created, or is unavailable."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -85,19 +85,19 @@ class ServerTree:
 
     @property
     def servers(self) -> dict[ServerKey, ForkServer]:
-        """The servers that are there."""
+        """The existing servers."""
         with self._lock:
             return {place: node.server for place, node in self._nodes.items() if node.server is not None}
 
     @property
     def refusals(self) -> dict[ServerKey, str]:
-        """Why the servers that cannot be had are no good."""
+        """The reasons why servers are unavailable."""
         with self._lock:
             return {place: node.why_not for place, node in self._nodes.items() if node.why_not}
 
     @property
     def held_bytes(self) -> int:
-        """What they take, pages that they share counted once."""
+        """Memory of all servers; shared pages count once."""
         return sum(server.added_bytes for server in self.servers.values())
 
     def answer_of(self, base: str) -> ServerInfo:
@@ -109,7 +109,7 @@ class ServerTree:
         return self.server(ServerKey(base=base)).answer
 
     def server(self, place: ServerKey) -> ForkServer:
-        """Return the server at a place, made when it is first asked for.
+        """Return the server with a key; it is created on first use.
 
         Raises:
             ServerError: it cannot be had.
@@ -146,7 +146,7 @@ class ServerTree:
         self._given_up.set()
 
     def close(self) -> None:
-        """End all servers, and those that are being made."""
+        """Stop all servers, including those that are being created."""
         self.give_up()
         with self._lock:
             self._is_closed = True
@@ -190,7 +190,7 @@ class ServerTree:
         return server
 
     def _setup(self, place: ServerKey) -> Setup:
-        """Return what is to be imported on top of the server below."""
+        """Return the modules to import on top of the parent server."""
         settings = self._settings
         if place.modules:
             folders = (settings.workdir, settings.root, settings.root / "src", settings.root / "lib")

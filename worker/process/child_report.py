@@ -31,18 +31,18 @@ LINE_LIMIT_BYTES = 256 * 1024
 """A longer line is cut: the child bounds its messages to far less."""
 
 CASES_LIMIT = 200_000
-"""More tests than any one file has; beyond it cases are counted, not kept."""
+"""Maximum number of kept cases; further cases are only counted. No real file has as many."""
 
 MESSAGES_LIMIT_CHARS = 8 * 1024 * 1024
-"""Characters kept of all messages of a file: a thousand long ones. The result then fits a queue."""
+"""Maximum characters of all messages of a file, so that the result fits a message on the broker."""
 
 IDS_LIMIT_CHARS = 32 * 1024 * 1024
-"""Characters kept of all ids of a file; the tests beyond are counted, not kept."""
+"""Maximum characters of all case IDs of a file; further cases are only counted."""
 
 NOT_KEPT = "(not kept: the messages of this file are too long together)"
 
 STRAY_LIMIT_BYTES = 256 * 1024
-"""Bytes of text kept that is no record: enough for the stacks of hundreds of threads."""
+"""Maximum bytes of stray text: enough for the stacks of hundreds of threads."""
 
 _MAX_SECONDS = 1e9
 """Thirty years; a longer duration of a test is invalid."""
@@ -52,7 +52,7 @@ _RUNNERS = {runner.value: runner for runner in RunnerKind}
 
 
 class ChildReport:
-    """What has been reported so far."""
+    """The report of a test process so far."""
 
     def __init__(self) -> None:
         self.runner = RunnerKind.AUTO
@@ -75,7 +75,7 @@ class ChildReport:
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes from the descriptor."""
+        """Process the next bytes from the descriptor."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._take(line)
@@ -90,7 +90,7 @@ class ChildReport:
 
     @property
     def is_running(self) -> bool:
-        """Whether a test framework began a run and has not ended it."""
+        """Whether a test framework started a run and has not finished it."""
         return self.begun > self.done
 
     def _take(self, line: bytes) -> None:
@@ -98,7 +98,7 @@ class ChildReport:
             self._stray += line[:LINE_LIMIT_BYTES] + b"\n"
 
     def _is_record(self, line: bytes) -> bool:
-        """Take a line as a record; False when it is none."""
+        """Process a line as a record; return False if it is none."""
         if not line.startswith(b"{"):
             return False
         try:

@@ -8,7 +8,7 @@ LINE_CHARS = 200
 """Characters of the last line that are quoted as a reason."""
 
 LINE_SEARCH_BYTES = 8192
-"""Bytes from the end of the output in which its last line is looked for."""
+"""Bytes at the end of the output that are searched for its last line."""
 
 
 class OutputCapture:
@@ -29,7 +29,7 @@ class OutputCapture:
         self._lock = threading.Lock()
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         with self._lock:
             self._feed(data)
 

@@ -20,7 +20,7 @@ STACK_SIGNAL = 60
 """The same number as in `worker/child/passmuster_child_start.py`."""
 
 WAIT_S = 0.25
-"""How long the stacks are waited for: a busy interpreter writes them within milliseconds."""
+"""Maximum seconds to wait for the stacks: a busy interpreter writes them within milliseconds."""
 
 EACH_S = 0.1
 """How long one process may take to write its stacks before the next is asked: they share a descriptor, and
@@ -30,7 +30,7 @@ ALL_S = 1.0
 """How long all processes together are asked one after another; the rest are asked at once."""
 
 PAUSE_S = 0.01
-"""A process that has written and then nothing for so long is done."""
+"""Seconds of silence after which the stacks of a process count as complete."""
 
 TEXT_LIMIT_BYTES = 64 * 1024
 """Bytes of stacks kept of one process."""
@@ -64,7 +64,7 @@ def ask_for_stacks(pids: Sequence[int], output_inode: int, drain: Callable[[floa
 
 
 def _wait_for_text(deadline: float, drain: Callable[[float], int]) -> None:
-    """Read on until something has come and then stopped coming, or until `deadline` (monotonic)."""
+    """Read until output has arrived and then stopped, or until `deadline` (monotonic)."""
     has_come = False
     while time.monotonic() < deadline:
         if drain(PAUSE_S):

@@ -16,13 +16,13 @@ from worker.queue.in_flight import InFlightFiles
 from worker.queue.peer_workers import PeerWorkers
 
 ADMIT_S = 2.0
-"""Seconds a file waits here for room before others may try it."""
+"""Seconds for which a file waits for admission before other workers may try it."""
 
 ADMIT_LOOK_S = 0.05
 
 
 class Admission:
-    """The way to a place. Thread-safe.
+    """Admits files. Thread-safe.
 
     Args:
         executor: has the places.
@@ -49,7 +49,7 @@ class Admission:
         self._next_alone: str | None = None
 
     def admit(self, task: TestTask, is_wanted: Callable[[], bool]) -> bool:
-        """Reserve a place, waiting for it; False: there is none, or nothing is taken any more.
+        """Wait for a slot and reserve it; return False if none became free, or no file is accepted any more.
 
         A file that needs the worker for itself waits as long as it takes, one at a time, and nothing else is
         admitted meanwhile. All others wait `ADMIT_S` seconds.
@@ -80,7 +80,7 @@ class Admission:
             self._give_way(task.attempt_id)
 
     def _may_try(self, attempt_id: str, *, needs_all: bool) -> bool:
-        """Whether a file may be admitted now, as far as the one that waits to be alone decides."""
+        """Whether a waiting exclusive file lets another file be admitted now."""
         with self._lock:
             if needs_all and self._next_alone is None:
                 self._next_alone = attempt_id

@@ -57,7 +57,7 @@ def make_app(url: str) -> Celery:
 
 
 class RunQueues:
-    """The queues of the runs under way. Its methods only ask: Celery's own thread does it.
+    """The queues of the active runs. Its methods only request changes, which Celery's own thread makes.
 
     What Celery is asked for while it has lost its connection it may forget. So `sync` is to be called now and
     then, and says again what is wanted.
@@ -75,19 +75,19 @@ class RunQueues:
         self._followed: set[str] = set()
 
     def follow(self, run_id: str) -> None:
-        """Take messages of a run, after a lost connection too."""
+        """Consume the queue of a run, also after a lost connection."""
         with self._lock:
             self._wanted.update(self._names(run_id))
         self.sync()
 
     def leave(self, run_id: str) -> None:
-        """Take none of it any more."""
+        """Stop consuming the queue of a run."""
         with self._lock:
             self._wanted.difference_update(self._names(run_id))
         self.sync()
 
     def sync(self) -> None:
-        """Let messages be taken of just those runs that are wanted."""
+        """Consume exactly the queues of the wanted runs."""
         self._consumer.call_soon(self._sync)
 
     def _names(self, run_id: str) -> tuple[str, str]:
@@ -118,7 +118,7 @@ def run_worker(
     on_ready: Callable[[RunQueues], None],
     on_signal: Callable[[], None],
 ) -> None:
-    """Take messages until a signal comes; return once no task runs any more.
+    """Consume messages until a signal arrives; return when no task runs any more.
 
     Args:
         app: from `make_app`, with its task.

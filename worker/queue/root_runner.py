@@ -88,7 +88,7 @@ class RootRunner:
         self.python = settings.interpreter_identity
 
     def why_not(self, terms: RunSpec) -> str:
-        """Return why a run cannot be served here; empty: it can."""
+        """Return why a run cannot be served here, or "" if it can."""
         if not terms.has_coverage:
             return ""
         return why_no_coverage(self._settings.interpreter, self._settings.environ)
@@ -105,15 +105,15 @@ class RootRunner:
         self._executor.expect([task for task in tasks if not why_not_executable(task, self._settings)])
 
     def take(self, text: str) -> bool:
-        """Do what a message asks for; False: it is to be put back."""
+        """Handle a message; return False if it must be put back."""
         return self._files.take(text)
 
     def usage(self) -> Usage:
-        """Return what the running files use."""
+        """Return the use of the running files."""
         return self._executor.usage()
 
     def output(self, attempt_id: str) -> OutputCapture | None:
-        """Return what collects a running file's output; None: it does not run."""
+        """Return the capture of a running file's output, or None if it does not run."""
         return self._executor.output(attempt_id)
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:

@@ -22,7 +22,7 @@ from passmuster.wire.run_spec import REFUSED_KIND, TERMS_KIND, RunSpec, decode_t
 from worker.queue.log import LogLevel, Say
 
 Check = Callable[[RunSpec], str]
-"""Says why a worker cannot serve a run, in one line with both sides' values and what to do; empty: it can."""
+"""Returns why a worker cannot serve a run, in one line with both values and what to do; "" if it can."""
 
 OWN_NAMES = "PASSMUSTER_"
 """Prefix of the variables that a task may always set."""
@@ -32,26 +32,26 @@ class RunSpecStore(Protocol):
     """What is asked of the broker about a run; see `wire.run_store.RunStore`, which explains more."""
 
     def terms(self) -> str | None:
-        """Return the sealed terms; None: the broker knows no such run."""
+        """Return the signed spec, or None if the broker does not know the run."""
 
     def take_slots(self, worker: str, count: int, known: SlotRange | None = None) -> SlotRange | None:
-        """Return the numbers of a worker's slots in the run; None: the broker knows no such run."""
+        """Return a worker's slot numbers in the run, or None if the broker does not know the run."""
 
     def refuse(self, worker: str, body: str) -> None:
-        """Say that a worker does not serve the run."""
+        """Report that a worker does not serve the run."""
 
 
 class Subscriptions(Protocol):
-    """The queues that this worker takes messages from. Its methods only ask, and may be called anywhere."""
+    """The queues that this worker consumes. Its methods only request changes. Thread-safe."""
 
     def follow(self, run_id: str) -> None:
-        """Take messages of a run."""
+        """Consume the queue of a run."""
 
     def leave(self, run_id: str) -> None:
-        """Take none of it any more."""
+        """Stop consuming the queue of a run."""
 
     def sync(self) -> None:
-        """Say again what is wanted."""
+        """Repeat the requests for the wanted queues."""
 
 
 class _Membership:
@@ -100,7 +100,7 @@ class RunSubscriptions:
         self._is_over = False
 
     def follow(self, runs: Collection[str]) -> None:
-        """Begin to join the runs that are new, and leave those that are gone. Does not wait.
+        """Start to join new runs, and leave those that have ended. Does not wait.
 
         Args:
             runs: all that are under way.
@@ -122,7 +122,7 @@ class RunSubscriptions:
         self._subscriptions.sync()
 
     def terms(self, run_id: str) -> RunSpec | None:
-        """Return the terms of a run that is served; None: it is not."""
+        """Return the spec of a run, or None if this worker does not serve it."""
         membership = self._seen.get(run_id)
         return None if membership is None else membership.terms
 
@@ -204,7 +204,7 @@ class RunSubscriptions:
             self._leave(run_id)
 
     def _judged(self, run_id: str, text: str) -> tuple[RunSpec | None, str]:
-        """Return the terms of a run, and why it cannot be served: empty, it can."""
+        """Return the spec of a run, and the reason why it cannot be served, or "" if it can."""
         try:
             if not text:
                 return None, f"the run has no terms, worker {self._name} needs them: {_same_version()}"
@@ -241,7 +241,7 @@ def same_version(terms: RunSpec) -> str:
 
 
 def allowed_names(allowed: Collection[str]) -> Check:
-    """Return the check that a run sets no variable but our own and those that this worker allows."""
+    """Return a check that a run sets only Passmuster's own variables and those that this worker allows."""
 
     def check(terms: RunSpec) -> str:
         wrong = not_allowed(terms.environment_names, allowed)
@@ -257,7 +257,7 @@ def allowed_names(allowed: Collection[str]) -> Check:
 
 
 def not_allowed(names: Collection[str], allowed: Collection[str]) -> list[str]:
-    """Return which of the variables' names are neither allowed nor our own."""
+    """Return the names that are neither allowed nor Passmuster's own."""
     return sorted(name for name in names if not name.startswith(OWN_NAMES) and name not in allowed)
 
 

@@ -109,7 +109,7 @@ class _Service:
         self._ending = Shutdown(self._place, self._roster, grace_s=options.grace_s, leave=self._leave)
 
     def close(self) -> None:
-        """End what runs, and let the folders of trees go."""
+        """Stop running files, and release the directories of trees."""
         self._place.close()
         self._trees.close()
 
@@ -207,12 +207,13 @@ class _Service:
         )
 
     def _expect(self, terms: RunSpec) -> str:
-        """Look ahead at a run's files. That only makes them faster, and is no reason to refuse a run."""
+        """Scan a run's files in advance. This only makes them faster, so a failure does not refuse the
+        run."""
         self._place.expect(terms, self._record(terms.run_id).some_paths(MAX_EXPECTED))
         return ""
 
     def _wanted(self, runs: set[str]) -> set[str]:
-        """Return which of the runs under way this worker is there for."""
+        """Return the active runs that this worker may serve."""
         only = self._options.only_run
         return runs & {only} if only else runs
 
@@ -252,7 +253,7 @@ class _Service:
         self._ending.ask(at_once=True)
 
     def _leave(self) -> None:
-        """End the process although its main thread does not: the files first, so that none stays behind."""
+        """Exit although the main thread does not end; stop the files first, so that none is left running."""
         self._place.close()
         shutil.rmtree(self._coverage_dir.parent, ignore_errors=True)
         self._say(f"ran {self._roster.ran} file(s)")

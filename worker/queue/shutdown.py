@@ -26,7 +26,7 @@ LOOK_S = 0.1
 
 
 class Shutdown:
-    """Waits for the wish to end, and fulfils it.
+    """Waits for a shutdown request, and carries it out.
 
     Args:
         executor: what runs.
@@ -56,21 +56,22 @@ class Shutdown:
         threading.Thread(target=self.wait, name="ending", daemon=True).start()
 
     def ask(self, *, at_once: bool = False) -> None:
-        """Ask for the end; again, or with `at_once`, for one without a grace. For signal handlers too."""
+        """Request the shutdown; a second request, or `at_once`, skips the grace period. Safe in signal
+        handlers."""
         self._is_asked = True
         self._wishes.put(at_once)
 
     @property
     def is_asked(self) -> bool:
-        """Whether anybody wished for the end."""
+        """Whether the shutdown was requested."""
         return self._is_asked
 
     def done(self) -> None:
-        """Say that the process is about to end by itself."""
+        """Record that the process is about to exit by itself."""
         self._ended.set()
 
     def wait(self) -> None:
-        """Wait for the first wish, and see to it that it comes true."""
+        """Wait for the first request, and carry it out."""
         is_urgent = self._wishes.get()
         self._roster.close()
         until = self._clock() + self._grace_s

@@ -30,25 +30,25 @@ _NO_TREE = "it has no tree of its own (--root), and the run ships none: use --sh
 
 
 class FileRunner(Protocol):
-    """What runs files in one root. See `worker.queue.root_runner`."""
+    """Runs files in one root. See `worker.queue.root_runner`."""
 
     python: str
     """Its interpreter, described; empty: unknown."""
 
     def expect(self, terms: RunSpec, paths: Sequence[str]) -> None:
-        """Look at what these files need, so that it is there when they come."""
+        """Prepare the imports of these files before their tasks arrive."""
 
     def take(self, text: str) -> bool:
-        """Do what a message asks for; False: it is to be put back."""
+        """Handle a message; return False if it must be put back."""
 
     def usage(self) -> Usage:
-        """Return what the running files use."""
+        """Return the use of the running files."""
 
     def output(self, attempt_id: str) -> OutputCapture | None:
-        """Return what collects a running file's output; None: it does not run."""
+        """Return the capture of a running file's output, or None if it does not run."""
 
     def why_not(self, terms: RunSpec) -> str:
-        """Return why a run cannot be served here; empty: it can."""
+        """Return why a run cannot be served here, or "" if it can."""
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """End whatever runs."""
@@ -57,7 +57,7 @@ class FileRunner(Protocol):
         """End only these attempts."""
 
     def close(self) -> None:
-        """End whatever still runs, and give back what it holds."""
+        """Stop running files, and release all resources."""
 
 
 class Trees(Protocol):
@@ -71,7 +71,7 @@ class Trees(Protocol):
 
 
 class Workspace:
-    """The one place of a worker. Thread-safe.
+    """The workspace of a worker. Thread-safe.
 
     Args:
         own_root: the worker's own root; None: it serves only runs with an uploaded tree.
@@ -97,7 +97,7 @@ class Workspace:
         self._stopped: tuple[StopReason, float] | None = None
 
     def usage(self) -> Usage:
-        """Return what the running files use."""
+        """Return the use of the running files."""
         bench = self._bench
         if bench is None:
             return Usage(slots=0, budget_bytes=0, used_bytes=0, peak_bytes=0, files=())
@@ -109,12 +109,12 @@ class Workspace:
         return "" if bench is None else bench.python
 
     def output(self, attempt_id: str) -> OutputCapture | None:
-        """Return what collects a running file's output; None: it does not run."""
+        """Return the capture of a running file's output, or None if it does not run."""
         bench = self._bench
         return None if bench is None else bench.output(attempt_id)
 
     def open(self) -> None:
-        """Make the worker's own root ready before any run asks for it, so that errors are seen at once.
+        """Prepare the worker's own root before any run needs it, so that errors appear immediately.
 
         Raises:
             ConfigurationError: what is needed there cannot be used.
@@ -153,7 +153,7 @@ class Workspace:
             bench.end(attempt_ids, reason, grace_s=grace_s)
 
     def close(self) -> None:
-        """End whatever still runs, and give back what is held."""
+        """Stop running files, and release all resources."""
         with self._changed:
             bench, self._bench = self._bench, None
         if bench is not None:

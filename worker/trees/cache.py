@@ -24,7 +24,7 @@ from passmuster.source.manifest import TreeError, TreeManifest, decode_manifest,
 from worker.trees.folder import lay_down, made_in, read_content, remove
 
 KEPT_TREES = 3
-"""How many folders stay, the newest ones, besides those in use."""
+"""Number of the newest directories that are kept in addition to those in use."""
 
 _NAME_CHARS = 16
 """Of the digest: a path is to stay short for sockets in it (unix(7)), and `restore` trusts no name."""
@@ -33,10 +33,10 @@ _LOCK, _LIST, _TREE, _SCRATCH = "lock", "list", "tree", "part"
 
 
 class BlobDownloader(Protocol):
-    """Where trees come from; see `passmuster.source.store.TreeStore`."""
+    """The source of trees; see `passmuster.source.store.TreeStore`."""
 
     def manifest(self, digest: str) -> TreeManifest:
-        """Return the list of a tree."""
+        """Return the manifest of a tree."""
 
     def fetch(self, sizes: Mapping[str, int]) -> Iterable[tuple[str, bytes]]:
         """Return contents with their digests."""
@@ -89,23 +89,23 @@ class TreeFolder:
         return written
 
     def keep_made(self) -> None:
-        """Take what differs from the tree at this moment for made by `--setup`: it stays from now on."""
+        """Treat the present differences from the tree as made by `--setup`: they stay from now on."""
         if self._manifest is not None:
             self._kept = made_in(self.path, self._manifest)
 
     def close(self) -> None:
-        """Let others have the folder. May be repeated."""
+        """Release the directory. Idempotent."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     def _read_list(self) -> TreeManifest | None:
-        """Return the list that an earlier worker left, if it is the right one."""
+        """Return the manifest that an earlier worker left, if it is the right one."""
         data = read_content(self._place / _LIST, self.digest)
         return None if data is None else decode_manifest(data)
 
     def _copies(self, digests: frozenset[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield what other folders have. Each is checked: tests may have changed it."""
+        """Yield contents of other directories. Each is checked, because tests may have changed it."""
         left = set(digests)
         for place in _folders(self._place.parent):
             if not left:

@@ -57,7 +57,7 @@ class ShippedTrees:
         return folder.path
 
     def differing(self, listing: str, root: Path) -> tuple[str, ...]:
-        """Return the paths at which a root is not as a list says.
+        """Return the paths at which a root differs from a manifest.
 
         Raises:
             TreeError: the broker does not have the list, or it is damaged.
@@ -65,7 +65,7 @@ class ShippedTrees:
         return differing(root, self._store.manifest(listing))
 
     def close(self) -> None:
-        """Let other workers have the folders."""
+        """Release the directories for other workers."""
         for folder in self._folders.values():
             folder.close()
         self._folders.clear()
