@@ -171,7 +171,9 @@ class QueueBackend:
                 self._epoch = new_epoch()
                 record.seed({}, epoch=self._epoch, terms=terms)
         except broken as error:
-            raise InfrastructureError(f"the broker cannot be used: {error}; check that it is running") from error
+            raise InfrastructureError(
+                f"the broker cannot be used: {error}; check that it is running"
+            ) from error
 
     def _attached(self) -> str:
         """Attach to the run on the broker and return its epoch; empty: the broker has none."""

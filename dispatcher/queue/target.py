@@ -216,7 +216,9 @@ def open_queue(
         try:
             crew.update(board.cards(), now_s=time.monotonic())
         except BROKEN as error:
-            raise InfrastructureError(f"the broker cannot be used: {error}; check that it is running") from error
+            raise InfrastructureError(
+                f"the broker cannot be used: {error}; check that it is running"
+            ) from error
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
         undo.callback(publisher.close)
