@@ -55,29 +55,31 @@ _UnixTime = Annotated[float, Meta(ge=0, le=MAX_UNIX_S)]
 
 
 class RunClaim(Struct, frozen=True, kw_only=True):
-    """The budget request of one run as stored in its file. Times are on the machine's monotonic clock.
+    """The budget request of one run as stored in its file.
+
+    Fields `_since_s` are on the machine's monotonic clock, fields `_at` in Unix seconds.
 
     Args:
-        run: the name of its claim's file; no other run has it.
-        pid: its process, as its own container numbers it.
-        root: the folder of its project.
-        started_at: when it began, in Unix seconds.
-        beat: counts up with each write: a claim that stands still comes from a run that does.
-        budget_bytes: the most memory its files may use.
-        slots: how many files it runs at once usually.
-        nice: whether it leaves to other runs whatever they wait for.
-        files: how many files it has running.
-        busy_since_s: since when it has had any running.
-        reserved_bytes: memory reserved for them.
-        firm_bytes: what of that is sure to be needed.
-        used_bytes: what they were last measured to use.
-        cpus: processors that they keep busy.
-        processors: the numbers of the processors that it may use, as bits.
-        levels: the control groups that bound its memory or its processors.
+        run: the unique name of its file.
+        pid: its process ID in its own container.
+        root: the root of its project.
+        started_at: start of the run.
+        beat: incremented with each write; it stops if the run is frozen.
+        budget_bytes: memory budget of its files.
+        slots: usual number of concurrent files.
+        nice: whether it yields to the waiting files of other runs.
+        files: number of its running files.
+        busy_since_s: since when it has had a running file.
+        reserved_bytes: reservations of its running files.
+        firm_bytes: the part of the reservations that is certainly needed.
+        used_bytes: memory of its running files, as last measured.
+        cpus: CPUs that its running files keep busy.
+        processors: the numbers of the CPUs that it may use, as a bit mask.
+        levels: the control groups that limit its memory or its CPUs.
         waits_for: `memory` or `processors`; empty: it does not wait for other runs.
-        wanted_bytes: memory that the file needs that it waits with.
-        wanted_cpus: processors that it needs.
-        waiting_since_s: when that wait began.
+        wanted_bytes: memory that its waiting file needs.
+        wanted_cpus: CPUs that its waiting file needs.
+        waiting_since_s: start of that wait.
         waiting_since_at: the same in Unix seconds.
     """
 
