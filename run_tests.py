@@ -189,7 +189,7 @@ class LocalSite:
             why = fleet.why_no_fork() if config.isolation is Isolation.FORK else ""
             if why:
                 raise ConfigurationError(
-                    f"--isolation fork cannot be had: {why}; use --isolation auto or spawn"
+                    f"--isolation fork is not possible: {why}; use --isolation auto or spawn"
                 )
             prepare_child(request.interpreter, request.cache_tag)
             undo.pop_all()

@@ -55,8 +55,8 @@ def find_all(directories: Iterable[Path]) -> list[Path]:
     folders = list(dict.fromkeys(folder for directory in named for folder in find_records(directory)))
     if not folders:
         raise InfrastructureError(
-            f"there are no records in {', '.join(map(str, named))}: no shard left one; "
-            "look whether their jobs ran with --record, and whether what it wrote came here"
+            f"there are no records in {', '.join(map(str, named))}: no shard wrote one; "
+            "check that the jobs ran with --record and that their records were copied here"
         )
     return folders
 

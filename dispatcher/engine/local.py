@@ -115,7 +115,7 @@ class LocalBackend:
                 found = self._events.get(timeout=min(left, RETRY_PLACE_S) if waiting else left)
             except queue.Empty:
                 self._place()
-                self._say_what_is_waited_for()
+                self._report_waiting()
                 if time.monotonic() < deadline:
                     continue
                 return ()
@@ -179,7 +179,7 @@ class LocalBackend:
                 return
             try:
                 self._start_what_fits()
-                self._start_spare()
+                self._start_best_effort()
             except InfrastructureError as error:
                 if not self._is_broken:
                     self._is_broken = True
@@ -212,10 +212,10 @@ class LocalBackend:
                 self._line.requeue(task)
                 return
 
-    def _start_spare(self) -> None:
+    def _start_best_effort(self) -> None:
         """Start the best-effort tasks that fit, while no other task waits and another file runs."""
         while self._spare and not len(self._line) and self._has_idle_slot():
-            task = self._take_spare()
+            task = self._pop_best_effort()
             if task is None:
                 return
             has_started = False
@@ -229,7 +229,7 @@ class LocalBackend:
                 return
             self._spare_running.add(task.attempt_id)
 
-    def _take_spare(self) -> TestTask | None:
+    def _pop_best_effort(self) -> TestTask | None:
         """Pop a best-effort task that fits, by the rules of the ready queue, which is empty now."""
         self._line.append([self._spare.popleft() for _ in range(min(len(self._spare), SPARE_LOOKS))])
         task = self._line.next_fit(self._executor.room())
@@ -243,7 +243,7 @@ class LocalBackend:
         running = len(self._threads)
         return len(self._spare_running) < running < self._executor.usage().slots
 
-    def _say_what_is_waited_for(self) -> None:
+    def _report_waiting(self) -> None:
         """Tell the user, once and then rarely, which other runs on this machine keep this one from starting
         files.
         """

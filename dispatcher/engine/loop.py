@@ -185,7 +185,7 @@ class RunLoop:
             self._backend.submit(tasks)
             while self._state.open_files:
                 self._listen()
-                self._look_around(interrupts)
+                self._check_limits(interrupts)
                 self._end_spare()
             results = self._state.results(
                 duration_s=self._now(),
@@ -258,7 +258,7 @@ class RunLoop:
         if not self._state.awaits(path, result.attempt):
             return
         past = self._state.past(path, may_run_alone=self._has_chance_alone())
-        result = self._as_policy_has_it(task, result, past.reason)
+        result = self._apply_policy(task, result, past.reason)
         if is_inconclusive(result, past=past, rules=rules) and self._settle(path):
             return
         following = None
@@ -354,7 +354,7 @@ class RunLoop:
         """Return the sort key that puts the files that are unchanged for longest first."""
         return self._state.file(task.file_path).mtime_ns, task.file_path
 
-    def _as_policy_has_it(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
+    def _apply_policy(self, task: TestTask, result: TestResult, reason: RerunReason | None) -> TestResult:
         """Return a result with the status that the policy gives it."""
         if result.status is Status.NO_TESTS and self._may_hold_no_tests(result):
             note = result.note or result.error
@@ -377,7 +377,7 @@ class RunLoop:
         is_helper = result.note == HOLDS_NO_TESTS and not self._state.planned(result.file_path).is_named
         return is_helper or self._policy.allow_no_tests
 
-    def _look_around(self, interrupts: Interrupts) -> None:
+    def _check_limits(self, interrupts: Interrupts) -> None:
         """Apply timeouts, signals and failure limits."""
         now = self._now()
         for file in self._state.newly_slow(now, self._policy.slow_s):

@@ -75,7 +75,7 @@ def check_join_spec(
         found = seals.opened_terms(text, version=VERSION)
     except PassmusterError as error:
         raise InfrastructureError(
-            f"run {name} was begun by somebody this machine does not understand: {error}"
+            f"run {name} was started by a machine that this one does not understand: {error}"
         ) from error
     if isinstance(found, str):
         raise InfrastructureError(

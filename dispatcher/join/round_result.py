@@ -78,7 +78,7 @@ def read_outcome(record: JoinStore, seals: JoinCodec, patience: BrokerRetry, num
     """
     text = patience.ask(lambda: record.outcome(number))
     if text is None:
-        raise _gone(number)
+        raise _expired_error(number)
     return seals.opened_outcome(text, number)
 
 
@@ -103,7 +103,7 @@ def _chunks(
     for index in range(file.chunks):
         text = patience.ask(lambda: record.chunk(number, file.name, index))  # noqa: B023 - called at once
         if text is None:
-            raise _gone(number)
+            raise _expired_error(number)
         yield unpack_bytes(seals.opened_chunk(text, file.sha256, index), limit_bytes=2 * CHUNK_BYTES)
 
 
@@ -145,7 +145,7 @@ def _compressed(path: Path) -> Iterator[bytes]:
     yield from (ready[start : start + CHUNK_BYTES] for start in range(0, len(ready), CHUNK_BYTES))
 
 
-def _gone(number: int) -> InfrastructureError:
+def _expired_error(number: int) -> InfrastructureError:
     return InfrastructureError(
         f"what round {number} of the run came to is not on the broker any more (it is kept for a day): "
         "give another name to --join"

@@ -56,7 +56,7 @@ def combine_records(
     records = sorted(records, key=lambda record: record.header.shard.number)
     started = [event for record in records if (event := record.started) is not None]
     starts_at = min((event.started_at for event in started), default=0.0)
-    cut = {record.header.shard.number: cut_files(record) for record in records if _is_told(record)}
+    cut = {record.header.shard.number: cut_files(record) for record in records if _is_trusted_prefix(record)}
     lost = _lost_files(records, proof, told={number for number, files in cut.items() if files})
     run_id = min(record.header.run_id for record in records)
     planned = [planned for event in started for planned in event.plan.files]
@@ -74,7 +74,7 @@ def combine_records(
     middle = sorted(_with_all_machines(sorted(middle, key=_at_s)), key=_at_s)
     ends_at = max((event.at_s for event in middle), default=0.0)
     told = _of_cut(records, cut, starts_at)
-    middle += [_end_of(file, ends_at) for file in told if _has_untold_end(file)]
+    middle += [_end_of(file, ends_at) for file in told if _lacks_verdict(file)]
     middle += [AttemptFinished(at_s=ends_at, file=record.file, result=record.final) for record in lost]
     results = _results(records, [file.record for file in told], lost, starts_at)
     results = structs.replace(
@@ -198,7 +198,7 @@ def _limits(started: Sequence[RunStarted]) -> tuple[Limit, ...]:
     return tuple(merged)
 
 
-def _is_told(record: RecordedRun) -> bool:
+def _is_trusted_prefix(record: RecordedRun) -> bool:
     """Whether a record is incomplete, and the part before its end can be trusted."""
     return record.is_cut and record.results is None
 
@@ -214,7 +214,7 @@ def _of_cut(
     ]
 
 
-def _has_untold_end(file: CutFile) -> bool:
+def _lacks_verdict(file: CutFile) -> bool:
     """Whether the record ends before a file's verdict."""
     return file.settled is not None or file.is_lost
 
@@ -241,7 +241,7 @@ def _results(
         for item in results.records
     ]
     gone = {record.file.path for record in lost}
-    told_of = [record for record in records if _is_told(record)]
+    told_of = [record for record in records if _is_trusted_prefix(record)]
     ends = [record.events[-1].at_s for record in told_of if record.events]
     peaks = [
         event.usage.peak_bytes

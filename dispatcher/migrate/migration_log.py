@@ -152,9 +152,8 @@ def _steps(root: Path) -> list[Path]:
 
 
 def _write_step(step: Path, changes: Sequence[Change]) -> None:
-    shutil.rmtree(
-        step, ignore_errors=True
-    )  # A step without a record: its process was killed before it started.
+    # A step without a record: its process was killed before it started.
+    shutil.rmtree(step, ignore_errors=True)
     (step / _ORIGINALS).mkdir(parents=True, mode=0o700)
     files = []
     for number, change in enumerate(changes):

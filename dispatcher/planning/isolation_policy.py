@@ -49,7 +49,7 @@ class IsolationPolicy:
         self._then = Counter(known.last_run_id for known in remembered.values())
         self._now = Counter(remembered[file.path].last_run_id for file in files if file.path in remembered)
         self.remembered = {
-            file.path: known.as_run(file, self._asked_for(file))
+            file.path: known.as_run(file, self._requested(file))
             for file in files
             if (known := remembered.get(file.path)) is not None
         }
@@ -64,7 +64,7 @@ class IsolationPolicy:
 
         An explicit choice of the user is obeyed, and a verification exists to observe forking.
         """
-        asked_for, known = self._asked_for(file), self._known.get(file.path)
+        asked_for, known = self._requested(file), self._known.get(file.path)
         if asked_for is not Isolation.AUTO or known is None or self._config.verify_isolation:
             return asked_for
         return Isolation.SPAWN if known.is_spawned(file) else Isolation.AUTO
@@ -88,5 +88,5 @@ class IsolationPolicy:
             baseline=known.baseline(planned.file, is_alike=self.is_alike(known)),
         )
 
-    def _asked_for(self, file: TestFile) -> Isolation:
+    def _requested(self, file: TestFile) -> Isolation:
         return self._rules.rule_for(file.path).isolation or self._config.isolation

@@ -171,7 +171,9 @@ class QueueBackend:
                 self._epoch = new_epoch()
                 record.seed({}, epoch=self._epoch, terms=terms)
         except broken as error:
-            raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
+            raise InfrastructureError(
+                f"the broker cannot be used: {error}; check that it is running"
+            ) from error
 
     def _attached(self) -> str:
         """Attach to the run on the broker and return its epoch; empty: the broker has none."""
@@ -209,9 +211,9 @@ class QueueBackend:
                 self._is_woken = False
                 found, self._events = tuple(self._events), []
                 if not found:
-                    self._tell_damage()
-                    self._tell_away()
-                    self._tell_nobody()
+                    self._check_damage()
+                    self._check_availability()
+                    self._check_workers()
                 return found
 
     def wake(self) -> None:
@@ -270,13 +272,13 @@ class QueueBackend:
             return False
         return True
 
-    def _tell_damage(self) -> None:
+    def _check_damage(self) -> None:
         """Raise once when data on the broker was not written by this run or its workers."""
         if self._damage and not self._is_damage_told:
             self._is_damage_told = True
             raise InfrastructureError(self._damage)
 
-    def _tell_away(self) -> None:
+    def _check_availability(self) -> None:
         """Raise once when the broker has been unavailable, or has refused to serve, for too long."""
         since = self._away_since
         if since is None or self._is_away_told or self._clock() - since < AWAY_S:
@@ -287,7 +289,7 @@ class QueueBackend:
             f"{self._away_reason}; look whether it runs and can be reached"
         )
 
-    def _tell_nobody(self) -> None:
+    def _check_workers(self) -> None:
         """Raise once when no worker serves the run for too long, or when those that do must not be mixed."""
         if self._away_since is None and self._stopped is None:
             reason = self._crew.no_worker_problem(now_s=self._clock()) or self._crew.why_mixed()
@@ -366,7 +368,7 @@ class QueueBackend:
             self._is_unsure = False
             if is_lost:
                 self._events += self._book.lost(lease.path, lease.attempt, lease.worker)
-        self._find_swallowed()
+        self._republish_lost()
 
     def _seed_again(self) -> None:
         """Recreate the run, with everything unfinished, on a broker that restarted empty."""
@@ -379,7 +381,7 @@ class QueueBackend:
         if self._stopped is not None:
             self._record.cancel()
 
-    def _find_swallowed(self) -> None:
+    def _republish_lost(self) -> None:
         """Republish what no worker runs although the queue is empty: a message or a reply was lost."""
         paths = [] if self._record.queued() else list(self._book.takes())
         states = self._record.states(paths)

@@ -94,7 +94,7 @@ def follow_file(
             follower.follow(run_id, path)
     except BROKEN as error:
         raise InfrastructureError(
-            f"the broker {address.shown} does not answer: {error}; look whether it runs"
+            f"the broker {address.shown} does not answer: {error}; check that it is running"
         ) from error
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

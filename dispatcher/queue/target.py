@@ -150,7 +150,7 @@ class BrokerTarget:
         except BROKEN as error:
             raise InfrastructureError(
                 f"the broker {address.shown} does not take the run's files, or the list of them: {error};"
-                " look whether it has memory for it"
+                " check that it has enough memory"
             ) from error
         self._say(str(shipped))
         return RunSource(tree=shipped.digest, workdir=os.path.relpath(request.workdir, root))
@@ -166,7 +166,7 @@ class BrokerTarget:
                 crew.update(board.cards(), now_s=time.monotonic())
                 trouble = ""
             except BROKEN as error:
-                trouble = f"the broker cannot be used: {error}; look whether it runs"
+                trouble = f"the broker cannot be used: {error}; check that it is running"
             if crew.usage() and not trouble:
                 return
             if time.monotonic() >= until:
@@ -216,7 +216,9 @@ def open_queue(
         try:
             crew.update(board.cards(), now_s=time.monotonic())
         except BROKEN as error:
-            raise InfrastructureError(f"the broker cannot be used: {error}; look whether it runs") from error
+            raise InfrastructureError(
+                f"the broker cannot be used: {error}; check that it is running"
+            ) from error
         envelope = Envelope(secret)
         publisher = Publisher(address.url, request.run_id, envelope, _completed(request.config, crew))
         undo.callback(publisher.close)

@@ -100,7 +100,7 @@ class ConsoleReporter:
             case RunStarted():
                 return self._started_lines(event)
             case AttemptStarted():
-                return self._begun_lines(event)
+                return self._attempt_lines(event)
             case FileSlow():
                 return self._unless_quiet(slow_line(event.file, event.seconds, color=self._color))
             case AttemptFinished():
@@ -137,7 +137,7 @@ class ConsoleReporter:
         further = limits_line(event.limits, color=self._color), shard_line(event.plan, color=self._color)
         return lines + [line for line in further if line]
 
-    def _begun_lines(self, event: AttemptStarted) -> list[str]:
+    def _attempt_lines(self, event: AttemptStarted) -> list[str]:
         is_told = event.reason in (*PROVISIONAL_AFTER, RerunReason.VERIFY_FAILURE)
         if is_told and self._verbosity is not Verbosity.VERBOSE:
             return []  # Its verdict is printed, or the line after the attempt before said that it runs again.

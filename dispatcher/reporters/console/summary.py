@@ -82,14 +82,14 @@ def _forked(record: FileAttempts) -> TestResult:
 
 def _crowded_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.FAILS_IN_PARALLEL))
-    items = [f"{_label(record)} (beside others: {_beside_others(record).status})" for record in found]
+    items = [f"{_label(record)} (beside others: {_parallel_failure(record).status})" for record in found]
     heading = (
         f"{len(items)} file(s) failed beside others and passed when run alone, as they run until they change:"
     )
     return listed(heading, items, color=color)
 
 
-def _beside_others(record: FileAttempts) -> TestResult:
+def _parallel_failure(record: FileAttempts) -> TestResult:
     return next((one for one in reversed(record.attempts) if one.status.is_failure), record.final)
 
 
