@@ -12,7 +12,7 @@ from passmuster.model.status import Status
 from tests.unit.worker.workbench import Workbench
 
 TIMEOUTS_S = (1.0, 4.0, 16.0, 30.0)
-"""Tried in turn until the programs hang and their stacks arrive: how long both take depends on the machine."""
+"""Tried in turn until the programs hang and their stacks arrive, which depends on the machine."""
 
 
 @pytest.fixture
