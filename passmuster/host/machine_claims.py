@@ -25,23 +25,23 @@ from msgspec import Meta, Struct, ValidationError, convert, structs
 from passmuster.model.units import format_bytes
 
 VERSION = 2
-"""Counts up when a field changes its meaning or goes away. Claims of other versions are not understood."""
+"""Incremented when a field changes its meaning or is removed. Requests of other versions are not read."""
 
 CLAIM_SIZE_BYTES = 4096
-"""Every claim is padded to this size, so that one write replaces it whole."""
+"""Size to which every request is padded, so that one write replaces it completely."""
 
 MAX_ROOT_CHARS = 1000
 MAX_LEVELS = 16
 
 MAX_BYTES = 1 << 50
 MAX_COUNT = 1 << 20
-"""Larger figures come from no machine."""
+"""Upper bound of valid figures."""
 
 MAX_UNIX_S = 4e9
-"""The year 2096: later instants come from no clock, and not every platform can show them."""
+"""The year 2096: later times are invalid, and some platforms cannot format them."""
 
 NAMED_HOLDERS = 3
-"""Runs that are named as those which hold what a run waits for."""
+"""Maximum number of runs that are named as holders of a resource."""
 
 SUFFIX = ".claim"
 FOLDER_NAME = "passmuster-pool"
@@ -55,7 +55,7 @@ _UnixTime = Annotated[float, Meta(ge=0, le=MAX_UNIX_S)]
 
 
 class RunClaim(Struct, frozen=True, kw_only=True):
-    """What one run says of itself. Instants `_s` are on the machine's monotonic clock.
+    """The budget request of one run as stored in its file. Times are on the machine's monotonic clock.
 
     Args:
         run: the name of its claim's file; no other run has it.
@@ -105,11 +105,11 @@ class RunClaim(Struct, frozen=True, kw_only=True):
 
 
 class ClaimError(ValueError):
-    """A claim that is damaged, or was written by another version."""
+    """A request is damaged or was written by another version."""
 
 
 def encode(claim: RunClaim) -> bytes:
-    """Return a claim as its file holds it, `CLAIM_SIZE_BYTES` long."""
+    """Return a request in the form of its file, `CLAIM_SIZE_BYTES` long."""
     fields = structs.asdict(claim)
     del fields["run"]
     fields["processors"] = hex(claim.processors)

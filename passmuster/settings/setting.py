@@ -135,7 +135,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     @property
     def default_text(self) -> str:
-        """The default, for people."""
+        """The default as text for the user."""
         return self.default or self.kind.write(self.fallback)
 
     def value_in(self, record: object) -> Value:
@@ -165,15 +165,15 @@ def setting(
     """Return the row of a setting whose argument takes a value.
 
     Args:
-        name: see `Setting`, as for all that is not named here.
-        kind: as above.
-        group: as above.
-        summary: as above.
-        short: the argument of one letter, such as `-j`.
-        aliases: what other test runners call the argument.
-        legacy: the variable of the shell scripts that means the same.
-        option: the argument, where it is not `--NAME`; empty: there is none.
-        others: what else the row says.
+        name: see `Setting`.
+        kind: see `Setting`.
+        group: see `Setting`.
+        summary: see `Setting`.
+        short: the one-letter option, such as `-j`.
+        aliases: names of the option in other test runners.
+        legacy: the equivalent variable of the shell scripts.
+        option: the option if it is not `--NAME`; empty: none.
+        others: further fields of `Setting`.
     """
     long = f"--{name}" if option is None else option
     return Setting(
@@ -199,12 +199,12 @@ def switch(
     """Return the row of a setting that `--NAME` or an alias switches on, and `--no-NAME` off.
 
     Args:
-        name: see `Setting`, as for all that is not named here.
-        group: likewise.
-        summary: likewise.
-        is_on: whether it is on by default; the help names the argument that changes that.
-        aliases: what other test runners call the argument.
-        others: what else the row says.
+        name: see `Setting`.
+        group: see `Setting`.
+        summary: see `Setting`.
+        is_on: whether it is on by default; the help shows the option that changes the default.
+        aliases: names of the option in other test runners.
+        others: further fields of `Setting`.
     """
     constants = ((f"--{name}", "true"), (f"--no-{name}", "false"))
     return Setting(

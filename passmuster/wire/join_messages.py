@@ -82,7 +82,7 @@ class RoundOutcome(Struct, frozen=True, kw_only=True):
 
 
 class EnterReply(NamedTuple):
-    """What a machine finds that comes to a run.
+    """The state of a run that a new member finds.
 
     Args:
         number: of the present round, from 1.
@@ -98,7 +98,7 @@ class EnterReply(NamedTuple):
 
 
 class JoinStatus(NamedTuple):
-    """A run that machines join, at this moment.
+    """The current status of a joined run.
 
     Args:
         number: of the present round; 0: the broker knows no such run.
@@ -114,7 +114,7 @@ class JoinStatus(NamedTuple):
 
 
 class JoinCodec:
-    """Seals and opens what is said about the run of one name.
+    """Signs and verifies the messages about the joined run of one name.
 
     Args:
         envelope: with the secret.
@@ -125,12 +125,12 @@ class JoinCodec:
         self._envelope, self._name = envelope, name
 
     def terms(self, terms: JoinSpec) -> str:
-        """Return terms, sealed."""
+        """Return a signed spec."""
         text = encode(terms, what="the terms", max_chars=_MAX_TERMS_CHARS)
         return self._envelope.seal(self._kind("terms"), terms.version, text)
 
     def opened_terms(self, text: str, *, version: str) -> JoinSpec | str:
-        """Return the terms in a message; of another version: only that version.
+        """Return the spec in a message; if it has another version, only that version.
 
         Raises:
             PassmusterError: the message is malformed or not signed with the secret.
@@ -141,26 +141,26 @@ class JoinCodec:
         return decode(JoinSpec, parts[1], what="the terms", max_chars=_MAX_TERMS_CHARS)
 
     def result(self, number: int, result: str, coverage: tuple[str, ...]) -> str:
-        """Return the result of an attempt in a round, as text, with its coverage data, packed; sealed."""
+        """Return the encoded result of an attempt in a round with its packed coverage data, signed."""
         return self._envelope.seal(self._kind("result"), str(number), result, *coverage)
 
     def opened_result(self, text: str) -> tuple[int, str, tuple[str, ...]]:
-        """Return number, result and coverage data of such a message."""
+        """Return round number, result and coverage data of a result message."""
         number, result, *coverage = self._parts("result", text, 2, or_more=True)
         return _number(number), result, tuple(coverage)
 
     def new_round(self, new: NewRound) -> str:
-        """Return the beginning of a round, sealed."""
+        """Return the start of a round, signed."""
         text = encode(new, what="the new round", max_chars=_MAX_OUTCOME_CHARS)
         return self._envelope.seal(self._kind("round"), text)
 
     def opened_round(self, text: str) -> NewRound:
-        """Return the beginning of a round."""
+        """Return the start of a round from its message."""
         (part,) = self._parts("round", text, 1)
         return decode(NewRound, part, what="the new round", max_chars=_MAX_OUTCOME_CHARS)
 
     def outcome(self, outcome: RoundOutcome) -> str:
-        """Return an outcome, sealed."""
+        """Return an outcome, signed."""
         text = encode(outcome, what="the outcome", max_chars=_MAX_OUTCOME_CHARS)
         return self._envelope.seal(self._kind(f"outcome:{outcome.number}"), text)
 
@@ -170,11 +170,11 @@ class JoinCodec:
         return decode(RoundOutcome, part, what="the outcome", max_chars=_MAX_OUTCOME_CHARS)
 
     def chunk(self, sha256: str, index: int, packed: str) -> str:
-        """Return a part of the file with this digest, sealed."""
+        """Return a chunk of the file with this digest, signed."""
         return self._envelope.seal(self._kind(f"record:{sha256}:{index}"), packed)
 
     def opened_chunk(self, text: str, sha256: str, index: int) -> str:
-        """Return what `chunk` was given."""
+        """Return the data of a message from `chunk`."""
         (part,) = self._parts(f"record:{sha256}:{index}", text, 1)
         return part
 

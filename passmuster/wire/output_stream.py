@@ -24,11 +24,11 @@ from passmuster.wire.broker_keys import (
 from passmuster.wire.envelope import Envelope, EnvelopeError, pack_bytes, unpack_bytes
 
 TAIL_KIND = "tail"
-"""The kind of a message with a piece of output. Its parts: run, path, take, start, and the packed bytes."""
+"""The kind of a message with a piece of output. Its parts: run, path, delivery, start, and packed bytes."""
 
 
 class OutputPiece(Struct, frozen=True, kw_only=True):
-    """A piece of what a file printed.
+    """A piece of the output of a file.
 
     Args:
         take: the number under which the file was handed out.
@@ -42,7 +42,7 @@ class OutputPiece(Struct, frozen=True, kw_only=True):
 
 
 class OutputStream:
-    """Where wishes and pieces are put.
+    """Subscriptions to output, and its pieces, on the broker.
 
     Args:
         client: from `passmuster.wire.run_store.connect`.
@@ -56,13 +56,13 @@ class OutputStream:
     # The watcher's side.
 
     def want(self, run_id: str, path: str) -> None:
-        """Ask for what a file prints, for `OUTPUT_SUBSCRIPTION_S` seconds."""
+        """Subscribe to the output of a file for `OUTPUT_SUBSCRIPTION_S` seconds."""
         self._client.set(tail_key(run_id, path), "1", ex=OUTPUT_SUBSCRIPTION_S)
 
     def read(
         self, run_id: str, path: str, last_id: str, *, block_s: float
     ) -> tuple[str, list[OutputPiece], str]:
-        """Return the pieces behind `last_id`, oldest first, with the id of the last one.
+        """Return the pieces after `last_id`, oldest first, with the ID of the last one.
 
         Args:
             run_id: the run.
