@@ -55,7 +55,7 @@ def find_all(directories: Iterable[Path]) -> list[Path]:
     folders = list(dict.fromkeys(folder for directory in named for folder in find_records(directory)))
     if not folders:
         raise InfrastructureError(
-            f"there are no records in {', '.join(map(str, named))}: no shard wrote one; "
+            f"there are no records in {', '.join(map(str, named))}: no shard left one; "
             "check that the jobs ran with --record and that their records were copied here"
         )
     return folders
