@@ -228,7 +228,7 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
     @property
     def passes(self) -> tuple[TestResult, ...]:
         """The passed attempts other than the one that counts."""
-        return tuple(attempt for attempt in self.others if attempt.status.is_pass)
+        return tuple(attempt for attempt in self.others if attempt.status.is_pass and not attempt.is_evicted)
 
     @property
     def others(self) -> tuple[TestResult, ...]:
