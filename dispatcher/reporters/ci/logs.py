@@ -75,7 +75,10 @@ def margined(lines: Sequence[str]) -> str:
 
 
 class PlainLog:
-    """A log without control sequences: nothing is folded, and no test output is obeyed."""
+    """A log without control sequences: nothing is folded, and no test output is obeyed.
+
+    The logs of CIs derive from it and replace what the CI does differently.
+    """
 
     most_section_chars = 2 * 1024 * 1024
 
@@ -100,11 +103,11 @@ class PlainLog:
         return text
 
     def inert_warning(self, text: str) -> str:
-        """Return the text."""
-        return text
+        """Return the same as `inert`."""
+        return self.inert(text)
 
 
-class GithubLog:
+class GithubLog(PlainLog):
     """GitHub's log.
 
     What counts as a command is in actions/runner, src/Runner.Common/ActionCommand.cs, as of August 2026: a
@@ -150,10 +153,6 @@ class GithubLog:
         """Return a command for each."""
         return self._ours("".join(map(self._annotation, shown))) if shown else ""
 
-    def inert(self, text: str) -> str:
-        """Return the text: commands are off."""
-        return text
-
     def inert_warning(self, text: str) -> str:
         """Return a text for standard error, where our lines begin with a tag, without older commands.
 
@@ -187,24 +186,16 @@ def escaped_property(text: str) -> str:
 _ERASE = "\x1b[0K"
 
 
-class GitlabLog:
+class GitlabLog(PlainLog):
     """GitLab's log.
 
     A section's mark needs a carriage return and an escape sequence (docs.gitlab.com, "Create custom
     collapsible sections"). Neither comes out of `text.sanitize`, through which all goes that tests print or
-    are named.
+    are named. There are no annotations: GitLab takes failures from a JUnit report.
     """
 
     most_section_chars = 2 * 1024 * 1024
     """A runner cuts a log at 4 MiB by default (`output_limit`), and the summary comes last."""
-
-    def begin(self) -> str:
-        """Return nothing: there is nothing to prepare."""
-        return ""
-
-    def end(self) -> str:
-        """Return nothing: every section is closed."""
-        return ""
 
     def section(self, section: Section) -> str:
         """Return a section that takes as long as the file took."""
@@ -215,55 +206,27 @@ class GitlabLog:
             f"{margined(section.lines)}{_ERASE}section_end:{end}:{name}\r{_ERASE}\n"
         )
 
-    def annotations(self, _shown: Sequence[Annotation]) -> str:
-        """Return nothing: GitLab takes failures from a JUnit report."""
-        return ""
-
-    def inert(self, text: str) -> str:
-        """Return the text, which holds no mark."""
-        return text
-
-    def inert_warning(self, text: str) -> str:
-        """Return the text, which holds no mark."""
-        return text
-
 
 _HEADER = re.compile(r"^(?=(?:---|\+\+\+|~~~|\^\^\^)\s)", re.MULTILINE)
 
 
-class BuildkiteLog:
+class BuildkiteLog(PlainLog):
     """Buildkite's log.
 
     A line that begins with `---`, `+++` or `~~~` and a space is a header, and `^^^ +++` opens the group it
     is in (buildkite.com/docs/pipelines/configure/managing-log-output). The contract's rules have no space
-    behind them.
+    behind them. There are no annotations: a command of the agent makes them, which tests may not have.
     """
 
     most_section_chars = 16 * 1024 * 1024
-
-    def begin(self) -> str:
-        """Return nothing: the step's own group is open."""
-        return ""
-
-    def end(self) -> str:
-        """Return nothing: the last group is an open one."""
-        return ""
 
     def section(self, section: Section) -> str:
         """Return a closed group, and the header of an open one for what follows."""
         return f"--- {section.title}\n{margined(section.lines)}+++ Passmuster\n"
 
-    def annotations(self, _shown: Sequence[Annotation]) -> str:
-        """Return nothing: an annotation is made by a command of the agent, which tests may not have."""
-        return ""
-
     def inert(self, text: str) -> str:
         """Return the text; only a file whose own path looks like a header can begin a line so."""
         return _HEADER.sub(r"\\", text)
-
-    def inert_warning(self, text: str) -> str:
-        """Return the same."""
-        return self.inert(text)
 
 
 _FORMAT = re.compile(r"^##\[", re.MULTILINE)
@@ -271,7 +234,7 @@ _LOOKS_ESCAPED = re.compile(r"%(?=3B|0D|0A|5D|AZP25)")
 """Where a text would be taken for an escape. Any other percent sign stays: agents of old do not decode it."""
 
 
-class AzureLog:
+class AzureLog(PlainLog):
     """The log of Azure Pipelines.
 
     A command is `##vso[area.event ...]` anywhere in a line of standard output or standard error (`TryParse`
@@ -288,14 +251,6 @@ class AzureLog:
     def __init__(self, folder: str = "") -> None:
         self._folder = folder
 
-    def begin(self) -> str:
-        """Return nothing: there is nothing to prepare."""
-        return ""
-
-    def end(self) -> str:
-        """Return nothing: every group is closed."""
-        return ""
-
     def section(self, section: Section) -> str:
         """Return a group."""
         title, lines = self.inert(section.title), self.inert(margined(section.lines))
@@ -308,10 +263,6 @@ class AzureLog:
     def inert(self, text: str) -> str:
         """Return the text with a backslash in what would be obeyed."""
         return _FORMAT.sub(r"##\\[", text.replace("##vso[", "##vso\\["))
-
-    def inert_warning(self, text: str) -> str:
-        """Return the same."""
-        return self.inert(text)
 
     def _issue(self, annotation: Annotation) -> str:
         properties = {"type": str(annotation.level)}
