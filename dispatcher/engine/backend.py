@@ -93,6 +93,50 @@ class Backend(Protocol):
         """Stop whatever still runs and release all resources. Called exactly once, even after a failure."""
 
 
+class WrappedBackend:
+    """A `Backend` that passes every call on to another one; derived classes change some of them."""
+
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know about the backend."""
+        return self._inner.notices
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Return the limits in force."""
+        return self._inner.limits()
+
+    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+        """Queue tasks."""
+        self._inner.submit(tasks, first=first, spare=spare)
+
+    def poll(self, timeout_s: float) -> tuple[BackendEvent, ...]:
+        """Return what happened."""
+        return self._inner.poll(timeout_s)
+
+    def wake(self) -> None:
+        """Make a waiting `poll` return."""
+        self._inner.wake()
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Remove tasks that have not started."""
+        return self._inner.withdraw()
+
+    def stop(self, reason: StopReason, *, grace_s: float) -> None:
+        """Stop running files."""
+        self._inner.stop(reason, grace_s=grace_s)
+
+    def usage(self) -> Usage:
+        """Return the usage of the running files."""
+        return self._inner.usage()
+
+    def close(self) -> None:
+        """Stop whatever still runs."""
+        self._inner.close()
+
+
 class BackendRequest(Struct, frozen=True, kw_only=True):
     """What a backend must know about a run before its first file.
 

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from dispatcher.engine.backend import Backend, BackendEvent, BackendNotice, TaskFinished, TaskStarted
+from dispatcher.engine.backend import (
+    Backend,
+    BackendEvent,
+    BackendNotice,
+    TaskFinished,
+    TaskStarted,
+    WrappedBackend,
+)
 from dispatcher.engine.journal import Ended, JournalWriter
-from passmuster.model.executor import Limit, Usage
-from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
 
 
-class JournaledBackend:
-    """A `Backend` that wraps another one.
+class JournaledBackend(WrappedBackend):
+    """Journals what another backend returns.
 
     Args:
         inner: runs the files without a result.
@@ -26,18 +31,10 @@ class JournaledBackend:
     """
 
     def __init__(self, inner: Backend, journal: JournalWriter, ended: Ended) -> None:
-        self._inner, self._journal, self._ended = inner, journal, ended
+        super().__init__(inner)
+        self._journal, self._ended = journal, ended
         self._again: deque[BackendEvent] = deque()
         self._is_broken = False
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What the user should know about the backend."""
-        return self._inner.notices
-
-    def limits(self) -> tuple[Limit, ...]:
-        """Return the limits in force."""
-        return self._inner.limits()
 
     def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
         """Queue tasks; those that already finished answer with the next `poll`."""
@@ -69,23 +66,3 @@ class JournaledBackend:
             )
             return (*events, BackendNotice(text=text))
         return events
-
-    def wake(self) -> None:
-        """Make a waiting `poll` return."""
-        self._inner.wake()
-
-    def withdraw(self) -> tuple[TestTask, ...]:
-        """Remove tasks that have not started."""
-        return self._inner.withdraw()
-
-    def stop(self, reason: StopReason, *, grace_s: float) -> None:
-        """Stop running files."""
-        self._inner.stop(reason, grace_s=grace_s)
-
-    def usage(self) -> Usage:
-        """Return the usage of the running files."""
-        return self._inner.usage()
-
-    def close(self) -> None:
-        """Stop whatever still runs."""
-        self._inner.close()

@@ -11,6 +11,7 @@ import re
 import secrets
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -19,11 +20,11 @@ from msgspec import structs
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.discovery.layout import find_places
+from dispatcher.engine.backend import Backend, WrappedBackend
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.join.broker_journal import BrokerJournal
 from dispatcher.join.command_context import CommandContext
 from dispatcher.join.election import MemberAction, is_retry, machine_of, next_action
-from dispatcher.join.handover import HandedOverError, HandoverBackend
 from dispatcher.join.join_spec import check_join_spec, local_join_spec
 from dispatcher.join.liveness import BrokerRetry, LeaderProgress, MemberHeartbeat
 from dispatcher.join.local_worker import LocalWorker
@@ -36,7 +37,8 @@ from dispatcher.queue.broker import broker_access
 from dispatcher.queue.target import BrokerTarget, JoinedQueue, RunSource
 from dispatcher.queue.worker_process import worker_arguments
 from dispatcher.run.runner import TestRunner
-from passmuster.model.errors import InfrastructureError
+from passmuster.model.errors import InfrastructureError, PassmusterError
+from passmuster.model.task import TestTask
 from passmuster.settings.values import on_one_line
 from passmuster.wire.access import UNUSABLE, open_broker
 from passmuster.wire.broker_keys import join_run_id
@@ -46,6 +48,38 @@ from passmuster.wire.join_store import JoinStore, LeaderLease, NotLeadingError
 
 LOOK_S = 0.25
 """Seconds between two checks of the leader and of the round's state."""
+
+
+class HandedOverError(PassmusterError):
+    """This machine handed the run over to another member."""
+
+
+class HandoverBackend(WrappedBackend):
+    """Keeps another backend's files running when this machine hands the run over.
+
+    Args:
+        leaves: returns whether this machine hands the run over instead of ending it; releases the leader
+            lease if so.
+    """
+
+    def __init__(self, inner: Backend, leaves: Callable[[], bool]) -> None:
+        super().__init__(inner)
+        self._leaves = leaves
+
+    def withdraw(self) -> tuple[TestTask, ...]:
+        """Remove tasks that have not started.
+
+        Raises:
+            HandedOverError: the run was handed over.
+        """
+        if self._leaves():
+            raise HandedOverError("this machine has left the run")
+        return self._inner.withdraw()
+
+    def close(self) -> None:
+        """Stop whatever still runs, unless another machine leads now."""
+        with contextlib.suppress(NotLeadingError):
+            self._inner.close()
 
 
 def join(config: TestConfig, host: CommandContext) -> int | None:

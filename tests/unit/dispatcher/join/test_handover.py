@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.engine.backend import Backend
-from dispatcher.join.handover import HandedOverError, HandoverBackend
+from dispatcher.join.member import HandedOverError, HandoverBackend
 from passmuster.wire.join_store import NotLeadingError
 
 
