@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from passmuster.host.subprocesses import wait_or_kill
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 
 _START_S = 15.0
@@ -110,11 +111,7 @@ class EmbeddedServer:
             with contextlib.suppress(OSError, ValueError):  # It has ended, or was closed before.
                 self._watcher.stdin.write(_CLOSED)
                 self._watcher.stdin.close()
-        try:
-            self._watcher.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._watcher.kill()
-            self._watcher.wait()
+        wait_or_kill(self._watcher, _END_S)
 
     def _start(self, binary: Path, port: int) -> subprocess.Popen[bytes]:
         # A file, because every user of the machine can read arguments.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import SETTINGS
+from passmuster.host.subprocesses import wait_or_kill
 from passmuster.wire.broker_settings import BROKER_VARIABLE, SECRET_VARIABLE
 
 WORKER = Path(__file__).resolve().parents[2] / "worker" / "__main__.py"
@@ -64,11 +65,7 @@ class WorkerProcess:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process, END_S)
 
 
 def worker_arguments(config: TestConfig, *, workdir: Path, interpreter: str) -> list[str]:

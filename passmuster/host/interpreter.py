@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -65,16 +65,7 @@ def find_interpreter(named: str | None, root: Path, environ: Mapping[str, str]) 
     oldest = ".".join(map(str, OLDEST))
     wanted = f"expected Python {oldest} or later; name one with --python"
     try:
-        asked = subprocess.run(
-            [path, "-I", "-c", _ASK],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            check=False,
-            timeout=ASK_S,
-        )
+        asked = _run([path, "-I", "-c", _ASK], environ)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigurationError(
             f"interpreter {path} (from {source}) cannot be executed: {error}; {wanted}"
@@ -95,16 +86,7 @@ def describe_interpreter(interpreter: str, environ: Mapping[str, str]) -> str:
     Workers that differ in it may come to different results with the same file.
     """
     try:
-        asked = subprocess.run(
-            [interpreter, "-I", "-c", _DESCRIBE],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            check=False,
-            timeout=ASK_S,
-        )
+        asked = _run([interpreter, "-I", "-c", _DESCRIBE], environ)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return asked.stdout.strip()[:_MAX_DESCRIPTION_CHARS] if asked.returncode == 0 else ""
@@ -113,16 +95,7 @@ def describe_interpreter(interpreter: str, environ: Mapping[str, str]) -> str:
 def why_no_coverage(interpreter: str, environ: Mapping[str, str]) -> str:
     """Return why the interpreter cannot measure coverage, in one line with what to do; empty: it can."""
     try:
-        asked = subprocess.run(
-            [interpreter, "-c", _IMPORT_COVERAGE],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            check=False,
-            timeout=ASK_S,
-        )
+        asked = _run([interpreter, "-c", _IMPORT_COVERAGE], environ)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"the worker's interpreter {interpreter} cannot be executed: {error}"
     if asked.returncode == 0:
@@ -157,3 +130,17 @@ def _choose(named: str | None, root: Path, environ: Mapping[str, str]) -> tuple[
 def _is_private(environment: Path) -> bool:
     checkout = Path(__file__).parents[2]
     return environment.resolve() == Path(private_python(checkout)).parents[1].resolve()
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run an interpreter for at most `ASK_S` seconds, and capture its output."""
+    return subprocess.run(
+        command,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        check=False,
+        timeout=ASK_S,
+    )

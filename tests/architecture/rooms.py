@@ -36,6 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "worker.forkserver": (
         "passmuster.model",
+        "passmuster.host",
         "worker.process",
     ),
     "worker.trees": (

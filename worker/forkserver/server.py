@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from passmuster.host.subprocesses import wait_or_kill
 from worker.process.command import CHILD_MAIN
 from worker.process.message_socket import LinkClosedError, MessageSocket, open_link
 from worker.process.supervisor_client import SupervisorClient, lower_priority
@@ -186,11 +187,7 @@ class ForkServer(Struct):
             self._link.close_and_wait(CLOSE_WAIT_S)
             return
         self._link.close()
-        try:
-            self._process.wait(CLOSE_WAIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process, CLOSE_WAIT_S)
 
     def _fork(self, request: tuple[object, ...]) -> tuple[MessageSocket, int]:
         """Ask for a process with a socket of its own; return both."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from passmuster.host.subprocesses import wait_or_kill
 from worker.process.message_socket import LinkClosedError, MessageSocket, open_link
 
 MAIN = Path(__file__).parents[1] / "child" / "passmuster_child_keeper.py"
@@ -155,11 +156,7 @@ class SupervisorClient:
                     os.kill(self._pid, signal.SIGKILL)
             return
         self._link.close()
-        try:
-            self._process.wait(CLOSE_WAIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process, CLOSE_WAIT_S)
 
     def _send(self, message: tuple[object, ...], descriptors: list[int]) -> None:
         try:
