@@ -14,4 +14,4 @@ BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
 PRIVATE_VARIABLES = private_variables(SETTINGS)
 """Variables that are removed from the environment of tests."""
 
-MODE, PATHS, ROOT = (BY_NAME[name] for name in ("mode", "paths", "root"))
+PATHS, ROOT = BY_NAME["paths"], BY_NAME["root"]

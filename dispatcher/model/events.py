@@ -6,7 +6,6 @@ since the start of the run, on a monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -149,6 +148,3 @@ class Reporter(Protocol):
 
     def close(self) -> None:
         """Complete the output. Called exactly once, even after a failure."""
-
-
-Reporters = Sequence[Reporter]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -48,14 +48,6 @@ def forward_options(arguments: Sequence[str], unknowns: Unknowns) -> ForwardedOp
         else:
             kept.extend(group)
     return ForwardedOptions(arguments=tuple(kept), elsewhere=tuple(elsewhere), unknown=tuple(unknown))
-
-
-def known_variables(
-    variables: Mapping[str, str], unknowns: Unknowns
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the variables whose values are known, and the others as they were written."""
-    known = {name: value for name, value in variables.items() if not unknowns.are_in(value)}
-    return known, {name: unknowns.shown(value) for name, value in variables.items() if name not in known}
 
 
 def _groups(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Setting | None]]:
