@@ -114,7 +114,7 @@ class GithubLog(PlainLog):
     line that begins with `::name` after any white space (`TryParseV2`), or holds `##[name` anywhere
     (`TryParse`), on standard output and standard error alike. Both are switched off by
     `::stop-commands::TOKEN` until `::TOKEN::` (src/Runner.Worker/ActionCommandManager.cs). They are off for
-    the whole run but for our own lines: so nothing that a test prints is obeyed. A run that is killed
+    the whole run except Passmuster's own lines, so nothing that a test prints is obeyed. A run that is killed
     leaves them off for the rest of its step and no longer, as each step has a manager of its own
     (`CreateService` in src/Runner.Worker/Handlers/Handler.cs).
 
@@ -136,11 +136,11 @@ class GithubLog(PlainLog):
         return self._off
 
     def end(self) -> str:
-        """Switch commands on again for whoever comes after us in this step."""
+        """Switch commands on again for what follows in this step."""
         return self._on
 
     def section(self, section: Section) -> str:
-        """Return a group; what is in it is not ours."""
+        """Return a group; commands stay off inside it."""
         return "".join(
             (
                 self._ours(f"::group::{escaped_data(section.title)}\n"),
@@ -215,7 +215,7 @@ class BuildkiteLog(PlainLog):
 
     A line that begins with `---`, `+++` or `~~~` and a space is a header, and `^^^ +++` opens the group it
     is in (buildkite.com/docs/pipelines/configure/managing-log-output). The contract's rules have no space
-    behind them. There are no annotations: a command of the agent makes them, which tests may not have.
+    behind them. There are no annotations: they need a command of the agent, which may be missing.
     """
 
     most_section_chars = 16 * 1024 * 1024
@@ -231,7 +231,7 @@ class BuildkiteLog(PlainLog):
 
 _FORMAT = re.compile(r"^##\[", re.MULTILINE)
 _LOOKS_ESCAPED = re.compile(r"%(?=3B|0D|0A|5D|AZP25)")
-"""Where a text would be taken for an escape. Any other percent sign stays: agents of old do not decode it."""
+"""Where a text would be taken for an escape. Any other percent sign stays: old agents do not decode it."""
 
 
 class AzureLog(PlainLog):
