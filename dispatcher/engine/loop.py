@@ -249,7 +249,11 @@ class RunLoop:
         reason = self._state.past(path).reason
         self._announce(
             AttemptStarted(
-                at_s=now, file=self._state.file(path), attempt=task.attempt, reason=reason, worker=worker
+                at_s=now,
+                file=self._state.file(path),
+                attempt=task.attempt,
+                attempt_reason=reason,
+                worker=worker,
             )
         )
 
@@ -275,8 +279,8 @@ class RunLoop:
                 at_s=self._now(),
                 file=record.file,
                 result=result,
-                again=RerunReason.SETTLED if is_overruled else again,
-                reason=past.reason,
+                rerun_reason=RerunReason.SETTLED if is_overruled else again,
+                attempt_reason=past.reason,
                 finding=record.finding if following is None and not is_overruled else None,
             )
         )
@@ -308,7 +312,7 @@ class RunLoop:
                 at_s=self._now(),
                 file=record.file,
                 result=record.final,
-                reason=reason,
+                attempt_reason=reason,
                 finding=record.finding,
             )
         )

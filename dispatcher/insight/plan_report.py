@@ -11,7 +11,7 @@ from passmuster.model.oversubscription import max_slots
 from passmuster.model.text import JsonValue, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
-VERSION = 1
+VERSION = 2
 """Of the JSON: counts up when a field changes its meaning or goes away."""
 
 WORTH_IT = 1.1
@@ -63,9 +63,9 @@ def plan_json(answer: PlanReport) -> bytes:
             "version": VERSION,
             "files": answer.files,
             "unknown": answer.unknown,
-            "usual_s": answer.usual_s,
-            "asked": None if answer.asked is None else _object(answer.asked),
-            "others": [_object(other) for other in answer.others],
+            "assumed_s": answer.usual_s,
+            "requested": None if answer.asked is None else _object(answer.asked),
+            "alternatives": [_object(other) for other in answer.others],
         }
     )
 
@@ -73,14 +73,14 @@ def plan_json(answer: PlanReport) -> bytes:
 def _object(one: Prediction) -> dict[str, JsonValue]:
     return {
         "jobs": one.machine.slots,
-        "further_jobs": one.machine.idle_cpus is not None,
+        "oversubscribed": one.machine.idle_cpus is not None,
         "budget_bytes": one.machine.budget_bytes,
         "cpus": one.machine.cpus,
         "nodes": one.nodes,
         "duration_s": round(one.wall_s, 6),
         "peak_bytes": one.peak_bytes,
         "bounds": [
-            {"kind": str(bound.kind), "least_s": round(bound.least_s, 6), "name": bound.name}
+            {"kind": str(bound.kind), "lower_bound_s": round(bound.least_s, 6), "name": bound.name}
             for bound in one.bounds
         ],
     }

@@ -36,7 +36,7 @@ class FreeCapacity(Struct, frozen=True, kw_only=True):
 
     def takes(self, task: TestTask) -> bool:
         """Whether there is a slot for `task`, regardless of memory."""
-        return self.slots > 0 or (self.waiting_slots > 0 and task.mostly_waits)
+        return self.slots > 0 or (self.waiting_slots > 0 and task.is_io_bound)
 
     @property
     def is_full(self) -> bool:

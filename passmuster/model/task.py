@@ -66,7 +66,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
         predicted_s: seconds it took before; None when it never ran.
         predicted_bytes: peak bytes to reserve for it; None when it never ran.
         predicted_cpu_s: processor seconds it took before; None when unknown.
-        alone: run it while nothing else runs on the same worker.
+        exclusive: run it while nothing else runs on the same worker.
         coverage: None when no coverage data is wanted.
         group: the files of one group that may run at once are counted; empty: in no group.
         retries: how often it runs again when it failed; None: as often as the run's other files.
@@ -87,7 +87,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
     predicted_s: float | None = None
     predicted_bytes: int | None = None
     predicted_cpu_s: float | None = None
-    alone: bool = False
+    exclusive: bool = False
     coverage: CoverageRequest | None = None
     group: str = ""
     retries: int | None = None
@@ -108,7 +108,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
         return share if share < MOSTLY_WAITS_SHARE else 1.0
 
     @property
-    def mostly_waits(self) -> bool:
+    def is_io_bound(self) -> bool:
         """Whether its history says that it leaves the processor to others most of the time."""
         return self.predicted_cpus < MOSTLY_WAITS_SHARE
 

@@ -334,7 +334,7 @@ class MemoryLedger:
 
     def _places(self) -> FreeSlots:
         """Return how many further files may start, regardless of memory."""
-        if any(entry.task.alone for entry in self._entries.values()):
+        if any(entry.task.exclusive for entry in self._entries.values()):
             return FreeSlots(slots=0, waiting_slots=0)
         load = self.load or MachineLoad()
         return free_slots(
@@ -351,7 +351,7 @@ class MemoryLedger:
         room = self.room()
         if room.is_idle:
             return True
-        return room.takes(task) and not task.alone and self.need_bytes(task) <= room.free_bytes
+        return room.takes(task) and not task.exclusive and self.need_bytes(task) <= room.free_bytes
 
     def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Reservation:
         """Reserve memory and the lowest free slot for `task`, which must fit."""

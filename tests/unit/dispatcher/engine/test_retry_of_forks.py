@@ -15,7 +15,7 @@ VERIFY = RetryPolicy(verifies_forks=True)
 
 
 def task(isolation: Isolation = Isolation.AUTO, *, alone: bool = False) -> TestTask:
-    return TestTask(run_id="r", file_path="a.py", isolation=isolation, alone=alone, predicted_bytes=100)
+    return TestTask(run_id="r", file_path="a.py", isolation=isolation, exclusive=alone, predicted_bytes=100)
 
 
 def result(
@@ -190,7 +190,7 @@ def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -
             False,
             False,
         )
-        assert (following.task.alone, following.task.isolation) == (True, Isolation.SPAWN)
+        assert (following.task.exclusive, following.task.isolation) == (True, Isolation.SPAWN)
     else:
         assert following is None
 

@@ -85,7 +85,12 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
             TestConfig(),
             "spawned: it did not pass when it last ran",
         ),
-        (planned(is_confirmed=True), KNOWN, TestConfig(), "an earlier run saw it pass forked and spawned"),
+        (
+            planned(is_fork_verified=True),
+            KNOWN,
+            TestConfig(),
+            "an earlier run saw it pass forked and spawned",
+        ),
         (
             planned(),
             replace(KNOWN, forking=ForkObservation.HARMFUL, mtime_ns=9),
@@ -129,7 +134,7 @@ def whole() -> Explanation:
                 worker="local",
                 interpreter="CPython 3.11.7",
                 slot=1,
-                waited_for="memory",
+                start_delayed_by="memory",
             ),
             after_s=3.0,
             beside=2,
@@ -147,7 +152,7 @@ def whole() -> Explanation:
         predicted_s=2.0,
         predicted_cpu_s=0.5,
         predicted_bytes=115 * MIB,
-        alone=True,
+        exclusive=True,
         group="db",
         limits=Limits(timeout_s=90),
     )
@@ -158,7 +163,7 @@ def whole() -> Explanation:
         known=replace(KNOWN, mtime_ns=9),
         outcomes=((Status.PASS,), (Status.FAIL, Status.PASS)),
         planned=PlannedFile(
-            file=FILE, task=task, because="changed", baseline=Baseline(spawned=figures, is_changed=True)
+            file=FILE, task=task, order_reason="changed", baseline=Baseline(spawned=figures, is_changed=True)
         ),
         place=3,
         total=60,
@@ -215,19 +220,23 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
 def test_programs_are_told_the_same() -> None:
     told = json.loads(explain_json(whole()))
 
-    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (1, FILE.path, True, False)
+    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (2, FILE.path, True, False)
     first, second = told["last_run"]["attempts"]
-    assert (first["status"], first["waited_for"], first["reason"]) == ("FAIL", "memory", None)
+    assert (first["status"], first["start_delayed_by"], first["attempt_reason"]) == ("FAIL", "memory", None)
     assert first["interpreter"] == "CPython 3.11.7"
-    assert (second["reason"], second["isolation_note"], second["output"]) == ("check", "it failed", None)
+    assert (second["attempt_reason"], second["isolation_note"], second["output"]) == (
+        "verify-failure",
+        "it failed",
+        None,
+    )
     assert (told["next_run"]["place"], told["next_run"]["spawned"]["runs"]) == (3, 5)
-    assert told["next_run"]["overrides"] == [{"files": "tests/*", "says": "group db"}]
+    assert told["next_run"]["overrides"] == [{"files": "tests/*", "settings": "group db"}]
     assert told["outcomes"] == [["PASS"], ["FAIL", "PASS"]]
 
 
 def test_a_file_that_never_ran_is_one_line() -> None:
     what = Explanation(
-        file=FILE, last=None, known=None, planned=planned(because="never ran"), place=2, total=9
+        file=FILE, last=None, known=None, planned=planned(order_reason="never ran"), place=2, total=9
     )
 
     assert explain_lines(what) == [

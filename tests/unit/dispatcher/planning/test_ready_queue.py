@@ -14,7 +14,7 @@ from passmuster.model.task import TestTask
 
 
 def _task(name: str, need_bytes: int | None = 1, *, alone: bool = False) -> TestTask:
-    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, alone=alone)
+    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, exclusive=alone)
 
 
 def _room(

@@ -114,4 +114,4 @@ def test_a_file_mostly_waits_only_where_its_history_is_clear(
 ) -> None:
     task = TestTask(run_id="r", file_path="a", predicted_s=seconds, predicted_cpu_s=cpu_s)
     assert task.predicted_cpus == expected
-    assert task.mostly_waits == (expected < 1.0)
+    assert task.is_io_bound == (expected < 1.0)

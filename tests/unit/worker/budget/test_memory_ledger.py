@@ -19,7 +19,7 @@ def _task(name: str, need: int | None = None, *, limit: int | None = None, alone
         run_id="r",
         file_path=name,
         predicted_bytes=need,
-        alone=alone,
+        exclusive=alone,
         limits=Limits(memory_bytes=limit),
     )
 
