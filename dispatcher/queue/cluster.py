@@ -56,7 +56,7 @@ class ClusterTarget:
                 undo.enter_context(closing(_start(name, words, folder, request, server.url, secret)))
                 for name, words in self.commands(request).items()
             ]
-            _wait(workers, address, request.config.wait_workers_s)
+            _wait(workers, address, request.config.worker_timeout_s)
             return open_queue(request, address, secret, release=undo.pop_all())
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:

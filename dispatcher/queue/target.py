@@ -101,7 +101,7 @@ class BrokerTarget:
         address, _ = broker_access(config, self._environ)
         crew = _crew(config, self._shared.run_id if self._shared is not None else "")
         with closing(open_broker(address)) as client:
-            self._wait(WorkerDirectory(client), crew, address, config.wait_workers_s)
+            self._wait(WorkerDirectory(client), crew, address, config.worker_timeout_s)
         return Capacity(
             slots=crew.slots,
             budget_bytes=crew.budget_bytes,
@@ -183,7 +183,7 @@ def reports_of(config: TestConfig) -> list[Path]:
     """Return the files that this run writes itself, perhaps into the tree: they are not part of what is
     tested.
     """
-    values = [row.value_in(config) for row in SETTINGS if row.kind.is_output]
+    values = [row.value_in(config) for row in SETTINGS if row.type.is_output]
     # An empty path is a report's usual place, among the run's own files.
     return [value for value in values if isinstance(value, Path) and value != Path()]
 
@@ -249,7 +249,7 @@ def _terms(request: BackendRequest, source: RunSource) -> RunSpec:
         listing=source.listing,
         tree=source.tree,
         workdir=source.workdir,
-        grace_s=request.config.grace_s,
+        grace_s=request.config.grace_period_s,
         has_coverage=request.coverage_dir is not None,
         environment_names=tuple(sorted(names)),
     )
@@ -258,7 +258,7 @@ def _terms(request: BackendRequest, source: RunSource) -> RunSpec:
 def _crew(config: TestConfig, run_id: str = "") -> WorkerRegistry:
     return WorkerRegistry(
         version=VERSION,
-        patience_s=config.wait_workers_s,
+        patience_s=config.worker_timeout_s,
         now_s=time.monotonic(),
         run_id=run_id,
         refuses_mixture=config.mixed_workers is MixedWorkers.REFUSE,

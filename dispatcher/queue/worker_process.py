@@ -85,5 +85,5 @@ def worker_arguments(config: TestConfig, *, workdir: Path, interpreter: str) -> 
             words.append(option)
         else:
             for one in value if isinstance(value, tuple) else (value,):
-                words += (option, row.kind.write(one))
+                words += (option, row.type.write(one))
     return words
