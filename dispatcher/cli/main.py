@@ -87,7 +87,7 @@ class Command:
     Args:
         argv: the words after the program's name.
         cwd: the current directory, absolute.
-        site: where files run.
+        target: where files run.
         program: as the user called it, for `--help` and rerun commands.
         runner_python: the interpreter for projects without their own.
         stdout: receives the report.
@@ -100,7 +100,7 @@ class Command:
         *,
         environ: Mapping[str, str],
         cwd: Path,
-        site: ExecutionTarget,
+        target: ExecutionTarget,
         program: str,
         runner_python: str,
         stdout: TextStream,
@@ -109,7 +109,7 @@ class Command:
         self._argv = tuple(argv)
         self._environ = environ
         self._cwd = cwd
-        self._site = site
+        self._target = target
         self._program = program
         self._runner_python = runner_python
         self._stdout = stdout
@@ -150,7 +150,7 @@ class Command:
                 stdout=self._stdout,
                 stderr=self._stderr,
                 runner_python=self._runner_python,
-                site=self._site,
+                target=self._target,
             )
         )
 
@@ -175,7 +175,7 @@ class Command:
                 return code
         runner = TestRunner(
             config,
-            site=self._site,
+            target=self._target,
             environ=self._environ,
             cwd=self._cwd,
             runner_python=self._runner_python,
@@ -278,7 +278,7 @@ class Command:
         if runner.can_be_resumed:
             from dispatcher.config.rerun import resume_command  # Few runs are interrupted.
 
-            line = f"To go on with this run: {resume_command(self._program, self._argv, runner.run_id)}"
+            line = f"To resume this run: {resume_command(self._program, self._argv, runner.run_id)}"
             self._err.write(f"{tagged(Tag.INFO, line, color=self._color(config, self._stderr))}\n")
         if runner.breakdown or (runner.lost_reports and code == ExitCode.OK):
             return ExitCode.INFRASTRUCTURE
@@ -345,7 +345,7 @@ def main(
     *,
     environ: Mapping[str, str],
     cwd: Path,
-    site: ExecutionTarget,
+    target: ExecutionTarget,
     program: str,
     runner_python: str,
 ) -> int:
@@ -354,7 +354,7 @@ def main(
         argv,
         environ=environ,
         cwd=cwd,
-        site=site,
+        target=target,
         program=program,
         runner_python=runner_python,
         stdout=sys.stdout,
