@@ -232,7 +232,7 @@ def test_programs_are_told_the_same() -> None:
 
 def test_a_file_that_never_ran_is_one_line() -> None:
     what = Explanation(
-        file=FILE, last=None, known=None, planned=planned(because="never ran"), place=2, total=9
+        file=FILE, last=None, known=None, planned=planned(order_reason="never ran"), place=2, total=9
     )
 
     assert explain_lines(what) == [
