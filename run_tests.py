@@ -74,12 +74,12 @@ __all__ = [
     "AttemptFinished",
     "AttemptStarted",
     "CaseResult",
-    "ChosenSite",
     "ConfigurationError",
+    "ConfiguredTarget",
     "ExitCode",
     "FileSlow",
     "InfrastructureError",
-    "LocalSite",
+    "LocalTarget",
     "Notice",
     "Outcome",
     "PassmusterError",
@@ -106,7 +106,7 @@ __all__ = [
 ]
 
 
-class LocalSite:
+class LocalTarget:
     """This machine, with a pool in this process.
 
     Args:
@@ -229,7 +229,7 @@ class LocalSite:
         )
 
 
-class ChosenSite:
+class ConfiguredTarget:
     """The configured execution target: this machine, a cluster on it, or remote workers."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -251,12 +251,12 @@ class ChosenSite:
         if config.cluster is not None:
             from dispatcher.queue.cluster import ClusterTarget  # Loads Celery.
 
-            return ClusterTarget(LocalSite(self._environ))
+            return ClusterTarget(LocalTarget(self._environ))
         if config.broker is not None:
             from dispatcher.queue.target import BrokerTarget  # As above.
 
             return BrokerTarget(self._environ, _say)
-        return LocalSite(self._environ)
+        return LocalTarget(self._environ)
 
 
 def _say(line: str) -> None:
@@ -305,7 +305,7 @@ class TestRunner(runner.TestRunner):
     ) -> None:
         super().__init__(
             config or TestConfig(root=Path.cwd()),
-            site=ChosenSite(environ),
+            target=ConfiguredTarget(environ),
             environ=environ,
             cwd=cwd,
             origins=origins,
@@ -359,7 +359,7 @@ def main(
         sys.argv[1:] if argv is None else argv,
         environ=os.environ if environ is None else environ,
         cwd=Path.cwd(),
-        site=ChosenSite(environ),
+        target=ConfiguredTarget(environ),
         program=sys.argv[0] if program is None else program,
     )
 

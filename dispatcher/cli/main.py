@@ -87,7 +87,7 @@ class Command:
     Args:
         argv: the words after the program's name.
         cwd: the current directory, absolute.
-        site: where files run.
+        target: where files run.
         program: as the user called it, for `--help` and rerun commands.
         stdout: receives the report.
         stderr: receives warnings and errors.
@@ -99,7 +99,7 @@ class Command:
         *,
         environ: Mapping[str, str],
         cwd: Path,
-        site: ExecutionTarget,
+        target: ExecutionTarget,
         program: str,
         stdout: TextStream,
         stderr: TextStream,
@@ -107,7 +107,7 @@ class Command:
         self._argv = tuple(argv)
         self._environ = environ
         self._cwd = cwd
-        self._site = site
+        self._target = target
         self._program = program
         self._stdout = stdout
         self._stderr = stderr
@@ -146,7 +146,7 @@ class Command:
                 write=self._out.write,
                 stdout=self._stdout,
                 stderr=self._stderr,
-                site=self._site,
+                target=self._target,
             )
         )
 
@@ -171,7 +171,7 @@ class Command:
                 return code
         runner = TestRunner(
             config,
-            site=self._site,
+            target=self._target,
             environ=self._environ,
             cwd=self._cwd,
             origins=loaded.origins,
@@ -272,7 +272,7 @@ class Command:
         if runner.can_be_resumed:
             from dispatcher.config.rerun import resume_command  # Few runs are interrupted.
 
-            line = f"To go on with this run: {resume_command(self._program, self._argv, runner.run_id)}"
+            line = f"To resume this run: {resume_command(self._program, self._argv, runner.run_id)}"
             self._err.write(f"{tagged(Tag.INFO, line, color=self._color(config, self._stderr))}\n")
         if runner.breakdown or (runner.lost_reports and code == ExitCode.OK):
             return ExitCode.INFRASTRUCTURE
@@ -339,7 +339,7 @@ def main(
     *,
     environ: Mapping[str, str],
     cwd: Path,
-    site: ExecutionTarget,
+    target: ExecutionTarget,
     program: str,
 ) -> int:
     """Run the command on this process's own streams; see `Command`."""
@@ -347,7 +347,7 @@ def main(
         argv,
         environ=environ,
         cwd=cwd,
-        site=site,
+        target=target,
         program=program,
         stdout=sys.stdout,
         stderr=sys.stderr,

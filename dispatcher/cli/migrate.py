@@ -193,7 +193,7 @@ class _Migration:
 
     def _runner(self, config: TestConfig) -> TestRunner:
         call = self._call
-        return TestRunner(config, site=call.site, environ=call.environ, cwd=self._root)
+        return TestRunner(config, target=call.target, environ=call.environ, cwd=self._root)
 
     def _check(self, found: Survey, comparison: Comparison) -> int:
         left = found.lines

@@ -32,7 +32,7 @@ def show_plan(call: SubcommandCall) -> int:
     config = structs.replace(called.config, broker=None, cluster=None, shard=None)
     runner = TestRunner(
         config,
-        site=call.site,
+        target=call.target,
         environ=call.environ,
         cwd=call.cwd,
     )

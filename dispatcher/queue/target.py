@@ -105,7 +105,7 @@ class BrokerTarget:
         return Capacity(
             slots=crew.slots,
             budget_bytes=crew.budget_bytes,
-            total_bytes=crew.most_bytes,
+            total_bytes=crew.largest_budget_bytes,
             limits=_limits(crew, address),
         )
 
@@ -120,9 +120,9 @@ class BrokerTarget:
         shared = self._shared
         if shared is None:
             source = self._source(request, address)
-            return open_queue(request, address, secret, source=source, release=ExitStack())
+            return open_backend(request, address, secret, source=source, release=ExitStack())
         return shared.around(
-            open_queue(
+            open_backend(
                 request,
                 address,
                 secret,
@@ -138,7 +138,7 @@ class BrokerTarget:
 
     def _source(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
         """Upload the files, or have workers compare theirs."""
-        root, reports = request.config.root, reports_of(request.config)
+        root, reports = request.config.root, find_reports(request.config)
         client = connect(address.url, timeout_s=SHIP_TIMEOUT_S)
         try:
             with closing(client):
@@ -171,7 +171,7 @@ class BrokerTarget:
                 return
             if time.monotonic() >= until:
                 raise InfrastructureError(
-                    trouble or f"{crew.nobody(waited_s=wait_s)} (broker {address.shown})"
+                    trouble or f"{crew.no_worker_message(waited_s=wait_s)} (broker {address.shown})"
                 )
             if not is_told:
                 self._say(f"waiting up to {wait_s:.0f} s for a worker at {address.shown}")
@@ -179,7 +179,7 @@ class BrokerTarget:
             time.sleep(_LOOK_S)
 
 
-def reports_of(config: TestConfig) -> list[Path]:
+def find_reports(config: TestConfig) -> list[Path]:
     """Return the files that this run writes itself, perhaps into the tree: they are not part of what is
     tested.
     """
@@ -188,7 +188,7 @@ def reports_of(config: TestConfig) -> list[Path]:
     return [value for value in values if isinstance(value, Path) and value != Path()]
 
 
-def open_queue(
+def open_backend(
     request: BackendRequest,
     address: BrokerAddress,
     secret: str,
@@ -279,7 +279,7 @@ def _completed(config: TestConfig, crew: WorkerRegistry) -> Callable[[TestTask],
     def complete(task: TestTask) -> TestTask:
         limits = task.limits
         if limits.memory_bytes is None and config.memory_limit is not None:
-            memory_bytes = config.memory_limit.resolve(crew.most_bytes)
+            memory_bytes = config.memory_limit.resolve(crew.largest_budget_bytes)
             limits = structs.replace(limits, memory_bytes=memory_bytes)
         isolation = config.isolation if task.isolation is Isolation.AUTO else task.isolation
         return structs.replace(task, limits=limits, isolation=isolation)

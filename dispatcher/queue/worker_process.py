@@ -52,7 +52,7 @@ class WorkerProcess:
                 start_new_session=True,
             )
 
-    def why_ended(self) -> str:
+    def exit_problem(self) -> str:
         """Return how it ended, with the last line it printed; empty: it is running."""
         status = self._process.poll()
         if status is None:

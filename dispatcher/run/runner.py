@@ -25,7 +25,7 @@ from dispatcher.discovery.run_options import take_over
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
 from dispatcher.engine.journal import FILE_NAME as JOURNAL
 from dispatcher.engine.journal import (
-    Ended,
+    FinishedAttempts,
     JoinedRunHandle,
     JournalWriter,
     find_run,
@@ -58,7 +58,7 @@ class TestRunner:
     """Discovers and runs a project's test files.
 
     Args:
-        site: where the files run.
+        target: where the files run.
         environ: the environment from which tests start; None: this process's.
         cwd: the base of named paths; None: the current directory.
         origins: where each value of the configuration comes from, for messages.
@@ -71,7 +71,7 @@ class TestRunner:
         self,
         config: TestConfig,
         *,
-        site: ExecutionTarget,
+        target: ExecutionTarget,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         origins: Origins = NO_ORIGINS,
@@ -79,7 +79,7 @@ class TestRunner:
     ) -> None:
         self.config = config
         self._shared = shared
-        self.site = site
+        self.target = target
         everything = os.environ if environ is None else environ
         self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
         self._origins = origins
@@ -168,7 +168,7 @@ class TestRunner:
             ConfigurationError: the configuration asks for more than the machine has.
         """
         if self._capacity is None:
-            self._capacity = self.site.capacity(self.config)
+            self._capacity = self.target.capacity(self.config)
             validate_against_machine(
                 self.config, total_bytes=self._capacity.total_bytes, origins=self._origins
             )
@@ -189,7 +189,7 @@ class TestRunner:
             ConfigurationError: as for `run_tests`; nothing is run.
         """
         discovered, interpreter = self._found(), self.interpreter()
-        return self.site.explain_preload(self._request(self.plan(), discovered, interpreter))
+        return self.target.explain_preload(self._request(self.plan(), discovered, interpreter))
 
     def run_tests(self, reporters: Sequence[Reporter] = (), *, watched: bool = False) -> TestResults:
         """Run every test file that `discover_tests` returns.
@@ -220,7 +220,7 @@ class TestRunner:
                 self._coverage_plan = self._plan_coverage(interpreter, discovered.workdir)
             keepers = self._keepers(history)
             plan, journal, ended = self._open_journal(plan, discovered.files, stack)
-            backend: Backend = self.site.backend(self._request(plan, discovered, interpreter))
+            backend: Backend = self.target.backend(self._request(plan, discovered, interpreter))
             stack.callback(backend.close)
             if journal is not None:
                 backend = JournaledBackend(backend, journal, ended)
@@ -324,7 +324,7 @@ class TestRunner:
 
     def _open_journal(
         self, plan: RunPlan, files: Sequence[TestFile], stack: ExitStack
-    ) -> tuple[RunPlan, JournalWriter | None, Ended]:
+    ) -> tuple[RunPlan, JournalWriter | None, FinishedAttempts]:
         """Return the plan, its journal (None if there can be none), and the finished attempts."""
         if self._shared is not None:
             coverage_dir = self._coverage_plan.data_directory if self._coverage_plan else None

@@ -33,7 +33,7 @@ from dispatcher.model.results import Finding
 from dispatcher.model.usage_stats import Baseline, UsageStats
 from passmuster.model.status import Isolation, Status
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
-from tests.unit.dispatcher.scripted_site import ScriptedSite
+from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def merge(root: Path, *argv: str) -> Ran:
         ("merge", *argv),
         environ={"PATH": os.environ["PATH"]},
         cwd=root,
-        site=ScriptedSite(),
+        target=ScriptedTarget(),
         program="./run_tests.py",
         stdout=out,
         stderr=err,

@@ -10,7 +10,7 @@ import pytest
 from dispatcher.cli.help import format_help
 from dispatcher.cli.main import SUBCOMMANDS, Command
 from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
-from tests.unit.dispatcher.scripted_site import ScriptedSite
+from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 
 def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
@@ -19,7 +19,7 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
         argv,
         environ=environ,
         cwd=root,
-        site=ScriptedSite(),
+        target=ScriptedTarget(),
         program="run-tests",
         stdout=out,
         stderr=err,

@@ -165,7 +165,7 @@ def test_slots_are_filled(executor: ScriptedExecutor, backend: LocalBackend) -> 
 def test_what_goes_first_passes_what_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     executor.holds = True
     backend.submit([task(name) for name in "abc"])
-    backend.submit([task("retry")], first=True)
+    backend.submit([task("retry")], urgent=True)
 
     executor.let_end("a", "b", "c", "retry")
     poll_until(backend, lambda found: len(finished(found)) == 4)

@@ -201,7 +201,7 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "  reserved          115 MiB (the expected peak times 1.15)",
         "  may use           200 MiB of 400 MiB for all",
         "  time limit        1m 30s",
-        "  alone             nothing runs beside it: it failed beside others, and passed without them",
+        "  alone             nothing runs beside it: it failed in parallel, and passed without them",
         "  known spawned     2.0s, 0.50s of processor time, peak 100 MiB, drawn from 5 attempt(s)",
         "  known forked      never",
         "  group             db, of which 2 run(s) at once",
@@ -260,7 +260,7 @@ def test_what_is_not_kept_and_not_known_is_told_so() -> None:
 def write_run(runs: Path, name: str, *results: TestResult, ended: bool = True) -> None:
     (runs / name).mkdir(parents=True)
     journal = Journal(runs / name / "journal", is_durable=False)
-    journal.begin(name, [FILE])
+    journal.start(name, [FILE])
     journal.add(results)
     if ended:
         journal.end()
