@@ -57,7 +57,6 @@ from passmuster.host.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, 
 from passmuster.host.capacity import calculate_max_workers as workers_for
 from passmuster.host.host_resources import read_levels, read_machine
 from passmuster.host.state_directory import STATE_DIRECTORY
-from passmuster.launch.environment import base_python
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit
 from passmuster.model.oversubscription import MAX_TIMES, MAX_WAITING_TIMES
@@ -309,7 +308,6 @@ class TestRunner(runner.TestRunner):
             target=ConfiguredTarget(environ),
             environ=environ,
             cwd=cwd,
-            runner_python=base_python(),
             origins=origins,
         )
 
@@ -363,7 +361,6 @@ def main(
         cwd=Path.cwd(),
         target=ConfiguredTarget(environ),
         program=sys.argv[0] if program is None else program,
-        runner_python=base_python(),
     )
 
 

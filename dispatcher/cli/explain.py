@@ -103,9 +103,7 @@ def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> E
 
 
 def _runner(config: TestConfig, call: SubcommandCall) -> TestRunner:
-    return TestRunner(
-        config, target=call.target, environ=call.environ, cwd=call.cwd, runner_python=call.runner_python
-    )
+    return TestRunner(config, target=call.target, environ=call.environ, cwd=call.cwd)
 
 
 def _place(plan: RunPlan, path: str) -> int:

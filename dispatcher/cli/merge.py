@@ -141,7 +141,6 @@ class _Merge:
                     records,
                     self._config,
                     self._call.environ,
-                    runner_python=self._call.runner_python,
                     scratch=Path(scratch),
                 )
 

@@ -193,9 +193,7 @@ class _Migration:
 
     def _runner(self, config: TestConfig) -> TestRunner:
         call = self._call
-        return TestRunner(
-            config, target=call.target, environ=call.environ, cwd=self._root, runner_python=call.runner_python
-        )
+        return TestRunner(config, target=call.target, environ=call.environ, cwd=self._root)
 
     def _check(self, found: Survey, comparison: Comparison) -> int:
         left = found.lines

@@ -35,7 +35,6 @@ def show_plan(call: SubcommandCall) -> int:
         target=call.target,
         environ=call.environ,
         cwd=call.cwd,
-        runner_python=call.runner_python,
     )
     if not runner.discover_tests():
         line = nothing_found_line(include_integration=config.include_integration, color=False)

@@ -6,7 +6,6 @@ import io
 import os
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,6 @@ def run(root: Path, *argv: str, target: ScriptedTarget | None = None, **variable
         cwd=root,
         target=target or ScriptedTarget(),
         program="./run_tests.py",
-        runner_python=sys.executable,
         stdout=out,
         stderr=err,
     )

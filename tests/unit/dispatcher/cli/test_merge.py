@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,6 @@ def merge(root: Path, *argv: str) -> Ran:
         cwd=root,
         target=ScriptedTarget(),
         program="./run_tests.py",
-        runner_python=sys.executable,
         stdout=out,
         stderr=err,
     )

@@ -21,7 +21,6 @@ def run(root: Path, *argv: str, **environ: str) -> tuple[int, str, str]:
         cwd=root,
         target=ScriptedTarget(),
         program="run-tests",
-        runner_python="/no/python",
         stdout=out,
         stderr=err,
     )
