@@ -201,5 +201,7 @@ def _file_line(number: int, planned: PlannedFile) -> str:
     task = planned.task
     seconds = "?" if task.predicted_s is None else format_seconds(task.predicted_s)
     memory = "?" if task.predicted_bytes is None else format_bytes(task.predicted_bytes)
-    reason = f"{planned.because}, by a command" if task.runner is RunnerKind.COMMAND else planned.because
+    reason = (
+        f"{planned.order_reason}, by a command" if task.runner is RunnerKind.COMMAND else planned.order_reason
+    )
     return f"  {number:>4}  {seconds:>8}  {memory:>9}  {one_line(planned.file.label)}  ({reason})"
