@@ -26,7 +26,7 @@ _WHY_AGAIN = {
     RerunReason.REFORK: "it failed when forked and passed twice when spawned, and was forked once more",
     RerunReason.VERIFY_PASS: "it passed when forked, and nobody knew whether it does when spawned",
     RerunReason.RETRY: "it failed, and was retried",
-    RerunReason.EXCLUSIVE: "it failed beside others, and ran without them",
+    RerunReason.EXCLUSIVE: "it failed in parallel, and ran without them",
 }
 
 
@@ -128,7 +128,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("may use", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all")
     yield _line("time limit", format_seconds(task.limits.timeout_s))
     if task.exclusive:
-        yield _line("alone", "nothing runs beside it: it failed beside others, and passed without them")
+        yield _line("alone", "nothing runs beside it: it failed in parallel, and passed without them")
     if planned.baseline is not None:
         yield _line("known spawned", _figures_text(planned.baseline.spawned))
         yield _line("known forked", _figures_text(planned.baseline.forked))

@@ -37,7 +37,7 @@ def make_plan(
     """
     limits = Limits(
         timeout_s=config.timeout_s,
-        grace_s=config.grace_s,
+        grace_s=config.grace_period_s,
         output_bytes=config.output_limit_bytes,
     )
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None

@@ -90,7 +90,7 @@ TICK_S = 1.0
 LOOK_S = 0.2
 """Maximum seconds of one blocking read from the broker; `wake` may have to wait as long."""
 
-SWALLOWED_S = 5.0
+LOST_MESSAGE_S = 5.0
 """Seconds for which the queue may be empty while files wait, until they are republished: workers take a
 moment.
 """
@@ -181,7 +181,7 @@ class QueueBackend:
         if found is None:
             return ""
         epoch, states = found
-        self._book.recall(states)
+        self._book.load_states(states)
         self._is_catching_up = True
         self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
         return epoch
@@ -190,9 +190,9 @@ class QueueBackend:
         """Return the limits in force where the files run."""
         return self._limits
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks in order and publish those that may run."""
-        self._book.submit(tasks, first=first, spare=spare)
+        self._book.submit(tasks, urgent=urgent, best_effort=best_effort)
         for task in tasks:
             self._notice(self._crew.oversized_warning(task.file_path, task.predicted_bytes))
         self._with_broker(self._publish)
@@ -292,7 +292,7 @@ class QueueBackend:
     def _check_workers(self) -> None:
         """Raise once when no worker serves the run for too long, or when those that do must not be mixed."""
         if self._away_since is None and self._stopped is None:
-            reason = self._crew.no_worker_problem(now_s=self._clock()) or self._crew.why_mixed()
+            reason = self._crew.no_worker_problem(now_s=self._clock()) or self._crew.mixture_problem()
             if reason:
                 raise InfrastructureError(reason)
 
@@ -327,7 +327,7 @@ class QueueBackend:
             case "started":
                 return self._book.started(entry.path, entry.attempt, entry.worker)
             case "released":
-                self._book.released(entry.path, entry.attempt)
+                self._book.returned(entry.path, entry.attempt)
             case "refused":
                 reason = self._mail.refusal(entry)
                 return [BackendNotice(text=text) for text in self._crew.refused(entry.worker, reason)]
@@ -345,20 +345,20 @@ class QueueBackend:
         try:
             result = self._mail.result(entry, task)
         except PassmusterError as error:
-            return self._book.forged(entry.path, entry.attempt, entry.worker, str(error))
+            return self._book.result_rejected(entry.path, entry.attempt, entry.worker, str(error))
         return self._book.finished(entry.path, entry.attempt, result)
 
     def _tick(self) -> None:
         if self._is_unsure or self._record.epoch() != self._epoch:
             self._seed_again()
             return
-        self._record.beat(self._book.kept)
+        self._record.beat(self._book.backlog)
         now_s = self._clock()
         names = self._crew.names
         self._notice(*self._crew.update(self._cards(), now_s=now_s, has_waiting=self._record.queued() > 0))
         self._outbox += self._book.unbind(self._crew.names, now_s=now_s)
         if names - self._crew.names:
-            self._outbox += self._book.waiting_alone()
+            self._outbox += self._book.exclusive_messages()
         if self._stopped is not None or now_s < self._judge_from:
             return
         for lease in self._record.expired():
@@ -367,14 +367,14 @@ class QueueBackend:
             is_lost = self._record.expire(lease)
             self._is_unsure = False
             if is_lost:
-                self._events += self._book.lost(lease.path, lease.attempt, lease.worker)
+                self._events += self._book.lease_expired(lease.path, lease.attempt, lease.worker)
         self._republish_lost()
 
     def _seed_again(self) -> None:
         """Recreate the run, with everything unfinished, on a broker that restarted empty."""
-        self._book.forgotten()
+        self._book.republish_all()
         epoch = self._new_epoch()
-        self._record.seed(self._book.takes(), epoch=epoch, terms=self._terms)
+        self._record.seed(self._book.deliveries(), epoch=epoch, terms=self._terms)
         self._epoch, self._last_id, self._outbox, self._is_unsure = epoch, "0", [], False
         self._is_catching_up = self._is_read = False
         self._judge_from = self._clock() + LEASE_S + HEARTBEAT_S
@@ -383,15 +383,15 @@ class QueueBackend:
 
     def _republish_lost(self) -> None:
         """Republish what no worker runs although the queue is empty: a message or a reply was lost."""
-        paths = [] if self._record.queued() else list(self._book.takes())
+        paths = [] if self._record.queued() else list(self._book.deliveries())
         states = self._record.states(paths)
         if all(states.get(path, ("", 0))[0] == "R" for path in paths):
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = self._clock()
-        elif self._clock() - self._empty_since >= SWALLOWED_S:
+        elif self._clock() - self._empty_since >= LOST_MESSAGE_S:
             self._empty_since = None
-            self._outbox += self._book.swallowed(states)
+            self._outbox += self._book.lost_messages(states)
 
     def _publish(self) -> None:
         """Publish the next messages. Unconfirmed ones stay in the outbox; a duplicate is dropped when it is
@@ -403,18 +403,18 @@ class QueueBackend:
         messages = [message for message in self._outbox if self._book.is_current(message)]
         self._outbox = messages
         if messages:
-            self._record.add({message.task.file_path: message.take for message in messages})
+            self._record.add({message.task.file_path: message.delivery for message in messages})
             self._publish_all(messages)
             self._outbox = []
 
     def _withdraw_published(self, found: list[TestTask]) -> None:
-        unsent = {(message.task.file_path, message.take) for message in self._outbox}
-        for path, take in self._book.published():
+        unsent = {(message.task.file_path, message.delivery) for message in self._outbox}
+        for path, take in self._book.waiting_deliveries():
             if not self._record.withdraw(path, take) and (path, take) not in unsent:
                 continue
-            task = self._book.withdrawn(path)
+            task = self._book.withdraw(path)
             if task is None:
-                self._events += self._book.abandoned(path, self._stopped or StopReason.CANCELLED)
+                self._events += self._book.abandon(path, self._stopped or StopReason.CANCELLED)
             else:
                 found.append(task)
 
@@ -423,8 +423,8 @@ class QueueBackend:
         if self._stopped is None or self._abandon_at is None or self._clock() < self._abandon_at:
             return
         self._abandon_at = None
-        for path in self._book.takes():
-            self._events += self._book.abandoned(path, self._stopped)
+        for path in self._book.deliveries():
+            self._events += self._book.abandon(path, self._stopped)
 
     def _settle(self) -> None:
         """Let workers stop what they run; they would continue if the broker no longer knew the run."""

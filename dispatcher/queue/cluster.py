@@ -15,7 +15,7 @@ from pathlib import Path
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
 from dispatcher.queue.embedded_server import EmbeddedServer
-from dispatcher.queue.target import open_queue
+from dispatcher.queue.target import open_backend
 from dispatcher.queue.worker_process import WorkerProcess, worker_arguments
 from passmuster.host.capacity import Capacity
 from passmuster.model.errors import InfrastructureError
@@ -56,8 +56,8 @@ class ClusterTarget:
                 undo.enter_context(closing(_start(name, words, folder, request, server.url, secret)))
                 for name, words in self.commands(request).items()
             ]
-            _wait(workers, address, request.config.wait_workers_s)
-            return open_queue(request, address, secret, release=undo.pop_all())
+            _wait(workers, address, request.config.worker_timeout_s)
+            return open_backend(request, address, secret, release=undo.pop_all())
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:
         """Return, as lines, what would be imported before files are forked."""
@@ -91,7 +91,7 @@ def _wait(workers: list[WorkerProcess], address: BrokerAddress, wait_s: float) -
         board = WorkerDirectory(client)
         while missing := {worker.name for worker in workers} - {card.name for card in board.cards()}:
             for worker in workers:
-                if why := worker.why_ended():
+                if why := worker.exit_problem():
                     raise InfrastructureError(f"{worker.name} of --cluster {why}")
             if time.monotonic() >= until:
                 names = ", ".join(sorted(missing))

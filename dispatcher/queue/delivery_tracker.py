@@ -35,7 +35,7 @@ WANTED_WORKER_S = 30.0
 the verdict. The attempt then proves less.
 """
 
-PUBLISHED_FOR_A_SLOT = 4
+PUBLISHED_PER_SLOT = 4
 """Files on the queue for each slot, so that no worker ever waits for the dispatcher."""
 
 
@@ -44,13 +44,13 @@ class Message(Struct, frozen=True, kw_only=True):
 
     Args:
         take: the delivery number on the broker.
-        is_first: whether it goes before the messages that wait.
+        is_urgent: whether it goes before the messages that wait.
         worker: the only worker that may get it; empty: any.
     """
 
     task: TestTask
-    take: int
-    is_first: bool = False
+    delivery: int
+    is_urgent: bool = False
     worker: str = ""
 
 
@@ -59,7 +59,7 @@ class _Job(Struct, kw_only=True):
 
     Args:
         take: the newest delivery number under which it was published.
-        is_spare: whether it is best effort.
+        is_best_effort: whether it is best effort.
         is_running: whether a worker has it, as far as is known.
         is_told: whether its start was reported to the run.
         is_doubtful: whether it had finished before the run was resumed, and its result is still to be read.
@@ -72,7 +72,7 @@ class _Job(Struct, kw_only=True):
 
     task: TestTask
     take: int
-    is_spare: bool
+    is_best_effort: bool
     is_running: bool = False
     is_told: bool = False
     is_doubtful: bool = False
@@ -95,24 +95,24 @@ class DeliveryTracker:
         self._groups = dict(groups or {})
         self._used: Counter[str] = Counter()
         self._held: deque[tuple[TestTask, bool]] = deque()
-        self._spare: deque[TestTask] = deque()
+        self._best_effort: deque[TestTask] = deque()
         self._again: deque[str] = deque()
         self._jobs: dict[str, _Job] = {}
         self._last_take: dict[str, int] = {}
         self._recalled: dict[str, tuple[str, int]] = {}
         self._waiting = 0  # of the jobs: those that no worker has started
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Accept tasks in order; `next_messages` returns those that can be published."""
         tasks = [task for task in tasks if not self._is_resumed(task)]
-        if spare:
-            self._spare.extend(tasks)
-        elif first:
+        if best_effort:
+            self._best_effort.extend(tasks)
+        elif urgent:
             self._held.extendleft((task, True) for task in reversed(tasks))
         else:
             self._held.extend((task, False) for task in tasks)
 
-    def recall(self, states: Mapping[str, tuple[str, int]]) -> None:
+    def load_states(self, states: Mapping[str, tuple[str, int]]) -> None:
         """Take over the broker's state of a resumed run: the state letter and delivery of each file."""
         self._recalled = dict(states)
 
@@ -128,22 +128,22 @@ class DeliveryTracker:
         Args:
             slots: the slots of all workers together; best-effort tasks use only free ones.
         """
-        found = [_message(self._jobs[path], is_first=True) for path in self._again]
+        found = [_message(self._jobs[path], is_urgent=True) for path in self._again]
         self._again.clear()
-        room = max(MIN_PUBLISHED, PUBLISHED_FOR_A_SLOT * slots) - self._waiting
+        room = max(MIN_PUBLISHED, PUBLISHED_PER_SLOT * slots) - self._waiting
         kept: deque[tuple[TestTask, bool]] = deque()
         while self._held and len(found) < room:
-            task, is_first = self._held.popleft()
+            task, is_urgent = self._held.popleft()
             if self._may_go(task):
-                found.append(self._publish(task, is_first=is_first))
+                found.append(self._publish(task, is_urgent=is_urgent))
             else:
-                kept.append((task, is_first))
+                kept.append((task, is_urgent))
         self._held.extendleft(reversed(kept))
         while not self._held and self._has_idle_slot(slots):
-            task = self._spare[0]
+            task = self._best_effort[0]
             if not self._may_go(task):
                 break
-            found.append(self._publish(self._spare.popleft(), is_spare=True))
+            found.append(self._publish(self._best_effort.popleft(), is_best_effort=True))
         return found
 
     def unbind(self, workers: Collection[str], *, now_s: float) -> list[Message]:
@@ -165,7 +165,7 @@ class DeliveryTracker:
                 job.bound_since_s = now_s
             if job.bound_to not in workers or now_s - job.bound_since_s >= WANTED_WORKER_S:
                 job.bound_to = ""
-                found.append(_message(job, is_first=not job.is_spare))
+                found.append(_message(job, is_urgent=not job.is_best_effort))
         return found
 
     def started(self, path: str, take: int, worker: str) -> list[BackendEvent]:
@@ -186,7 +186,7 @@ class DeliveryTracker:
         started = self._start_events(job, result.worker)
         return [*started, TaskFinished(task=job.task, result=result)]
 
-    def lost(self, path: str, take: int, worker: str) -> list[BackendEvent]:
+    def lease_expired(self, path: str, take: int, worker: str) -> list[BackendEvent]:
         """Return what the death of a worker means for the run: its file is redelivered, or was the cause.
 
         Args:
@@ -212,20 +212,20 @@ class DeliveryTracker:
         )
         return self.finished(path, take, result)
 
-    def waiting_alone(self) -> list[Message]:
+    def exclusive_messages(self) -> list[Message]:
         """Return the exclusive tasks to publish once more because a worker was lost.
 
         A worker that takes such a message waits until it is idle, and may be lost before the file starts. The
         later of two messages is dropped when it is claimed.
         """
         return [
-            _message(job, is_first=True)
+            _message(job, is_urgent=True)
             for path, job in self._jobs.items()
             if (job.lost_on or job.task.exclusive)
             and not (job.is_running or job.bound_to or path in self._again)
         ]
 
-    def forged(self, path: str, take: int, worker: str, why: str) -> list[BackendEvent]:
+    def result_rejected(self, path: str, take: int, worker: str, why: str) -> list[BackendEvent]:
         """Return what a rejected result means for the run: the file's real result still counts.
 
         The broker may count the file as done, so it is redelivered; a worker that runs it now may still
@@ -249,7 +249,7 @@ class DeliveryTracker:
         )
         return self.finished(path, take, result)
 
-    def released(self, path: str, take: int) -> None:
+    def returned(self, path: str, take: int) -> None:
         """Republish a file that its worker returned without running it. This does not count as a loss."""
         job = self._job(path, take)
         if job is None:
@@ -260,21 +260,21 @@ class DeliveryTracker:
         else:
             self._take_again(job)  # The worker had it under an older number.
 
-    def forgotten(self) -> None:
+    def republish_all(self) -> None:
         """Republish everything: the broker has lost its data."""
         for job in self._jobs.values():
             self._take_again(job)
 
-    def takes(self) -> dict[str, int]:
+    def deliveries(self) -> dict[str, int]:
         """Return the newest delivery of every task on the queue, by path."""
         return {path: job.take for path, job in self._jobs.items()}
 
     def is_current(self, message: Message) -> bool:
         """Whether a message is still to be sent: its task has not finished, and has no newer delivery."""
         job = self._jobs.get(message.task.file_path)
-        return job is not None and job.take == message.take
+        return job is not None and job.take == message.delivery
 
-    def swallowed(self, states: Mapping[str, tuple[str, int]]) -> list[Message]:
+    def lost_messages(self, states: Mapping[str, tuple[str, int]]) -> list[Message]:
         """Return the messages to republish once the queue has been empty for a while.
 
         Args:
@@ -288,16 +288,16 @@ class DeliveryTracker:
             if letter == "R" or path in self._again or job.bound_to:
                 continue
             if (letter, take) == ("Q", job.take):
-                found.append(_message(job, is_first=True))
+                found.append(_message(job, is_urgent=True))
             else:
                 self._take_again(job)
         return found
 
-    def published(self) -> list[tuple[str, int]]:
+    def waiting_deliveries(self) -> list[tuple[str, int]]:
         """Return path and delivery of what no worker has started, as far as is known."""
         return [(path, job.take) for path, job in self._jobs.items() if not job.is_running]
 
-    def withdrawn(self, path: str) -> TestTask | None:
+    def withdraw(self, path: str) -> TestTask | None:
         """Forget a task that the broker returned; None: its start was reported to the run, so it must finish.
 
         A task whose worker died and that waits again is such a case: `abandoned` gives it a result.
@@ -310,12 +310,12 @@ class DeliveryTracker:
 
     def withdraw_backlog(self) -> tuple[TestTask, ...]:
         """Withdraw what was never published."""
-        found = (*(task for task, _ in self._held), *self._spare)
+        found = (*(task for task, _ in self._held), *self._best_effort)
         self._held.clear()
-        self._spare.clear()
+        self._best_effort.clear()
         return found
 
-    def abandoned(self, path: str, reason: StopReason) -> list[BackendEvent]:
+    def abandon(self, path: str, reason: StopReason) -> list[BackendEvent]:
         """Return the end of a task whose worker gives no result after the run was stopped."""
         job = self._jobs[path]
         result = TestResult(
@@ -333,7 +333,7 @@ class DeliveryTracker:
         return None if job is None else job.task
 
     @property
-    def kept(self) -> int:
+    def backlog(self) -> int:
         """How many tasks, without best-effort ones, wait here for space on the queue."""
         return len(self._held)
 
@@ -349,10 +349,10 @@ class DeliveryTracker:
         """Whether a best-effort task may start: nothing waits, some other task runs, and a slot is free."""
         jobs = self._jobs.values()
         return (
-            bool(self._spare)
+            bool(self._best_effort)
             and len(jobs) < slots
-            and all(job.is_running or job.is_spare for job in jobs)
-            and any(not job.is_spare for job in jobs)
+            and all(job.is_running or job.is_best_effort for job in jobs)
+            and any(not job.is_best_effort for job in jobs)
         )
 
     def _is_resumed(self, task: TestTask) -> bool:
@@ -364,7 +364,7 @@ class DeliveryTracker:
         job = _Job(
             task=task,
             take=take,
-            is_spare=False,
+            is_best_effort=False,
             is_running=True,
             is_doubtful=letter == "D",
             bound_to=task.wanted_worker,
@@ -375,12 +375,14 @@ class DeliveryTracker:
             self._put_back(job)  # A second message is dropped at its claim.
         return True
 
-    def _publish(self, task: TestTask, *, is_first: bool = False, is_spare: bool = False) -> Message:
-        job = _Job(task=task, take=self._next_take(task), is_spare=is_spare, bound_to=task.wanted_worker)
+    def _publish(self, task: TestTask, *, is_urgent: bool = False, is_best_effort: bool = False) -> Message:
+        job = _Job(
+            task=task, take=self._next_take(task), is_best_effort=is_best_effort, bound_to=task.wanted_worker
+        )
         self._jobs[task.file_path] = job
         self._waiting += 1
         self._used[task.group] += 1
-        return _message(job, is_first=is_first)
+        return _message(job, is_urgent=is_urgent)
 
     def _next_take(self, task: TestTask) -> int:
         take = max(task.attempt * DELIVERIES_PER_ATTEMPT, self._last_take.get(task.file_path, 0)) + 1
@@ -424,6 +426,6 @@ class DeliveryTracker:
             self._again.remove(path)
 
 
-def _message(job: _Job, *, is_first: bool) -> Message:
+def _message(job: _Job, *, is_urgent: bool) -> Message:
     task = structs.replace(job.task, exclusive=True) if job.lost_on else job.task
-    return Message(task=task, take=job.take, is_first=is_first, worker=job.bound_to)
+    return Message(task=task, delivery=job.take, is_urgent=is_urgent, worker=job.bound_to)

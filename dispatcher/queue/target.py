@@ -101,11 +101,11 @@ class BrokerTarget:
         address, _ = broker_access(config, self._environ)
         crew = _crew(config, self._shared.run_id if self._shared is not None else "")
         with closing(open_broker(address)) as client:
-            self._wait(WorkerDirectory(client), crew, address, config.wait_workers_s)
+            self._wait(WorkerDirectory(client), crew, address, config.worker_timeout_s)
         return Capacity(
             slots=crew.slots,
             budget_bytes=crew.budget_bytes,
-            total_bytes=crew.most_bytes,
+            total_bytes=crew.largest_budget_bytes,
             limits=_limits(crew, address),
         )
 
@@ -120,9 +120,9 @@ class BrokerTarget:
         shared = self._shared
         if shared is None:
             source = self._source(request, address)
-            return open_queue(request, address, secret, source=source, release=ExitStack())
+            return open_backend(request, address, secret, source=source, release=ExitStack())
         return shared.around(
-            open_queue(
+            open_backend(
                 request,
                 address,
                 secret,
@@ -138,7 +138,7 @@ class BrokerTarget:
 
     def _source(self, request: BackendRequest, address: BrokerAddress) -> RunSource:
         """Upload the files, or have workers compare theirs."""
-        root, reports = request.config.root, reports_of(request.config)
+        root, reports = request.config.root, find_reports(request.config)
         client = connect(address.url, timeout_s=SHIP_TIMEOUT_S)
         try:
             with closing(client):
@@ -171,7 +171,7 @@ class BrokerTarget:
                 return
             if time.monotonic() >= until:
                 raise InfrastructureError(
-                    trouble or f"{crew.nobody(waited_s=wait_s)} (broker {address.shown})"
+                    trouble or f"{crew.no_worker_message(waited_s=wait_s)} (broker {address.shown})"
                 )
             if not is_told:
                 self._say(f"waiting up to {wait_s:.0f} s for a worker at {address.shown}")
@@ -179,16 +179,16 @@ class BrokerTarget:
             time.sleep(_LOOK_S)
 
 
-def reports_of(config: TestConfig) -> list[Path]:
+def find_reports(config: TestConfig) -> list[Path]:
     """Return the files that this run writes itself, perhaps into the tree: they are not part of what is
     tested.
     """
-    values = [row.value_in(config) for row in SETTINGS if row.kind.is_output]
+    values = [row.value_in(config) for row in SETTINGS if row.type.is_output]
     # An empty path is a report's usual place, among the run's own files.
     return [value for value in values if isinstance(value, Path) and value != Path()]
 
 
-def open_queue(
+def open_backend(
     request: BackendRequest,
     address: BrokerAddress,
     secret: str,
@@ -249,7 +249,7 @@ def _terms(request: BackendRequest, source: RunSource) -> RunSpec:
         listing=source.listing,
         tree=source.tree,
         workdir=source.workdir,
-        grace_s=request.config.grace_s,
+        grace_s=request.config.grace_period_s,
         has_coverage=request.coverage_dir is not None,
         environment_names=tuple(sorted(names)),
     )
@@ -258,7 +258,7 @@ def _terms(request: BackendRequest, source: RunSource) -> RunSpec:
 def _crew(config: TestConfig, run_id: str = "") -> WorkerRegistry:
     return WorkerRegistry(
         version=VERSION,
-        patience_s=config.wait_workers_s,
+        patience_s=config.worker_timeout_s,
         now_s=time.monotonic(),
         run_id=run_id,
         refuses_mixture=config.mixed_workers is MixedWorkers.REFUSE,
@@ -279,7 +279,7 @@ def _completed(config: TestConfig, crew: WorkerRegistry) -> Callable[[TestTask],
     def complete(task: TestTask) -> TestTask:
         limits = task.limits
         if limits.memory_bytes is None and config.memory_limit is not None:
-            memory_bytes = config.memory_limit.resolve(crew.most_bytes)
+            memory_bytes = config.memory_limit.resolve(crew.largest_budget_bytes)
             limits = structs.replace(limits, memory_bytes=memory_bytes)
         isolation = config.isolation if task.isolation is Isolation.AUTO else task.isolation
         return structs.replace(task, limits=limits, isolation=isolation)

@@ -52,7 +52,7 @@ class WorkerProcess:
                 start_new_session=True,
             )
 
-    def why_ended(self) -> str:
+    def exit_problem(self) -> str:
         """Return how it ended, with the last line it printed; empty: it is running."""
         status = self._process.poll()
         if status is None:
@@ -85,5 +85,5 @@ def worker_arguments(config: TestConfig, *, workdir: Path, interpreter: str) -> 
             words.append(option)
         else:
             for one in value if isinstance(value, tuple) else (value,):
-                words += (option, row.kind.write(one))
+                words += (option, row.type.write(one))
     return words

@@ -68,7 +68,7 @@ class WorkerRegistry:
         return sum(card.budget_bytes for card in self._serving())
 
     @property
-    def most_bytes(self) -> int:
+    def largest_budget_bytes(self) -> int:
         """The memory of the largest of them."""
         return max((card.budget_bytes for card in self._serving()), default=0)
 
@@ -117,7 +117,7 @@ class WorkerRegistry:
             self._refused_mixture = f"{line}; make them the same, or allow it by --mixed-workers warn"
         return [] if self._refuses_mixture else [line]
 
-    def why_mixed(self) -> str:
+    def mixture_problem(self) -> str:
         """Return why the run must not continue with these workers, once; empty: it may."""
         reason, self._refused_mixture = self._refused_mixture, ""
         return reason
@@ -156,9 +156,9 @@ class WorkerRegistry:
         if since_s is None or self._is_told or now_s - since_s < self._patience_s:
             return ""
         self._is_told = True
-        return self.nobody(waited_s=now_s - since_s)
+        return self.no_worker_message(waited_s=now_s - since_s)
 
-    def nobody(self, *, waited_s: float) -> str:
+    def no_worker_message(self, *, waited_s: float) -> str:
         """Return the line that says that no worker can serve the run, and why."""
         reasons = [f"{name}: {reason}" for name, reason in sorted(self._refusals.items())]
         reasons += [
@@ -196,11 +196,11 @@ class WorkerRegistry:
 
     def oversized_warning(self, path: str, predicted_bytes: int | None) -> str:
         """Return a warning about a file that fits no worker; empty: it fits, or that is unknown."""
-        if predicted_bytes is None or not 0 < self.most_bytes < predicted_bytes:
+        if predicted_bytes is None or not 0 < self.largest_budget_bytes < predicted_bytes:
             return ""
         return (
             f"{path} needed {format_bytes(predicted_bytes)} when it last ran, and the largest worker has "
-            f"{format_bytes(self.most_bytes)}: it runs alone there, and is stopped if it needs more"
+            f"{format_bytes(self.largest_budget_bytes)}: it runs alone there, and is stopped if it needs more"
         )
 
     def _serving(self) -> list[WorkerStatus]:

@@ -200,7 +200,7 @@ def test_a_claim_on_the_machine() -> None:
 
 def test_a_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", is_durable=False)
-    journal.begin("r1", [FILE])
+    journal.start("r1", [FILE])
     journal.add([RESULT, PASSED])
     journal.end()
     journal.close()

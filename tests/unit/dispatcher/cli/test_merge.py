@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from dispatcher.model.results import Finding
 from dispatcher.model.usage_stats import Baseline, UsageStats
 from passmuster.model.status import Isolation, Status
 from tests.support.recorded import WHOLE, shard_events, shard_plan, write_record
-from tests.unit.dispatcher.scripted_site import ScriptedSite
+from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +52,8 @@ def merge(root: Path, *argv: str) -> Ran:
         ("merge", *argv),
         environ={"PATH": os.environ["PATH"]},
         cwd=root,
-        site=ScriptedSite(),
+        target=ScriptedTarget(),
         program="./run_tests.py",
-        runner_python=sys.executable,
         stdout=out,
         stderr=err,
     )

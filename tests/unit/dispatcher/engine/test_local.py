@@ -19,8 +19,8 @@ from passmuster.model.task import TestTask
 DEADLINE_S = 20.0
 
 
-def task(name: str, need_bytes: int | None = None, *, alone: bool = False, group: str = "") -> TestTask:
-    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, exclusive=alone, group=group)
+def task(name: str, need_bytes: int | None = None, *, exclusive: bool = False, group: str = "") -> TestTask:
+    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, exclusive=exclusive, group=group)
 
 
 class ScriptedExecutor:
@@ -165,7 +165,7 @@ def test_slots_are_filled(executor: ScriptedExecutor, backend: LocalBackend) -> 
 def test_what_goes_first_passes_what_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     executor.holds = True
     backend.submit([task(name) for name in "abc"])
-    backend.submit([task("retry")], first=True)
+    backend.submit([task("retry")], urgent=True)
 
     executor.let_end("a", "b", "c", "retry")
     poll_until(backend, lambda found: len(finished(found)) == 4)
@@ -236,7 +236,7 @@ def test_a_task_to_run_alone_waits_until_nothing_runs(
     executor: ScriptedExecutor, backend: LocalBackend
 ) -> None:
     executor.slots, executor.holds = 3, True
-    backend.submit([task("alone", alone=True), task("a"), task("b")])
+    backend.submit([task("alone", exclusive=True), task("a"), task("b")])
     assert executor.started == ["a", "b"]
     executor.let_end("a")
     poll_until(backend, lambda found: finished(found) == ["a"])

@@ -112,7 +112,7 @@ def test_what_the_configuration_says_of_a_file_is_told() -> None:
         Override(files=("other",), retries=3),
         Override(files=("tests/test_a.py", "x"), memory=parse_amount("1GiB"), isolation=Isolation.SPAWN),
     )
-    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", most=2),))
+    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", max_files=2),))
 
     assert rules_of(FILE.path, config) == (
         ("tests/*", "timeout 1m 30s, group db"),
@@ -206,7 +206,7 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "  reserved          115 MiB (the expected peak times 1.15)",
         "  may use           200 MiB of 400 MiB for all",
         "  time limit        1m 30s",
-        "  alone             nothing runs beside it: it failed beside others, and passed without them",
+        "  alone             nothing runs beside it: it failed in parallel, and passed without them",
         "  known spawned     2.0s, 0.50s of processor time, peak 100 MiB, drawn from 5 attempt(s)",
         "  known forked      never",
         "  group             db, of which 2 run(s) at once",
@@ -269,7 +269,7 @@ def test_what_is_not_kept_and_not_known_is_told_so() -> None:
 def write_run(runs: Path, name: str, *results: TestResult, ended: bool = True) -> None:
     (runs / name).mkdir(parents=True)
     journal = Journal(runs / name / "journal", is_durable=False)
-    journal.begin(name, [FILE])
+    journal.start(name, [FILE])
     journal.add(results)
     if ended:
         journal.end()

@@ -18,7 +18,7 @@ FILES = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")]
 
 
 def test_every_file_has_one_task_with_the_wanted_limits() -> None:
-    config = TestConfig(timeout_s=7, grace_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
+    config = TestConfig(timeout_s=7, grace_period_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
 
     plan = make_plan(FILES, {}, config, run_id="r1", slots=2, budget_bytes=1000)
 

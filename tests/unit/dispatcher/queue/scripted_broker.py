@@ -128,9 +128,9 @@ class Broker:
         self._ask()
         for message in messages:
             if message.worker:
-                self.of_workers.append((message.task.file_path, message.take, message.worker))
+                self.of_workers.append((message.task.file_path, message.delivery, message.worker))
             else:
-                self.queue.append((message.task.file_path, message.take))
+                self.queue.append((message.task.file_path, message.delivery))
 
     def pause(self, seconds: float) -> None:
         self.now += seconds

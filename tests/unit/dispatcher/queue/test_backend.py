@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from dispatcher.engine.backend import BackendEvent, TaskFinished, TaskStarted
-from dispatcher.queue.backend import AWAY_S, LAST_RESULTS_S, SWALLOWED_S, TICK_S, QueueBackend
+from dispatcher.queue.backend import AWAY_S, LAST_RESULTS_S, LOST_MESSAGE_S, TICK_S, QueueBackend
 from dispatcher.queue.delivery_tracker import MIN_PUBLISHED
 from dispatcher.queue.worker_registry import WorkerRegistry
 from passmuster.model.errors import InfrastructureError
@@ -180,7 +180,7 @@ def test_a_swallowed_message_is_sent_once_more(broker: Broker, backend: QueueBac
     backend.submit([task("a")])
     broker.queue.clear()
 
-    backend.poll(SWALLOWED_S + 3 * TICK_S)
+    backend.poll(LOST_MESSAGE_S + 3 * TICK_S)
 
     assert broker.queue == [("a", 101)]
 
@@ -242,7 +242,7 @@ def test_a_broker_that_only_gives_answers_is_of_no_use(broker: Broker, backend: 
 def test_what_waits_is_withdrawn_and_what_runs_is_not(broker: Broker, backend: QueueBackend) -> None:
     backend.submit([task("a"), task("b")])
     broker.start("a", 101)
-    backend.submit([task("s")], spare=True)
+    backend.submit([task("s")], best_effort=True)
 
     assert [one.file_path for one in backend.withdraw()] == ["b", "s"]
     assert backend.withdraw() == ()

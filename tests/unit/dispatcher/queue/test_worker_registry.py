@@ -19,10 +19,10 @@ def test_only_those_of_the_same_version_that_take_part_count() -> None:
     crew = WorkerRegistry(version="1", patience_s=60, now_s=0)
     crew.update([card("a"), card("b", budget_bytes=3 << 30), card("old", version="0.9")], now_s=0)
 
-    assert (crew.slots, crew.budget_bytes, crew.most_bytes) == (4, 4 << 30, 3 << 30)
+    assert (crew.slots, crew.budget_bytes, crew.largest_budget_bytes) == (4, 4 << 30, 3 << 30)
     assert crew.refused("b", "another tree") == ["worker b does not take part: another tree"]
     assert crew.refused("b", "another tree") == []
-    assert (crew.slots, crew.most_bytes) == (2, 1 << 30)
+    assert (crew.slots, crew.largest_budget_bytes) == (2, 1 << 30)
 
 
 def test_what_a_file_uses_is_what_its_worker_said_of_this_run() -> None:
@@ -84,8 +84,8 @@ def test_workers_that_differ_are_refused_once_where_the_user_says_so() -> None:
     cards = [card(name, runs=("r",), python=f"CPython 3.{name}") for name in ("11", "12")]
 
     assert crew.update(cards, now_s=0) == []
-    assert "11 has CPython 3.11, 12 has CPython 3.12; make them the same" in crew.why_mixed()
-    assert crew.why_mixed() == ""
+    assert "11 has CPython 3.11, 12 has CPython 3.12; make them the same" in crew.mixture_problem()
+    assert crew.mixture_problem() == ""
 
 
 def test_a_worker_that_went_and_came_back_counts_again() -> None:
@@ -116,7 +116,7 @@ def test_many_reasons_are_not_all_named() -> None:
     for number in range(5):
         crew.refused(f"w{number}", "full disk")
 
-    assert crew.nobody(waited_s=60).endswith("w2: full disk; and 2 more")
+    assert crew.no_worker_message(waited_s=60).endswith("w2: full disk; and 2 more")
 
 
 def test_without_any_worker_it_is_said_how_to_start_one() -> None:
