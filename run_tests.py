@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dispatcher.cli import main as cli
-from dispatcher.config.choices import Overcommit
+from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits, project_commands
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
@@ -57,7 +57,6 @@ from passmuster.host.capacity import AVAILABLE_SHARE, Capacity, file_memory_of, 
 from passmuster.host.capacity import calculate_max_workers as workers_for
 from passmuster.host.host_resources import read_levels, read_machine
 from passmuster.host.state_directory import STATE_DIRECTORY
-from passmuster.launch.environment import base_python
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.executor import Limit
 from passmuster.model.oversubscription import MAX_TIMES, MAX_WAITING_TIMES
@@ -138,7 +137,7 @@ class LocalTarget:
         if inside_bytes is not None and int(inside_bytes * AVAILABLE_SHARE) < budget_bytes:
             budget_bytes = max(1, int(inside_bytes * AVAILABLE_SHARE))
             budget_source = f"{AVAILABLE_SHARE:.0%} of what the test may use that started this run"
-        overcommits = _overcommits(config) and (inside_bytes is None or config.overcommit is not None)
+        overcommits = _overcommits(config) and (inside_bytes is None or config.oversubscription is not None)
         idle_cpus = machine.cpus if overcommits else None
         return Capacity(
             slots=slots,
@@ -267,9 +266,9 @@ def _say(line: str) -> None:
 
 def _overcommits(config: TestConfig) -> bool:
     """Whether extra files start while CPUs are idle: by default only if the number of slots was not set."""
-    if config.overcommit is None:
+    if config.oversubscription is None:
         return config.max_workers is None
-    return config.overcommit is Overcommit.AUTO
+    return config.oversubscription is Oversubscription.AUTO
 
 
 def _further_files(slots: int) -> Limit:
@@ -309,7 +308,6 @@ class TestRunner(runner.TestRunner):
             target=ConfiguredTarget(environ),
             environ=environ,
             cwd=cwd,
-            runner_python=base_python(),
             origins=origins,
         )
 
@@ -363,7 +361,6 @@ def main(
         cwd=Path.cwd(),
         target=ConfiguredTarget(environ),
         program=sys.argv[0] if program is None else program,
-        runner_python=base_python(),
     )
 
 

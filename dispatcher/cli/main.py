@@ -89,7 +89,6 @@ class Command:
         cwd: the current directory, absolute.
         target: where files run.
         program: as the user called it, for `--help` and rerun commands.
-        runner_python: the interpreter for projects without their own.
         stdout: receives the report.
         stderr: receives warnings and errors.
     """
@@ -102,7 +101,6 @@ class Command:
         cwd: Path,
         target: ExecutionTarget,
         program: str,
-        runner_python: str,
         stdout: TextStream,
         stderr: TextStream,
     ) -> None:
@@ -111,7 +109,6 @@ class Command:
         self._cwd = cwd
         self._target = target
         self._program = program
-        self._runner_python = runner_python
         self._stdout = stdout
         self._stderr = stderr
         self._out = SafeStream(stdout)
@@ -149,7 +146,6 @@ class Command:
                 write=self._out.write,
                 stdout=self._stdout,
                 stderr=self._stderr,
-                runner_python=self._runner_python,
                 target=self._target,
             )
         )
@@ -178,7 +174,6 @@ class Command:
             target=self._target,
             environ=self._environ,
             cwd=self._cwd,
-            runner_python=self._runner_python,
             origins=loaded.origins,
         )
         files = runner.discover_tests()
@@ -202,7 +197,7 @@ class Command:
             self._out.write("".join(f"{one_line(file.label)}\n" for file in files))
             return ExitCode.OK
         if config.mode is Mode.DRY_RUN:
-            from dispatcher.insight.dry_run import dry_run_lines  # As above.
+            from dispatcher.insight.plan_report import dry_run_lines  # As above.
 
             lines = dry_run_lines(
                 runner.plan(), str(runner.layout), runner.capacity(), runner.interpreter(), color=color
@@ -235,7 +230,6 @@ class Command:
             host = CommandContext(
                 environ=self._environ,
                 cwd=self._cwd,
-                runner_python=self._runner_python,
                 origins=loaded.origins,
                 run=lambda runner, changed: self._run_tests(runner, changed, output, color=color),
                 # Only the leader prints annotations and pages for a CI: once is enough.
@@ -347,7 +341,6 @@ def main(
     cwd: Path,
     target: ExecutionTarget,
     program: str,
-    runner_python: str,
 ) -> int:
     """Run the command on this process's own streams; see `Command`."""
     command = Command(
@@ -356,7 +349,6 @@ def main(
         cwd=cwd,
         target=target,
         program=program,
-        runner_python=runner_python,
         stdout=sys.stdout,
         stderr=sys.stderr,
     )

@@ -309,7 +309,6 @@ class _Member:
             target=target,
             environ=host.environ,
             cwd=host.cwd,
-            runner_python=host.runner_python,
             origins=host.origins,
             shared=shared,
         )

@@ -52,7 +52,7 @@ class ClusterTarget:
                 log = folder / f"{name}.log"
                 worker = WorkerProcess(name, arguments, log, request.environ, url=server.url, secret=secret)
                 workers.append(undo.enter_context(closing(worker)))
-            _wait(workers, address, request.config.wait_workers_s)
+            _wait(workers, address, request.config.worker_timeout_s)
             return open_backend(request, address, secret, release=undo.pop_all())
 
     def explain_preload(self, request: BackendRequest) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class _Job(Struct, kw_only=True):
     """Since when it waits for that worker; None: not known yet."""
 
     def message(self, *, is_urgent: bool) -> Message:
-        task = structs.replace(self.task, alone=True) if self.dead_workers else self.task
+        task = structs.replace(self.task, exclusive=True) if self.dead_workers else self.task
         return Message(task=task, delivery=self.delivery, is_urgent=is_urgent, worker=self.bound_to)
 
 
@@ -208,7 +208,7 @@ class DeliveryTracker:
         return [
             job.message(is_urgent=True)
             for path, job in self._jobs.items()
-            if (job.dead_workers or job.task.alone)
+            if (job.dead_workers or job.task.exclusive)
             and not (job.is_running or job.bound_to or path in self._due)
         ]
 

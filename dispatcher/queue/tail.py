@@ -148,15 +148,15 @@ def find_file(inspector: BrokerInspector, name: str, config: TestConfig) -> tupl
         InfrastructureError: the broker's data about the named run is damaged.
     """
     damaged = {run.run_id: run.damage for run in inspector.runs() if run.damage}
-    if config.tail_run in damaged:
-        raise InfrastructureError(f"run {config.tail_run}: {damaged[config.tail_run]}")
+    if config.tail_run_id in damaged:
+        raise InfrastructureError(f"run {config.tail_run_id}: {damaged[config.tail_run_id]}")
     runs = [run.run_id for run in inspector.runs() if run.run_id not in damaged]
-    if config.tail_run is not None:
-        if config.tail_run not in runs:
+    if config.tail_run_id is not None:
+        if config.tail_run_id not in runs:
             raise ConfigurationError(
-                f"there is no run {config.tail_run!r} on the broker: {_listed('it has', runs)}"
+                f"there is no run {config.tail_run_id!r} on the broker: {_listed('it has', runs)}"
             )
-        runs = [config.tail_run]
+        runs = [config.tail_run_id]
     wanted = _relative(name, config)
     found = {run_id: paths for run_id in runs if (paths := _paths(inspector, run_id, wanted))}
     if not found:

@@ -91,7 +91,7 @@ class BrokerTarget:
         address, _ = broker_access(config, self._environ)
         registry = _new_registry(config, self._joined.run_id if self._joined is not None else "")
         with closing(open_broker(address)) as client:
-            self._wait(WorkerDirectory(client), registry, address, config.wait_workers_s)
+            self._wait(WorkerDirectory(client), registry, address, config.worker_timeout_s)
         return Capacity(
             slots=registry.slots,
             budget_bytes=registry.budget_bytes,
@@ -160,7 +160,7 @@ class BrokerTarget:
 
 def find_outputs(config: TestConfig) -> list[Path]:
     """Return the files that this run writes itself, perhaps into the tree: they are not part of it."""
-    values = [row.value_in(config) for row in SETTINGS if row.kind.is_output]
+    values = [row.value_in(config) for row in SETTINGS if row.type.is_output]
     # An empty path is a report's usual place, among the run's own files.
     return [value for value in values if isinstance(value, Path) and value != Path()]
 
@@ -225,7 +225,7 @@ def _run_spec(request: BackendRequest, source: RunSource) -> RunSpec:
         listing=source.listing,
         tree=source.tree,
         workdir=source.workdir,
-        grace_s=request.config.grace_s,
+        grace_s=request.config.grace_period_s,
         has_coverage=request.coverage_dir is not None,
         environment_names=tuple(sorted(names)),
     )
@@ -234,7 +234,7 @@ def _run_spec(request: BackendRequest, source: RunSource) -> RunSpec:
 def _new_registry(config: TestConfig, run_id: str) -> WorkerRegistry:
     return WorkerRegistry(
         version=VERSION,
-        timeout_s=config.wait_workers_s,
+        timeout_s=config.worker_timeout_s,
         now_s=time.monotonic(),
         run_id=run_id,
         refuses_mixture=config.mixed_workers is MixedWorkers.REFUSE,

@@ -87,5 +87,5 @@ def worker_arguments(config: TestConfig, *, workdir: Path, interpreter: str) -> 
             arguments.append(option)
         else:
             for one in value if isinstance(value, tuple) else (value,):
-                arguments += (option, row.kind.write(one))
+                arguments += (option, row.type.write(one))
     return arguments

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dispatcher.config.choices import Mode
-from dispatcher.config.interpreter import ProjectInterpreter, find_interpreter
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
 from dispatcher.config.validate import validate_against_machine
@@ -46,6 +44,7 @@ from dispatcher.model.results import TestResults
 from dispatcher.reporters.outputs import OUTPUTS, ArtifactsReporter
 from dispatcher.run.run_selection import RunSelection
 from passmuster.host.capacity import Capacity
+from passmuster.host.interpreter import ProjectInterpreter, find_interpreter
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import PassmusterError
 from passmuster.settings.origins import NO_ORIGINS, Origins
@@ -62,7 +61,6 @@ class TestRunner:
         target: where the files run.
         environ: the environment from which tests start; None: this process's.
         cwd: the base of named paths; None: the current directory.
-        runner_python: the interpreter for a project without its own; None: this process's.
         origins: where each value of the configuration comes from, for messages.
         shared: the joined run that this program leads; None: an ordinary run.
     """
@@ -76,7 +74,6 @@ class TestRunner:
         target: ExecutionTarget,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        runner_python: str | None = None,
         origins: Origins = NO_ORIGINS,
         shared: JoinedRunHandle | None = None,
     ) -> None:
@@ -85,7 +82,6 @@ class TestRunner:
         self.target = target
         everything = os.environ if environ is None else environ
         self._environ = {name: value for name, value in everything.items() if name not in PRIVATE_VARIABLES}
-        self._runner_python = runner_python or sys.executable
         self._origins = origins
         self._coverage_plan: CoveragePlan | None = None
         self._capacity: Capacity | None = None
@@ -147,12 +143,11 @@ class TestRunner:
             ConfigurationError: it is missing, broken, too old, or not Python.
         """
         return find_interpreter(
-            self.config,
+            self.config.python,
+            self.config.root,
             self._environ,
-            runner_python=self._runner_python,
-            runner_version=sys.version_info[:3],
+            origin=self._origins["python"],
             cache_dir=self._cache_dir,
-            origins=self._origins,
         )
 
     @property
@@ -352,14 +347,12 @@ class TestRunner:
     def _request(
         self, plan: RunPlan, discovered: Discovered, interpreter: ProjectInterpreter
     ) -> BackendRequest:
-        major, minor, _ = interpreter.version
-        tag = f"{interpreter.implementation}-{major}{minor}"
         return BackendRequest(
             config=self.config,
             run_id=plan.run_id,
             workdir=discovered.workdir,
             interpreter=interpreter.path,
-            cache_tag=tag,
+            cache_tag=interpreter.build.cache_tag,
             interpreter_identity=interpreter.identity,
             environ=self._environ,
             coverage_dir=self._coverage_plan.data_directory if self._coverage_plan else None,

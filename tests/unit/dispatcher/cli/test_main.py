@@ -6,7 +6,6 @@ import io
 import os
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,6 @@ def run(root: Path, *argv: str, target: ScriptedTarget | None = None, **variable
         cwd=root,
         target=target or ScriptedTarget(),
         program="./run_tests.py",
-        runner_python=sys.executable,
         stdout=out,
         stderr=err,
     )
@@ -253,7 +251,7 @@ def test_a_file_that_fails_beside_others_stays_failed_and_runs_alone_in_the_next
     later = ScriptedTarget()
     run(root, target=later)
 
-    assert {task.file_path: task.alone for task in later.backends[0].tasks} == {
+    assert {task.file_path: task.exclusive for task in later.backends[0].tasks} == {
         PATHS[0]: is_alone,
         PATHS[1]: False,
     }

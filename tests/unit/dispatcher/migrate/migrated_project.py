@@ -44,7 +44,6 @@ def migrate(root: Path, *words: str, file: bool = True, **environ: str) -> tuple
         cwd=root,
         target=ScriptedTarget(),
         program="run-tests",
-        runner_python="/no/python",
         stdout=out,
         stderr=err,
     )

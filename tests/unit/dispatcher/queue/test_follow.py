@@ -194,7 +194,7 @@ def test_the_exact_path_is_meant_before_one_that_ends_so() -> None:
 def test_of_several_runs_the_named_one_is_meant() -> None:
     look = Runs(r1=("a.py",), r2=("a.py",))
 
-    assert find_file(look, "a.py", TestConfig(root=ROOT, tail_run="r2")) == ("r2", "a.py")
+    assert find_file(look, "a.py", TestConfig(root=ROOT, tail_run_id="r2")) == ("r2", "a.py")
 
 
 MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
@@ -216,11 +216,11 @@ MANY = Runs(**{f"r{number}": ("x/a.py", "y/a.py") for number in range(5)})
             "several runs have 'x/a.py': say --run, one of r0, r1, r2 and 2 more",
         ),
         (
-            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run="r1")),
+            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run_id="r1")),
             "several files are called 'a.py': say which of x/a.py, y/a.py",
         ),
         (
-            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run="r9")),
+            lambda: find_file(MANY, "a.py", TestConfig(root=ROOT, tail_run_id="r9")),
             "there is no run 'r9' on the broker: it has r0, r1, r2 and 2 more",
         ),
     ],

@@ -241,7 +241,7 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy
                 progress.file_started(event)
             case AttemptFinished():
                 progress.file_finished(event)
-                decided += event.again is None
+                decided += event.rerun_reason is None
             case VerdictSettled():
                 progress.file_settled(event)
                 decided += 1
