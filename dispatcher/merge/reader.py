@@ -185,7 +185,7 @@ class _Telling:
             attempts=known,
             started=end.started,
             reasons=end.reasons,
-            stands=end.stands,
+            verdict_attempt=end.stands,
             is_unconfirmed=end.is_unconfirmed,
         )
 

@@ -47,7 +47,7 @@ class AttemptStarted(Struct, frozen=True, kw_only=True):
     at_s: float
     file: TestFile
     attempt: int
-    reason: RerunReason | None = None
+    attempt_reason: RerunReason | None = None
     worker: str = ""
 
 
@@ -73,8 +73,8 @@ class AttemptFinished(Struct, frozen=True, kw_only=True):
     at_s: float
     file: TestFile
     result: TestResult
-    again: RerunReason | None = None
-    reason: RerunReason | None = None
+    rerun_reason: RerunReason | None = None
+    attempt_reason: RerunReason | None = None
     finding: Finding | None = None
 
 
@@ -94,7 +94,7 @@ class VerdictSettled(Struct, frozen=True, kw_only=True):
     at_s: float
     file: TestFile
     result: TestResult
-    reason: RerunReason
+    attempt_reason: RerunReason
     finding: Finding | None = None
 
 

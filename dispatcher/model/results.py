@@ -197,13 +197,13 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
     attempts: tuple[TestResult, ...]
     started: bool = True
     reasons: tuple[RerunReason | None, ...] = ()
-    stands: int | None = None
+    verdict_attempt: int | None = None
     is_unconfirmed: bool = False
 
     @property
     def final(self) -> TestResult:
         """The attempt that counts."""
-        return self.attempts[-1 if self.stands is None else self.stands]
+        return self.attempts[-1 if self.verdict_attempt is None else self.verdict_attempt]
 
     @property
     def status(self) -> Status:
@@ -213,7 +213,7 @@ class FileAttempts(Struct, frozen=True, kw_only=True):
     @property
     def judged(self) -> tuple[TestResult, ...]:
         """The attempts up to the one that counts, without evicted ones."""
-        count = len(self.attempts) if self.stands is None else self.stands + 1
+        count = len(self.attempts) if self.verdict_attempt is None else self.verdict_attempt + 1
         return tuple(attempt for attempt in self.attempts[:count] if not attempt.is_evicted)
 
     @property

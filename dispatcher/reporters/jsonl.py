@@ -189,7 +189,7 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
         | _file(planned.file)
         | {
             "kind": str(planned.file.kind),
-            "because": planned.because,
+            "because": planned.order_reason,
             "predicted_s": planned.task.predicted_s,
             "predicted_bytes": planned.task.predicted_bytes,
         }
@@ -199,7 +199,7 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
 def _file_started(event: AttemptStarted) -> dict[str, JsonValue]:
     attempt: dict[str, JsonValue] = {
         "attempt": event.attempt,
-        "reason": _word(event.reason),
+        "reason": _word(event.attempt_reason),
         "worker": event.worker,
     }
     return _head("file-started", event.at_s) | _file(event.file) | attempt
@@ -207,8 +207,8 @@ def _file_started(event: AttemptStarted) -> dict[str, JsonValue]:
 
 def _file_finished(event: AttemptFinished) -> dict[str, JsonValue]:
     why: dict[str, JsonValue] = {
-        "again": _word(event.again),
-        "reason": _word(event.reason),
+        "again": _word(event.rerun_reason),
+        "reason": _word(event.attempt_reason),
         "finding": _word(event.finding),
     }
     return _head("file-finished", event.at_s) | _file(event.file) | why | _result(event.result)
@@ -221,7 +221,7 @@ def _file_settled(event: VerdictSettled) -> dict[str, JsonValue]:
         | {
             "attempt": event.result.attempt,
             "status": str(event.result.status),
-            "reason": str(event.reason),
+            "reason": str(event.attempt_reason),
             "finding": _word(event.finding),
         }
     )
@@ -248,7 +248,7 @@ def _result(result: TestResult) -> dict[str, JsonValue]:
         "worker": result.worker,
         "interpreter": result.interpreter,
         "slot": result.slot,
-        "waited_for": result.waited_for,
+        "waited_for": result.start_delayed_by,
         "leaked": list(result.leaked),
         "cases": [
             {

@@ -96,7 +96,7 @@ class TestResult(Struct, frozen=True, kw_only=True):
     worker: str = ""
     interpreter: str = ""
     slot: int = 0
-    waited_for: str = ""
+    start_delayed_by: str = ""
     leaked: tuple[str, ...] = ()
     stacks: str = ""
     output_dropped_bytes: int = 0

@@ -82,9 +82,9 @@ def _forked(record: FileAttempts) -> TestResult:
 
 def _crowded_lines(results: TestResults, *, color: bool) -> list[str]:
     found = _by_path(results.found(Finding.FAILS_IN_PARALLEL))
-    items = [f"{_label(record)} (beside others: {_parallel_failure(record).status})" for record in found]
+    items = [f"{_label(record)} (in parallel: {_parallel_failure(record).status})" for record in found]
     heading = (
-        f"{len(items)} file(s) failed beside others and passed when run alone, as they run until they change:"
+        f"{len(items)} file(s) failed in parallel and passed when run alone, as they run until they change:"
     )
     return listed(heading, items, color=color)
 
@@ -338,7 +338,7 @@ def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) ->
     if record.finding is Finding.PASSES_ONLY_FORKED:
         lines.append("    It passed when forked, and failed when spawned.")
     if record.finding is Finding.FAILS_IN_PARALLEL:
-        lines.append("    It failed beside others, and passed when run alone.")
+        lines.append("    It failed in parallel, and passed when run alone.")
     if record.is_flaky:
         lines.append(f"    It is flaky, its attempts ended: {attempts_text(record)}")
     lines += failing_test_lines(record, printed)

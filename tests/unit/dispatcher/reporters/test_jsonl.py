@@ -59,7 +59,7 @@ def usage(at_s: float) -> UsageSampled:
 
 def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     task = TestTask(run_id="r1", file_path=FILE.path, predicted_s=1.5)
-    plan = RunPlan(run_id="r1", files=(PlannedFile(file=FILE, task=task, because="longest first"),))
+    plan = RunPlan(run_id="r1", files=(PlannedFile(file=FILE, task=task, order_reason="longest first"),))
     result = TestResult(
         file_path=FILE.path,
         status=Status.TIMEOUT,
@@ -76,7 +76,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
         worker="w",
         interpreter="CPython 3.11.7",
         slot=1,
-        waited_for="memory",
+        start_delayed_by="memory",
         leaked=("sleep",),
         stacks="s",
         output_dropped_bytes=4,
@@ -91,13 +91,13 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     assert written(
         tmp_path / "new" / "e.jsonl",
         RunStarted(at_s=0.0, started_at=7.0, plan=plan, limits=limits),
-        AttemptStarted(at_s=0.1, file=FILE, attempt=2, reason=RerunReason.RETRY, worker="w"),
+        AttemptStarted(at_s=0.1, file=FILE, attempt=2, attempt_reason=RerunReason.RETRY, worker="w"),
         FileSlow(at_s=0.2, file=FILE, seconds=60.0),
         usage(0.3),
         Notice(at_s=0.4, text="careful"),
         RunStopping(at_s=0.5, cause=StopCause.MAX_FAIL),
-        AttemptFinished(at_s=0.6, file=FILE, result=result, again=RerunReason.RETRY),
-        VerdictSettled(at_s=0.65, file=FILE, result=result, reason=RerunReason.EXCLUSIVE),
+        AttemptFinished(at_s=0.6, file=FILE, result=result, rerun_reason=RerunReason.RETRY),
+        VerdictSettled(at_s=0.65, file=FILE, result=result, attempt_reason=RerunReason.EXCLUSIVE),
         RunFinished(at_s=0.7, results=TestResults(records=(record,), duration_s=0.7, peak_bytes=9)),
     ) == [
         {

@@ -313,7 +313,7 @@ def test_a_file_that_forking_fails_passes_without_a_mark(tmp_path: Path, number:
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.FAIL), attempt(Status.PASS, number=2), final, forked(Status.FAIL)),
         reasons=(None, RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK),
-        stands=2,
+        verdict_attempt=2,
     )
 
     root = written(tmp_path / "r.xml", guilty)
@@ -334,7 +334,7 @@ def test_a_flaky_file_that_did_not_pass_is_red_and_marked_as_flaky(tmp_path: Pat
             forked(Status.PASS),
         ),
         reasons=(None, RerunReason.VERIFY_FAILURE, RerunReason.RECHECK, RerunReason.REFORK),
-        stands=0,
+        verdict_attempt=0,
     )
 
     root = written(tmp_path / "r.xml", flaky)
@@ -353,7 +353,7 @@ def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.PASS), attempt(Status.PASS, number=2)),
         reasons=(None, RerunReason.VERIFY_PASS),
-        stands=0,
+        verdict_attempt=0,
     )
     root = written(tmp_path / "r.xml", confirmed)
 
@@ -370,7 +370,7 @@ def test_a_difference_is_a_failure_where_it_was_to_be_verified(
         file=TestFile(path="t.py", label="t.py"),
         attempts=(forked(Status.PASS, case("T.a")), attempt(Status.PASS, case("T.a"), case("T.b"), number=2)),
         reasons=(None, RerunReason.VERIFY_PASS),
-        stands=0,
+        verdict_attempt=0,
     )
     root = written(tmp_path / "r.xml", differing, is_verified=is_verified)
 

@@ -97,7 +97,7 @@ def test_a_file_that_fails_beside_others_alone_is_a_warning_too() -> None:
     [shown] = annotations_of(results(crowded))
 
     assert shown.level is AnnotationLevel.WARNING
-    assert shown.message == ("It failed beside others, passed when run alone\nFAIL: exit status 1")
+    assert shown.message == ("It failed in parallel, passed when run alone\nFAIL: exit status 1")
 
 
 def test_each_file_comes_once_before_any_comes_twice_and_news_come_first() -> None:

@@ -169,7 +169,7 @@ def test_a_quiet_report_says_what_became_of_a_file_that_started_only_by_overcomm
 
     lines, _, _ = run({"a": [extra, PASS]}, verbosity=Verbosity.QUIET)
 
-    assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed beside others, passed when run alone"]
+    assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed in parallel, passed when run alone"]
 
 
 def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
@@ -177,11 +177,11 @@ def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
 
     assert of(lines, "a")[1:] == [
         "[FAIL] a failed",
-        "[WARN] a: failed beside others, passed when run alone; it stays failed, see --retries",
+        "[WARN] a: failed in parallel, passed when run alone; it stays failed, see --retries",
     ]
     assert after_the_counts(lines)[:2] == [
-        "[WARN] 1 file(s) failed beside others and passed when run alone, as they run until they change:",
-        "  - a (beside others: FAIL)",
+        "[WARN] 1 file(s) failed in parallel and passed when run alone, as they run until they change:",
+        "  - a (in parallel: FAIL)",
     ]
 
 
@@ -241,7 +241,7 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy
                 progress.file_started(event)
             case AttemptFinished():
                 progress.file_finished(event)
-                decided += event.again is None
+                decided += event.rerun_reason is None
             case VerdictSettled():
                 progress.file_settled(event)
                 decided += 1

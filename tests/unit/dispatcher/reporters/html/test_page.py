@@ -39,7 +39,7 @@ def named_everywhere(text: str) -> Iterator[RunEvent]:
         result(path, Status.TIMEOUT, output=text, error=text, worker=text),
         cases=(failing_case(text, text), CaseResult(case_id=text, outcome=Outcome.PASSED, message=text)),
         stacks=text,
-        waited_for=text,
+        start_delayed_by=text,
         leaked=(text,),
         kept_tmp=text,
     )
@@ -216,7 +216,7 @@ def test_a_stopped_run_names_its_cause_and_what_did_not_run() -> None:
 def test_files_that_differ_when_forked_fail_the_run_here_too() -> None:
     forked = structs.replace(result("t.py"), isolation=Isolation.FORK)
     spawned = result("t.py", Status.FAIL, attempt=2, at_s=2.0)
-    one = structs.replace(record(forked, spawned, reasons=(None, RerunReason.VERIFY_PASS)), stands=0)
+    one = structs.replace(record(forked, spawned, reasons=(None, RerunReason.VERIFY_PASS)), verdict_attempt=0)
     results = TestResults(records=(one,), duration_s=3.0, is_verified=True)
     events = list(told(one))
     page = page_of([*events[:-1], RunFinished(at_s=3.0, results=results)])
