@@ -105,5 +105,5 @@ def _property(suite: ElementTree.Element, name: str) -> str | None:
 def _wrong_poison(counted: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for event in counted:
         error = str(event.get("error"))
-        if event["path"] == POISON and f"{MAX_WORKER_DEATHS} workers were lost" not in error:
+        if event["path"] == POISON and f"{MAX_WORKER_DEATHS} workers disappeared" not in error:
             yield f"the poison's result does not say why: {error!r}"
