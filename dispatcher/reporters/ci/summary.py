@@ -32,7 +32,7 @@ from dispatcher.reporters.ci.annotations import (
     told_cases,
 )
 from dispatcher.reporters.console.lines import BUDGET_LIMIT, status_text
-from dispatcher.reporters.console.summary import count_text, regression_text
+from dispatcher.reporters.console.summary import count_regressed, regression_text
 from dispatcher.reporters.console.totals import biggest, slowest, summarize
 from dispatcher.reporters.failure_text import headline
 from dispatcher.reporters.templates import make_environment
@@ -187,7 +187,7 @@ def summary_page(request: PageRequest, room_bytes: int) -> str:
 
 
 def _grown_text(results: TestResults) -> str:
-    return count_text(results) if results.failing_regressions else ""
+    return count_regressed(results) if results.failing_regressions else ""
 
 
 def _blocks(request: PageRequest, write: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dispatcher.config.choices import Verbosity
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.model.plan import TestFile
 from dispatcher.model.results import FileAttempts, Measure, Regression, TestResults, exit_code_of
-from dispatcher.reporters.console.summary import SummaryRequest, summary_lines
+from dispatcher.reporters.console.summary import summary_lines
 from dispatcher.reporters.junit_model import suite_element
 from passmuster.model.result import TestResult
 from passmuster.model.status import Status
@@ -16,7 +16,7 @@ from passmuster.model.status import Status
 MIB = 1024**2
 SLOWER_TEXT = (
     "CPU time 9.0s instead of 1.0s "
-    "(6.0 times, where the run's files as a rule took 1.5 times, the file was changed)"
+    "(6.0 times, in a run that took 1.5 times its baseline, the file was changed)"
 )
 FILE = TestFile(path="tests/test_a.py", label="test_a.py")
 RECORD = FileAttempts(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.PASS),))
@@ -27,10 +27,7 @@ COUNTED = replace(RESULTS, fails_on_regression=True)
 
 
 def lines(results: TestResults) -> list[str]:
-    request = SummaryRequest(
-        results=results, limits=(), rerun=lambda _: "again", verbosity=Verbosity.NORMAL, color=False
-    )
-    return summary_lines(request)
+    return summary_lines(results, limits=(), rerun=lambda _: "again", verbosity=Verbosity.NORMAL)
 
 
 def test_it_is_a_warning() -> None:
