@@ -187,8 +187,8 @@ def _test_case(case: CaseResult, record: FileAttempts) -> Element:
         text = case.message if is_bad else ""
         element.append(_problem(_TAGS[case.outcome], str(case.outcome), headline(case.message), text))
     for attempt in record.failures:
-        for before in attempt.cases:
-            if before.case_id == case.case_id and before.outcome.is_bad:
+        for before in attempt.bad_cases:
+            if before.case_id == case.case_id:
                 tag = ("rerun" if is_bad else "flaky") + _TAGS[before.outcome].capitalize()
                 element.append(_earlier(tag, str(before.outcome), before.message))
     return element
@@ -230,8 +230,8 @@ def _unmatched_failures(record: FileAttempts) -> list[Element]:
 
 
 def _is_reported_by_cases(attempt: TestResult, known: set[str]) -> bool:
-    bad = [case.case_id for case in attempt.cases if case.outcome.is_bad]
-    return attempt.status is Status.FAIL and bool(bad) and known.issuperset(bad)
+    bad = {case.case_id for case in attempt.bad_cases}
+    return attempt.status is Status.FAIL and bool(bad) and bad <= known
 
 
 def _problem(tag: str, kind: str, message: str, text: str = "") -> Element:

@@ -246,7 +246,7 @@ def _detail_lines(record: FileAttempts, rerun: Callable[[FileAttempts], str]) ->
     yield bulleted(_label(record))
     yield "    Last few lines of output:"
     yield from indented(printed or ("(it printed nothing)",))
-    if result.status is not Status.FAIL or not any(case.outcome.is_bad for case in result.cases):
+    if result.status is not Status.FAIL or not result.bad_cases:
         yield f"    Status: {status_text(result)}"
     if record.finding is Finding.PASSES_ONLY_FORKED:
         yield "    It passed when forked, and failed when spawned."
