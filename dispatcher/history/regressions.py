@@ -27,7 +27,7 @@ from msgspec import Struct
 from dispatcher.model.plan import PlannedFile
 from dispatcher.model.results import FileAttempts, Measure, Regression
 from dispatcher.model.usage_stats import UsageStats
-from passmuster.model.task import MOSTLY_WAITS_SHARE
+from passmuster.model.task import IO_BOUND_CPU_SHARE
 
 MIN_RUNS = 3
 """The minimum number of runs behind a baseline."""
@@ -78,7 +78,7 @@ class _Pair(Struct, frozen=True, kw_only=True):
         """Whether it was or is I/O-bound, as far as is known."""
         cpu, wall = self.cpu_s, self.wall_s
         return cpu is None or any(
-            part < MOSTLY_WAITS_SHARE * whole for part, whole in zip(cpu, wall, strict=True)
+            part < IO_BOUND_CPU_SHARE * whole for part, whole in zip(cpu, wall, strict=True)
         )
 
 

@@ -117,7 +117,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("order", f"number {what.place} of {what.total}: {planned.because}")
     yield _line("process", what.way)
     if task.predicted_s is not None:
-        waits = "; it mostly waits" if task.mostly_waits else ""
+        waits = "; it mostly waits" if task.is_io_bound else ""
         yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
     else:
         yield _line("should take", "unknown: it is taken for an ordinary file")
@@ -127,7 +127,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("reserved", reserved)
     yield _line("may use", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all")
     yield _line("time limit", format_seconds(task.limits.timeout_s))
-    if task.alone:
+    if task.exclusive:
         yield _line("alone", "nothing runs beside it: it failed beside others, and passed without them")
     if planned.baseline is not None:
         yield _line("known spawned", _figures_text(planned.baseline.spawned))
@@ -235,7 +235,7 @@ def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
         "limit_bytes": what.limit_bytes,
         "budget_bytes": what.budget_bytes,
         "timeout_s": task.limits.timeout_s,
-        "alone": task.alone,
+        "alone": task.exclusive,
         "spawned": None if baseline is None else _figures(baseline.spawned),
         "forked": None if baseline is None else _figures(baseline.forked),
         "group": task.group,

@@ -55,7 +55,7 @@ def make_plan(
             group=rule.group or "",
             retries=rule.retries,
             isolation=ways.isolation(ordered.file),
-            alone=ways.needs_room(ordered.file),
+            exclusive=ways.needs_room(ordered.file),
             predicted_s=ordered.predicted_s,
             predicted_bytes=ordered.predicted_bytes,
             predicted_cpu_s=ordered.predicted_cpu_s,

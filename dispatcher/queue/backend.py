@@ -20,7 +20,7 @@ from passmuster.model.result import TestResult
 from passmuster.model.status import StopReason
 from passmuster.model.task import TestTask
 from passmuster.wire.broker_keys import HEARTBEAT_S, LEASE_S
-from passmuster.wire.broker_messages import DamagedRecordError, Lease, StreamEntry, WorkerStatus
+from passmuster.wire.broker_messages import DamagedDataError, Lease, StreamEntry, WorkerStatus
 
 
 class DispatcherRunStore(Protocol):
@@ -29,7 +29,7 @@ class DispatcherRunStore(Protocol):
     def seed(self, attempts: Mapping[str, int], *, epoch: str, terms: str) -> None:
         """Create or recreate the run with these files waiting."""
 
-    def recall(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
+    def load_states(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
         """Return the epoch of an existing run, with the state letter and delivery of its files; None: there
         is none.
         """
@@ -43,7 +43,7 @@ class DispatcherRunStore(Protocol):
     def epoch(self) -> str | None:
         """Return the word of the last `seed`; None: the broker does not know the run."""
 
-    def beat(self, kept: int) -> None:
+    def heartbeat(self, kept: int) -> None:
         """Send a heartbeat, with the number of files that are not on the queue yet."""
 
     def expired(self) -> Sequence[Lease]:
@@ -55,7 +55,7 @@ class DispatcherRunStore(Protocol):
     def states(self, paths: Sequence[str]) -> Mapping[str, tuple[str, int]]:
         """Return the state letter (Q, R, D) and delivery of those of these files that the broker knows."""
 
-    def queued(self) -> int:
+    def queue_length(self) -> int:
         """Return how many messages the queue holds."""
 
     def cancel(self) -> None:
@@ -177,7 +177,7 @@ class QueueBackend:
 
     def _attached(self) -> str:
         """Attach to the run on the broker and return its epoch; empty: the broker has none."""
-        found = self._record.recall()
+        found = self._record.load_states()
         if found is None:
             return ""
         epoch, states = found
@@ -258,7 +258,7 @@ class QueueBackend:
         """Call the broker; False: it is unavailable, and everything is to be retried later."""
         try:
             step()
-        except DamagedRecordError as error:
+        except DamagedDataError as error:
             self._damage = self._damage or str(error)
             return False
         except self._broken as error:
@@ -325,9 +325,9 @@ class QueueBackend:
         """Return what an entry of the stream means for the run."""
         match entry.kind:
             case "started":
-                return self._book.started(entry.path, entry.attempt, entry.worker)
+                return self._book.started(entry.path, entry.delivery, entry.worker)
             case "released":
-                self._book.released(entry.path, entry.attempt)
+                self._book.released(entry.path, entry.delivery)
             case "refused":
                 reason = self._mail.refusal(entry)
                 return [BackendNotice(text=text) for text in self._crew.refused(entry.worker, reason)]
@@ -339,23 +339,25 @@ class QueueBackend:
         return ()
 
     def _finished(self, entry: StreamEntry) -> Sequence[BackendEvent]:
-        task = self._book.task(entry.path, entry.attempt)
+        task = self._book.task(entry.path, entry.delivery)
         if task is None:
             return ()
         try:
             result = self._mail.result(entry, task)
         except PassmusterError as error:
-            return self._book.forged(entry.path, entry.attempt, entry.worker, str(error))
-        return self._book.finished(entry.path, entry.attempt, result)
+            return self._book.forged(entry.path, entry.delivery, entry.worker, str(error))
+        return self._book.finished(entry.path, entry.delivery, result)
 
     def _tick(self) -> None:
         if self._is_unsure or self._record.epoch() != self._epoch:
             self._seed_again()
             return
-        self._record.beat(self._book.kept)
+        self._record.heartbeat(self._book.kept)
         now_s = self._clock()
         names = self._crew.names
-        self._notice(*self._crew.update(self._cards(), now_s=now_s, has_waiting=self._record.queued() > 0))
+        self._notice(
+            *self._crew.update(self._cards(), now_s=now_s, has_waiting=self._record.queue_length() > 0)
+        )
         self._outbox += self._book.unbind(self._crew.names, now_s=now_s)
         if names - self._crew.names:
             self._outbox += self._book.waiting_alone()
@@ -367,7 +369,7 @@ class QueueBackend:
             is_lost = self._record.expire(lease)
             self._is_unsure = False
             if is_lost:
-                self._events += self._book.lost(lease.path, lease.attempt, lease.worker)
+                self._events += self._book.lost(lease.path, lease.delivery, lease.worker)
         self._republish_lost()
 
     def _seed_again(self) -> None:
@@ -383,7 +385,7 @@ class QueueBackend:
 
     def _republish_lost(self) -> None:
         """Republish what no worker runs although the queue is empty: a message or a reply was lost."""
-        paths = [] if self._record.queued() else list(self._book.takes())
+        paths = [] if self._record.queue_length() else list(self._book.takes())
         states = self._record.states(paths)
         if all(states.get(path, ("", 0))[0] == "R" for path in paths):
             self._empty_since = None

@@ -89,7 +89,7 @@ def _wait(workers: list[WorkerProcess], address: BrokerAddress, wait_s: float) -
     until = time.monotonic() + wait_s
     with closing(open_broker(address)) as client:
         board = WorkerDirectory(client)
-        while missing := {worker.name for worker in workers} - {card.name for card in board.cards()}:
+        while missing := {worker.name for worker in workers} - {card.name for card in board.statuses()}:
             for worker in workers:
                 if why := worker.why_ended():
                     raise InfrastructureError(f"{worker.name} of --cluster {why}")

@@ -221,7 +221,8 @@ class DeliveryTracker:
         return [
             _message(job, is_first=True)
             for path, job in self._jobs.items()
-            if (job.lost_on or job.task.alone) and not (job.is_running or job.bound_to or path in self._again)
+            if (job.lost_on or job.task.exclusive)
+            and not (job.is_running or job.bound_to or path in self._again)
         ]
 
     def forged(self, path: str, take: int, worker: str, why: str) -> list[BackendEvent]:
@@ -424,5 +425,5 @@ class DeliveryTracker:
 
 
 def _message(job: _Job, *, is_first: bool) -> Message:
-    task = structs.replace(job.task, alone=True) if job.lost_on else job.task
+    task = structs.replace(job.task, exclusive=True) if job.lost_on else job.task
     return Message(task=task, take=job.take, is_first=is_first, worker=job.bound_to)

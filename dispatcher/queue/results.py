@@ -53,13 +53,13 @@ class ResultDecoder:
     def refusal(self, entry: StreamEntry) -> str:
         """Return why a worker refuses the run."""
         try:
-            (reason,) = self._envelope.open(REFUSED_KIND, entry.body)
+            (reason,) = self._envelope.verify(REFUSED_KIND, entry.body)
         except (PassmusterError, ValueError):
             return "its reason is signed with another secret: give the same one to all"
         return reason
 
     def _opened(self, body: str, task: TestTask) -> tuple[TestResult, str]:
-        parts = self._envelope.open(result_kind(task.run_id), body)
+        parts = self._envelope.verify(result_kind(task.run_id), body)
         if len(parts) != 2:
             raise EnvelopeError(f"a result has {len(parts)} parts, 2 were expected")
         result = decode_result(parts[0])

@@ -17,7 +17,7 @@ from dispatcher.model.exit_codes import ExitCode
 from dispatcher.queue.broker import broker_access
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.text import TailText
-from passmuster.wire.access import BROKEN, open_broker
+from passmuster.wire.access import BROKER_ERRORS, open_broker
 from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.broker_keys import DELIVERIES_PER_ATTEMPT, HEARTBEAT_S, LEASE_S
 from passmuster.wire.broker_messages import FileStage, FileStatus, RunStatus
@@ -39,7 +39,7 @@ class RunInspector(Protocol):
     def file(self, run_id: str, path: str) -> FileStatus | None:
         """Return how far a file is."""
 
-    def silent_s(self, run_id: str, path: str, look: FileStatus) -> float:
+    def expired_for_s(self, run_id: str, path: str, status: FileStatus) -> float:
         """Return for how many seconds the worker of a running file is overdue."""
 
 
@@ -56,7 +56,7 @@ class RunIndex(RunInspector, Protocol):
 class OutputReader(Protocol):
     """Subscriptions and output pieces; see `passmuster.wire.output_stream.OutputStream`."""
 
-    def want(self, run_id: str, path: str) -> None:
+    def subscribe(self, run_id: str, path: str) -> None:
         """Subscribe to a file's output for a while."""
 
     def read(
@@ -92,7 +92,7 @@ def follow_file(
             run_id, path = find_file(look, name, config)
             follower = Follower(look, OutputStream(client, Envelope(secret)), write, say)
             follower.follow(run_id, path)
-    except BROKEN as error:
+    except BROKER_ERRORS as error:
         raise InfrastructureError(
             f"the broker {address.shown} does not answer: {error}; check that it is running"
         ) from error
@@ -133,22 +133,22 @@ class Follower:
             self._say(f"{path} {_state(first)} in run {run_id}: there is nothing to follow")
             return
         self._say(f"{path} of run {run_id} runs on {first.worker}; what it prints follows")
-        take, news_s = first.take, self._clock()
+        take, news_s = first.delivery, self._clock()
         while True:
             # In this order: all output of a file is available before it is reported as finished.
-            self._board.want(run_id, path)
+            self._board.subscribe(run_id, path)
             now = self._look.file(run_id, path)
             runs = now is not None and now.stage is FileStage.RUNNING and _is_same_attempt(now, take)
-            if now is not None and runs and now.take != take:
+            if now is not None and runs and now.delivery != take:
                 self._write(self._text.end())
                 self._say(f"{path} runs again, on {now.worker}")
-                take, self._text = now.take, TailText()
+                take, self._text = now.delivery, TailText()
             if self._read(run_id, path, take, block_s=LOOK_S if runs else 0.0):
                 news_s = self._clock()
             elif self._clock() - news_s >= PARTIAL_S:
                 self._write(self._text.flush())
             why = "" if runs else _state(now, take)
-            if now is not None and runs and self._look.silent_s(run_id, path, now) > LEASE_S:
+            if now is not None and runs and self._look.expired_for_s(run_id, path, now) > LEASE_S:
                 why = f"is not heard of any more: its worker {now.worker} is silent"
             if why:
                 self._write(self._text.end())
@@ -162,36 +162,36 @@ class Follower:
             self._trouble = trouble
             self._say(f"a piece of the output is not shown: {trouble}")
         for piece in pieces:
-            if piece.take == take:  # Else it is left over from the file's attempt before this one.
+            if piece.delivery == take:  # Else it is left over from the file's attempt before this one.
                 self._write(self._text.take(piece.start, piece.data))
         return bool(pieces)
 
 
-def _is_same_attempt(look: FileStatus, take: int) -> bool:
+def _is_same_attempt(status: FileStatus, take: int) -> bool:
     """Whether at most the worker differs: another attempt is the run's answer to the end of this one."""
-    return look.take // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
+    return status.delivery // DELIVERIES_PER_ATTEMPT == take // DELIVERIES_PER_ATTEMPT
 
 
-def _state(look: FileStatus | None, take: int | None = None) -> str:
+def _state(status: FileStatus | None, take: int | None = None) -> str:
     """Return how far a file is that is not followed any more, or never was: then there is no take."""
-    if look is not None and take is not None and not _is_same_attempt(look, take):
+    if status is not None and take is not None and not _is_same_attempt(status, take):
         return "has ended, and is run once more"
-    if look is not None and look.stage is FileStage.WAITING:
+    if status is not None and status.stage is FileStage.WAITING:
         return "waits for a worker"
     return "has ended"
 
 
-def find_file(look: RunIndex, name: str, config: TestConfig) -> tuple[str, str]:
+def find_file(index: RunIndex, name: str, config: TestConfig) -> tuple[str, str]:
     """Return the run and the path that the user means.
 
     Raises:
         ConfigurationError: no file matches, or several do.
         InfrastructureError: the broker's data about the named run is damaged.
     """
-    damaged = {run.run_id: run.damage for run in look.runs() if run.damage}
+    damaged = {run.run_id: run.damage for run in index.runs() if run.damage}
     if config.tail_run in damaged:
         raise InfrastructureError(f"run {config.tail_run}: {damaged[config.tail_run]}")
-    runs = [run.run_id for run in look.runs() if run.run_id not in damaged]
+    runs = [run.run_id for run in index.runs() if run.run_id not in damaged]
     if config.tail_run is not None:
         if config.tail_run not in runs:
             raise ConfigurationError(
@@ -199,7 +199,7 @@ def find_file(look: RunIndex, name: str, config: TestConfig) -> tuple[str, str]:
             )
         runs = [config.tail_run]
     wanted = _relative(name, config)
-    found = {run_id: paths for run_id in runs if (paths := _paths(look, run_id, wanted))}
+    found = {run_id: paths for run_id in runs if (paths := _paths(index, run_id, wanted))}
     if not found:
         raise ConfigurationError(
             f"no run on the broker has published a file {wanted!r}: {_listed('its runs are', runs)}"

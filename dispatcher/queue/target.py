@@ -35,7 +35,7 @@ from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.access import open_broker
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.envelope import Envelope
-from passmuster.wire.run_spec import TERMS_KIND, RunSpec, encode_terms
+from passmuster.wire.run_spec import SPEC_KIND, RunSpec, encode_run_spec
 from passmuster.wire.run_store import RunStore, WorkerDirectory, connect
 from passmuster.wire.signing_secret import secret_warnings
 
@@ -163,7 +163,7 @@ class BrokerTarget:
         is_told, trouble = wait_s <= 0, ""
         while True:
             try:
-                crew.update(board.cards(), now_s=time.monotonic())
+                crew.update(board.statuses(), now_s=time.monotonic())
                 trouble = ""
             except BROKEN as error:
                 trouble = f"the broker cannot be used: {error}; check that it is running"
@@ -214,7 +214,7 @@ def open_queue(
         board = WorkerDirectory(client)
         crew = _crew(request.config, request.run_id)
         try:
-            crew.update(board.cards(), now_s=time.monotonic())
+            crew.update(board.statuses(), now_s=time.monotonic())
         except BROKEN as error:
             raise InfrastructureError(
                 f"the broker cannot be used: {error}; check that it is running"
@@ -227,8 +227,8 @@ def open_queue(
             publisher.publish,
             ResultDecoder(envelope, request.coverage_dir),
             crew,
-            board.cards,
-            terms=envelope.seal(TERMS_KIND, encode_terms(_terms(request, source or RunSource()))),
+            board.statuses,
+            terms=envelope.sign(SPEC_KIND, encode_run_spec(_terms(request, source or RunSource()))),
             new_epoch=lambda: secrets.token_hex(8),
             broken=BROKEN,
             limits=_limits(crew, address),

@@ -135,7 +135,7 @@ class WorkerRegistry:
         idle = [
             card.name
             for card in self._serving()
-            if has_waiting and self._run_id in card.runs and card.taken < card.slots
+            if has_waiting and self._run_id in card.runs and card.accepted < card.slots
         ]
         return [
             f"worker {name} has free slots and takes none of the files that wait: "

@@ -38,7 +38,7 @@ tasks = st.builds(
     predicted_s=st.none() | seconds,
     predicted_bytes=st.none() | counts,
     predicted_cpu_s=st.none() | seconds,
-    alone=st.booleans(),
+    exclusive=st.booleans(),
     coverage=st.none() | st.builds(CoverageRequest, source=st.lists(words, max_size=3).map(tuple)),
     group=words,
     retries=st.none() | counts,

@@ -317,7 +317,7 @@ def test_a_file_that_fails_beside_others_and_passes_alone_fails_and_is_found_out
         ("PASS", RerunReason.EXCLUSIVE, RerunReason.SETTLED, None),
         ("settled FAIL", RerunReason.EXCLUSIVE, None, Finding.FAILS_IN_PARALLEL),
     ]
-    assert [task.alone for task in backend.tasks] == [False, False, True]
+    assert [task.exclusive for task in backend.tasks] == [False, False, True]
     assert (len(results.passed), len(results.failed)) == (1, 1)
     assert results.flaky == ()
     assert [record.file.path for record in results.found(Finding.FAILS_IN_PARALLEL)] == ["a"]

@@ -147,7 +147,7 @@ def whole() -> Explanation:
         predicted_s=2.0,
         predicted_cpu_s=0.5,
         predicted_bytes=115 * MIB,
-        alone=True,
+        exclusive=True,
         group="db",
         limits=Limits(timeout_s=90),
     )

@@ -51,7 +51,7 @@ def predicted(
         ([task(name, 2.0, mib=900) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
         ([replace(task(name, 2.0), group="db") for name in "abc"], {"db": 1}, LowerBoundKind.GROUP, 6.0),
         ([task(name, 2.0) for name in "abcd"], {}, LowerBoundKind.JOBS, 4.0),
-        ([replace(task(name, 2.0), alone=True) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
+        ([replace(task(name, 2.0), exclusive=True) for name in "abc"], {}, LowerBoundKind.MEMORY, 6.0),
     ],
     ids=["the longest file", "processors", "memory", "a group", "jobs", "files that run alone"],
 )

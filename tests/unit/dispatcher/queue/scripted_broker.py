@@ -60,7 +60,7 @@ class Broker:
         self.state = {path: ("Q", take) for path, take in attempts.items()}
         self.word, self.queue = epoch, []
 
-    def recall(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
+    def load_states(self) -> tuple[str, Mapping[str, tuple[str, int]]] | None:
         self._ask()
         return None if self.word is None else (self.word, dict(self.state))
 
@@ -81,7 +81,7 @@ class Broker:
         self._ask()
         return self.word
 
-    def beat(self, kept: int) -> None:
+    def heartbeat(self, kept: int) -> None:
         self._write()
         self.kept = kept
 
@@ -102,7 +102,7 @@ class Broker:
         self._ask()
         return {path: self.state[path] for path in paths if path in self.state}
 
-    def queued(self) -> int:
+    def queue_length(self) -> int:
         return len(self.queue)
 
     def cancel(self) -> None:

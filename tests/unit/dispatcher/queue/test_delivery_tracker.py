@@ -66,7 +66,7 @@ def test_a_lost_file_goes_again_before_the_others_and_alone_and_the_user_is_told
     assert book.lost("a", 101, "w1") == [
         BackendNotice(text="worker w1 was lost while a ran there; it runs again, alone")
     ]
-    alone = structs.replace(task("a"), alone=True)
+    alone = structs.replace(task("a"), exclusive=True)
     assert book.next_messages(slots=SLOTS) == [Message(task=alone, take=102, is_first=True)]
     assert book.started("a", 102, "w1") == []
 
