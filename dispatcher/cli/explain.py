@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import structs
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import EXPLAIN
+from dispatcher.cli.subcommands import EXPLAIN
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
@@ -35,7 +35,7 @@ def show_explanation(call: SubcommandCall) -> int:
     Raises:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
-    called = EXPLAIN.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = EXPLAIN.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK
@@ -103,9 +103,7 @@ def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> E
 
 
 def _runner(config: TestConfig, call: SubcommandCall) -> TestRunner:
-    return TestRunner(
-        config, site=call.site, environ=call.environ, cwd=call.cwd, runner_python=call.runner_python
-    )
+    return TestRunner(config, target=call.target, environ=call.environ, cwd=call.cwd)
 
 
 def _place(plan: RunPlan, path: str) -> int:

@@ -98,22 +98,22 @@ class NextAttempt(Struct, frozen=True, kw_only=True):
 
     Args:
         again: why it is made.
-        is_spare: whether it is best effort.
+        is_best_effort: whether it is best effort.
     """
 
     task: TestTask
-    again: RerunReason
-    is_spare: bool = False
+    reason: RerunReason
+    is_best_effort: bool = False
 
     @property
-    def goes_first(self) -> bool:
+    def is_urgent(self) -> bool:
         """Whether it is urgent: the user waits for its verdict."""
-        return not self.task.exclusive and self.again is not RerunReason.VERIFY_PASS
+        return not self.task.exclusive and self.reason is not RerunReason.VERIFY_PASS
 
     @property
     def is_provisional(self) -> bool:
         """Whether the file already has a verdict that holds if this attempt gives no result."""
-        return self.again in PROVISIONAL_AFTER
+        return self.reason in PROVISIONAL_AFTER
 
 
 def next_attempt(
@@ -144,18 +144,18 @@ def next_attempt(
         if not result.status.is_pass:
             check = _spawned(_with_room(task, result, budget_bytes=budget_bytes), past)
             return NextAttempt(
-                task=replace(check, wanted_worker=result.worker), again=RerunReason.VERIFY_FAILURE
+                task=replace(check, wanted_worker=result.worker), reason=RerunReason.VERIFY_FAILURE
             )
         if rules.verifies_forks or not past.is_confirmed:
-            is_spare = not rules.verifies_forks
+            is_best_effort = not rules.verifies_forks
             confirm = replace(_spawned(_following(task), past), wanted_worker=result.worker)
-            return NextAttempt(task=confirm, again=RerunReason.VERIFY_PASS, is_spare=is_spare)
+            return NextAttempt(task=confirm, reason=RerunReason.VERIFY_PASS, is_best_effort=is_best_effort)
     if result.status.is_pass:
         return None
     retries = rules.retries if task.retries is None else task.retries
     if result.status not in NEVER_RETRIED and past.failures < retries:
         retry = _with_room(task, result, budget_bytes=budget_bytes)
-        return NextAttempt(task=replace(retry, wanted_worker=""), again=RerunReason.RETRY)
+        return NextAttempt(task=replace(retry, wanted_worker=""), reason=RerunReason.RETRY)
     if (
         past.may_run_alone
         and result.status in POSSIBLY_INTERFERENCE
@@ -163,7 +163,7 @@ def next_attempt(
     ):
         isolation, worker = result.isolation, result.worker
         alone = replace(_following(task), exclusive=True, isolation=isolation, wanted_worker=worker)
-        return NextAttempt(task=alone, again=RerunReason.EXCLUSIVE)
+        return NextAttempt(task=alone, reason=RerunReason.EXCLUSIVE)
     return None
 
 
@@ -176,12 +176,14 @@ def _next_of_proof(
     passes = result.status.is_pass
     was_checked = past.forked_status is not None and not past.forked_status.is_infrastructure
     if past.reason is RerunReason.VERIFY_FAILURE and passes and was_checked:
-        return NextAttempt(task=_following(task), again=RerunReason.RECHECK)
+        return NextAttempt(task=_following(task), reason=RerunReason.RECHECK)
     if past.reason is RerunReason.RECHECK and passes and was_checked:
-        return NextAttempt(task=replace(_following(task), isolation=Isolation.AUTO), again=RerunReason.REFORK)
+        return NextAttempt(
+            task=replace(_following(task), isolation=Isolation.AUTO), reason=RerunReason.REFORK
+        )
     if past.reason is RerunReason.VERIFY_PASS and not passes:
         return NextAttempt(
-            task=_with_room(task, result, budget_bytes=budget_bytes), again=RerunReason.RECHECK
+            task=_with_room(task, result, budget_bytes=budget_bytes), reason=RerunReason.RECHECK
         )
     return None
 
@@ -220,7 +222,7 @@ def _after_eviction(
         # The second prediction was wrong as well; an exclusive file is never evicted for another one.
         exclusive=task.exclusive or past.evictions > 0,
     )
-    return NextAttempt(task=again, again=RerunReason.EVICTED)
+    return NextAttempt(task=again, reason=RerunReason.EVICTED)
 
 
 def _following(task: TestTask) -> TestTask:

@@ -26,7 +26,7 @@ _WHY_AGAIN = {
     RerunReason.REFORK: "it failed when forked and passed twice when spawned, and was forked once more",
     RerunReason.VERIFY_PASS: "it passed when forked, and nobody knew whether it does when spawned",
     RerunReason.RETRY: "it failed, and was retried",
-    RerunReason.EXCLUSIVE: "it failed beside others, and ran without them",
+    RerunReason.EXCLUSIVE: "it failed in parallel, and ran without them",
 }
 
 
@@ -54,7 +54,7 @@ def explain_lines(what: Explanation) -> list[str]:
 def _place_text(what: Explanation) -> str:
     if what.planned is None:
         return ""
-    return f"; it is number {what.place} of {what.total} in the next run ({what.planned.because})"
+    return f"; it is number {what.place} of {what.total} in the next run ({what.planned.order_reason})"
 
 
 def _line(name: str, text: str, *, indent: int = 2) -> str:
@@ -95,8 +95,8 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
         beside = f"{attempt.beside} other file(s)" if attempt.beside else "no other file"
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
         yield _line("started", f"{when}, beside {beside}", indent=4)
-    if result.waited_for:
-        yield _line("waited for", f"{one_line(result.waited_for)}, although a place was free", indent=4)
+    if result.start_delayed_by:
+        yield _line("waited for", f"{one_line(result.start_delayed_by)}, although a place was free", indent=4)
     worker = f"{one_line(result.worker)}, " if result.worker else ""
     alone = ", without company throughout" if result.was_alone else ""
     yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
@@ -114,7 +114,7 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
 
 def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     task = planned.task
-    yield _line("order", f"number {what.place} of {what.total}: {planned.because}")
+    yield _line("order", f"number {what.place} of {what.total}: {planned.order_reason}")
     yield _line("process", what.way)
     if task.predicted_s is not None:
         waits = "; it mostly waits" if task.is_io_bound else ""
@@ -128,7 +128,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("may use", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all")
     yield _line("time limit", format_seconds(task.limits.timeout_s))
     if task.exclusive:
-        yield _line("alone", "nothing runs beside it: it failed beside others, and passed without them")
+        yield _line("alone", "nothing runs beside it: it failed in parallel, and passed without them")
     if planned.baseline is not None:
         yield _line("known spawned", _figures_text(planned.baseline.spawned))
         yield _line("known forked", _figures_text(planned.baseline.forked))
@@ -153,7 +153,7 @@ def _time_text(seconds: float, cpu_s: float | None) -> str:
     return f"{format_seconds(seconds)}{cpu}"
 
 
-VERSION = 1
+VERSION = 2
 """Counts up when a field changes its meaning or goes away."""
 
 
@@ -203,11 +203,11 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "attempt": result.attempt,
         "status": str(result.status),
         "error": result.error,
-        "reason": reason,
+        "attempt_reason": reason,
         "started_at": result.started_at,
         "after_s": round(attempt.after_s, 6),
-        "beside": attempt.beside,
-        "waited_for": result.waited_for,
+        "concurrent_files": attempt.beside,
+        "start_delayed_by": result.start_delayed_by,
         "worker": result.worker,
         "interpreter": result.interpreter,
         "slot": result.slot,
@@ -226,21 +226,21 @@ def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
     return {
         "place": what.place,
         "files": what.total,
-        "because": planned.because,
+        "order_reason": planned.order_reason,
         "isolation": str(task.isolation),
-        "isolation_why": what.way,
+        "isolation_reason": what.way,
         "predicted_s": task.predicted_s,
         "predicted_cpu_s": task.predicted_cpu_s,
         "predicted_bytes": task.predicted_bytes,
         "limit_bytes": what.limit_bytes,
         "budget_bytes": what.budget_bytes,
         "timeout_s": task.limits.timeout_s,
-        "alone": task.exclusive,
+        "exclusive": task.exclusive,
         "spawned": None if baseline is None else _figures(baseline.spawned),
         "forked": None if baseline is None else _figures(baseline.forked),
         "group": task.group,
-        "group_most": what.group_most,
-        "overrides": [{"files": patterns, "says": said} for patterns, said in what.rules],
+        "group_max": what.group_most,
+        "overrides": [{"files": patterns, "settings": said} for patterns, said in what.rules],
     }
 
 

@@ -80,7 +80,7 @@ def way_of(planned: PlannedFile, known: FileHistory | None, config: TestConfig) 
         if known is not None and known.must_spawn(planned.file):
             return "spawned: an earlier run saw it come to something else when forked"
         return "spawned: it did not pass when it last ran, and a failure has to be had spawned"
-    if planned.is_confirmed:
+    if planned.is_fork_verified:
         return "forked where that can be had: an earlier run saw it pass forked and spawned"
     if known is not None and known.forking is ForkObservation.HARMFUL:
         return "forked where that can be had: it did harm, and the file was changed since"

@@ -26,7 +26,7 @@ class MemberIdentity(Struct, frozen=True, kw_only=True):
     attempt: int
 
 
-def machine_of(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
+def find_identity(environ: Mapping[str, str], *, host: str) -> MemberIdentity:
     """Return this machine's identity from the environment.
 
     Args:

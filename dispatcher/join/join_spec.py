@@ -7,9 +7,9 @@ from contextlib import closing
 
 from dispatcher.config.model import TestConfig
 from dispatcher.join.liveness import BrokerRetry
-from dispatcher.join.run_request import request_of, why_other_request
+from dispatcher.join.run_request import make_request, request_mismatch
 from dispatcher.model.plan import TestFile
-from dispatcher.queue.target import RunSource, reports_of
+from dispatcher.queue.target import RunSource, find_outputs
 from dispatcher.queue.tree_upload import differing_files, list_tree
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.version import VERSION
@@ -44,14 +44,14 @@ def local_join_spec(
 
     def listed() -> str:
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
-            return list_tree(TreeStore(client), config.root, reports=reports_of(config))
+            return list_tree(TreeStore(client), config.root, outputs=find_outputs(config))
 
     return JoinSpec(
         version=VERSION,
         machine=machine,
         identity=tree_identity(config.root),
-        listing=patience.ask(listed),
-        request=request_of(config, files),
+        listing=patience.call(listed),
+        request=make_request(config, files),
     )
 
 
@@ -70,7 +70,7 @@ def check_join_spec(
         ConfigurationError: its request differs.
     """
     name = on_one_line(config.join or "")
-    text = patience.ask(record.propose_spec)
+    text = patience.call(record.propose_spec)
     try:
         found = seals.decode_spec(text, version=VERSION)
     except PassmusterError as error:
@@ -82,9 +82,9 @@ def check_join_spec(
             f"run {name} is one of Passmuster {on_one_line(found)[:20]}, this machine has {VERSION}: "
             "install the same version on all machines"
         )
-    if why := patience.ask(lambda: _why_other_tree(own, found, config, address)):
+    if why := patience.call(lambda: _why_other_tree(own, found, config, address)):
         raise InfrastructureError(f"this machine cannot take part in run {name}: {why}")
-    if why := why_other_request(own.request, found.request, run=name, machine=found.machine):
+    if why := request_mismatch(own.request, found.request, run=name, machine=found.machine):
         raise ConfigurationError(why)
     return RunSource(identity=found.identity, listing=found.listing)
 

@@ -38,7 +38,7 @@ class MemberHeartbeat:
         """Start the thread, which sends a first heartbeat at once."""
         self._thread.start()
 
-    def hold(self, claim: LeaderLease | None) -> None:
+    def set_leader_lease(self, claim: LeaderLease | None) -> None:
         """Renew this lease from now on; None: none."""
         self._claim = claim
 
@@ -92,7 +92,7 @@ class BrokerRetry:
         self._wrong_s: float | None = None
         self._is_missing = False
 
-    def ask(self, step: Callable[[], Answer]) -> Answer:
+    def call(self, step: Callable[[], Answer]) -> Answer:
         """Return the result of an idempotent call to the broker, retried while it is unavailable.
 
         Raises:
@@ -118,7 +118,7 @@ class BrokerRetry:
             self._wrong_s = self._clock()
         self._is_missing = is_missing
 
-    def may_judge(self) -> bool:
+    def can_judge_leader(self) -> bool:
         """Whether the broker has been available for long enough for the leader to renew its lease."""
         return self._wrong_s is None or self._clock() - self._wrong_s >= JUDGE_S
 
@@ -150,7 +150,7 @@ class LeaderProgress:
         self._leader = ""
         self._next_s = clock() + EVERY_S
 
-    def tell(self, leader: str) -> None:
+    def report(self, leader: str) -> None:
         """Print what is new.
 
         Args:

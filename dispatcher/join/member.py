@@ -24,7 +24,7 @@ from dispatcher.engine.backend import Backend, WrappedBackend
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.join.broker_journal import BrokerJournal
 from dispatcher.join.command_context import CommandContext
-from dispatcher.join.election import MemberAction, is_retry, machine_of, next_action
+from dispatcher.join.election import MemberAction, find_identity, is_retry, next_action
 from dispatcher.join.join_spec import check_join_spec, local_join_spec
 from dispatcher.join.liveness import BrokerRetry, LeaderProgress, MemberHeartbeat
 from dispatcher.join.local_worker import LocalWorker
@@ -103,7 +103,7 @@ class _Member:
     ) -> None:
         self._config, self._host, self._interrupts, self._undo = config, host, interrupts, undo
         self._run = on_one_line(config.join or "")
-        self._machine = machine_of(host.environ, host=platform.node())
+        self._machine = find_identity(host.environ, host=platform.node())
         readable = re.sub(r"[^A-Za-z0-9-]", "-", platform.node().partition(".")[0])[:40] or "machine"
         self._name = f"{readable}-{secrets.token_hex(4)}"
         self._address, self._secret = broker_access(config, host.environ)
@@ -149,14 +149,14 @@ class _Member:
         """Return the round that this machine enters, and its result if it is complete."""
         has_begun = False
         while True:
-            found = self._patience.ask(lambda: self._record.enter(self._machine.identity))
+            found = self._patience.call(lambda: self._record.enter(self._machine.identity))
             if not found.is_done:
                 return found.number, None
             outcome = read_outcome(self._record, self._seals, self._patience, found.number)
             if has_begun or not is_retry(found, self._machine, status=outcome.status):
                 return found.number, outcome
             entry = self._seals.encode_round(NewRound(number=found.number + 1, paths=outcome.failed_paths))
-            has_begun = self._patience.ask(
+            has_begun = self._patience.call(
                 lambda: self._record.start_round(found.number, self._machine.identity, entry)  # noqa: B023
             )
             if has_begun:
@@ -189,9 +189,9 @@ class _Member:
         """Work until the round is complete; return the exit status, None: that of the round."""
         progress = LeaderProgress(self._client, self._run, self._run_id(number), self._host.say)
         while not self._interrupts.count:
-            look = self._patience.ask(lambda: self._record.status(number))
+            look = self._patience.call(lambda: self._record.status(number))
             self._patience.note_missing_run(is_missing=look.number == 0)
-            match next_action(look, number, may_judge=self._patience.may_judge()):
+            match next_action(look, number, may_judge=self._patience.can_judge_leader()):
                 case MemberAction.LEAVE:
                     return None
                 case MemberAction.GIVE_UP:
@@ -200,24 +200,24 @@ class _Member:
                         "give another name to --join"
                     )
                 case MemberAction.ENTER:
-                    self._patience.ask(lambda: self._record.propose_spec())
-                    self._patience.ask(lambda: self._record.enter(self._machine.identity, number))
+                    self._patience.call(lambda: self._record.propose_spec())
+                    self._patience.call(lambda: self._record.enter(self._machine.identity, number))
                 case MemberAction.LEAD:
                     code = self._lead(number, source)
                     if code is not None:
                         return code
                 case MemberAction.WAIT:
                     with contextlib.suppress(*BROKER_OR_DATA_ERRORS):
-                        progress.tell(look.leader if look.is_led else "")
+                        progress.report(look.leader if look.is_led else "")
             time.sleep(LOOK_S)
         return self._left()
 
     def _lead(self, number: int, source: RunSource) -> int | None:
         """Request the leader lease, and lead; return the exit status, None: another machine leads."""
         claim = LeaderLease(self._name, number)
-        if not self._patience.ask(lambda: self._record.claim(claim)):
+        if not self._patience.call(lambda: self._record.claim(claim)):
             return None
-        self._pulse.hold(claim)
+        self._pulse.set_leader_lease(claim)
         self._host.say(f"{self._name} leads run {self._run}")
         self._has_led = True
         run_id = self._run_id(number)
@@ -225,8 +225,8 @@ class _Member:
         queue = JoinedQueue(
             run_id=run_id,
             source=source,
-            guarded=lambda client: self._record.guarded(client, claim),
-            around=lambda backend: HandoverBackend(backend, lambda: self._leaves(claim)),
+            guard=lambda client: self._record.guarded(client, claim),
+            wrap=lambda backend: HandoverBackend(backend, lambda: self._leaves(claim)),
         )
         # Waiting for its own worker is not worth a line.
         runner = self._runner(BrokerTarget(self._host.environ, lambda _: None, queue), shared)
@@ -240,7 +240,7 @@ class _Member:
         except HandedOverError:
             return self._left()
         finally:
-            self._pulse.hold(None)
+            self._pulse.set_leader_lease(None)
             with contextlib.suppress(*BROKER_OR_DATA_ERRORS):  # The lease expires by itself.
                 self._record.give_up(claim)
 
@@ -302,14 +302,13 @@ class _Member:
                 remembers=not self._has_led,
             )
 
-    def _runner(self, site: BrokerTarget, shared: BrokerJournal | None = None) -> TestRunner:
+    def _runner(self, target: BrokerTarget, shared: BrokerJournal | None = None) -> TestRunner:
         host = self._host
         return TestRunner(
             self._config,
-            site=site,
+            target=target,
             environ=host.environ,
             cwd=host.cwd,
-            runner_python=host.runner_python,
             origins=host.origins,
             shared=shared,
         )

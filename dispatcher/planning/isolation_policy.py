@@ -83,7 +83,7 @@ class IsolationPolicy:
         return structs.replace(
             planned,
             failed_before=known.last_status.is_failure,
-            is_confirmed=known.is_confirmed(planned.file),
+            is_fork_verified=known.is_confirmed(planned.file),
             spawned_bytes=None if peak_bytes is None else math.ceil(peak_bytes * MEMORY_MARGIN),
             baseline=known.baseline(planned.file, is_alike=self.is_alike(known)),
         )

@@ -37,7 +37,7 @@ def make_plan(
     """
     limits = Limits(
         timeout_s=config.timeout_s,
-        grace_s=config.grace_s,
+        grace_s=config.grace_period_s,
         output_bytes=config.output_limit_bytes,
     )
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
@@ -66,7 +66,7 @@ def make_plan(
         run_id=run_id,
         groups=tuple(group_limits(config).items()),
         files=tuple(
-            ways.mark(PlannedFile(file=ordered.file, task=task_of(ordered), because=ordered.because))
+            ways.mark(PlannedFile(file=ordered.file, task=task_of(ordered), order_reason=ordered.because))
             for ordered in order_files(files, ways.remembered, slots=slots, budget_bytes=budget_bytes)
         ),
     )

@@ -76,11 +76,11 @@ def simulate_run(
             unknown_bytes=share_bytes,
             is_idle=not play.running,
         )
-        task = line.next_fit(room)
+        task = line.pop_first_fit(room)
         if task is None:
             play.now_s, _, ended = heapq.heappop(play.running)
             play.reserved_bytes -= _need_bytes(ended, share_bytes)
-            line.ended(ended)
+            line.release_group(ended)
             continue
         started += 1
         play.reserved_bytes += _need_bytes(task, share_bytes)

@@ -79,14 +79,14 @@ class Publisher:
                 producer.channel.queue_declare(queue=queue, arguments={"x-expires": seconds * 1000})
             for message in messages:
                 task = self._complete(message.task)
-                text = self._envelope.sign(TASK_KIND, encode_task(task), str(message.take))
+                text = self._envelope.sign(TASK_KIND, encode_task(task), str(message.delivery))
                 self._app.send_task(
                     TASK_NAME,
                     args=[text],
-                    task_id=f"{task.attempt_id}/{message.take}",
+                    task_id=f"{task.attempt_id}/{message.delivery}",
                     producer=producer,
                     queue=self._queue_of(message),
-                    priority=PRIORITY_URGENT if message.is_first else PRIORITY_NORMAL,
+                    priority=PRIORITY_URGENT if message.is_urgent else PRIORITY_NORMAL,
                     declare=[],
                     retry=False,
                     argsrepr="",  # Otherwise the message repeats everything in a form for people.

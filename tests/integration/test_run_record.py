@@ -352,7 +352,9 @@ def test_what_a_dispatcher_writes_before_its_next_beat_expires(client: Any, serv
     run_id = run_of(record)
     record.seed({}, epoch="e1")
     messages = [
-        Message(task=TestTask(run_id=run_id, file_path="a.py"), take=FIRST, is_first=is_first, worker=worker)
+        Message(
+            task=TestTask(run_id=run_id, file_path="a.py"), delivery=FIRST, is_urgent=is_first, worker=worker
+        )
         for is_first, worker in ((True, ""), (False, ""), (True, "w1"), (False, "w1"))
     ]
 

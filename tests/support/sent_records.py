@@ -68,7 +68,7 @@ results = st.builds(
     worker=words,
     interpreter=words,
     slot=counts,
-    waited_for=words,
+    start_delayed_by=words,
     leaked=st.lists(words, max_size=2).map(tuple),
     stacks=words,
     output_dropped_bytes=counts,

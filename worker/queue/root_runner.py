@@ -12,7 +12,8 @@ from msgspec import Struct
 from passmuster.host.capacity import calculate_max_workers, resolve_budget, resolve_limit
 from passmuster.host.host_budget import Seat, open_pool
 from passmuster.host.host_resources import read_levels, read_machine
-from passmuster.host.interpreter import describe_interpreter, find_interpreter, why_no_coverage
+from passmuster.host.interpreter import find_interpreter
+from passmuster.host.interpreter_probe import coverage_problem, probe_packages
 from passmuster.host.state_directory import STATE_DIRECTORY
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.executor import Limit, SlotRange, Usage
@@ -91,7 +92,7 @@ class RootRunner:
         """Return why a run cannot be served here, or "" if it can."""
         if not terms.has_coverage:
             return ""
-        return why_no_coverage(self._settings.interpreter, self._settings.environ)
+        return coverage_problem(self._settings.interpreter, self._settings.environ) or ""
 
     def prefetch(self, terms: RunSpec, paths: Sequence[str]) -> None:
         """Look at what these files need, so that it is there when they come.
@@ -214,7 +215,8 @@ class RootRunnerFactory:
     def _settings(self, root: Path, workdir: Path) -> WorkerSettings:
         options, share = self._options, self._share
         interpreter = find_interpreter(options.python, root, self._environ)
-        prepare_child(interpreter.path, interpreter.cache_tag)
+        packages = probe_packages(interpreter.path, self._environ)
+        prepare_child(interpreter.path, interpreter.build.cache_tag)
         state_dir = root / STATE_DIRECTORY
         return WorkerSettings(
             root=root,
@@ -233,5 +235,5 @@ class RootRunnerFactory:
             nice=NICE if options.nice else 0,
             state_dir=state_dir if os.access(state_dir, os.W_OK | os.X_OK) else None,
             name=options.name,
-            interpreter_identity=describe_interpreter(interpreter.path, self._environ),
+            interpreter_identity=interpreter.identity + (f", packages {packages}" if packages else ""),
         )

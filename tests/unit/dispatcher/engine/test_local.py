@@ -165,7 +165,7 @@ def test_slots_are_filled(executor: ScriptedExecutor, backend: LocalBackend) -> 
 def test_what_goes_first_passes_what_waits(executor: ScriptedExecutor, backend: LocalBackend) -> None:
     executor.holds = True
     backend.submit([task(name) for name in "abc"])
-    backend.submit([task("retry")], first=True)
+    backend.submit([task("retry")], urgent=True)
 
     executor.let_end("a", "b", "c", "retry")
     poll_until(backend, lambda found: len(finished(found)) == 4)
@@ -188,7 +188,7 @@ def test_a_file_that_does_not_fit_is_passed_and_said_to_have_waited(
     executor.let_end("a", "big")
     ends = results(poll_until(backend, lambda found: len(finished(found)) == 2))
 
-    assert {result.file_path: result.waited_for for result in ends} == {"a": "", "big": "memory"}
+    assert {result.file_path: result.start_delayed_by for result in ends} == {"a": "", "big": "memory"}
 
 
 def test_files_of_a_group_run_one_after_another_and_did_not_wait_for_memory(
@@ -206,7 +206,7 @@ def test_files_of_a_group_run_one_after_another_and_did_not_wait_for_memory(
     executor.let_end("c")
 
     assert executor.started == ["a", "c", "b"]
-    assert [result.waited_for for result in ends] == ["", ""]
+    assert [result.start_delayed_by for result in ends] == ["", ""]
 
 
 def test_a_refused_task_of_a_group_is_offered_again(

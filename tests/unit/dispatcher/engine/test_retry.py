@@ -56,7 +56,7 @@ def test_with_retries_left_what_may_be_luck_runs_again(status: Status) -> None:
     following = _after(status, retries=1)
     assert (following is not None) == (status in RETRIED)
     if following is not None:
-        assert following.again is RerunReason.RETRY
+        assert following.reason is RerunReason.RETRY
         assert following.task.attempt == 2
         assert following.task.exclusive == (status is Status.MEMORY)
 
@@ -70,20 +70,20 @@ def test_a_file_that_broke_its_memory_limit_runs_again_alone_with_what_was_learn
     following = _after(Status.MEMORY, retries=1, stop_reason=StopReason.MEMORY_LIMIT, budget_bytes=1100)
     assert following == NextAttempt(
         task=TestTask(run_id="r", file_path="test_a.py", attempt=2, predicted_bytes=1100, exclusive=True),
-        again=RerunReason.RETRY,
+        reason=RerunReason.RETRY,
     )
 
 
 def test_a_file_that_made_room_runs_again_without_any_retries_left() -> None:
     following = _after(Status.MEMORY, stop_reason=StopReason.MEMORY_BUDGET, failures=3)
-    assert following == NextAttempt(task=_task(predicted_bytes=1250, attempt=2), again=RerunReason.EVICTED)
+    assert following == NextAttempt(task=_task(predicted_bytes=1250, attempt=2), reason=RerunReason.EVICTED)
 
 
 def test_the_second_time_it_runs_alone() -> None:
     task = _task(predicted_bytes=1250, attempt=2)
     following = _after(Status.MEMORY, task=task, stop_reason=StopReason.MEMORY_BUDGET, evictions=1)
     assert following == NextAttempt(
-        task=_task(predicted_bytes=1250, attempt=3, exclusive=True), again=RerunReason.EVICTED
+        task=_task(predicted_bytes=1250, attempt=3, exclusive=True), reason=RerunReason.EVICTED
     )
 
 

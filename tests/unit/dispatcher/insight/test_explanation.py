@@ -85,7 +85,12 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
             TestConfig(),
             "spawned: it did not pass when it last ran",
         ),
-        (planned(is_confirmed=True), KNOWN, TestConfig(), "an earlier run saw it pass forked and spawned"),
+        (
+            planned(is_fork_verified=True),
+            KNOWN,
+            TestConfig(),
+            "an earlier run saw it pass forked and spawned",
+        ),
         (
             planned(),
             replace(KNOWN, forking=ForkObservation.HARMFUL, mtime_ns=9),
@@ -107,7 +112,7 @@ def test_what_the_configuration_says_of_a_file_is_told() -> None:
         Override(files=("other",), retries=3),
         Override(files=("tests/test_a.py", "x"), memory=parse_amount("1GiB"), isolation=Isolation.SPAWN),
     )
-    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", most=2),))
+    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", max_files=2),))
 
     assert rules_of(FILE.path, config) == (
         ("tests/*", "timeout 1m 30s, group db"),
@@ -129,7 +134,7 @@ def whole() -> Explanation:
                 worker="local",
                 interpreter="CPython 3.11.7",
                 slot=1,
-                waited_for="memory",
+                start_delayed_by="memory",
             ),
             after_s=3.0,
             beside=2,
@@ -158,7 +163,7 @@ def whole() -> Explanation:
         known=replace(KNOWN, mtime_ns=9),
         outcomes=((Status.PASS,), (Status.FAIL, Status.PASS)),
         planned=PlannedFile(
-            file=FILE, task=task, because="changed", baseline=Baseline(spawned=figures, is_changed=True)
+            file=FILE, task=task, order_reason="changed", baseline=Baseline(spawned=figures, is_changed=True)
         ),
         place=3,
         total=60,
@@ -201,7 +206,7 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
         "  reserved          115 MiB (the expected peak times 1.15)",
         "  may use           200 MiB of 400 MiB for all",
         "  time limit        1m 30s",
-        "  alone             nothing runs beside it: it failed beside others, and passed without them",
+        "  alone             nothing runs beside it: it failed in parallel, and passed without them",
         "  known spawned     2.0s, 0.50s of processor time, peak 100 MiB, drawn from 5 attempt(s)",
         "  known forked      never",
         "  group             db, of which 2 run(s) at once",
@@ -215,19 +220,23 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
 def test_programs_are_told_the_same() -> None:
     told = json.loads(explain_json(whole()))
 
-    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (1, FILE.path, True, False)
+    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (2, FILE.path, True, False)
     first, second = told["last_run"]["attempts"]
-    assert (first["status"], first["waited_for"], first["reason"]) == ("FAIL", "memory", None)
+    assert (first["status"], first["start_delayed_by"], first["attempt_reason"]) == ("FAIL", "memory", None)
     assert first["interpreter"] == "CPython 3.11.7"
-    assert (second["reason"], second["isolation_note"], second["output"]) == ("check", "it failed", None)
+    assert (second["attempt_reason"], second["isolation_note"], second["output"]) == (
+        "verify-failure",
+        "it failed",
+        None,
+    )
     assert (told["next_run"]["place"], told["next_run"]["spawned"]["runs"]) == (3, 5)
-    assert told["next_run"]["overrides"] == [{"files": "tests/*", "says": "group db"}]
+    assert told["next_run"]["overrides"] == [{"files": "tests/*", "settings": "group db"}]
     assert told["outcomes"] == [["PASS"], ["FAIL", "PASS"]]
 
 
 def test_a_file_that_never_ran_is_one_line() -> None:
     what = Explanation(
-        file=FILE, last=None, known=None, planned=planned(because="never ran"), place=2, total=9
+        file=FILE, last=None, known=None, planned=planned(order_reason="never ran"), place=2, total=9
     )
 
     assert explain_lines(what) == [
@@ -260,7 +269,7 @@ def test_what_is_not_kept_and_not_known_is_told_so() -> None:
 def write_run(runs: Path, name: str, *results: TestResult, ended: bool = True) -> None:
     (runs / name).mkdir(parents=True)
     journal = Journal(runs / name / "journal", is_durable=False)
-    journal.begin(name, [FILE])
+    journal.start(name, [FILE])
     journal.add(results)
     if ended:
         journal.end()

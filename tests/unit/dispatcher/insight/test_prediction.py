@@ -202,7 +202,7 @@ def test_where_nothing_ever_ran_nothing_is_predicted() -> None:
 
     assert plan_lines(answer) == ["1 test file(s), of which none ever ran: nothing can be predicted"]
     assert answer == PlanReport(files=1, unknown=1)
-    assert b'"asked":null' in plan_json(answer)
+    assert b'"requested":null' in plan_json(answer)
 
 
 def test_a_group_and_further_files_are_told() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispatcher.join.election import MemberAction, MemberIdentity, is_retry, machine_of, next_action
+from dispatcher.join.election import MemberAction, MemberIdentity, find_identity, is_retry, next_action
 from passmuster.model.errors import ConfigurationError
 from passmuster.wire.join_messages import EnterReply, JoinStatus
 
@@ -22,13 +22,13 @@ from passmuster.wire.join_messages import EnterReply, JoinStatus
     ],
 )
 def test_the_ci_says_which_machine_this_is(environ: dict[str, str], identity: str, attempt: int) -> None:
-    assert machine_of(environ, host="box") == MemberIdentity(identity=identity, attempt=attempt)
+    assert find_identity(environ, host="box") == MemberIdentity(identity=identity, attempt=attempt)
 
 
 @pytest.mark.parametrize("text", ["two", "0", "-1", "1e3", "²", "9" * 400])
 def test_an_attempt_that_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="PASSMUSTER_ATTEMPT must be the number of this attempt"):
-        machine_of({"PASSMUSTER_ATTEMPT": text}, host="box")
+        find_identity({"PASSMUSTER_ATTEMPT": text}, host="box")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ FILES = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")]
 
 
 def test_every_file_has_one_task_with_the_wanted_limits() -> None:
-    config = TestConfig(timeout_s=7, grace_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
+    config = TestConfig(timeout_s=7, grace_period_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
 
     plan = make_plan(FILES, {}, config, run_id="r1", slots=2, budget_bytes=1000)
 
@@ -29,7 +29,7 @@ def test_every_file_has_one_task_with_the_wanted_limits() -> None:
         assert task.attempt_id == f"r1:{planned.file.path}#1"
         assert task.limits == Limits(timeout_s=7, grace_s=2, output_bytes=9)
         assert (task.runner, task.coverage, task.predicted_bytes) == (RunnerKind.PYTEST, None, None)
-        assert planned.because
+        assert planned.order_reason
 
 
 def test_what_is_remembered_gives_order_and_predictions() -> None:
@@ -131,7 +131,7 @@ def test_a_plan_says_what_is_known_of_each_file() -> None:
 
     planned = planned_after(known)
 
-    assert (planned.failed_before, planned.is_confirmed, planned.spawned_bytes) == (True, True, 1150)
+    assert (planned.failed_before, planned.is_fork_verified, planned.spawned_bytes) == (True, True, 1150)
     # It failed, so it is spawned; one that passed is forked.
     assert (planned.task.isolation, planned.task.predicted_s) == (Isolation.SPAWN, 4.0)
     forked = planned_after(replace(known, last_status=Status.PASS))
