@@ -102,7 +102,7 @@ def test_damage_to_a_run_is_named_and_ends_it_with_its_reports(
 
     with Worker(project, env=env) as worker:
         worker.wait_until_ready()
-        running = project.start("--junit-xml", "report.xml", "--grace", "1s", env=env)
+        running = project.start("--junit-xml", "report.xml", "--grace-period", "1s", env=env)
         running.wait_for_file("is_running")
         client: Any = connect(url, timeout_s=5)
         (run_id,) = RunStore.active_runs(client)
