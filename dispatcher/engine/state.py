@@ -177,7 +177,7 @@ class RunState:
             failures=entry.failures,
             forked_status=entry.forked_status,
             evictions=entry.evictions,
-            is_confirmed=entry.planned.is_confirmed,
+            is_confirmed=entry.planned.is_fork_verified,
             may_run_alone=may_run_alone and not entry.planned.failed_before,
             spawned_bytes=entry.planned.spawned_bytes,
             before=next((one for one in reversed(entry.attempts) if not one.is_evicted), None),

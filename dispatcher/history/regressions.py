@@ -153,6 +153,6 @@ def _regression(pair: _Pair, what: Measure, baseline: float, now: float, pace: f
         what=what,
         baseline=baseline,
         now=now,
-        pace=pace,
+        run_slowdown=pace,
         is_changed=pair.is_changed,
     )

@@ -109,7 +109,7 @@ def _standing(item: PlannedFile, *, was_forked: bool) -> PlannedFile:
         Isolation.AUTO if was_forked and item.task.isolation is Isolation.SPAWN else item.task.isolation
     )
     task = structs.replace(item.task, isolation=isolation)
-    return structs.replace(item, task=task, failed_before=False, is_confirmed=True)
+    return structs.replace(item, task=task, failed_before=False, is_fork_verified=True)
 
 
 def _kept(coverage: Sequence[str], folder: Path | None) -> Iterator[str]:

@@ -56,10 +56,10 @@ class PlannedFile(Struct, frozen=True, kw_only=True):
 
     file: TestFile
     task: TestTask
-    because: str = ""
+    order_reason: str = ""
     is_named: bool = False
     failed_before: bool = False
-    is_confirmed: bool = False
+    is_fork_verified: bool = False
     spawned_bytes: int | None = None
     baseline: Baseline | None = None
 

@@ -171,13 +171,13 @@ class Regression(Struct, frozen=True, kw_only=True):
     what: Measure
     baseline: float
     now: float
-    pace: float = 1.0
+    run_slowdown: float = 1.0
     is_changed: bool = False
 
     @property
     def factor(self) -> float:
         """By which factor the value exceeds the baseline, after the pace of the run is divided out."""
-        return self.now / self.pace / self.baseline
+        return self.now / self.run_slowdown / self.baseline
 
 
 class FileAttempts(Struct, frozen=True, kw_only=True):

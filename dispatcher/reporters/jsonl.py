@@ -189,7 +189,7 @@ def _planned(planned: PlannedFile, at_s: float) -> dict[str, JsonValue]:
         | _file(planned.file)
         | {
             "kind": str(planned.file.kind),
-            "because": planned.because,
+            "because": planned.order_reason,
             "predicted_s": planned.task.predicted_s,
             "predicted_bytes": planned.task.predicted_bytes,
         }
@@ -344,7 +344,7 @@ def _results(results: TestResults) -> dict[str, JsonValue]:
                 "baseline": _rounded(found.baseline),
                 "now": _rounded(found.now),
                 "factor": _rounded(found.factor),
-                "pace": _rounded(found.pace),
+                "pace": _rounded(found.run_slowdown),
                 "changed": found.is_changed,
             }
             for found in results.regressions

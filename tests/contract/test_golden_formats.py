@@ -122,7 +122,7 @@ def events() -> Iterable[RunEvent]:
     """Return one event of each kind, each field with a value of its own where it has one."""
     limits = (Limit(name="slots", value="2", source="CPUs"),)
     items = (
-        PlannedFile(file=FILE, task=TASK, because="longest first"),
+        PlannedFile(file=FILE, task=TASK, order_reason="longest first"),
         PlannedFile(file=TestFile(path="b.py", label="b.py"), task=PLAIN_TASK),
     )
     plan = RunPlan(run_id="r1", files=items, shard=shard_plan(1, {FILE.path: 1, "b.py": 1, "c.py": 2}))

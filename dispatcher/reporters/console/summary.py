@@ -162,8 +162,8 @@ def regression_text(found: Regression) -> str:
     """Return a regression as text: `CPU time 6.1s instead of 0.42s (14.5 times)`."""
     show = _bytes if found.what is Measure.MEMORY else format_seconds
     notes = [f"{found.factor:.1f} times"]
-    if found.pace >= MIN_PACE_TOLD:
-        notes.append(f"where the run's files as a rule took {found.pace:.1f} times")
+    if found.run_slowdown >= MIN_PACE_TOLD:
+        notes.append(f"where the run's files as a rule took {found.run_slowdown:.1f} times")
     if found.is_changed:
         notes.append("the file was changed")
     text = f"{_NAMES[found.what]} {show(found.now)} instead of {show(found.baseline)}"

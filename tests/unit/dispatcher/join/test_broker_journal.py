@@ -69,7 +69,7 @@ def test_a_round_forgets_what_it_runs_again_and_looks_no_further_into_the_rest()
 
     assert set(ended) == {("a.py", 1), ("b.py", 1)}
     assert ended["b.py", 1].status is Status.PASS
-    assert [item.is_confirmed for item in changed.files] == [True, False, False]
+    assert [item.is_fork_verified for item in changed.files] == [True, False, False]
     assert [item.failed_before for item in changed.files] == [False, True, True]
 
 

@@ -59,7 +59,7 @@ def usage(at_s: float) -> UsageSampled:
 
 def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     task = TestTask(run_id="r1", file_path=FILE.path, predicted_s=1.5)
-    plan = RunPlan(run_id="r1", files=(PlannedFile(file=FILE, task=task, because="longest first"),))
+    plan = RunPlan(run_id="r1", files=(PlannedFile(file=FILE, task=task, order_reason="longest first"),))
     result = TestResult(
         file_path=FILE.path,
         status=Status.TIMEOUT,

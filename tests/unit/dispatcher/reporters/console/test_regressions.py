@@ -20,7 +20,7 @@ SLOWER_TEXT = (
 )
 FILE = TestFile(path="tests/test_a.py", label="test_a.py")
 RECORD = FileAttempts(file=FILE, attempts=(TestResult(file_path=FILE.path, status=Status.PASS),))
-SLOWER = Regression(file=FILE, what=Measure.CPU, baseline=1.0, now=9.0, pace=1.5, is_changed=True)
+SLOWER = Regression(file=FILE, what=Measure.CPU, baseline=1.0, now=9.0, run_slowdown=1.5, is_changed=True)
 LARGER = Regression(file=FILE, what=Measure.MEMORY, baseline=100.0 * MIB, now=250.0 * MIB)
 RESULTS = TestResults(records=(RECORD,), duration_s=1.0, regressions=(SLOWER, LARGER))
 COUNTED = replace(RESULTS, fails_on_regression=True)
