@@ -103,7 +103,7 @@ def _cards(url: str) -> float:
                     limits=limits,
                 )
             )
-        crew = WorkerRegistry(version="0", patience_s=60, now_s=0)
+        crew = WorkerRegistry(version="0", timeout_s=60, now_s=0)
         started = time.process_time()
         for look in range(LOOKS):
             crew.update(board.cards(), now_s=float(look))

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import structs
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import EXPLAIN
+from dispatcher.cli.subcommands import EXPLAIN
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits
 from dispatcher.history.file_history import FileHistory
@@ -35,7 +35,7 @@ def show_explanation(call: SubcommandCall) -> int:
     Raises:
         ConfigurationError: an argument is wrong, there is no such file, or no history.
     """
-    called = EXPLAIN.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = EXPLAIN.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK
@@ -92,13 +92,13 @@ def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> E
     return structs.replace(
         what,
         planned=planned,
-        place=place + 1,
+        position=place + 1,
         total=len(plan.files),
         limit_bytes=limit_bytes,
         budget_bytes=budget_bytes,
-        rules=overrides_of(what.file.path, config),
-        group_most=group_limits(config).get(group) if group else None,
-        way=start_method_of(planned, what.known, config),
+        overrides=overrides_of(what.file.path, config),
+        group_max=group_limits(config).get(group) if group else None,
+        start_method=start_method_of(planned, what.known, config),
     )
 
 

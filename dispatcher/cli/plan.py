@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import PLAN
+from dispatcher.cli.subcommands import PLAN
 from dispatcher.insight.plan_report import PlanReport, plan_json, plan_lines
 from dispatcher.insight.prediction import MachineSpec, alternatives, fill_in, predict
 from dispatcher.model.exit_codes import ExitCode
@@ -22,7 +22,7 @@ def show_plan(call: SubcommandCall) -> int:
     Raises:
         ConfigurationError: an argument is wrong, or there is no history.
     """
-    called = PLAN.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = PLAN.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK

@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 
 from dispatcher.cli.call import SubcommandCall
-from dispatcher.cli.tables import STATUS
+from dispatcher.cli.subcommands import STATUS
 from dispatcher.config.model import TestConfig
 from dispatcher.insight.broker_overview import BrokerState, status_json, status_lines
 from dispatcher.insight.local_runs import local_lines, local_runs
@@ -25,7 +25,7 @@ def show_status(call: SubcommandCall) -> int:
         ConfigurationError: an argument is wrong.
         InfrastructureError: the broker cannot be used.
     """
-    called = STATUS.read(call.argv, call.environ, call.cwd, program=call.program)
+    called = STATUS.parse(call.argv, call.environ, call.cwd, program=call.program)
     if called.answer:
         call.write(called.answer)
         return ExitCode.OK

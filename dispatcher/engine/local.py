@@ -303,7 +303,7 @@ class LocalBackend:
                 output=traceback.format_exc(),
             )
         if waited_for:
-            result = structs.replace(result, waited_for=waited_for)
+            result = structs.replace(result, start_delayed_by=waited_for)
         with self._lock:
             if result.status.is_failure:
                 # After it nothing further may start: the run, which decides that, must receive it first.

@@ -76,8 +76,8 @@ class FileHistory(Struct, frozen=True, kw_only=True):
             cpu_s=self.cpu_s,
             peak_bytes=self.peak_bytes,
             runs=self.runs,
-            most_s=self.most_s,
-            most_cpu_s=self.most_cpu_s,
+            max_s=self.most_s,
+            max_cpu_s=self.most_cpu_s,
         )
 
     def with_spawned(self, figures: UsageStats) -> FileHistory:
@@ -88,8 +88,8 @@ class FileHistory(Struct, frozen=True, kw_only=True):
             cpu_s=figures.cpu_s,
             peak_bytes=figures.peak_bytes,
             runs=figures.runs,
-            most_s=figures.most_s,
-            most_cpu_s=figures.most_cpu_s,
+            most_s=figures.max_s,
+            most_cpu_s=figures.max_cpu_s,
         )
 
     def is_of(self, file: TestFile) -> bool:

@@ -188,8 +188,8 @@ def _measure(known: UsageStats, attempt: AttemptSample) -> UsageStats:
         cpu_s=cpu_s,
         peak_bytes=_peak(known.peak_bytes, attempt.peak_bytes, is_lower_bound=broke_limit),
         runs=known.runs + 1,
-        most_s=_most(known.most_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
-        most_cpu_s=_most(known.most_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
+        max_s=_most(known.max_s, attempt.duration_s, is_lower_bound=broke_limit) or 0.0,
+        max_cpu_s=_most(known.max_cpu_s, attempt.cpu_s, is_lower_bound=broke_limit),
     )
 
 

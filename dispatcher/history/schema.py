@@ -262,8 +262,8 @@ def _to_row(row: HistoryRow) -> _Row:
         None if file.forked is None else forked.runs,
         file.most_s,
         file.most_cpu_s,
-        forked.most_s,
-        forked.most_cpu_s,
+        forked.max_s,
+        forked.max_cpu_s,
     )
 
 
@@ -316,6 +316,6 @@ def _figures(
         cpu_s=None if cpu_s is None else float(cpu_s),
         peak_bytes=None if peak_bytes is None else int(peak_bytes),
         runs=int(runs),
-        most_s=float(most_s or 0.0),
-        most_cpu_s=None if most_cpu_s is None else float(most_cpu_s),
+        max_s=float(most_s or 0.0),
+        max_cpu_s=None if most_cpu_s is None else float(most_cpu_s),
     )

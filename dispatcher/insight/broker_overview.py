@@ -16,7 +16,7 @@ from passmuster.model.units import format_bytes, format_seconds
 from passmuster.wire.broker_keys import LEASE_S
 from passmuster.wire.broker_messages import RunningFileStatus, RunStatus, WorkerStatus
 
-VERSION = 1
+VERSION = 2
 """Of the JSON: counts up when a field changes its meaning or goes away."""
 
 
@@ -69,11 +69,11 @@ def _broker_record(state: BrokerState) -> dict[str, JsonValue]:
         "runs": [
             {
                 "run_id": run.run_id,
-                "begun_at": round(run.begun_at, 3),
+                "started_at": round(run.begun_at, 3),
                 "duration_s": round(run.seconds, 3),
                 "dispatcher": "alive" if _is_alive(run) else "silent",
                 "damage": run.damage,
-                "silent_s": round(run.silent_s, 3),
+                "heartbeat_age_s": round(run.silent_s, 3),
                 "waiting": run.waiting,
                 "running": run.running,
                 "done": run.done,

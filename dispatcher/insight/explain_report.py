@@ -95,8 +95,8 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
         beside = f"{attempt.concurrent_files} other file(s)" if attempt.concurrent_files else "no other file"
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
         yield _line("started", f"{when}, beside {beside}", indent=4)
-    if result.waited_for:
-        yield _line("waited for", f"{one_line(result.waited_for)}, although a place was free", indent=4)
+    if result.start_delayed_by:
+        yield _line("waited for", f"{one_line(result.start_delayed_by)}, although a place was free", indent=4)
     worker = f"{one_line(result.worker)}, " if result.worker else ""
     alone = ", without company throughout" if result.was_alone else ""
     yield _line("where", f"{worker}slot {result.slot}{alone}", indent=4)
@@ -117,7 +117,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("order", f"number {what.position} of {what.total}: {planned.order_reason}")
     yield _line("process", what.start_method)
     if task.predicted_s is not None:
-        waits = "; it mostly waits" if task.mostly_waits else ""
+        waits = "; it mostly waits" if task.is_io_bound else ""
         yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
     else:
         yield _line("should take", "unknown: it is taken for an ordinary file")
@@ -127,7 +127,7 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     yield _line("reserved", reserved)
     yield _line("may use", f"{format_bytes(what.limit_bytes)} of {format_bytes(what.budget_bytes)} for all")
     yield _line("time limit", format_seconds(task.limits.timeout_s))
-    if task.alone:
+    if task.exclusive:
         yield _line("alone", "nothing runs beside it: it failed in parallel, and passed without them")
     if planned.baseline is not None:
         yield _line("known spawned", _figures_text(planned.baseline.spawned))
@@ -153,7 +153,7 @@ def _time_text(seconds: float, cpu_s: float | None) -> str:
     return f"{format_seconds(seconds)}{cpu}"
 
 
-VERSION = 1
+VERSION = 2
 """Counts up when a field changes its meaning or goes away."""
 
 
@@ -203,11 +203,11 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "attempt": result.attempt,
         "status": str(result.status),
         "error": result.error,
-        "reason": reason,
+        "attempt_reason": reason,
         "started_at": result.started_at,
         "after_s": round(attempt.after_s, 6),
-        "beside": attempt.concurrent_files,
-        "waited_for": result.waited_for,
+        "concurrent_files": attempt.concurrent_files,
+        "start_delayed_by": result.start_delayed_by,
         "worker": result.worker,
         "interpreter": result.interpreter,
         "slot": result.slot,
@@ -226,21 +226,21 @@ def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
     return {
         "place": what.position,
         "files": what.total,
-        "because": planned.order_reason,
+        "order_reason": planned.order_reason,
         "isolation": str(task.isolation),
-        "isolation_why": what.start_method,
+        "isolation_reason": what.start_method,
         "predicted_s": task.predicted_s,
         "predicted_cpu_s": task.predicted_cpu_s,
         "predicted_bytes": task.predicted_bytes,
         "limit_bytes": what.limit_bytes,
         "budget_bytes": what.budget_bytes,
         "timeout_s": task.limits.timeout_s,
-        "alone": task.alone,
+        "exclusive": task.exclusive,
         "spawned": None if baseline is None else _figures(baseline.spawned),
         "forked": None if baseline is None else _figures(baseline.forked),
         "group": task.group,
-        "group_most": what.group_max,
-        "overrides": [{"files": patterns, "says": said} for patterns, said in what.overrides],
+        "group_max": what.group_max,
+        "overrides": [{"files": patterns, "settings": said} for patterns, said in what.overrides],
     }
 
 

@@ -18,7 +18,7 @@ from passmuster.model.status import RunnerKind
 from passmuster.model.text import JsonValue, json_line, one_line
 from passmuster.model.units import format_bytes, format_seconds
 
-VERSION = 1
+VERSION = 2
 """Of the JSON: counts up when a field changes its meaning or goes away."""
 
 WORTH_IT = 1.1
@@ -74,9 +74,9 @@ def plan_json(answer: PlanReport) -> bytes:
             "version": VERSION,
             "files": answer.files,
             "unknown": answer.unknown,
-            "usual_s": answer.assumed_s,
-            "asked": None if answer.requested is None else _object(answer.requested),
-            "others": [_object(other) for other in answer.alternatives],
+            "assumed_s": answer.assumed_s,
+            "requested": None if answer.requested is None else _object(answer.requested),
+            "alternatives": [_object(other) for other in answer.alternatives],
         }
     )
 
@@ -84,14 +84,14 @@ def plan_json(answer: PlanReport) -> bytes:
 def _object(one: Prediction) -> dict[str, JsonValue]:
     return {
         "jobs": one.machine.slots,
-        "further_jobs": one.machine.idle_cpus is not None,
+        "oversubscribed": one.machine.idle_cpus is not None,
         "budget_bytes": one.machine.budget_bytes,
         "cpus": one.machine.cpus,
         "nodes": one.nodes,
         "duration_s": round(one.wall_s, 6),
         "peak_bytes": one.peak_bytes,
         "bounds": [
-            {"kind": str(bound.kind), "least_s": round(bound.lower_bound_s, 6), "name": bound.name}
+            {"kind": str(bound.kind), "lower_bound_s": round(bound.lower_bound_s, 6), "name": bound.name}
             for bound in one.bounds
         ],
     }

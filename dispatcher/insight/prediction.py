@@ -188,7 +188,7 @@ def _cpu_s(task: TestTask) -> float:
 
 def _share(task: TestTask, machine: MachineSpec) -> float:
     """Return the share of a machine's memory that a file reserves: all of it for an exclusive file."""
-    if task.alone:
+    if task.exclusive:
         return 1.0
     if task.predicted_bytes is None:
         return 1.0 / machine.slots

@@ -9,7 +9,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.join.liveness import BrokerRetry
 from dispatcher.join.run_request import make_request, request_mismatch
 from dispatcher.model.plan import TestFile
-from dispatcher.queue.target import RunSource, find_reports
+from dispatcher.queue.target import RunSource, find_outputs
 from dispatcher.queue.tree_upload import differing_files, list_tree
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.version import VERSION
@@ -44,7 +44,7 @@ def local_join_spec(
 
     def listed() -> str:
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
-            return list_tree(TreeStore(client), config.root, reports=find_reports(config))
+            return list_tree(TreeStore(client), config.root, outputs=find_outputs(config))
 
     return JoinSpec(
         version=VERSION,

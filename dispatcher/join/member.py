@@ -225,8 +225,8 @@ class _Member:
         queue = JoinedQueue(
             run_id=run_id,
             source=source,
-            guarded=lambda client: self._record.guarded(client, claim),
-            around=lambda backend: HandoverBackend(backend, lambda: self._leaves(claim)),
+            guard=lambda client: self._record.guarded(client, claim),
+            wrap=lambda backend: HandoverBackend(backend, lambda: self._leaves(claim)),
         )
         # Waiting for its own worker is not worth a line.
         runner = self._runner(BrokerTarget(self._host.environ, lambda _: None, queue), shared)

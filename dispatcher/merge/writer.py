@@ -250,8 +250,8 @@ def _file_end(record: FileAttempts, told: set[int]) -> RecordedFile:
         untold=tuple(_portable(result) for result in record.attempts if result.attempt not in told),
         started=record.started,
         reasons=record.reasons,
-        stands=record.verdict_attempt,
-        is_unconfirmed=record.is_unconfirmed,
+        verdict_attempt=record.verdict_attempt,
+        is_unverified=record.is_unverified,
     )
 
 

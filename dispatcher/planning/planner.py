@@ -37,7 +37,7 @@ def make_plan(
     """
     limits = Limits(
         timeout_s=config.timeout_s,
-        grace_s=config.grace_s,
+        grace_s=config.grace_period_s,
         output_bytes=config.output_limit_bytes,
     )
     coverage = CoverageRequest(source=config.coverage_source) if config.enable_coverage else None
@@ -55,7 +55,7 @@ def make_plan(
             group=rule.group or "",
             retries=rule.retries,
             isolation=policy.isolation(ordered.file),
-            alone=policy.must_be_exclusive(ordered.file),
+            exclusive=policy.must_be_exclusive(ordered.file),
             predicted_s=ordered.predicted_s,
             predicted_bytes=ordered.predicted_bytes,
             predicted_cpu_s=ordered.predicted_cpu_s,

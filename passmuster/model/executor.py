@@ -28,7 +28,7 @@ class FreeCapacity(Struct, frozen=True, kw_only=True):
     """Predicted peak of a file without history."""
     is_idle: bool
     """Whether no file runs, so that any file may start regardless of its prediction."""
-    waiting_slots: int = 0
+    io_bound_slots: int = 0
     """Number of I/O-bound files that may start beyond `slots`."""
     must_fit: bool = False
     """Whether, although no file runs, a file that fits `free_bytes` precedes one that does not, because other
@@ -36,12 +36,12 @@ class FreeCapacity(Struct, frozen=True, kw_only=True):
 
     def takes(self, task: TestTask) -> bool:
         """Whether there is a slot for `task`, regardless of memory."""
-        return self.slots > 0 or (self.waiting_slots > 0 and task.mostly_waits)
+        return self.slots > 0 or (self.io_bound_slots > 0 and task.is_io_bound)
 
     @property
     def is_full(self) -> bool:
         """Whether no further file can start."""
-        return self.slots <= 0 and self.waiting_slots <= 0
+        return self.slots <= 0 and self.io_bound_slots <= 0
 
 
 class FileUsage(Struct, frozen=True, kw_only=True):

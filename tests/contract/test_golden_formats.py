@@ -63,7 +63,7 @@ TASK = TestTask(
     predicted_s=1e22,
     predicted_bytes=5,
     predicted_cpu_s=0.30000000000000004,
-    alone=True,
+    exclusive=True,
     coverage=CoverageRequest(source=("src", "lib")),
     group="g",
     retries=0,
@@ -92,7 +92,7 @@ RESULT = TestResult(
     started_at=1000.0,
     worker="box-1",
     slot=1,
-    waited_for="memory",
+    start_delayed_by="memory",
     leaked=("sleep 9",),
     stacks="Thread 1",
     output_dropped_bytes=4,
@@ -146,15 +146,19 @@ def events() -> Iterable[RunEvent]:
         ),
     )
     yield RunStarted(at_s=0.0, started_at=1000.0, plan=plan, limits=limits)
-    yield AttemptStarted(at_s=0.1, file=FILE, attempt=2, reason=RerunReason.RETRY, worker="w")
+    yield AttemptStarted(at_s=0.1, file=FILE, attempt=2, attempt_reason=RerunReason.RETRY, worker="w")
     yield FileSlow(at_s=0.2, file=FILE, seconds=60.0)
     yield UsageSampled(at_s=0.3, usage=usage, waiting=3)
     yield Notice(at_s=0.4, text="careful \udcff")
-    yield AttemptFinished(at_s=0.6, file=FILE, result=RESULT, again=RerunReason.RETRY)
+    yield AttemptFinished(at_s=0.6, file=FILE, result=RESULT, rerun_reason=RerunReason.RETRY)
     yield VerdictSettled(
-        at_s=0.65, file=FILE, result=RESULT, reason=RerunReason.EXCLUSIVE, finding=Finding.FAILS_IN_PARALLEL
+        at_s=0.65,
+        file=FILE,
+        result=RESULT,
+        attempt_reason=RerunReason.EXCLUSIVE,
+        finding=Finding.FAILS_IN_PARALLEL,
     )
-    yield AttemptFinished(at_s=0.7, file=FILE, result=PASSED, reason=RerunReason.RETRY)
+    yield AttemptFinished(at_s=0.7, file=FILE, result=PASSED, attempt_reason=RerunReason.RETRY)
     yield RunStopping(at_s=0.75, cause=StopCause.MAX_FAIL)
     results = TestResults(records=records, duration_s=0.8, peak_bytes=9, interrupted=True, is_verified=True)
     yield RunFinished(at_s=0.8, results=results)

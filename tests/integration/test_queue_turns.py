@@ -38,7 +38,7 @@ def test_a_file_to_run_alone_gets_its_turn_while_others_keep_coming(
     start()
     names = [f"f{number}.py" for number in range(OTHERS)]
     tasks = [run.task(name) for name in names]
-    tasks.insert(4, run.task("alone.py", alone=True))
+    tasks.insert(4, run.task("alone.py", exclusive=True))
 
     run.submit(*tasks)
     results = run.wait(OTHERS + 1)

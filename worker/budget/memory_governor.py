@@ -209,7 +209,7 @@ class MemoryGovernor:
             is_short = lack is not None or room.free_bytes < room.unknown_bytes
             if is_short and self._pool.others:
                 self._pool.wait(FileNeed(memory_bytes=room.unknown_bytes), held, lack or Shortage.MEMORY)
-            return room if lack is None else replace(room, slots=0, waiting_slots=0)
+            return room if lack is None else replace(room, slots=0, io_bound_slots=0)
 
     def admit(self, task: TestTask) -> int | None:
         """Reserve a slot and memory for `task`; return the slot number, or None if the task does not fit now.

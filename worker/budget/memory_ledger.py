@@ -326,7 +326,7 @@ class MemoryLedger:
         places = self._places()
         return FreeCapacity(
             slots=places.slots,
-            waiting_slots=places.waiting_slots,
+            io_bound_slots=places.io_bound_slots,
             free_bytes=max(0, self.budget_bytes - self.reserved_bytes),
             unknown_bytes=self.unknown_bytes(),
             is_idle=not self._entries,
@@ -334,8 +334,8 @@ class MemoryLedger:
 
     def _places(self) -> FreeSlots:
         """Return how many further files may start, regardless of memory."""
-        if any(entry.task.alone for entry in self._entries.values()):
-            return FreeSlots(slots=0, waiting_slots=0)
+        if any(entry.task.exclusive for entry in self._entries.values()):
+            return FreeSlots(slots=0, io_bound_slots=0)
         load = self.load or MachineLoad()
         return free_slots(
             slots=self.slots,
@@ -351,7 +351,7 @@ class MemoryLedger:
         room = self.room()
         if room.is_idle:
             return True
-        return room.takes(task) and not task.alone and self.need_bytes(task) <= room.free_bytes
+        return room.takes(task) and not task.exclusive and self.need_bytes(task) <= room.free_bytes
 
     def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Reservation:
         """Reserve memory and the lowest free slot for `task`, which must fit."""
@@ -408,7 +408,7 @@ class MemoryLedger:
         """Return the slots and the memory that the running files use."""
         places = self._places()
         return Usage(
-            slots=len(self._entries) + places.slots + places.waiting_slots,
+            slots=len(self._entries) + places.slots + places.io_bound_slots,
             budget_bytes=self.total_bytes,
             used_bytes=self.taken_bytes,
             peak_bytes=self.peak_bytes,

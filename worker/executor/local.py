@@ -233,7 +233,7 @@ class LocalExecutor:
             kept_tmp=kept,
             was_alone=measured.was_alone,
             was_extra=measured.was_extra,
-            waited_for="processes" if has_waited else "",
+            start_delayed_by="processes" if has_waited else "",
             is_worker_fault=_is_worker_fault(supervised, task),
         )
 

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
     """
     own = os.environ if environ is None else environ
     words = sys.argv[1:] if argv is None else argv
-    asked = WORDS.read(words)
+    asked = WORDS.parse(words)
     if asked.wants_help or asked.wants_version:
         say(format_help(PROGRAM) if asked.wants_help else f"{PROGRAM} {VERSION}")
         return 0

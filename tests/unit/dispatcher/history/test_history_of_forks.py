@@ -22,8 +22,8 @@ FORKED = TestResult(
 )
 SPAWNED = TestResult(file_path=FILE.path, status=Status.PASS, duration=4.0, cpu_s=3.0, peak_bytes=900)
 
-FORKED_FIGURES = UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1, most_s=1.0, most_cpu_s=0.5)
-SPAWNED_FIGURES = UsageStats(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, most_s=4.0, most_cpu_s=3.0)
+FORKED_FIGURES = UsageStats(duration_s=1.0, cpu_s=0.5, peak_bytes=100, runs=1, max_s=1.0, max_cpu_s=0.5)
+SPAWNED_FIGURES = UsageStats(duration_s=4.0, cpu_s=3.0, peak_bytes=900, runs=1, max_s=4.0, max_cpu_s=3.0)
 
 
 def after(root: Path, *attempts: tuple[TestResult, Finding | None], file: TestFile = FILE) -> FileHistory:
@@ -52,8 +52,8 @@ def test_the_most_time_is_remembered_for_a_while_and_the_run_it_was_in(tmp_path:
 
     assert once.forked is not None
     assert later.forked is not None
-    assert (once.forked.most_s, once.forked.most_cpu_s) == (9.0, 8.0)
-    assert (later.forked.most_s, later.forked.most_cpu_s) == (5.5, 4.71875)
+    assert (once.forked.max_s, once.forked.max_cpu_s) == (9.0, 8.0)
+    assert (later.forked.max_s, later.forked.max_cpu_s) == (5.5, 4.71875)
     assert later.last_run_id == "r1"
 
 

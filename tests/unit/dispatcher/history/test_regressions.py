@@ -30,7 +30,7 @@ def found(
         planned.append(PlannedFile(file=file, task=task, baseline=baseline))
         records.append(FileAttempts(file=file, attempts=(replace(result, file_path=path),)))
     regressions = find_regressions(planned, records, factor=factor)
-    return {(one.file.path, one.what): one for one in regressions}
+    return {(one.file.path, one.measure): one for one in regressions}
 
 
 def usual(count: int = 3, *, times: float = 1.0) -> list[tuple[str, Baseline | None, TestResult]]:
@@ -166,7 +166,7 @@ def test_what_says_nothing_is_not_named(baseline: Baseline | None, result: TestR
 
 
 def test_it_is_the_most_of_the_last_runs_that_counts() -> None:
-    uneven = replace(USUAL, most_s=6.0, most_cpu_s=5.0)
+    uneven = replace(USUAL, max_s=6.0, max_cpu_s=5.0)
 
     assert found(*usual(), ("a", Baseline(spawned=uneven), replace(RESULT, cpu_s=9.0, duration=10.0))) == {}
     grown = found(*usual(), ("a", Baseline(spawned=uneven), replace(RESULT, cpu_s=11.0)))

@@ -102,11 +102,11 @@ def test_programs_get_the_same_on_one_line() -> None:
     assert found["runs"] == [
         {
             "run_id": "r1",
-            "begun_at": 0.0,
+            "started_at": 0.0,
             "duration_s": 125.0,
             "dispatcher": "alive",
             "damage": "",
-            "silent_s": 0.4,
+            "heartbeat_age_s": 0.4,
             "waiting": 12,
             "running": 2,
             "done": 30,

@@ -112,7 +112,7 @@ def test_what_the_configuration_says_of_a_file_is_told() -> None:
         Override(files=("other",), retries=3),
         Override(files=("tests/test_a.py", "x"), memory=parse_amount("1GiB"), isolation=Isolation.SPAWN),
     )
-    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", most=2),))
+    config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", max_files=2),))
 
     assert overrides_of(FILE.path, config) == (
         ("tests/*", "timeout 1m 30s, group db"),
@@ -134,7 +134,7 @@ def whole() -> Explanation:
                 worker="local",
                 interpreter="CPython 3.11.7",
                 slot=1,
-                waited_for="memory",
+                start_delayed_by="memory",
             ),
             after_s=3.0,
             concurrent_files=2,
@@ -152,7 +152,7 @@ def whole() -> Explanation:
         predicted_s=2.0,
         predicted_cpu_s=0.5,
         predicted_bytes=115 * MIB,
-        alone=True,
+        exclusive=True,
         group="db",
         limits=Limits(timeout_s=90),
     )
@@ -220,13 +220,17 @@ def test_all_that_is_known_is_told_in_aligned_lines() -> None:
 def test_programs_are_told_the_same() -> None:
     told = json.loads(explain_json(whole()))
 
-    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (1, FILE.path, True, False)
+    assert (told["version"], told["path"], told["changed"], told["never_ran"]) == (2, FILE.path, True, False)
     first, second = told["last_run"]["attempts"]
-    assert (first["status"], first["waited_for"], first["reason"]) == ("FAIL", "memory", None)
+    assert (first["status"], first["start_delayed_by"], first["attempt_reason"]) == ("FAIL", "memory", None)
     assert first["interpreter"] == "CPython 3.11.7"
-    assert (second["reason"], second["isolation_note"], second["output"]) == ("check", "it failed", None)
+    assert (second["attempt_reason"], second["isolation_note"], second["output"]) == (
+        "verify-failure",
+        "it failed",
+        None,
+    )
     assert (told["next_run"]["place"], told["next_run"]["spawned"]["runs"]) == (3, 5)
-    assert told["next_run"]["overrides"] == [{"files": "tests/*", "says": "group db"}]
+    assert told["next_run"]["overrides"] == [{"files": "tests/*", "settings": "group db"}]
     assert told["outcomes"] == [["PASS"], ["FAIL", "PASS"]]
 
 

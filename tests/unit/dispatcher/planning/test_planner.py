@@ -18,7 +18,7 @@ FILES = [TestFile(path=path, label=path) for path in ("a.py", "b.py", "c.py")]
 
 
 def test_every_file_has_one_task_with_the_wanted_limits() -> None:
-    config = TestConfig(timeout_s=7, grace_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
+    config = TestConfig(timeout_s=7, grace_period_s=2, output_limit_bytes=9, runner=RunnerKind.PYTEST)
 
     plan = make_plan(FILES, {}, config, run_id="r1", slots=2, budget_bytes=1000)
 
@@ -115,8 +115,8 @@ def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() ->
 def test_a_file_that_fails_of_company_runs_alone_until_it_changes() -> None:
     crowded = FileHistory(path="a.py", duration_s=1.0, fails_in_parallel=True)
 
-    assert planned_after(crowded).task.alone
-    assert not planned_after(replace(crowded, mtime_ns=5)).task.alone
+    assert planned_after(crowded).task.exclusive
+    assert not planned_after(replace(crowded, mtime_ns=5)).task.exclusive
 
 
 def test_a_plan_says_what_is_known_of_each_file() -> None:

@@ -31,7 +31,7 @@ class Board:
 
 def wait(failures: int, wait_s: float) -> list[str]:
     said: list[str] = []
-    crew = WorkerRegistry(version=VERSION, patience_s=60, now_s=0)
+    crew = WorkerRegistry(version=VERSION, timeout_s=60, now_s=0)
     BrokerTarget({}, said.append)._wait(Board(failures), crew, ADDRESS, wait_s)  # type: ignore[arg-type]
     return said
 

@@ -37,7 +37,7 @@ def _task(
         file_path=name,
         predicted_bytes=None if need_mib is None else need_mib * MIB,
         limits=Limits(memory_bytes=None if limit_mib is None else limit_mib * MIB),
-        alone=alone,
+        exclusive=alone,
     )
 
 
