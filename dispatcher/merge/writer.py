@@ -41,7 +41,7 @@ from dispatcher.planning.shard_selection import split_digest
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
-from passmuster.source.git import ask_git
+from passmuster.source.git import run_git
 from passmuster.wire.codec import encode
 
 
@@ -80,7 +80,7 @@ def _only_one(plan: RunPlan) -> ShardPlan:
 def _commit(root: Path) -> str:
     """Return the commit of the checkout; empty: git does not know."""
     try:
-        return ask_git(root, "rev-parse", "HEAD").decode("ascii", "replace").strip()
+        return run_git(root, "rev-parse", "HEAD").decode("ascii", "replace").strip()
     except InfrastructureError:
         return ""
 

@@ -351,7 +351,7 @@ class MemoryLedger:
         room = self.room()
         if room.is_idle:
             return True
-        return room.takes(task) and not task.exclusive and self.need_bytes(task) <= room.free_bytes
+        return room.has_slot_for(task) and not task.exclusive and self.need_bytes(task) <= room.free_bytes
 
     def add(self, task: TestTask, *, probe: TreeProbe, now_s: float) -> Reservation:
         """Reserve memory and the lowest free slot for `task`, which must fit."""

@@ -30,14 +30,14 @@ DEADLINE_S = 20.0
 
 
 def _task(
-    name: str, need_mib: int | None = None, *, limit_mib: int | None = None, alone: bool = False
+    name: str, need_mib: int | None = None, *, limit_mib: int | None = None, exclusive: bool = False
 ) -> TestTask:
     return TestTask(
         run_id="r",
         file_path=name,
         predicted_bytes=None if need_mib is None else need_mib * MIB,
         limits=Limits(memory_bytes=None if limit_mib is None else limit_mib * MIB),
-        exclusive=alone,
+        exclusive=exclusive,
     )
 
 
