@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dispatcher.cli import main as cli
-from dispatcher.config.choices import Overcommit
+from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import group_limits, project_commands
 from dispatcher.engine.backend import Backend, BackendRequest, ExecutionTarget
@@ -137,7 +137,7 @@ class LocalTarget:
         if inside_bytes is not None and int(inside_bytes * AVAILABLE_SHARE) < budget_bytes:
             budget_bytes = max(1, int(inside_bytes * AVAILABLE_SHARE))
             budget_source = f"{AVAILABLE_SHARE:.0%} of what the test may use that started this run"
-        overcommits = _overcommits(config) and (inside_bytes is None or config.overcommit is not None)
+        overcommits = _overcommits(config) and (inside_bytes is None or config.oversubscription is not None)
         idle_cpus = machine.cpus if overcommits else None
         return Capacity(
             slots=slots,
@@ -171,17 +171,17 @@ class LocalTarget:
                 fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
-            from passmuster.host.host_budget import Seat, open_pool
+            from passmuster.host.host_budget import RunProfile, open_host_budget
             from worker.executor.local import LocalExecutor
 
-            seat = Seat(
+            seat = RunProfile(
                 root=str(config.root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
                 is_nice=config.nice,
                 machine_memory=config.machine_memory,
             )
-            pool, notice = open_pool(
+            pool, notice = open_host_budget(
                 seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))
@@ -266,9 +266,9 @@ def _say(line: str) -> None:
 
 def _overcommits(config: TestConfig) -> bool:
     """Whether extra files start while CPUs are idle: by default only if the number of slots was not set."""
-    if config.overcommit is None:
+    if config.oversubscription is None:
         return config.max_workers is None
-    return config.overcommit is Overcommit.AUTO
+    return config.oversubscription is Oversubscription.AUTO
 
 
 def _further_files(slots: int) -> Limit:

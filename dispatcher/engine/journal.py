@@ -28,7 +28,7 @@ FILE_NAME = "journal"
 LAST = "last"
 """The value that stands for the run that started last, in place of its ID."""
 
-_FORMAT = 3
+_FORMAT = 4
 END = "end"
 """The entry that says that the run has finished."""
 

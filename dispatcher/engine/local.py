@@ -92,7 +92,7 @@ class LocalBackend:
     def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks in order and start those that fit."""
         if not urgent:
-            self._executor.expect(tasks)
+            self._executor.prefetch(tasks)
         with self._lock:
             if best_effort:
                 self._best_effort.extend(tasks)
@@ -144,7 +144,7 @@ class LocalBackend:
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop running files."""
-        self._executor.stop(reason, grace_s=grace_s)
+        self._executor.stop_all(reason, grace_s=grace_s)
 
     def usage(self) -> Usage:
         """Return the usage of the running files."""
@@ -153,7 +153,7 @@ class LocalBackend:
     def close(self) -> None:
         """Stop all files and wait for the threads."""
         self.withdraw()
-        self._executor.stop(StopReason.CANCELLED, grace_s=0)
+        self._executor.stop_all(StopReason.CANCELLED, grace_s=0)
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
@@ -196,7 +196,7 @@ class LocalBackend:
     def _start_what_fits(self) -> None:
         # A thread whose file has finished keeps its slot until its result is reported.
         while len(self._line) and len(self._threads) < self._executor.usage().slots:
-            room = self._executor.room()
+            room = self._executor.free_capacity()
             task = self._line.pop_first_fit(room)
             if task is None:
                 is_held_up = room.slots > 0 or self._executor.usage().other_runs is not None
@@ -234,7 +234,7 @@ class LocalBackend:
         self._line.push(
             [self._best_effort.popleft() for _ in range(min(len(self._best_effort), MAX_BEST_EFFORT_LOOKS))]
         )
-        task = self._line.pop_first_fit(self._executor.room())
+        task = self._line.pop_first_fit(self._executor.free_capacity())
         self._best_effort.extendleft(reversed(self._line.withdraw()))
         return task
 
@@ -282,7 +282,7 @@ class LocalBackend:
         try:
             start_thread(thread)
         except NoThreadError:
-            self._executor.dismiss(task)
+            self._executor.release(task)
             if not any(one.is_alive() for one in (*self._threads, *self._ended_threads)):
                 raise
             return PROCESSES  # The resources of a running file become free when it finishes.
@@ -303,7 +303,7 @@ class LocalBackend:
                 output=traceback.format_exc(),
             )
         if waited_for:
-            result = structs.replace(result, waited_for=waited_for)
+            result = structs.replace(result, start_delayed_by=waited_for)
         with self._lock:
             if result.status.is_failure:
                 # After it nothing further may start: the run, which decides that, must receive it first.

@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 from msgspec import Struct, structs
 
-from dispatcher.config.choices import Overcommit
+from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import DEFAULT_REGRESSION_FACTOR, TestConfig
 from dispatcher.engine.backend import Backend, BackendNotice, TaskFinished, TaskStarted
 from dispatcher.engine.retry import (
@@ -98,13 +98,13 @@ class RunPolicy(Struct, frozen=True, kw_only=True):
             retries=config.retries,
             max_fail=config.max_fail,
             run_timeout_s=config.run_timeout_s,
-            slow_s=config.slow_s,
-            grace_s=config.grace_s,
+            slow_s=config.slow_timeout_s,
+            grace_s=config.grace_period_s,
             allow_no_tests=config.allow_no_tests,
             may_run_no_test=config.allow_no_tests or config.shard is not None,
             watched=watched,
             verify_isolation=config.verify_isolation,
-            recheck_alone=config.overcommit is not Overcommit.OFF,
+            recheck_alone=config.oversubscription is not Oversubscription.OFF,
             regression_factor=config.regression_factor,
             fail_on_regression=config.fail_on_regression,
         )
@@ -249,7 +249,11 @@ class RunLoop:
         reason = self._state.context(path).reason
         self._announce(
             AttemptStarted(
-                at_s=now, file=self._state.file(path), attempt=task.attempt, reason=reason, worker=worker
+                at_s=now,
+                file=self._state.file(path),
+                attempt=task.attempt,
+                attempt_reason=reason,
+                worker=worker,
             )
         )
 
@@ -275,8 +279,8 @@ class RunLoop:
                 at_s=self._now(),
                 file=record.file,
                 result=result,
-                again=RerunReason.SETTLED if is_overruled else again,
-                reason=past.reason,
+                rerun_reason=RerunReason.SETTLED if is_overruled else again,
+                attempt_reason=past.reason,
                 finding=record.finding if following is None and not is_overruled else None,
             )
         )
@@ -308,7 +312,7 @@ class RunLoop:
                 at_s=self._now(),
                 file=record.file,
                 result=record.final,
-                reason=reason,
+                attempt_reason=reason,
                 finding=record.finding,
             )
         )

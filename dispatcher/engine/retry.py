@@ -108,7 +108,7 @@ class NextAttempt(Struct, frozen=True, kw_only=True):
     @property
     def is_urgent(self) -> bool:
         """Whether it is urgent: the user waits for its verdict."""
-        return not self.task.alone and self.reason is not RerunReason.VERIFY_PASS
+        return not self.task.exclusive and self.reason is not RerunReason.VERIFY_PASS
 
     @property
     def is_provisional(self) -> bool:
@@ -156,9 +156,13 @@ def next_attempt(
     if result.status not in NEVER_RETRIED and past.failures < retries:
         retry = _with_room(task, result, budget_bytes=budget_bytes)
         return NextAttempt(task=replace(retry, wanted_worker=""), reason=RerunReason.RETRY)
-    if past.may_run_alone and result.status in POSSIBLY_INTERFERENCE and not (result.was_alone or task.alone):
+    if (
+        past.may_run_alone
+        and result.status in POSSIBLY_INTERFERENCE
+        and not (result.was_alone or task.exclusive)
+    ):
         isolation, worker = result.isolation, result.worker
-        alone = replace(_following(task), alone=True, isolation=isolation, wanted_worker=worker)
+        alone = replace(_following(task), exclusive=True, isolation=isolation, wanted_worker=worker)
         return NextAttempt(task=alone, reason=RerunReason.EXCLUSIVE)
     return None
 
@@ -216,7 +220,7 @@ def _after_eviction(
         _following(task),
         predicted_bytes=_corrected_bytes(task, result, budget_bytes=budget_bytes),
         # The second prediction was wrong as well; an exclusive file is never evicted for another one.
-        alone=task.alone or past.evictions > 0,
+        exclusive=task.exclusive or past.evictions > 0,
     )
     return NextAttempt(task=again, reason=RerunReason.EVICTED)
 
@@ -227,7 +231,7 @@ def _following(task: TestTask) -> TestTask:
 
 def _spawned(task: TestTask, past: AttemptContext) -> TestTask:
     """Return a task that is spawned. Its memory differs from forked, because no pages are shared."""
-    predicted_bytes = task.predicted_bytes if task.alone else past.spawned_bytes
+    predicted_bytes = task.predicted_bytes if task.exclusive else past.spawned_bytes
     return replace(task, isolation=Isolation.SPAWN, predicted_bytes=predicted_bytes)
 
 
@@ -238,7 +242,7 @@ def _with_room(task: TestTask, result: TestResult, *, budget_bytes: int | None) 
         return again
     # An exclusive rerun has the best chance, and affects no other file if it fails again.
     predicted_bytes = _corrected_bytes(task, result, budget_bytes=budget_bytes)
-    return replace(again, predicted_bytes=predicted_bytes, alone=True)
+    return replace(again, predicted_bytes=predicted_bytes, exclusive=True)
 
 
 def _corrected_bytes(task: TestTask, result: TestResult, *, budget_bytes: int | None) -> int | None:

@@ -41,7 +41,7 @@ def verdict_position(
     told = [at for at, attempt in enumerate(attempts) if at == last or not attempt.is_evicted]
     if reasons[last] is RerunReason.VERIFY_PASS and attempts[last].status.is_pass:
         return told[-2]
-    finding = derive_finding(attempts, reasons, is_unconfirmed=False)
+    finding = derive_finding(attempts, reasons, is_unverified=False)
     if finding is Finding.PASSES_ONLY_FORKED:
         return last
     if finding is Finding.FAILS_WHEN_FORKED:
@@ -92,7 +92,7 @@ class _Entry(Struct):
     running_since: float | None = None
     is_slow: bool = False
     is_decided: bool = False
-    is_unconfirmed: bool = False
+    is_unverified: bool = False
     has_started: bool = False
 
     @property
@@ -106,7 +106,7 @@ class _Entry(Struct):
             started=self.has_started,
             reasons=tuple(self.reasons),
             verdict_attempt=self.standing,
-            is_unconfirmed=self.is_unconfirmed,
+            is_unverified=self.is_unverified,
         )
 
 
@@ -177,7 +177,7 @@ class RunState:
             failures=entry.failures,
             forked_status=entry.forked_status,
             evictions=entry.evictions,
-            is_confirmed=entry.planned.is_confirmed,
+            is_confirmed=entry.planned.is_fork_verified,
             may_run_alone=may_run_alone and not entry.planned.failed_before,
             spawned_bytes=entry.planned.spawned_bytes,
             before=next((one for one in reversed(entry.attempts) if not one.is_evicted), None),
@@ -246,7 +246,7 @@ class RunState:
         entry = self._entries[path]
         if entry.is_decided or entry.standing is None:
             return None
-        entry.is_unconfirmed = entry.reason is RerunReason.VERIFY_PASS
+        entry.is_unverified = entry.reason is RerunReason.VERIFY_PASS
         self._stop_running(entry)
         self._decide(entry)
         return entry.record()

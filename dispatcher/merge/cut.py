@@ -49,7 +49,7 @@ def cut_files(record: RecordedRun) -> list[CutFile]:
                 used.pop(file.path, None)
             case UsageSampled(usage=usage):
                 used |= {file.file_path: file for file in usage.files}
-            case AttemptFinished(file=file, result=result, again=again) if file.path in planned:
+            case AttemptFinished(file=file, result=result, rerun_reason=again) if file.path in planned:
                 is_final = again in (None, RerunReason.SETTLED)
                 following = (
                     NextAttempt(task=planned[file.path].task, reason=again) if again is not None else None

@@ -203,7 +203,7 @@ class ReadyQueue:
     def push(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks at the end of the queue, in their order."""
         for task in tasks:
-            if task.alone:
+            if task.exclusive:
                 self._alone.append(task)
             else:
                 self._lane_of(task).put(self._next_key, task)
@@ -212,7 +212,7 @@ class ReadyQueue:
     def push_front(self, tasks: Sequence[TestTask]) -> None:
         """Put tasks before all that wait, in their order."""
         for task in reversed(tasks):
-            if task.alone:
+            if task.exclusive:
                 self._alone.appendleft(task)
             else:
                 self._first_key -= 1
@@ -259,7 +259,7 @@ class ReadyQueue:
         if first is None or chosen is None:
             return None
         lane, key = chosen
-        if not room.takes(lane.peek(key)):
+        if not room.has_slot_for(lane.peek(key)):
             return None
         if chosen != first:
             passed = self._passed.get(first[1], 0)

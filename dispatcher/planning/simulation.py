@@ -71,7 +71,7 @@ def simulate_run(
         )
         room = FreeCapacity(
             slots=places.slots,
-            waiting_slots=places.waiting_slots,
+            io_bound_slots=places.io_bound_slots,
             free_bytes=max(0, budget_bytes - play.reserved_bytes),
             unknown_bytes=share_bytes,
             is_idle=not play.running,

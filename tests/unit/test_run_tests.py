@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import worker.executor.local
-from dispatcher.config.choices import Overcommit
+from dispatcher.config.choices import Oversubscription
 from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import BackendRequest
 from passmuster.model.status import Isolation
@@ -68,9 +68,9 @@ def test_where_nothing_can_be_kept_the_worker_learns_nothing(
     ("config", "is_on"),
     [
         (TestConfig(), True),
-        (TestConfig(overcommit=Overcommit.OFF), False),
+        (TestConfig(oversubscription=Oversubscription.OFF), False),
         (TestConfig(max_workers=3), False),
-        (TestConfig(max_workers=3, overcommit=Overcommit.AUTO), True),
+        (TestConfig(max_workers=3, oversubscription=Oversubscription.AUTO), True),
     ],
 )
 def test_further_files_start_unless_the_user_said_how_many(config: TestConfig, *, is_on: bool) -> None:

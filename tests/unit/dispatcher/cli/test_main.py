@@ -251,7 +251,7 @@ def test_a_file_that_fails_beside_others_stays_failed_and_runs_alone_in_the_next
     later = ScriptedTarget()
     run(root, target=later)
 
-    assert {task.file_path: task.alone for task in later.backends[0].tasks} == {
+    assert {task.file_path: task.exclusive for task in later.backends[0].tasks} == {
         PATHS[0]: is_alone,
         PATHS[1]: False,
     }

@@ -9,7 +9,7 @@ import pytest
 
 from dispatcher.cli.help import format_help
 from dispatcher.cli.main import SUBCOMMANDS, Command
-from dispatcher.config.subcommand_names import SUBCOMMAND_HELP
+from dispatcher.config.choices import SUBCOMMAND_HELP
 from tests.unit.dispatcher.scripted_target import ScriptedTarget
 
 

@@ -189,7 +189,7 @@ def plan_of(*paths: str, confirmed: str = "", failed: str = "", named: str = "")
         PlannedFile(
             file=TestFile(path=path, label=path),
             task=TestTask(run_id="r", file_path=path),
-            is_confirmed=path in confirmed,
+            is_fork_verified=path in confirmed,
             failed_before=path in failed,
             is_named=path in named,
         )

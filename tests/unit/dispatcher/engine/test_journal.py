@@ -165,7 +165,7 @@ def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
     journal._write(json.dumps({"format": 99, "run": "r", "files": {}}))
     journal.close()
 
-    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 3"):
+    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 4"):
         read_journal(path, [A, B])
 
 

@@ -14,8 +14,10 @@ NOT_PASSED = [status for status in Status if status.is_failure]
 VERIFY = RetryPolicy(verifies_forks=True)
 
 
-def task(isolation: Isolation = Isolation.AUTO, *, alone: bool = False) -> TestTask:
-    return TestTask(run_id="r", file_path="a.py", isolation=isolation, alone=alone, predicted_bytes=100)
+def task(isolation: Isolation = Isolation.AUTO, *, exclusive: bool = False) -> TestTask:
+    return TestTask(
+        run_id="r", file_path="a.py", isolation=isolation, exclusive=exclusive, predicted_bytes=100
+    )
 
 
 def result(
@@ -190,7 +192,7 @@ def test_only_what_company_may_have_caused_gets_a_chance_alone(status: Status) -
             False,
             False,
         )
-        assert (following.task.alone, following.task.isolation) == (True, Isolation.SPAWN)
+        assert (following.task.exclusive, following.task.isolation) == (True, Isolation.SPAWN)
     else:
         assert following is None
 
@@ -213,7 +215,7 @@ def test_whoever_had_no_company_or_may_not_gets_no_chance_alone() -> None:
     assert after(task(), result(Status.FAIL, Isolation.SPAWN), past=COMPANY) is None
     failed = result(Status.FAIL, Isolation.SPAWN, was_alone=False)
     assert after(task(), failed) is None
-    assert after(task(alone=True), failed, past=COMPANY) is None
+    assert after(task(exclusive=True), failed, past=COMPANY) is None
 
 
 def test_a_forced_fork_is_forked_alone_too() -> None:

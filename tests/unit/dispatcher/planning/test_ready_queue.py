@@ -13,8 +13,8 @@ from passmuster.model.executor import FreeCapacity
 from passmuster.model.task import TestTask
 
 
-def _task(name: str, need_bytes: int | None = 1, *, alone: bool = False) -> TestTask:
-    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, alone=alone)
+def _task(name: str, need_bytes: int | None = 1, *, exclusive: bool = False) -> TestTask:
+    return TestTask(run_id="r", file_path=name, predicted_bytes=need_bytes, exclusive=exclusive)
 
 
 def _room(
@@ -102,7 +102,7 @@ def test_files_put_first_go_first_in_their_own_order() -> None:
 
 
 def test_withdrawing_empties_the_line_and_keeps_the_order() -> None:
-    line = ReadyQueue([_task("b", 5), _task("x", alone=True), _task("c", None)])
+    line = ReadyQueue([_task("b", 5), _task("x", exclusive=True), _task("c", None)])
     line.push_front([_task("a", None)])
     assert len(line) == 4
     assert _names(line.withdraw()) == ["a", "b", "c", "x"]
@@ -113,14 +113,14 @@ def test_withdrawing_empties_the_line_and_keeps_the_order() -> None:
 
 
 def test_a_file_to_run_alone_waits_for_the_others_and_for_an_idle_machine() -> None:
-    line = ReadyQueue([_task("alone", alone=True), _task("a")])
+    line = ReadyQueue([_task("alone", exclusive=True), _task("a")])
     assert _name(line.pop_first_fit(_room(is_idle=True))) == "a"
     assert line.pop_first_fit(_room(is_idle=False)) is None
     assert _name(line.pop_first_fit(_room(is_idle=True))) == "alone"
 
 
 def test_a_file_to_run_alone_is_not_kept_waiting_for_ever() -> None:
-    line = ReadyQueue([_task("alone", alone=True)])
+    line = ReadyQueue([_task("alone", exclusive=True)])
     for number in range(MAX_STARTS_BEFORE_EXCLUSIVE):
         line.push([_task(f"file{number}"), _task(f"more{number}")])
         assert line.pop_first_fit(_room()) is not None
@@ -170,7 +170,7 @@ def test_a_task_that_could_not_start_gives_its_place_in_the_group_back() -> None
 
 
 def test_a_place_for_files_that_wait_is_given_to_no_other() -> None:
-    room = FreeCapacity(slots=0, waiting_slots=1, free_bytes=100, unknown_bytes=10, is_idle=False)
+    room = FreeCapacity(slots=0, io_bound_slots=1, free_bytes=100, unknown_bytes=10, is_idle=False)
     waits = TestTask(run_id="r", file_path="w", predicted_bytes=1, predicted_s=9.0, predicted_cpu_s=1.0)
     works = TestTask(run_id="r", file_path="x", predicted_bytes=1, predicted_s=9.0, predicted_cpu_s=8.0)
     assert ReadyQueue([works]).pop_first_fit(room) is None

@@ -64,9 +64,9 @@ def test_a_lost_file_goes_again_before_the_others_and_alone_and_the_user_is_told
     book.started("a", 101, "w1")
 
     assert book.lease_expired("a", 101, "w1") == [
-        BackendNotice(text="worker w1 was lost while a ran there; it runs again, alone")
+        BackendNotice(text="worker w1 disappeared while it ran a; the file reruns exclusively")
     ]
-    alone = structs.replace(task("a"), alone=True)
+    alone = structs.replace(task("a"), exclusive=True)
     assert book.next_messages(slots=SLOTS) == [Message(task=alone, delivery=102, is_urgent=True)]
     assert book.started("a", 102, "w1") == []
 
@@ -85,7 +85,7 @@ def test_a_file_that_kills_its_workers_is_a_crash() -> None:
     assert isinstance(finished, TaskFinished)
     assert finished.result.status is Status.CRASH
     assert finished.result.error == (
-        "3 workers were lost while it ran, the last 2 while it ran alone there: w0, w1, w2"
+        "3 workers disappeared while it ran, the last 2 while it ran exclusively: w0, w1, w2"
     )
     assert finished.task == task("a")
 
@@ -130,6 +130,18 @@ def test_a_file_that_is_put_back_takes_a_place_on_the_queue_once() -> None:
     assert book.next_messages(slots=2) == []
     book.started("f0", 101, "w2")
     assert sent(book.next_messages(slots=2)) == [(f"f{MIN_PUBLISHED}", 101)]
+
+
+def test_a_republished_file_counts_once_among_the_files_on_the_queue() -> None:
+    book = DeliveryTracker()
+    book.submit([task(f"f{number}") for number in range(MIN_PUBLISHED + 1)])
+    book.next_messages(slots=2)
+    book.started("f0", 101, "w1")
+    book.started("f1", 101, "w1")
+
+    book.returned("f0", 101)
+
+    assert sent(book.next_messages(slots=2)) == [("f0", 101), (f"f{MIN_PUBLISHED}", 101)]
 
 
 def test_the_result_of_a_worker_that_was_only_thought_dead_counts() -> None:
@@ -250,7 +262,7 @@ def test_a_forged_result_is_dropped_and_the_one_of_whoever_runs_the_file_counts(
     [notice] = book.result_rejected("a", 101, "w9", "wrong signature")
 
     assert isinstance(notice, BackendNotice)
-    assert "a result of a that names worker w9 was dropped: wrong signature" in notice.text
+    assert "rejected a result of a that names worker w9: wrong signature" in notice.text
     assert sent(book.next_messages(slots=SLOTS)) == [("a", 102)]
     assert book.finished("a", 101, passed("a")) == [TaskFinished(task=task("a"), result=passed("a"))]
 
