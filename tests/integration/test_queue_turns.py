@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,8 +121,9 @@ def test_what_a_worker_puts_back_onto_its_own_queue_expires_after_its_death(run:
     run.seed(task)
     until(lambda: serving(run) == {small.name, big.name}, "both serve the run")
     key = worker_queue_keys(run.run_id, small.name)[1]
-    run.client.config_set("notify-keyspace-events", "Kgl")
-    with run.client.pubsub() as changes:
+    client: Any = run.client
+    client.config_set("notify-keyspace-events", "Kgl")
+    with client.pubsub() as changes:
         changes.subscribe(f"__keyspace@0__:{key}")
         run.publish_for(small.name, task, 101)
         # The worker takes the message again within milliseconds; only it sets a lifetime.
