@@ -33,7 +33,7 @@ from dispatcher.engine.journal import (
     resume_message,
 )
 from dispatcher.engine.journaled_backend import JournaledBackend
-from dispatcher.engine.loop import RunLoop, RunPolicy
+from dispatcher.engine.loop import RunLoop
 from dispatcher.engine.signals import watch_interrupts
 from dispatcher.engine.storage import KEPT_RUNS, make_state_dir, open_storage, prune_runs
 from dispatcher.history.file_history import FileHistory
@@ -228,7 +228,8 @@ class TestRunner:
                 plan,
                 backend,
                 reporters,
-                RunPolicy.of(self.config, watched=watched),
+                self.config,
+                samples_usage=watched,
                 keepers=keepers,
                 notices=self._take_notices(),
                 clock=time.monotonic,
