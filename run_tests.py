@@ -171,17 +171,17 @@ class LocalTarget:
                 fleet.warm_up(min(len(request.tasks), settings.slots))
             # These take as long to import as the first server takes to start.
             from dispatcher.engine.local import LocalBackend
-            from passmuster.host.host_budget import Seat, open_pool
+            from passmuster.host.host_budget import RunProfile, open_host_budget
             from worker.executor.local import LocalExecutor
 
-            seat = Seat(
+            seat = RunProfile(
                 root=str(config.root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
                 is_nice=config.nice,
                 machine_memory=config.machine_memory,
             )
-            pool, notice = open_pool(
+            pool, notice = open_host_budget(
                 seat, levels=read_levels, environment=request.environ, folder=config.machine_folder
             )
             executor = undo.enter_context(closing(LocalExecutor(settings, fleet, pool)))

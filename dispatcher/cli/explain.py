@@ -17,7 +17,7 @@ from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import open_history
 from dispatcher.history.schema import FILE_NAME as HISTORY
 from dispatcher.insight.explain_report import explain_json, explain_lines
-from dispatcher.insight.explanation import Explanation, rules_of, way_of
+from dispatcher.insight.explanation import Explanation, overrides_of, start_method_of
 from dispatcher.insight.last_run import newest_run
 from dispatcher.insight.local_runs import local_runs, waits_of
 from dispatcher.model.exit_codes import ExitCode
@@ -92,13 +92,13 @@ def _with_plan(what: Explanation, config: TestConfig, call: SubcommandCall) -> E
     return structs.replace(
         what,
         planned=planned,
-        place=place + 1,
+        position=place + 1,
         total=len(plan.files),
         limit_bytes=limit_bytes,
         budget_bytes=budget_bytes,
-        rules=rules_of(what.file.path, config),
-        group_most=group_limits(config).get(group) if group else None,
-        way=way_of(planned, what.known, config),
+        overrides=overrides_of(what.file.path, config),
+        group_max=group_limits(config).get(group) if group else None,
+        start_method=start_method_of(planned, what.known, config),
     )
 
 

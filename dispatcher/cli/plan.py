@@ -67,8 +67,8 @@ def answer_for(plan: RunPlan, capacity: Capacity, *, nodes: int = 1) -> PlanRepo
     return PlanReport(
         files=len(planned),
         unknown=unknown,
-        usual_s=usual_s[0] if usual_s else None,
-        asked=asked,
-        others=alternatives(tasks, asked, groups=groups),
+        assumed_s=usual_s[0] if usual_s else None,
+        requested=asked,
+        alternatives=alternatives(tasks, asked, groups=groups),
         groups=plan.groups,
     )

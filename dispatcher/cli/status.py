@@ -13,7 +13,7 @@ from dispatcher.insight.local_runs import local_lines, local_runs
 from dispatcher.model.exit_codes import ExitCode
 from dispatcher.queue.broker import broker_address
 from passmuster.model.errors import InfrastructureError
-from passmuster.wire.access import BROKEN, open_broker
+from passmuster.wire.access import BROKER_ERRORS, open_broker
 from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.run_store import WorkerDirectory
 
@@ -48,9 +48,9 @@ def _broker_state(config: TestConfig) -> BrokerState:
             return BrokerState(
                 broker=address.shown,
                 runs=tuple(BrokerInspector(client).runs()),
-                workers=tuple(WorkerDirectory(client).cards()),
+                workers=tuple(WorkerDirectory(client).statuses()),
             )
-    except BROKEN as error:
+    except BROKER_ERRORS as error:
         raise InfrastructureError(
             f"the broker {address.shown} does not answer: {error}; check that it is running"
         ) from error

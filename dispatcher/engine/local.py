@@ -92,7 +92,7 @@ class LocalBackend:
     def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         """Queue tasks in order and start those that fit."""
         if not urgent:
-            self._executor.expect(tasks)
+            self._executor.prefetch(tasks)
         with self._lock:
             if best_effort:
                 self._best_effort.extend(tasks)
@@ -144,7 +144,7 @@ class LocalBackend:
 
     def stop(self, reason: StopReason, *, grace_s: float) -> None:
         """Stop running files."""
-        self._executor.stop(reason, grace_s=grace_s)
+        self._executor.stop_all(reason, grace_s=grace_s)
 
     def usage(self) -> Usage:
         """Return the usage of the running files."""
@@ -153,7 +153,7 @@ class LocalBackend:
     def close(self) -> None:
         """Stop all files and wait for the threads."""
         self.withdraw()
-        self._executor.stop(StopReason.CANCELLED, grace_s=0)
+        self._executor.stop_all(StopReason.CANCELLED, grace_s=0)
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
@@ -196,7 +196,7 @@ class LocalBackend:
     def _start_ready(self) -> None:
         # A thread whose file has finished keeps its slot until its result is reported.
         while len(self._ready) and len(self._threads) < self._executor.usage().slots:
-            room = self._executor.room()
+            room = self._executor.free_capacity()
             task = self._ready.pop_first_fit(room)
             if task is None:
                 has_slot = room.slots > 0 or self._executor.usage().other_runs is not None
@@ -233,7 +233,7 @@ class LocalBackend:
         """Pop a best-effort task that fits, by the rules of the ready queue, which is empty now."""
         count = min(len(self._best_effort), MAX_BEST_EFFORT_LOOKS)
         self._ready.push([self._best_effort.popleft() for _ in range(count)])
-        task = self._ready.pop_first_fit(self._executor.room())
+        task = self._ready.pop_first_fit(self._executor.free_capacity())
         self._best_effort.extendleft(reversed(self._ready.withdraw()))
         return task
 
@@ -281,7 +281,7 @@ class LocalBackend:
         try:
             start_thread(thread)
         except NoThreadError:
-            self._executor.dismiss(task)
+            self._executor.release(task)
             if not any(one.is_alive() for one in (*self._threads, *self._ended_threads)):
                 raise
             return PROCESSES  # The resources of a running file become free when it finishes.

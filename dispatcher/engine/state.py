@@ -38,7 +38,7 @@ def verdict_position(
     candidates = [at for at, attempt in enumerate(attempts) if at == last or not attempt.is_evicted]
     if reasons[last] is RerunReason.VERIFY_PASS and attempts[last].status.is_pass:
         return candidates[-2]
-    finding = derive_finding(attempts, reasons, is_unconfirmed=False)
+    finding = derive_finding(attempts, reasons, is_unverified=False)
     if finding is Finding.PASSES_ONLY_FORKED:
         return last
     if finding is Finding.FAILS_WHEN_FORKED:
@@ -92,7 +92,7 @@ class FileState(Struct):
     running_since: float | None = None
     is_slow: bool = False
     is_decided: bool = False
-    is_unconfirmed: bool = False
+    is_unverified: bool = False
     has_started: bool = False
 
     @property
@@ -120,7 +120,7 @@ class FileState(Struct):
             started=self.has_started,
             reasons=tuple(self.reasons),
             verdict_attempt=self.verdict_attempt,
-            is_unconfirmed=self.is_unconfirmed,
+            is_unverified=self.is_unverified,
         )
 
     def context(self, *, exclusive_allowed: bool = False) -> AttemptContext:
@@ -224,7 +224,7 @@ class RunState:
         file = self._files[path]
         if file.is_decided or file.verdict_attempt is None:
             return None
-        file.is_unconfirmed = file.reason is RerunReason.VERIFY_PASS
+        file.is_unverified = file.reason is RerunReason.VERIFY_PASS
         file.is_decided = True
         self._update(file)
         return file.record()

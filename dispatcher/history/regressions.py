@@ -101,7 +101,7 @@ def find_regressions(
         if pair.waits and (slower is None or slower.factor <= factor):
             slower = _slower(pair, Measure.TIME, pair.wall_s, wall_pace)
         found += [one for one in (slower, _larger(pair)) if one is not None and one.factor > factor]
-    return tuple(sorted(found, key=lambda one: (-one.factor, one.file.path, one.what)))
+    return tuple(sorted(found, key=lambda one: (-one.factor, one.file.path, one.measure)))
 
 
 def _pairs(planned: Sequence[PlannedFile], records: Iterable[FileAttempts]) -> Iterator[_Pair]:
@@ -150,9 +150,9 @@ def _larger(pair: _Pair) -> Regression | None:
 def _regression(pair: _Pair, what: Measure, baseline: float, now: float, pace: float) -> Regression:
     return Regression(
         file=pair.record.file,
-        what=what,
+        measure=what,
         baseline=baseline,
         now=now,
-        pace=pace,
+        run_slowdown=pace,
         is_changed=pair.is_changed,
     )

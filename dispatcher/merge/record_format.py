@@ -104,8 +104,8 @@ class RecordedFile(Struct, frozen=True, kw_only=True):
     untold: tuple[TestResult, ...]
     started: bool
     reasons: tuple[RerunReason | None, ...]
-    stands: int | None
-    is_unconfirmed: bool
+    verdict_attempt: int | None
+    is_unverified: bool
 
 
 class RecordedRunEnd(Struct, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ class AttemptStarted(Struct, frozen=True, kw_only=True):
     """An attempt at a file has started.
 
     Args:
-        reason: why the attempt was made; None: it is the first that counts.
+        attempt_reason: why the attempt was made; None: it is the first that counts.
         worker: the worker that runs it, if there are several.
     """
 
@@ -65,8 +65,8 @@ class AttemptFinished(Struct, frozen=True, kw_only=True):
     Args:
         result: the result of the attempt. A verification that passes leaves the verdict to the attempt before
             it.
-        again: why another attempt follows; None: the verdict is final.
-        reason: why the attempt was made; None: it was the first, or replaced the first.
+        rerun_reason: why another attempt follows; None: the verdict is final.
+        attempt_reason: why the attempt was made; None: it was the first, or replaced the first.
         finding: what the attempts say together once the verdict is final; None: nothing beyond their results.
     """
 
@@ -87,7 +87,7 @@ class VerdictSettled(Struct, frozen=True, kw_only=True):
 
     Args:
         result: the result that is the verdict; an earlier `AttemptFinished` carried it.
-        reason: why the attempt that does not count was made.
+        attempt_reason: why the attempt that does not count was made.
         finding: as in `AttemptFinished`.
     """
 

@@ -79,7 +79,9 @@ def _wait(workers: list[WorkerProcess], address: BrokerAddress, wait_s: float) -
     until = time.monotonic() + wait_s
     with closing(open_broker(address)) as client:
         directory = WorkerDirectory(client)
-        while missing := {worker.name for worker in workers} - {status.name for status in directory.cards()}:
+        while missing := {worker.name for worker in workers} - {
+            status.name for status in directory.statuses()
+        }:
             for worker in workers:
                 if problem := worker.exit_problem():
                     raise InfrastructureError(f"{worker.name} of --cluster {problem}")

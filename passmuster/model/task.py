@@ -66,7 +66,7 @@ class TestTask(Struct, frozen=True, kw_only=True):
         predicted_s: seconds it took before; None when it never ran.
         predicted_bytes: peak bytes to reserve for it; None when it never ran.
         predicted_cpu_s: processor seconds it took before; None when unknown.
-        alone: run it while nothing else runs on the same worker.
+        exclusive: run it while nothing else runs on the same worker.
         coverage: None when no coverage data is wanted.
         group: the files of one group that may run at once are counted; empty: in no group.
         retries: how often it runs again when it failed; None: as often as the run's other files.

@@ -81,7 +81,8 @@ def _counted(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [
         event
         for event in events
-        if event["event"] == "file-settled" or (event["event"] == "file-finished" and event["again"] is None)
+        if event["event"] == "file-settled"
+        or (event["event"] == "file-finished" and event["rerun_reason"] is None)
     ]
 
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | 
         return 0
     try:
         options = read_options(words, own)
-        tests_environ = put_aside(own)
+        tests_environ = split_environment(own)
         for warning in options.warnings:
             _complain(warning)
         try:
@@ -68,7 +68,7 @@ def say(line: str) -> None:
         sys.stdout.flush()
 
 
-def put_aside(environ: MutableMapping[str, str]) -> dict[str, str]:
+def split_environment(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Return the environment for tests, and remove from `environ` what Celery must not see.
 
     Tests see neither the secret nor the broker's password, nor where these are.

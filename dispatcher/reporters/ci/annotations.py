@@ -213,7 +213,7 @@ def _flaky(record: FileAttempts) -> Annotation:
 def _grown(found: Regression, level: AnnotationLevel) -> Annotation:
     return Annotation(
         level=level,
-        title=f"Much more than before: {one_line(found.file.label)}"[:TITLE_CHARS],
+        title=f"Regressed: {one_line(found.file.label)}"[:TITLE_CHARS],
         message=regression_text(found),
         path=one_line(found.file.path),
     )

@@ -191,5 +191,5 @@ def _ending(lines: Sequence[str], room_chars: int) -> Sequence[str]:
 def _lines(result: TestResult) -> list[str]:
     lines = list(shown_lines(result.output))
     if result.stacks:
-        lines += ["", "Where it was when its time was over:", *shown_lines(result.stacks)]
+        lines += ["", "Stacks at the timeout:", *shown_lines(result.stacks)]
     return lines

@@ -111,17 +111,17 @@ def again_line(file: TestFile, result: TestResult, again: RerunReason, *, color:
     match again:
         case RerunReason.EVICTED:
             used = f" at {format_bytes(result.peak_bytes)}" if result.peak_bytes else ""
-            text = f"{label}: stopped{used} to make room in memory; it runs again"
+            text = f"{label}: evicted{used} to free memory; will rerun"
         case RerunReason.VERIFY_FAILURE:
-            text = f"{label}: {status_text(result)}; it was forked, and runs again spawned"
+            text = f"{label}: {status_text(result)}; it was forked and will rerun spawned"
         case RerunReason.REFORK:
-            text = f"{label}: passed twice when spawned after it failed when forked; it is forked once more"
+            text = f"{label}: passed twice when spawned after it failed when forked; will rerun forked"
         case RerunReason.RECHECK if result.status.is_pass:
-            text = f"{label}: passed when spawned after it failed when forked; it runs spawned once more"
+            text = f"{label}: passed when spawned after it failed when forked; will rerun spawned"
         case RerunReason.RECHECK:
-            text = f"{label}: {status_text(result)}; it runs spawned once more"
+            text = f"{label}: {status_text(result)}; will rerun spawned"
         case _:
-            text = f"{label}: {status_text(result)}; it runs again"
+            text = f"{label}: {status_text(result)}; will rerun"
     return tagged(Tag.WARN, text, color=color)
 
 

@@ -83,7 +83,7 @@ def start(project: Project, server: EmbeddedServer, tmp_path: Path) -> Iterator[
             )
         )
         log.close()
-        wait_until(lambda: name in {card.name for card in board.cards()}, f"{name} is not there")
+        wait_until(lambda: name in {card.name for card in board.statuses()}, f"{name} is not there")
         return name
 
     yield begin
@@ -91,7 +91,7 @@ def start(project: Project, server: EmbeddedServer, tmp_path: Path) -> Iterator[
         worker.terminate()
     for worker in workers:
         worker.wait(30)
-    wait_until(lambda: not board.cards(), "workers are still there")
+    wait_until(lambda: not board.statuses(), "workers are still there")
 
 
 def test_what_lies_on_the_laptop_runs_where_there_is_nothing(

@@ -39,7 +39,7 @@ def test_without_a_worker_it_says_how_to_start_one(project: Project, env: dict[s
 def test_a_worker_of_another_version_does_not_count(project: Project, env: dict[str, str]) -> None:
     project.write({"tests/test_a.py": PASSING})
     client = connect(env["PASSMUSTER_BROKER_URL"], timeout_s=5)
-    WorkerDirectory(client).announce(
+    WorkerDirectory(client).publish(
         WorkerStatus(name="old", host="h", slots=1, busy=0, budget_bytes=1 << 30, version="0.0.1")
     )
 

@@ -163,7 +163,7 @@ def test_a_verdict_that_only_waited_to_be_confirmed_stands_in_a_record_that_brea
     assert (settled.result.status, settled.attempt_reason) == (Status.PASS, RerunReason.VERIFY_PASS)
     assert isinstance(last, RunFinished)
     [file] = last.results.records
-    assert (file.status, file.is_unconfirmed, len(file.attempts)) == (Status.PASS, True, 1)
+    assert (file.status, file.is_unverified, len(file.attempts)) == (Status.PASS, True, 1)
 
 
 def test_a_file_that_an_earlier_attempt_decided_is_decided_in_a_record_that_breaks_off(
@@ -262,7 +262,7 @@ def test_what_grew_is_found_in_the_whole_and_may_make_it_fail(tmp_path: Path) ->
     lenient = merge(tmp_path, "one", "two", "--fail-on-regression", "--regression-factor", "99")
 
     assert (told.status, failed.status, lenient.status) == (ExitCode.OK, ExitCode.FAILED, ExitCode.OK)
-    assert "[WARN] 3 file(s) took much more than before:" in told.out
+    assert "[WARN] 3 file(s) regressed:" in told.out
     assert "  - tests/test_2.py: peak memory 90 MiB instead of 1 MiB (90.0 times)" in told.out
     assert "took" not in lenient.out
 

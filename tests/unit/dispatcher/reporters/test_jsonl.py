@@ -102,7 +102,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
     ) == [
         {
             "event": "run-started",
-            "version": 1,
+            "version": 2,
             "at_s": 0.0,
             "run_id": "r1",
             "started_at": 7.0,
@@ -112,10 +112,17 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "shards": None,
             "plan_digest": None,
         },
-        {"event": "file-planned", "at_s": 0.0, **where, "kind": "unit", "because": "longest first"}
+        {"event": "file-planned", "at_s": 0.0, **where, "kind": "unit", "order_reason": "longest first"}
         | {"predicted_s": 1.5, "predicted_bytes": None},
-        {"event": "file-started", "at_s": 0.1, **where, "attempt": 2, "reason": "retry", "worker": "w"},
-        {"event": "file-slow", "at_s": 0.2, **where, "seconds_s": 60.0},
+        {
+            "event": "file-started",
+            "at_s": 0.1,
+            **where,
+            "attempt": 2,
+            "attempt_reason": "retry",
+            "worker": "w",
+        },
+        {"event": "file-slow", "at_s": 0.2, **where, "elapsed_s": 60.0},
         {
             "event": "usage",
             "at_s": 0.3,
@@ -134,8 +141,8 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "event": "file-finished",
             "at_s": 0.6,
             **where,
-            "again": "retry",
-            "reason": None,
+            "rerun_reason": "retry",
+            "attempt_reason": None,
             "finding": None,
             "attempt": 2,
             "status": "TIMEOUT",
@@ -152,7 +159,7 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "worker": "w",
             "interpreter": "CPython 3.11.7",
             "slot": 1,
-            "waited_for": "memory",
+            "start_delayed_by": "memory",
             "leaked": ["sleep"],
             "cases": [{"id": "T.x", "outcome": "failed", "duration_s": 0.5, "message": "m"}],
             "output_tail": "o",
@@ -164,7 +171,14 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "isolation_note": "n",
             "was_alone": False,
         },
-        {"event": "file-settled", "at_s": 0.65, **where, "attempt": 2, "status": "TIMEOUT", "reason": "alone"}
+        {
+            "event": "file-settled",
+            "at_s": 0.65,
+            **where,
+            "attempt": 2,
+            "status": "TIMEOUT",
+            "attempt_reason": "exclusive",
+        }
         | {"finding": None},
         {
             "event": "run-finished",
@@ -182,10 +196,10 @@ def test_a_whole_run_is_written_as_documented(tmp_path: Path) -> None:
             "failed_paths": [FILE.path],
             "not_run_paths": [],
             "flaky_paths": [],
-            "failed_forked_paths": [],
-            "failed_spawned_paths": [],
-            "crowded_paths": [],
-            "unconfirmed_paths": [],
+            "fails_when_forked_paths": [],
+            "passes_only_forked_paths": [],
+            "fails_in_parallel_paths": [],
+            "unverified_paths": [],
             "differences": [],
             "regressions": [],
         },

@@ -301,7 +301,7 @@ def test_how_a_file_ran_and_what_was_found_are_properties(tmp_path: Path) -> Non
     root = written(tmp_path / "r.xml", crowded)
 
     properties = {one.get("name"): one.get("value") for one in root.iter("property")}
-    assert (properties["isolation"], properties["finding"]) == ("spawn", "crowded")
+    assert (properties["isolation"], properties["finding"]) == ("spawn", "fails-in-parallel")
     assert (properties["attempt.1"], properties["attempt.2"]) == ("FAIL", "FAIL")
     assert [len(list(root.iter(name))) for name in ("flakyFailure", "failure")] == [2, 0]
 
@@ -320,7 +320,7 @@ def test_a_file_that_forking_fails_passes_without_a_mark(tmp_path: Path, number:
 
     assert [len(list(root.iter(name))) for name in ("flakyFailure", "failure", "error")] == [0, 0, 0]
     assert [one.get("value") for one in root.iter("property") if one.get("name") == "finding"] == [
-        "failed-forked"
+        "fails-when-forked"
     ]
 
 
@@ -359,7 +359,7 @@ def test_a_confirmed_pass_is_reported_as_it_was_told(tmp_path: Path) -> None:
 
     properties = {one.get("name"): one.get("value") for one in root.iter("property")}
     assert (properties["isolation"], properties["isolation_note"]) == ("fork", "warm")
-    assert (properties["attempt"], properties["finding"]) == ("1", "confirmed")
+    assert (properties["attempt"], properties["finding"]) == ("1", "verified")
 
 
 @pytest.mark.parametrize(("is_verified", "failures"), [(True, "1"), (False, "0")])

@@ -242,7 +242,7 @@ def test_a_timeout_is_folded_with_its_stacks() -> None:
     assert lines[1:] == [
         "##[group]Output of a.py (TIMEOUT: too long)",
         "| ",
-        "| Where it was when its time was over:",
+        "| Stacks at the timeout:",
         "| Thread 1",
         "##[endgroup]",
         "",
