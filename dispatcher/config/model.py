@@ -12,12 +12,20 @@ from typing import Annotated, ClassVar
 
 from msgspec import Struct
 
-from dispatcher.config.choices import Explain, FileGroup, LayoutKind, Mode, Overcommit, Override, Subcommand
+from dispatcher.config.choices import (
+    Explain,
+    FileGroup,
+    LayoutKind,
+    Mode,
+    Override,
+    Oversubscription,
+    Subcommand,
+)
 from dispatcher.config.settings_machines import MachineSettings
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
-from passmuster.settings.setting import Group, Needs, Setting, With, layout, setting, switch, table
+from passmuster.settings.setting import Conflict, Group, Requirement, Setting, layout, setting, switch, table
 from passmuster.settings.values import (
     BYTES,
     COMMAND,
@@ -131,7 +139,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         Setting(
             name="paths",
             group=Group.SELECTION,
-            kind=TEXTS,
+            type=TEXTS,
             summary="files or directories to run",
             default="everything",
             in_file=False,
@@ -170,7 +178,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             in_file=False,
             whole_run=True,
             commands=(Subcommand.PLAN,),
-            needs=(Needs(name="history", what="the history"),),
+            needs=(Requirement(name="history", what="the history"),),
         ),
     ] = False
     limit: Annotated[
@@ -203,7 +211,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
         Setting(
             name="command",
             group=Group.EXECUTION,
-            kind=COMMAND,
+            type=COMMAND,
             summary="the project's own command for a file: a list of words with {file} or {module}, with"
             " optional {python}, {slot}, {junit}",
             default="none",
@@ -255,7 +263,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "run every forked file in a fresh interpreter too, and fail if the results differ",
             same_on_all=True,
             conflicts=(
-                With(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
+                Conflict(name="isolation", why="it compares with forked runs", values=(Isolation.SPAWN,)),
             ),
         ),
     ] = False
@@ -300,7 +308,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             in_file=False,
             whole_run=True,
             many_machines=True,
-            needs=(Needs(name="history", what="the history"),),
+            needs=(Requirement(name="history", what="the history"),),
         ),
     ] = None
     history: Annotated[
@@ -326,11 +334,11 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             commands=(Subcommand.EXPLAIN, Subcommand.PLAN),
         ),
     ] = None
-    overcommit: Annotated[
-        Overcommit | None,
+    oversubscription: Annotated[
+        Oversubscription | None,
         setting(
             "overcommit",
-            choice(Overcommit),
+            choice(Oversubscription),
             Group.LIMITS,
             "start extra files while running files leave CPUs idle",
             default="auto; off if jobs is given",
@@ -420,10 +428,10 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             same_on_all=True,
         ),
     ] = None
-    slow_s: Annotated[
+    slow_timeout_s: Annotated[
         float, setting("slow", TIME, Group.LIMITS, "time after which a running file is reported as slow")
     ] = DEFAULT_SLOW_S
-    grace_s: Annotated[
+    grace_period_s: Annotated[
         float, setting("grace", TIME, Group.LIMITS, "time between SIGTERM and SIGKILL", same_on_all=True)
     ] = DEFAULT_GRACE_S
     max_fail: Annotated[
@@ -490,7 +498,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             name="mode",
             is_exclusive=True,
             group=Group.OTHER,
-            kind=choice(Mode),
+            type=choice(Mode),
             summary="run nothing; show the files, the plan, or all settings with their origins",
             constants=(
                 ("--list", "list"),
@@ -516,7 +524,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             "run nothing; explain which modules are imported before files are forked, which not, and why",
             default="nothing",
             in_file=False,
-            conflicts=(With(name="mode", why="each asks for something else"),),
+            conflicts=(Conflict(name="mode", why="each asks for something else"),),
         ),
     ] = None
     strict_args: Annotated[

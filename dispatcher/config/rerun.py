@@ -6,8 +6,8 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from dispatcher.config.command_line import RUN_WORDS
-from passmuster.settings.origins import Given
+from dispatcher.config.settings import RUN_PARSER
+from passmuster.settings.origins import GivenValue
 
 
 def rerun_command(program: str, argv: Sequence[str], label: str) -> str:
@@ -28,7 +28,7 @@ def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
         program: as the user called it.
         argv: the arguments of the run.
     """
-    arguments = RUN_WORDS.read(argv)
+    arguments = RUN_PARSER.parse(argv)
     words = [word for given in arguments.given if given.setting.name != "resume" for word in _words(given)]
     return " ".join(map(_quoted, (program, *words, "--resume", run_id, *_named(arguments.paths))))
 
@@ -36,18 +36,18 @@ def resume_command(program: str, argv: Sequence[str], run_id: str) -> str:
 def options_for_one_file(argv: Sequence[str]) -> list[str]:
     """Return the options of a call that a run of one file needs again."""
     words: list[str] = []
-    for given in RUN_WORDS.read(argv).given:
+    for given in RUN_PARSER.parse(argv).given:
         if not given.setting.whole_run:
             words += _words(given)
     return words
 
 
-def _words(given: Given) -> list[str]:
+def _words(given: GivenValue) -> list[str]:
     """Return an argument as it was given, with secrets removed."""
     option = given.origin.name
     if option not in given.setting.options:
         return [option]
-    return [option, ",".join(map(given.setting.kind.shown or str, given.texts))]
+    return [option, ",".join(map(given.setting.type.shown or str, given.texts))]
 
 
 def _named(paths: Sequence[str]) -> list[str]:

@@ -59,7 +59,7 @@ def test_a_killed_run_goes_on_where_it_was(broken_off: Project, arguments: tuple
     outcome = broken_off.run("-j", "1", *arguments, "--resume", "last", "--junit-xml", "report.xml")
 
     assert outcome.code == 1, str(outcome)
-    assert "3 of 4 files had been run" in outcome.stderr
+    assert "3 of 4 files have already run" in outcome.stderr
     assert outcome.statuses() == {
         "tests/test_a.py": "PASS",
         "tests/test_b.py": "FAIL",
@@ -86,7 +86,7 @@ def test_a_run_that_ended_or_has_other_files_is_not_gone_on_with(project: Projec
 
     over = project.run("--resume", "last")
     assert over.code == 2
-    assert "has come to its end: start one without --resume" in over.stderr
+    assert "has finished: start a new one without --resume" in over.stderr
 
     unknown = project.run("--resume", "yesterday")
     assert unknown.code == 2

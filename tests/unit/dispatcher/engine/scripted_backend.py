@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from dispatcher.config.model import TestConfig
 from dispatcher.engine.backend import BackendEvent, TaskFinished, TaskStarted
-from dispatcher.engine.loop import RunLoop, RunPolicy
+from dispatcher.engine.loop import RunLoop
 from dispatcher.model.events import Reporter, RunEvent
 from dispatcher.model.plan import PlannedFile, RunPlan, TestFile
 from passmuster.model.errors import InfrastructureError
@@ -86,14 +87,14 @@ class ScriptedBackend:
     def limits(self) -> tuple[Limit, ...]:
         return ()
 
-    def submit(self, tasks: Sequence[TestTask], *, first: bool = False, spare: bool = False) -> None:
+    def submit(self, tasks: Sequence[TestTask], *, urgent: bool = False, best_effort: bool = False) -> None:
         names = [self._name(task) for task in tasks]
         self.tasks += tasks
-        self.submitted += [(name, first) for name in names]
-        if spare:
+        self.submitted += [(name, urgent) for name in names]
+        if best_effort:
             self.spare += names
             self.waiting_spare.extend(tasks)
-        elif first:
+        elif urgent:
             self.waiting.extendleft(reversed(tasks))
         else:
             self.waiting.extend(tasks)
@@ -189,7 +190,7 @@ def plan_of(*paths: str, confirmed: str = "", failed: str = "", named: str = "")
         PlannedFile(
             file=TestFile(path=path, label=path),
             task=TestTask(run_id="r", file_path=path),
-            is_confirmed=path in confirmed,
+            is_fork_verified=path in confirmed,
             failed_before=path in failed,
             is_named=path in named,
         )
@@ -202,15 +203,18 @@ def make_run(
     backend: ScriptedBackend,
     paths: Sequence[str],
     reporters: Sequence[Reporter],
-    policy: RunPolicy,
+    config: TestConfig,
     plan: RunPlan | None = None,
+    *,
+    samples_usage: bool = False,
 ) -> RunLoop:
     """Return a run on the script's clock."""
     return RunLoop(
         plan or plan_of(*paths),
         backend,
         reporters,
-        policy,
+        config,
+        samples_usage=samples_usage,
         notices=("a notice",),
         clock=lambda: backend.now_s,
         wall_clock=lambda: 1000.0,

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.engine.journal import FILE_NAME, Journal, find_run, has_data, open_journal, read_journal
+from dispatcher.engine.journal import (
+    FILE_NAME,
+    Journal,
+    find_run,
+    has_coverage_data,
+    open_journal,
+    read_journal,
+)
 from dispatcher.model.plan import TestFile
 from dispatcher.run.runner import new_run_id
 from passmuster.model.errors import ConfigurationError
@@ -32,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 def written(path: Path, *results: TestResult, is_over: bool = False) -> None:
     journal = Journal(path, is_durable=True)
     assert journal.is_new
-    journal.begin(path.parent.name, [A, B])
+    journal.start(path.parent.name, [A, B])
     journal.add(results)
     if is_over:
         journal.end()
@@ -83,8 +90,8 @@ def test_a_file_that_was_changed_since_does_not_count(path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ([A], "test_b.py does now not"),
-        ([A, B, TestFile(path="test_c.py", label="test_c.py")], "test_c.py did not belong to it"),
+        ([A], "test_b.py is missing"),
+        ([A, B, TestFile(path="test_c.py", label="test_c.py")], "test_c.py is new"),
     ],
 )
 def test_a_run_of_other_files_is_refused(path: Path, files: list[TestFile], words: str) -> None:
@@ -97,7 +104,7 @@ def test_a_run_of_other_files_is_refused(path: Path, files: list[TestFile], word
 def test_a_run_that_came_to_its_end_is_refused(path: Path) -> None:
     written(path, PASS_A, is_over=True)
 
-    with pytest.raises(ConfigurationError, match="has come to its end"):
+    with pytest.raises(ConfigurationError, match="has finished"):
         read_journal(path, [A, B])
 
 
@@ -150,7 +157,7 @@ def test_what_is_ignored_is_said_to_the_user(path: Path) -> None:
         opened = open_journal(path, "r", [A, B], is_durable=False, needs_data=False, stack=stack)
 
     assert "1 damaged line(s) of" in opened.notice
-    assert "their files run again" in opened.notice
+    assert "their files rerun" in opened.notice
 
 
 def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
@@ -158,7 +165,7 @@ def test_a_journal_of_another_format_names_both_numbers(path: Path) -> None:
     journal._write(json.dumps({"format": 99, "run": "r", "files": {}}))
     journal.close()
 
-    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 3"):
+    with pytest.raises(ConfigurationError, match="its format is 99, this version reads 4"):
         read_journal(path, [A, B])
 
 
@@ -172,7 +179,7 @@ def test_runs_that_start_within_one_second_sort_by_their_start() -> None:
 def test_a_run_under_way_is_not_gone_on_with(path: Path) -> None:
     journal = Journal(path, is_durable=False)
 
-    with pytest.raises(ConfigurationError, match="is still under way"):
+    with pytest.raises(ConfigurationError, match="is still in progress"):
         Journal(path, is_durable=False)
     journal.close()
     Journal(path, is_durable=False).close()
@@ -199,6 +206,6 @@ def test_coverage_data_that_is_gone_does_not_count(tmp_path: Path) -> None:
     def result(*files: Path) -> TestResult:
         return TestResult(file_path="a", status=Status.PASS, coverage_files=tuple(map(str, files)))
 
-    assert has_data(result(data))
-    assert not has_data(result(data, tmp_path / "gone"))
-    assert not has_data(result())
+    assert has_coverage_data(result(data))
+    assert not has_coverage_data(result(data, tmp_path / "gone"))
+    assert not has_coverage_data(result())

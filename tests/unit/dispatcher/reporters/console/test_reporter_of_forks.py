@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from dispatcher.config.choices import Verbosity
-from dispatcher.engine.loop import RunPolicy
+from dispatcher.config.model import TestConfig
 from dispatcher.model.events import AttemptFinished, AttemptStarted, RunStarted, VerdictSettled
 from dispatcher.model.results import TestResults
 from dispatcher.reporters.console.lines import RULE
@@ -18,7 +18,7 @@ from dispatcher.reporters.console.progress import RunProgress
 from dispatcher.reporters.console.reporter import ConsoleReporter
 from passmuster.model.result import CaseResult
 from passmuster.model.status import Isolation, Outcome, Status
-from tests.support.forked_runs import POLICIES, SCRIPTS
+from tests.support.forked_runs import CONFIGS, SCRIPTS
 from tests.unit.dispatcher.engine.scripted_backend import Listener, ScriptedBackend, Step, make_run
 
 FORK = Isolation.FORK
@@ -30,7 +30,7 @@ LONG = Step(seconds=100)
 
 def run(
     script: Mapping[str, Sequence[Step]],
-    policy: RunPolicy | None = None,
+    config: TestConfig | None = None,
     *,
     verbosity: Verbosity = Verbosity.NORMAL,
     slots: int = 2,
@@ -41,7 +41,7 @@ def run(
         out, color=False, verbosity=verbosity, rerun=lambda record: "again", warn_stream=io.StringIO()
     )
     backend = ScriptedBackend(script=script, slots=slots)
-    results = make_run(backend, list(script), [console, listener], policy or RunPolicy()).execute()
+    results = make_run(backend, list(script), [console, listener], config or TestConfig()).execute()
     return out.getvalue().splitlines(), results, listener
 
 
@@ -93,20 +93,20 @@ def test_a_confirmation_that_fails_is_told_with_the_reason(verbosity: Verbosity)
     if verbosity is not Verbosity.QUIET:
         assert of(lines, "a")[-3:-1] == [
             "[WARN] a: passed when forked, failed when spawned",
-            "[WARN] a: FAIL; it runs spawned once more",
+            "[WARN] a: FAIL; will rerun spawned",
         ]
     assert "    It passed when forked, and failed when spawned." in lines
     assert lines[-2:] == ["FAILED TESTS:", "a"]
 
 
 def test_a_doubtful_pass_that_was_right_is_not_printed_as_a_second_pass() -> None:
-    lines, _, _ = run({"a": [FORKED, FAIL, PASS], "b": [LONG]}, RunPolicy(retries=1))
+    lines, _, _ = run({"a": [FORKED, FAIL, PASS], "b": [LONG]}, TestConfig(retries=1))
 
     assert of(lines, "a") == [
         "[INFO] Running: a",
         "[PASS] a completed successfully",
         "[WARN] a: passed when forked, failed when spawned",
-        "[WARN] a: FAIL; it runs spawned once more",
+        "[WARN] a: FAIL; will rerun spawned",
         "[INFO] a: passed in attempt 3",
     ]
 
@@ -116,16 +116,16 @@ def test_each_further_attempt_is_a_line_and_a_file_that_forking_fails_is_named_a
 
     assert of(lines, "a") == [
         "[INFO] Running: a",
-        "[WARN] a: FAIL; it was forked, and runs again spawned",
-        "[WARN] a: passed when spawned after it failed when forked; it runs spawned once more",
-        "[WARN] a: passed twice when spawned after it failed when forked; it is forked once more",
+        "[WARN] a: FAIL; it was forked and will rerun spawned",
+        "[WARN] a: passed when spawned after it failed when forked; will rerun spawned",
+        "[WARN] a: passed twice when spawned after it failed when forked; will rerun forked",
         "[WARN] a: FAIL; it failed when forked again, so forking is the cause",
         "[PASS] a completed successfully",
     ]
     assert after_the_counts(lines) == [
         (
-            "[WARN] 1 file(s) failed twice when forked and passed twice when spawned, as they run until they "
-            "change:"
+            "[WARN] 1 file(s) failed twice when forked and passed twice when spawned; they are spawned until "
+            "they change:"
         ),
         "  - a (FAIL)",
         "[PASS] All tests passed! 🎉",
@@ -169,7 +169,7 @@ def test_a_quiet_report_says_what_became_of_a_file_that_started_only_by_overcomm
 
     lines, _, _ = run({"a": [extra, PASS]}, verbosity=Verbosity.QUIET)
 
-    assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed beside others, passed when run alone"]
+    assert of(lines, "a") == ["[FAIL] a failed", "[WARN] a: failed in parallel, passed when run alone"]
 
 
 def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
@@ -177,16 +177,19 @@ def test_a_crowded_file_is_told_and_named_at_the_end() -> None:
 
     assert of(lines, "a")[1:] == [
         "[FAIL] a failed",
-        "[WARN] a: failed beside others, passed when run alone; it stays failed, see --retries",
+        "[WARN] a: failed in parallel, passed when run alone; it stays failed, see --retries",
     ]
     assert after_the_counts(lines)[:2] == [
-        "[WARN] 1 file(s) failed beside others and passed when run alone, as they run until they change:",
-        "  - a (beside others: FAIL)",
+        (
+            "[WARN] 1 file(s) failed in parallel and passed when run alone; they run exclusively until "
+            "they change:"
+        ),
+        "  - a (in parallel: FAIL)",
     ]
 
 
 def test_a_failure_whose_chance_alone_was_taken_back_is_printed_once() -> None:
-    lines, _, _ = run({"a": [CROWDED], "b": [CROWDED], "c": [LONG]}, RunPolicy(max_fail=2), slots=1)
+    lines, _, _ = run({"a": [CROWDED], "b": [CROWDED], "c": [LONG]}, TestConfig(max_fail=2), slots=1)
 
     assert of(lines, "a")[-1] == "[FAIL] a failed"
     assert lines[-3:] == ["FAILED TESTS:", "a", "b"]
@@ -200,7 +203,7 @@ def test_a_verification_lists_differences_and_what_could_not_be_forked() -> None
         "c": [Step(note="it says so")],
     }
 
-    lines, _, _ = run(script, RunPolicy(verify_isolation=True))
+    lines, _, _ = run(script, TestConfig(verify_isolation=True))
 
     assert after_the_counts(lines) == [
         "[WARN] 1 file(s) differ when forked:",
@@ -212,11 +215,11 @@ def test_a_verification_lists_differences_and_what_could_not_be_forked() -> None
     ]
 
 
-@given(SCRIPTS, POLICIES)
+@given(SCRIPTS, CONFIGS)
 def test_the_last_verdict_printed_of_a_file_is_the_one_that_counts(
-    script: dict[str, list[Step]], policy: RunPolicy
+    script: dict[str, list[Step]], config: TestConfig
 ) -> None:
-    lines, results, _ = run(script, policy)
+    lines, results, _ = run(script, config)
 
     for record in results.records:
         path = record.file.path
@@ -229,9 +232,9 @@ def test_the_last_verdict_printed_of_a_file_is_the_one_that_counts(
         assert verdicts[-1] == (passed if record.status.is_pass else failed)
 
 
-@given(SCRIPTS, POLICIES)
-def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy: RunPolicy) -> None:
-    _, results, listener = run(script, policy)
+@given(SCRIPTS, CONFIGS)
+def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], config: TestConfig) -> None:
+    _, results, listener = run(script, config)
     progress, decided = RunProgress(), 0
     for event in listener.events:
         match event:
@@ -241,7 +244,7 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy
                 progress.file_started(event)
             case AttemptFinished():
                 progress.file_finished(event)
-                decided += event.again is None
+                decided += event.rerun_reason is None
             case VerdictSettled():
                 progress.file_settled(event)
                 decided += 1
@@ -256,7 +259,7 @@ def test_the_footer_counts_every_file_once(script: dict[str, list[Step]], policy
 def test_a_verification_names_what_it_could_not_compare() -> None:
     elsewhere = Step(worker="other")
 
-    lines, _, _ = run({"a": [FORKED, elsewhere], "b": [FORKED, PASS]}, RunPolicy(verify_isolation=True))
+    lines, _, _ = run({"a": [FORKED, elsewhere], "b": [FORKED, PASS]}, TestConfig(verify_isolation=True))
 
     assert (
         "[WARN] 1 file(s) could not be compared, because the spawned attempt had another worker or "
