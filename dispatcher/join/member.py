@@ -19,7 +19,7 @@ from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
-from dispatcher.discovery.layout import find_places
+from dispatcher.discovery.layout import resolve_layout
 from dispatcher.engine.backend import Backend, WrappedBackend
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.join.broker_journal import BrokerJournal
@@ -167,9 +167,9 @@ class _Member:
                 )
 
     def _workforce(self, scout: TestRunner, number: int) -> LocalWorker:
-        workdir = Path(self._config.root, find_places(self._config).workdir)
+        workdir = Path(self._config.root, resolve_layout(self._config).workdir)
         words = worker_arguments(self._config, workdir=workdir, interpreter=scout.interpreter().path)
-        words += ("--only-run", self._run_id(number))
+        words += ("--only-run-id", self._run_id(number))
         if self._config.max_workers is not None:
             words += ("--slots", str(self._config.max_workers))
         budget = self._config.memory_budget

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from passmuster.host.capacity import calculate_max_workers, resolve_budget, resolve_limit
-from passmuster.host.host_budget import Seat, open_pool
+from passmuster.host.host_budget import RunProfile, open_host_budget
 from passmuster.host.host_resources import read_levels, read_machine
 from passmuster.host.interpreter import find_interpreter
 from passmuster.host.interpreter_probe import coverage_problem, probe_packages
@@ -177,14 +177,14 @@ class RootRunnerFactory:
         with ExitStack() as undo:
             fleet = undo.enter_context(closing(CoveragePools(settings)))
             fleet.warm_up(settings.slots)
-            seat = Seat(
+            seat = RunProfile(
                 root=str(root),
                 budget_bytes=settings.budget_bytes,
                 slots=settings.slots,
                 is_nice=self._options.nice,
                 machine_memory=self._options.machine_memory,
             )
-            pool, notice = open_pool(
+            pool, notice = open_host_budget(
                 seat,
                 levels=read_levels,
                 environment=settings.environ,
