@@ -109,7 +109,7 @@ def merge_attempt(old: HistoryRow | None, attempt: AttemptSample) -> HistoryRow 
         return replace(row, file=_with_finding(replace(row.file, last_status=last_status), attempt.finding))
     base = old.file if old is not None else _unknown(attempt)
     if not base.is_of(attempt.file):
-        base = replace(base, forking=ForkObservation.UNKNOWN, is_crowded=False)
+        base = replace(base, forking=ForkObservation.UNKNOWN, fails_in_parallel=False)
     file = replace(
         base,
         last_status=attempt.status,
@@ -131,7 +131,7 @@ def _with_finding(file: FileHistory, finding: Finding | None) -> FileHistory:
     if finding is None:
         return file
     if finding is Finding.FAILS_IN_PARALLEL:
-        return replace(file, is_crowded=True)
+        return replace(file, fails_in_parallel=True)
     if finding.must_spawn:
         return replace(file, forking=ForkObservation.HARMFUL)
     return replace(file, forking=ForkObservation.CONFIRMED) if finding is Finding.VERIFIED else file

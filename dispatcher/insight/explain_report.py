@@ -54,7 +54,7 @@ def explain_lines(what: Explanation) -> list[str]:
 def _place_text(what: Explanation) -> str:
     if what.planned is None:
         return ""
-    return f"; it is number {what.place} of {what.total} in the next run ({what.planned.order_reason})"
+    return f"; it is number {what.position} of {what.total} in the next run ({what.planned.order_reason})"
 
 
 def _line(name: str, text: str, *, indent: int = 2) -> str:
@@ -92,7 +92,7 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
     result = attempt.result
     if result.started_at:
         at = datetime.datetime.fromtimestamp(result.started_at, tz=datetime.UTC)
-        beside = f"{attempt.beside} other file(s)" if attempt.beside else "no other file"
+        beside = f"{attempt.concurrent_files} other file(s)" if attempt.concurrent_files else "no other file"
         when = f"{at:%Y-%m-%d %H:%M:%S} UTC, {format_seconds(attempt.after_s)} after the run's first file"
         yield _line("started", f"{when}, beside {beside}", indent=4)
     if result.start_delayed_by:
@@ -114,8 +114,8 @@ def _attempt_lines(attempt: PastAttempt, limit_bytes: int) -> Iterator[str]:
 
 def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     task = planned.task
-    yield _line("order", f"number {what.place} of {what.total}: {planned.order_reason}")
-    yield _line("process", what.way)
+    yield _line("order", f"number {what.position} of {what.total}: {planned.order_reason}")
+    yield _line("process", what.start_method)
     if task.predicted_s is not None:
         waits = "; it mostly waits" if task.is_io_bound else ""
         yield _line("should take", f"{_time_text(task.predicted_s, task.predicted_cpu_s)}{waits}")
@@ -132,9 +132,9 @@ def _next_lines(what: Explanation, planned: PlannedFile) -> Iterator[str]:
     if planned.baseline is not None:
         yield _line("known spawned", _figures_text(planned.baseline.spawned))
         yield _line("known forked", _figures_text(planned.baseline.forked))
-    if what.group_most is not None:
-        yield _line("group", f"{one_line(task.group)}, of which {what.group_most} run(s) at once")
-    for patterns, said in what.rules:
+    if what.group_max is not None:
+        yield _line("group", f"{one_line(task.group)}, of which {what.group_max} run(s) at once")
+    for patterns, said in what.overrides:
         yield _line("override", f"{one_line(patterns)}: {one_line(said)}")
 
 
@@ -206,7 +206,7 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
         "attempt_reason": reason,
         "started_at": result.started_at,
         "after_s": round(attempt.after_s, 6),
-        "concurrent_files": attempt.beside,
+        "concurrent_files": attempt.concurrent_files,
         "start_delayed_by": result.start_delayed_by,
         "worker": result.worker,
         "interpreter": result.interpreter,
@@ -224,11 +224,11 @@ def _attempt(attempt: PastAttempt, reason: str | None) -> dict[str, JsonValue]:
 def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
     task, baseline = planned.task, planned.baseline
     return {
-        "place": what.place,
+        "place": what.position,
         "files": what.total,
         "order_reason": planned.order_reason,
         "isolation": str(task.isolation),
-        "isolation_reason": what.way,
+        "isolation_reason": what.start_method,
         "predicted_s": task.predicted_s,
         "predicted_cpu_s": task.predicted_cpu_s,
         "predicted_bytes": task.predicted_bytes,
@@ -239,8 +239,8 @@ def _next(what: Explanation, planned: PlannedFile) -> dict[str, JsonValue]:
         "spawned": None if baseline is None else _figures(baseline.spawned),
         "forked": None if baseline is None else _figures(baseline.forked),
         "group": task.group,
-        "group_max": what.group_most,
-        "overrides": [{"files": patterns, "settings": said} for patterns, said in what.rules],
+        "group_max": what.group_max,
+        "overrides": [{"files": patterns, "settings": said} for patterns, said in what.overrides],
     }
 
 

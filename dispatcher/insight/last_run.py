@@ -26,7 +26,7 @@ class PastAttempt(Struct, frozen=True, kw_only=True):
 
     result: TestResult
     after_s: float
-    beside: int
+    concurrent_files: int
     output: str = ""
 
 
@@ -64,7 +64,7 @@ def newest_run(runs_dir: Path, path: str, *, wanted: str | None = None) -> PastR
         raise ConfigurationError(f"there is no run {shown} in {runs_dir}; {kept}")
     run = _read(runs_dir / wanted / JOURNAL, path)
     if run is None:
-        raise ConfigurationError(f"run {shown} has no result of {path}: leave out --run")
+        raise ConfigurationError(f"run {shown} has no result of {path}: leave out --run-id")
     return run
 
 
@@ -92,7 +92,7 @@ def _read(journal: Path, path: str) -> PastRun | None:
             PastAttempt(
                 result=result,
                 after_s=max(0.0, result.started_at - first_at) if result.started_at else 0.0,
-                beside=_count_beside(result, results),
+                concurrent_files=_count_beside(result, results),
                 output=_output(journal.parent, result),
             )
             for result in own

@@ -40,28 +40,32 @@ class PlanReport(Struct, frozen=True, kw_only=True):
 
     files: int
     unknown: int
-    usual_s: float | None = None
-    asked: Prediction | None = None
-    others: tuple[Prediction, ...] = ()
+    assumed_s: float | None = None
+    requested: Prediction | None = None
+    alternatives: tuple[Prediction, ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
 
 
 def plan_lines(answer: PlanReport) -> list[str]:
     """Return the lines for people."""
-    asked = answer.asked
+    asked = answer.requested
     if asked is None:
         return [f"{answer.files} test file(s), of which none ever ran: nothing can be predicted"]
     lines = [_headline(answer.files, asked)]
     if answer.unknown:
-        usual = format_seconds(answer.usual_s or 0.0)
+        usual = format_seconds(answer.assumed_s or 0.0)
         lines.append(f"{answer.unknown} of {answer.files} never ran and are taken for the median ({usual})")
     where = "What bounds it" if asked.nodes == 1 else "What bounds the machine that is done last"
-    rows = [(_bound_text(bound, asked, answer), format_seconds(bound.least_s)) for bound in asked.bounds]
+    rows = [
+        (_bound_text(bound, asked, answer), format_seconds(bound.lower_bound_s)) for bound in asked.bounds
+    ]
     lines += ["", *_table((where, "at least"), rows)]
-    if answer.others:
-        others = [(_difference_text(other, asked), format_seconds(other.wall_s)) for other in answer.others]
+    if answer.alternatives:
+        others = [
+            (_difference_text(other, asked), format_seconds(other.wall_s)) for other in answer.alternatives
+        ]
         lines += ["", *_table(("What else it would take", "time"), others)]
-    return [*lines, "", *_advice(asked, answer.others)]
+    return [*lines, "", *_advice(asked, answer.alternatives)]
 
 
 def plan_json(answer: PlanReport) -> bytes:
@@ -71,9 +75,9 @@ def plan_json(answer: PlanReport) -> bytes:
             "version": VERSION,
             "files": answer.files,
             "unknown": answer.unknown,
-            "assumed_s": answer.usual_s,
-            "requested": None if answer.asked is None else _object(answer.asked),
-            "alternatives": [_object(other) for other in answer.others],
+            "assumed_s": answer.assumed_s,
+            "requested": None if answer.requested is None else _object(answer.requested),
+            "alternatives": [_object(other) for other in answer.alternatives],
         }
     )
 
@@ -88,7 +92,7 @@ def _object(one: Prediction) -> dict[str, JsonValue]:
         "duration_s": round(one.wall_s, 6),
         "peak_bytes": one.peak_bytes,
         "bounds": [
-            {"kind": str(bound.kind), "lower_bound_s": round(bound.least_s, 6), "name": bound.name}
+            {"kind": str(bound.kind), "lower_bound_s": round(bound.lower_bound_s, 6), "name": bound.name}
             for bound in one.bounds
         ],
     }
@@ -111,7 +115,7 @@ def _bound_text(bound: LowerBound, asked: Prediction, answer: PlanReport) -> str
         case LowerBoundKind.FILE:
             return f"the longest file: {one_line(bound.name)}"
         case LowerBoundKind.CPUS:
-            used = format_seconds(bound.least_s * (machine.cpus or 1))
+            used = format_seconds(bound.lower_bound_s * (machine.cpus or 1))
             return f"CPUs: {used} of processor time on {machine.cpus}"
         case LowerBoundKind.MEMORY:
             return f"memory: {format_bytes(machine.budget_bytes)} for all"
@@ -152,7 +156,7 @@ def _advice(asked: Prediction, others: Sequence[Prediction]) -> list[str]:
     last = (asked, *more)[-1]
     if is_limited_by_longest_file(last):
         few = f"More than {last.nodes} machines" if last.nodes > 1 else "More machines"
-        alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.least_s)}"
+        alone = f"{one_line(last.longest.name)} alone takes {format_seconds(last.longest.lower_bound_s)}"
         lines.append(f"{few} would not help: {alone}.")
     elif not good:
         lines.append("Nothing of this would help much.")

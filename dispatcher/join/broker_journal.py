@@ -82,7 +82,7 @@ class BrokerJournal:
 
     def _entry(self, result: TestResult) -> str:
         coverage = tuple(pack_bytes(Path(path).read_bytes()) for path in result.coverage_files)
-        return self._seals.result(self._claim.number, encode_result(result), coverage)
+        return self._seals.encode_result(self._claim.number, encode_result(result), coverage)
 
     def _read(self, coverage_dir: Path | None) -> dict[tuple[str, int], tuple[int, TestResult]]:
         """Return the results that count, each with its round."""
@@ -90,11 +90,11 @@ class BrokerJournal:
         found: dict[tuple[str, int], tuple[int, TestResult]] = {}
         for kind, text in self._record.entries():
             if kind == "round":
-                new = self._seals.opened_round(text)
+                new = self._seals.decode_round(text)
                 counts_from |= dict.fromkeys(new.paths, new.number)
                 found = {key: one for key, one in found.items() if one[0] >= counts_from.get(key[0], 1)}
                 continue
-            number, plain, coverage = self._seals.opened_result(text)
+            number, plain, coverage = self._seals.decode_result(text)
             result = decode_result(plain)
             if number >= counts_from.get(result.file_path, 1):
                 files = tuple(_kept(coverage, coverage_dir))

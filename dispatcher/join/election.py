@@ -92,4 +92,4 @@ def next_action(look: JoinStatus, number: int, *, may_judge: bool) -> MemberActi
         return MemberAction.WAIT
     if look.number == 0:
         return MemberAction.ENTER
-    return MemberAction.WAIT if look.is_claimed else MemberAction.LEAD
+    return MemberAction.WAIT if look.is_led else MemberAction.LEAD

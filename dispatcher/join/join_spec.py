@@ -14,7 +14,7 @@ from dispatcher.queue.tree_upload import differing_files, list_tree
 from passmuster.model.errors import ConfigurationError, InfrastructureError, PassmusterError
 from passmuster.model.version import VERSION
 from passmuster.settings.values import on_one_line
-from passmuster.source.identity import may_have_the_same_files, tree_identity, tree_mismatch, why_other_files
+from passmuster.source.identity import files_mismatch, may_have_same_files, tree_identity, tree_mismatch
 from passmuster.source.store import SHIP_TIMEOUT_S, TreeStore
 from passmuster.wire.broker import BrokerAddress
 from passmuster.wire.join_messages import JoinCodec, JoinSpec
@@ -70,9 +70,9 @@ def check_join_spec(
         ConfigurationError: its request differs.
     """
     name = on_one_line(config.join or "")
-    text = patience.call(record.agree)
+    text = patience.call(record.propose_spec)
     try:
-        found = seals.opened_terms(text, version=VERSION)
+        found = seals.decode_spec(text, version=VERSION)
     except PassmusterError as error:
         raise InfrastructureError(
             f"run {name} was started by a machine that this one does not understand: {error}"
@@ -92,8 +92,8 @@ def check_join_spec(
 def _why_other_tree(own: JoinSpec, found: JoinSpec, config: TestConfig, address: BrokerAddress) -> str:
     """Return why this machine's tree is not the run's; empty: it is, apart from generated files."""
     here, wanted = own.identity, found.identity
-    if here != wanted and found.listing and may_have_the_same_files(here, wanted):
+    if here != wanted and found.listing and may_have_same_files(here, wanted):
         with closing(connect(address.url, timeout_s=SHIP_TIMEOUT_S)) as client:
             manifest = TreeStore(client).manifest(found.listing)
-        return why_other_files(differing_files(manifest, config.root), here, wanted, may_ship=False)
+        return files_mismatch(differing_files(manifest, config.root), here, wanted, may_ship=False)
     return tree_mismatch(here, wanted, may_ship=False)

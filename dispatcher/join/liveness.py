@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from passmuster.model.errors import InfrastructureError
 from passmuster.settings.values import on_one_line
-from passmuster.wire.access import BROKEN, UNUSABLE
+from passmuster.wire.access import BROKER_ERRORS, BROKER_OR_DATA_ERRORS
 from passmuster.wire.broker_inspector import BrokerInspector
 from passmuster.wire.broker_keys import LEADER_LEASE_MS, MEMBER_HEARTBEAT_S
 from passmuster.wire.join_store import JoinStore, LeaderLease
@@ -49,12 +49,14 @@ class MemberHeartbeat:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            with contextlib.suppress(*UNUSABLE):  # Calls that need the broker report that it is unavailable.
+            with contextlib.suppress(
+                *BROKER_OR_DATA_ERRORS
+            ):  # Calls that need the broker report that it is unavailable.
                 claim = self._claim
                 # Each write of the leader itself detects a lost lease.
                 if claim is not None:
                     self._record.renew(claim)
-                self._record.pulse(self._name)
+                self._record.heartbeat(self._name)
                 self._also()
             self._stopped.wait(MEMBER_HEARTBEAT_S)
 
@@ -100,7 +102,7 @@ class BrokerRetry:
         while True:
             try:
                 return step()
-            except BROKEN as error:
+            except BROKER_ERRORS as error:
                 self._wrong_s = self._clock()
                 away_s = self._clock() - began_s
                 if away_s >= AWAY_S or self._is_leaving():

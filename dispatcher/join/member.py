@@ -19,7 +19,7 @@ from msgspec import structs
 
 from dispatcher.config.model import TestConfig
 from dispatcher.config.settings import PRIVATE_VARIABLES
-from dispatcher.discovery.layout import find_places
+from dispatcher.discovery.layout import resolve_layout
 from dispatcher.engine.backend import Backend, WrappedBackend
 from dispatcher.engine.signals import Interrupts, watch_interrupts
 from dispatcher.join.broker_journal import BrokerJournal
@@ -40,7 +40,7 @@ from dispatcher.run.runner import TestRunner
 from passmuster.model.errors import InfrastructureError, PassmusterError
 from passmuster.model.task import TestTask
 from passmuster.settings.values import on_one_line
-from passmuster.wire.access import UNUSABLE, open_broker
+from passmuster.wire.access import BROKER_OR_DATA_ERRORS, open_broker
 from passmuster.wire.broker_keys import join_run_id
 from passmuster.wire.envelope import Envelope
 from passmuster.wire.join_messages import JoinCodec, NewRound, RoundOutcome
@@ -120,7 +120,7 @@ class _Member:
             self._client,
             self._config.join or "",
             attempt=self._machine.attempt,
-            terms=self._seals.terms(own),
+            spec=self._seals.encode_spec(own),
         )
         source = check_join_spec(self._record, self._seals, own, self._config, self._address, self._patience)
         if not files:
@@ -155,21 +155,21 @@ class _Member:
             outcome = read_outcome(self._record, self._seals, self._patience, found.number)
             if has_begun or not is_retry(found, self._machine, status=outcome.status):
                 return found.number, outcome
-            entry = self._seals.new_round(NewRound(number=found.number + 1, paths=outcome.again))
+            entry = self._seals.encode_round(NewRound(number=found.number + 1, paths=outcome.failed_paths))
             has_begun = self._patience.call(
                 lambda: self._record.start_round(found.number, self._machine.identity, entry)  # noqa: B023
             )
             if has_begun:
-                count = len(outcome.again)
+                count = len(outcome.failed_paths)
                 self._host.say(
                     f"run {self._run} has failed before: round {found.number + 1} runs the {count} file(s) "
                     "again that did not pass"
                 )
 
     def _workforce(self, scout: TestRunner, number: int) -> LocalWorker:
-        workdir = Path(self._config.root, find_places(self._config).workdir)
+        workdir = Path(self._config.root, resolve_layout(self._config).workdir)
         words = worker_arguments(self._config, workdir=workdir, interpreter=scout.interpreter().path)
-        words += ("--only-run", self._run_id(number))
+        words += ("--only-run-id", self._run_id(number))
         if self._config.max_workers is not None:
             words += ("--slots", str(self._config.max_workers))
         budget = self._config.memory_budget
@@ -189,7 +189,7 @@ class _Member:
         """Work until the round is complete; return the exit status, None: that of the round."""
         progress = LeaderProgress(self._client, self._run, self._run_id(number), self._host.say)
         while not self._interrupts.count:
-            look = self._patience.call(lambda: self._record.look(number))
+            look = self._patience.call(lambda: self._record.status(number))
             self._patience.note_missing_run(is_missing=look.number == 0)
             match next_action(look, number, may_judge=self._patience.can_judge_leader()):
                 case MemberAction.LEAVE:
@@ -200,15 +200,15 @@ class _Member:
                         "give another name to --join"
                     )
                 case MemberAction.ENTER:
-                    self._patience.call(lambda: self._record.agree())
+                    self._patience.call(lambda: self._record.propose_spec())
                     self._patience.call(lambda: self._record.enter(self._machine.identity, number))
                 case MemberAction.LEAD:
                     code = self._lead(number, source)
                     if code is not None:
                         return code
                 case MemberAction.WAIT:
-                    with contextlib.suppress(*UNUSABLE):
-                        progress.report(look.leader if look.is_claimed else "")
+                    with contextlib.suppress(*BROKER_OR_DATA_ERRORS):
+                        progress.report(look.leader if look.is_led else "")
             time.sleep(LOOK_S)
         return self._left()
 
@@ -241,7 +241,7 @@ class _Member:
             return self._left()
         finally:
             self._pulse.set_leader_lease(None)
-            with contextlib.suppress(*UNUSABLE):  # The lease expires by itself.
+            with contextlib.suppress(*BROKER_OR_DATA_ERRORS):  # The lease expires by itself.
                 self._record.give_up(claim)
 
     def _conclude(self, runner: TestRunner, claim: LeaderLease, scratch: Path, code: int) -> int:
@@ -269,8 +269,8 @@ class _Member:
         """Whether the run continues without this machine, which was asked to end."""
         if not self._interrupts.count:
             return False
-        with contextlib.suppress(*UNUSABLE):  # Else the lease expires by itself.
-            if self._record.pulse(self._name) == 0:
+        with contextlib.suppress(*BROKER_OR_DATA_ERRORS):  # Else the lease expires by itself.
+            if self._record.heartbeat(self._name) == 0:
                 return False
             self._record.give_up(claim)
         return True
@@ -283,8 +283,8 @@ class _Member:
         return ExitCode.INTERRUPTED
 
     def _part(self) -> None:
-        with contextlib.suppress(*UNUSABLE):
-            self._record.part(self._name)
+        with contextlib.suppress(*BROKER_OR_DATA_ERRORS):
+            self._record.leave(self._name)
 
     def _end(self, outcome: RoundOutcome) -> int:
         """Write this machine's reports of a complete round; return the exit status."""

@@ -10,7 +10,7 @@ from msgspec import structs
 from dispatcher.config.model import TestConfig
 from dispatcher.coverage.combine import CollectedData, CoverageReport, merge_coverage
 from dispatcher.coverage.request import plan_coverage
-from dispatcher.discovery.layout import find_places
+from dispatcher.discovery.layout import resolve_layout
 from dispatcher.merge.reader import RecordedRun
 from passmuster.host.interpreter import find_interpreter
 
@@ -36,7 +36,7 @@ def report_recorded_coverage(
         InfrastructureError: the data could not be combined, or a report could not be written.
     """
     interpreter = find_interpreter(config.python, config.root, environ)
-    workdir = Path(config.root, find_places(config).workdir)
+    workdir = Path(config.root, resolve_layout(config).workdir)
     if not config.coverage_source:
         config = structs.replace(config, coverage_source=_measured(records))
     plan = plan_coverage(config, interpreter=interpreter.path, workdir=workdir, run_directory=scratch)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from dispatcher.engine.state import TAIL_CHARACTERS
+from dispatcher.engine.state import trim_output
 from dispatcher.merge.record_format import (
     COVERAGE_NAME,
     END,
@@ -41,7 +41,7 @@ from dispatcher.planning.shard_selection import split_digest
 from passmuster.model.errors import ConfigurationError, InfrastructureError
 from passmuster.model.result import TestResult
 from passmuster.model.version import VERSION
-from passmuster.source.git import ask_git
+from passmuster.source.git import run_git
 from passmuster.wire.codec import encode
 
 
@@ -80,7 +80,7 @@ def _only_one(plan: RunPlan) -> ShardPlan:
 def _commit(root: Path) -> str:
     """Return the commit of the checkout; empty: git does not know."""
     try:
-        return ask_git(root, "rev-parse", "HEAD").decode("ascii", "replace").strip()
+        return run_git(root, "rev-parse", "HEAD").decode("ascii", "replace").strip()
     except InfrastructureError:
         return ""
 
@@ -226,9 +226,7 @@ class RecordReporter:
 
 def _portable(result: TestResult) -> TestResult:
     """Return a result without paths of this machine, and with only the end of its output."""
-    keep = 0 if result.status.is_pass else TAIL_CHARACTERS
-    output = result.output[-keep:] if keep else ""
-    return structs.replace(result, output=output, coverage_files=(), coverage_root="")
+    return structs.replace(trim_output(result), coverage_files=(), coverage_root="")
 
 
 def _finished(event: RunFinished, told: Mapping[str, set[int]]) -> RecordedRunEnd:

@@ -259,7 +259,7 @@ class ReadyQueue:
         if first is None or chosen is None:
             return None
         lane, key = chosen
-        if not room.takes(lane.peek(key)):
+        if not room.has_slot_for(lane.peek(key)):
             return None
         if chosen != first:
             passed = self._passed.get(first[1], 0)

@@ -53,7 +53,7 @@ class ShardSelection(Struct, frozen=True, kw_only=True):
         return structs.replace(plan, shard=structs.replace(self.plan, predicted_s=forecast.wall_s))
 
 
-def part_of(
+def select_shard(
     files: Sequence[TestFile],
     shard: Shard,
     config: TestConfig,

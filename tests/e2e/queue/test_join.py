@@ -248,4 +248,4 @@ def test_a_broker_that_comes_back_empty_costs_no_result(machines: Make) -> None:
 def others_are_there(machines: Machines) -> bool:
     """Return whether two workers serve the run."""
     with closing(connect(machines.url, timeout_s=5)) as client:
-        return sum(bool(card.runs) for card in WorkerDirectory(client).cards()) == 2
+        return sum(bool(card.runs) for card in WorkerDirectory(client).statuses()) == 2

@@ -13,7 +13,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.engine.journal import Journal
 from dispatcher.history.file_history import FileHistory, ForkObservation
 from dispatcher.insight.explain_report import explain_json, explain_lines
-from dispatcher.insight.explanation import Explanation, reasons_of, rules_of, way_of
+from dispatcher.insight.explanation import Explanation, overrides_of, reasons_of, start_method_of
 from dispatcher.insight.last_run import PastAttempt, PastRun, newest_run
 from dispatcher.model.plan import PlannedFile, TestFile
 from dispatcher.model.rerun_reason import RerunReason
@@ -103,7 +103,7 @@ FORK_SOME = TestConfig(overrides=(Override(files=("tests",), isolation=Isolation
 def test_how_it_will_run_is_told_with_the_reason(
     item: PlannedFile, known: FileHistory | None, config: TestConfig, text: str
 ) -> None:
-    assert text in way_of(item, known, config)
+    assert text in start_method_of(item, known, config)
 
 
 def test_what_the_configuration_says_of_a_file_is_told() -> None:
@@ -114,7 +114,7 @@ def test_what_the_configuration_says_of_a_file_is_told() -> None:
     )
     config = TestConfig(overrides=overrides, groups=(FileGroup(name="db", max_files=2),))
 
-    assert rules_of(FILE.path, config) == (
+    assert overrides_of(FILE.path, config) == (
         ("tests/*", "timeout 1m 30s, group db"),
         ("tests/test_a.py, x", "isolation spawn, memory 1 GiB"),
     )
@@ -137,13 +137,13 @@ def whole() -> Explanation:
                 start_delayed_by="memory",
             ),
             after_s=3.0,
-            beside=2,
+            concurrent_files=2,
             output="/x/test_a.py.log",
         ),
         PastAttempt(
             result=replace(SPAWNED, attempt=2, started_at=1_800_000_002.0, isolation_note="it failed"),
             after_s=5.0,
-            beside=0,
+            concurrent_files=0,
         ),
     )
     task = TestTask(
@@ -165,13 +165,13 @@ def whole() -> Explanation:
         planned=PlannedFile(
             file=FILE, task=task, order_reason="changed", baseline=Baseline(spawned=figures, is_changed=True)
         ),
-        place=3,
+        position=3,
         total=60,
         limit_bytes=200 * MIB,
         budget_bytes=400 * MIB,
-        rules=(("tests/*", "group db"),),
-        group_most=2,
-        way="spawned: so",
+        overrides=(("tests/*", "group db"),),
+        group_max=2,
+        start_method="spawned: so",
     )
 
 
@@ -236,7 +236,7 @@ def test_programs_are_told_the_same() -> None:
 
 def test_a_file_that_never_ran_is_one_line() -> None:
     what = Explanation(
-        file=FILE, last=None, known=None, planned=planned(order_reason="never ran"), place=2, total=9
+        file=FILE, last=None, known=None, planned=planned(order_reason="never ran"), position=2, total=9
     )
 
     assert explain_lines(what) == [
@@ -254,7 +254,7 @@ def test_a_file_that_is_gone_has_a_past_only() -> None:
 
 def test_what_is_not_kept_and_not_known_is_told_so() -> None:
     unmeasured = Baseline(spawned=UsageStats(peak_bytes=7 * MIB))
-    what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_most=None)
+    what = replace(whole(), last=None, is_found=False, planned=planned(baseline=unmeasured), group_max=None)
 
     text = "\n".join(explain_lines(what))
 
@@ -286,7 +286,9 @@ def test_the_newest_run_that_ran_the_file_is_found(tmp_path: Path) -> None:
 
     assert run is not None
     assert (run.run_id, run.is_complete) == ("2", False)
-    assert [(one.result.status, one.after_s, one.beside) for one in run.attempts] == [(Status.PASS, 3.0, 1)]
+    assert [(one.result.status, one.after_s, one.concurrent_files) for one in run.attempts] == [
+        (Status.PASS, 3.0, 1)
+    ]
     older = newest_run(tmp_path, FILE.path, wanted="1")
     assert older is not None
     assert older.is_complete
@@ -301,7 +303,9 @@ def test_a_run_that_is_not_kept_or_did_not_run_it_is_told(tmp_path: Path) -> Non
         ConfigurationError, match=r"there is no run 7 in .*; there are 1 \(the newest first\)"
     ):
         newest_run(tmp_path, FILE.path, wanted="7")
-    with pytest.raises(ConfigurationError, match=r"run 1 has no result of tests/test_a\.py: leave out --run"):
+    with pytest.raises(
+        ConfigurationError, match=r"run 1 has no result of tests/test_a\.py: leave out --run-id"
+    ):
         newest_run(tmp_path, FILE.path, wanted="1")
 
 

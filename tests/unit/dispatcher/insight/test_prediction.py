@@ -61,9 +61,9 @@ def test_what_bounds_a_run_is_found(
     found = predicted(*tasks, groups=groups)
 
     assert (found.bounds[0].kind, found.wall_s) == (kind, wall_s)
-    assert found.wall_s >= found.bounds[0].least_s
-    assert [bound.least_s for bound in found.bounds] == sorted(
-        (bound.least_s for bound in found.bounds), reverse=True
+    assert found.wall_s >= found.bounds[0].lower_bound_s
+    assert [bound.lower_bound_s for bound in found.bounds] == sorted(
+        (bound.lower_bound_s for bound in found.bounds), reverse=True
     )
 
 

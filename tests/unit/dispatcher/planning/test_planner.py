@@ -113,7 +113,7 @@ def test_a_file_that_forking_harms_is_spawned_unless_the_user_demands_forks() ->
 
 
 def test_a_file_that_fails_of_company_runs_alone_until_it_changes() -> None:
-    crowded = FileHistory(path="a.py", duration_s=1.0, is_crowded=True)
+    crowded = FileHistory(path="a.py", duration_s=1.0, fails_in_parallel=True)
 
     assert planned_after(crowded).task.exclusive
     assert not planned_after(replace(crowded, mtime_ns=5)).task.exclusive
