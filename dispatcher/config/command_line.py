@@ -9,7 +9,7 @@ from passmuster.settings.words import WordTable
 SILENT = ("--unit", "--parallel", "--full", "--ff", "--failed-first")
 """Words of later shell scripts and of pytest that name what happens anyway."""
 
-RUN_WORDS = WordTable(SETTINGS, ignored=SILENT)
+RUN_WORDS = WordTable(SETTINGS, ignored=SILENT, passes_on=True)
 
 
 def unknown_warning(word: str) -> str:

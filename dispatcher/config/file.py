@@ -236,7 +236,8 @@ def _override(value: object, origin: str) -> Override:
         raise ConfigurationError(f"group and serial cannot be combined ({origin}): choose one")
     if serial is not None and group is None:
         group = SERIAL + ", ".join(patterns) if serial else ""
-    runner, command = read.get("runner"), read.get("command")
+    runner, command, arguments = read.get("runner"), read.get("command"), read.get("pytest-args")
+    assert arguments is None or isinstance(arguments, tuple)
     if command is not None:
         assert isinstance(command, tuple)
         if problem := words_problem(tuple(map(str, command))):
@@ -249,6 +250,7 @@ def _override(value: object, origin: str) -> Override:
         isolation=_of(Isolation, read.get("isolation")),
         runner=_of(RunnerKind, runner),
         command=None if command is None else tuple(map(str, command)),
+        pytest_arguments=None if arguments is None else tuple(map(str, arguments)),
         timeout_s=_of(float, read.get("timeout")),
         memory=_of(Amount, read.get("memory")),
         retries=_of(int, read.get("retries")),

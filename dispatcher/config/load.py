@@ -18,7 +18,7 @@ from dispatcher.config.command_line import RUN_WORDS, unknown_warning
 from dispatcher.config.file import read_environment, read_file
 from dispatcher.config.kinds import AUTO_SHARD, IN_RUN
 from dispatcher.config.model import TestConfig
-from dispatcher.config.settings import PATHS, ROOT, SETTINGS
+from dispatcher.config.settings import PATHS, PYTEST_ARGUMENTS, ROOT, SETTINGS
 from dispatcher.config.validate import validate, warnings_of
 from dispatcher.model.shard_option import shard_of
 from passmuster.model.errors import ConfigurationError
@@ -46,6 +46,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
 
 _THE_ARGUMENTS = Origin(source=Source.ARGUMENT, name="the arguments")
+_AFTER_DASHES = Origin(source=Source.ARGUMENT, name="the words after --")
 _THE_CURRENT_DIRECTORY = Origin(source=Source.DEFAULT, name="the current directory")
 
 
@@ -94,6 +95,10 @@ def _from_arguments(arguments: Arguments) -> tuple[Given, ...]:
     given = joined(arguments.given)
     if arguments.paths:
         given[PATHS.name] = Given(setting=PATHS, texts=arguments.paths, origin=_THE_ARGUMENTS)
+    if arguments.passed_on:
+        given[PYTEST_ARGUMENTS.name] = Given(
+            setting=PYTEST_ARGUMENTS, texts=arguments.passed_on, origin=_AFTER_DASHES
+        )
     return tuple(given.values())
 
 

@@ -17,8 +17,19 @@ from dispatcher.config.settings_machines import MachineSettings
 from passmuster.model.status import Isolation, RunnerKind
 from passmuster.model.task import DEFAULT_GRACE_S, DEFAULT_OUTPUT_LIMIT_BYTES, DEFAULT_TIMEOUT_S
 from passmuster.model.units import Amount
-from passmuster.settings.setting import Group, Needs, Setting, With, layout, setting, switch, table
+from passmuster.settings.setting import (
+    Group,
+    Needs,
+    Setting,
+    With,
+    layout,
+    setting,
+    switch,
+    table,
+    variable_name,
+)
 from passmuster.settings.values import (
+    ARGUMENTS,
     BYTES,
     COMMAND,
     MODULES,
@@ -27,6 +38,7 @@ from passmuster.settings.values import (
     SIZE,
     TABLE,
     TABLES,
+    TEST_IDS,
     TEXT,
     TEXTS,
     TIME,
@@ -132,7 +144,7 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             name="paths",
             group=Group.SELECTION,
             kind=TEXTS,
-            summary="files or directories to run",
+            summary="files, directories, or tests (FILE::TEST, FILE:LINE) to run",
             default="everything",
             in_file=False,
             commands=(Subcommand.EXPLAIN, Subcommand.MERGE, Subcommand.PLAN),
@@ -173,6 +185,56 @@ class TestConfig(MachineSettings, frozen=True, kw_only=True):
             needs=(Needs(name="history", what="the history"),),
         ),
     ] = False
+    keyword: Annotated[
+        str | None,
+        setting(
+            "keyword",
+            TEXT,
+            Group.SELECTION,
+            "run only tests whose names match this expression, as -k of pytest or unittest",
+            default="all",
+            short="-k",
+            in_file=False,
+            same_on_all=True,
+        ),
+    ] = None
+    marker: Annotated[
+        str | None,
+        setting(
+            "marker",
+            TEXT,
+            Group.SELECTION,
+            "run only tests with markers that match this expression, as -m of pytest",
+            default="all",
+            short="-m",
+            in_file=False,
+            same_on_all=True,
+        ),
+    ] = None
+    deselected: Annotated[
+        tuple[str, ...],
+        setting(
+            "deselect",
+            TEST_IDS,
+            Group.SELECTION,
+            "leave out this test (FILE::TEST); may be repeated",
+            default="none",
+            same_on_all=True,
+        ),
+    ] = ()
+    pytest_arguments: Annotated[
+        tuple[str, ...],
+        Setting(
+            name="pytest-args",
+            group=Group.SELECTION,
+            kind=ARGUMENTS,
+            summary="further arguments of the pytest of every file; also all words after --",
+            default="none",
+            variables=(variable_name("pytest-args"),),
+            same_on_all=True,
+            per_file="pytest-args",
+        ),
+    ] = ()
     limit: Annotated[
         int | None,
         setting(

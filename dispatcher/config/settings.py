@@ -14,4 +14,4 @@ BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}
 PRIVATE_VARIABLES = private_variables(SETTINGS)
 """Variables that are removed from the environment of tests."""
 
-PATHS, ROOT = BY_NAME["paths"], BY_NAME["root"]
+PATHS, ROOT, PYTEST_ARGUMENTS = BY_NAME["paths"], BY_NAME["root"], BY_NAME["pytest-args"]

@@ -14,6 +14,7 @@ from dispatcher.config.model import TestConfig
 from dispatcher.config.overrides import Overrides, project_commands
 from dispatcher.discovery.discover import Discovered, discover
 from dispatcher.discovery.pytest_files import ProjectPython
+from dispatcher.discovery.selected_tests import check_selections
 from dispatcher.discovery.selection import named_files
 from dispatcher.history.file_history import FileHistory
 from dispatcher.history.history import History, open_history
@@ -99,6 +100,7 @@ class RunSelection:
         plan = structs.replace(
             plan, files=tuple(self._mark_named(plan.files)), layout=self.found().layout.headline
         )
+        check_selections(plan.files, self._origins)
         self._notice_useless(files)
         if self._config.enable_coverage:
             self._notice_unmeasured(plan)

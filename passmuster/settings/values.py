@@ -55,6 +55,7 @@ class Kind(Struct, frozen=True, kw_only=True):
         toml_types: types that a key of the configuration file may have.
         choices: the words of which the text is one, where there are only few.
         is_list: several values, separated by commas; a list in the configuration file.
+        splitter: splits the text of a list whose values are not separated by commas.
         is_path: the text is a path that still has to be made absolute.
         is_output: the run writes to that path: a folder where `is_folder`, else a file.
         is_folder: see there.
@@ -69,6 +70,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     toml_types: tuple[type, ...] = (str,)
     choices: tuple[str, ...] = ()
     is_list: bool = False
+    splitter: Callable[[str], Sequence[str]] | None = None
     is_path: bool = False
     is_output: bool = False
     is_folder: bool = False
@@ -78,6 +80,8 @@ class Kind(Struct, frozen=True, kw_only=True):
 
     def split(self, text: str) -> tuple[str, ...]:
         """Return the texts of which one argument or variable is made: several only for a list."""
+        if self.splitter is not None:
+            return tuple(self.splitter(text))
         return tuple(text.split(",")) if self.is_list else (text,)
 
 
@@ -101,6 +105,21 @@ def _read_flag(text: str) -> bool:
 def _read_text(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError(f"expected a text that is not empty, got {quoted(text)}")
+    return text
+
+
+def _split_arguments(text: str) -> Sequence[str]:
+    import shlex  # Few runs pass arguments on.
+
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return [text]
+
+
+def _read_argument(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError(f"expected a word that is not empty, got {quoted(text)}")
     return text
 
 
@@ -235,6 +254,17 @@ RUN_NAME = Kind(
 )
 TEXTS = Kind(
     read=_read_text, allowed="a list of texts", metavar="TEXT[,...]", toml_types=(list, str), is_list=True
+)
+TEST_IDS = replace(
+    TEXTS, allowed="a test such as tests/test_a.py::test_one", metavar="ID", splitter=lambda text: [text]
+)
+ARGUMENTS = Kind(
+    read=_read_argument,
+    allowed="arguments of pytest, such as --runslow",
+    metavar="[WORD, ...]",
+    toml_types=(list,),
+    is_list=True,
+    splitter=_split_arguments,
 )
 MODULES = Kind(
     read=_read_module,

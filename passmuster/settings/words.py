@@ -31,6 +31,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
     Args:
         given: values, later ones stronger.
         paths: words that are not options.
+        passed_on: words after `--`, for a program that runs another one with them.
         unknown: arguments that look like options but are none, as typed.
         problems: what is wrong, one line each.
         wants_help: whether the help text was asked for.
@@ -39,6 +40,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
 
     given: tuple[Given, ...]
     paths: tuple[str, ...]
+    passed_on: tuple[str, ...]
     unknown: tuple[str, ...]
     problems: tuple[str, ...]
     wants_help: bool
@@ -51,10 +53,14 @@ class WordTable:
     Args:
         rows: its settings, those of the configuration and its own.
         ignored: words that name what happens anyway.
+        passes_on: whether words after `--` are for another program; else they are paths.
     """
 
-    def __init__(self, rows: Iterable[Setting], *, ignored: Iterable[str] = ()) -> None:
+    def __init__(
+        self, rows: Iterable[Setting], *, ignored: Iterable[str] = (), passes_on: bool = False
+    ) -> None:
         self.rows = tuple(rows)
+        self.passes_on = passes_on
         self.options = {word: row for row in self.rows for word in row.options}
         self.constants = {word: (row, text) for row in self.rows for word, text in row.constants}
         self.plain = frozenset((*self.constants, *ignored, *HELP, *VERSION))
@@ -69,6 +75,7 @@ class WordTable:
         return Arguments(
             given=tuple(reader.given),
             paths=tuple(reader.paths),
+            passed_on=tuple(reader.passed_on),
             unknown=tuple(reader.unknown),
             problems=(*reader.problems, *_exclusive(reader.given)),
             wants_help=not reader.plain.isdisjoint(HELP),
@@ -83,6 +90,7 @@ class _Reader(Struct):
     words: list[str]
     given: list[Given] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    passed_on: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     plain: set[str] = field(default_factory=set)
@@ -93,7 +101,7 @@ class _Reader(Struct):
         while self.words:
             word = self.words.pop()
             if word == "--":
-                self.paths.extend(reversed(self.words))
+                (self.passed_on if self.table.passes_on else self.paths).extend(reversed(self.words))
                 return
             if not word.startswith("-") or word == "-":
                 self.paths.append(word)

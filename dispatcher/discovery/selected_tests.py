@@ -1,0 +1,79 @@
+"""Decides which tests of each file run, and checks that what runs the file can select them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dispatcher.config.model import TestConfig
+from dispatcher.config.overrides import Overrides
+from dispatcher.model.plan import PlannedFile
+from passmuster.model.errors import ConfigurationError
+from passmuster.model.status import RunnerKind
+from passmuster.model.test_selection import SEPARATOR, TestSelection, expression_problem
+from passmuster.settings.origins import Origins
+from passmuster.settings.values import on_one_line
+
+
+class Selections:
+    """The selection of each file of a run.
+
+    Args:
+        tests: the tests that the user named, by their file's path.
+    """
+
+    def __init__(self, config: TestConfig, tests: Mapping[str, tuple[str, ...]]) -> None:
+        self._tests = tests
+        self._everywhere = TestSelection(
+            keyword=config.keyword or "", marker=config.marker or "", arguments=config.pytest_arguments
+        )
+        self._rules = Overrides(config.overrides)
+        self._deselected: dict[str, list[str]] = {}
+        for text in config.deselected:
+            file, _, test = text.partition(SEPARATOR)
+            self._deselected.setdefault(file.removeprefix("./"), []).append(test)
+
+    def of(self, path: str, label: str) -> TestSelection:
+        """Return the selection of a file.
+
+        Args:
+            path: relative to the root.
+            label: relative to the working directory of the tests.
+        """
+        usual = self._everywhere
+        arguments = self._rules.rule_for(path).pytest_arguments
+        return TestSelection(
+            tests=self._tests.get(path, ()),
+            deselected=tuple(self._deselected.get(path) or self._deselected.get(label) or ()),
+            keyword=usual.keyword,
+            marker=usual.marker,
+            arguments=usual.arguments if arguments is None else arguments,
+        )
+
+
+def check_selections(planned: Iterable[PlannedFile], origins: Origins) -> None:
+    """Check that what runs each file can select its tests.
+
+    Raises:
+        ConfigurationError: it cannot, or an expression has a form that pytest refuses.
+    """
+    for one in planned:
+        selection, runner = one.task.selection, one.task.runner
+        if selection.is_whole_file:
+            continue
+        if runner in (RunnerKind.SCRIPT, RunnerKind.COMMAND):
+            what = "as a script" if runner is RunnerKind.SCRIPT else "by a command of the project"
+            raise ConfigurationError(
+                f"{on_one_line(one.file.label)} runs {what}, so its tests cannot be selected: "
+                "run the whole file, or set --runner pytest or --runner unittest"
+            )
+        if runner is RunnerKind.UNITTEST and selection.marker:
+            raise ConfigurationError(
+                f"-m (from {origins['marker']}) selects by pytest's markers, and unittest runs "
+                f"{on_one_line(one.file.label)}: use -k, or --runner pytest"
+            )
+        if runner is RunnerKind.PYTEST:
+            for name, text in (("keyword", selection.keyword), ("marker", selection.marker)):
+                if problem := expression_problem(text) if text else "":
+                    raise ConfigurationError(
+                        f"wrong value for {name}: {problem}: {text!r} (from {origins[name]})"
+                    )
