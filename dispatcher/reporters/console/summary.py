@@ -226,10 +226,15 @@ def summary_lines(request: SummaryRequest) -> list[str]:
         text = f"{count_text(request.results)} too much more than before (fail-on-regression)"
         lines.append(tagged(Tag.FAIL, text, color=request.color))
     elif request.results.ran_no_test:
-        lines.append(tagged(Tag.WARN, NO_TEST_RAN, color=request.color))
+        lines.append(tagged(Tag.WARN, _no_test_ran(request.results), color=request.color))
     else:
         lines.append(tagged(Tag.PASS, "All tests passed! 🎉", color=request.color))
     return lines
+
+
+def _no_test_ran(results: TestResults) -> str:
+    selected = dict.fromkeys(record.file.selection.shown for record in results.records)
+    return f"No test ran: none matches {next(iter(selected))}" if all(selected) else NO_TEST_RAN
 
 
 def _count_lines(request: SummaryRequest, summary: Summary) -> list[str]:

@@ -17,7 +17,7 @@ from passmuster.model.test_selection import TestSelection
 
 def attempts(label: str, *failing: str, runner: RunnerKind = RunnerKind.PYTEST) -> FileAttempts:
     """A failed file with these failing tests."""
-    cases = tuple(CaseResult(case_id=case, outcome=Outcome.FAILED, duration_s=0.0) for case in failing)
+    cases = tuple(CaseResult(case_id=case, outcome=Outcome.FAILED) for case in failing)
     result = TestResult(file_path=label, status=Status.FAIL, cases=cases, runner=runner)
     return FileAttempts(file=TestFile(path=label, label=label), attempts=(result,))
 
